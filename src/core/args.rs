@@ -1,0 +1,231 @@
+//! The arguments of WB.REGISTER and WB.FLUSH: from words to options and back.
+
+use super::registration::{IdType, KeyType, Namespace, OnGone, Registration, WriteMode};
+use super::settings::{BATCH_MAX_KEYS, FLUSH_INTERVAL_MS, Limits};
+
+const KEY_TYPES: [(&str, KeyType); 8] = [
+    ("ANY", KeyType::Any),
+    ("HASH", KeyType::Hash),
+    ("JSON", KeyType::Json),
+    ("STRING", KeyType::String),
+    ("LIST", KeyType::List),
+    ("SET", KeyType::Set),
+    ("ZSET", KeyType::Zset),
+    ("STREAM", KeyType::Stream),
+];
+const ID_TYPES: [(&str, IdType); 4] = [
+    ("STRING", IdType::String),
+    ("INT64", IdType::Int64),
+    ("OBJECTID", IdType::ObjectId),
+    ("UUID", IdType::Uuid),
+];
+const WRITE_MODES: [(&str, WriteMode); 2] =
+    [("REPLACE", WriteMode::Replace), ("MERGE", WriteMode::Merge)];
+const ON_GONE: [(&str, OnGone); 2] = [("DELETE", OnGone::Delete), ("KEEP", OnGone::Keep)];
+
+/// Words of SPEC options that this version does not carry out.
+const LATER: [&str; 4] = ["TTLFIELD", "MODE", "READTHROUGH", "SCHEMA"];
+/// Key types whose values this version does not write.
+const LATER_TYPES: [KeyType; 4] = [KeyType::List, KeyType::Set, KeyType::Zset, KeyType::Stream];
+
+/// The words of a command, read one after the other.
+struct Words<'a>(std::slice::Iter<'a, &'a [u8]>);
+
+impl<'a> Words<'a> {
+    fn next(&mut self) -> Option<&'a [u8]> {
+        self.0.next().copied()
+    }
+
+    fn choice<T: Copy>(&mut self, option: &str, choices: &[(&str, T)]) -> Result<T, String> {
+        let word = self.next().unwrap_or_default();
+        let found = choices.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(word));
+        found.map(|(_, value)| *value).ok_or_else(|| {
+            let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+            format!("{option} takes one of {}", names.join(", "))
+        })
+    }
+
+    fn number(&mut self, option: &str, limits: Limits) -> Result<i64, String> {
+        let word = self.next().and_then(|word| std::str::from_utf8(word).ok());
+        let number = word.and_then(|word| word.parse().ok());
+        number.filter(|number| (limits.min..=limits.max).contains(number)).ok_or_else(|| {
+            format!("{option} takes a whole number from {} to {}", limits.min, limits.max)
+        })
+    }
+}
+
+/// Reads `<prefix> <database.collection> [option …]`; the bool says whether SYNC was given.
+///
+/// # Errors
+/// One sentence that names the argument and what it takes.
+pub fn register(db: u16, words: &[&[u8]]) -> Result<(Registration, bool), String> {
+    let mut words = Words(words.iter());
+    let (Some(prefix), Some(namespace)) = (words.next(), words.next()) else {
+        return Err("WB.REGISTER takes <prefix> <database.collection> [option ...]".to_owned());
+    };
+    let mut registration = Registration::new(db, prefix, parse_namespace(namespace)?);
+    let mut sync = false;
+    let mut key_as_allowed = false;
+    while let Some(word) = words.next() {
+        let option = word.to_ascii_uppercase();
+        let after_key = std::mem::take(&mut key_as_allowed);
+        match option.as_slice() {
+            b"TYPE" => {
+                registration.key_type = words.choice("TYPE", &KEY_TYPES)?;
+                if LATER_TYPES.contains(&registration.key_type) {
+                    return Err(format!(
+                        "TYPE {} is not supported by this version of writebehind yet",
+                        name_of(registration.key_type, &KEY_TYPES)
+                    ));
+                }
+            }
+            b"KEY" => {
+                registration.key_field = parse_key_field(words.next().unwrap_or_default())?;
+                key_as_allowed = true;
+            }
+            b"AS" if after_key => registration.key_as = words.choice("AS", &ID_TYPES)?,
+            b"WRITE" => registration.write = words.choice("WRITE", &WRITE_MODES)?,
+            b"ONDEL" => registration.on_delete = words.choice("ONDEL", &ON_GONE)?,
+            b"ONEXPIRE" => registration.on_expire = words.choice("ONEXPIRE", &ON_GONE)?,
+            b"ONEVICT" => registration.on_evict = words.choice("ONEVICT", &ON_GONE)?,
+            b"INTERVAL" => {
+                let ms = words.number("INTERVAL", FLUSH_INTERVAL_MS)?;
+                registration.interval_ms = Some(ms.unsigned_abs());
+            }
+            b"BATCH" => {
+                // The limits fit into 32 bits.
+                registration.batch_max_keys = Some(words.number("BATCH", BATCH_MAX_KEYS)? as u32);
+            }
+            b"SYNC" => sync = true,
+            _ => return Err(unknown_option(&option)),
+        }
+    }
+    Ok((registration, sync))
+}
+
+fn unknown_option(option: &[u8]) -> String {
+    let option = String::from_utf8_lossy(option);
+    if LATER.contains(&&*option) {
+        return format!("{option} is not supported by this version of writebehind yet");
+    }
+    format!("unknown option '{option}' for WB.REGISTER; WB.HELP lists the options")
+}
+
+fn parse_namespace(word: &[u8]) -> Result<Namespace, String> {
+    let takes = "<database.collection> takes a MongoDB namespace such as shop.movies";
+    let text = std::str::from_utf8(word).map_err(|_| format!("{takes}, in UTF-8"))?;
+    let Some((database, collection)) = text.split_once('.') else {
+        return Err(format!("{takes}: the dot is missing"));
+    };
+    if database.is_empty() || collection.is_empty() {
+        return Err(format!("{takes}: neither name may be empty"));
+    }
+    if database.len() > 63 || text.len() > 255 {
+        return Err(format!("{takes}: at most 63 bytes for the database and 255 in all"));
+    }
+    if database.contains(['/', '\\', ' ', '"', '$', '*', '<', '>', ':', '|', '?', '\0']) {
+        return Err(format!("{takes}: a database name has no blank and none of /\\\"$*<>:|?"));
+    }
+    if collection.contains(['$', '\0']) || collection.starts_with('.') || collection.ends_with('.')
+    {
+        return Err(format!("{takes}: a collection name has no $ and no dot at either end"));
+    }
+    if collection.starts_with("system.") {
+        return Err(format!("{takes}: system collections belong to MongoDB"));
+    }
+    Ok(Namespace { database: database.to_owned(), collection: collection.to_owned() })
+}
+
+fn parse_key_field(word: &[u8]) -> Result<String, String> {
+    let field = std::str::from_utf8(word).unwrap_or_default();
+    if field.is_empty() || field.contains(['.', '\0']) || field.starts_with('$') {
+        return Err("KEY takes the name of a field, in UTF-8, without dots and not starting \
+                    with $"
+            .to_owned());
+    }
+    Ok(field.to_owned())
+}
+
+fn name_of<T: PartialEq>(value: T, choices: &[(&'static str, T)]) -> &'static str {
+    choices.iter().find(|(_, choice)| *choice == value).map_or("", |(name, _)| name)
+}
+
+/// The words that [`register`] reads as `registration`: every option that differs from its
+/// default or stands for itself.
+pub fn words(registration: &Registration) -> Vec<Vec<u8>> {
+    let mut words =
+        vec![registration.prefix.clone(), registration.namespace.to_string().into_bytes()];
+    let mut push = |option: &str, value: &str| {
+        words.extend([option.as_bytes().to_vec(), value.as_bytes().to_vec()]);
+    };
+    push("TYPE", name_of(registration.key_type, &KEY_TYPES));
+    push("KEY", &registration.key_field);
+    push("AS", name_of(registration.key_as, &ID_TYPES));
+    push("WRITE", name_of(registration.write, &WRITE_MODES));
+    push("ONDEL", name_of(registration.on_delete, &ON_GONE));
+    push("ONEXPIRE", name_of(registration.on_expire, &ON_GONE));
+    push("ONEVICT", name_of(registration.on_evict, &ON_GONE));
+    if let Some(ms) = registration.interval_ms {
+        push("INTERVAL", &ms.to_string());
+    }
+    if let Some(keys) = registration.batch_max_keys {
+        push("BATCH", &keys.to_string());
+    }
+    words
+}
+
+/// What WB.FLUSH was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FlushArgs<'a> {
+    /// One registration's prefix.
+    pub prefix: Option<&'a [u8]>,
+    /// Single keys.
+    pub keys: Option<Vec<&'a [u8]>>,
+    /// Longest wait in milliseconds; 0 waits for ever.
+    pub timeout_ms: i64,
+}
+
+const TIMEOUT: Limits = Limits { name: "TIMEOUT", default: 0, min: 0, max: i64::MAX / 1000 };
+const KEYS: Limits = Limits { name: "KEYS", default: 0, min: 1, max: 1_000_000 };
+
+/// Reads `[<prefix>] [KEYS <n> <key> ...] [TIMEOUT <ms>]`. A prefix that is spelled like one
+/// of the options must be followed by one of them.
+///
+/// # Errors
+/// One sentence that names the argument and what it takes.
+pub fn flush<'a>(words: &[&'a [u8]]) -> Result<FlushArgs<'a>, String> {
+    let option =
+        |word: &[u8]| word.eq_ignore_ascii_case(b"KEYS") || word.eq_ignore_ascii_case(b"TIMEOUT");
+    let mut args = FlushArgs::default();
+    let mut rest = words;
+    if let [first, others @ ..] = words {
+        let second_is_option = others.first().is_some_and(|word| option(word));
+        if !option(first) || second_is_option {
+            args.prefix = Some(first);
+            rest = others;
+        }
+    }
+    while let [word, others @ ..] = rest {
+        let mut values = Words(others.iter());
+        if word.eq_ignore_ascii_case(b"TIMEOUT") {
+            args.timeout_ms = values.number("TIMEOUT", TIMEOUT)?;
+            rest = others.get(1..).unwrap_or_default();
+        } else if word.eq_ignore_ascii_case(b"KEYS") && args.keys.is_none() {
+            let count = values.number("KEYS", KEYS)? as usize;
+            let Some(keys) = others.get(1..=count) else {
+                return Err(format!("KEYS {count} takes {count} keys after the number"));
+            };
+            args.keys = Some(keys.to_vec());
+            rest = &others[1 + count..];
+        } else {
+            return Err("WB.FLUSH takes [<prefix>] [KEYS <n> <key> ...] [TIMEOUT <ms>]".to_owned());
+        }
+    }
+    if args.prefix.is_some() && args.keys.is_some() {
+        return Err("WB.FLUSH takes a prefix or KEYS, not both".to_owned());
+    }
+    Ok(args)
+}
+
+#[cfg(test)]
+mod tests;

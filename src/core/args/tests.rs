@@ -1,0 +1,122 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn parse(line: &str) -> Result<(Registration, bool), String> {
+    let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+    register(0, &words)
+}
+
+#[test]
+fn two_words_give_every_default() {
+    let (registration, sync) = parse("movie: shop.movies").unwrap();
+    let namespace = Namespace { database: "shop".to_owned(), collection: "movies".to_owned() };
+    assert_eq!(registration, Registration::new(0, b"movie:", namespace));
+    assert!(!sync);
+}
+
+#[test]
+fn options_are_read_in_any_order_and_case() {
+    let line = "m: a.b.c sync batch 10 interval 0 onevict delete onexpire delete ondel keep \
+                write merge key movieId as uuid type json";
+    let (registration, sync) = parse(&line.replace("  ", " ")).unwrap();
+    assert!(sync);
+    assert_eq!(registration.namespace.collection, "b.c");
+    assert_eq!(registration.key_type, KeyType::Json);
+    assert_eq!((&*registration.key_field, registration.key_as), ("movieId", IdType::Uuid));
+    assert_eq!(registration.write, WriteMode::Merge);
+    assert_eq!(registration.on_delete, OnGone::Keep);
+    assert_eq!((registration.on_expire, registration.on_evict), (OnGone::Delete, OnGone::Delete));
+    assert_eq!((registration.interval_ms, registration.batch_max_keys), (Some(0), Some(10)));
+}
+
+#[test]
+fn each_bad_argument_is_named() {
+    for (line, named) in [
+        ("p", "takes <prefix>"),
+        ("p movies", "the dot"),
+        ("p .movies", "empty"),
+        ("p shop.", "empty"),
+        ("p a/b.movies", "database name"),
+        ("p shop.a$b", "collection name"),
+        ("p shop.system.users", "system"),
+        ("p a.b TYPE", "TYPE takes one of ANY"),
+        ("p a.b TYPE NONE", "TYPE takes one of ANY"),
+        ("p a.b TYPE LIST", "TYPE LIST is not supported"),
+        ("p a.b KEY", "KEY takes"),
+        ("p a.b KEY a.b", "KEY takes"),
+        ("p a.b KEY $a", "KEY takes"),
+        ("p a.b KEY id AS FLOAT", "AS takes one of STRING"),
+        ("p a.b AS INT64", "unknown option 'AS'"),
+        ("p a.b WRITE BOTH", "WRITE takes one of REPLACE, MERGE"),
+        ("p a.b ONDEL MAYBE", "ONDEL takes one of DELETE, KEEP"),
+        ("p a.b INTERVAL -1", "INTERVAL takes a whole number from 0"),
+        ("p a.b INTERVAL 1.5", "INTERVAL takes"),
+        ("p a.b BATCH 0", "BATCH takes a whole number from 1"),
+        ("p a.b BATCH 100001", "to 100000"),
+        ("p a.b SCHEMA x INT64", "SCHEMA is not supported"),
+        ("p a.b TTLFIELD x", "TTLFIELD is not supported"),
+        ("p a.b MODE THROUGH", "MODE is not supported"),
+        ("p a.b READTHROUGH", "READTHROUGH is not supported"),
+        ("p a.b FASTER", "unknown option 'FASTER'"),
+    ] {
+        let error = parse(line).unwrap_err();
+        assert!(error.contains(named), "{line}: {error}");
+    }
+}
+
+#[test]
+fn flush_reads_all_its_forms() {
+    let parse = |line: &'static str| {
+        let words: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
+        flush(&words)
+    };
+    assert_eq!(parse("").unwrap(), FlushArgs::default());
+    assert_eq!(parse("p:").unwrap().prefix, Some(&b"p:"[..]));
+    assert_eq!(parse("p: timeout 5").unwrap().timeout_ms, 5);
+    let args = parse("KEYS 2 a b TIMEOUT 7").unwrap();
+    assert_eq!((args.prefix, args.timeout_ms), (None, 7));
+    assert_eq!(args.keys.unwrap(), [b"a", b"b"]);
+    assert_eq!(parse("KEYS TIMEOUT 7").unwrap().prefix, Some(&b"KEYS"[..]));
+    for (line, named) in [
+        ("TIMEOUT", "TIMEOUT takes"),
+        ("TIMEOUT -1", "TIMEOUT takes"),
+        ("KEYS 0", "KEYS takes"),
+        ("KEYS 3 a b", "KEYS 3 takes 3 keys"),
+        ("p: q:", "WB.FLUSH takes"),
+        ("p: KEYS 1 a", "not both"),
+    ] {
+        let error = parse(line).unwrap_err();
+        assert!(error.contains(named), "{line}: {error}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_as_words_is_read_again(
+        prefix in prop::collection::vec(any::<u8>(), 0..8),
+        choice in prop::collection::vec(0usize..100, 8),
+        interval_ms in prop::option::of(0u64..1_000),
+        batch_max_keys in prop::option::of(1u32..1_000),
+    ) {
+        fn pick<T: Copy>(choices: &[(&str, T)], at: usize) -> T {
+            choices[at % choices.len()].1
+        }
+        let namespace = Namespace { database: "d".to_owned(), collection: "c.d".to_owned() };
+        let registration = Registration {
+            key_type: pick(&KEY_TYPES[..4], choice[0]),
+            key_field: ["_id", "movieId", "KEY"][choice[1] % 3].to_owned(),
+            key_as: pick(&ID_TYPES, choice[2]),
+            write: pick(&WRITE_MODES, choice[3]),
+            on_delete: pick(&ON_GONE, choice[4]),
+            on_expire: pick(&ON_GONE, choice[5]),
+            on_evict: pick(&ON_GONE, choice[6]),
+            interval_ms,
+            batch_max_keys,
+            ..Registration::new(3, &prefix, namespace)
+        };
+        let words = words(&registration);
+        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        prop_assert_eq!(register(3, &words).unwrap(), (registration, false));
+    }
+}

@@ -1,0 +1,122 @@
+//! What goes to the worker and what comes back: batches of read keys, and the
+//! report of how each of them ended.
+
+use std::sync::Arc;
+
+use super::registration::Registration;
+use super::value::{Content, Span};
+
+/// One key of a batch: read at one moment, to be written once.
+#[derive(Clone, Copy, Debug)]
+pub struct Item {
+    /// The key's place in the dirty table.
+    pub entry: u32,
+    /// The key's version when it was read: unchanged at the acknowledgement, it is clean.
+    pub ver: u32,
+    /// When the key became dirty, in microseconds of the module's clock.
+    pub since_us: u64,
+    /// The whole key in [`Batch::bytes`].
+    pub key: Span,
+    /// What was found.
+    pub content: Content,
+    /// The value in [`Batch::bytes`], laid out as [`Content`] says.
+    pub value: Span,
+}
+
+/// Keys of one registration, read together, written together. Each key stands in it once,
+/// and in no other batch that is in flight.
+#[derive(Debug)]
+pub struct Batch {
+    /// The registration as it was when the keys were read.
+    pub registration: Arc<Registration>,
+    /// Slot of the registration in the dirty table, for the acknowledgement.
+    pub slot: u16,
+    /// The keys.
+    pub items: Vec<Item>,
+    /// Keys and values of all items.
+    pub bytes: Vec<u8>,
+}
+
+impl Batch {
+    /// The whole key of `item`.
+    pub fn key(&self, item: &Item) -> &[u8] {
+        self.bytes.get(item.key.range()).unwrap_or_default()
+    }
+
+    /// The value of `item` as it was read.
+    pub fn value(&self, item: &Item) -> &[u8] {
+        self.bytes.get(item.value.range()).unwrap_or_default()
+    }
+}
+
+/// MongoDB refuses one change for good, or it cannot be made into a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Index into [`Batch::items`].
+    pub index: usize,
+    /// MongoDB's error code; 0 when the change was refused before it was sent.
+    pub code: i32,
+    /// One sentence for people; never a value.
+    pub reason: String,
+}
+
+/// A batch that MongoDB answered.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// The items that became dead letters, in ascending order of index; all others are done.
+    pub refused: Vec<Refusal>,
+    /// Bytes of the commands that were sent.
+    pub sent_bytes: u64,
+}
+
+/// How a batch ended.
+#[derive(Debug)]
+pub enum Verdict {
+    /// MongoDB acknowledged it.
+    Written(Written),
+    /// Nothing of it may be taken as written: its keys are dirty again.
+    Returned {
+        /// Why, in one sentence.
+        error: String,
+        /// The registration rests this long before it is tried again; 0 when the link as a
+        /// whole is down, because then no batch is sent until it is up.
+        hold_ms: u64,
+    },
+}
+
+/// State of the link to MongoDB.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Nothing was sent yet.
+    Idle,
+    /// The last contact succeeded.
+    Up,
+    /// No contact; the worker tries again by itself.
+    Down {
+        /// Why, in one sentence without credentials.
+        error: String,
+    },
+}
+
+/// What the worker tells the server thread.
+#[derive(Debug)]
+pub enum Report {
+    /// A batch has ended, its buffers come back for reuse.
+    Done {
+        /// The batch as it was sent.
+        batch: Batch,
+        /// How it ended.
+        verdict: Verdict,
+    },
+    /// So many more batches may be sent.
+    Credit(u32),
+    /// The link changed.
+    Link(Link),
+    /// Lag of what was written in the last minute or two, from change to acknowledgement.
+    Lag {
+        /// Median in microseconds.
+        p50_us: u64,
+        /// 99th percentile in microseconds.
+        p99_us: u64,
+    },
+}

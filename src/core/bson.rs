@@ -1,0 +1,139 @@
+//! Writes BSON into one buffer: nothing is built twice, and lengths are patched when a document ends.
+
+use std::ops::Range;
+
+mod element;
+mod name;
+
+pub use element::Element;
+use name::Index;
+pub use name::{FieldName, Name, NulInName};
+
+/// A document that is being written: elements are appended until [`Document::end`].
+#[derive(Debug)]
+#[must_use = "a document is only whole after `end`"]
+pub struct Document<'w> {
+    out: &'w mut Vec<u8>,
+    start: usize,
+}
+
+impl<'w> Document<'w> {
+    /// Begins a document at the end of `out`.
+    #[inline]
+    pub fn begin(out: &'w mut Vec<u8>) -> Self {
+        let start = out.len();
+        out.extend_from_slice(&[0; 4]);
+        Document { out, start }
+    }
+
+    /// Begins an element, whose value must be written next.
+    #[inline]
+    pub fn element(&mut self, name: impl Name) -> Element<'_> {
+        Element::begin(self.out, name)
+    }
+
+    /// Where the next element will stand in the buffer.
+    #[inline]
+    pub fn position(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Bytes that the document takes if it ends now.
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        self.out.len() - self.start + 1
+    }
+
+    /// The name of the element that stands at `position`, or nothing if none does.
+    pub fn name_at(&self, position: usize) -> &[u8] {
+        let named = self.out.get(position.saturating_add(1)..).unwrap_or_default();
+        named.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+
+    /// Takes elements out again. The ranges are [positions](Document::position), in ascending
+    /// order and apart from each other; what is outside of the document stays.
+    pub fn remove(&mut self, ranges: &[Range<usize>]) {
+        let first = ranges.first().map_or(self.out.len(), |range| range.start);
+        let first = first.clamp(self.start + 4, self.out.len());
+        let tail = self.out.split_off(first);
+        let mut kept_from = first;
+        for range in ranges {
+            let kept = tail.get(kept_from - first..range.start.saturating_sub(first));
+            self.out.extend_from_slice(kept.unwrap_or_default());
+            kept_from = range.end.max(first);
+        }
+        self.out.extend_from_slice(tail.get(kept_from - first..).unwrap_or_default());
+    }
+
+    /// Ends the document.
+    #[inline]
+    pub fn end(self) {
+        end(self.out, self.start);
+    }
+}
+
+/// An array that is being written: values are pushed until [`Array::end`].
+#[derive(Debug)]
+#[must_use = "an array is only whole after `end`"]
+pub struct Array<'w> {
+    out: &'w mut Vec<u8>,
+    start: usize,
+    next: u32,
+}
+
+/// A point in an array to which it can be rolled back.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    position: usize,
+    next: u32,
+}
+
+impl Array<'_> {
+    /// Begins the next value.
+    #[inline]
+    pub fn push(&mut self) -> Element<'_> {
+        let index = Index(self.next);
+        self.next = self.next.saturating_add(1);
+        Element::begin(self.out, index)
+    }
+
+    /// Where the next value will stand in the buffer.
+    pub fn position(&self) -> usize {
+        self.out.len()
+    }
+
+    /// The point reached, for [`Array::roll_back`].
+    pub fn mark(&self) -> Mark {
+        Mark { position: self.out.len(), next: self.next }
+    }
+
+    /// Forgets everything that was pushed since `mark`, half-written values too.
+    pub fn roll_back(&mut self, mark: Mark) {
+        self.out.truncate(mark.position);
+        self.next = mark.next;
+    }
+
+    /// Ends the array.
+    #[inline]
+    pub fn end(self) {
+        end(self.out, self.start);
+    }
+}
+
+/// Lengths are signed 32-bit. Whoever writes keeps to 16 MiB, so the clamp is never reached.
+#[inline]
+fn length(bytes: usize) -> [u8; 4] {
+    i32::try_from(bytes).unwrap_or(i32::MAX).to_le_bytes()
+}
+
+#[inline]
+fn end(out: &mut Vec<u8>, start: usize) {
+    out.push(0);
+    let total = length(out.len() - start);
+    if let Some(head) = out.get_mut(start..).and_then(<[u8]>::first_chunk_mut) {
+        *head = total;
+    }
+}
+
+#[cfg(test)]
+mod tests;

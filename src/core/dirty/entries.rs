@@ -1,0 +1,271 @@
+//! The entries of the dirty table: 36 bytes a key beside the key itself, in blocks that never
+//! move, linked into one list a registration, oldest first.
+
+use super::arena::Place;
+use crate::core::change::Touch;
+
+/// No entry: the end of a list.
+pub const NONE: u32 = u32::MAX;
+
+/// Entries in a block.
+const BLOCK: usize = 4096;
+
+/// What is known of a dirty key.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Older neighbour in the list.
+    pub prev: u32,
+    /// Newer neighbour in the list; the next free entry in a free one.
+    pub next: u32,
+    /// Grows with every change of the key.
+    pub ver: u32,
+    pub key_len: u32,
+    /// A [`Place`] in two parts, because as a whole it is padded to eight bytes.
+    chunk: u32,
+    offset: u16,
+    /// Two halves, because eight-byte alignment would cost four bytes an entry.
+    since: [u32; 2],
+    pub db: u16,
+    pub slot: u16,
+    pub state: State,
+    pub touch: Touch,
+}
+
+/// Where a dirty key stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Not in use.
+    Free,
+    /// Waits in the list of its registration.
+    Dirty,
+    /// Read and sent, unchanged since.
+    InFlight,
+    /// Read and sent, and changed again.
+    InFlightAgain,
+}
+
+impl Entry {
+    /// An entry outside every list.
+    pub fn new(db: u16, slot: u16, place: Place, key_len: u32) -> Self {
+        Entry {
+            prev: NONE,
+            next: NONE,
+            ver: 0,
+            key_len,
+            chunk: place.chunk,
+            offset: place.offset,
+            since: [0; 2],
+            db,
+            slot,
+            state: State::Dirty,
+            touch: Touch::Changed,
+        }
+    }
+
+    /// Where the key is kept.
+    pub fn place(&self) -> Place {
+        Place { chunk: self.chunk, offset: self.offset }
+    }
+
+    /// Sets [`place`](Self::place).
+    pub fn set_place(&mut self, place: Place) {
+        (self.chunk, self.offset) = (place.chunk, place.offset);
+    }
+
+    /// When the key became dirty after it was last read, in microseconds.
+    pub fn since_us(&self) -> u64 {
+        u64::from(self.since[1]) << 32 | u64::from(self.since[0])
+    }
+
+    /// Sets [`since_us`](Self::since_us).
+    pub fn set_since_us(&mut self, since_us: u64) {
+        self.since = [since_us as u32, (since_us >> 32) as u32];
+    }
+}
+
+/// Entries by number.
+#[derive(Debug)]
+pub struct Entries {
+    blocks: Vec<Box<[Entry]>>,
+    free: u32,
+    len: usize,
+}
+
+impl Default for Entries {
+    fn default() -> Self {
+        Entries { blocks: Vec::new(), free: NONE, len: 0 }
+    }
+}
+
+impl Entries {
+    /// Entries in use.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Entry `id`, which must have come from [`insert`](Self::insert).
+    #[inline]
+    pub fn at(&self, id: u32) -> &Entry {
+        &self.blocks[id as usize / BLOCK][id as usize % BLOCK]
+    }
+
+    /// The same, to change it.
+    #[inline]
+    pub fn at_mut(&mut self, id: u32) -> &mut Entry {
+        &mut self.blocks[id as usize / BLOCK][id as usize % BLOCK]
+    }
+
+    /// Entry `id` if it is in use.
+    pub fn get(&self, id: u32) -> Option<&Entry> {
+        let entry = self.blocks.get(id as usize / BLOCK)?.get(id as usize % BLOCK)?;
+        (entry.state != State::Free).then_some(entry)
+    }
+
+    /// Puts `entry` into a free place and returns its number.
+    pub fn insert(&mut self, entry: Entry) -> u32 {
+        if self.free == NONE {
+            self.add_block();
+        }
+        let id = self.free;
+        self.free = self.at(id).next;
+        *self.at_mut(id) = entry;
+        self.len += 1;
+        id
+    }
+
+    /// Frees entry `id`; gives all memory back when it was the last.
+    pub fn remove(&mut self, id: u32) {
+        let free = self.free;
+        let entry = self.at_mut(id);
+        entry.state = State::Free;
+        entry.next = free;
+        self.free = id;
+        self.len -= 1;
+        if self.len == 0 && self.blocks.len() > 1 {
+            *self = Entries::default();
+        }
+    }
+
+    /// Bytes of memory held.
+    pub fn memory_bytes(&self) -> usize {
+        self.blocks.len() * BLOCK * size_of::<Entry>()
+    }
+
+    fn add_block(&mut self) {
+        let first = (self.blocks.len() * BLOCK) as u32;
+        let mut entry = Entry::new(0, 0, Place::default(), 0);
+        entry.state = State::Free;
+        let mut block = vec![entry; BLOCK].into_boxed_slice();
+        for (at, entry) in block.iter_mut().enumerate() {
+            entry.next = if at + 1 == BLOCK { NONE } else { first + at as u32 + 1 };
+        }
+        self.blocks.push(block);
+        self.free = first;
+    }
+}
+
+/// A doubly linked list through [`Entry::prev`] and [`Entry::next`].
+#[derive(Clone, Copy, Debug)]
+pub struct List {
+    head: u32,
+    tail: u32,
+    len: usize,
+}
+
+impl Default for List {
+    fn default() -> Self {
+        List { head: NONE, tail: NONE, len: 0 }
+    }
+}
+
+impl List {
+    /// Entries in the list.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The first entry.
+    pub fn head(&self) -> Option<u32> {
+        (self.head != NONE).then_some(self.head)
+    }
+
+    /// Appends entry `id`.
+    pub fn push_back(&mut self, entries: &mut Entries, id: u32) {
+        let tail = std::mem::replace(&mut self.tail, id);
+        let entry = entries.at_mut(id);
+        (entry.prev, entry.next) = (tail, NONE);
+        match tail {
+            NONE => self.head = id,
+            tail => entries.at_mut(tail).next = id,
+        }
+        self.len += 1;
+    }
+
+    /// Puts entry `id` first.
+    pub fn push_front(&mut self, entries: &mut Entries, id: u32) {
+        let head = std::mem::replace(&mut self.head, id);
+        let entry = entries.at_mut(id);
+        (entry.prev, entry.next) = (NONE, head);
+        match head {
+            NONE => self.tail = id,
+            head => entries.at_mut(head).prev = id,
+        }
+        self.len += 1;
+    }
+
+    /// Takes entry `id`, which is in this list, out of it.
+    pub fn unlink(&mut self, entries: &mut Entries, id: u32) {
+        let Entry { prev, next, .. } = *entries.at(id);
+        match prev {
+            NONE => self.head = next,
+            prev => entries.at_mut(prev).next = next,
+        }
+        match next {
+            NONE => self.tail = prev,
+            next => entries.at_mut(next).prev = prev,
+        }
+        self.len -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_takes_36_bytes() {
+        assert_eq!(size_of::<Entry>(), 36);
+    }
+
+    #[test]
+    fn lists_keep_their_order() {
+        let mut entries = Entries::default();
+        let mut list = List::default();
+        let ids: Vec<u32> =
+            (0..4).map(|_| entries.insert(Entry::new(0, 0, Place::default(), 0))).collect();
+        list.push_back(&mut entries, ids[1]);
+        list.push_back(&mut entries, ids[2]);
+        list.push_front(&mut entries, ids[0]);
+        list.push_back(&mut entries, ids[3]);
+        list.unlink(&mut entries, ids[1]);
+        let mut order = Vec::new();
+        while let Some(head) = list.head() {
+            list.unlink(&mut entries, head);
+            order.push(head);
+        }
+        assert_eq!(order, [ids[0], ids[2], ids[3]]);
+        assert_eq!(list.len(), 0);
+    }
+
+    #[test]
+    fn memory_is_given_back_when_the_last_key_is_clean() {
+        let mut entries = Entries::default();
+        let ids: Vec<u32> =
+            (0..10_000).map(|_| entries.insert(Entry::new(0, 0, Place::default(), 0))).collect();
+        assert_eq!(entries.len(), 10_000);
+        for id in ids {
+            entries.remove(id);
+        }
+        assert_eq!((entries.len(), entries.memory_bytes()), (0, 0));
+    }
+}

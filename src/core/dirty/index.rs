@@ -1,0 +1,245 @@
+//! From hash to entry: an extendible hash table. It grows one segment of 1,024 places at a
+//! time, so no change ever waits while millions of keys are moved.
+
+/// Places in a segment.
+const SEGMENT: usize = 1024;
+/// Places in use at which a segment is split.
+const FULL: u32 = (SEGMENT * 7 / 8) as u32;
+/// Most bits of the hash that choose the segment; the lowest ten choose the place in it.
+const MAX_DEPTH: u32 = 22;
+
+/// The hash above, the entry + 1 below; 0 is an empty place.
+type Slot = u64;
+
+#[derive(Debug)]
+struct Segment {
+    depth: u32,
+    used: u32,
+    slots: Box<[Slot]>,
+}
+
+/// Maps 32-bit hashes to entries; several entries may have one hash.
+#[derive(Debug)]
+pub struct Index {
+    /// 2^depth segments by the highest bits of the hash.
+    directory: Vec<u32>,
+    depth: u32,
+    segments: Vec<Segment>,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Index { directory: vec![0], depth: 0, segments: vec![Segment::new(0)] }
+    }
+}
+
+impl Index {
+    /// The first entry of `hash` that `is_it` accepts.
+    #[inline]
+    pub fn find(&self, hash: u32, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
+        let segment = self.segment(hash);
+        let mask = segment.slots.len() - 1;
+        let mut at = hash as usize & mask;
+        loop {
+            let slot = segment.slots[at & mask];
+            if slot == 0 {
+                return None;
+            }
+            if (slot >> 32) as u32 == hash {
+                let entry = slot as u32 - 1;
+                if is_it(entry) {
+                    return Some(entry);
+                }
+            }
+            at += 1;
+        }
+    }
+
+    /// Adds `entry` under `hash`.
+    pub fn insert(&mut self, hash: u32, entry: u32) {
+        while self.segment(hash).is_full() {
+            self.split(hash);
+        }
+        let at = self.segment_index(hash);
+        self.segments[at].put(u64::from(hash) << 32 | (u64::from(entry) + 1));
+    }
+
+    /// Removes `entry` from under `hash`.
+    pub fn remove(&mut self, hash: u32, entry: u32) {
+        let at = self.segment_index(hash);
+        self.segments[at].remove(u64::from(hash) << 32 | (u64::from(entry) + 1));
+    }
+
+    /// Gives the memory back; all entries were removed before.
+    pub fn shrink(&mut self) {
+        if self.segments.len() > 1 {
+            *self = Index::default();
+        }
+    }
+
+    /// Bytes of memory held.
+    pub fn memory_bytes(&self) -> usize {
+        self.directory.capacity() * size_of::<u32>()
+            + self.segments.iter().map(|s| s.slots.len() * size_of::<Slot>()).sum::<usize>()
+            + self.segments.capacity() * size_of::<Segment>()
+    }
+
+    fn segment_index(&self, hash: u32) -> usize {
+        // 64 bits, because a shift by 32 does not exist in 32.
+        let at = (u64::from(hash) >> (32 - self.depth)) as usize;
+        self.directory[at] as usize
+    }
+
+    fn segment(&self, hash: u32) -> &Segment {
+        &self.segments[self.segment_index(hash)]
+    }
+
+    fn split(&mut self, hash: u32) {
+        let old = self.segment_index(hash);
+        let depth = self.segments[old].depth;
+        if depth == MAX_DEPTH {
+            self.segments[old].grow();
+            return;
+        }
+        if depth == self.depth {
+            self.directory = self.directory.iter().flat_map(|&at| [at, at]).collect();
+            self.depth += 1;
+        }
+        let new = self.segments.len() as u32;
+        let mut low = Segment::new(depth + 1);
+        let mut high = Segment::new(depth + 1);
+        for &slot in self.segments[old].slots.iter().filter(|slot| **slot != 0) {
+            let bit = slot >> (63 - depth) & 1;
+            if bit == 0 { low.put(slot) } else { high.put(slot) }
+        }
+        self.segments[old] = low;
+        self.segments.push(high);
+        // The directory's places that led to the old segment: the upper half leads to the new.
+        let span = 1usize << (self.depth - depth);
+        let first = (u64::from(hash) >> (32 - self.depth)) as usize & !(span - 1);
+        for at in first + span / 2..first + span {
+            self.directory[at] = new;
+        }
+    }
+}
+
+impl Segment {
+    fn new(depth: u32) -> Self {
+        Segment { depth, used: 0, slots: vec![0; SEGMENT].into_boxed_slice() }
+    }
+
+    fn is_full(&self) -> bool {
+        self.used as usize * SEGMENT >= FULL as usize * self.slots.len()
+    }
+
+    fn put(&mut self, slot: Slot) {
+        let mask = self.slots.len() - 1;
+        let mut at = (slot >> 32) as usize & mask;
+        while self.slots[at] != 0 {
+            at = (at + 1) & mask;
+        }
+        self.slots[at] = slot;
+        self.used += 1;
+    }
+
+    fn remove(&mut self, slot: Slot) {
+        let mask = self.slots.len() - 1;
+        let mut at = (slot >> 32) as usize & mask;
+        while self.slots[at] != slot {
+            if self.slots[at] == 0 {
+                return;
+            }
+            at = (at + 1) & mask;
+        }
+        // Close the gap: move back every later place of the run that may stand here.
+        let mut hole = at;
+        loop {
+            at = (at + 1) & mask;
+            let next = self.slots[at];
+            if next == 0 {
+                break;
+            }
+            let home = (next >> 32) as usize & mask;
+            if (at.wrapping_sub(home) & mask) >= (at.wrapping_sub(hole) & mask) {
+                self.slots[hole] = next;
+                hole = at;
+            }
+        }
+        self.slots[hole] = 0;
+        self.used -= 1;
+    }
+
+    /// Doubles the segment: only when more than 896 keys share 22 bits of their hash.
+    fn grow(&mut self) {
+        let slots = vec![0; self.slots.len() * 2].into_boxed_slice();
+        let old = std::mem::replace(&mut self.slots, slots);
+        self.used = 0;
+        for slot in old.into_iter().filter(|slot| *slot != 0) {
+            self.put(slot);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::{BTreeSet, HashSet};
+
+    #[test]
+    fn a_million_entries_are_found_and_removed() {
+        let mut index = Index::default();
+        let hash = |i: u32| i.wrapping_mul(0x9e37_79b9) ^ (i >> 7);
+        for i in 0..1_000_000 {
+            index.insert(hash(i), i);
+        }
+        for i in 0..1_000_000 {
+            assert_eq!(index.find(hash(i), |entry| entry == i), Some(i));
+        }
+        assert!(index.memory_bytes() < 1_000_000 * 20, "{}", index.memory_bytes());
+        for i in 0..1_000_000 {
+            index.remove(hash(i), i);
+        }
+        assert!((0..1_000_000).all(|i| index.find(hash(i), |_| true).is_none()));
+    }
+
+    #[test]
+    fn thousands_of_entries_with_one_hash_are_kept() {
+        let mut index = Index::default();
+        for i in 0..5_000 {
+            index.insert(42, i);
+        }
+        let mut seen = BTreeSet::new();
+        index.find(42, |entry| {
+            seen.insert(entry);
+            false
+        });
+        assert_eq!(seen.len(), 5_000);
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_set_of_pairs(
+            steps in prop::collection::vec((any::<bool>(), 0u32..64, 0u32..40), 0..3_000),
+        ) {
+            let mut index = Index::default();
+            let mut model = HashSet::new();
+            for (add, hash, entry) in steps {
+                let hash = hash << 26 | hash;
+                if add && model.insert((hash, entry)) {
+                    index.insert(hash, entry);
+                } else if !add {
+                    model.remove(&(hash, entry));
+                    index.remove(hash, entry);
+                }
+            }
+            for hash in 0u32..64 {
+                let hash = hash << 26 | hash;
+                for entry in 0..40 {
+                    let found = index.find(hash, |at| at == entry).is_some();
+                    prop_assert_eq!(found, model.contains(&(hash, entry)));
+                }
+            }
+        }
+    }
+}

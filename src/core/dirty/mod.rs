@@ -1,0 +1,378 @@
+//! The dirty set: which keys MongoDB does not have in their latest state.
+//!
+//! A key is dirty from its change to the acknowledgement of a value that was read after it. It
+//! stands here once, however often it changes, and is in flight at most once.
+
+mod arena;
+mod entries;
+mod index;
+mod queue;
+
+use std::hash::{BuildHasher, Hasher};
+
+use self::arena::Arena;
+use self::entries::{Entries, Entry, State};
+use self::index::Index;
+pub use self::queue::Queue;
+use super::change::{Change, FOLD_AT, Log, Touch};
+
+/// A key taken out of its queue to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The key's entry.
+    pub entry: u32,
+    /// Its version now; unchanged at the acknowledgement, the key is clean.
+    pub ver: u32,
+    /// Since when it is dirty, microseconds.
+    pub since_us: u64,
+    /// Logical database.
+    pub db: u16,
+    /// How it was touched last.
+    pub touch: Touch,
+}
+
+/// What a key in flight became when its batch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// Unchanged since it was read: it left the set.
+    Clean,
+    /// Changed again at that time: it is dirty again.
+    Again(u64),
+    /// The set knows nothing of it any more.
+    Unknown,
+}
+
+/// A dirty key that another registration took over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// The key's entry.
+    pub entry: u32,
+    /// The slot that it left.
+    pub slot: u16,
+    /// Since when it is dirty, microseconds.
+    pub since_us: u64,
+}
+
+/// The set of dirty keys of all registrations.
+#[derive(Debug, Default)]
+pub struct Dirty {
+    hasher: foldhash::fast::RandomState,
+    index: Index,
+    entries: Entries,
+    queues: Vec<Queue>,
+    arenas: Vec<Arena>,
+    ver: u32,
+    latest_us: u64,
+    in_flight: usize,
+    moved: Vec<Moved>,
+}
+
+impl Dirty {
+    /// Makes room for the registration in `slot`.
+    pub fn open_slot(&mut self, slot: u16) {
+        while self.queues.len() <= usize::from(slot) {
+            self.queues.push(Queue::default());
+            self.arenas.push(Arena::default());
+        }
+    }
+
+    /// The queue of `slot`.
+    pub fn queue(&self, slot: u16) -> &Queue {
+        &self.queues[usize::from(slot)]
+    }
+
+    /// The queue of `slot`, to change when its keys are due.
+    pub fn queue_mut(&mut self, slot: u16) -> &mut Queue {
+        &mut self.queues[usize::from(slot)]
+    }
+
+    /// Keys that are dirty, in flight or not.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True when MongoDB has everything.
+    pub fn is_empty(&self) -> bool {
+        self.entries.len() == 0
+    }
+
+    /// Keys in flight.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// A time that every change folded so far is not after, and every later one is.
+    pub fn watermark_us(&mut self, now_us: u64) -> u64 {
+        let watermark = now_us.max(self.latest_us);
+        self.latest_us = watermark + 1;
+        watermark
+    }
+
+    /// Moves all changes of `log` into the set.
+    ///
+    /// The cost of a change is its cache misses. So the places of a whole block are visited
+    /// first, in loops whose loads do not depend on each other and so overlap.
+    pub fn fold(&mut self, log: &mut Log, now_us: u64) {
+        let now_us = now_us.max(self.latest_us);
+        self.latest_us = now_us;
+        let mut hashes = [0u32; FOLD_AT];
+        let mut start = 0;
+        while start < log.len() {
+            let len = (log.len() - start).min(FOLD_AT);
+            for (at, hash) in hashes[..len].iter_mut().enumerate() {
+                if let Some(change) = log.change(start + at) {
+                    *hash = self.hash(change.db, change.key);
+                }
+            }
+            self.visit(&hashes[..len]);
+            for (at, hash) in hashes[..len].iter().enumerate() {
+                if let Some(change) = log.change(start + at) {
+                    self.mark(change, *hash, now_us);
+                }
+            }
+            start += len;
+        }
+        log.clear();
+    }
+
+    /// The keys that changed their registration since this was last asked.
+    pub fn moved(&mut self) -> Vec<Moved> {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// Takes the first key of `slot`'s queue and hands its bytes to `copy`.
+    pub fn take(&mut self, slot: u16, copy: impl FnOnce(&[u8])) -> Option<Taken> {
+        let id = self.queues[usize::from(slot)].pop(&mut self.entries)?;
+        let entry = self.entries.at_mut(id);
+        entry.state = State::InFlight;
+        let taken = Taken {
+            entry: id,
+            ver: entry.ver,
+            since_us: entry.since_us(),
+            db: entry.db,
+            touch: entry.touch,
+        };
+        let (place, len) = (entry.place(), entry.key_len as usize);
+        copy(self.arenas[usize::from(slot)].bytes(place, len));
+        self.in_flight += 1;
+        self.queues[usize::from(slot)].in_flight += 1;
+        Some(taken)
+    }
+
+    /// A key in flight was written (or will never be): it is clean unless it changed since.
+    /// `gone` gets the database and the key when it is clean.
+    pub fn acknowledge(&mut self, id: u32, ver: u32, gone: impl FnOnce(u16, &[u8])) -> Settled {
+        let Some(entry) = self.landed(id) else {
+            return Settled::Unknown;
+        };
+        if entry.state == State::InFlight && entry.ver == ver {
+            let key =
+                self.arenas[usize::from(entry.slot)].bytes(entry.place(), entry.key_len as usize);
+            gone(entry.db, key);
+            self.drop_entry(id, key_hash(&self.hasher, entry.db, key));
+            return Settled::Clean;
+        }
+        self.move_key(id);
+        self.entries.at_mut(id).state = State::Dirty;
+        self.queues[usize::from(entry.slot)].push(&mut self.entries, id);
+        Settled::Again(entry.since_us())
+    }
+
+    /// A key in flight was not written: it is dirty as before, and due at once.
+    pub fn give_back(&mut self, id: u32, since_us: u64) -> Settled {
+        let Some(entry) = self.landed(id) else {
+            return Settled::Unknown;
+        };
+        self.move_key(id);
+        let again = self.entries.at_mut(id);
+        again.state = State::Dirty;
+        again.set_since_us(since_us);
+        self.queues[usize::from(entry.slot)].push_due(&mut self.entries, id);
+        Settled::Again(since_us)
+    }
+
+    /// Removes a key whatever its state, as an acknowledgement from elsewhere says.
+    pub fn forget(&mut self, db: u16, key: &[u8]) -> bool {
+        let hash = self.hash(db, key);
+        let Some(id) = self.find(hash, db, key) else {
+            return false;
+        };
+        let entry = *self.entries.at(id);
+        let queue = &mut self.queues[usize::from(entry.slot)];
+        if entry.state == State::Dirty {
+            queue.unlink(&mut self.entries, id);
+        } else {
+            queue.in_flight -= 1;
+            self.in_flight -= 1;
+        }
+        self.drop_entry(id, hash);
+        true
+    }
+
+    /// Drops every dirty key of `slot` that is not in flight; `dropped` gets the entry of each and
+    /// since when it was dirty.
+    pub fn discard(&mut self, slot: u16, mut dropped: impl FnMut(u32, u64)) {
+        while let Some(id) = self.queues[usize::from(slot)].pop(&mut self.entries) {
+            let entry = *self.entries.at(id);
+            let key = self.arenas[usize::from(slot)].bytes(entry.place(), entry.key_len as usize);
+            dropped(id, entry.since_us());
+            let hash = key_hash(&self.hasher, entry.db, key);
+            self.drop_entry(id, hash);
+        }
+    }
+
+    /// True if the key changed after it was taken.
+    pub fn changed_since(&self, taken: &Taken) -> bool {
+        self.entries.get(taken.entry).is_some_and(|entry| entry.ver != taken.ver)
+    }
+
+    /// Makes one dirty key due at once; its entry, or nothing when it is clean.
+    pub fn hasten(&mut self, db: u16, key: &[u8]) -> Option<u32> {
+        let id = self.find(self.hash(db, key), db, key)?;
+        let entry = *self.entries.at(id);
+        if entry.state == State::Dirty {
+            let queue = &mut self.queues[usize::from(entry.slot)];
+            queue.unlink(&mut self.entries, id);
+            queue.push_due(&mut self.entries, id);
+        }
+        Some(id)
+    }
+
+    /// Since when the oldest waiting key of `slot` is dirty, microseconds.
+    pub fn oldest_us(&self, slot: u16) -> Option<u64> {
+        self.queue(slot).head_since_us(&self.entries)
+    }
+
+    /// When the first key of `slot` is due, given the registration's interval.
+    pub fn due_us(&self, slot: u16, interval_us: u64) -> Option<u64> {
+        self.queue(slot).due_us(&self.entries, interval_us)
+    }
+
+    /// Bytes of memory held.
+    pub fn memory_bytes(&self) -> usize {
+        self.index.memory_bytes()
+            + self.entries.memory_bytes()
+            + self.arenas.iter().map(Arena::memory_bytes).sum::<usize>()
+    }
+
+    #[inline]
+    fn hash(&self, db: u16, key: &[u8]) -> u32 {
+        key_hash(&self.hasher, db, key)
+    }
+
+    fn find(&self, hash: u32, db: u16, key: &[u8]) -> Option<u32> {
+        self.index.find(hash, |id| {
+            let entry = self.entries.at(id);
+            entry.db == db
+                && entry.key_len as usize == key.len()
+                && self.arenas[usize::from(entry.slot)].bytes(entry.place(), key.len()) == key
+        })
+    }
+
+    /// Touches what [`mark`](Self::mark) will need, one kind of place after the other.
+    fn visit(&self, hashes: &[u32]) {
+        let mut ids = [entries::NONE; FOLD_AT];
+        for (id, hash) in ids.iter_mut().zip(hashes) {
+            *id = self.index.find(*hash, |_| true).unwrap_or(entries::NONE);
+        }
+        let mut places = 0u32;
+        for id in ids.iter().filter(|id| **id != entries::NONE) {
+            let entry = self.entries.at(*id);
+            let key = self.arenas[usize::from(entry.slot)].bytes(entry.place(), 1);
+            places ^= u32::from(key.first().copied().unwrap_or_default());
+        }
+        std::hint::black_box(places);
+    }
+
+    fn mark(&mut self, change: Change<'_>, hash: u32, now_us: u64) {
+        self.ver = self.ver.wrapping_add(1);
+        let slot = usize::from(change.slot);
+        self.queues[slot].captured_total += 1;
+        let Some(id) = self.find(hash, change.db, change.key) else {
+            let place = self.arenas[slot].store(change.key);
+            let mut entry = Entry::new(change.db, change.slot, place, change.key.len() as u32);
+            entry.touch = change.touch;
+            entry.ver = self.ver;
+            entry.set_since_us(now_us);
+            let id = self.entries.insert(entry);
+            self.index.insert(hash, id);
+            self.queues[slot].push(&mut self.entries, id);
+            return;
+        };
+        let ver = self.ver;
+        let entry = self.entries.at_mut(id);
+        entry.ver = ver;
+        entry.touch = change.touch;
+        match entry.state {
+            State::InFlight => {
+                entry.state = State::InFlightAgain;
+                entry.set_since_us(now_us);
+            }
+            _ => self.queues[slot].coalesced_total += 1,
+        }
+        if self.entries.at(id).slot != change.slot {
+            self.change_slot(id, change.slot);
+        }
+    }
+
+    /// Ends the flight of entry `id`, if it is in flight.
+    fn landed(&mut self, id: u32) -> Option<Entry> {
+        let entry = *self.entries.get(id).filter(|entry| entry.state != State::Dirty)?;
+        self.in_flight -= 1;
+        self.queues[usize::from(entry.slot)].in_flight -= 1;
+        Some(entry)
+    }
+
+    fn drop_entry(&mut self, id: u32, hash: u32) {
+        let entry = *self.entries.at(id);
+        self.arenas[usize::from(entry.slot)].free(entry.place());
+        self.index.remove(hash, id);
+        self.entries.remove(id);
+        if self.entries.len() == 0 {
+            self.index.shrink();
+        }
+    }
+
+    /// Keeps the key among the newest, so that a key which is dirty for ever does not hold a
+    /// chunk of keys that are long gone.
+    fn move_key(&mut self, id: u32) {
+        let entry = *self.entries.at(id);
+        self.rehome(id, entry, entry.slot);
+    }
+
+    /// Another registration has the key now: its next write belongs to that one.
+    fn change_slot(&mut self, id: u32, slot: u16) {
+        let entry = *self.entries.at(id);
+        let (old, new) = (usize::from(entry.slot), usize::from(slot));
+        self.moved.push(Moved { entry: id, slot: entry.slot, since_us: entry.since_us() });
+        if entry.state == State::Dirty {
+            self.queues[old].unlink(&mut self.entries, id);
+            self.queues[new].push(&mut self.entries, id);
+        } else {
+            self.queues[old].in_flight -= 1;
+            self.queues[new].in_flight += 1;
+        }
+        self.rehome(id, entry, slot);
+        self.entries.at_mut(id).slot = slot;
+    }
+
+    fn rehome(&mut self, id: u32, entry: Entry, slot: u16) {
+        let from = &mut self.arenas[usize::from(entry.slot)];
+        let key = from.bytes(entry.place(), entry.key_len as usize).to_vec();
+        from.free(entry.place());
+        let place = self.arenas[usize::from(slot)].store(&key);
+        self.entries.at_mut(id).set_place(place);
+    }
+}
+
+#[inline]
+fn key_hash(hasher: &impl BuildHasher, db: u16, key: &[u8]) -> u32 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write(key);
+    hasher.write_u16(db);
+    let hash = hasher.finish();
+    (hash ^ (hash >> 32)) as u32
+}
+
+#[cfg(test)]
+mod tests;

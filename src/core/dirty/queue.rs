@@ -1,0 +1,72 @@
+//! The keys of one registration that wait to be read, oldest first.
+
+use super::entries::{Entries, List};
+
+/// A queue of dirty keys with the counters that belong to it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Queue {
+    list: List,
+    /// So many keys at the front do not wait for their interval: they were sent before, or
+    /// somebody flushes them.
+    due: usize,
+    /// Keys dirty up to this time do not wait for their interval either.
+    flush_us: u64,
+    /// Keys that were read and are not acknowledged.
+    pub in_flight: usize,
+    /// Changes seen.
+    pub captured_total: u64,
+    /// Changes that needed no write of their own.
+    pub coalesced_total: u64,
+}
+
+impl Queue {
+    /// Keys that wait.
+    pub fn waiting(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Keys that wait or are in flight.
+    pub fn dirty(&self) -> usize {
+        self.list.len() + self.in_flight
+    }
+
+    /// Makes every key that is dirty since `watermark_us` or longer due at once.
+    pub fn flush(&mut self, watermark_us: u64) {
+        self.flush_us = self.flush_us.max(watermark_us);
+    }
+
+    pub(super) fn push(&mut self, entries: &mut Entries, id: u32) {
+        self.list.push_back(entries, id);
+    }
+
+    pub(super) fn push_due(&mut self, entries: &mut Entries, id: u32) {
+        self.list.push_front(entries, id);
+        self.due += 1;
+    }
+
+    pub(super) fn pop(&mut self, entries: &mut Entries) -> Option<u32> {
+        let id = self.list.head()?;
+        self.list.unlink(entries, id);
+        self.due = self.due.saturating_sub(1);
+        Some(id)
+    }
+
+    /// Takes a key out of the middle. Which keys are due at once is then not exact; a key too
+    /// many is sent early, none late.
+    pub(super) fn unlink(&mut self, entries: &mut Entries, id: u32) {
+        self.list.unlink(entries, id);
+        self.due = self.due.min(self.list.len());
+    }
+
+    pub(super) fn head_since_us(&self, entries: &Entries) -> Option<u64> {
+        Some(entries.at(self.list.head()?).since_us())
+    }
+
+    pub(super) fn due_us(&self, entries: &Entries, interval_us: u64) -> Option<u64> {
+        let since_us = self.head_since_us(entries)?;
+        if self.due > 0 || since_us <= self.flush_us {
+            return Some(0);
+        }
+        Some(since_us.saturating_add(interval_us))
+    }
+}

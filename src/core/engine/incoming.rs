@@ -1,0 +1,119 @@
+//! Into the engine: how batches ended, and what that makes of their keys.
+
+use super::Engine;
+use crate::core::batch::{Batch, Link, Refusal, Report, Verdict, Written};
+use crate::core::dead::DeadLetter;
+use crate::core::dirty::{Settled, Taken};
+use crate::core::flush::Ended;
+use crate::core::value::Content;
+
+/// Keys that became clean, for the replicated acknowledgement.
+#[derive(Debug, Default)]
+pub struct Acknowledged {
+    /// Logical database and key.
+    pub keys: Vec<(u16, Vec<u8>)>,
+}
+
+impl Engine {
+    /// Takes in one report of the worker. Fold the log first: a change that is still in it must
+    /// keep its key dirty. Keys that are clean now are added to `clean`.
+    pub fn report(&mut self, report: Report, now_us: u64, unix_ms: u64, clean: &mut Acknowledged) {
+        match report {
+            Report::Credit(more) => self.credits += more,
+            Report::Link(link) => {
+                if let Link::Down { error } = &link {
+                    error.clone_into(&mut self.last_error);
+                }
+                self.link = Some(link);
+            }
+            Report::Lag { p50_us, p99_us } => self.lag_us = Some((p50_us, p99_us)),
+            Report::Done { batch, verdict } => {
+                let oldest_us = batch.items.iter().map(|i| i.since_us).min().unwrap_or(u64::MAX);
+                if let Some(at) = self.flights.iter().position(|f| *f == (batch.slot, oldest_us)) {
+                    self.flights.swap_remove(at);
+                }
+                match verdict {
+                    Verdict::Written(written) => self.written(&batch, written, unix_ms, clean),
+                    Verdict::Returned { error, hold_ms } => {
+                        self.returned(&batch, &error, now_us + hold_ms * 1000);
+                    }
+                }
+                self.retire_if_done(batch.slot);
+                self.recycle(batch);
+            }
+        }
+    }
+
+    /// A key that was taken needs no write: it counts as acknowledged.
+    pub fn skip(&mut self, slot: u16, taken: &Taken, clean: &mut Acknowledged) {
+        let settled = self.dirty.acknowledge(taken.entry, taken.ver, |db, key| {
+            clean.keys.push((db, key.to_vec()));
+        });
+        self.tell(slot, taken.entry, taken.since_us, settled, true);
+        self.retire_if_done(slot);
+    }
+
+    /// An acknowledgement that came from the master or out of the AOF.
+    pub fn forget(&mut self, db: u16, key: &[u8]) {
+        self.dirty.forget(db, key);
+    }
+
+    fn written(&mut self, batch: &Batch, written: Written, unix_ms: u64, clean: &mut Acknowledged) {
+        let mut refused = written.refused.into_iter().peekable();
+        let mut counts = [0u64; 3];
+        for (index, item) in batch.items.iter().enumerate() {
+            let refusal = refused.next_if(|refusal| refusal.index == index);
+            let db = batch.registration.db;
+            let settled = self.dirty.acknowledge(item.entry, item.ver, |db, key| {
+                clean.keys.push((db, key.to_vec()));
+            });
+            self.tell(batch.slot, item.entry, item.since_us, settled, refusal.is_none());
+            match refusal {
+                Some(refusal) => {
+                    counts[2] += 1;
+                    self.refuse(batch.slot, db, batch.key(item), refusal, unix_ms);
+                }
+                None => {
+                    counts[usize::from(item.content == Content::Tombstone)] += 1;
+                    self.dead.remove(db, batch.key(item));
+                }
+            }
+        }
+        if let Some(slot) = self.slot_mut(batch.slot) {
+            let counters = &mut slot.counters;
+            counters.written_total += counts[0];
+            counters.deleted_total += counts[1];
+            counters.failed_total += counts[2];
+            counters.batches_total += 1;
+            counters.bytes_total += written.sent_bytes;
+            counters.last_write_unix_ms = unix_ms;
+        }
+    }
+
+    fn refuse(&mut self, slot: u16, db: u16, key: &[u8], refusal: Refusal, unix_ms: u64) {
+        let Refusal { code, reason, .. } = refusal;
+        self.note_error(Some(slot), &reason);
+        self.dead.insert(db, key, DeadLetter { slot, code, reason, attempts: 1, unix_ms });
+    }
+
+    fn returned(&mut self, batch: &Batch, error: &str, hold_us: u64) {
+        // From the last to the first, so that the oldest stands first again.
+        for item in batch.items.iter().rev() {
+            self.dirty.give_back(item.entry, item.since_us);
+        }
+        self.note_error(Some(batch.slot), error);
+        if let Some(slot) = self.slot_mut(batch.slot) {
+            slot.counters.retries_total += 1;
+            slot.hold_us = hold_us;
+        }
+    }
+
+    fn tell(&mut self, slot: u16, entry: u32, since_us: u64, settled: Settled, persisted: bool) {
+        let again_us = match settled {
+            Settled::Clean => None,
+            Settled::Again(since_us) => Some(since_us),
+            Settled::Unknown => return,
+        };
+        self.waiters.ended(Ended { entry, slot, since_us, again_us, persisted });
+    }
+}

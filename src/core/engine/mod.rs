@@ -1,0 +1,262 @@
+//! The engine: everything the server thread knows. Changes come in, batches go out, reports come
+//! back. It calls nobody; whoever calls it says what time it is.
+
+mod incoming;
+mod outgoing;
+mod slot;
+mod state;
+
+use std::sync::Arc;
+
+use super::batch::Link;
+use super::change::{Change, Log, Touch};
+use super::dead::DeadLetters;
+use super::dirty::Dirty;
+use super::flush::{Ended, Progress, Scope, Waiters};
+use super::registration::Registration;
+use super::route::Routes;
+use super::settings::Settings;
+pub use incoming::Acknowledged;
+pub use outgoing::{Missing, item};
+pub use slot::{Counters, Slot};
+pub use state::{PrefixState, State};
+
+/// All state of the module that belongs to the server thread.
+#[derive(Debug, Default)]
+pub struct Engine {
+    /// Settings as they are now.
+    pub settings: Settings,
+    /// Refused changes.
+    pub dead: DeadLetters,
+    routes: Routes,
+    slots: Vec<Option<Slot>>,
+    log: Log,
+    dirty: Dirty,
+    waiters: Waiters,
+    /// Batches that the worker is ready to take.
+    credits: u32,
+    /// The slot that is asked first for the next batch.
+    turn: usize,
+    /// Slot and oldest change of every batch in flight.
+    flights: Vec<(u16, u64)>,
+    /// Buffers of finished batches.
+    spare: Vec<super::batch::Batch>,
+    link: Option<Link>,
+    lag_us: Option<(u64, u64)>,
+    last_error: String,
+    /// Counters of registrations that are gone.
+    retired: Counters,
+}
+
+impl Engine {
+    /// Binds a prefix, or gives a bound one new options. What is dirty stays dirty. Returns its
+    /// slot, or nothing when there are 65,535 registrations already.
+    pub fn register(&mut self, registration: Registration) -> Option<u16> {
+        let (db, prefix) = (registration.db, registration.prefix.clone());
+        let slot = match self.slot_of(db, &prefix) {
+            Some(slot) => {
+                if let Some(bound) = self.slot_mut(slot) {
+                    bound.registration = Arc::new(registration);
+                    bound.live = true;
+                    bound.discards = false;
+                    bound.hold_us = 0;
+                }
+                slot
+            }
+            None => self.add_slot(Slot::new(Arc::new(registration)))?,
+        };
+        self.dirty.open_slot(slot);
+        self.routes.insert(db, &prefix, slot);
+        Some(slot)
+    }
+
+    /// Stops capturing a prefix. Returns the number of keys that are still to be written, or
+    /// with `discard` the number of keys dropped; nothing if the prefix is not registered.
+    pub fn unregister(
+        &mut self,
+        db: u16,
+        prefix: &[u8],
+        discard: bool,
+        now_us: u64,
+    ) -> Option<usize> {
+        let slot = self.slot_of(db, prefix).filter(|slot| self.is_live(*slot))?;
+        self.fold(now_us);
+        self.routes.remove(db, prefix);
+        if let Some(bound) = self.slot_mut(slot) {
+            bound.live = false;
+            bound.discards = discard;
+            bound.hold_us = 0;
+        }
+        let queue = self.dirty.queue(slot);
+        let keys = if discard { queue.waiting() } else { queue.dirty() };
+        self.retire_if_done(slot);
+        Some(keys)
+    }
+
+    /// A key was touched. Returns true when the log should be folded.
+    #[inline]
+    pub fn touch(&mut self, db: u16, key: &[u8], touch: Touch) -> bool {
+        match self.routes.find(db, key) {
+            Some(slot) => self.log.push(Change { db, slot, touch, key }),
+            None => false,
+        }
+    }
+
+    /// True when no key can be captured.
+    #[inline]
+    pub fn is_deaf(&self) -> bool {
+        self.routes.is_empty()
+    }
+
+    /// Keys in the dirty set, in flight ones included.
+    pub fn dirty_len(&self) -> usize {
+        self.dirty.len()
+    }
+
+    /// True when there are changes to fold.
+    pub fn has_log(&self) -> bool {
+        !self.log.is_empty()
+    }
+
+    /// Moves the logged changes into the dirty set.
+    pub fn fold(&mut self, now_us: u64) {
+        self.dirty.fold(&mut self.log, now_us);
+        for moved in self.dirty.moved() {
+            self.waiters.moved(moved.slot, moved.since_us);
+            self.retire_if_done(moved.slot);
+        }
+    }
+
+    /// Begins a flush of what is dirty now; see [`Waiters`].
+    pub fn flush(&mut self, scope: FlushScope<'_>, now_us: u64) -> u64 {
+        self.fold(now_us);
+        let watermark_us = self.dirty.watermark_us(now_us);
+        match scope {
+            FlushScope::All => {
+                for slot in 0..self.slots.len() as u16 {
+                    self.dirty.queue_mut(slot).flush(watermark_us);
+                }
+                self.waiters.add(Scope::All, watermark_us, self.dirty.len())
+            }
+            FlushScope::Slot(slot) => {
+                let queue = self.dirty.queue_mut(slot);
+                queue.flush(watermark_us);
+                let dirty = queue.dirty();
+                self.waiters.add(Scope::Slot(slot), watermark_us, dirty)
+            }
+            FlushScope::Keys(db, keys) => {
+                let mut entries: Vec<u32> =
+                    keys.iter().filter_map(|key| self.dirty.hasten(db, key)).collect();
+                entries.sort_unstable();
+                entries.dedup();
+                let dirty = entries.len();
+                self.waiters.add(Scope::Keys(entries), watermark_us, dirty)
+            }
+        }
+    }
+
+    /// The flushes that have ended since this was last asked.
+    pub fn flushed(&mut self) -> Vec<u64> {
+        self.waiters.done()
+    }
+
+    /// True when a flush waits for nothing any more.
+    pub fn is_flushed(&self, waiter: u64) -> bool {
+        self.waiters.is_done(waiter)
+    }
+
+    /// Ends a flush, finished or not, and says where it stood.
+    pub fn end_flush(&mut self, waiter: u64) -> Option<Progress> {
+        self.waiters.remove(waiter)
+    }
+
+    /// The live registration of `prefix` in `db`.
+    pub fn live_slot(&self, db: u16, prefix: &[u8]) -> Option<u16> {
+        self.slot_of(db, prefix).filter(|slot| self.is_live(*slot))
+    }
+
+    /// The slot of `prefix` in `db`, also while it only drains.
+    pub fn slot_of(&self, db: u16, prefix: &[u8]) -> Option<u16> {
+        let found = self.slots.iter().position(|slot| {
+            slot.as_ref().is_some_and(|slot| {
+                slot.registration.db == db && slot.registration.prefix == prefix
+            })
+        });
+        found.map(|slot| slot as u16)
+    }
+
+    /// The registration in `slot`.
+    pub fn slot(&self, slot: u16) -> Option<&Slot> {
+        self.slots.get(usize::from(slot))?.as_ref()
+    }
+
+    /// The slot that `key` of `db` belongs to.
+    pub fn route(&self, db: u16, key: &[u8]) -> Option<u16> {
+        self.routes.find(db, key)
+    }
+
+    /// A problem worth an operator's eye, for `last_error`.
+    pub fn note_error(&mut self, slot: Option<u16>, error: &str) {
+        error.clone_into(&mut self.last_error);
+        if let Some(slot) = slot.and_then(|slot| self.slot_mut(slot)) {
+            error.clone_into(&mut slot.last_error);
+        }
+    }
+
+    fn discard(&mut self, slot: u16) {
+        let waiters = &mut self.waiters;
+        self.dirty.discard(slot, |entry, since_us| {
+            waiters.ended(Ended { entry, slot, since_us, again_us: None, persisted: false });
+        });
+    }
+
+    fn slot_mut(&mut self, slot: u16) -> Option<&mut Slot> {
+        self.slots.get_mut(usize::from(slot))?.as_mut()
+    }
+
+    fn is_live(&self, slot: u16) -> bool {
+        self.slot(slot).is_some_and(|slot| slot.live)
+    }
+
+    fn add_slot(&mut self, slot: Slot) -> Option<u16> {
+        let free = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
+        let number = u16::try_from(free).ok()?;
+        if free == self.slots.len() {
+            self.slots.push(None);
+        }
+        self.slots[free] = Some(slot);
+        Some(number)
+    }
+
+    /// Frees the slot of an unregistered prefix when its last key is written or dropped.
+    fn retire_if_done(&mut self, slot: u16) {
+        let Some(bound) = self.slot(slot).filter(|bound| !bound.live) else { return };
+        if bound.discards {
+            self.discard(slot);
+        }
+        if self.dirty.queue(slot).dirty() > 0 {
+            return;
+        }
+        if let Some(gone) = self.slots.get_mut(usize::from(slot)).and_then(Option::take) {
+            self.retired.add(&gone.counters);
+            let queue = self.dirty.queue_mut(slot);
+            self.retired.captured_total += std::mem::take(&mut queue.captured_total);
+            self.retired.coalesced_total += std::mem::take(&mut queue.coalesced_total);
+            self.dead.remove_slot(slot);
+        }
+    }
+}
+
+/// Which keys to flush.
+#[derive(Clone, Copy, Debug)]
+pub enum FlushScope<'a> {
+    /// Every key.
+    All,
+    /// The keys of one registration.
+    Slot(u16),
+    /// These keys of one database.
+    Keys(u16, &'a [&'a [u8]]),
+}
+
+#[cfg(test)]
+mod tests;

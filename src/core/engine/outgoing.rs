@@ -1,0 +1,136 @@
+//! Out of the engine: which registration is due, and which of its keys make the next batch.
+
+use std::sync::Arc;
+
+use super::Engine;
+use crate::core::batch::{Batch, Item};
+use crate::core::change::Touch;
+use crate::core::dirty::Taken;
+use crate::core::registration::{OnGone, Registration};
+use crate::core::value::{Content, Span};
+
+/// Buffers kept for the next batches.
+const SPARE: usize = 8;
+/// A spare buffer larger than this is given back.
+const SPARE_BYTES: usize = 1 << 20;
+
+/// What to do about a key that is not there any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// Delete its document.
+    Delete,
+    /// Leave its document as it is.
+    Keep,
+}
+
+impl Engine {
+    /// When the next batch can begin, microseconds; nothing while none can.
+    pub fn next_due_us(&self) -> Option<u64> {
+        if self.credits == 0 {
+            return None;
+        }
+        (0..self.slots.len() as u16).filter_map(|slot| self.slot_due_us(slot)).min()
+    }
+
+    /// Begins a batch of the registration whose turn it is among those that are due.
+    pub fn begin_batch(&mut self, now_us: u64) -> Option<Batch> {
+        if self.credits == 0 {
+            return None;
+        }
+        let count = self.slots.len();
+        let slot = (0..count)
+            .map(|step| ((self.turn + step) % count) as u16)
+            .find(|slot| self.slot_due_us(*slot).is_some_and(|due_us| due_us <= now_us))?;
+        self.turn = usize::from(slot) + 1;
+        let registration = Arc::clone(&self.slot(slot)?.registration);
+        let (mut items, mut bytes) = match self.spare.pop() {
+            Some(spare) => (spare.items, spare.bytes),
+            None => (Vec::new(), Vec::new()),
+        };
+        items.clear();
+        bytes.clear();
+        Some(Batch { registration, slot, items, bytes })
+    }
+
+    /// Takes the next due key of the batch's registration, unless the batch is full. Its bytes
+    /// are appended to the batch; the caller reads the value and pushes the item.
+    pub fn take(&mut self, batch: &mut Batch, now_us: u64) -> Option<(Taken, Span)> {
+        let most_keys = match batch.registration.batch_max_keys {
+            Some(keys) => keys as usize,
+            None => usize::try_from(self.settings.batch_max_keys).unwrap_or(1),
+        };
+        let most_bytes = usize::try_from(self.settings.batch_max_bytes).unwrap_or(0);
+        // The first key is never subject to the limit of bytes.
+        let full = batch.items.len() >= most_keys
+            || (!batch.items.is_empty() && batch.bytes.len() >= most_bytes);
+        if full || self.slot_due_us(batch.slot).is_none_or(|due_us| due_us > now_us) {
+            return None;
+        }
+        let start = batch.bytes.len();
+        let taken = self.dirty.take(batch.slot, |key| batch.bytes.extend_from_slice(key))?;
+        Some((taken, Span { start, end: batch.bytes.len() }))
+    }
+
+    /// The batch is on its way: a credit is spent.
+    pub fn sent(&mut self, batch: &Batch) {
+        self.credits = self.credits.saturating_sub(1);
+        let oldest_us = batch.items.iter().map(|item| item.since_us).min().unwrap_or(u64::MAX);
+        self.flights.push((batch.slot, oldest_us));
+    }
+
+    /// The batch could not be sent, or was not needed: its keys wait again.
+    pub fn unsent(&mut self, batch: Batch) {
+        for item in batch.items.iter().rev() {
+            self.dirty.give_back(item.entry, item.since_us);
+        }
+        self.recycle(batch);
+    }
+
+    /// Keeps the buffers of a finished batch for the next one.
+    pub fn recycle(&mut self, batch: Batch) {
+        if self.spare.len() < SPARE && batch.bytes.capacity() <= SPARE_BYTES {
+            self.spare.push(batch);
+        }
+    }
+
+    /// What the registration says about a key that is gone, given how it was touched last;
+    /// `touch` is [`Touch::Changed`] when the server did not say how the key went.
+    pub fn on_missing(registration: &Registration, touch: Touch) -> Missing {
+        let policy = match touch {
+            Touch::Deleted => registration.on_delete,
+            Touch::Expired => registration.on_expire,
+            Touch::Evicted => registration.on_evict,
+            // Gone without a word, as FLUSHALL does it: MongoDB keeps its documents.
+            Touch::Changed => OnGone::Keep,
+        };
+        match policy {
+            OnGone::Delete => Missing::Delete,
+            OnGone::Keep => Missing::Keep,
+        }
+    }
+
+    /// True if the key changed after it was taken.
+    pub fn changed_since(&self, taken: &Taken) -> bool {
+        self.dirty.changed_since(taken)
+    }
+
+    /// Puts one key back that was taken and not read.
+    pub fn put_back(&mut self, taken: &Taken) {
+        self.dirty.give_back(taken.entry, taken.since_us);
+    }
+
+    fn slot_due_us(&self, slot: u16) -> Option<u64> {
+        let bound = self.slot(slot)?;
+        let interval_ms = match bound.registration.interval_ms {
+            Some(ms) => ms,
+            None => u64::try_from(self.settings.flush_interval_ms).unwrap_or(0),
+        };
+        let due_us = self.dirty.due_us(slot, interval_ms.saturating_mul(1000))?;
+        Some(due_us.max(bound.hold_us))
+    }
+}
+
+/// The item of a taken key whose value stands in `value`.
+pub fn item(taken: &Taken, key: Span, content: Content, value: Span) -> Item {
+    Item { entry: taken.entry, ver: taken.ver, since_us: taken.since_us, key, content, value }
+}

@@ -1,0 +1,74 @@
+//! One registration at work, with its counters.
+
+use std::sync::Arc;
+
+use crate::core::registration::Registration;
+
+/// What was done for a registration since the module was loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Changes seen.
+    pub captured_total: u64,
+    /// Changes that needed no write of their own.
+    pub coalesced_total: u64,
+    /// Documents written.
+    pub written_total: u64,
+    /// Documents deleted.
+    pub deleted_total: u64,
+    /// Changes that became dead letters.
+    pub failed_total: u64,
+    /// Batches that were not acknowledged and had to be repeated.
+    pub retries_total: u64,
+    /// Batches acknowledged.
+    pub batches_total: u64,
+    /// Bytes of commands acknowledged.
+    pub bytes_total: u64,
+    /// When MongoDB acknowledged last, milliseconds since 1970; 0 for never.
+    pub last_write_unix_ms: u64,
+}
+
+impl Counters {
+    /// Adds `other`; of the times the later one stays.
+    pub fn add(&mut self, other: &Counters) {
+        self.captured_total += other.captured_total;
+        self.coalesced_total += other.coalesced_total;
+        self.written_total += other.written_total;
+        self.deleted_total += other.deleted_total;
+        self.failed_total += other.failed_total;
+        self.retries_total += other.retries_total;
+        self.batches_total += other.batches_total;
+        self.bytes_total += other.bytes_total;
+        self.last_write_unix_ms = self.last_write_unix_ms.max(other.last_write_unix_ms);
+    }
+}
+
+/// A registration at work.
+#[derive(Debug)]
+pub struct Slot {
+    /// Its options as they are now; batches in flight keep those of their time.
+    pub registration: Arc<Registration>,
+    /// False once it is unregistered and only its backlog is written.
+    pub live: bool,
+    /// True once it is unregistered with DISCARD: what returns from flight is dropped, too.
+    pub discards: bool,
+    /// No batch is sent before this time, because MongoDB refused the last one.
+    pub hold_us: u64,
+    /// The last problem with it.
+    pub last_error: String,
+    /// Counters; captured and coalesced are counted in the dirty set.
+    pub counters: Counters,
+}
+
+impl Slot {
+    /// A live registration.
+    pub fn new(registration: Arc<Registration>) -> Self {
+        Slot {
+            registration,
+            live: true,
+            discards: false,
+            hold_us: 0,
+            last_error: String::new(),
+            counters: Counters::default(),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The engine's state in figures, for WB.STATUS and INFO.
+
+use super::{Counters, Engine, Slot};
+use crate::core::batch::Link;
+
+/// Figures of one registration.
+#[derive(Debug)]
+pub struct PrefixState<'a> {
+    /// The registration.
+    pub slot: &'a Slot,
+    /// Counters, all of them.
+    pub counters: Counters,
+    /// Keys not acknowledged, in flight ones included.
+    pub dirty_keys: usize,
+    /// Keys read and sent, not acknowledged.
+    pub in_flight_keys: usize,
+    /// Refused changes.
+    pub dead_letters: usize,
+    /// Age of the oldest change that is not acknowledged, milliseconds; 0 for none.
+    pub oldest_dirty_ms: u64,
+}
+
+/// Figures of the module.
+#[derive(Debug)]
+pub struct State<'a> {
+    /// `idle`, `up` or `down`.
+    pub link: &'static str,
+    /// Why it is down.
+    pub link_error: &'a str,
+    /// Registrations that capture.
+    pub registrations: usize,
+    /// Keys not acknowledged, in flight ones included.
+    pub dirty_keys: usize,
+    /// Keys read and sent, not acknowledged.
+    pub in_flight_keys: usize,
+    /// Refused changes.
+    pub dead_letters: usize,
+    /// Age of the oldest change that is not acknowledged, milliseconds; 0 for none.
+    pub oldest_dirty_ms: u64,
+    /// Counters of all registrations, gone ones included.
+    pub counters: Counters,
+    /// Median lag of late, microseconds; 0 for none measured.
+    pub lag_p50_us: u64,
+    /// 99th percentile of lag of late, microseconds; 0 for none measured.
+    pub lag_p99_us: u64,
+    /// The last problem.
+    pub last_error: &'a str,
+    /// Memory of the dirty state.
+    pub memory_bytes: usize,
+}
+
+impl Engine {
+    /// Figures of the whole module at `now_us`.
+    pub fn state(&self, now_us: u64) -> State<'_> {
+        let (link, link_error) = match &self.link {
+            None | Some(Link::Idle) => ("idle", ""),
+            Some(Link::Up) => ("up", ""),
+            Some(Link::Down { error }) => ("down", error.as_str()),
+        };
+        let mut counters = self.retired;
+        for slot in self.slots() {
+            counters.add(&self.counters(slot));
+        }
+        let oldest_us = self.slots().filter_map(|slot| self.oldest_us(slot)).min();
+        let (lag_p50_us, lag_p99_us) = self.lag_us.unwrap_or_default();
+        State {
+            link,
+            link_error,
+            registrations: self.live_slots().count(),
+            dirty_keys: self.dirty.len() + self.log.len(),
+            in_flight_keys: self.dirty.in_flight(),
+            dead_letters: self.dead.len(),
+            oldest_dirty_ms: age_ms(oldest_us, now_us),
+            counters,
+            lag_p50_us,
+            lag_p99_us,
+            last_error: &self.last_error,
+            memory_bytes: self.dirty.memory_bytes()
+                + self.log.memory_bytes()
+                + self.dead.memory_bytes(),
+        }
+    }
+
+    /// Figures of the registration in `slot` at `now_us`.
+    pub fn prefix_state(&self, slot: u16, now_us: u64) -> Option<PrefixState<'_>> {
+        let queue = self.dirty.queue(slot);
+        Some(PrefixState {
+            slot: self.slot(slot)?,
+            counters: self.counters(slot),
+            dirty_keys: queue.dirty(),
+            in_flight_keys: queue.in_flight,
+            dead_letters: self.dead.count(slot),
+            oldest_dirty_ms: age_ms(self.oldest_us(slot), now_us),
+        })
+    }
+
+    /// The slots that capture.
+    pub fn live_slots(&self) -> impl Iterator<Item = u16> + '_ {
+        self.slots().filter(|slot| self.is_live(*slot))
+    }
+
+    fn slots(&self) -> impl Iterator<Item = u16> + '_ {
+        (0..self.slots.len() as u16).filter(|slot| self.slot(*slot).is_some())
+    }
+
+    fn counters(&self, slot: u16) -> Counters {
+        let queue = self.dirty.queue(slot);
+        let mut counters = self.slot(slot).map(|slot| slot.counters).unwrap_or_default();
+        counters.captured_total = queue.captured_total;
+        counters.coalesced_total = queue.coalesced_total;
+        counters
+    }
+
+    fn oldest_us(&self, slot: u16) -> Option<u64> {
+        let in_flight = self.flights.iter().filter(|f| f.0 == slot).map(|f| f.1).min();
+        let waiting = self.dirty.oldest_us(slot);
+        [in_flight, waiting].into_iter().flatten().min()
+    }
+}
+
+fn age_ms(since_us: Option<u64>, now_us: u64) -> u64 {
+    since_us.map_or(0, |since_us| now_us.saturating_sub(since_us) / 1000)
+}

@@ -1,0 +1,237 @@
+//! Flush: who waits for which dirty keys, and what became of them.
+//!
+//! A waiter counts the keys of its scope that were dirty when it came. Each of them ends for it
+//! once: when a value that was read after its arrival is acknowledged or refused.
+
+use std::collections::HashMap;
+
+/// Which keys a flush is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Every dirty key.
+    All,
+    /// Those of one registration.
+    Slot(u16),
+    /// These entries of the dirty set.
+    Keys(Vec<u32>),
+}
+
+/// The end of one key's write.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// The key's entry.
+    pub entry: u32,
+    /// Its registration.
+    pub slot: u16,
+    /// Since when the change that was written was waiting.
+    pub since_us: u64,
+    /// Since when a newer change waits, if there is one.
+    pub again_us: Option<u64>,
+    /// False when it became a dead letter or was dropped.
+    pub persisted: bool,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    scope: Scope,
+    watermark_us: u64,
+    pending: usize,
+    persisted: u64,
+}
+
+/// Where a flush stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Keys acknowledged since the flush began.
+    pub persisted: u64,
+    /// Keys still to be acknowledged.
+    pub pending: usize,
+}
+
+/// All flushes under way.
+#[derive(Debug, Default)]
+pub struct Waiters {
+    next: u64,
+    waiters: HashMap<u64, Waiter>,
+    by_entry: HashMap<u32, Vec<u64>>,
+    done: Vec<u64>,
+}
+
+impl Waiters {
+    /// True when nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiters.is_empty()
+    }
+
+    /// Adds a waiter for the `pending` keys of `scope`, all dirty since `watermark_us` or longer.
+    pub fn add(&mut self, scope: Scope, watermark_us: u64, pending: usize) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        if let Scope::Keys(entries) = &scope {
+            for entry in entries {
+                self.by_entry.entry(*entry).or_default().push(id);
+            }
+        }
+        self.waiters.insert(id, Waiter { scope, watermark_us, pending, persisted: 0 });
+        if pending == 0 {
+            self.done.push(id);
+        }
+        id
+    }
+
+    /// Tells every waiter that a key's write has ended.
+    pub fn ended(&mut self, ended: Ended) {
+        if self.waiters.is_empty() {
+            return;
+        }
+        let by_key = self.by_entry.get(&ended.entry).cloned().unwrap_or_default();
+        for id in by_key {
+            if self.tell(id, ended)
+                && let Some(ids) = self.by_entry.get_mut(&ended.entry)
+            {
+                ids.retain(|other| *other != id);
+                if ids.is_empty() {
+                    self.by_entry.remove(&ended.entry);
+                }
+            }
+        }
+        let by_scope: Vec<u64> = self
+            .waiters
+            .iter()
+            .filter(|(_, waiter)| match waiter.scope {
+                Scope::All => true,
+                Scope::Slot(slot) => slot == ended.slot,
+                Scope::Keys(_) => false,
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in by_scope {
+            self.tell(id, ended);
+        }
+    }
+
+    /// A dirty key left a registration: who waits for that registration waits no more for it.
+    pub fn moved(&mut self, slot: u16, since_us: u64) {
+        for (id, waiter) in &mut self.waiters {
+            if waiter.scope == Scope::Slot(slot) && since_us <= waiter.watermark_us {
+                waiter.pending = waiter.pending.saturating_sub(1);
+                if waiter.pending == 0 {
+                    self.done.push(*id);
+                }
+            }
+        }
+    }
+
+    /// The waiters whose last key has ended; each is named once.
+    pub fn done(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.done)
+    }
+
+    /// True when waiter `id` waits for nothing any more.
+    pub fn is_done(&self, id: u64) -> bool {
+        self.waiters.get(&id).is_none_or(|waiter| waiter.pending == 0)
+    }
+
+    /// Removes waiter `id` and says where it stood.
+    pub fn remove(&mut self, id: u64) -> Option<Progress> {
+        let waiter = self.waiters.remove(&id)?;
+        if let Scope::Keys(entries) = &waiter.scope {
+            for entry in entries {
+                if let Some(ids) = self.by_entry.get_mut(entry) {
+                    ids.retain(|other| *other != id);
+                    if ids.is_empty() {
+                        self.by_entry.remove(entry);
+                    }
+                }
+            }
+        }
+        Some(Progress { persisted: waiter.persisted, pending: waiter.pending })
+    }
+
+    /// True when the key has ended for this waiter.
+    fn tell(&mut self, id: u64, ended: Ended) -> bool {
+        let Some(waiter) = self.waiters.get_mut(&id) else {
+            return true;
+        };
+        let counted = ended.since_us <= waiter.watermark_us;
+        // The key changed again, still before the flush came: it waits for that change too.
+        let unfinished = ended.again_us.is_some_and(|again_us| again_us <= waiter.watermark_us);
+        if !counted || unfinished {
+            return false;
+        }
+        waiter.pending = waiter.pending.saturating_sub(1);
+        waiter.persisted += u64::from(ended.persisted);
+        if waiter.pending == 0 {
+            self.done.push(id);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(entry: u32, since_us: u64, again_us: Option<u64>) -> Ended {
+        Ended { entry, slot: 1, since_us, again_us, persisted: true }
+    }
+
+    #[test]
+    fn it_is_done_when_its_last_key_has_ended() {
+        let mut waiters = Waiters::default();
+        let id = waiters.add(Scope::All, 100, 2);
+        waiters.ended(ended(1, 90, None));
+        assert!(waiters.done().is_empty());
+        waiters.ended(Ended { persisted: false, ..ended(2, 100, None) });
+        assert_eq!(waiters.done(), [id]);
+        assert_eq!(waiters.remove(id), Some(Progress { persisted: 1, pending: 0 }));
+        assert!(waiters.is_empty());
+    }
+
+    #[test]
+    fn keys_dirtied_later_are_not_waited_for() {
+        let mut waiters = Waiters::default();
+        let id = waiters.add(Scope::Slot(1), 100, 1);
+        waiters.ended(ended(1, 101, None));
+        assert!(waiters.done().is_empty());
+        waiters.ended(ended(2, 50, Some(101)));
+        assert_eq!(waiters.done(), [id]);
+    }
+
+    #[test]
+    fn a_change_during_the_write_but_before_the_flush_is_waited_for() {
+        let mut waiters = Waiters::default();
+        let id = waiters.add(Scope::Keys(vec![7]), 100, 1);
+        waiters.ended(ended(7, 50, Some(99)));
+        assert!(waiters.done().is_empty());
+        waiters.ended(ended(7, 99, None));
+        assert_eq!(waiters.done(), [id]);
+    }
+
+    #[test]
+    fn nothing_dirty_is_done_at_once() {
+        let mut waiters = Waiters::default();
+        let id = waiters.add(Scope::All, 100, 0);
+        assert_eq!(waiters.done(), [id]);
+    }
+
+    #[test]
+    fn other_registrations_do_not_count_and_a_key_that_moved_away_is_let_go() {
+        let mut waiters = Waiters::default();
+        let id = waiters.add(Scope::Slot(2), 100, 1);
+        waiters.ended(ended(1, 50, None));
+        assert!(waiters.done().is_empty());
+        waiters.moved(2, 50);
+        assert_eq!(waiters.done(), [id]);
+    }
+
+    #[test]
+    fn a_waiter_that_left_is_told_nothing() {
+        let mut waiters = Waiters::default();
+        let id = waiters.add(Scope::Keys(vec![1]), 100, 1);
+        assert_eq!(waiters.remove(id), Some(Progress { persisted: 0, pending: 1 }));
+        waiters.ended(ended(1, 50, None));
+        assert!(waiters.done().is_empty());
+        assert_eq!(waiters.remove(id), None);
+    }
+}

@@ -1,0 +1,111 @@
+//! How long changes take to reach MongoDB: percentiles over the last one to two minutes.
+
+use hdrhistogram::Histogram;
+
+/// One histogram is filled for so long; two of them are looked at.
+pub const WINDOW_US: u64 = 60_000_000;
+/// Longest lag told apart, 30 days in microseconds; a longer one counts as this.
+const LONGEST_US: u64 = 30 * 86_400 * 1_000_000;
+
+/// Lag from change to acknowledgement, in microseconds, exact to 1 %.
+#[derive(Debug)]
+pub struct Lag {
+    // `None` only if the histograms' bounds were invalid, which they are not; then nothing is
+    // measured, which is better than a worker that cannot run.
+    histograms: Option<Histograms>,
+    rotated_at_us: u64,
+}
+
+#[derive(Debug)]
+struct Histograms {
+    current: Histogram<u32>,
+    previous: Histogram<u32>,
+    both: Histogram<u32>,
+}
+
+impl Lag {
+    /// Nothing measured yet, at `now_us`.
+    pub fn new(now_us: u64) -> Self {
+        let histograms = Histogram::new_with_bounds(1, LONGEST_US, 2).ok().map(|empty| {
+            Histograms { current: empty.clone(), previous: empty.clone(), both: empty }
+        });
+        Lag { histograms, rotated_at_us: now_us }
+    }
+
+    /// Counts one change that was acknowledged after `lag_us` microseconds.
+    pub fn record(&mut self, lag_us: u64) {
+        if let Some(histograms) = &mut self.histograms {
+            histograms.current.saturating_record(lag_us);
+        }
+    }
+
+    /// Median and 99th percentile at `now_us`, or `None` when nothing was measured of late.
+    pub fn percentiles(&mut self, now_us: u64) -> Option<(u64, u64)> {
+        self.rotate(now_us);
+        let Histograms { current, previous, both } = self.histograms.as_mut()?;
+        both.reset();
+        both.add(&*current).ok()?;
+        both.add(&*previous).ok()?;
+        (!both.is_empty()).then(|| (both.value_at_quantile(0.5), both.value_at_quantile(0.99)))
+    }
+
+    /// Lets go of what is older than two windows. Call it before recording, too.
+    pub fn rotate(&mut self, now_us: u64) {
+        let age_us = now_us.saturating_sub(self.rotated_at_us);
+        let Some(Histograms { current, previous, .. }) = &mut self.histograms else {
+            return;
+        };
+        if age_us < WINDOW_US {
+            return;
+        }
+        std::mem::swap(current, previous);
+        current.reset();
+        if age_us >= 2 * WINDOW_US {
+            previous.reset();
+        }
+        self.rotated_at_us = now_us;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_measured_gives_no_percentiles() {
+        assert_eq!(Lag::new(0).percentiles(0), None);
+    }
+
+    #[test]
+    fn percentiles_are_exact_to_one_percent() {
+        let mut lag = Lag::new(0);
+        (1..=1000).for_each(|n| lag.record(n * 1000));
+        let (p50, p99) = lag.percentiles(1).unwrap();
+        assert!(p50.abs_diff(500_000) <= 5_000, "{p50}");
+        assert!(p99.abs_diff(990_000) <= 9_900, "{p99}");
+    }
+
+    #[test]
+    fn what_was_measured_a_window_ago_still_counts_and_two_windows_ago_does_not() {
+        let mut lag = Lag::new(0);
+        lag.record(7);
+        assert_eq!(lag.percentiles(WINDOW_US), Some((7, 7)));
+        assert_eq!(lag.percentiles(2 * WINDOW_US - 1), Some((7, 7)));
+        assert_eq!(lag.percentiles(2 * WINDOW_US), None);
+    }
+
+    #[test]
+    fn a_long_silence_forgets_everything_at_once() {
+        let mut lag = Lag::new(0);
+        lag.record(7);
+        assert_eq!(lag.percentiles(5 * WINDOW_US), None);
+    }
+
+    #[test]
+    fn an_absurd_lag_is_counted_as_the_longest_one() {
+        let mut lag = Lag::new(0);
+        lag.record(u64::MAX);
+        let (p50, _) = lag.percentiles(0).unwrap();
+        assert!(p50 >= LONGEST_US / 100 * 99);
+    }
+}

@@ -1,0 +1,22 @@
+//! The pure core: no `unsafe`, no Redis, no MongoDB, no socket, no clock.
+
+pub mod args;
+pub mod batch;
+pub mod bson;
+pub mod change;
+pub mod dead;
+pub mod dirty;
+pub mod document;
+pub mod engine;
+pub mod flush;
+pub mod id;
+pub mod json;
+pub mod lag;
+pub mod lines;
+pub mod names;
+pub mod registration;
+pub mod retry;
+pub mod route;
+pub mod settings;
+pub mod unfit;
+pub mod value;

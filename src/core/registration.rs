@@ -1,0 +1,124 @@
+//! A registration: which keys are ours, and what their documents look like.
+
+use std::fmt;
+
+/// A MongoDB namespace, `database.collection`. The collection may contain dots.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Namespace {
+    /// Database name, 1–63 bytes.
+    pub database: String,
+    /// Collection name; with the database and the dot at most 255 bytes.
+    pub collection: String,
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.database, self.collection)
+    }
+}
+
+/// Which type of key a registration takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyType {
+    /// Whatever the key holds.
+    Any,
+    /// Hashes only.
+    Hash,
+    /// JSON documents (RedisJSON) only.
+    Json,
+    /// Strings only.
+    String,
+    /// Lists only.
+    List,
+    /// Sets only.
+    Set,
+    /// Sorted sets only.
+    Zset,
+    /// Streams only.
+    Stream,
+}
+
+/// The BSON type that the key's suffix is converted to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdType {
+    /// The suffix itself; Binary subtype 0 when it is not UTF-8.
+    String,
+    /// A canonical decimal integer in the range of int64.
+    Int64,
+    /// 24 hexadecimal digits.
+    ObjectId,
+    /// A UUID in its hyphenated form, stored as Binary subtype 4.
+    Uuid,
+}
+
+/// How a document is brought up to date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteMode {
+    /// The document becomes equal to the value in Redis.
+    Replace,
+    /// Fields that Redis has are set; other fields of the document stay.
+    Merge,
+}
+
+/// What happens to the document when its key goes away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnGone {
+    /// The document is deleted.
+    Delete,
+    /// The document stays.
+    Keep,
+}
+
+/// A key prefix bound to a namespace, with all options as registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// Logical Redis database the prefix is registered in.
+    pub db: u16,
+    /// Key prefix; empty takes every key.
+    pub prefix: Vec<u8>,
+    /// Where the documents go.
+    pub namespace: Namespace,
+    /// Keys of another type are not ours.
+    pub key_type: KeyType,
+    /// Field that holds the key's suffix; `_id`, or another that gets a unique index.
+    pub key_field: String,
+    /// BSON type of that field.
+    pub key_as: IdType,
+    /// Replace or merge.
+    pub write: WriteMode,
+    /// On DEL and everything that removes a key on purpose.
+    pub on_delete: OnGone,
+    /// On expiry.
+    pub on_expire: OnGone,
+    /// On eviction.
+    pub on_evict: OnGone,
+    /// Longest wait for coalescing in milliseconds; `None` takes the module's setting.
+    pub interval_ms: Option<u64>,
+    /// Most keys in one batch; `None` takes the module's setting.
+    pub batch_max_keys: Option<u32>,
+}
+
+impl Registration {
+    /// A registration with every option at its default.
+    pub fn new(db: u16, prefix: &[u8], namespace: Namespace) -> Self {
+        Registration {
+            db,
+            prefix: prefix.to_vec(),
+            namespace,
+            key_type: KeyType::Any,
+            key_field: "_id".to_owned(),
+            key_as: IdType::String,
+            write: WriteMode::Replace,
+            on_delete: OnGone::Delete,
+            on_expire: OnGone::Keep,
+            on_evict: OnGone::Keep,
+            interval_ms: None,
+            batch_max_keys: None,
+        }
+    }
+
+    /// The part of `key` behind the prefix, which names the document.
+    pub fn suffix<'k>(&self, key: &'k [u8]) -> &'k [u8] {
+        key.get(self.prefix.len()..).unwrap_or_default()
+    }
+}

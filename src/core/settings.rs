@@ -1,0 +1,74 @@
+//! The module's settings as a plain snapshot, with their defaults and limits.
+
+/// Default of `mongodb-uri`.
+pub const DEFAULT_URI: &str = "mongodb://127.0.0.1:27017";
+
+/// A numeric setting: name, default, least and greatest value.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Name without the module's name in front.
+    pub name: &'static str,
+    /// Default.
+    pub default: i64,
+    /// Least value allowed.
+    pub min: i64,
+    /// Greatest value allowed.
+    pub max: i64,
+}
+
+const fn limits(name: &'static str, default: i64, min: i64, max: i64) -> Limits {
+    Limits { name, default, min, max }
+}
+
+/// Longest a key waits to be coalesced, milliseconds; 0 sends at once.
+pub const FLUSH_INTERVAL_MS: Limits = limits("flush-interval-ms", 100, 0, 86_400_000);
+/// Most keys in one batch. MongoDB takes at most 100,000 operations in a command.
+pub const BATCH_MAX_KEYS: Limits = limits("batch-max-keys", 1_000, 1, 100_000);
+/// Most bytes of values in one batch; a larger single value goes alone.
+pub const BATCH_MAX_BYTES: Limits = limits("batch-max-bytes", 8 << 20, 1 << 10, 64 << 20);
+/// Batches on their way to MongoDB at the same time.
+pub const MAX_IN_FLIGHT_BATCHES: Limits = limits("max-in-flight-batches", 2, 1, 64);
+/// Longest the server thread reads values in one go, microseconds.
+pub const READ_SLICE_US: Limits = limits("read-slice-us", 500, 10, 100_000);
+/// First pause before an attempt is repeated, milliseconds.
+pub const RETRY_BACKOFF_MIN_MS: Limits = limits("retry-backoff-min-ms", 50, 1, 3_600_000);
+/// Longest pause before an attempt is repeated, milliseconds.
+pub const RETRY_BACKOFF_MAX_MS: Limits = limits("retry-backoff-max-ms", 10_000, 1, 3_600_000);
+/// How long SHUTDOWN goes on writing, milliseconds.
+pub const SHUTDOWN_DRAIN_MS: Limits = limits("shutdown-drain-ms", 5_000, 0, 3_600_000);
+
+/// Every numeric setting at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// See [`FLUSH_INTERVAL_MS`].
+    pub flush_interval_ms: i64,
+    /// See [`BATCH_MAX_KEYS`].
+    pub batch_max_keys: i64,
+    /// See [`BATCH_MAX_BYTES`].
+    pub batch_max_bytes: i64,
+    /// See [`MAX_IN_FLIGHT_BATCHES`].
+    pub max_in_flight_batches: i64,
+    /// See [`READ_SLICE_US`].
+    pub read_slice_us: i64,
+    /// See [`RETRY_BACKOFF_MIN_MS`].
+    pub retry_backoff_min_ms: i64,
+    /// See [`RETRY_BACKOFF_MAX_MS`].
+    pub retry_backoff_max_ms: i64,
+    /// See [`SHUTDOWN_DRAIN_MS`].
+    pub shutdown_drain_ms: i64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            flush_interval_ms: FLUSH_INTERVAL_MS.default,
+            batch_max_keys: BATCH_MAX_KEYS.default,
+            batch_max_bytes: BATCH_MAX_BYTES.default,
+            max_in_flight_batches: MAX_IN_FLIGHT_BATCHES.default,
+            read_slice_us: READ_SLICE_US.default,
+            retry_backoff_min_ms: RETRY_BACKOFF_MIN_MS.default,
+            retry_backoff_max_ms: RETRY_BACKOFF_MAX_MS.default,
+            shutdown_drain_ms: SHUTDOWN_DRAIN_MS.default,
+        }
+    }
+}

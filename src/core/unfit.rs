@@ -1,0 +1,68 @@
+//! Why a value cannot become a document.
+
+use std::fmt;
+
+use super::bson::NulInName;
+
+/// The largest document that MongoDB stores, in bytes: 16 MiB, `_id` included.
+pub const MAX_DOCUMENT_BYTES: usize = 16_777_216;
+
+/// How deep documents and arrays may stand in each other, the document itself counted as 1.
+/// On this level there may be fields; an empty document or array may stand one deeper.
+/// Seen on MongoDB 6.0, for replacements and pipelines alike: more is error 15.
+pub const MAX_LEVELS: u32 = 180;
+
+/// A change that MongoDB cannot hold. `Display` gives one sentence for people, never a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// The key's suffix is not what `AS` asks for; holds what it should have been.
+    Suffix(&'static str),
+    /// A field name is not UTF-8.
+    NameNotUtf8,
+    /// A field name has a NUL in it.
+    NulInName,
+    /// JSON text that is not UTF-8.
+    JsonNotUtf8,
+    /// JSON text that cannot be parsed, or a number outside the range of a double; what and where.
+    Json(String),
+    /// More than [`MAX_LEVELS`] levels.
+    TooDeep,
+    /// More than [`MAX_DOCUMENT_BYTES`] bytes.
+    TooLarge,
+    /// The key is so long that no command holds it, or not together with the document.
+    KeyTooLong,
+    /// The field for the value is the key field.
+    NoPlaceForValue,
+    /// A hash whose last field has no value: a fault of ours.
+    Torn,
+    /// What the reader said: the value could not be read.
+    Unwritable(String),
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unfit::Suffix(expected) => write!(f, "the key's suffix is not {expected}"),
+            Unfit::NameNotUtf8 => f.write_str("a field name is not UTF-8"),
+            Unfit::NulInName => f.write_str("a field name contains a NUL byte"),
+            Unfit::JsonNotUtf8 => f.write_str("the JSON text is not UTF-8"),
+            Unfit::Json(what) => write!(f, "the JSON text cannot be read: {what}"),
+            Unfit::TooDeep => write!(f, "the document has more than {MAX_LEVELS} levels"),
+            Unfit::TooLarge => {
+                write!(f, "the document is larger than {MAX_DOCUMENT_BYTES} bytes")
+            }
+            Unfit::KeyTooLong => f.write_str("the key is too long to be written"),
+            Unfit::NoPlaceForValue => {
+                f.write_str("the value belongs into the field `value`, which holds the key")
+            }
+            Unfit::Torn => f.write_str("the hash was read incompletely"),
+            Unfit::Unwritable(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl From<NulInName> for Unfit {
+    fn from(_: NulInName) -> Self {
+        Unfit::NulInName
+    }
+}

@@ -1,0 +1,88 @@
+//! Values as they were read from Redis: bytes copied into one buffer a batch, so
+//! that the server thread allocates once a batch and not once a field.
+
+use std::ops::Range;
+
+/// What the read of a key found, and so what is to be done in MongoDB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The key is gone (or of a type that is not ours): delete the document.
+    Tombstone,
+    /// Field names and values in turn, each as a [`push_bytes`] string.
+    Hash,
+    /// The bytes of a Redis string.
+    String,
+    /// The text of a JSON value, as `JSON.GET key` returns it.
+    Json,
+    /// A value that cannot be written, with the reason as its bytes: a dead letter.
+    Unwritable,
+}
+
+/// Appends one length-prefixed byte string (u32, little endian, then the bytes).
+pub fn push_bytes(buffer: &mut Vec<u8>, bytes: &[u8]) {
+    // Redis strings are at most 512 MiB, so the length fits.
+    buffer.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    buffer.extend_from_slice(bytes);
+}
+
+/// Iterates over the strings that [`push_bytes`] wrote. A truncated tail ends the iteration.
+#[derive(Clone, Debug)]
+pub struct Strings<'a>(&'a [u8]);
+
+impl<'a> Strings<'a> {
+    /// Reads `bytes` from the start.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Strings(bytes)
+    }
+}
+
+impl<'a> Iterator for Strings<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (head, rest) = self.0.split_first_chunk::<4>()?;
+        let (bytes, rest) = rest.split_at_checked(u32::from_le_bytes(*head) as usize)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+}
+
+/// Position of bytes in a batch's buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// First byte.
+    pub start: usize,
+    /// One past the last byte.
+    pub end: usize,
+}
+
+impl Span {
+    /// The same as a range.
+    pub fn range(self) -> Range<usize> {
+        self.start..self.end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_come_back_in_order() {
+        let mut buffer = Vec::new();
+        for text in [&b"a"[..], b"", b"\0\xff"] {
+            push_bytes(&mut buffer, text);
+        }
+        let all: Vec<_> = Strings::new(&buffer).collect();
+        assert_eq!(all, [&b"a"[..], b"", b"\0\xff"]);
+    }
+
+    #[test]
+    fn a_truncated_tail_ends_the_iteration() {
+        let mut buffer = Vec::new();
+        push_bytes(&mut buffer, b"whole");
+        push_bytes(&mut buffer, b"cut");
+        buffer.truncate(buffer.len() - 1);
+        assert_eq!(Strings::new(&buffer).count(), 1);
+    }
+}

@@ -1,0 +1,13 @@
+//! `writebehind`: a Redis module that does write-behind caching to MongoDB.
+//!
+//! The data goes one way, and the files stand in that order: event → registration → dirty set →
+//! batch → read → document → MongoDB → acknowledge.
+//!
+//! - [`core`]: what is dirty, what a batch is, what a document looks like. Pure.
+//! - [`sink`], [`mongo`]: where batches go.
+//! - [`worker`]: the background thread that writes them.
+//! - `redis`: the only folder that speaks to the server, and the only one with `unsafe`.
+
+#![deny(unsafe_code)]
+
+pub mod core;

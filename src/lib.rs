@@ -11,3 +11,6 @@
 #![deny(unsafe_code)]
 
 pub mod core;
+pub mod mongo;
+pub mod sink;
+pub mod worker;

@@ -177,7 +177,7 @@ pub fn words(registration: &Registration) -> Vec<Vec<u8>> {
 /// What WB.FLUSH was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlushArgs<'a> {
-    /// One registration's prefix.
+    /// One registration's prefix; with keys, those of them that belong to it.
     pub prefix: Option<&'a [u8]>,
     /// Single keys.
     pub keys: Option<Vec<&'a [u8]>>,
@@ -220,9 +220,6 @@ pub fn flush<'a>(words: &[&'a [u8]]) -> Result<FlushArgs<'a>, String> {
         } else {
             return Err("WB.FLUSH takes [<prefix>] [KEYS <n> <key> ...] [TIMEOUT <ms>]".to_owned());
         }
-    }
-    if args.prefix.is_some() && args.keys.is_some() {
-        return Err("WB.FLUSH takes a prefix or KEYS, not both".to_owned());
     }
     Ok(args)
 }

@@ -1,0 +1,189 @@
+//! Turns a batch into the raw `update` and `delete` commands that write it.
+
+use std::ffi::CStr;
+
+mod options;
+
+pub use options::{Acknowledged, CommandOptions, WriteConcern};
+
+use super::operation::{self, Read};
+use crate::core::batch::{Batch, Item, Refusal};
+use crate::core::bson::{Array, Document};
+use crate::core::document::Identity;
+use crate::core::names::Names;
+use crate::core::unfit::Unfit;
+use crate::core::value::Content;
+
+/// A command of several operations takes no more bytes than this. A larger operation goes alone.
+pub const MAX_COMMAND_BYTES: usize = 16_000_000;
+
+/// A command takes no more operations than this (`maxWriteBatchSize` of MongoDB).
+pub const MAX_COMMAND_OPS: usize = 100_000;
+
+/// The largest command with one operation: MongoDB takes 16 MiB + 16 KiB; the rest is for what
+/// the driver adds (`$db`, `lsid`, `$clusterTime`, some 200 bytes).
+const MAX_SINGLE_BYTES: usize = 16_793_600 - 1024;
+
+/// What an operation takes besides key and value, about; for the reservation of memory.
+const OP_BYTES: usize = 96;
+
+/// What a command does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `update`, each operation with `upsert`.
+    Update,
+    /// `delete`.
+    Delete,
+}
+
+impl Kind {
+    fn of(item: &Item) -> Self {
+        match item.content {
+            Content::Tombstone => Kind::Delete,
+            _ => Kind::Update,
+        }
+    }
+
+    fn command(self) -> &'static CStr {
+        match self {
+            Kind::Update => c"update",
+            Kind::Delete => c"delete",
+        }
+    }
+
+    fn operations(self) -> &'static CStr {
+        match self {
+            Kind::Update => c"updates",
+            Kind::Delete => c"deletes",
+        }
+    }
+}
+
+/// One command, ready to be sent; `$db` is the driver's to add.
+#[derive(Debug)]
+pub struct Command {
+    /// The command as BSON.
+    pub bytes: Vec<u8>,
+    /// For each operation, in the order of the command, its index into [`Batch::items`]: MongoDB
+    /// names an operation that it refuses by its place in the command.
+    pub items: Vec<u32>,
+    /// What it does.
+    pub kind: Kind,
+}
+
+/// A batch as commands.
+#[derive(Debug, Default)]
+pub struct Built {
+    /// Updates first; each key of the batch is in one of them, or refused.
+    pub commands: Vec<Command>,
+    /// What cannot be written, in ascending order of index; with code 0.
+    pub refused: Vec<Refusal>,
+}
+
+/// Builds the commands that write `batch`. Never fails: what cannot be written is refused.
+pub fn build(batch: &Batch, options: &CommandOptions) -> Built {
+    let mut builder = Builder { batch, options, names: Names::default(), built: Built::default() };
+    builder.add(Kind::Update);
+    builder.add(Kind::Delete);
+    let mut built = builder.built;
+    built.refused.sort_by_key(|refusal| refusal.index);
+    built
+}
+
+struct Builder<'b> {
+    batch: &'b Batch,
+    options: &'b CommandOptions,
+    names: Names,
+    built: Built,
+}
+
+impl Builder<'_> {
+    /// Adds the commands for all items of one kind.
+    fn add(&mut self, kind: Kind) {
+        let batch = self.batch;
+        let mut items = batch.items.iter().enumerate().filter(|(_, item)| Kind::of(item) == kind);
+        let mut next = items.next();
+        while next.is_some() {
+            let mut bytes = Vec::with_capacity(self.estimate(kind));
+            let mut written = Vec::new();
+            let mut command = Document::begin(&mut bytes);
+            self.begin(kind, &mut command);
+            let mut ops = command.element(kind.operations()).array();
+            while let Some((index, item)) = next {
+                let mark = ops.mark();
+                match self.append_op(kind, item, &mut ops, written.is_empty()) {
+                    Ok(true) => written.push(index as u32),
+                    Ok(false) => {
+                        ops.roll_back(mark);
+                        break;
+                    }
+                    Err(why) => {
+                        ops.roll_back(mark);
+                        let reason = why.to_string();
+                        self.built.refused.push(Refusal { index, code: 0, reason });
+                    }
+                }
+                next = items.next();
+                if written.len() == MAX_COMMAND_OPS {
+                    break;
+                }
+            }
+            ops.end();
+            command.end();
+            if !written.is_empty() {
+                self.built.commands.push(Command { bytes, items: written, kind });
+            }
+        }
+    }
+
+    /// Bytes to reserve, so that the buffer seldom moves.
+    fn estimate(&self, kind: Kind) -> usize {
+        let values = match kind {
+            Kind::Update => self.batch.bytes.len(),
+            Kind::Delete => 0,
+        };
+        (values + self.batch.items.len() * OP_BYTES + 512).min(MAX_SINGLE_BYTES)
+    }
+
+    /// Writes everything that comes before the operations.
+    fn begin(&self, kind: Kind, command: &mut Document<'_>) {
+        command.element(kind.command()).string(&self.batch.registration.namespace.collection);
+        command.element(c"ordered").bool(false);
+        self.options.append_to(command);
+    }
+
+    /// Appends the operation for `item`. `Ok(false)` when the command is too small for it, so
+    /// that it belongs into the next one; what was appended must then be rolled back, as after an
+    /// error.
+    fn append_op(
+        &mut self,
+        kind: Kind,
+        item: &Item,
+        ops: &mut Array<'_>,
+        first: bool,
+    ) -> Result<bool, Unfit> {
+        // A key of hundreds of megabytes is not copied first.
+        if item.key.range().len() > MAX_SINGLE_BYTES {
+            return Err(Unfit::KeyTooLong);
+        }
+        let registration = &self.batch.registration;
+        let identity = Identity::of(registration, self.batch.key(item))?;
+        match kind {
+            Kind::Delete => operation::append_delete(&identity, ops),
+            Kind::Update => {
+                let value = self.batch.value(item);
+                let read = Read { identity, content: item.content, value };
+                operation::append_update(&read, registration.write, &mut self.names, ops)?;
+            }
+        }
+        // The array and the command still need a NUL each.
+        let bytes = ops.position() + 2;
+        if first && bytes > MAX_SINGLE_BYTES {
+            return Err(Unfit::KeyTooLong);
+        }
+        Ok(first || bytes <= MAX_COMMAND_BYTES)
+    }
+}
+
+#[cfg(test)]
+mod tests;

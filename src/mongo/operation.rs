@@ -1,0 +1,109 @@
+//! Writes one operation of an `update` or `delete` command.
+
+use crate::core::bson::{Array, Document};
+use crate::core::document::{self, Identity, Shape};
+use crate::core::names::Names;
+use crate::core::registration::WriteMode;
+use crate::core::unfit::Unfit;
+use crate::core::value::Content;
+
+/// How an update says what the document becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// The document itself: a replacement. The fastest, but no name may begin with `$`.
+    Replacement,
+    /// A pipeline that replaces; any name goes.
+    Literal,
+    /// A pipeline that sets the document's fields and leaves others; any name goes, and a dot in
+    /// it is no path.
+    Merge,
+}
+
+/// What is known of one key.
+#[derive(Clone, Copy, Debug)]
+pub struct Read<'a> {
+    /// The document's identity.
+    pub identity: Identity<'a>,
+    /// What was found.
+    pub content: Content,
+    /// The value, laid out as the content says.
+    pub value: &'a [u8],
+}
+
+/// Appends an upsert of the document. After an error `ops` must be rolled back.
+pub fn append_update(
+    read: &Read<'_>,
+    mode: WriteMode,
+    names: &mut Names,
+    ops: &mut Array<'_>,
+) -> Result<(), Unfit> {
+    match mode {
+        WriteMode::Merge => append_upsert(read, Form::Merge, names, ops)?,
+        WriteMode::Replace => {
+            let mark = ops.mark();
+            let shape = append_upsert(read, Form::Replacement, names, ops)?;
+            if !shape.dollar {
+                return Ok(());
+            }
+            // Rare enough to be written twice.
+            ops.roll_back(mark);
+            append_upsert(read, Form::Literal, names, ops)?
+        }
+    };
+    Ok(())
+}
+
+/// Appends the deletion of the document.
+pub fn append_delete(identity: &Identity<'_>, ops: &mut Array<'_>) {
+    let mut op = ops.push().document();
+    append_query(identity, &mut op);
+    op.element(c"limit").int32(1);
+    op.end();
+}
+
+fn append_query(identity: &Identity<'_>, op: &mut Document<'_>) {
+    let mut query = op.element(c"q").document();
+    identity.append_to(&mut query);
+    query.end();
+}
+
+fn append_upsert(
+    read: &Read<'_>,
+    form: Form,
+    names: &mut Names,
+    ops: &mut Array<'_>,
+) -> Result<Shape, Unfit> {
+    let Read { identity, content, value } = read;
+    let mut write =
+        |document: Document<'_>| document::write(document, identity, *content, value, names);
+    let mut op = ops.push().document();
+    append_query(identity, &mut op);
+    let u = op.element(c"u");
+    let shape = match form {
+        Form::Replacement => write(u.document())?,
+        Form::Literal | Form::Merge => {
+            let mut pipeline = u.array();
+            let mut stage = pipeline.push().document();
+            let mut expression = stage.element(c"$replaceWith").document();
+            // Only what stands under `$literal` is safe from being read as an expression.
+            let shape = if form == Form::Literal {
+                write(expression.element(c"$literal").document())?
+            } else {
+                let mut merged = expression.element(c"$mergeObjects").array();
+                merged.push().string("$$ROOT");
+                let mut fields = merged.push().document();
+                let shape = write(fields.element(c"$literal").document())?;
+                fields.end();
+                merged.end();
+                shape
+            };
+            expression.end();
+            stage.end();
+            pipeline.end();
+            shape
+        }
+    };
+    op.element(c"upsert").bool(true);
+    op.end();
+    Ok(shape)
+}

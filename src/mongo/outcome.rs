@@ -1,0 +1,223 @@
+//! What the end of a command means: one function decides, for errors and replies alike.
+//!
+//! Raw commands carry no error labels, and a reply with `ok: 1` may hold errors of single
+//! operations and of the write concern; so everything goes by the kind of error and its code.
+
+use mongodb::bson::{Bson, Document};
+use mongodb::error::{Error, ErrorKind};
+
+use super::codes::{DUPLICATE_KEY, Meaning, meaning};
+use crate::core::registration::Registration;
+use crate::sink::Failure;
+
+/// How the driver begins its refusal of a message of more than 48 MB.
+const TOO_LONG: &str = "Message length";
+
+/// The end of a command.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server answered; every operation that is not named is acknowledged.
+    Answered(Vec<Hitch>),
+    /// Some operation makes the whole command unreadable: split it until that one is found.
+    Unreadable {
+        /// MongoDB's code; 0 when the driver refused.
+        code: i32,
+        /// The refusal of the operation that is found in the end.
+        reason: String,
+    },
+    /// The server's limit for one command was reached; any part may be applied.
+    TooSlow,
+    /// Nothing of it may be taken as written.
+    Failed(Failure),
+}
+
+/// An operation that was not applied.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Hitch {
+    /// Its place in the command; `None` means all of them.
+    pub op: Option<usize>,
+    /// MongoDB's code.
+    pub code: i32,
+    /// What to do about it.
+    pub remedy: Remedy,
+}
+
+/// What to do about an operation that was not applied.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Nothing helps: a dead letter with this reason.
+    Refuse(String),
+    /// Send it again; if that does not help, a dead letter with this reason.
+    AgainOrRefuse(String),
+    /// Send it again; if that does not help, the namespace rests.
+    AgainOrRest,
+}
+
+/// Decides what the end of a command for `registration` means.
+pub fn classify(end: Result<&Document, &Error>, registration: &Registration) -> Outcome {
+    match end {
+        Ok(reply) => of_reply(reply, registration),
+        Err(error) => of_error(error, registration),
+    }
+}
+
+fn of_reply(reply: &Document, registration: &Registration) -> Outcome {
+    // Applied, but not known to last: as good as not written.
+    if let Some(Bson::Document(error)) = reply.get("writeConcernError") {
+        let code = number(error, "code");
+        let why = match meaning(code) {
+            Meaning::Link(why) => why,
+            _ => "the writes are not confirmed by enough members",
+        };
+        return link(code, why);
+    }
+    let errors = reply.get_array("writeErrors").map(Vec::as_slice).unwrap_or_default();
+    let mut hitches = Vec::with_capacity(errors.len());
+    for error in errors.iter().filter_map(Bson::as_document) {
+        let code = number(error, "code");
+        let remedy = match meaning(code) {
+            Meaning::Link(why) => return link(code, why),
+            Meaning::Namespace(why) => return namespace(code, why, registration),
+            Meaning::Clash | Meaning::TooSlow => Remedy::AgainOrRest,
+            Meaning::Unreadable(why) | Meaning::Refused(why) => Remedy::Refuse(coded(why, code)),
+            Meaning::Unknown if code == DUPLICATE_KEY => duplicate(error, registration),
+            Meaning::Unknown => Remedy::AgainOrRefuse(coded("MongoDB refuses the change", code)),
+        };
+        let op = usize::try_from(number(error, "index")).ok();
+        hitches.push(Hitch { op, code, remedy });
+    }
+    Outcome::Answered(hitches)
+}
+
+/// A duplicate in the index of the key itself is a race with another writer's insert: the next
+/// attempt finds the document. In any other index it is there to stay.
+fn duplicate(error: &Document, registration: &Registration) -> Remedy {
+    let mut fields = error
+        .get_document("keyPattern")
+        .map(|pattern| pattern.keys().cloned().collect::<Vec<_>>())
+        .unwrap_or_default();
+    // Only names go into the reason: the server's message holds the values as well.
+    let reason = if fields.is_empty() {
+        "another document has the same value in a unique index".to_owned()
+    } else {
+        format!("another document has the same value in the unique index of {}", fields.join(", "))
+    };
+    let reason = coded(&reason, DUPLICATE_KEY);
+    match (fields.pop(), fields.is_empty()) {
+        (Some(field), true) if field == "_id" || field == registration.key_field => {
+            Remedy::AgainOrRefuse(reason)
+        }
+        _ => Remedy::Refuse(reason),
+    }
+}
+
+fn of_error(error: &Error, registration: &Registration) -> Outcome {
+    match &*error.kind {
+        ErrorKind::Command(error) => of_code(error.code, registration),
+        ErrorKind::InvalidArgument { message, .. } if message.starts_with(TOO_LONG) => {
+            Outcome::Unreadable {
+                code: 0,
+                reason: "the document is too large for one message to MongoDB".to_owned(),
+            }
+        }
+        _ => Outcome::Failed(Failure::Link(link_sentence(error))),
+    }
+}
+
+/// The whole command failed with `code`.
+fn of_code(code: i32, registration: &Registration) -> Outcome {
+    match meaning(code) {
+        Meaning::Link(why) => link(code, why),
+        Meaning::Namespace(why) => namespace(code, why, registration),
+        Meaning::Clash => {
+            Outcome::Answered(vec![Hitch { op: None, code, remedy: Remedy::AgainOrRest }])
+        }
+        Meaning::TooSlow => Outcome::TooSlow,
+        Meaning::Unreadable(why) => Outcome::Unreadable { code, reason: coded(why, code) },
+        // A refusal of the command as such is not the fault of a document: no dead letters.
+        Meaning::Refused(_) | Meaning::Unknown => {
+            namespace(code, "the server refuses the whole command", registration)
+        }
+    }
+}
+
+/// Why there is no link, in one sentence: by the kind of error, and where the driver tells more
+/// only in its text, by what that text contains. The text itself is not shown.
+pub fn link_sentence(error: &Error) -> String {
+    let why = match &*error.kind {
+        ErrorKind::Command(error) => match meaning(error.code) {
+            Meaning::Link(why) => return format!("MongoDB: {}", coded(why, error.code)),
+            _ => return format!("MongoDB refuses even a ping (code {})", error.code),
+        },
+        ErrorKind::Io(error) => {
+            return format!("the connection to MongoDB broke: {}", error.kind());
+        }
+        ErrorKind::ConnectionPoolCleared { .. } => "the server stopped answering",
+        ErrorKind::Authentication { .. } => {
+            "authentication failed; check user, password and authSource"
+        }
+        ErrorKind::ServerSelection { message, .. } => selection(message),
+        ErrorKind::InvalidTlsConfig { .. } => "the TLS options or certificate files are not usable",
+        ErrorKind::DnsResolve { .. } => "the name of mongodb+srv has no usable record",
+        ErrorKind::IncompatibleServer { .. } => "the server is too old, 4.4 or newer is needed",
+        ErrorKind::InvalidArgument { .. } => {
+            "the connection string's options are not usable with it"
+        }
+        ErrorKind::Shutdown => "the client was closed because the settings changed",
+        _ => "the server's answer cannot be understood",
+    };
+    format!("MongoDB cannot be used: {why}")
+}
+
+/// The cause that the driver's text of a failed server selection contains.
+fn selection(message: &str) -> &'static str {
+    if message.contains("ReplicaSetNoPrimary") && !message.contains("Servers: [") {
+        return "none of the servers belongs to the replica set; check replicaSet";
+    }
+    let causes = [
+        ("SCRAM failure", "authentication failed; check user, password and authSource"),
+        ("uthentication", "authentication failed; check user, password and authSource"),
+        ("Connection refused", "connection refused; is it running, and are host and port right"),
+        ("failed to lookup address", "the host's name is unknown"),
+        ("UnknownIssuer", "its TLS certificate is from an unknown issuer; set tlsCAFile"),
+        ("invalid peer certificate", "its TLS certificate is not valid for this host"),
+        ("tls handshake eof", "the server does not speak TLS"),
+        ("unexpected end of file", "the server hangs up; does it want TLS"),
+        ("Servers: [ ]", "no server of this replica set found; check replicaSet"),
+        ("ReplicaSetNoPrimary", "the replica set has no primary at the moment"),
+        ("RSSecondary", "the replica set has no primary at the moment"),
+        ("RSOther", "the replica set has no primary at the moment"),
+        ("RSGhost", "the replica set is not initiated"),
+        ("timed out", "no server answers"),
+        ("wire version", "the server is too old, 4.4 or newer is needed"),
+    ];
+    let known = causes.iter().find(|(text, _)| message.contains(text));
+    known.map_or("no server that takes writes answers", |(_, cause)| cause)
+}
+
+fn link(code: i32, why: &str) -> Outcome {
+    Outcome::Failed(Failure::Link(format!("MongoDB: {}", coded(why, code))))
+}
+
+fn namespace(code: i32, why: &str, registration: &Registration) -> Outcome {
+    let namespace = &registration.namespace;
+    let sentence = format!("MongoDB does not write to {namespace}: {}", coded(why, code));
+    Outcome::Failed(Failure::Namespace(sentence))
+}
+
+fn coded(sentence: &str, code: i32) -> String {
+    format!("{sentence} (code {code})")
+}
+
+/// A number of a reply. Servers and proxies differ in its type.
+fn number(document: &Document, name: &str) -> i32 {
+    match document.get(name) {
+        Some(Bson::Int32(n)) => *n,
+        Some(Bson::Int64(n)) => i32::try_from(*n).unwrap_or(-1),
+        Some(Bson::Double(n)) => *n as i32,
+        _ => -1,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+use mongodb::bson::{self, doc};
+use mongodb::error::CommandError;
+
+use super::*;
+use crate::core::registration::Namespace;
+
+fn registration() -> Registration {
+    let namespace = Namespace { database: "shop".to_owned(), collection: "movies".to_owned() };
+    Registration { key_field: "movieId".to_owned(), ..Registration::new(0, b"m:", namespace) }
+}
+
+fn command_error(code: i32) -> Error {
+    let reply = doc! { "code": code, "codeName": "Name", "errmsg": "secret value 42" };
+    ErrorKind::Command(bson::deserialize_from_document::<CommandError>(reply).unwrap()).into()
+}
+
+fn whole(code: i32) -> Outcome {
+    classify(Err(&command_error(code)), &registration())
+}
+
+fn reply(reply: Document) -> Outcome {
+    classify(Ok(&reply), &registration())
+}
+
+fn op_error(code: i32) -> Document {
+    doc! { "index": 3, "code": code, "errmsg": "secret value 42", "keyValue": { "a": 42 } }
+}
+
+fn one_op(code: i32) -> Outcome {
+    reply(doc! { "ok": 1, "n": 9, "writeErrors": [op_error(code)] })
+}
+
+fn duplicate_in(pattern: Document) -> Remedy {
+    let mut error = op_error(DUPLICATE_KEY);
+    error.insert("keyPattern", pattern);
+    let Outcome::Answered(mut hitches) = reply(doc! { "ok": 1, "writeErrors": [error] }) else {
+        panic!("a duplicate concerns one operation");
+    };
+    assert_eq!(hitches.len(), 1);
+    hitches.remove(0).remedy
+}
+
+#[test]
+fn a_reply_without_errors_acknowledges_everything() {
+    let upserted = doc! { "ok": 1, "n": 2, "nModified": 1, "upserted": [{ "index": 0, "_id": 1 }] };
+    assert_eq!(reply(upserted), Outcome::Answered(vec![]));
+}
+
+#[test]
+fn broken_connections_are_the_links_fault() {
+    let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+    let outcome = classify(Err(&Error::from(reset)), &registration());
+    let Outcome::Failed(Failure::Link(sentence)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(sentence, "the connection to MongoDB broke: connection reset");
+    for code in [6, 7, 89, 9001] {
+        assert!(matches!(whole(code), Outcome::Failed(Failure::Link(_))), "{code}");
+    }
+}
+
+#[test]
+fn a_server_that_is_no_primary_is_the_links_fault() {
+    for code in [91, 189, 10107, 10058, 11600, 11602, 13435, 13436, 262, 133, 134, 391, 18] {
+        assert!(matches!(whole(code), Outcome::Failed(Failure::Link(_))), "{code}");
+        assert!(matches!(one_op(code), Outcome::Failed(Failure::Link(_))), "{code} of one op");
+    }
+}
+
+#[test]
+fn applied_but_not_confirmed_is_not_written() {
+    for code in [64, 11602, 91, 189, 11600, 10107, 79, 100, 50, 999_999] {
+        let applied = doc! {
+            "ok": 1, "n": 5, "writeConcernError": { "code": code, "errmsg": "secret value 42" },
+        };
+        let outcome = reply(applied);
+        let Outcome::Failed(Failure::Link(sentence)) = outcome else { panic!("{outcome:?}") };
+        assert!(!sentence.contains("42 ") && sentence.contains(&code.to_string()), "{sentence}");
+    }
+}
+
+#[test]
+fn missing_confirmation_counts_before_the_errors_of_single_operations() {
+    let both = doc! {
+        "ok": 1, "writeErrors": [op_error(121)], "writeConcernError": { "code": 64 },
+    };
+    assert!(matches!(reply(both), Outcome::Failed(Failure::Link(_))));
+}
+
+#[test]
+fn privileges_and_names_are_the_namespaces_fault() {
+    for code in [13, 73, 166, 20, 8000, 13297] {
+        let outcome = whole(code);
+        let Outcome::Failed(Failure::Namespace(sentence)) = outcome else { panic!("{outcome:?}") };
+        assert!(sentence.starts_with("MongoDB does not write to shop.movies: "), "{sentence}");
+        assert!(matches!(one_op(code), Outcome::Failed(Failure::Namespace(_))), "{code} of one op");
+    }
+}
+
+#[test]
+fn an_unknown_or_misplaced_error_of_a_whole_command_makes_no_dead_letters() {
+    for code in [999_999, 2, 9, 121, 11000] {
+        assert!(matches!(whole(code), Outcome::Failed(Failure::Namespace(_))), "{code}");
+    }
+}
+
+#[test]
+fn clashes_are_sent_again() {
+    for code in [112, 24, 46, 246, 314, 63, 150, 13388, 11601] {
+        let hitch = |op| Hitch { op, code, remedy: Remedy::AgainOrRest };
+        assert_eq!(whole(code), Outcome::Answered(vec![hitch(None)]));
+        assert_eq!(one_op(code), Outcome::Answered(vec![hitch(Some(3))]));
+    }
+}
+
+#[test]
+fn a_command_that_ran_into_the_servers_limit_is_too_slow() {
+    assert_eq!(whole(50), Outcome::TooSlow);
+    let hitch = Hitch { op: Some(3), code: 50, remedy: Remedy::AgainOrRest };
+    assert_eq!(one_op(50), Outcome::Answered(vec![hitch]));
+}
+
+#[test]
+fn an_unreadable_command_must_be_split() {
+    for code in [10334, 16, 22, 15, 40414, 40415] {
+        assert!(matches!(whole(code), Outcome::Unreadable { code: c, .. } if c == code), "{code}");
+    }
+}
+
+#[test]
+fn poison_is_refused_with_a_reason_that_holds_no_value() {
+    let poison =
+        [121, 10334, 17419, 17420, 2, 15, 9, 40, 52, 55, 56, 53, 66, 16755, 16766, 171, 61, 28, 22];
+    for code in poison {
+        let outcome = one_op(code);
+        let Outcome::Answered(hitches) = outcome else { panic!("{outcome:?}") };
+        let [Hitch { op: Some(3), remedy: Remedy::Refuse(reason), .. }] = hitches.as_slice() else {
+            panic!("{code}: {hitches:?}");
+        };
+        assert!(reason.ends_with(&format!("(code {code})")), "{reason}");
+        assert!(!reason.contains("secret"), "{reason}");
+    }
+}
+
+#[test]
+fn a_duplicate_in_a_unique_index_is_refused_and_names_the_fields_only() {
+    let reason = "another document has the same value in the unique index of email (code 11000)";
+    assert_eq!(duplicate_in(doc! { "email": 1 }), Remedy::Refuse(reason.to_owned()));
+    assert!(matches!(duplicate_in(doc! { "_id": 1, "x": 1 }), Remedy::Refuse(_)));
+    assert!(matches!(one_op(DUPLICATE_KEY), Outcome::Answered(hitches)
+        if matches!(hitches[0].remedy, Remedy::Refuse(_))));
+}
+
+#[test]
+fn a_duplicate_of_the_key_itself_is_a_race_and_sent_again_first() {
+    for field in ["_id", "movieId"] {
+        assert!(matches!(duplicate_in(doc! { field: 1 }), Remedy::AgainOrRefuse(_)), "{field}");
+    }
+}
+
+#[test]
+fn an_unknown_error_of_one_operation_is_refused_only_after_more_attempts() {
+    let remedy = Remedy::AgainOrRefuse("MongoDB refuses the change (code 999999)".to_owned());
+    let hitch = Hitch { op: Some(3), code: 999_999, remedy };
+    assert_eq!(one_op(999_999), Outcome::Answered(vec![hitch]));
+}
+
+#[test]
+fn numbers_of_a_reply_may_have_any_type() {
+    let errors = doc! { "ok": 1.0, "writeErrors": [
+        { "index": 1_i64, "code": 121.0 }, { "index": 2, "code": 121_i64 },
+    ] };
+    let Outcome::Answered(hitches) = reply(errors) else { panic!("the server answered") };
+    let places: Vec<_> = hitches.iter().map(|hitch| (hitch.op, hitch.code)).collect();
+    assert_eq!(places, [(Some(1), 121), (Some(2), 121)]);
+}
+
+#[test]
+fn the_cause_of_a_failed_search_is_told_in_our_words() {
+    for (text, told) in [
+        ("Error: Kind: I/O error: Connection refused (os error 111)", "connection refused"),
+        ("Error: Kind: SCRAM failure: Authentication failed.", "authentication failed"),
+        ("failed to lookup address information", "name is unknown"),
+        ("Type: ReplicaSetNoPrimary, Servers: [ { Type: RSSecondary }", "no primary"),
+        ("Type: ReplicaSetNoPrimary, Set Name: nope }", "check replicaSet"),
+        ("something else, secret value 42", "no server that takes writes"),
+    ] {
+        assert!(selection(text).contains(told), "{text}");
+    }
+}

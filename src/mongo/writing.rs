@@ -1,0 +1,164 @@
+//! Sends the commands of a batch, one after the other, and sees each operation to its end: applied,
+//! refused, sent again, or found by halving.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::command::{self, Built, Command, CommandOptions};
+use super::outcome::{Hitch, Outcome, Remedy};
+use crate::core::batch::{Batch, Item, Refusal, Written};
+use crate::core::value::Span;
+use crate::sink::Failure;
+
+/// Attempts at an operation that clashes with others before more than it must wait.
+const ATTEMPTS: u32 = 4;
+/// Longest pause before the second attempt; it grows with each.
+const CLASH_PAUSE: Duration = Duration::from_millis(20);
+/// How often a command that is too slow is halved.
+const HALVINGS: u32 = 3;
+
+/// Writes `batch`, which was built into `built` with `options`, by sending one command at a time.
+/// An operation that is sent again is the same statement of state, so it may be applied twice.
+///
+/// # Errors
+/// The first failure ends it; any part may have been applied.
+pub async fn write_out(
+    batch: &Batch,
+    built: Built,
+    options: &CommandOptions,
+    mut send: impl AsyncFnMut(Vec<u8>) -> Outcome,
+) -> Result<Written, Failure> {
+    let Built { commands, refused } = built;
+    let jobs = commands.into_iter().rev().map(Job::new).collect();
+    let written = Written { refused, sent_bytes: 0 };
+    let mut writing = Writing { batch, options, jobs, written };
+    while let Some(job) = writing.jobs.pop() {
+        let Job { command: Command { bytes, items, .. }, attempt, halvings } = job;
+        writing.written.sent_bytes += bytes.len() as u64;
+        match send(bytes).await {
+            Outcome::Answered(hitches) => writing.settle(&items, hitches, attempt).await?,
+            Outcome::Unreadable { code, reason } => match items.as_slice() {
+                [index] => writing.refuse(*index, code, reason),
+                _ => writing.halve(&items, halvings),
+            },
+            Outcome::TooSlow if halvings < HALVINGS && items.len() > 1 => {
+                writing.halve(&items, halvings + 1);
+            }
+            Outcome::TooSlow => {
+                return Err(Failure::Link(
+                    "MongoDB is too slow: it does not finish even a small batch in time".to_owned(),
+                ));
+            }
+            Outcome::Failed(failure) => return Err(failure),
+        }
+    }
+    let mut written = writing.written;
+    written.refused.sort_by_key(|refusal| refusal.index);
+    Ok(written)
+}
+
+/// A command that is to be sent.
+struct Job {
+    command: Command,
+    attempt: u32,
+    halvings: u32,
+}
+
+impl Job {
+    fn new(command: Command) -> Self {
+        Job { command, attempt: 1, halvings: 0 }
+    }
+}
+
+/// A batch on its way.
+struct Writing<'b> {
+    batch: &'b Batch,
+    options: &'b CommandOptions,
+    /// What is left to send, the next one last.
+    jobs: Vec<Job>,
+    written: Written,
+}
+
+impl Writing<'_> {
+    /// Sees to the operations of an answered command that were not applied.
+    async fn settle(
+        &mut self,
+        items: &[u32],
+        hitches: Vec<Hitch>,
+        attempt: u32,
+    ) -> Result<(), Failure> {
+        let mut again = Vec::new();
+        for Hitch { op, code, remedy } in hitches {
+            let affected = match op {
+                Some(op) => items.get(op..=op).unwrap_or_default(),
+                None => items,
+            };
+            match remedy {
+                Remedy::AgainOrRefuse(_) | Remedy::AgainOrRest if attempt < ATTEMPTS => {
+                    again.extend_from_slice(affected);
+                }
+                Remedy::Refuse(reason) | Remedy::AgainOrRefuse(reason) => {
+                    for index in affected {
+                        self.refuse(*index, code, reason.clone());
+                    }
+                }
+                Remedy::AgainOrRest => {
+                    let namespace = &self.batch.registration.namespace;
+                    return Err(Failure::Namespace(format!(
+                        "writes to {namespace} keep clashing with other operations (code {code})"
+                    )));
+                }
+            }
+        }
+        if !again.is_empty() {
+            sleep(CLASH_PAUSE.mul_f64(f64::from(attempt) * fastrand::f64())).await;
+            self.build_again(&again, attempt + 1, 0);
+        }
+        Ok(())
+    }
+
+    fn halve(&mut self, items: &[u32], halvings: u32) {
+        let (first, second) = items.split_at(items.len() / 2);
+        self.build_again(second, 1, halvings);
+        self.build_again(first, 1, halvings);
+    }
+
+    /// Builds commands for some items of the batch. Their bytes are copied: it is rare.
+    fn build_again(&mut self, indexes: &[u32], attempt: u32, halvings: u32) {
+        let mut bytes = Vec::new();
+        let mut items = Vec::with_capacity(indexes.len());
+        for item in indexes.iter().filter_map(|index| self.batch.items.get(*index as usize)) {
+            let key = copy(&mut bytes, self.batch.key(item));
+            let value = copy(&mut bytes, self.batch.value(item));
+            items.push(Item { key, value, ..*item });
+        }
+        let registration = self.batch.registration.clone();
+        let some = Batch { registration, slot: self.batch.slot, items, bytes };
+        let Built { commands, refused } = command::build(&some, self.options);
+        for Refusal { index, code, reason } in refused {
+            if let Some(index) = indexes.get(index) {
+                self.refuse(*index, code, reason);
+            }
+        }
+        for mut command in commands.into_iter().rev() {
+            for item in &mut command.items {
+                *item = indexes.get(*item as usize).copied().unwrap_or_default();
+            }
+            self.jobs.push(Job { command, attempt, halvings });
+        }
+    }
+
+    fn refuse(&mut self, index: u32, code: i32, reason: String) {
+        self.written.refused.push(Refusal { index: index as usize, code, reason });
+    }
+}
+
+fn copy(buffer: &mut Vec<u8>, bytes: &[u8]) -> Span {
+    let start = buffer.len();
+    buffer.extend_from_slice(bytes);
+    Span { start, end: buffer.len() }
+}
+
+#[cfg(test)]
+mod tests;

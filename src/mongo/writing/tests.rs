@@ -1,0 +1,189 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mongodb::bson::{Bson, Document, RawDocumentBuf};
+
+use super::*;
+use crate::core::registration::{Namespace, Registration};
+use crate::core::value::{Content, Span};
+use crate::mongo::command::{Acknowledged, WriteConcern};
+
+fn options() -> CommandOptions {
+    let write_concern =
+        WriteConcern { w: Acknowledged::Majority, journal: false, timeout_ms: 10_000 };
+    CommandOptions { write_concern, max_time_ms: 15_000 }
+}
+
+/// A batch of these keys; one that begins with `-` is a tombstone.
+fn batch(keys: &[&str]) -> Batch {
+    let mut bytes = Vec::new();
+    let mut span = |text: &str| {
+        let start = bytes.len();
+        bytes.extend_from_slice(text.as_bytes());
+        Span { start, end: bytes.len() }
+    };
+    let items = keys.iter().map(|key| {
+        let gone = key.starts_with('-');
+        let content = if gone { Content::Tombstone } else { Content::String };
+        let (key, value) = (span(key), span("value"));
+        Item { entry: 0, ver: 1, since_us: 0, key, content, value }
+    });
+    let items = items.collect();
+    let namespace = Namespace { database: "shop".to_owned(), collection: "films".to_owned() };
+    Batch { registration: Arc::new(Registration::new(0, b"", namespace)), slot: 0, items, bytes }
+}
+
+/// The keys that a command writes, in its order.
+fn keys(command: Vec<u8>) -> Vec<String> {
+    let command = RawDocumentBuf::from_bytes(command).unwrap();
+    let command = Document::try_from(command.as_ref()).unwrap();
+    let ops = command.get_array("updates").or_else(|_| command.get_array("deletes")).unwrap();
+    let key = |op: &Bson| {
+        let query = op.as_document().unwrap().get_document("q").unwrap();
+        query.get_str("_id").unwrap().to_owned()
+    };
+    ops.iter().map(key).collect()
+}
+
+/// Writes a batch to a server that answers each command as `server` says. Returns how it ended,
+/// and how often each key was sent.
+async fn write(
+    all: &[&str],
+    mut server: impl FnMut(&[String]) -> Outcome,
+) -> (Result<Written, Failure>, BTreeMap<String, u32>) {
+    let mut sent = BTreeMap::new();
+    let batch = batch(all);
+    let built = command::build(&batch, &options());
+    let send = async |bytes| {
+        let keys = keys(bytes);
+        for key in &keys {
+            *sent.entry(key.clone()).or_default() += 1;
+        }
+        server(&keys)
+    };
+    let end = write_out(&batch, built, &options(), send).await;
+    (end, sent)
+}
+
+fn refused(end: Result<Written, Failure>) -> Vec<usize> {
+    end.unwrap().refused.into_iter().map(|refusal| refusal.index).collect()
+}
+
+fn hitch(op: usize, remedy: Remedy) -> Hitch {
+    Hitch { op: Some(op), code: 1, remedy }
+}
+
+const SIX: [&str; 6] = ["a", "-b", "c", "-d", "e", "f"];
+
+#[tokio::test(start_paused = true)]
+async fn updates_and_deletes_are_sent_once_when_nothing_is_wrong() {
+    let (end, sent) = write(&SIX, |_| Outcome::Answered(vec![])).await;
+    assert!(end.as_ref().is_ok_and(|written| written.sent_bytes > 100));
+    assert!(refused(end).is_empty());
+    assert_eq!(sent.into_values().collect::<Vec<_>>(), [1; 6]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_operation_is_named_by_its_place_in_the_batch() {
+    let (end, _) = write(&SIX, |keys| {
+        let hitches =
+            keys.iter().enumerate().filter(|(_, key)| ["-d", "f"].contains(&key.as_str()));
+        let refuse = |(op, _)| hitch(op, Remedy::Refuse("no".to_owned()));
+        Outcome::Answered(hitches.map(refuse).collect())
+    })
+    .await;
+    assert_eq!(refused(end), [3, 5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn halving_finds_the_unreadable_operations_and_writes_all_others() {
+    let names: Vec<_> = (0..100).map(|n| format!("k{n:02}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let mut applied = Vec::new();
+    let (end, sent) = write(&names, |keys| {
+        if keys.iter().any(|key| ["k07", "k58"].contains(&key.as_str())) {
+            return Outcome::Unreadable { code: 10334, reason: "too large".to_owned() };
+        }
+        applied.extend_from_slice(keys);
+        Outcome::Answered(vec![])
+    })
+    .await;
+    assert_eq!(refused(end), [7, 58]);
+    assert_eq!(applied.len(), 98);
+    assert!(sent.values().all(|times| *times <= 8), "{sent:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clash_that_passes_costs_only_the_operations_concerned() {
+    let mut clashes = 2;
+    let (end, sent) = write(&SIX, |keys| {
+        let at = keys.iter().position(|key| key == "e");
+        match at {
+            Some(op) if clashes > 0 => {
+                clashes -= 1;
+                Outcome::Answered(vec![hitch(op, Remedy::AgainOrRest)])
+            }
+            _ => Outcome::Answered(vec![]),
+        }
+    })
+    .await;
+    assert!(refused(end).is_empty());
+    assert_eq!(sent["e"], 3);
+    assert_eq!(sent.values().sum::<u32>(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clash_of_the_whole_command_sends_all_of_it_again() {
+    let mut clashed = false;
+    let (end, sent) = write(&["a", "b"], |_| {
+        let first = !std::mem::replace(&mut clashed, true);
+        let hitch = Hitch { op: None, code: 112, remedy: Remedy::AgainOrRest };
+        Outcome::Answered(if first { vec![hitch] } else { vec![] })
+    })
+    .await;
+    assert!(refused(end).is_empty());
+    assert_eq!(sent.into_values().collect::<Vec<_>>(), [2, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clash_that_stays_lets_the_namespace_rest() {
+    let (end, sent) =
+        write(&["a"], |_| Outcome::Answered(vec![hitch(0, Remedy::AgainOrRest)])).await;
+    assert!(matches!(end, Err(Failure::Namespace(error)) if error.contains("shop.films")));
+    assert_eq!(sent["a"], ATTEMPTS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_refusal_becomes_a_dead_letter_after_some_attempts() {
+    let (end, sent) = write(&["a", "b"], |keys| {
+        let at = keys.iter().position(|key| key == "b");
+        let remedy = || Remedy::AgainOrRefuse("odd".to_owned());
+        Outcome::Answered(at.map(|op| hitch(op, remedy())).into_iter().collect())
+    })
+    .await;
+    assert_eq!(refused(end), [1]);
+    assert_eq!((sent["a"], sent["b"]), (1, ATTEMPTS));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_is_too_slow_is_halved_a_few_times_only() {
+    let names: Vec<_> = (0..64).map(|n| format!("k{n:02}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let fast_enough = |most: usize| {
+        move |keys: &[String]| {
+            if keys.len() > most { Outcome::TooSlow } else { Outcome::Answered(vec![]) }
+        }
+    };
+    let (end, _) = write(&names, fast_enough(16)).await;
+    assert!(refused(end).is_empty());
+    let (end, sent) = write(&names, fast_enough(0)).await;
+    assert!(matches!(end, Err(Failure::Link(_))));
+    assert_eq!(sent["k00"], 1 + HALVINGS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_ends_the_batch_at_once() {
+    let (end, sent) = write(&SIX, |_| Outcome::Failed(Failure::Link("cut".to_owned()))).await;
+    assert_eq!(end.unwrap_err(), Failure::Link("cut".to_owned()));
+    assert_eq!(sent.len(), 4, "the deletes are not sent after the updates failed");
+}

@@ -1,0 +1,106 @@
+//! A contact: reads the connection string, makes a sink when the last one does not fit any more,
+//! and asks it whether the link works.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::options::{UriSource, WorkerOptions};
+use crate::sink::{Connector, Sink};
+
+/// Last resort against a contact that hangs; its steps have shorter limits of their own.
+pub const CONTACT_WITHIN: Duration = Duration::from_secs(20);
+/// Longest wait for the file system.
+const FILE_WITHIN: Duration = Duration::from_secs(2);
+/// More than any connection string has.
+const MOST_BYTES: u64 = 64 << 10;
+
+/// A sink and what it was made from.
+#[derive(Debug)]
+pub struct Linked<S> {
+    /// The sink.
+    pub sink: S,
+    uri: String,
+    max_in_flight: u32,
+}
+
+/// How a contact ended.
+#[derive(Debug)]
+pub struct Contact<S> {
+    /// The sink to use from now on, also when the link does not work: it goes on looking for
+    /// servers. `None` when none could be made.
+    pub linked: Option<Rc<Linked<S>>>,
+    /// Whether the link works; the error is one sentence.
+    pub link: Result<(), String>,
+}
+
+/// Contacts MongoDB through `last`, or through a new sink when the options name another.
+pub async fn contact<C: Connector>(
+    connector: Rc<C>,
+    last: Option<Rc<Linked<C::Sink>>>,
+    options: WorkerOptions,
+) -> Contact<C::Sink> {
+    let linked = match link(&*connector, last, &options).await {
+        Ok(linked) => linked,
+        Err(error) => {
+            return Contact { linked: None, link: Err(error) };
+        }
+    };
+    let link = linked.sink.ping().await;
+    Contact { linked: Some(linked), link }
+}
+
+async fn link<C: Connector>(
+    connector: &C,
+    last: Option<Rc<Linked<C::Sink>>>,
+    options: &WorkerOptions,
+) -> Result<Rc<Linked<C::Sink>>, String> {
+    let uri = match &options.uri {
+        UriSource::Text(uri) => uri.clone(),
+        UriSource::File(path) => read(path.clone()).await?,
+    };
+    let max_in_flight = options.max_in_flight;
+    if let Some(last) = last
+        && last.uri == uri
+        && last.max_in_flight == max_in_flight
+    {
+        return Ok(last);
+    }
+    let sink = connector.connect(&uri, max_in_flight).await?;
+    Ok(Rc::new(Linked { sink, uri, max_in_flight }))
+}
+
+/// Reads on a thread of its own: a file system may hang.
+async fn read(path: PathBuf) -> Result<String, String> {
+    let name = path.display().to_string();
+    let reading = tokio::task::spawn_blocking(move || read_uri(&path));
+    let why = match timeout(FILE_WITHIN, reading).await {
+        Ok(Ok(Ok(uri))) => return Ok(uri),
+        Ok(Ok(Err(error))) => error.to_string(),
+        Ok(Err(_)) | Err(_) => "the file system does not answer".to_owned(),
+    };
+    Err(format!("the file of mongodb-uri-file, {name}, cannot be used: {why}"))
+}
+
+/// Reads the connection string that `path` holds, without the space around it. It may wait for
+/// the file system.
+///
+/// # Errors
+/// When the file cannot be read, is empty, not text, or longer than 64 KiB. No error repeats
+/// what it holds.
+pub fn read_uri(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let length = File::open(path)?.take(MOST_BYTES + 1).read_to_string(&mut text)? as u64;
+    let uri = text.trim();
+    if uri.is_empty() {
+        return Err(io::Error::other("it is empty"));
+    }
+    if length > MOST_BYTES {
+        return Err(io::Error::other("it is longer than 64 KiB"));
+    }
+    Ok(uri.to_owned())
+}

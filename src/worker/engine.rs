@@ -1,0 +1,330 @@
+//! The loop between channels, tasks and timers: takes batches, builds them ahead, keeps the wire
+//! busy, and sleeps when there is nothing to do. What follows from an end is in `outcome`.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet, yield_now};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::contact::{CONTACT_WITHIN, Contact, Linked, contact};
+use super::credit::Credits;
+use super::link::LinkState;
+use super::options::WorkerOptions;
+use super::outbox::{LagReports, Outbox};
+use super::rest::Rests;
+use super::thread::{Ends, PANIC};
+use super::wake::Listener;
+use crate::core::batch::{Batch, Report, Written};
+use crate::sink::{Connector, Failure, Sink};
+
+/// Last resort against a write that hangs; a sink has shorter limits of its own.
+pub const WRITE_WITHIN: Duration = Duration::from_secs(300);
+/// Longest that an old sink, or a stop, waits for connections to close.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+/// The same at a stop.
+const STOP_CLOSE_WITHIN: Duration = Duration::from_millis(200);
+/// Turns of the runtime that a driver needs to put a command on the wire: pool, task, socket.
+const TURNS_TO_THE_WIRE: u32 = 8;
+
+/// A batch that waits for its place on the wire.
+pub struct Waiting<C> {
+    pub(super) batch: Batch,
+    commands: Option<C>,
+}
+
+/// A batch on the wire. The task writes it, and here it survives should the task panic.
+pub struct Flight<S> {
+    pub(super) batch: Rc<Batch>,
+    pub(super) linked: Rc<Linked<S>>,
+}
+
+/// How a task ended.
+pub enum Ended<S> {
+    /// A batch was written, or not.
+    Write(Result<Written, Failure>),
+    /// A contact was made, or not.
+    Contact(Contact<S>),
+    /// An old sink is closed.
+    Closed,
+}
+
+type Tasks<S> = JoinSet<Ended<S>>;
+type Joined<S> = Result<(Id, Ended<S>), JoinError>;
+type Commands<C> = <<C as Connector>::Sink as Sink>::Commands;
+
+/// The worker's state. It outlives its runtime, so that no batch is lost with one.
+pub struct Engine<C: Connector> {
+    connector: Rc<C>,
+    pub(super) options: WorkerOptions,
+    ends: EngineEnds,
+    pub(super) outbox: Outbox,
+    pub(super) lag: LagReports,
+    pub(super) link: LinkState,
+    pub(super) rests: Rests,
+    pub(super) credits: Credits,
+    pub(super) linked: Option<Rc<Linked<C::Sink>>>,
+    pub(super) retired: Vec<Rc<Linked<C::Sink>>>,
+    pub(super) waiting: VecDeque<Waiting<Commands<C>>>,
+    pub(super) flights: HashMap<Id, Flight<C::Sink>>,
+    pub(super) contact: Option<AbortHandle>,
+    pub(super) contact_at: Option<Instant>,
+}
+
+/// What the engine keeps of its ends; the rest is in the outbox.
+pub struct EngineEnds {
+    batches: crossbeam_channel::Receiver<Batch>,
+    options: crossbeam_channel::Receiver<WorkerOptions>,
+    doorbell: super::wake::Doorbell,
+    stopping: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    pub(super) now_us: fn() -> u64,
+}
+
+impl<C: Connector> Engine<C> {
+    /// An idle engine.
+    pub fn new(connector: C, options: WorkerOptions, ends: Ends) -> Self {
+        Engine {
+            connector: Rc::new(connector),
+            options,
+            outbox: Outbox::new(ends.reports, ends.asked, ends.wake_server),
+            lag: LagReports::new((ends.now_us)()),
+            ends: EngineEnds {
+                batches: ends.batches,
+                options: ends.options,
+                doorbell: ends.doorbell,
+                stopping: ends.stopping,
+                now_us: ends.now_us,
+            },
+            link: LinkState::idle(),
+            rests: Rests::default(),
+            credits: Credits::default(),
+            linked: None,
+            retired: Vec::new(),
+            waiting: VecDeque::new(),
+            flights: HashMap::new(),
+            contact: None,
+            contact_at: None,
+        }
+    }
+
+    /// Works until it is told to stop.
+    ///
+    /// # Errors
+    /// When the process has no file descriptors left.
+    pub async fn run(&mut self) -> io::Result<()> {
+        let listener = self.ends.doorbell.listen()?;
+        let mut tasks = Tasks::new();
+        while !self.ends.stopping.load(Ordering::SeqCst) {
+            while let Some(joined) = tasks.try_join_next_with_id() {
+                self.joined(joined);
+            }
+            self.take_options();
+            self.take_batches();
+            self.reach(&mut tasks);
+            let launched = self.launch(&mut tasks);
+            self.close_retired(&mut tasks);
+            self.grant();
+            self.report_lag();
+            self.outbox.flush();
+            if launched {
+                for _ in 0..TURNS_TO_THE_WIRE {
+                    yield_now().await;
+                }
+            }
+            if self.build_one() {
+                yield_now().await;
+            } else {
+                self.sleep(&listener, &mut tasks).await;
+            }
+        }
+        self.give_up(tasks).await;
+        Ok(())
+    }
+
+    fn take_options(&mut self) {
+        let Some(options) = self.ends.options.try_iter().last() else {
+            return;
+        };
+        let moved =
+            options.uri != self.options.uri || options.max_in_flight != self.options.max_in_flight;
+        self.options = options;
+        if !moved {
+            return;
+        }
+        self.link.moved();
+        if let Some(contact) = self.contact.take() {
+            contact.abort();
+        }
+        let used = self.linked.is_some() || !self.link.takes_batches();
+        if let Some(linked) = self.linked.take() {
+            self.retired.push(linked);
+        }
+        for waiting in &mut self.waiting {
+            waiting.commands = None;
+        }
+        if used {
+            self.contact_at = Some(Instant::now());
+        }
+    }
+
+    fn take_batches(&mut self) {
+        while let Ok(batch) = self.ends.batches.try_recv() {
+            self.waiting.push_back(Waiting { batch, commands: None });
+        }
+        if !self.link.takes_batches() {
+            self.return_waiting();
+        }
+    }
+
+    /// Starts a contact when one is due, or when the first batch needs it.
+    fn reach(&mut self, tasks: &mut Tasks<C::Sink>) {
+        let now = Instant::now();
+        if self.linked.is_none() && !self.waiting.is_empty() {
+            self.contact_at.get_or_insert(now);
+        }
+        if self.contact.is_some() || self.contact_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.contact_at = None;
+        let (connector, last) = (Rc::clone(&self.connector), self.linked.clone());
+        let options = self.options.clone();
+        self.contact = Some(tasks.spawn_local(async move {
+            let limited = timeout(CONTACT_WITHIN, contact(connector, last.clone(), options)).await;
+            Ended::Contact(limited.unwrap_or_else(|_| Contact {
+                linked: last,
+                link: Err("MongoDB does not answer at all".to_owned()),
+            }))
+        }));
+    }
+
+    /// Puts batches that are built on the wire while it has room. Says whether it did.
+    fn launch(&mut self, tasks: &mut Tasks<C::Sink>) -> bool {
+        let Some(linked) = &self.linked else {
+            return false;
+        };
+        let mut launched = false;
+        while self.flights.len() < self.options.max_in_flight as usize {
+            if self.waiting.front().is_none_or(|first| first.commands.is_none()) {
+                break;
+            }
+            let Some(Waiting { batch, commands: Some(commands) }) = self.waiting.pop_front() else {
+                break;
+            };
+            let batch = Rc::new(batch);
+            let flight = Flight { batch: Rc::clone(&batch), linked: Rc::clone(linked) };
+            let linked = Rc::clone(linked);
+            let task = tasks.spawn_local(async move {
+                let write = timeout(WRITE_WITHIN, linked.sink.write(&batch, commands));
+                Ended::Write(write.await.unwrap_or_else(|_| {
+                    Err(Failure::Link("MongoDB does not answer at all".to_owned()))
+                }))
+            });
+            self.flights.insert(task.id(), flight);
+            launched = true;
+        }
+        launched
+    }
+
+    /// Builds the commands of the first batch that has none. Says whether there was one.
+    fn build_one(&mut self) -> bool {
+        let Some(linked) = &self.linked else {
+            return false;
+        };
+        let Some(at) = self.waiting.iter().position(|waiting| waiting.commands.is_none()) else {
+            return false;
+        };
+        let Some(waiting) = self.waiting.get_mut(at) else {
+            return false;
+        };
+        let building = AssertUnwindSafe(|| linked.sink.build(&waiting.batch));
+        match catch_unwind(building) {
+            Ok(commands) => waiting.commands = Some(commands),
+            Err(_) => {
+                if let Some(waiting) = self.waiting.remove(at) {
+                    self.namespace_failed(waiting.batch, PANIC.to_owned());
+                }
+            }
+        }
+        true
+    }
+
+    /// Closes sinks that are no longer used and have nothing on the wire.
+    fn close_retired(&mut self, tasks: &mut Tasks<C::Sink>) {
+        for linked in self.retired.extract_if(.., |linked| Rc::strong_count(linked) == 1) {
+            tasks.spawn_local(async move {
+                // Closing may take longer than it is worth; dropping closes as well.
+                let _ = timeout(CLOSE_WITHIN, linked.sink.close()).await;
+                Ended::Closed
+            });
+        }
+    }
+
+    fn grant(&mut self) {
+        if !self.link.takes_batches() {
+            return;
+        }
+        let credits = self.credits.grant(self.options.max_in_flight);
+        if credits > 0 {
+            self.outbox.push(Report::Credit(credits));
+        }
+    }
+
+    fn report_lag(&mut self) {
+        if let Some(report) = self.lag.due((self.ends.now_us)()) {
+            self.outbox.push(report);
+        }
+    }
+
+    async fn sleep(&mut self, listener: &Listener, tasks: &mut Tasks<C::Sink>) {
+        let lag_in = self.lag.due_in_us((self.ends.now_us)()).map(Duration::from_micros);
+        let lag_at = lag_in.map(|pause| Instant::now() + pause);
+        let wake_at = [lag_at, self.contact_at.filter(|_| self.contact.is_none())];
+        let wake_at = wake_at.into_iter().flatten().min();
+        listener.announce_sleep();
+        if !self.has_mail() {
+            tokio::select! {
+                () = listener.rung() => {}
+                Some(joined) = tasks.join_next_with_id(), if !tasks.is_empty() => {
+                    self.joined(joined);
+                }
+                () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
+            }
+        }
+        listener.awake();
+    }
+
+    fn has_mail(&self) -> bool {
+        !self.ends.batches.is_empty()
+            || !self.ends.options.is_empty()
+            || self.ends.stopping.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn now_us(&self) -> u64 {
+        (self.ends.now_us)()
+    }
+
+    fn joined(&mut self, joined: Joined<C::Sink>) {
+        let (id, ended) = match joined {
+            Ok((id, ended)) => (id, Some(ended)),
+            Err(error) => (error.id(), None),
+        };
+        self.ended(id, ended);
+    }
+
+    /// The end of a run: whatever is on the wire is given up.
+    async fn give_up(&mut self, mut tasks: Tasks<C::Sink>) {
+        tasks.shutdown().await;
+        self.contact = None;
+        self.take_batches();
+        self.return_all("the module stops");
+        if let Some(linked) = self.linked.take() {
+            let _ = timeout(STOP_CLOSE_WITHIN, linked.sink.close()).await;
+        }
+        self.retired.clear();
+        self.outbox.flush();
+    }
+}

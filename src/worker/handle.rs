@@ -1,0 +1,165 @@
+//! The server thread's side of the worker: it never blocks and never locks.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, unbounded};
+
+use super::options::{MAX_IN_FLIGHT, WorkerOptions};
+use super::thread::{self, Ends};
+use super::wake::{Asked, Ringer, doorbell};
+use crate::core::batch::{Batch, Report};
+use crate::sink::Connector;
+
+/// Batches that fit into the channel: as many as there can be credits.
+const CHANNEL_BATCHES: usize = 2 * MAX_IN_FLIGHT as usize;
+/// Longest that a drop without [`Worker::stop`] waits for the thread.
+const DROP_WAIT: Duration = Duration::from_secs(1);
+
+/// The handle of a running worker.
+#[derive(Debug)]
+pub struct Worker {
+    batches: Sender<Batch>,
+    options: Sender<WorkerOptions>,
+    reports: Receiver<Report>,
+    ringer: Ringer,
+    asked: Arc<Asked>,
+    stopping: Arc<AtomicBool>,
+    /// Disconnected once the thread has ended, also by a panic.
+    exited: Receiver<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Starts the thread `wb-worker`. MongoDB is not contacted before the first batch.
+    ///
+    /// `now_us` is the clock of [`Item::since_us`](crate::core::batch::Item::since_us).
+    /// `wake_server` is called on the worker thread, at most once until
+    /// [`begin_drain`](Self::begin_drain); it must return quickly and must not block.
+    ///
+    /// The thread inherits the caller's signal mask: block all signals around this call, so that
+    /// the server's handlers run on the server's thread only.
+    ///
+    /// # Errors
+    /// When the process may have no more threads or file descriptors.
+    pub fn start<C: Connector>(
+        connector: C,
+        options: WorkerOptions,
+        now_us: fn() -> u64,
+        wake_server: Box<dyn Fn() + Send + Sync>,
+    ) -> io::Result<Worker> {
+        let (mut worker, ends) = Worker::unattended(now_us, wake_server)?;
+        let (exited_out, exited) = bounded(0);
+        worker.exited = exited;
+        let spawned = std::thread::Builder::new().name("wb-worker".to_owned()).spawn(move || {
+            let _exited = exited_out;
+            thread::run(connector, options, ends);
+        });
+        worker.thread = Some(spawned?);
+        Ok(worker)
+    }
+
+    /// A handle whose other ends nobody serves yet.
+    pub(super) fn unattended(
+        now_us: fn() -> u64,
+        wake_server: Box<dyn Fn() + Send + Sync>,
+    ) -> io::Result<(Worker, Ends)> {
+        let (ringer, doorbell) = doorbell()?;
+        let (batches_out, batches) = bounded(CHANNEL_BATCHES);
+        let (options_out, options) = unbounded();
+        let (reports, reports_in) = unbounded();
+        let (_, exited) = bounded(0);
+        let asked = Arc::new(Asked::default());
+        let stopping = Arc::new(AtomicBool::new(false));
+        let worker = Worker {
+            batches: batches_out,
+            options: options_out,
+            reports: reports_in,
+            ringer,
+            asked: Arc::clone(&asked),
+            stopping: Arc::clone(&stopping),
+            exited,
+            thread: None,
+        };
+        let ends =
+            Ends { batches, options, reports, doorbell, asked, stopping, now_us, wake_server };
+        Ok((worker, ends))
+    }
+
+    /// Hands over a batch; one credit is spent. Never blocks.
+    ///
+    /// # Errors
+    /// Gives the batch back when there was no credit for it or the worker has ended.
+    #[allow(clippy::result_large_err, reason = "the batch is the point of the error")]
+    pub fn send(&self, batch: Batch) -> Result<(), Batch> {
+        match self.batches.try_send(batch) {
+            Ok(()) => {
+                self.ringer.ring();
+                Ok(())
+            }
+            Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => Err(batch),
+        }
+    }
+
+    /// Settings have changed. Batches on the wire are finished with the old ones. Never blocks.
+    pub fn configure(&self, options: WorkerOptions) {
+        // Fails only when the worker has ended, and then nobody needs to know.
+        if self.options.send(options).is_ok() {
+            self.ringer.ring();
+        }
+    }
+
+    /// Call it before a run of [`report`](Self::report): what is reported from here on wakes the
+    /// server again. Whoever stops before `report` says `None` must come back by himself.
+    pub fn begin_drain(&self) {
+        self.asked.answer();
+    }
+
+    /// The next report, if there is one. Never blocks.
+    pub fn report(&self) -> Option<Report> {
+        self.reports.try_recv().ok()
+    }
+
+    /// True when [`report`](Self::report) has something to say.
+    pub fn has_reports(&self) -> bool {
+        !self.reports.is_empty()
+    }
+
+    /// Waits until there is a report, `limit` at most. For the shutdown only: the server thread
+    /// never waits otherwise.
+    pub fn wait_for_report(&self, limit: Duration) {
+        let mut select = crossbeam_channel::Select::new();
+        select.recv(&self.reports);
+        // A time-out is as good as a report: the caller looks for himself.
+        let _ = select.ready_timeout(limit);
+    }
+
+    /// Asks the worker to stop and waits for it, `limit` at most. What is on the wire is given
+    /// up and reported as returned; reports can still be drained afterwards.
+    ///
+    /// Says whether the thread has ended; one that hangs is left behind.
+    pub fn stop(&mut self, limit: Duration) -> bool {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.ringer.ring();
+        if let Err(RecvTimeoutError::Timeout) = self.exited.recv_timeout(limit) {
+            self.thread = None;
+            return false;
+        }
+        if let Some(thread) = self.thread.take() {
+            // A panic was reported by the thread itself as far as it could.
+            let _ = thread.join();
+        }
+        true
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.stop(DROP_WAIT);
+        }
+    }
+}

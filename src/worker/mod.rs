@@ -1,0 +1,32 @@
+//! The worker: one background thread that writes batches and reports how each of them ended.
+//!
+//! - [`handle`]: the server thread's side. Never blocks, never locks.
+//! - [`options`]: what the worker must know of the settings.
+//! - `wake`: how the two threads wake each other.
+//! - `thread`: the thread's body, which survives panics.
+//! - `engine`: the loop between channels, tasks and timers.
+//! - `outcome`: what follows when a write or a contact has ended.
+//! - `contact`: makes a sink and tries the link.
+//! - `credit`, `link`, `rest`: the decisions, pure.
+//! - `outbox`: reports to the server.
+
+mod contact;
+mod credit;
+mod engine;
+pub mod handle;
+mod link;
+pub mod options;
+mod outbox;
+mod outcome;
+mod rest;
+mod thread;
+mod wake;
+
+#[cfg(test)]
+mod doubles;
+#[cfg(test)]
+mod tests;
+
+pub use contact::read_uri;
+pub use handle::Worker;
+pub use options::{MAX_IN_FLIGHT, UriSource, WorkerOptions};

@@ -1,0 +1,58 @@
+//! What the worker must know of the settings.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::core::retry::Backoff;
+use crate::core::settings::Settings;
+
+/// Where the connection string comes from.
+#[derive(Clone, PartialEq, Eq)]
+pub enum UriSource {
+    /// The connection string itself.
+    Text(String),
+    /// A file that holds it, with credentials. The worker reads it at the first contact and
+    /// again before every attempt to restore the link, so rotated credentials are found.
+    File(PathBuf),
+}
+
+/// Shows no connection string: a text may hold credentials when it came from the environment.
+impl fmt::Debug for UriSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            UriSource::Text(_) => f.write_str("Text(…)"),
+            UriSource::File(path) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
+}
+
+/// The worker's share of the settings, as a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerOptions {
+    /// Where MongoDB is.
+    pub uri: UriSource,
+    /// Batches on the wire at the same time, 1–64.
+    pub max_in_flight: u32,
+    /// Pauses between attempts.
+    pub backoff: Backoff,
+}
+
+impl WorkerOptions {
+    /// Takes what the worker needs out of `settings`; values out of range become the nearest
+    /// allowed ones.
+    pub fn new(uri: UriSource, settings: &Settings) -> Self {
+        let ms = |value: i64| u64::try_from(value).unwrap_or(0);
+        let max_in_flight = settings.max_in_flight_batches.clamp(1, i64::from(MAX_IN_FLIGHT));
+        WorkerOptions {
+            uri,
+            max_in_flight: u32::try_from(max_in_flight).unwrap_or(1),
+            backoff: Backoff {
+                min_ms: ms(settings.retry_backoff_min_ms),
+                max_ms: ms(settings.retry_backoff_max_ms),
+            },
+        }
+    }
+}
+
+/// Greatest value of `max-in-flight-batches`, which bounds the channel of batches.
+pub const MAX_IN_FLIGHT: u32 = crate::core::settings::MAX_IN_FLIGHT_BATCHES.max as u32;

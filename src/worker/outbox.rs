@@ -1,0 +1,88 @@
+//! The worker's reports to the server thread, and when to wake it for them.
+
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+
+use super::wake::Asked;
+use crate::core::batch::{Batch, Report};
+use crate::core::lag::Lag;
+
+/// Least time between two reports of the lag.
+const LAG_EVERY_US: u64 = 100_000;
+
+/// Collects reports; [`flush`](Outbox::flush) wakes the server for all of them at once.
+pub struct Outbox {
+    reports: Sender<Report>,
+    asked: Arc<Asked>,
+    wake_server: Box<dyn Fn() + Send + Sync>,
+    unflushed: bool,
+}
+
+impl Outbox {
+    /// An outbox into `reports`.
+    pub fn new(
+        reports: Sender<Report>,
+        asked: Arc<Asked>,
+        wake_server: Box<dyn Fn() + Send + Sync>,
+    ) -> Self {
+        Outbox { reports, asked, wake_server, unflushed: false }
+    }
+
+    /// Adds a report. The channel has no bound, so none is ever lost; it holds no more than the
+    /// batches there are credits for and a few changes of the link.
+    pub fn push(&mut self, report: Report) {
+        // Fails only when the server's side is gone, and then nobody needs to know.
+        self.unflushed |= self.reports.send(report).is_ok();
+    }
+
+    /// Wakes the server if there is something new and it was not asked before.
+    pub fn flush(&mut self) {
+        if std::mem::take(&mut self.unflushed) && self.asked.ask() {
+            (self.wake_server)();
+        }
+    }
+}
+
+/// Measures the lag of acknowledged batches, and says when to report it.
+#[derive(Debug)]
+pub struct LagReports {
+    lag: Lag,
+    reported_at_us: Option<u64>,
+    unreported: bool,
+}
+
+impl LagReports {
+    /// Nothing measured yet, at `now_us`.
+    pub fn new(now_us: u64) -> Self {
+        LagReports { lag: Lag::new(now_us), reported_at_us: None, unreported: false }
+    }
+
+    /// Every item of `batch` was acknowledged at `now_us`.
+    pub fn acknowledged(&mut self, batch: &Batch, now_us: u64) {
+        self.lag.rotate(now_us);
+        for item in &batch.items {
+            self.lag.record(now_us.saturating_sub(item.since_us));
+        }
+        self.unreported |= !batch.items.is_empty();
+    }
+
+    /// The report that is due at `now_us`, if one is.
+    pub fn due(&mut self, now_us: u64) -> Option<Report> {
+        if self.due_in_us(now_us)? > 0 {
+            return None;
+        }
+        self.unreported = false;
+        self.reported_at_us = Some(now_us);
+        let (p50_us, p99_us) = self.lag.percentiles(now_us)?;
+        Some(Report::Lag { p50_us, p99_us })
+    }
+
+    /// Microseconds until the next report is due; `None` when nothing is to be reported.
+    pub fn due_in_us(&self, now_us: u64) -> Option<u64> {
+        self.unreported.then(|| {
+            let at_us = self.reported_at_us.map_or(0, |at| at.saturating_add(LAG_EVERY_US));
+            at_us.saturating_sub(now_us)
+        })
+    }
+}

@@ -1,0 +1,146 @@
+//! What follows when something ended: reports, credits, the state of the link.
+
+use std::rc::Rc;
+
+use tokio::task::Id;
+use tokio::time::{Duration, Instant};
+
+use super::contact::Contact;
+use super::engine::{Ended, Engine, Flight};
+use super::thread::PANIC;
+use crate::core::batch::{Batch, Link, Report, Verdict, Written};
+use crate::sink::{Connector, Failure};
+
+impl<C: Connector> Engine<C> {
+    /// The task `id` ended; without `ended`, by a panic or because it was aborted.
+    pub(super) fn ended(&mut self, id: Id, ended: Option<Ended<C::Sink>>) {
+        if let Some(flight) = self.flights.remove(&id) {
+            match ended {
+                Some(Ended::Write(result)) => self.landed(flight, result),
+                _ => self.namespace_failed(unshare(flight.batch), PANIC.to_owned()),
+            }
+        } else if self.contact.as_ref().is_some_and(|contact| contact.id() == id) {
+            self.contact = None;
+            match ended {
+                Some(Ended::Contact(contact)) => self.contacted(contact),
+                _ => self.link_failed(PANIC),
+            }
+        }
+    }
+
+    fn contacted(&mut self, contact: Contact<C::Sink>) {
+        let Contact { linked, link } = contact;
+        if let Some(linked) = linked {
+            let last = self.linked.replace(Rc::clone(&linked));
+            self.retired.extend(last.filter(|last| !Rc::ptr_eq(last, &linked)));
+        }
+        match link {
+            Ok(()) => {
+                self.contact_at = None;
+                let change = self.link.answered();
+                self.report_link(change);
+            }
+            Err(error) => self.link_failed(&error),
+        }
+    }
+
+    fn landed(&mut self, flight: Flight<C::Sink>, result: Result<Written, Failure>) {
+        let current = self.linked.as_ref().is_some_and(|now| Rc::ptr_eq(now, &flight.linked));
+        drop(flight.linked);
+        let batch = unshare(flight.batch);
+        match result {
+            Ok(written) => {
+                if current {
+                    self.contact_at = None;
+                    let change = self.link.acknowledged();
+                    self.report_link(change);
+                }
+                let now_us = self.now_us();
+                self.lag.acknowledged(&batch, now_us);
+                self.rests.succeeded(&batch.registration.namespace);
+                self.done(batch, Verdict::Written(written));
+            }
+            Err(Failure::Namespace(error)) => {
+                if current {
+                    let change = self.link.answered();
+                    self.report_link(change);
+                }
+                self.namespace_failed(batch, error);
+            }
+            Err(Failure::Link(error)) => {
+                // All batches on the wire fail together: only the first one counts. And what an
+                // old link did says nothing about the new one.
+                if current && self.link.takes_batches() {
+                    self.link_failed(&error);
+                }
+                self.done(batch, Verdict::Returned { error, hold_ms: 0 });
+            }
+        }
+    }
+
+    /// Returns `batch` and lets its registration rest, longer with each failure.
+    pub(super) fn namespace_failed(&mut self, batch: Batch, error: String) {
+        let namespace = &batch.registration.namespace;
+        let hold_ms = self.rests.failed(namespace, self.options.backoff, fastrand::u64(..));
+        self.done(batch, Verdict::Returned { error, hold_ms });
+    }
+
+    fn link_failed(&mut self, error: &str) {
+        let (change, pause_ms) = self.link.failed(error, self.options.backoff, fastrand::u64(..));
+        self.contact_at = Some(Instant::now() + Duration::from_millis(pause_ms));
+        // First of all the server must know that returned batches need not be sent again yet.
+        self.report_link(change);
+        self.return_waiting();
+    }
+
+    /// Returns what waits for its place on the wire.
+    pub(super) fn return_waiting(&mut self) {
+        let error = self.link.error().unwrap_or("the link to MongoDB has changed").to_owned();
+        while let Some(waiting) = self.waiting.pop_front() {
+            self.done(waiting.batch, Verdict::Returned { error: error.clone(), hold_ms: 0 });
+        }
+    }
+
+    /// Returns everything, on the wire or not. No task of this engine may be alive.
+    pub(super) fn return_all(&mut self, error: &str) {
+        let flights = std::mem::take(&mut self.flights).into_values();
+        let flights = flights.map(|flight| unshare(flight.batch)).collect::<Vec<_>>();
+        let waiting = std::mem::take(&mut self.waiting).into_iter().map(|waiting| waiting.batch);
+        for batch in flights.into_iter().chain(waiting) {
+            self.done(batch, Verdict::Returned { error: error.to_owned(), hold_ms: 0 });
+        }
+    }
+
+    /// The engine failed inside and its runtime is gone: returns everything, and makes a new
+    /// sink when it runs again.
+    pub(super) fn recover(&mut self, error: &str) {
+        self.contact = None;
+        self.linked = None;
+        self.retired.clear();
+        self.link_failed(error);
+        self.return_all(error);
+        self.outbox.flush();
+    }
+
+    fn report_link(&mut self, change: Option<Link>) {
+        if let Some(link) = change {
+            self.outbox.push(Report::Link(link));
+        }
+    }
+
+    fn done(&mut self, batch: Batch, verdict: Verdict) {
+        self.credits.ended();
+        self.outbox.push(Report::Done { batch, verdict });
+    }
+}
+
+/// The batch itself. Its task is over, so there is no other owner; if there were one, a copy
+/// would serve: only ended batches are reported, and each once.
+fn unshare(batch: Rc<Batch>) -> Batch {
+    Rc::try_unwrap(batch).unwrap_or_else(|shared| Batch {
+        registration: shared.registration.clone(),
+        slot: shared.slot,
+        items: shared.items.clone(),
+        bytes: shared.bytes.clone(),
+    })
+}

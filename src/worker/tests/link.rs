@@ -1,0 +1,141 @@
+//! The link: down, up, and what is in between.
+
+use super::*;
+use crate::worker::doubles::{Behaviour, batch};
+
+#[tokio::test(start_paused = true)]
+async fn mongodb_being_away_at_the_first_batch_returns_it_and_credits_wait_for_the_link() {
+    let doubles = Doubles::default();
+    doubles.world().away = Some("away".to_owned());
+    Bench::run(doubles, options("a", 2), async |bench| {
+        bench.pass(0).await;
+        bench.send(batch("good", &["k1"], 0));
+        bench.pass(1).await;
+        assert_eq!(bench.links(), [down("away")]);
+        let verdicts = bench.verdicts();
+        let [(_, Verdict::Returned { error, hold_ms: 0 })] = verdicts.as_slice() else {
+            panic!("{verdicts:?}");
+        };
+        assert_eq!(error, "away");
+        assert_eq!(bench.credits, 3, "no credit while the link is down");
+
+        bench.doubles.world().away = None;
+        bench.pass(10_000).await;
+        assert_eq!(bench.links(), [Link::Up]);
+        assert_eq!(bench.credits, 4);
+        bench.send(batch("good", &["k1"], 0));
+        bench.pass(10).await;
+        assert!(matches!(bench.verdicts().as_slice(), [(_, Verdict::Written(_))]));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_link_returns_what_is_on_the_wire_what_waits_and_what_still_comes() {
+    Bench::run(Doubles::new(Behaviour::FailAfterWrite), options("a", 1), async |bench| {
+        bench.pass(0).await;
+        bench.doubles.world().hang_in_ping = false;
+        bench.send(batch("good", &["k1"], 0));
+        bench.send(batch("good", &["k2"], 0));
+        bench.pass(0).await;
+        bench.doubles.world().away = Some("away".to_owned());
+        bench.pass(100).await;
+        let verdicts = bench.verdicts();
+        assert_eq!(verdicts.len(), 2);
+        for (_, verdict) in &verdicts {
+            assert!(matches!(verdict, Verdict::Returned { hold_ms: 0, .. }), "{verdict:?}");
+        }
+        assert_eq!(bench.links(), [Link::Up, down("cut"), down("away")]);
+        assert_eq!(bench.doubles.written().len(), 1, "k1 is applied although it is returned");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_arrives_while_the_link_is_down_comes_back_at_once() {
+    let doubles = Doubles::default();
+    doubles.world().away = Some("away".to_owned());
+    Bench::run(doubles, options("a", 2), async |bench| {
+        bench.pass(0).await;
+        bench.send(batch("good", &["k1"], 0));
+        bench.pass(1).await;
+        bench.verdicts();
+        let pings = bench.doubles.world().pings;
+        bench.send(batch("good", &["k2"], 0));
+        bench.pass(0).await;
+        assert_eq!(bench.verdicts().len(), 1);
+        assert_eq!(bench.doubles.world().pings, pings, "it is no reason to hurry");
+        assert_eq!(bench.credits, 2);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_become_rare_but_never_stop() {
+    let doubles = Doubles::default();
+    doubles.world().away = Some("away".to_owned());
+    Bench::run(doubles, options("a", 2), async |bench| {
+        bench.pass(0).await;
+        bench.send(batch("good", &["k1"], 0));
+        bench.pass(60_000).await;
+        let first = bench.doubles.world().pings;
+        assert!((8..=60).contains(&first), "{first} pings in the first minute");
+        bench.pass(600_000).await;
+        let later = bench.doubles.world().pings - first;
+        assert!((70..=250).contains(&later), "{later} pings in ten minutes, 5 s apart on average");
+        assert_eq!(bench.links(), [down("away")], "told once");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_answers_pings_and_fails_writes_is_tried_less_and_less() {
+    Bench::run(Doubles::new(Behaviour::FailAfterWrite), options("a", 1), async |bench| {
+        bench.pass(0).await;
+        for _ in 0..600 {
+            if bench.credits > 0 {
+                bench.send(batch("good", &["k1"], 0));
+            }
+            bench.pass(100).await;
+        }
+        let attempts = bench.doubles.world().written.len();
+        assert!((8..=60).contains(&attempts), "{attempts} attempts in a minute");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_that_hangs_is_given_up() {
+    let doubles = Doubles::default();
+    doubles.world().hang_in_ping = true;
+    Bench::run(doubles, options("a", 2), async |bench| {
+        bench.pass(0).await;
+        bench.send(batch("good", &["k1"], 0));
+        bench.pass(21_000).await;
+        assert_eq!(bench.verdicts().len(), 1);
+        assert!(matches!(bench.links().as_slice(), [Link::Down { .. }]));
+        bench.doubles.world().hang_in_ping = false;
+        bench.pass(60_000).await;
+        assert_eq!(bench.links(), [Link::Up]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_of_batches_on_the_wire_count_once() {
+    Bench::run(Doubles::new(Behaviour::RespondSlowly(100)), options("a", 8), async |bench| {
+        bench.pass(0).await;
+        bench.send(batch("good", &["k0"], 0));
+        bench.pass(200).await;
+        bench.doubles.world().away = Some("away".to_owned());
+        for _ in 0..8 {
+            bench.send(batch("good", &["k1"], 0));
+        }
+        bench.pass(1).await;
+        assert_eq!(bench.links(), [Link::Up, down("away")]);
+        bench.doubles.world().away = None;
+        bench.pass(50).await;
+        assert_eq!(bench.links(), [Link::Up], "the first pause is the shortest");
+    })
+    .await;
+}

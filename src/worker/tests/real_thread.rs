@@ -1,0 +1,170 @@
+//! The worker on its own thread, in real time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use super::*;
+use crate::worker::doubles::{Behaviour, batch};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn real_us() -> u64 {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_micros() as u64
+}
+
+/// Drains reports until `done` says so; fails when it takes too long.
+fn drain_until(worker: &Worker, mut done: impl FnMut(Report) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        worker.begin_drain();
+        while let Some(report) = worker.report() {
+            if done(report) {
+                return;
+            }
+        }
+        assert!(Instant::now() < deadline, "no report within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_micros(50));
+    }
+}
+
+/// A worker, and a counter of how often it woke the server.
+fn start(doubles: &Doubles, now_us: fn() -> u64) -> (Worker, Arc<AtomicU64>) {
+    let wakes = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&wakes);
+    let wake = Box::new(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+    });
+    (Worker::start(doubles.clone(), options("a", 2), now_us, wake).unwrap(), wakes)
+}
+
+#[test]
+fn no_wake_up_is_lost_in_either_direction() {
+    const BATCHES: u64 = 20_000;
+    let doubles = Doubles::default();
+    let (mut worker, wakes) = start(&doubles, real_us);
+    let (mut credits, mut sent, mut done, mut answered) = (0, 0, 0, 0);
+    let deadline = Instant::now() + 3 * PATIENCE;
+    while done < BATCHES {
+        // Like the server: it drains only when it was woken, so a lost wake-up stops it.
+        let woken = wakes.load(Ordering::SeqCst);
+        if woken > answered {
+            answered = woken;
+            worker.begin_drain();
+            while let Some(report) = worker.report() {
+                match report {
+                    Report::Credit(n) => credits += n,
+                    Report::Done { .. } => done += 1,
+                    _ => {}
+                }
+            }
+        }
+        while credits > 0 && sent < BATCHES {
+            worker.send(batch("good", &["k"], real_us())).unwrap();
+            (credits, sent) = (credits - 1, sent + 1);
+            // Different gaps find the worker awake, falling asleep, and asleep.
+            for _ in 0..sent % 400 {
+                std::hint::spin_loop();
+            }
+        }
+        assert!(Instant::now() < deadline, "stuck at {done} of {BATCHES}");
+        std::hint::spin_loop();
+    }
+    assert!(worker.stop(PATIENCE));
+    assert_eq!(doubles.world().written.len() as u64, BATCHES);
+}
+
+#[test]
+fn the_server_is_woken_once_until_it_drains() {
+    let doubles = Doubles::default();
+    let (mut worker, wakes) = start(&doubles, real_us);
+    for _ in 0..4 {
+        worker.send(batch("good", &["k"], 0)).unwrap();
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while doubles.world().written.len() < 4 {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(wakes.load(Ordering::SeqCst), 1);
+    assert!(worker.stop(PATIENCE));
+}
+
+#[test]
+fn a_panic_of_the_engine_is_told_as_a_broken_link_and_the_worker_goes_on() {
+    static PANIC_ONCE: AtomicBool = AtomicBool::new(false);
+    fn now_us() -> u64 {
+        assert!(!PANIC_ONCE.swap(false, Ordering::SeqCst), "asked to panic");
+        real_us()
+    }
+    let doubles = Doubles::new(Behaviour::RespondSlowly(20));
+    let (mut worker, _) = start(&doubles, now_us);
+    drain_until(&worker, |report| matches!(report, Report::Credit(4)));
+    PANIC_ONCE.store(true, Ordering::SeqCst);
+    for key in ["k1", "k2", "k3"] {
+        worker.send(batch("good", &[key], 0)).unwrap();
+    }
+    let (mut returned, mut broken, mut up, mut credits) = (0, false, false, 0);
+    drain_until(&worker, |report| {
+        match report {
+            Report::Done { verdict: Verdict::Returned { .. }, .. } => returned += 1,
+            Report::Link(Link::Down { error }) => broken = error.contains("bug"),
+            Report::Link(Link::Up) => up = broken,
+            Report::Credit(n) => credits += n,
+            _ => {}
+        }
+        up && credits == 3
+    });
+    assert_eq!((returned, broken), (3, true));
+    worker.send(batch("good", &["k4"], 0)).unwrap();
+    drain_until(&worker, |report| {
+        matches!(report, Report::Done { verdict: Verdict::Written(_), .. })
+    });
+    assert!(worker.stop(PATIENCE));
+}
+
+#[test]
+fn stop_gives_up_what_is_on_the_wire_and_reports_it() {
+    let doubles = Doubles::new(Behaviour::HoldResponse);
+    let (mut worker, _) = start(&doubles, real_us);
+    for key in ["k1", "k2", "k3"] {
+        worker.send(batch("good", &[key], 0)).unwrap();
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while doubles.world().on_wire < 2 {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let asked = Instant::now();
+    assert!(worker.stop(PATIENCE));
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    let mut returned = 0;
+    while let Some(report) = worker.report() {
+        returned += u32::from(matches!(report, Report::Done { .. }));
+    }
+    assert_eq!(returned, 3);
+    assert!(worker.send(batch("good", &["k4"], 0)).is_err(), "the worker has ended");
+}
+
+#[test]
+fn stop_does_not_wait_for_a_thread_that_hangs() {
+    let doubles = Doubles::default();
+    let hang = Box::new(|| std::thread::sleep(Duration::from_secs(2)));
+    let mut worker = Worker::start(doubles, options("a", 2), real_us, hang).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    let asked = Instant::now();
+    assert!(!worker.stop(Duration::from_millis(200)));
+    assert!(asked.elapsed() < Duration::from_secs(1));
+}
+
+#[test]
+fn a_batch_without_room_is_given_back() {
+    let (worker, _ends) = Worker::unattended(real_us, Box::new(|| ())).unwrap();
+    for _ in 0..128 {
+        worker.send(batch("good", &["k"], 0)).unwrap();
+    }
+    let back = worker.send(batch("good", &["last"], 0)).unwrap_err();
+    assert_eq!(back.key(&back.items[0]), b"last");
+}

@@ -1,0 +1,82 @@
+//! The thread's body: runs the engine, and starts it again should it fail.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::LocalSet;
+
+use super::engine::Engine;
+use super::options::WorkerOptions;
+use super::wake::{Asked, Doorbell};
+use crate::core::batch::{Batch, Report};
+use crate::sink::Connector;
+
+/// Pause before the engine is started again after it failed.
+const RESTART_PAUSE: Duration = Duration::from_millis(500);
+/// What people are told of a panic, whose own text may hold anything.
+pub const PANIC: &str = "the module failed inside (a bug: please report it with the server's log)";
+
+/// The worker's ends of all that connects it with the server thread.
+pub struct Ends {
+    /// Batches to write.
+    pub batches: Receiver<Batch>,
+    /// New options; the last one counts.
+    pub options: Receiver<WorkerOptions>,
+    /// Reports to the server.
+    pub reports: Sender<Report>,
+    /// Ends the worker's sleep.
+    pub doorbell: Doorbell,
+    /// Whether the server was woken for reports already.
+    pub asked: Arc<Asked>,
+    /// Set when the worker shall stop.
+    pub stopping: Arc<AtomicBool>,
+    /// The module's clock.
+    pub now_us: fn() -> u64,
+    /// Makes the server drain the reports.
+    pub wake_server: Box<dyn Fn() + Send + Sync>,
+}
+
+/// Runs until it is told to stop.
+pub fn run<C: Connector>(connector: C, options: WorkerOptions, ends: Ends) {
+    let stopping = Arc::clone(&ends.stopping);
+    let mut engine = Engine::new(connector, options, ends);
+    loop {
+        let error = match catch_unwind(AssertUnwindSafe(|| turn(&mut engine))) {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => format!("the module's thread cannot run: {error}"),
+            Err(_) => PANIC.to_owned(),
+        };
+        // A second panic ends the thread: the handle notices, and the server goes on.
+        let recovered = catch_unwind(AssertUnwindSafe(|| engine.recover(&error)));
+        if recovered.is_err() || stopping.load(Ordering::SeqCst) {
+            return;
+        }
+        std::thread::sleep(RESTART_PAUSE);
+    }
+}
+
+fn turn<C: Connector>(engine: &mut Engine<C>) -> io::Result<()> {
+    let runtime = Impatient(Some(Builder::new_current_thread().enable_all().build()?));
+    let tasks = LocalSet::new();
+    match &runtime.0 {
+        Some(runtime) => runtime.block_on(tasks.run_until(engine.run())),
+        None => Ok(()),
+    }
+}
+
+/// A runtime that on drop, also by a panic, does not wait for its blocking threads: a look-up of
+/// a name or a read of a file may hang in them.
+struct Impatient(Option<Runtime>);
+
+impl Drop for Impatient {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

@@ -12,5 +12,7 @@
 
 pub mod core;
 pub mod mongo;
+#[allow(unsafe_code, reason = "the only folder that speaks to the server")]
+mod redis;
 pub mod sink;
 pub mod worker;

@@ -1,0 +1,281 @@
+//! What COMMAND DOCS and COMMAND INFO tell of each command.
+
+use std::ffi::{CStr, c_char, c_int};
+use std::ptr;
+
+use crate::redis::api::{self, api};
+use crate::redis::ctx::Ctx;
+
+/// An argument of a command.
+struct Arg {
+    name: &'static CStr,
+    kind: Kind,
+    token: Option<&'static CStr>,
+    optional: bool,
+    multiple: bool,
+    /// Alternatives, or parts of a block.
+    parts: &'static [Arg],
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    Number,
+    Key,
+    /// The token alone.
+    Token,
+    OneOf,
+    Block,
+}
+
+const fn arg(name: &'static CStr, kind: Kind) -> Arg {
+    Arg { name, kind, token: None, optional: false, multiple: false, parts: &[] }
+}
+
+const fn option(name: &'static CStr, token: &'static CStr, kind: Kind) -> Arg {
+    Arg { token: Some(token), optional: true, ..arg(name, kind) }
+}
+
+const fn word(name: &'static CStr, token: &'static CStr) -> Arg {
+    Arg { token: Some(token), ..arg(name, Kind::Token) }
+}
+
+const fn choice(name: &'static CStr, token: &'static CStr, parts: &'static [Arg]) -> Arg {
+    Arg { parts, ..option(name, token, Kind::OneOf) }
+}
+
+const DELETE_OR_KEEP: &[Arg] = &[word(c"delete", c"DELETE"), word(c"keep", c"KEEP")];
+
+const REGISTER: &[Arg] = &[
+    arg(c"prefix", Kind::Text),
+    arg(c"namespace", Kind::Text),
+    choice(
+        c"type",
+        c"TYPE",
+        &[
+            word(c"any", c"ANY"),
+            word(c"hash", c"HASH"),
+            word(c"json", c"JSON"),
+            word(c"string", c"STRING"),
+        ],
+    ),
+    Arg {
+        optional: true,
+        parts: &[
+            Arg { optional: false, ..option(c"field", c"KEY", Kind::Text) },
+            choice(
+                c"as",
+                c"AS",
+                &[
+                    word(c"string", c"STRING"),
+                    word(c"int64", c"INT64"),
+                    word(c"objectid", c"OBJECTID"),
+                    word(c"uuid", c"UUID"),
+                ],
+            ),
+        ],
+        ..arg(c"key", Kind::Block)
+    },
+    choice(c"write", c"WRITE", &[word(c"replace", c"REPLACE"), word(c"merge", c"MERGE")]),
+    choice(c"ondel", c"ONDEL", DELETE_OR_KEEP),
+    choice(c"onexpire", c"ONEXPIRE", DELETE_OR_KEEP),
+    choice(c"onevict", c"ONEVICT", DELETE_OR_KEEP),
+    option(c"interval-ms", c"INTERVAL", Kind::Number),
+    option(c"batch-keys", c"BATCH", Kind::Number),
+    Arg { optional: true, ..word(c"sync", c"SYNC") },
+];
+
+const UNREGISTER: &[Arg] =
+    &[arg(c"prefix", Kind::Text), Arg { optional: true, ..word(c"discard", c"DISCARD") }];
+
+const PREFIX: Arg = Arg { optional: true, ..arg(c"prefix", Kind::Text) };
+
+const FLUSH: &[Arg] = &[
+    PREFIX,
+    Arg {
+        token: Some(c"KEYS"),
+        optional: true,
+        parts: &[arg(c"numkeys", Kind::Number), Arg { multiple: true, ..arg(c"key", Kind::Key) }],
+        ..arg(c"keys", Kind::Block)
+    },
+    option(c"timeout-ms", c"TIMEOUT", Kind::Number),
+];
+
+struct Doc {
+    name: &'static CStr,
+    summary: &'static CStr,
+    complexity: &'static CStr,
+    arity: c_int,
+    args: &'static [Arg],
+    has_keys: bool,
+}
+
+const DOCS: [Doc; 6] = [
+    Doc {
+        name: c"WB.REGISTER",
+        summary: c"Writes every change of keys under a prefix to a MongoDB collection.",
+        complexity: c"O(N) where N is the number of registrations",
+        arity: -3,
+        args: REGISTER,
+        has_keys: false,
+    },
+    Doc {
+        name: c"WB.UNREGISTER",
+        summary: c"Stops capturing a prefix; what is dirty is still written, or dropped.",
+        complexity: c"O(N) where N is the number of registrations, with DISCARD of dirty keys",
+        arity: -2,
+        args: UNREGISTER,
+        has_keys: false,
+    },
+    Doc {
+        name: c"WB.STATUS",
+        summary: c"Tells whether MongoDB is reached, how far it is behind, and why.",
+        complexity: c"O(N) where N is the number of registrations",
+        arity: -1,
+        args: &[PREFIX],
+        has_keys: false,
+    },
+    Doc {
+        name: c"WB.FLUSH",
+        summary: c"Writes what is dirty at once and replies when MongoDB has acknowledged it.",
+        complexity: c"O(N) where N is the number of registrations or of keys given",
+        arity: -1,
+        args: FLUSH,
+        has_keys: true,
+    },
+    Doc {
+        name: c"WB.HELP",
+        summary: c"Lists the commands and their options.",
+        complexity: c"O(1)",
+        arity: 1,
+        args: &[],
+        has_keys: false,
+    },
+    Doc {
+        name: c"WB._ACK",
+        summary: c"Internal: an acknowledgement in the replication stream and the AOF.",
+        complexity: c"O(N) where N is the number of keys",
+        arity: -1,
+        args: &[],
+        has_keys: false,
+    },
+];
+
+/// Describes every command to the server.
+///
+/// # Errors
+/// One sentence when the server refuses a description.
+pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
+    for doc in &DOCS {
+        if !describe(ctx, doc) {
+            let name = doc.name.to_string_lossy();
+            return Err(format!("the server refuses the description of {name}"));
+        }
+    }
+    Ok(())
+}
+
+fn describe(ctx: Ctx<'_>, doc: &Doc) -> bool {
+    let version = api::RedisModuleCommandInfoVersion {
+        version: 1,
+        sizeof_historyentry: size_of::<api::RedisModuleCommandHistoryEntry>(),
+        sizeof_keyspec: size_of::<api::RedisModuleCommandKeySpec>(),
+        sizeof_arg: size_of::<api::RedisModuleCommandArg>(),
+    };
+    let mut keep = Vec::new();
+    let mut keys = [flushed_keys(), END_OF_KEYS];
+    let mut info = api::RedisModuleCommandInfo {
+        version: &raw const version,
+        summary: doc.summary.as_ptr(),
+        complexity: doc.complexity.as_ptr(),
+        since: c"0.1.0".as_ptr(),
+        history: ptr::null_mut(),
+        tips: ptr::null(),
+        arity: doc.arity,
+        key_specs: if doc.has_keys { keys.as_mut_ptr() } else { ptr::null_mut() },
+        args: if doc.args.is_empty() { ptr::null_mut() } else { raw_args(doc.args, &mut keep) },
+    };
+    // SAFETY: called in RedisModule_OnLoad with its context; the server copies everything that
+    // the description points to, all of which lives until after the call.
+    unsafe {
+        let command = api!(RedisModule_GetCommand)(ctx.raw(), doc.name.as_ptr());
+        !command.is_null()
+            && api!(RedisModule_SetCommandInfo)(command, &raw mut info)
+                == api::REDISMODULE_OK as c_int
+    }
+}
+
+/// The end of a list of key specifications is one without flags and search.
+const END_OF_KEYS: api::RedisModuleCommandKeySpec =
+    // SAFETY: all zeros are valid for numbers, null pointers and the unions of them.
+    unsafe { std::mem::zeroed() };
+
+/// `KEYS <n> <key> ...`, anywhere behind the command's name.
+fn flushed_keys() -> api::RedisModuleCommandKeySpec {
+    let mut spec = END_OF_KEYS;
+    spec.flags = u64::from(api::REDISMODULE_CMD_KEY_RO | api::REDISMODULE_CMD_KEY_ACCESS);
+    spec.begin_search_type = api::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_KEYWORD;
+    spec.bs.keyword = api::RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_2 {
+        keyword: c"KEYS".as_ptr(),
+        startfrom: 1,
+    };
+    spec.find_keys_type = api::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_KEYNUM;
+    spec.fk.keynum = api::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_2 {
+        keynumidx: 0,
+        firstkey: 1,
+        keystep: 1,
+    };
+    spec
+}
+
+/// The server's form of `args`, with a final entry without a name. Every array stays in `keep`,
+/// whose elements do not move.
+fn raw_args(
+    args: &[Arg],
+    keep: &mut Vec<Box<[api::RedisModuleCommandArg]>>,
+) -> *mut api::RedisModuleCommandArg {
+    let mut raw: Vec<api::RedisModuleCommandArg> = Vec::with_capacity(args.len() + 1);
+    for arg in args {
+        let subargs =
+            if arg.parts.is_empty() { ptr::null_mut() } else { raw_args(arg.parts, keep) };
+        let token: *const c_char = arg.token.map_or(ptr::null(), CStr::as_ptr);
+        raw.push(api::RedisModuleCommandArg {
+            name: arg.name.as_ptr(),
+            type_: raw_kind(arg.kind),
+            key_spec_index: if matches!(arg.kind, Kind::Key) { 0 } else { -1 },
+            token,
+            summary: ptr::null(),
+            since: ptr::null(),
+            flags: raw_flags(arg),
+            deprecated_since: ptr::null(),
+            subargs,
+            display_text: ptr::null(),
+        });
+    }
+    // SAFETY: all zeros are valid for null pointers and numbers; it marks the end.
+    raw.push(unsafe { std::mem::zeroed() });
+    keep.push(raw.into_boxed_slice());
+    keep.last_mut().map_or(ptr::null_mut(), |args| args.as_mut_ptr())
+}
+
+fn raw_flags(arg: &Arg) -> c_int {
+    let mut flags = api::REDISMODULE_CMD_ARG_NONE;
+    if arg.optional {
+        flags |= api::REDISMODULE_CMD_ARG_OPTIONAL;
+    }
+    if arg.multiple {
+        flags |= api::REDISMODULE_CMD_ARG_MULTIPLE;
+    }
+    flags as c_int
+}
+
+fn raw_kind(kind: Kind) -> api::RedisModuleCommandArgType {
+    match kind {
+        Kind::Text => api::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING,
+        Kind::Number => api::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER,
+        Kind::Key => api::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_KEY,
+        Kind::Token => api::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN,
+        Kind::OneOf => api::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_ONEOF,
+        Kind::Block => api::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_BLOCK,
+    }
+}

@@ -1,0 +1,37 @@
+//! WB.HELP: the commands and their options, in the server's own style.
+
+use super::Call;
+
+const LINES: [&str; 20] = [
+    "WB.<command> [<arg> [value] [opt] ...]. Commands are:",
+    "REGISTER <prefix> <database.collection> [TYPE ANY|HASH|JSON|STRING]",
+    "         [KEY <field> [AS STRING|INT64|OBJECTID|UUID]] [WRITE REPLACE|MERGE]",
+    "         [ONDEL DELETE|KEEP] [ONEXPIRE KEEP|DELETE] [ONEVICT KEEP|DELETE]",
+    "         [INTERVAL <ms>] [BATCH <keys>] [SYNC]",
+    "    Write every change of keys under the prefix to the MongoDB collection.",
+    "UNREGISTER <prefix> [DISCARD]",
+    "    Stop capturing. What is dirty is still written, or with DISCARD dropped.",
+    "STATUS [<prefix>]",
+    "    Is MongoDB reached, how far is it behind, since when and why.",
+    "FLUSH [<prefix>] [KEYS <n> <key> ...] [TIMEOUT <ms>]",
+    "    Write what is dirty now at once; reply when MongoDB has acknowledged it.",
+    "HELP",
+    "    Print this help.",
+    "Settings (CONFIG GET writebehind.*):",
+    "    mongodb-uri, mongodb-uri-file, registrations-file, flush-interval-ms,",
+    "    batch-max-keys, batch-max-bytes, max-in-flight-batches, read-slice-us,",
+    "    retry-backoff-min-ms, retry-backoff-max-ms, shutdown-drain-ms",
+    "Example:",
+    "    WB.REGISTER movie: shop.movies TYPE JSON KEY movieId",
+];
+
+/// Runs the command.
+pub fn command(call: &Call<'_>) {
+    if call.words.len() != 1 {
+        return call.reply.wrong_arity();
+    }
+    call.reply.array(LINES.len());
+    for line in LINES {
+        call.reply.bytes(line.as_bytes());
+    }
+}

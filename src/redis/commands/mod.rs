@@ -1,0 +1,132 @@
+//! The commands: each parses, calls the engine, replies.
+
+mod ack;
+mod docs;
+pub mod flush;
+mod help;
+mod register;
+mod status;
+mod unregister;
+
+use std::ffi::{CStr, c_int};
+
+use super::api::{self, api};
+use super::ctx::{Ctx, words};
+use super::guard::{broken_error, guard, is_broken};
+use super::module::{Module, module};
+use super::reply::{REPLIED, Reply};
+pub use register::run as run_registration;
+
+/// What a command is given.
+pub struct Call<'a> {
+    /// The module's state.
+    pub module: &'static Module,
+    /// The context of the call.
+    pub ctx: Ctx<'a>,
+    /// Answers the client.
+    pub reply: Reply<'a>,
+    /// The command's words, its name first.
+    pub words: Vec<&'a [u8]>,
+}
+
+impl Call<'_> {
+    /// The words behind the command's name.
+    pub fn arguments(&self) -> &[&[u8]] {
+        self.words.get(1..).unwrap_or_default()
+    }
+
+    /// The prefix is not registered in the selected database.
+    fn no_registration(&self, prefix: &[u8]) {
+        let prefix = String::from_utf8_lossy(prefix);
+        self.reply.error(&format!(
+            "no registration of prefix '{prefix}' in database {}: WB.STATUS lists the prefixes",
+            self.ctx.db()
+        ));
+    }
+}
+
+type Raw = unsafe extern "C" fn(
+    *mut api::RedisModuleCtx,
+    *mut *mut api::RedisModuleString,
+    c_int,
+) -> c_int;
+
+/// Defines the entry of a command, which the server calls.
+macro_rules! entry {
+    ($name:ident, $run:path) => {
+        unsafe extern "C" fn $name(
+            ctx: *mut api::RedisModuleCtx,
+            argv: *mut *mut api::RedisModuleString,
+            argc: c_int,
+        ) -> c_int {
+            // SAFETY: the server calls a command with its context and words.
+            unsafe { run(ctx, argv, argc, $run) }
+        }
+    };
+}
+
+entry!(register_entry, register::command);
+entry!(unregister_entry, unregister::command);
+entry!(status_entry, status::command);
+entry!(flush_entry, flush::command);
+entry!(help_entry, help::command);
+entry!(ack_entry, ack::command);
+
+/// Name, entry, flags. A command that changes what is written is `admin`, so that its ACL
+/// categories are @admin and @dangerous; and `write`, so that a replica refuses it.
+const COMMANDS: [(&CStr, Raw, &CStr); 6] = [
+    (c"WB.REGISTER", register_entry, c"write admin no-mandatory-keys"),
+    (c"WB.UNREGISTER", unregister_entry, c"write admin no-mandatory-keys"),
+    (c"WB.STATUS", status_entry, c"readonly fast allow-stale no-mandatory-keys"),
+    (c"WB.FLUSH", flush_entry, c"readonly blocking no-mandatory-keys"),
+    (c"WB.HELP", help_entry, c"fast allow-stale allow-loading"),
+    (c"WB._ACK", ack_entry, c"write admin no-mandatory-keys"),
+];
+
+/// Registers every command with the server.
+///
+/// # Errors
+/// One sentence when the server refuses.
+pub fn register_all(ctx: Ctx<'_>) -> Result<(), String> {
+    for (name, entry, flags) in COMMANDS {
+        // SAFETY: called in RedisModule_OnLoad with its context; the strings are static.
+        let refused = unsafe {
+            api!(RedisModule_CreateCommand)(
+                ctx.raw(),
+                name.as_ptr(),
+                Some(entry),
+                flags.as_ptr(),
+                0,
+                0,
+                0,
+            )
+        };
+        if refused != 0 {
+            return Err(format!("the command {} cannot be registered", name.to_string_lossy()));
+        }
+    }
+    docs::register(ctx)
+}
+
+/// # Safety
+/// The server's context and words of a command that is called now.
+unsafe fn run(
+    ctx: *mut api::RedisModuleCtx,
+    argv: *mut *mut api::RedisModuleString,
+    argc: c_int,
+    body: fn(&Call<'_>),
+) -> c_int {
+    // SAFETY: the caller vouches for the context.
+    let ctx = unsafe { Ctx::new(ctx) };
+    let reply = Reply::new(ctx);
+    let done = guard(false, || {
+        // SAFETY: the caller vouches for the words, which live as long as the call.
+        let words = unsafe { words(argv, argc) };
+        body(&Call { module: module(), ctx, reply, words });
+        true
+    });
+    if !done && is_broken() {
+        reply.error(&broken_error());
+    }
+    REPLIED
+}

@@ -1,0 +1,47 @@
+//! WB.REGISTER: binds a prefix to a namespace.
+
+use super::Call;
+use crate::core::args;
+use crate::redis::api::{
+    REDISMODULE_CTX_FLAGS_LOADING, REDISMODULE_CTX_FLAGS_REPLICATED, REDISMODULE_CTX_FLAGS_SLAVE,
+};
+use crate::redis::module::Module;
+use crate::redis::tick;
+
+/// Runs the command.
+pub fn command(call: &Call<'_>) {
+    if call.words.len() < 3 {
+        return call.reply.wrong_arity();
+    }
+    let flags = call.ctx.flags();
+    let from_master = flags & REDISMODULE_CTX_FLAGS_REPLICATED != 0;
+    if flags & REDISMODULE_CTX_FLAGS_SLAVE != 0 && !from_master {
+        return call.reply.error_with_code(
+            "READONLY registrations are made on the master, this server is a replica",
+        );
+    }
+    // A scan is the work of whoever writes to MongoDB, and is not repeated by a replay.
+    let may_sync = !from_master && flags & REDISMODULE_CTX_FLAGS_LOADING == 0;
+    match run(call.module, call.ctx.db(), call.arguments(), may_sync) {
+        Ok(()) => {
+            call.ctx.replicate_verbatim();
+            call.reply.ok();
+        }
+        Err(error) => call.reply.error(&error),
+    }
+}
+
+/// Carries out the words behind WB.REGISTER.
+///
+/// # Errors
+/// One sentence that names the argument and what it takes; nothing has changed then.
+pub fn run(module: &Module, db: u16, words: &[&[u8]], may_sync: bool) -> Result<(), String> {
+    let (registration, sync) = args::register(db, words)?;
+    let slot = module.engine.borrow_mut().register(registration);
+    let slot = slot.ok_or("there are 65,535 registrations already, and no more are possible")?;
+    if sync && may_sync {
+        module.syncs.borrow_mut().start(slot);
+    }
+    tick::plan(module);
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! WB.STATUS: how things stand, for an operator at a glance.
+
+use super::Call;
+use crate::core::args;
+use crate::core::engine::{Counters, Engine};
+use crate::redis::api::REDISMODULE_CTX_FLAGS_SLAVE;
+use crate::redis::clock;
+use crate::redis::reply::Reply;
+
+/// Runs the command.
+pub fn command(call: &Call<'_>) {
+    let mut engine = call.module.engine.borrow_mut();
+    engine.fold(clock::now_us());
+    match call.arguments() {
+        [] => module_status(call, &engine),
+        [prefix] => match engine.live_slot(call.ctx.db(), prefix) {
+            Some(slot) => prefix_status(call, &engine, slot),
+            None => call.no_registration(prefix),
+        },
+        _ => call.reply.wrong_arity(),
+    }
+}
+
+fn module_status(call: &Call<'_>, engine: &Engine) {
+    let reply = call.reply;
+    let state = engine.state(clock::now_us());
+    reply.map(24);
+    reply.text_field("version", env!("CARGO_PKG_VERSION").as_bytes());
+    let replica = call.ctx.flags() & REDISMODULE_CTX_FLAGS_SLAVE != 0;
+    reply.text_field("role", if replica { b"replica" } else { b"master" });
+    reply.text_field("link", state.link.as_bytes());
+    reply.text_field("link_error", state.link_error.as_bytes());
+    reply.number_field(c"paused", 0);
+    reply.number_field(c"registrations", state.registrations as u64);
+    reply.number_field(c"dirty_keys", state.dirty_keys as u64);
+    reply.number_field(c"in_flight_keys", state.in_flight_keys as u64);
+    reply.number_field(c"dead_letters", state.dead_letters as u64);
+    reply.number_field(c"oldest_dirty_ms", state.oldest_dirty_ms);
+    totals(reply, &state.counters);
+    reply.number_field(c"lag_p50_us", state.lag_p50_us);
+    reply.number_field(c"lag_p99_us", state.lag_p99_us);
+    reply.text_field("last_error", state.last_error.as_bytes());
+    reply.number_field(c"last_write_unix_ms", state.counters.last_write_unix_ms);
+    reply.number_field(c"memory_bytes", state.memory_bytes as u64);
+    reply.bytes(b"prefixes");
+    reply.array(state.registrations);
+    for slot in engine.live_slots().filter_map(|slot| engine.slot(slot)) {
+        reply.bytes(&slot.registration.prefix);
+    }
+}
+
+fn prefix_status(call: &Call<'_>, engine: &Engine, slot: u16) {
+    let reply = call.reply;
+    let Some(state) = engine.prefix_state(slot, clock::now_us()) else {
+        return;
+    };
+    let registration = &state.slot.registration;
+    let words = args::words(registration);
+    // Prefix and namespace, then the options as pairs.
+    let options = words.get(2..).unwrap_or_default();
+    reply.map(options.len() / 2 + 18);
+    reply.text_field("prefix", &registration.prefix);
+    reply.number_field(c"db", u64::from(registration.db));
+    reply.text_field("namespace", registration.namespace.to_string().as_bytes());
+    for option in options.chunks_exact(2) {
+        reply.bytes(&option[0].to_ascii_lowercase());
+        reply.bytes(&option[1]);
+    }
+    reply.number_field(c"paused", 0);
+    reply.number_field(c"dirty_keys", state.dirty_keys as u64);
+    reply.number_field(c"in_flight_keys", state.in_flight_keys as u64);
+    reply.number_field(c"dead_letters", state.dead_letters as u64);
+    reply.number_field(c"oldest_dirty_ms", state.oldest_dirty_ms);
+    totals(reply, &state.counters);
+    reply.text_field("last_error", state.slot.last_error.as_bytes());
+    reply.number_field(c"last_write_unix_ms", state.counters.last_write_unix_ms);
+}
+
+/// Eight pairs.
+fn totals(reply: Reply<'_>, counters: &Counters) {
+    for (name, total) in [
+        (c"captured_total", counters.captured_total),
+        (c"coalesced_total", counters.coalesced_total),
+        (c"written_total", counters.written_total),
+        (c"deleted_total", counters.deleted_total),
+        (c"failed_total", counters.failed_total),
+        (c"retries_total", counters.retries_total),
+        (c"batches_total", counters.batches_total),
+        (c"bytes_total", counters.bytes_total),
+    ] {
+        reply.number_field(name, total);
+    }
+}

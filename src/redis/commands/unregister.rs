@@ -1,0 +1,25 @@
+//! WB.UNREGISTER: stops capturing a prefix.
+
+use super::Call;
+use crate::redis::{clock, tick};
+
+/// Runs the command.
+pub fn command(call: &Call<'_>) {
+    let (prefix, discard) = match call.arguments() {
+        [prefix] => (*prefix, false),
+        [prefix, word] if word.eq_ignore_ascii_case(b"DISCARD") => (*prefix, true),
+        [_, _] => {
+            return call.reply.error("WB.UNREGISTER takes <prefix> [DISCARD]");
+        }
+        _ => return call.reply.wrong_arity(),
+    };
+    let now_us = clock::now_us();
+    let keys = call.module.engine.borrow_mut().unregister(call.ctx.db(), prefix, discard, now_us);
+    let Some(keys) = keys else {
+        return call.no_registration(prefix);
+    };
+    super::flush::answer_finished(call.module);
+    tick::plan(call.module);
+    call.ctx.replicate_verbatim();
+    call.reply.integer(keys as u64);
+}

@@ -1,0 +1,131 @@
+//! Everything the server tells us by itself: changed keys, turns of the event loop, shutdown.
+
+use std::ffi::{c_char, c_int, c_void};
+
+use super::api::{self, api};
+use super::ctx::{Ctx, bytes};
+use super::guard::guard;
+use super::module::module;
+use super::{clock, shutdown, tick};
+use crate::core::change::Touch;
+
+/// All kinds of change of a key, and no others: not NEW (SET reports itself), not LOADED, not
+/// KEY_MISS.
+const KINDS: c_int = api::REDISMODULE_NOTIFY_GENERIC
+    | api::REDISMODULE_NOTIFY_STRING
+    | api::REDISMODULE_NOTIFY_LIST
+    | api::REDISMODULE_NOTIFY_SET
+    | api::REDISMODULE_NOTIFY_HASH
+    | api::REDISMODULE_NOTIFY_ZSET
+    | api::REDISMODULE_NOTIFY_EXPIRED
+    | api::REDISMODULE_NOTIFY_EVICTED
+    | api::REDISMODULE_NOTIFY_STREAM
+    | api::REDISMODULE_NOTIFY_MODULE;
+
+/// Subscribes to all of it.
+///
+/// # Errors
+/// One sentence when the server refuses.
+pub fn subscribe(ctx: Ctx<'_>) -> Result<(), String> {
+    // SAFETY: the context is that of RedisModule_OnLoad; the callbacks are ours and live as
+    // long as the library, which is never unmapped.
+    let refused = unsafe {
+        api!(RedisModule_SubscribeToKeyspaceEvents)(ctx.raw(), KINDS, Some(on_key))
+            | subscribe_to(ctx, api::REDISMODULE_EVENT_EVENTLOOP, on_event_loop)
+            | subscribe_to(ctx, api::REDISMODULE_EVENT_SHUTDOWN, on_shutdown)
+    };
+    if refused != 0 {
+        return Err("the server refuses to report changes of keys or turns of its event loop; \
+                    use Redis 7.0 or newer, or Valkey"
+            .to_owned());
+    }
+    Ok(())
+}
+
+type EventCallback =
+    unsafe extern "C" fn(*mut api::RedisModuleCtx, api::RedisModuleEvent, u64, *mut c_void);
+
+/// # Safety
+/// `ctx` is that of RedisModule_OnLoad, and `callback` fits the event.
+unsafe fn subscribe_to(ctx: Ctx<'_>, id: u64, callback: EventCallback) -> c_int {
+    let event = api::RedisModuleEvent { id, dataver: 1 };
+    // SAFETY: the caller vouches for both.
+    unsafe { api!(RedisModule_SubscribeToServerEvent)(ctx.raw(), event, Some(callback)) }
+}
+
+/// A key was touched. This runs inside every write command: it appends to a log and no more.
+unsafe extern "C" fn on_key(
+    ctx: *mut api::RedisModuleCtx,
+    kind: c_int,
+    event: *const c_char,
+    key: *mut api::RedisModuleString,
+) -> c_int {
+    guard((), || {
+        let mut engine = module().engine.borrow_mut();
+        if engine.is_deaf() {
+            return;
+        }
+        // SAFETY: the server's context, key and event name are valid during the callback, in
+        // which nothing changes the key's name.
+        let (ctx, key) = unsafe { (Ctx::new(ctx), bytes(key)) };
+        // SAFETY: as above.
+        let touch = unsafe { touch(kind, event) };
+        if engine.touch(ctx.db(), key, touch) {
+            engine.fold(clock::now_us());
+        }
+    });
+    api::REDISMODULE_OK as c_int
+}
+
+/// # Safety
+/// `event` is a string that ends with NUL.
+unsafe fn touch(kind: c_int, event: *const c_char) -> Touch {
+    match kind {
+        api::REDISMODULE_NOTIFY_EXPIRED => {
+            // Valkey reports the expiry of a hash's field under this kind too: `hexpired`.
+            // SAFETY: the first byte of a terminated string can be read.
+            let first = unsafe { *event };
+            if first == b'e' as c_char { Touch::Expired } else { Touch::Changed }
+        }
+        api::REDISMODULE_NOTIFY_EVICTED => Touch::Evicted,
+        api::REDISMODULE_NOTIFY_GENERIC => {
+            // SAFETY: the string ends with NUL.
+            match unsafe { std::ffi::CStr::from_ptr(event) }.to_bytes() {
+                b"del" | b"rename_from" | b"move_from" => Touch::Deleted,
+                _ => Touch::Changed,
+            }
+        }
+        // RedisJSON deletes a key at its root without a `del`.
+        api::REDISMODULE_NOTIFY_MODULE => Touch::Deleted,
+        _ => Touch::Changed,
+    }
+}
+
+unsafe extern "C" fn on_event_loop(
+    ctx: *mut api::RedisModuleCtx,
+    _: api::RedisModuleEvent,
+    subevent: u64,
+    _: *mut c_void,
+) {
+    guard((), || {
+        // SAFETY: the server's context is valid during the callback.
+        let ctx = unsafe { Ctx::new(ctx) };
+        if subevent == api::REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP {
+            tick::before_sleep(ctx);
+        } else {
+            tick::after_sleep(ctx);
+        }
+    });
+}
+
+unsafe extern "C" fn on_shutdown(
+    ctx: *mut api::RedisModuleCtx,
+    _: api::RedisModuleEvent,
+    _: u64,
+    _: *mut c_void,
+) {
+    guard((), || {
+        // SAFETY: the server's context is valid during the callback.
+        shutdown::drain(unsafe { Ctx::new(ctx) });
+    });
+}

@@ -1,0 +1,62 @@
+//! `INFO writebehind`: the figures of WB.STATUS as numbers that a monitoring system can read.
+
+use std::ffi::{CStr, c_int};
+
+use super::api::{self, api};
+use super::clock;
+use super::ctx::Ctx;
+use super::guard::guard;
+use super::module::module;
+use crate::core::engine::State;
+
+/// Registers the section.
+pub fn register(ctx: Ctx<'_>) {
+    // SAFETY: called in RedisModule_OnLoad with its context; the callback is ours.
+    unsafe { api!(RedisModule_RegisterInfoFunc)(ctx.raw(), Some(info)) };
+}
+
+unsafe extern "C" fn info(ctx: *mut api::RedisModuleInfoCtx, for_crash_report: c_int) {
+    // A crash may have happened anywhere, on any thread: our state must not be looked at.
+    if for_crash_report != 0 {
+        return;
+    }
+    guard((), || {
+        let engine = module().engine.borrow();
+        let state = engine.state(clock::now_us());
+        // SAFETY: the context is the server's; a section without a name is the module's own.
+        unsafe { api!(RedisModule_InfoAddSection)(ctx, std::ptr::null()) };
+        for (name, value) in numbers(&state) {
+            // SAFETY: as above; the name is copied.
+            unsafe { api!(RedisModule_InfoAddFieldULongLong)(ctx, name.as_ptr(), value) };
+        }
+    });
+}
+
+/// Every figure by its name in WB.STATUS; `link_up` and `link_down` stand for `link`.
+pub fn numbers(state: &State<'_>) -> [(&'static CStr, u64); 22] {
+    let counters = &state.counters;
+    [
+        (c"link_up", u64::from(state.link == "up")),
+        (c"link_down", u64::from(state.link == "down")),
+        (c"paused", 0),
+        (c"registrations", state.registrations as u64),
+        (c"dirty_keys", state.dirty_keys as u64),
+        (c"in_flight_keys", state.in_flight_keys as u64),
+        (c"dead_letters", state.dead_letters as u64),
+        (c"oldest_dirty_ms", state.oldest_dirty_ms),
+        (c"captured_total", counters.captured_total),
+        (c"coalesced_total", counters.coalesced_total),
+        (c"written_total", counters.written_total),
+        (c"deleted_total", counters.deleted_total),
+        (c"failed_total", counters.failed_total),
+        (c"retries_total", counters.retries_total),
+        (c"batches_total", counters.batches_total),
+        (c"bytes_total", counters.bytes_total),
+        (c"lag_p50_us", state.lag_p50_us),
+        (c"lag_p99_us", state.lag_p99_us),
+        (c"last_write_unix_ms", counters.last_write_unix_ms),
+        (c"memory_bytes", state.memory_bytes as u64),
+        (c"syncs", module().syncs.borrow().len() as u64),
+        (c"broken", u64::from(super::guard::is_broken())),
+    ]
+}

@@ -1,0 +1,92 @@
+//! The entries that the server looks for in the library.
+
+use std::ffi::{CStr, c_int};
+
+use super::api;
+use super::ctx::{Ctx, words};
+use super::guard::{self, guard};
+use super::module::module;
+use super::{clock, commands, events, info, log, read, settings, startup};
+
+const NAME: &CStr = c"writebehind";
+/// Major, minor and patch with two digits each.
+const VERSION: c_int = 100;
+
+/// Called by the server when the library is loaded.
+///
+/// # Safety
+/// For the server only, with its context and the words of the loadmodule line.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RedisModule_OnLoad(
+    ctx: *mut api::RedisModuleCtx,
+    argv: *mut *mut api::RedisModuleString,
+    argc: c_int,
+) -> c_int {
+    // SAFETY: the server's context; this fills the function table that everything else uses.
+    let refused = unsafe {
+        api::Export_RedisModule_Init(
+            ctx,
+            NAME.as_ptr(),
+            VERSION,
+            api::REDISMODULE_APIVER_1 as c_int,
+        )
+    };
+    if refused != api::REDISMODULE_OK as c_int {
+        return api::REDISMODULE_ERR as c_int;
+    }
+    guard::install();
+    let loaded = guard(Err(String::new()), || {
+        // SAFETY: the server's context and words are valid during this call.
+        let (ctx, words) = unsafe { (Ctx::new(ctx), words(argv, argc)) };
+        load(ctx, &words)
+    });
+    match loaded {
+        Ok(()) => api::REDISMODULE_OK as c_int,
+        Err(reason) => {
+            if !reason.is_empty() {
+                log::warning(&format!("not loaded: {reason}"));
+            }
+            api::REDISMODULE_ERR as c_int
+        }
+    }
+}
+
+/// Called by the server at MODULE UNLOAD, and by Valkey 9 at the end of a shutdown. The module
+/// does not leave: what is dirty would be lost, and its thread may hold a connection.
+///
+/// # Safety
+/// For the server only.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RedisModule_OnUnload(_: *mut api::RedisModuleCtx) -> c_int {
+    guard((), || {
+        if module().is_shut_down.get() {
+            return;
+        }
+        log::warning(
+            "MODULE UNLOAD is refused, because dirty keys would be lost: WB.UNREGISTER every \
+             prefix, WB.FLUSH, save, and restart the server without the module",
+        );
+    });
+    api::REDISMODULE_ERR as c_int
+}
+
+fn load(ctx: Ctx<'_>, words: &[&[u8]]) -> Result<(), String> {
+    clock::now_us();
+    if let Some(name) = api::missing_function() {
+        return Err(format!(
+            "the server has no RedisModule_{name}; writebehind needs Redis 7.0 or newer, or Valkey"
+        ));
+    }
+    let module = module();
+    module.read_mode.set(read::mode());
+    settings::register(ctx)?;
+    settings::take_arguments(words)?;
+    module.sources.borrow().check_environment()?;
+    commands::register_all(ctx)?;
+    info::register(ctx);
+    startup::register_from_file(module)?;
+    events::subscribe(ctx)?;
+    module.start_worker()?;
+    log::notice(concat!("version ", env!("CARGO_PKG_VERSION"), " is loaded"));
+    Ok(())
+}

@@ -1,0 +1,26 @@
+//! The server's side: everything that speaks to Redis, and the only `unsafe` code.
+//!
+//! - [`load`]: RedisModule_OnLoad and RedisModule_OnUnload.
+//! - `events`: what the server tells us; `tick`: when we work; `read`: how values are read.
+//! - `commands`, `settings`, `info`: what users see.
+//! - `module`: the state that the server thread owns.
+//! - `api`, `ctx`, `reply`, `log`, `guard`, `clock`, `signals`: the ground they stand on.
+
+mod api;
+mod clock;
+mod commands;
+mod ctx;
+mod events;
+mod guard;
+mod info;
+pub mod load;
+mod log;
+mod module;
+mod read;
+mod reply;
+mod settings;
+mod shutdown;
+mod signals;
+mod startup;
+mod sync;
+mod tick;

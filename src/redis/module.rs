@@ -1,0 +1,138 @@
+//! What the server thread owns: the engine, the worker's handle, and who waits for a flush.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use super::settings::Sources;
+use super::sync::Syncs;
+use super::{api, clock, log};
+use crate::core::engine::Engine;
+use crate::core::settings::Settings;
+use crate::mongo::sink::MongoConnector;
+use crate::worker::{Worker, WorkerOptions};
+
+/// A client that waits for its flush to end.
+pub struct Waiting {
+    /// The blocked client.
+    pub client: *mut api::RedisModuleBlockedClient,
+    /// Whose dead letters are counted in its reply.
+    pub scope: FailedScope,
+}
+
+/// Which dead letters a flush counts as failed.
+#[derive(Clone, Debug)]
+pub enum FailedScope {
+    /// All of them.
+    All,
+    /// Those of one registration.
+    Slot(u16),
+    /// Those of these keys.
+    Keys(u16, Vec<Vec<u8>>),
+}
+
+/// The module's state. It is used under the server's lock alone, so its cells are never
+/// borrowed twice; and no borrow is held across a call into the server, because the server may
+/// call back (a key that expires while it is read).
+pub struct Module {
+    /// What is dirty, and everything about it.
+    pub engine: RefCell<Engine>,
+    /// The handle of the background thread; nothing until the settings are known.
+    pub worker: RefCell<Option<Worker>>,
+    /// Where the connection string comes from, and the file of registrations.
+    pub sources: RefCell<Sources>,
+    /// Waiting clients by their flush.
+    pub waiting: RefCell<HashMap<u64, Waiting>>,
+    /// Scans for existing keys.
+    pub syncs: RefCell<Syncs>,
+    /// When the next batch can begin, as far as known; `u64::MAX` for never.
+    pub next_due_us: Cell<u64>,
+    /// When the earliest timer set fires; `u64::MAX` for none.
+    pub timer_us: Cell<u64>,
+    /// True when the server is about to exit.
+    pub is_shut_down: Cell<bool>,
+    /// Access modes for reading without a trace, as far as the server has them.
+    pub read_mode: Cell<i32>,
+}
+
+struct Owned(Module);
+
+// SAFETY: the server calls modules under its global lock only, and the worker thread never
+// touches this value: no two threads use it at the same time. Blocked clients are handles of
+// the server and stay with it.
+unsafe impl Sync for Owned {}
+// SAFETY: as above.
+unsafe impl Send for Owned {}
+
+static MODULE: OnceLock<Owned> = OnceLock::new();
+
+/// The module's state. Only for code that the server called.
+pub fn module() -> &'static Module {
+    &MODULE
+        .get_or_init(|| {
+            Owned(Module {
+                engine: RefCell::default(),
+                worker: RefCell::default(),
+                sources: RefCell::default(),
+                waiting: RefCell::default(),
+                syncs: RefCell::default(),
+                next_due_us: Cell::new(u64::MAX),
+                timer_us: Cell::new(u64::MAX),
+                is_shut_down: Cell::new(false),
+                read_mode: Cell::new(0),
+            })
+        })
+        .0
+}
+
+impl Module {
+    /// Starts the background thread. MongoDB is not contacted before there is something to write.
+    ///
+    /// # Errors
+    /// One sentence when the thread cannot be started.
+    pub fn start_worker(&self) -> Result<(), String> {
+        let options = self.worker_options();
+        let _signals = super::signals::block_all();
+        let worker =
+            Worker::start(MongoConnector, options, clock::now_us, Box::new(wake_server))
+                .map_err(|error| format!("the background thread cannot be started: {error}"))?;
+        self.worker.replace(Some(worker));
+        Ok(())
+    }
+
+    /// Tells the worker that settings have changed.
+    pub fn configure_worker(&self) {
+        if let Some(worker) = &*self.worker.borrow() {
+            worker.configure(self.worker_options());
+        }
+    }
+
+    /// Ends the background thread, waiting `limit` at most.
+    pub fn stop_worker(&self, limit: Duration) {
+        if let Some(mut worker) = self.worker.take()
+            && !worker.stop(limit)
+        {
+            log::warning("the background thread did not end in time and is left behind");
+        }
+    }
+
+    /// Settings as they are now.
+    pub fn settings(&self) -> Settings {
+        self.engine.borrow().settings
+    }
+
+    fn worker_options(&self) -> WorkerOptions {
+        WorkerOptions::new(self.sources.borrow().uri_source(), &self.settings())
+    }
+}
+
+/// Makes the server's event loop turn. Called on the worker thread.
+///
+/// The one-shot itself does nothing: it may run in the middle of a script or of loading, where
+/// nothing may be touched. What it is for happens before the loop sleeps again.
+fn wake_server() {
+    extern "C" fn nothing(_: *mut std::ffi::c_void) {}
+    // SAFETY: the function may be called from any thread; it takes a callback and its argument.
+    unsafe { api::api!(RedisModule_EventLoopAddOneShot)(Some(nothing), std::ptr::null_mut()) };
+}

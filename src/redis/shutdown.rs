@@ -1,0 +1,57 @@
+//! SHUTDOWN: write on for a while, then end the background thread.
+//!
+//! The server has saved its data by now, so what is written here is still dirty in the file and
+//! is written once more after the next start, which changes nothing. What is not written in time
+//! is in the file all the same.
+
+use std::time::Duration;
+
+use super::ctx::Ctx;
+use super::module::module;
+use super::{clock, log, tick};
+use crate::core::engine::{Acknowledged, FlushScope};
+use crate::worker::Worker;
+
+/// Longest wait for the thread's end, after the drain.
+const STOP: Duration = Duration::from_secs(1);
+/// The server's thread may take its time now.
+const SLICE_US: u64 = 50_000;
+
+/// Writes until nothing is dirty or `shutdown-drain-ms` is over.
+pub fn drain(ctx: Ctx<'_>) {
+    let module = module();
+    let limit_ms = u64::try_from(module.settings().shutdown_drain_ms).unwrap_or(0);
+    let end_us = clock::now_us() + limit_ms * 1000;
+    let waiter = module.engine.borrow_mut().flush(FlushScope::All, clock::now_us());
+    loop {
+        // Nobody is told of these acknowledgements: the AOF is closed.
+        tick::settle_reports(module, SLICE_US, &mut Acknowledged::default());
+        let dirty = module.engine.borrow().dirty_len();
+        let now_us = clock::now_us();
+        if dirty == 0 || now_us >= end_us {
+            report(dirty);
+            break;
+        }
+        tick::send_due(module, ctx, now_us, now_us + SLICE_US);
+        if let Some(worker) = &*module.worker.borrow() {
+            wait(worker, end_us.saturating_sub(now_us).min(SLICE_US));
+        }
+    }
+    module.engine.borrow_mut().end_flush(waiter);
+    module.stop_worker(STOP);
+    module.is_shut_down.set(true);
+}
+
+fn wait(worker: &Worker, longest_us: u64) {
+    worker.wait_for_report(Duration::from_micros(longest_us));
+}
+
+fn report(dirty: usize) {
+    if dirty > 0 {
+        log::warning(&format!(
+            "{dirty} keys were not written to MongoDB before shutdown-drain-ms was over"
+        ));
+    } else {
+        log::notice("everything is written to MongoDB");
+    }
+}

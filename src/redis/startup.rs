@@ -1,0 +1,34 @@
+//! The file of registrations, for servers that keep nothing on disk.
+
+use super::commands::run_registration;
+use super::module::Module;
+use crate::core::lines;
+
+/// Carries out the WB.REGISTER lines of `registrations-file`, if one is set.
+///
+/// # Errors
+/// One sentence with the number of the line that failed; the module is not loaded then.
+pub fn register_from_file(module: &Module) -> Result<(), String> {
+    let path = module.sources.borrow().registrations_file().to_owned();
+    if path.is_empty() {
+        return Ok(());
+    }
+    let text = std::fs::read(&path)
+        .map_err(|error| format!("registrations-file {path} cannot be read: {error}"))?;
+    for (number, line) in lines::of(&text) {
+        run_line(module, line).map_err(|error| format!("{path} line {number}: {error}"))?;
+    }
+    Ok(())
+}
+
+fn run_line(module: &Module, line: &[u8]) -> Result<(), String> {
+    let words = lines::words(line)?;
+    let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+    let [command, arguments @ ..] = words.as_slice() else {
+        return Ok(());
+    };
+    if !command.eq_ignore_ascii_case(b"WB.REGISTER") {
+        return Err("each line is a WB.REGISTER command".to_owned());
+    }
+    run_registration(module, 0, arguments, true)
+}

@@ -1,0 +1,202 @@
+//! The two moments in a turn of the server's event loop at which the module works.
+//!
+//! Before the loop sleeps: changes are folded, finished batches are taken in, their keys
+//! acknowledged and replicated, flushes answered. The server then writes the AOF and the
+//! replies.
+//!
+//! After it slept: values of due keys are read and sent. At this moment everything that can be
+//! read is in the AOF already (and on disk with `appendfsync always`), so MongoDB never gets a
+//! value that Redis would not have after a crash of its own.
+
+use std::ffi::c_void;
+
+use super::api::{self, api};
+use super::commands::flush;
+use super::ctx::{Ctx, Text, must_not_replicate};
+use super::guard::guard;
+use super::module::{self, Module};
+use super::{clock, read, sync};
+use crate::core::batch::Batch;
+use crate::core::engine::Acknowledged;
+use crate::worker::Worker;
+
+/// Keys in one replicated acknowledgement.
+const ACK_KEYS: usize = 512;
+/// The clock is looked at once for so many keys.
+const CLOCK_KEYS: usize = 16;
+/// While one of these holds, keys are neither read nor sent.
+pub const NOT_NOW: u32 = api::REDISMODULE_CTX_FLAGS_SLAVE
+    | api::REDISMODULE_CTX_FLAGS_LOADING
+    | api::REDISMODULE_CTX_FLAGS_ASYNC_LOADING
+    | api::REDISMODULE_CTX_FLAGS_LUA
+    | api::REDISMODULE_CTX_FLAGS_MULTI;
+
+/// The loop is about to sleep.
+pub fn before_sleep(ctx: Ctx<'_>) {
+    let module = module::module();
+    sync::step(module, ctx);
+    let changed = fold(module) | take_reports(module, ctx);
+    if changed {
+        flush::answer_finished(module);
+        plan(module);
+    }
+    // With more to do at once, the loop must not sleep.
+    let at_once = has_reports(module) || module.syncs.borrow().len() > 0;
+    let due_us = if at_once { 0 } else { module.next_due_us.get() };
+    if due_us < module.timer_us.get() && ctx.flags() & NOT_NOW == 0 {
+        set_timer(module, ctx, due_us);
+    }
+}
+
+/// Reports that can be taken in. An acknowledgement that cannot be replicated now must wait, and
+/// its keys stay in flight.
+fn has_reports(module: &Module) -> bool {
+    let worker = module.worker.borrow();
+    worker.as_ref().is_some_and(Worker::has_reports) && !must_not_replicate()
+}
+
+/// The loop has slept, and no command has run since.
+pub fn after_sleep(ctx: Ctx<'_>) {
+    let module = module::module();
+    if module.next_due_us.get() == u64::MAX {
+        return;
+    }
+    let now_us = clock::now_us();
+    if module.next_due_us.get() <= now_us && ctx.flags() & NOT_NOW == 0 {
+        let slice_us = u64::try_from(module.settings().read_slice_us).unwrap_or(0);
+        send_due(module, ctx, now_us, now_us + slice_us);
+        plan(module);
+    }
+}
+
+/// Works out anew when the next batch can begin.
+pub fn plan(module: &Module) {
+    let due_us = module.engine.borrow().next_due_us();
+    module.next_due_us.set(due_us.unwrap_or(u64::MAX));
+}
+
+fn fold(module: &Module) -> bool {
+    let mut engine = module.engine.borrow_mut();
+    let has_log = engine.has_log();
+    if has_log {
+        engine.fold(clock::now_us());
+    }
+    has_log
+}
+
+/// Takes in what the worker reports, for one slice at most, and tells replicas and the AOF.
+fn take_reports(module: &Module, ctx: Ctx<'_>) -> bool {
+    if !has_reports(module) {
+        return false;
+    }
+    let mut clean = Acknowledged::default();
+    let slice_us = u64::try_from(module.settings().read_slice_us).unwrap_or(0);
+    settle_reports(module, slice_us, &mut clean);
+    replicate(ctx, &clean);
+    true
+}
+
+/// Takes in reports for `slice_us` at most.
+pub fn settle_reports(module: &Module, slice_us: u64, clean: &mut Acknowledged) {
+    let worker = module.worker.borrow();
+    let Some(worker) = &*worker else { return };
+    let mut engine = module.engine.borrow_mut();
+    let now_us = clock::now_us();
+    worker.begin_drain();
+    while let Some(report) = worker.report() {
+        engine.report(report, now_us, clock::unix_ms(), clean);
+        if clock::now_us() >= now_us + slice_us {
+            break;
+        }
+    }
+}
+
+/// Tells replicas and the AOF which keys are clean.
+pub fn replicate(ctx: Ctx<'_>, clean: &Acknowledged) {
+    for keys in clean.keys.chunk_by(|a, b| a.0 == b.0) {
+        for keys in keys.chunks(ACK_KEYS) {
+            let Some((db, _)) = keys.first() else {
+                continue;
+            };
+            ctx.select(*db);
+            let words: Vec<Text> = keys.iter().map(|(_, key)| Text::new(key)).collect();
+            ctx.replicate(c"WB._ACK", &words);
+        }
+    }
+}
+
+/// Reads due keys until `end_us` and sends them.
+pub fn send_due(module: &Module, ctx: Ctx<'_>, now_us: u64, end_us: u64) {
+    let mut clean = Acknowledged::default();
+    let mut in_time = true;
+    while in_time {
+        let Some(mut batch) = module.engine.borrow_mut().begin_batch(now_us) else {
+            break;
+        };
+        ctx.select(batch.registration.db);
+        in_time = fill(module, ctx, &mut batch, now_us, end_us, &mut clean);
+        if batch.items.is_empty() {
+            module.engine.borrow_mut().recycle(batch);
+        } else {
+            send(module, batch);
+        }
+    }
+    replicate(ctx, &clean);
+    if !clean.keys.is_empty() {
+        flush::answer_finished(module);
+    }
+}
+
+/// Reads keys into `batch` until it is full or nothing is due; false when time is up.
+fn fill(
+    module: &Module,
+    ctx: Ctx<'_>,
+    batch: &mut Batch,
+    now_us: u64,
+    end_us: u64,
+    clean: &mut Acknowledged,
+) -> bool {
+    for count in 1usize.. {
+        // The borrow ends with the statement: reading calls into the server.
+        let taken = module.engine.borrow_mut().take(batch, now_us);
+        let Some((taken, key)) = taken else { break };
+        read::key(module, ctx, batch, &taken, key, clean);
+        if count.is_multiple_of(CLOCK_KEYS) && clock::now_us() >= end_us {
+            return false;
+        }
+    }
+    true
+}
+
+fn send(module: &Module, batch: Batch) {
+    let worker = module.worker.borrow();
+    let mut engine = module.engine.borrow_mut();
+    let Some(worker) = &*worker else {
+        return engine.unsent(batch);
+    };
+    engine.sent(&batch);
+    if let Err(batch) = worker.send(batch) {
+        engine.unsent(batch);
+    }
+}
+
+/// Makes the loop turn at `due_us`, so that [`after_sleep`] comes in time.
+fn set_timer(module: &Module, ctx: Ctx<'_>, due_us: u64) {
+    extern "C" fn fired(_: *mut api::RedisModuleCtx, _: *mut c_void) {
+        guard((), || super::module::module().timer_us.set(u64::MAX));
+    }
+    let wait_us = due_us.saturating_sub(clock::now_us());
+    // A day at most, so that the sum inside the server cannot overflow.
+    let wait_ms = wait_us.div_ceil(1000).min(86_400_000);
+    // SAFETY: the context is that of a running callback; the timer's callback is ours and takes
+    // no argument.
+    unsafe {
+        api!(RedisModule_CreateTimer)(
+            ctx.raw(),
+            wait_ms as api::mstime_t,
+            Some(fired),
+            std::ptr::null_mut(),
+        );
+    }
+    module.timer_us.set(due_us);
+}

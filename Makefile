@@ -1,0 +1,40 @@
+# Two cores carry about this many servers at once.
+export RUST_TEST_THREADS ?= 4
+
+MATRIX := redis-7.4/redis-server redis-8.2/redis-server \
+	valkey-8.1/valkey-server valkey-9.1/valkey-server
+
+.PHONY: help setup build test test-matrix lint demo clean
+
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
+
+setup: ## Install what is missing, fetch mongod, RedisJSON and the films
+	@scripts/setup
+	@scripts/fetch-servers
+
+# With the example, the dependencies get the features that the tests' need too: built once.
+build: setup ## Build target/release/libwritebehind.so
+	cargo build --release --lib --examples
+
+test: build ## Run all tests, unit and integration, against the real servers
+	cargo test --release
+
+test-matrix: test ## Run the integration tests on Redis 7.4 and 8.2, Valkey 8.1 and 9.1 too
+	@scripts/fetch-servers matrix
+	@set -e; for server in $(MATRIX); do \
+		echo "== $$server"; \
+		WB_REDIS_SERVER=.servers/$$server cargo test --release --test integration; \
+	done
+
+lint: setup ## Check format, clippy and rustdoc, warnings denied
+	cargo fmt --check
+	cargo clippy --release --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps
+
+demo: build ## Walk a movie application's life; KEEP=1 leaves the servers up
+	KEEP=$(KEEP) cargo run --release --quiet --example demo
+
+clean: ## Remove everything built and fetched
+	cargo clean
+	rm -rf .servers

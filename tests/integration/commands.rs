@@ -1,0 +1,203 @@
+//! Each command's replies, in RESP2 and RESP3.
+
+use redis::{Connection, Value};
+
+use crate::support::redis_server::command;
+use crate::support::reply::Fields;
+use crate::world::World;
+
+const STATUS: [&str; 24] = [
+    "version",
+    "role",
+    "link",
+    "link_error",
+    "paused",
+    "registrations",
+    "dirty_keys",
+    "in_flight_keys",
+    "dead_letters",
+    "oldest_dirty_ms",
+    "captured_total",
+    "coalesced_total",
+    "written_total",
+    "deleted_total",
+    "failed_total",
+    "retries_total",
+    "batches_total",
+    "bytes_total",
+    "lag_p50_us",
+    "lag_p99_us",
+    "last_error",
+    "last_write_unix_ms",
+    "memory_bytes",
+    "prefixes",
+];
+
+const COMMANDS: [&str; 5] = ["WB.REGISTER", "WB.UNREGISTER", "WB.STATUS", "WB.FLUSH", "WB.HELP"];
+
+fn ask(connection: &mut Connection, words: &[&str]) -> Value {
+    command(words).query(connection).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+}
+
+/// The same test in both protocols.
+fn in_both_protocols(world: &World, test: impl Fn(&mut Connection, bool)) {
+    test(&mut world.redis.connect(), false);
+    test(&mut world.redis.connect_resp3(), true);
+}
+
+#[test]
+fn register_answers_ok() {
+    let world = World::new();
+    in_both_protocols(&world, |connection, _| {
+        let namespace = world.database.namespace("people");
+        assert_eq!(ask(connection, &["WB.REGISTER", "person:", &namespace]), Value::Okay);
+        let every_option = [
+            "TYPE", "HASH", "KEY", "id", "AS", "INT64", "WRITE", "MERGE", "ONDEL", "KEEP",
+            "ONEXPIRE", "DELETE", "ONEVICT", "DELETE", "INTERVAL", "50", "BATCH", "10", "SYNC",
+        ];
+        let words = [&["WB.REGISTER", "all:", &namespace], every_option.as_slice()].concat();
+        assert_eq!(ask(connection, &words), Value::Okay);
+        let lower: Vec<String> = words.iter().map(|word| word.to_lowercase()).collect();
+        let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
+        assert_eq!(ask(connection, &lower), Value::Okay);
+    });
+}
+
+#[test]
+fn unregister_answers_the_keys_still_to_be_written() {
+    let world = World::new();
+    in_both_protocols(&world, |connection, _| {
+        world.register("k:", "keys", "INTERVAL 60000");
+        for key in ["k:1", "k:2", "k:3", "k:1"] {
+            ask(connection, &["SET", key, "x"]);
+        }
+        assert_eq!(ask(connection, &["WB.UNREGISTER", "k:"]), Value::Int(3));
+        world.redis.flush();
+    });
+}
+
+#[test]
+fn status_is_a_map_of_every_field() {
+    let world = World::new();
+    world.register("k:", "keys", "");
+    in_both_protocols(&world, |connection, resp3| {
+        let reply = ask(connection, &["WB.STATUS"]);
+        assert_eq!(matches!(reply, Value::Map(_)), resp3, "{reply:?}");
+        let fields: Fields = redis::from_redis_value(reply).expect("a map");
+        for name in STATUS {
+            fields.value(name);
+        }
+        assert_eq!(fields.text("role"), "master");
+        assert_eq!(fields.int("registrations"), 1);
+        assert_eq!(fields.int("paused"), 0);
+    });
+}
+
+#[test]
+fn status_of_a_prefix_shows_its_options_and_its_own_counters() {
+    let world = World::new();
+    world.register("k:", "keys", "TYPE HASH KEY id AS INT64 WRITE MERGE INTERVAL 20 BATCH 7");
+    world.register("other:", "others", "");
+    world.redis.cmd(&["HSET", "k:1", "a", "b"]);
+    world.redis.cmd(&["SET", "other:1", "x"]);
+    world.redis.flush();
+    in_both_protocols(&world, |connection, resp3| {
+        let reply = ask(connection, &["WB.STATUS", "k:"]);
+        assert_eq!(matches!(reply, Value::Map(_)), resp3, "{reply:?}");
+        let shown = format!("{reply:?}").to_uppercase();
+        let namespace = world.database.namespace("keys").to_uppercase();
+        for option in [namespace.as_str(), "HASH", "INT64", "MERGE"] {
+            assert!(shown.contains(option), "{option} in {shown}");
+        }
+        let fields: Fields = redis::from_redis_value(reply).expect("a map");
+        assert_eq!(fields.int("written_total"), 1);
+        assert_eq!(fields.int("captured_total"), 1);
+    });
+    assert!(world.redis.error(&["WB.STATUS", "unknown:"]).contains("unknown:"));
+}
+
+#[test]
+fn link_goes_up_with_the_first_write() {
+    let world = World::new();
+    assert!(["idle", "up"].contains(&world.redis.status().text("link").as_str()));
+    world.register("k:", "keys", "");
+    world.redis.cmd(&["SET", "k:1", "x"]);
+    world.redis.flush();
+    let status = world.redis.status();
+    assert_eq!(status.text("link"), "up");
+    assert_eq!(status.text("link_error"), "");
+    assert!(status.int("last_write_unix_ms") > 1_700_000_000_000);
+    assert!(status.int("lag_p50_us") > 0 && status.int("lag_p99_us") > 0);
+    assert!(status.int("bytes_total") > 0 && status.int("batches_total") > 0);
+}
+
+#[test]
+fn flush_is_a_map_of_three_counts() {
+    let world = World::new();
+    world.register("k:", "keys", "INTERVAL 60000");
+    in_both_protocols(&world, |connection, resp3| {
+        ask(connection, &["MSET", "k:1", "x", "k:2", "y"]);
+        let reply = ask(connection, &["WB.FLUSH"]);
+        assert_eq!(matches!(reply, Value::Map(_)), resp3, "{reply:?}");
+        let fields: Fields = redis::from_redis_value(reply).expect("a map");
+        assert_eq!(fields.names(), ["failed", "pending", "persisted"]);
+        assert_eq!((fields.int("persisted"), fields.int("pending")), (2, 0));
+    });
+}
+
+#[test]
+fn help_names_every_command() {
+    let world = World::new();
+    in_both_protocols(&world, |connection, _| {
+        let lines: Vec<String> =
+            redis::from_redis_value(ask(connection, &["WB.HELP"])).expect("lines");
+        for name in COMMANDS {
+            // As the server's own HELP does: without the part that all have in common.
+            let name = &name["WB.".len()..];
+            assert!(lines.iter().any(|line| line.starts_with(name)), "{name} in {lines:?}");
+        }
+    });
+}
+
+#[test]
+fn every_command_is_documented_on_the_server() {
+    let world = World::new();
+    for name in COMMANDS {
+        let docs: Value = world.redis.run(&["COMMAND", "DOCS", name]);
+        let docs = format!("{docs:?}");
+        assert!(docs.contains("summary") && docs.contains("complexity"), "{name}: {docs}");
+    }
+}
+
+#[test]
+fn errors_are_the_same_in_both_protocols() {
+    let world = World::new();
+    let wrong: [&[&str]; 4] = [
+        &["WB.REGISTER", "k:", "nodot"],
+        &["WB.STATUS", "unknown:"],
+        &["WB.UNREGISTER", "unknown:"],
+        &["WB.FLUSH", "TIMEOUT", "soon"],
+    ];
+    for words in wrong {
+        let error = |mut connection: Connection| {
+            command(words).query::<Value>(&mut connection).expect_err("error").to_string()
+        };
+        let resp2 = error(world.redis.connect());
+        assert_eq!(resp2, error(world.redis.connect_resp3()));
+        assert!(!resp2.contains('\n'), "{resp2}");
+    }
+}
+
+#[test]
+fn internal_commands_refuse_clients() {
+    let world = World::new();
+    let commands: Vec<String> =
+        world.redis.run(&["COMMAND", "LIST", "FILTERBY", "MODULE", "writebehind"]);
+    for name in commands.iter().filter(|name| name.to_lowercase().starts_with("wb._")) {
+        for arguments in [&[][..], &["0"], &["0", "k:1"]] {
+            let mut words = vec![name.as_str()];
+            words.extend(arguments);
+            world.redis.error(&words);
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Real servers for the integration tests and the demo, and the oracle that compares them.
+//!
+//! - `process`: a server process that never outlives this one
+//! - `redis_server`: redis-server with the module
+//! - `mongod`: mongod, one shared by all tests or one's own
+//! - `collection`: a MongoDB collection, read and changed as another application would
+//! - `reply`: the maps that the module's commands answer with
+//! - `oracle`: after WB.FLUSH, MongoDB's document == document(Redis's value)
+//! - `wait`: polling with a deadline
+
+pub mod collection;
+pub mod mongod;
+pub mod oracle;
+pub mod process;
+pub mod redis_server;
+pub mod reply;
+pub mod wait;
+
+use std::path::{Path, PathBuf};
+
+/// A file that `scripts/fetch-servers` puts into `.servers/`; missing, it is a failure.
+pub fn fetched(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".servers").join(name);
+    assert!(path.exists(), "{} is missing: run scripts/fetch-servers", path.display());
+    path
+}
+
+/// The module as `cargo build --release` leaves it.
+pub fn module_path() -> PathBuf {
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(target).join("release/libwritebehind.so");
+    assert!(path.exists(), "{} is missing: run cargo build --release", path.display());
+    path
+}

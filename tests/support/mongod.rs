@@ -1,0 +1,207 @@
+//! mongod: one replica set of one node that all tests of a process share, or one of one's own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use mongodb::bson::{Document, doc};
+use mongodb::options::ClientOptions;
+use mongodb::{Client, Database};
+use tempfile::TempDir;
+use tokio::runtime::Handle;
+
+use super::collection::Collection;
+use super::fetched;
+use super::process::{Process, Signal, free_port};
+use super::wait::{SOON, became, wait_until};
+
+/// Runs a driver's future to its end.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    static RUNTIME: LazyLock<Handle> = LazyLock::new(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("runtime");
+        let handle = runtime.handle().clone();
+        // This thread drives the sockets and timers of everybody's futures.
+        std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+        handle
+    });
+    RUNTIME.block_on(future)
+}
+
+/// A running mongod. Dropping it kills it.
+pub struct Mongod {
+    // Before the folder, so that it has ended when the folder goes.
+    process: Process,
+    dir: TempDir,
+    port: u16,
+    replica_set: bool,
+    client: Client,
+}
+
+impl Mongod {
+    /// The one that all tests of this process share; never stop it.
+    pub fn shared() -> &'static Self {
+        // Never dropped: its lifeline ends it with the process.
+        static SHARED: LazyLock<Mongod> = LazyLock::new(Mongod::replica_set);
+        &SHARED
+    }
+
+    /// A replica set of one node, for a test that stops it or counts what it does.
+    pub fn replica_set() -> Self {
+        let mongod = Self::launch(true);
+        let member = format!("127.0.0.1:{}", mongod.port);
+        let config = doc! { "_id": "rs", "members": [{ "_id": 0, "host": member }] };
+        mongod.admin(doc! { "replSetInitiate": config });
+        mongod.wait_until_writable();
+        mongod
+    }
+
+    /// A server without an oplog, and so without transactions.
+    pub fn standalone() -> Self {
+        Self::launch(false)
+    }
+
+    fn launch(replica_set: bool) -> Self {
+        loop {
+            let (dir, port) = (tempfile::tempdir().expect("folder"), free_port());
+            let mut process = Self::process(dir.path(), port, replica_set);
+            let client = client(port);
+            if became(SOON, || process.ended().is_some() || answers(&client))
+                && process.ended().is_none()
+            {
+                return Self { process, dir, port, replica_set, client };
+            }
+            let log = process.log();
+            assert!(log.contains("Address already in use"), "mongod did not start:\n{log}");
+        }
+    }
+
+    fn process(dir: &Path, port: u16, replica_set: bool) -> Process {
+        let mut command = Command::new(fetched("mongod"));
+        command.args(["--bind_ip", "127.0.0.1", "--port", &port.to_string(), "--dbpath", "."]);
+        command.args(["--wiredTigerCacheSizeGB", "0.25"]);
+        if replica_set {
+            command.args(["--replSet", "rs", "--oplogSize", "64"]);
+        }
+        Process::start(&mut command, dir)
+    }
+
+    fn wait_until_writable(&self) {
+        wait_until("mongod is primary", SOON, || {
+            self.try_admin(doc! { "hello": 1 })
+                .is_ok_and(|reply| reply.get_bool("isWritablePrimary").unwrap_or(false))
+        });
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// The connection string for the module.
+    pub fn uri(&self) -> String {
+        let set = if self.replica_set { "/?replicaSet=rs" } else { "" };
+        format!("mongodb://127.0.0.1:{}{set}", self.port)
+    }
+
+    /// A database that no other test has.
+    pub fn database(&self) -> TestDatabase {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        self.named_database(&format!("test{}", NEXT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    pub fn named_database(&self, name: &str) -> TestDatabase {
+        TestDatabase { database: self.client.database(name) }
+    }
+
+    #[track_caller]
+    pub fn admin(&self, command: Document) -> Document {
+        self.try_admin(command).expect("admin command")
+    }
+
+    fn try_admin(&self, command: Document) -> mongodb::error::Result<Document> {
+        block_on(async { self.client.database("admin").run_command(command).await })
+    }
+
+    /// Updates, inserts and deletes since mongod started, one for each document asked for.
+    pub fn writes(&self) -> i64 {
+        let status = self.admin(doc! { "serverStatus": 1 });
+        let counters = status.get_document("opcounters").expect("opcounters");
+        let count =
+            |name| counters.get_i64(name).or_else(|_| counters.get_i32(name).map(i64::from));
+        ["update", "insert", "delete"].map(|name| count(name).expect("counter")).iter().sum()
+    }
+
+    /// Ends mongod in good order.
+    pub fn stop(&mut self) {
+        self.process.signal(Signal::TERM);
+        self.process.wait_for_end(SOON);
+    }
+
+    /// Starts it again after `stop`, with its data, on the same port.
+    pub fn start_again(&mut self) {
+        self.process = Self::process(self.dir.path(), self.port, self.replica_set);
+        self.client = client(self.port);
+        wait_until("mongod answers again", SOON, || answers(&self.client));
+        if self.replica_set {
+            self.wait_until_writable();
+        }
+    }
+
+    /// Stops the process in its tracks (SIGSTOP).
+    pub fn freeze(&self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn thaw(&self) {
+        self.process.signal(Signal::CONT);
+    }
+
+    /// Leaves mongod running after this process; its folder stays too.
+    pub fn release(self) -> PathBuf {
+        self.process.release();
+        self.dir.keep()
+    }
+}
+
+/// The URI of a port where no MongoDB listens.
+pub fn nowhere() -> String {
+    format!("mongodb://127.0.0.1:{}", free_port())
+}
+
+fn answers(client: &Client) -> bool {
+    block_on(async { client.database("admin").run_command(doc! { "ping": 1 }).await }).is_ok()
+}
+
+fn client(port: u16) -> Client {
+    block_on(async {
+        let uri = format!(
+            "mongodb://127.0.0.1:{port}/?directConnection=true\
+             &serverSelectionTimeoutMS=1000&heartbeatFrequencyMS=500"
+        );
+        let options = ClientOptions::parse(uri).await.expect("options");
+        Client::with_options(options).expect("client")
+    })
+}
+
+/// A database of one test.
+pub struct TestDatabase {
+    database: Database,
+}
+
+impl TestDatabase {
+    pub fn collection(&self, name: &str) -> Collection {
+        Collection::new(self.database.collection(name))
+    }
+
+    /// `database.collection`, as WB.REGISTER takes it.
+    pub fn namespace(&self, collection: &str) -> String {
+        format!("{}.{collection}", self.database.name())
+    }
+
+    #[track_caller]
+    pub fn run(&self, command: Document) -> Document {
+        block_on(async { self.database.run_command(command).await }).expect("database command")
+    }
+}

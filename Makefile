@@ -18,7 +18,8 @@ build: setup ## Build target/release/libwritebehind.so
 	cargo build --release --lib --examples
 
 test: build ## Run all tests, unit and integration, against the real servers
-	cargo test --release
+	cargo test --release --doc
+	cargo test --release --lib --tests
 
 test-matrix: test ## Run the integration tests on Redis 7.4 and 8.2, Valkey 8.1 and 9.1 too
 	@scripts/fetch-servers matrix

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{LazyLock, OnceLock};
 
 use mongodb::bson::{Document, doc};
 use mongodb::options::ClientOptions;
@@ -42,9 +42,10 @@ pub struct Mongod {
 impl Mongod {
     /// The one that all tests of this process share; never stop it.
     pub fn shared() -> &'static Self {
-        // Never dropped: its lifeline ends it with the process.
-        static SHARED: LazyLock<Mongod> = LazyLock::new(Mongod::replica_set);
-        &SHARED
+        // Never dropped: its lifeline ends it with the process. No LazyLock: when it does not
+        // start, every test shall say why.
+        static SHARED: OnceLock<Mongod> = OnceLock::new();
+        SHARED.get_or_init(Self::replica_set)
     }
 
     /// A replica set of one node, for a test that stops it or counts what it does.

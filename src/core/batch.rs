@@ -31,6 +31,8 @@ pub struct Batch {
     pub registration: Arc<Registration>,
     /// Slot of the registration in the dirty table, for the acknowledgement.
     pub slot: u16,
+    /// The epoch it was read in: what is reported of an earlier one does not count.
+    pub epoch: u32,
     /// The keys.
     pub items: Vec<Item>,
     /// Keys and values of all items.

@@ -16,6 +16,17 @@ pub enum Touch {
     Expired = 2,
     /// Removed for lack of memory.
     Evicted = 3,
+    /// Its last value was copied, because the key was about to go while it was dirty.
+    Captured = 4,
+}
+
+impl Touch {
+    /// The inverse of `as u8`.
+    pub fn from_u8(number: u8) -> Option<Touch> {
+        [Touch::Changed, Touch::Deleted, Touch::Expired, Touch::Evicted, Touch::Captured]
+            .into_iter()
+            .find(|touch| *touch as u8 == number)
+    }
 }
 
 /// One entry of the log.

@@ -65,6 +65,11 @@ impl DeadLetters {
         self.letters.values().filter(|letter| letter.slot == slot).count()
     }
 
+    /// Every dead letter with its database and key.
+    pub fn iter(&self) -> impl Iterator<Item = (u16, &[u8], &DeadLetter)> {
+        self.letters.iter().map(|((db, key), letter)| (*db, key.as_slice(), letter))
+    }
+
     /// Forgets all dead letters of one registration.
     pub fn remove_slot(&mut self, slot: u16) {
         self.letters.retain(|_, letter| letter.slot != slot);

@@ -127,6 +127,11 @@ impl Waiters {
         std::mem::take(&mut self.done)
     }
 
+    /// Ends every wait as it stands: what is in flight will not be heard of.
+    pub fn abandon(&mut self) {
+        self.done.extend(self.waiters.iter().filter(|(_, w)| w.pending > 0).map(|(id, _)| *id));
+    }
+
     /// True when waiter `id` waits for nothing any more.
     pub fn is_done(&self, id: u64) -> bool {
         self.waiters.get(&id).is_none_or(|waiter| waiter.pending == 0)

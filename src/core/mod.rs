@@ -14,6 +14,7 @@ pub mod json;
 pub mod lag;
 pub mod lines;
 pub mod names;
+pub mod persist;
 pub mod registration;
 pub mod retry;
 pub mod route;

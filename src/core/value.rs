@@ -18,6 +18,20 @@ pub enum Content {
     Unwritable,
 }
 
+impl Content {
+    /// The inverse of `as u8`.
+    pub fn from_u8(number: u8) -> Option<Content> {
+        let all = [
+            Content::Tombstone,
+            Content::Hash,
+            Content::String,
+            Content::Json,
+            Content::Unwritable,
+        ];
+        all.into_iter().find(|content| *content as u8 == number)
+    }
+}
+
 /// Appends one length-prefixed byte string (u32, little endian, then the bytes).
 pub fn push_bytes(buffer: &mut Vec<u8>, bytes: &[u8]) {
     // Redis strings are at most 512 MiB, so the length fits.

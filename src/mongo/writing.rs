@@ -134,7 +134,8 @@ impl Writing<'_> {
             items.push(Item { key, value, ..*item });
         }
         let registration = self.batch.registration.clone();
-        let some = Batch { registration, slot: self.batch.slot, items, bytes };
+        let some =
+            Batch { registration, slot: self.batch.slot, epoch: self.batch.epoch, items, bytes };
         let Built { commands, refused } = command::build(&some, self.options);
         for Refusal { index, code, reason } in refused {
             if let Some(index) = indexes.get(index) {

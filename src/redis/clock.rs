@@ -3,17 +3,17 @@
 use std::sync::OnceLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-static START: OnceLock<Instant> = OnceLock::new();
+static START: OnceLock<(Instant, u64)> = OnceLock::new();
 
-/// Microseconds since the module was loaded, plus one so that 0 is before everything; never
-/// goes back.
+/// Microseconds since 1970 as of the module's load, going on steadily from there: it never goes
+/// back, and times that were saved by an earlier process still mean something.
 pub fn now_us() -> u64 {
-    let start = START.get_or_init(Instant::now);
-    u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX - 1) + 1
+    let (start, start_us) = START.get_or_init(|| (Instant::now(), unix_ms() * 1000));
+    start_us + u64::try_from(start.elapsed().as_micros()).unwrap_or(0)
 }
 
 /// Milliseconds since 1970.
 pub fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(since.as_millis()).unwrap_or(0)
 }

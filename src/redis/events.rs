@@ -6,7 +6,7 @@ use super::api::{self, api};
 use super::ctx::{Ctx, bytes};
 use super::guard::guard;
 use super::module::module;
-use super::{clock, shutdown, tick};
+use super::{clock, gone, persist, shutdown, tick};
 use crate::core::change::Touch;
 
 /// All kinds of change of a key, and no others: not NEW (SET reports itself), not LOADED, not
@@ -33,12 +33,21 @@ pub fn subscribe(ctx: Ctx<'_>) -> Result<(), String> {
         api!(RedisModule_SubscribeToKeyspaceEvents)(ctx.raw(), KINDS, Some(on_key))
             | subscribe_to(ctx, api::REDISMODULE_EVENT_EVENTLOOP, on_event_loop)
             | subscribe_to(ctx, api::REDISMODULE_EVENT_SHUTDOWN, on_shutdown)
+            | subscribe_to(ctx, api::REDISMODULE_EVENT_FLUSHDB, gone::on_flush)
+            | subscribe_to(ctx, api::REDISMODULE_EVENT_SWAPDB, gone::on_swap)
+            | subscribe_to(ctx, api::REDISMODULE_EVENT_LOADING, persist::on_loading)
+            | subscribe_to(ctx, api::REDISMODULE_EVENT_REPL_ASYNC_LOAD, persist::on_loading_beside)
+            | subscribe_to(ctx, api::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED, persist::on_role)
     };
     if refused != 0 {
         return Err("the server refuses to report changes of keys or turns of its event loop; \
                     use Redis 7.0 or newer, or Valkey"
             .to_owned());
     }
+    // SAFETY: as above. Redis 7.0 does not have this event.
+    let has_key_event =
+        unsafe { subscribe_to(ctx, api::REDISMODULE_EVENT_KEY, gone::on_key_event) == 0 };
+    module().has_key_event.set(has_key_event);
     Ok(())
 }
 
@@ -61,8 +70,8 @@ unsafe extern "C" fn on_key(
     key: *mut api::RedisModuleString,
 ) -> c_int {
     guard((), || {
-        let mut engine = module().engine.borrow_mut();
-        if engine.is_deaf() {
+        let module = module();
+        if module.engine.borrow().is_deaf() {
             return;
         }
         // SAFETY: the server's context, key and event name are valid during the callback, in
@@ -70,6 +79,13 @@ unsafe extern "C" fn on_key(
         let (ctx, key) = unsafe { (Ctx::new(ctx), bytes(key)) };
         // SAFETY: as above.
         let touch = unsafe { touch(kind, event) };
+        if matches!(touch, Touch::Expired | Touch::Evicted) {
+            return gone::on_gone(module, ctx, key, touch);
+        }
+        let mut engine = module.engine.borrow_mut();
+        if touch == Touch::Deleted && engine.was_announced(ctx.db(), key) {
+            return;
+        }
         if engine.touch(ctx.db(), key, touch) {
             engine.fold(clock::now_us());
         }

@@ -56,7 +56,7 @@ pub fn numbers(state: &State<'_>) -> [(&'static CStr, u64); 22] {
         (c"lag_p99_us", state.lag_p99_us),
         (c"last_write_unix_ms", counters.last_write_unix_ms),
         (c"memory_bytes", state.memory_bytes as u64),
-        (c"syncs", module().syncs.borrow().len() as u64),
+        (c"lost_total", state.lost_total),
         (c"broken", u64::from(super::guard::is_broken())),
     ]
 }

@@ -6,7 +6,7 @@ use super::api;
 use super::ctx::{Ctx, words};
 use super::guard::{self, guard};
 use super::module::module;
-use super::{clock, commands, events, info, log, read, settings, startup};
+use super::{clock, commands, events, info, log, persist, read, settings, startup};
 
 const NAME: &CStr = c"writebehind";
 /// Major, minor and patch with two digits each.
@@ -84,9 +84,13 @@ fn load(ctx: Ctx<'_>, words: &[&[u8]]) -> Result<(), String> {
     module.sources.borrow().check_environment()?;
     commands::register_all(ctx)?;
     info::register(ctx);
+    persist::register(ctx)?;
     startup::register_from_file(module)?;
     events::subscribe(ctx)?;
     module.start_worker()?;
+    for warning in persist::warnings(ctx) {
+        log::warning(warning);
+    }
     log::notice(concat!("version ", env!("CARGO_PKG_VERSION"), " is loaded"));
     Ok(())
 }

@@ -2,6 +2,7 @@
 //!
 //! - [`load`]: RedisModule_OnLoad and RedisModule_OnUnload.
 //! - `events`: what the server tells us; `tick`: when we work; `read`: how values are read.
+//! - `gone`: keys that go away; `persist`: our state in the RDB; `sync`: keys that exist already.
 //! - `commands`, `settings`, `info`: what users see.
 //! - `module`: the state that the server thread owns.
 //! - `api`, `ctx`, `reply`, `log`, `guard`, `clock`, `signals`: the ground they stand on.
@@ -11,11 +12,13 @@ mod clock;
 mod commands;
 mod ctx;
 mod events;
+mod gone;
 mod guard;
 mod info;
 pub mod load;
 mod log;
 mod module;
+mod persist;
 mod read;
 mod reply;
 mod settings;

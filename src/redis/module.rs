@@ -52,6 +52,10 @@ pub struct Module {
     pub timer_us: Cell<u64>,
     /// True when the server is about to exit.
     pub is_shut_down: Cell<bool>,
+    /// True when the server reports a key that is about to go while its value can be read.
+    pub has_key_event: Cell<bool>,
+    /// Blocks of state that a replica loads beside the old data; nothing otherwise.
+    pub loading_beside: RefCell<Option<Vec<Vec<u8>>>>,
     /// Access modes for reading without a trace, as far as the server has them.
     pub read_mode: Cell<i32>,
 }
@@ -79,6 +83,8 @@ pub fn module() -> &'static Module {
                 syncs: RefCell::default(),
                 next_due_us: Cell::new(u64::MAX),
                 timer_us: Cell::new(u64::MAX),
+                has_key_event: Cell::new(false),
+                loading_beside: RefCell::default(),
                 is_shut_down: Cell::new(false),
                 read_mode: Cell::new(0),
             })

@@ -3,7 +3,7 @@
 use std::ffi::{c_int, c_void};
 
 use super::api::{self, api};
-use super::ctx::{Ctx, Text, bytes, raw_bytes};
+use super::ctx::{Ctx, Text, bytes, must_not_replicate, raw_bytes};
 use super::module::Module;
 use crate::core::batch::Batch;
 use crate::core::change::Touch;
@@ -16,9 +16,14 @@ use crate::core::value::{Content, Span, push_bytes};
 /// of a shorter one would change its encoding.
 const IN_PLACE_BYTES: usize = 256;
 
+/// How long a key waits that could not be settled.
+const UNSETTLED_US: u64 = 10_000;
+
 /// What was found under a key.
-enum Found {
+pub enum Found {
+    /// A value, appended to the buffer.
     Value(Content),
+    /// No such key.
     Gone,
     /// A type that the registration does not take: as good as deleted.
     Foreign,
@@ -27,12 +32,12 @@ enum Found {
 }
 
 /// The access modes for reading that this server has: no LRU change anywhere, and where there
-/// are more, no statistics, no notification, no expiry of the key.
+/// are more, no statistics and no notification of a miss. A key whose time is over does expire
+/// when it is read, because only then do we hear of it and can keep its value.
 pub fn mode() -> c_int {
     let wanted = api::REDISMODULE_OPEN_KEY_NOTOUCH
         | api::REDISMODULE_OPEN_KEY_NONOTIFY
-        | api::REDISMODULE_OPEN_KEY_NOSTATS
-        | api::REDISMODULE_OPEN_KEY_NOEFFECTS;
+        | api::REDISMODULE_OPEN_KEY_NOSTATS;
     // SAFETY: the function takes no argument and returns a constant.
     let known = match unsafe { api::RedisModule_GetOpenKeyModesAll } {
         // SAFETY: as above.
@@ -43,7 +48,7 @@ pub fn mode() -> c_int {
 }
 
 /// Reads the taken key, whose bytes are at `key` in the batch, and adds it to the batch, or
-/// settles it when nothing is to be written.
+/// settles it when nothing is to be written. False when the key cannot be settled now and waits.
 pub fn key(
     module: &Module,
     ctx: Ctx<'_>,
@@ -51,10 +56,14 @@ pub fn key(
     taken: &Taken,
     key: Span,
     clean: &mut Acknowledged,
-) {
+) -> bool {
     let start = batch.bytes.len();
     let name = Text::new(&batch.bytes[key.range()]);
-    let found = read(module, ctx, &name, batch);
+    let wanted = batch.registration.key_type;
+    let found = match taken.touch {
+        Touch::Captured => Found::Gone,
+        _ => value(module, ctx, &name, wanted, &mut batch.bytes),
+    };
     let content = match found {
         Found::Value(content) => content,
         Found::Unwritable(reason) => {
@@ -62,49 +71,62 @@ pub fn key(
             Content::Unwritable
         }
         Found::Gone | Found::Foreign => {
-            let touch = if matches!(found, Found::Gone) { taken.touch } else { Touch::Deleted };
+            let gone = matches!(found, Found::Gone);
             let mut engine = module.engine.borrow_mut();
-            // The read itself may have let the key expire, which is in the log now.
-            if engine.has_log() {
-                engine.fold(super::clock::now_us());
-            }
-            if engine.changed_since(taken) {
-                engine.put_back(taken);
-                batch.bytes.truncate(key.start);
-                return;
-            }
-            match Engine::on_missing(&batch.registration, touch) {
-                Missing::Delete => Content::Tombstone,
-                Missing::Keep => {
-                    engine.skip(batch.slot, taken, clean);
+            // The read itself may have let the key expire.
+            let now_us = super::clock::now_us();
+            engine.fold(now_us);
+            if let Some(captured) = engine.captured(taken).filter(|_| gone) {
+                batch.bytes.extend_from_slice(&captured.bytes);
+                captured.content
+            } else {
+                let touch = if gone { taken.touch } else { Touch::Deleted };
+                let unsettled = gone && touch == Touch::Changed && must_not_replicate();
+                if unsettled || engine.changed_since(taken) {
+                    // During a pause keys do not expire, and only look as if they had.
+                    let hold_us = if unsettled { now_us + UNSETTLED_US } else { 0 };
+                    engine.put_back(batch.slot, taken, hold_us);
                     batch.bytes.truncate(key.start);
-                    return;
+                    return false;
+                }
+                match Engine::on_missing(&batch.registration, touch) {
+                    Missing::Delete => Content::Tombstone,
+                    Missing::Keep => {
+                        engine.skip(batch.slot, taken, clean);
+                        batch.bytes.truncate(key.start);
+                        return true;
+                    }
                 }
             }
         }
     };
     let value = Span { start, end: batch.bytes.len() };
     batch.items.push(item(taken, key, content, value));
+    true
 }
 
-fn read(module: &Module, ctx: Ctx<'_>, name: &Text, batch: &mut Batch) -> Found {
+/// Reads the value of the key `name` in the selected database and appends it to `out`.
+pub fn value(
+    module: &Module,
+    ctx: Ctx<'_>,
+    name: &Text,
+    wanted: KeyType,
+    out: &mut Vec<u8>,
+) -> Found {
     let Some(opened) = Opened::new(ctx, name, module.read_mode.get()) else {
         return Found::Gone;
     };
-    let wanted = batch.registration.key_type;
     let takes = |key_type| wanted == KeyType::Any || wanted == key_type;
     // SAFETY: the key is open.
     let key_type = unsafe { api!(RedisModule_KeyType)(opened.0) } as isize;
     match key_type {
         api::REDISMODULE_KEYTYPE_HASH if takes(KeyType::Hash) => {
-            opened.hash(&mut batch.bytes);
+            opened.hash(out);
             Found::Value(Content::Hash)
         }
-        api::REDISMODULE_KEYTYPE_STRING if takes(KeyType::String) => {
-            opened.string(ctx, name, &mut batch.bytes)
-        }
+        api::REDISMODULE_KEYTYPE_STRING if takes(KeyType::String) => opened.string(ctx, name, out),
         api::REDISMODULE_KEYTYPE_MODULE if takes(KeyType::Json) => {
-            match opened.untouched(|| call(ctx, c"JSON.GET", name, &mut batch.bytes)) {
+            match opened.untouched(|| call(ctx, c"JSON.GET", name, out)) {
                 true => Found::Value(Content::Json),
                 false if wanted == KeyType::Any => Found::Unwritable(
                     "only JSON values of modules can be written: register a longer prefix for \

@@ -30,5 +30,7 @@ fn run_line(module: &Module, line: &[u8]) -> Result<(), String> {
     if !command.eq_ignore_ascii_case(b"WB.REGISTER") {
         return Err("each line is a WB.REGISTER command".to_owned());
     }
-    run_registration(module, 0, arguments, true)
+    let slot = run_registration(module, 0, arguments)?;
+    module.engine.borrow_mut().set_from_file(slot);
+    Ok(())
 }

@@ -41,7 +41,7 @@ pub fn before_sleep(ctx: Ctx<'_>) {
         plan(module);
     }
     // With more to do at once, the loop must not sleep.
-    let at_once = has_reports(module) || module.syncs.borrow().len() > 0;
+    let at_once = has_reports(module) || sync::is_pending(module, ctx);
     let due_us = if at_once { 0 } else { module.next_due_us.get() };
     if due_us < module.timer_us.get() && ctx.flags() & NOT_NOW == 0 {
         set_timer(module, ctx, due_us);
@@ -160,7 +160,9 @@ fn fill(
         // The borrow ends with the statement: reading calls into the server.
         let taken = module.engine.borrow_mut().take(batch, now_us);
         let Some((taken, key)) = taken else { break };
-        read::key(module, ctx, batch, &taken, key, clean);
+        if !read::key(module, ctx, batch, &taken, key, clean) {
+            break;
+        }
         if count.is_multiple_of(CLOCK_KEYS) && clock::now_us() >= end_us {
             return false;
         }

@@ -171,5 +171,11 @@ pub fn batch(collection: &str, keys: &[&str], since_us: u64) -> Batch {
         Item { entry: 0, ver: 1, since_us, key: span, content: Content::String, value: span }
     });
     let items = items.collect();
-    Batch { registration: Arc::new(Registration::new(0, b"", namespace)), slot: 0, items, bytes }
+    Batch {
+        registration: Arc::new(Registration::new(0, b"", namespace)),
+        slot: 0,
+        epoch: 0,
+        items,
+        bytes,
+    }
 }

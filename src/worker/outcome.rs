@@ -140,6 +140,7 @@ fn unshare(batch: Rc<Batch>) -> Batch {
     Rc::try_unwrap(batch).unwrap_or_else(|shared| Batch {
         registration: shared.registration.clone(),
         slot: shared.slot,
+        epoch: shared.epoch,
         items: shared.items.clone(),
         bytes: shared.bytes.clone(),
     })

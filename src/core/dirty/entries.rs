@@ -146,6 +146,12 @@ impl Entries {
         }
     }
 
+    /// The numbers of all entries in use.
+    pub fn ids(&self) -> impl Iterator<Item = u32> + '_ {
+        let all = 0..(self.blocks.len() * BLOCK) as u32;
+        all.filter(|id| self.at(*id).state != State::Free)
+    }
+
     /// Bytes of memory held.
     pub fn memory_bytes(&self) -> usize {
         self.blocks.len() * BLOCK * size_of::<Entry>()

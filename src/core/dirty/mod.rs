@@ -4,6 +4,7 @@
 //! stands here once, however often it changes, and is in flight at most once.
 
 mod arena;
+mod captured;
 mod entries;
 mod index;
 mod queue;
@@ -11,6 +12,8 @@ mod queue;
 use std::hash::{BuildHasher, Hasher};
 
 use self::arena::Arena;
+use self::captured::CapturedValues;
+pub use self::captured::{Captured, DirtyKey};
 use self::entries::{Entries, Entry, State};
 use self::index::Index;
 pub use self::queue::Queue;
@@ -65,6 +68,7 @@ pub struct Dirty {
     latest_us: u64,
     in_flight: usize,
     moved: Vec<Moved>,
+    captured: CapturedValues,
 }
 
 impl Dirty {
@@ -197,14 +201,7 @@ impl Dirty {
         let Some(id) = self.find(hash, db, key) else {
             return false;
         };
-        let entry = *self.entries.at(id);
-        let queue = &mut self.queues[usize::from(entry.slot)];
-        if entry.state == State::Dirty {
-            queue.unlink(&mut self.entries, id);
-        } else {
-            queue.in_flight -= 1;
-            self.in_flight -= 1;
-        }
+        self.unqueue(id);
         self.drop_entry(id, hash);
         true
     }
@@ -253,6 +250,7 @@ impl Dirty {
         self.index.memory_bytes()
             + self.entries.memory_bytes()
             + self.arenas.iter().map(Arena::memory_bytes).sum::<usize>()
+            + self.captured.memory_bytes()
     }
 
     #[inline]
@@ -302,7 +300,9 @@ impl Dirty {
         let ver = self.ver;
         let entry = self.entries.at_mut(id);
         entry.ver = ver;
-        entry.touch = change.touch;
+        if std::mem::replace(&mut entry.touch, change.touch) == Touch::Captured {
+            self.captured.remove(id);
+        }
         match entry.state {
             State::InFlight => {
                 entry.state = State::InFlightAgain;
@@ -312,6 +312,18 @@ impl Dirty {
         }
         if self.entries.at(id).slot != change.slot {
             self.change_slot(id, change.slot);
+        }
+    }
+
+    /// Takes entry `id` out of its queue or its flight.
+    fn unqueue(&mut self, id: u32) {
+        let entry = *self.entries.at(id);
+        let queue = &mut self.queues[usize::from(entry.slot)];
+        if entry.state == State::Dirty {
+            queue.unlink(&mut self.entries, id);
+        } else {
+            queue.in_flight -= 1;
+            self.in_flight -= 1;
         }
     }
 
@@ -326,6 +338,9 @@ impl Dirty {
     fn drop_entry(&mut self, id: u32, hash: u32) {
         let entry = *self.entries.at(id);
         self.arenas[usize::from(entry.slot)].free(entry.place());
+        if entry.touch == Touch::Captured {
+            self.captured.remove(id);
+        }
         self.index.remove(hash, id);
         self.entries.remove(id);
         if self.entries.len() == 0 {

@@ -28,6 +28,10 @@ impl Engine {
             }
             Report::Lag { p50_us, p99_us } => self.lag_us = Some((p50_us, p99_us)),
             Report::Done { batch, verdict } => {
+                if batch.epoch != self.epoch {
+                    self.stale_flights = self.stale_flights.saturating_sub(1);
+                    return self.recycle(batch);
+                }
                 let oldest_us = batch.items.iter().map(|i| i.since_us).min().unwrap_or(u64::MAX);
                 if let Some(at) = self.flights.iter().position(|f| *f == (batch.slot, oldest_us)) {
                     self.flights.swap_remove(at);

@@ -1,8 +1,10 @@
 //! The engine: everything the server thread knows. Changes come in, batches go out, reports come
 //! back. It calls nobody; whoever calls it says what time it is.
 
+mod gone;
 mod incoming;
 mod outgoing;
+mod saved;
 mod slot;
 mod state;
 
@@ -35,6 +37,10 @@ pub struct Engine {
     waiters: Waiters,
     /// Batches that the worker is ready to take.
     credits: u32,
+    /// Grows when the role changes or data is loaded.
+    epoch: u32,
+    /// Batches of earlier epochs that have not ended.
+    stale_flights: usize,
     /// The slot that is asked first for the next batch.
     turn: usize,
     /// Slot and oldest change of every batch in flight.
@@ -46,6 +52,12 @@ pub struct Engine {
     last_error: String,
     /// Counters of registrations that are gone.
     retired: Counters,
+    /// The slots of the registrations that are being loaded, by their saved numbers.
+    loaded_slots: std::collections::HashMap<u16, u16>,
+    /// The key whose removal was announced, and why: see [`gone`](Self::gone).
+    announced: Option<(u16, Vec<u8>)>,
+    /// Dirty values that could not be captured before their keys went away.
+    pub lost_total: u64,
 }
 
 impl Engine {
@@ -87,7 +99,10 @@ impl Engine {
             bound.discards = discard;
             bound.hold_us = 0;
         }
-        let queue = self.dirty.queue(slot);
+        // Nothing more will be coalesced, so nothing needs to wait.
+        let watermark_us = self.dirty.watermark_us(now_us);
+        let queue = self.dirty.queue_mut(slot);
+        queue.flush(watermark_us);
         let keys = if discard { queue.waiting() } else { queue.dirty() };
         self.retire_if_done(slot);
         Some(keys)

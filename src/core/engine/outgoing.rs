@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Engine;
 use crate::core::batch::{Batch, Item};
 use crate::core::change::Touch;
-use crate::core::dirty::Taken;
+use crate::core::dirty::{Captured, Taken};
 use crate::core::registration::{OnGone, Registration};
 use crate::core::value::{Content, Span};
 
@@ -26,7 +26,7 @@ pub enum Missing {
 impl Engine {
     /// When the next batch can begin, microseconds; nothing while none can.
     pub fn next_due_us(&self) -> Option<u64> {
-        if self.credits == 0 {
+        if !self.may_send() {
             return None;
         }
         (0..self.slots.len() as u16).filter_map(|slot| self.slot_due_us(slot)).min()
@@ -34,7 +34,7 @@ impl Engine {
 
     /// Begins a batch of the registration whose turn it is among those that are due.
     pub fn begin_batch(&mut self, now_us: u64) -> Option<Batch> {
-        if self.credits == 0 {
+        if !self.may_send() {
             return None;
         }
         let count = self.slots.len();
@@ -49,7 +49,7 @@ impl Engine {
         };
         items.clear();
         bytes.clear();
-        Some(Batch { registration, slot, items, bytes })
+        Some(Batch { registration, slot, epoch: self.epoch, items, bytes })
     }
 
     /// Takes the next due key of the batch's registration, unless the batch is full. Its bytes
@@ -101,7 +101,7 @@ impl Engine {
             Touch::Expired => registration.on_expire,
             Touch::Evicted => registration.on_evict,
             // Gone without a word, as FLUSHALL does it: MongoDB keeps its documents.
-            Touch::Changed => OnGone::Keep,
+            Touch::Changed | Touch::Captured => OnGone::Keep,
         };
         match policy {
             OnGone::Delete => Missing::Delete,
@@ -114,9 +114,22 @@ impl Engine {
         self.dirty.changed_since(taken)
     }
 
-    /// Puts one key back that was taken and not read.
-    pub fn put_back(&mut self, taken: &Taken) {
+    /// Puts one key back that was taken and not read; its registration rests until `hold_us`.
+    pub fn put_back(&mut self, slot: u16, taken: &Taken, hold_us: u64) {
         self.dirty.give_back(taken.entry, taken.since_us);
+        if let Some(slot) = self.slot_mut(slot) {
+            slot.hold_us = slot.hold_us.max(hold_us);
+        }
+    }
+
+    /// The captured value of a key that was taken, if it has not changed since.
+    pub fn captured(&self, taken: &Taken) -> Option<&Captured> {
+        self.dirty.captured(taken.entry)
+    }
+
+    /// A key of an earlier epoch may still be on its way with an older value.
+    fn may_send(&self) -> bool {
+        self.credits > 0 && self.stale_flights == 0
     }
 
     fn slot_due_us(&self, slot: u16) -> Option<u64> {

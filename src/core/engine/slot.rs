@@ -51,6 +51,10 @@ pub struct Slot {
     pub live: bool,
     /// True once it is unregistered with DISCARD: what returns from flight is dropped, too.
     pub discards: bool,
+    /// True while its existing keys are still to be marked.
+    pub sync_pending: bool,
+    /// True when it comes from the file of registrations, which outlives the data.
+    pub from_file: bool,
     /// No batch is sent before this time, because MongoDB refused the last one.
     pub hold_us: u64,
     /// The last problem with it.
@@ -66,6 +70,8 @@ impl Slot {
             registration,
             live: true,
             discards: false,
+            sync_pending: false,
+            from_file: false,
             hold_us: 0,
             last_error: String::new(),
             counters: Counters::default(),

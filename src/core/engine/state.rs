@@ -45,6 +45,8 @@ pub struct State<'a> {
     pub lag_p99_us: u64,
     /// The last problem.
     pub last_error: &'a str,
+    /// Dirty values that could not be captured before their keys went away.
+    pub lost_total: u64,
     /// Memory of the dirty state.
     pub memory_bytes: usize,
 }
@@ -75,6 +77,7 @@ impl Engine {
             lag_p50_us,
             lag_p99_us,
             last_error: &self.last_error,
+            lost_total: self.lost_total,
             memory_bytes: self.dirty.memory_bytes()
                 + self.log.memory_bytes()
                 + self.dead.memory_bytes(),

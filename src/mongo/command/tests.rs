@@ -41,7 +41,7 @@ fn batch(registration: Registration, reads: &[(&[u8], Content, &[u8])]) -> Batch
             value: add(value),
         })
         .collect();
-    Batch { registration: Arc::new(registration), slot: 0, items, bytes }
+    Batch { registration: Arc::new(registration), slot: 0, epoch: 0, items, bytes }
 }
 
 fn hash(pairs: &[(&str, &str)]) -> Vec<u8> {

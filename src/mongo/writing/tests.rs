@@ -30,7 +30,13 @@ fn batch(keys: &[&str]) -> Batch {
     });
     let items = items.collect();
     let namespace = Namespace { database: "shop".to_owned(), collection: "films".to_owned() };
-    Batch { registration: Arc::new(Registration::new(0, b"", namespace)), slot: 0, items, bytes }
+    Batch {
+        registration: Arc::new(Registration::new(0, b"", namespace)),
+        slot: 0,
+        epoch: 0,
+        items,
+        bytes,
+    }
 }
 
 /// The keys that a command writes, in its order.

@@ -110,7 +110,12 @@ struct Doc {
     has_keys: bool,
 }
 
-const DOCS: [Doc; 6] = [
+const fn internal(name: &'static CStr, summary: &'static CStr, arity: c_int) -> Doc {
+    let complexity = c"O(N) where N is the number of keys";
+    Doc { name, summary, complexity, arity, args: &[], has_keys: false }
+}
+
+const DOCS: [Doc; 10] = [
     Doc {
         name: c"WB.REGISTER",
         summary: c"Writes every change of keys under a prefix to a MongoDB collection.",
@@ -151,14 +156,15 @@ const DOCS: [Doc; 6] = [
         args: &[],
         has_keys: false,
     },
-    Doc {
-        name: c"WB._ACK",
-        summary: c"Internal: an acknowledgement in the replication stream and the AOF.",
-        complexity: c"O(N) where N is the number of keys",
-        arity: -1,
-        args: &[],
-        has_keys: false,
-    },
+    internal(
+        c"WB._ACK",
+        c"Internal: an acknowledgement in the replication stream and the AOF.",
+        -1,
+    ),
+    internal(c"WB._GONE", c"Internal: a key expires or is evicted.", 3),
+    internal(c"WB._MARK", c"Internal: keys that are dirty without having changed.", -1),
+    internal(c"WB._SYNCED", c"Internal: the existing keys of a prefix are marked.", 2),
+    internal(c"WB._DIGEST", c"Internal: a digest of the dirty keys.", 1),
 ];
 
 /// Describes every command to the server.

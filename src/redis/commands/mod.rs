@@ -1,9 +1,9 @@
 //! The commands: each parses, calls the engine, replies.
 
-mod ack;
 mod docs;
 pub mod flush;
 mod help;
+mod internal;
 mod register;
 mod status;
 mod unregister;
@@ -70,17 +70,25 @@ entry!(unregister_entry, unregister::command);
 entry!(status_entry, status::command);
 entry!(flush_entry, flush::command);
 entry!(help_entry, help::command);
-entry!(ack_entry, ack::command);
+entry!(ack_entry, internal::ack);
+entry!(gone_entry, internal::gone);
+entry!(mark_entry, internal::mark);
+entry!(synced_entry, internal::synced);
+entry!(digest_entry, internal::digest);
 
 /// Name, entry, flags. A command that changes what is written is `admin`, so that its ACL
 /// categories are @admin and @dangerous; and `write`, so that a replica refuses it.
-const COMMANDS: [(&CStr, Raw, &CStr); 6] = [
+const COMMANDS: [(&CStr, Raw, &CStr); 10] = [
     (c"WB.REGISTER", register_entry, c"write admin no-mandatory-keys"),
     (c"WB.UNREGISTER", unregister_entry, c"write admin no-mandatory-keys"),
     (c"WB.STATUS", status_entry, c"readonly fast allow-stale no-mandatory-keys"),
     (c"WB.FLUSH", flush_entry, c"readonly blocking no-mandatory-keys"),
     (c"WB.HELP", help_entry, c"fast allow-stale allow-loading"),
     (c"WB._ACK", ack_entry, c"write admin no-mandatory-keys"),
+    (c"WB._GONE", gone_entry, c"write admin no-mandatory-keys"),
+    (c"WB._MARK", mark_entry, c"write admin no-mandatory-keys"),
+    (c"WB._SYNCED", synced_entry, c"write admin no-mandatory-keys"),
+    (c"WB._DIGEST", digest_entry, c"readonly admin no-mandatory-keys"),
 ];
 
 /// Registers every command with the server.

@@ -2,9 +2,7 @@
 
 use super::Call;
 use crate::core::args;
-use crate::redis::api::{
-    REDISMODULE_CTX_FLAGS_LOADING, REDISMODULE_CTX_FLAGS_REPLICATED, REDISMODULE_CTX_FLAGS_SLAVE,
-};
+use crate::redis::api::{REDISMODULE_CTX_FLAGS_REPLICATED, REDISMODULE_CTX_FLAGS_SLAVE};
 use crate::redis::module::Module;
 use crate::redis::tick;
 
@@ -20,10 +18,8 @@ pub fn command(call: &Call<'_>) {
             "READONLY registrations are made on the master, this server is a replica",
         );
     }
-    // A scan is the work of whoever writes to MongoDB, and is not repeated by a replay.
-    let may_sync = !from_master && flags & REDISMODULE_CTX_FLAGS_LOADING == 0;
-    match run(call.module, call.ctx.db(), call.arguments(), may_sync) {
-        Ok(()) => {
+    match run(call.module, call.ctx.db(), call.arguments()) {
+        Ok(_) => {
             call.ctx.replicate_verbatim();
             call.reply.ok();
         }
@@ -35,13 +31,16 @@ pub fn command(call: &Call<'_>) {
 ///
 /// # Errors
 /// One sentence that names the argument and what it takes; nothing has changed then.
-pub fn run(module: &Module, db: u16, words: &[&[u8]], may_sync: bool) -> Result<(), String> {
+pub fn run(module: &Module, db: u16, words: &[&[u8]]) -> Result<u16, String> {
     let (registration, sync) = args::register(db, words)?;
-    let slot = module.engine.borrow_mut().register(registration);
+    let mut engine = module.engine.borrow_mut();
+    let slot = engine.register(registration);
     let slot = slot.ok_or("there are 65,535 registrations already, and no more are possible")?;
-    if sync && may_sync {
-        module.syncs.borrow_mut().start(slot);
+    if sync {
+        engine.set_sync_pending(slot, true);
+        module.syncs.borrow_mut().restart(slot);
     }
+    drop(engine);
     tick::plan(module);
-    Ok(())
+    Ok(slot)
 }

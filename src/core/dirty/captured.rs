@@ -1,0 +1,165 @@
+//! Values copied from keys that went away, or are about to, before they were written; and the
+//! whole set as records, for saving and loading it.
+
+use std::collections::HashMap;
+
+use super::entries::{Entry, State};
+use super::{Dirty, Touch};
+use crate::core::value::Content;
+
+/// The last value of a key that is gone from Redis and not yet in MongoDB.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Captured {
+    /// How `bytes` are laid out.
+    pub content: Content,
+    /// When the key expired or would have, milliseconds since 1970; -1 for never.
+    pub expire_ms: i64,
+    /// The value.
+    pub bytes: Box<[u8]>,
+}
+
+/// Captured values by entry.
+#[derive(Debug, Default)]
+pub struct CapturedValues {
+    values: HashMap<u32, Captured>,
+    bytes: usize,
+}
+
+impl CapturedValues {
+    pub fn insert(&mut self, id: u32, value: Captured) {
+        self.bytes += value.bytes.len();
+        if let Some(earlier) = self.values.insert(id, value) {
+            self.bytes -= earlier.bytes.len();
+        }
+    }
+
+    pub fn remove(&mut self, id: u32) {
+        if let Some(value) = self.values.remove(&id) {
+            self.bytes -= value.bytes.len();
+        }
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes + self.values.capacity() * size_of::<(u32, Captured)>()
+    }
+}
+
+/// A dirty key with all that is worth saving.
+#[derive(Clone, Copy, Debug)]
+pub struct DirtyKey<'a> {
+    /// Logical database.
+    pub db: u16,
+    /// Slot of the registration.
+    pub slot: u16,
+    /// How it was touched last.
+    pub touch: Touch,
+    /// Since when it is dirty, microseconds.
+    pub since_us: u64,
+    /// The key.
+    pub key: &'a [u8],
+    /// Its value, if it was captured.
+    pub captured: Option<&'a Captured>,
+}
+
+impl Dirty {
+    /// Keeps the value of a dirty key whose key goes away. False when the key is clean.
+    pub fn capture(&mut self, db: u16, key: &[u8], value: Captured) -> bool {
+        let Some(id) = self.find(self.hash(db, key), db, key) else { return false };
+        self.entries.at_mut(id).touch = Touch::Captured;
+        self.captured.insert(id, value);
+        true
+    }
+
+    /// How a key that is dirty was touched last; nothing when it is clean.
+    pub fn touched(&self, db: u16, key: &[u8]) -> Option<Touch> {
+        let id = self.find(self.hash(db, key), db, key)?;
+        Some(self.entries.at(id).touch)
+    }
+
+    /// The registration of a key that is dirty.
+    pub fn slot_of(&self, db: u16, key: &[u8]) -> Option<u16> {
+        let id = self.find(self.hash(db, key), db, key)?;
+        Some(self.entries.at(id).slot)
+    }
+
+    /// The captured value of entry `id`.
+    pub fn captured(&self, id: u32) -> Option<&Captured> {
+        self.captured.values.get(&id)
+    }
+
+    /// Every dirty key, in flight or not, in no order.
+    pub fn keys(&self) -> impl Iterator<Item = DirtyKey<'_>> {
+        self.entries.ids().map(|id| {
+            let entry = self.entries.at(id);
+            DirtyKey {
+                db: entry.db,
+                slot: entry.slot,
+                touch: entry.touch,
+                since_us: entry.since_us(),
+                key: self.key_of(entry),
+                captured: self.captured(id),
+            }
+        })
+    }
+
+    /// Adds a key that was saved. A key that is dirty already stays as it is.
+    pub fn load(&mut self, saved: DirtyKey<'_>) {
+        let hash = self.hash(saved.db, saved.key);
+        if self.find(hash, saved.db, saved.key).is_some() {
+            return;
+        }
+        let slot = usize::from(saved.slot);
+        let place = self.arenas[slot].store(saved.key);
+        let mut entry = Entry::new(saved.db, saved.slot, place, saved.key.len() as u32);
+        self.ver = self.ver.wrapping_add(1);
+        entry.ver = self.ver;
+        entry.touch = saved.touch;
+        entry.set_since_us(saved.since_us);
+        let id = self.entries.insert(entry);
+        self.index.insert(hash, id);
+        self.queues[slot].push(&mut self.entries, id);
+        if let Some(value) = saved.captured {
+            self.captured.insert(id, value.clone());
+        }
+    }
+
+    /// Makes every key that is in flight dirty again: nothing that its batch reports counts any
+    /// more.
+    pub fn end_flights(&mut self) {
+        let flying: Vec<u32> = self
+            .entries
+            .ids()
+            .filter(|id| {
+                matches!(self.entries.at(*id).state, State::InFlight | State::InFlightAgain)
+            })
+            .collect();
+        for id in flying {
+            let since_us = self.entries.at(id).since_us();
+            self.give_back(id, since_us);
+        }
+    }
+
+    /// Forgets every key, in flight or not.
+    pub fn clear(&mut self) {
+        let ids: Vec<u32> = self.entries.ids().collect();
+        for id in ids {
+            let entry = *self.entries.at(id);
+            let hash = self.hash(entry.db, self.key_of(&entry));
+            self.unqueue(id);
+            self.drop_entry(id, hash);
+        }
+    }
+
+    /// A number that two sets with the same keys share, and others hardly ever.
+    pub fn digest(&self) -> u64 {
+        let hasher = foldhash::fast::FixedState::with_seed(0);
+        self.keys().fold(0, |digest, dirty| {
+            use std::hash::BuildHasher;
+            digest ^ hasher.hash_one((dirty.db, dirty.key))
+        })
+    }
+
+    fn key_of(&self, entry: &Entry) -> &[u8] {
+        self.arenas[usize::from(entry.slot)].bytes(entry.place(), entry.key_len as usize)
+    }
+}

@@ -1,0 +1,64 @@
+//! Keys that go away by themselves: expired or evicted.
+//!
+//! Replicas and the AOF see both as a plain DEL. So the master announces each of them in the
+//! stream, just before the DEL, and everybody who reads the stream does the same as the master.
+
+use super::{Engine, Missing};
+use crate::core::change::{Change, Touch};
+use crate::core::dirty::Captured;
+
+impl Engine {
+    /// True if the value of `key` must be captured before the key goes away as `touch` says: it
+    /// is dirty, and its document is to stay.
+    pub fn must_capture(&mut self, db: u16, key: &[u8], touch: Touch, now_us: u64) -> bool {
+        let Some(slot) = self.routes.find(db, key).and_then(|slot| self.slot(slot)) else {
+            return false;
+        };
+        if Engine::on_missing(&slot.registration, touch) == Missing::Delete {
+            return false;
+        }
+        self.fold(now_us);
+        self.dirty.touched(db, key) == Some(Touch::Changed)
+    }
+
+    /// Keeps the value of a dirty key; false when the key is clean.
+    pub fn capture(&mut self, db: u16, key: &[u8], value: Captured) -> bool {
+        self.dirty.capture(db, key, value)
+    }
+
+    /// A key went away as `touch` says. True when it belongs to a registration, so that replicas
+    /// must be told.
+    pub fn gone(&mut self, db: u16, key: &[u8], touch: Touch, now_us: u64) -> bool {
+        let Some(slot) = self.routes.find(db, key) else { return false };
+        let Some(bound) = self.slot(slot) else { return false };
+        match Engine::on_missing(&bound.registration, touch) {
+            Missing::Delete => {
+                if self.log.push(Change { db, slot, touch, key }) {
+                    self.fold(now_us);
+                }
+            }
+            Missing::Keep => {
+                self.fold(now_us);
+                if self.dirty.touched(db, key) == Some(Touch::Changed) {
+                    self.lost_total += 1;
+                }
+            }
+        }
+        true
+    }
+
+    /// The stream announces that the DEL of `key` which follows is none of a client.
+    pub fn announce(&mut self, db: u16, key: &[u8]) {
+        self.announced = Some((db, key.to_vec()));
+    }
+
+    /// True once, for the DEL that was announced.
+    pub fn was_announced(&mut self, db: u16, key: &[u8]) -> bool {
+        let matches =
+            self.announced.as_ref().is_some_and(|(of, name)| *of == db && name.as_slice() == key);
+        if matches {
+            self.announced = None;
+        }
+        matches
+    }
+}

@@ -1,0 +1,145 @@
+//! The engine's state as it is saved with the data, and what happens to it when data is loaded
+//! or the role changes.
+
+use std::sync::Arc;
+
+use super::{Engine, Slot};
+use crate::core::dirty::DirtyKey;
+use crate::core::persist::{Record, SavedKey};
+
+impl Engine {
+    /// True when there is nothing to save: the data can then be loaded without the module.
+    pub fn is_blank(&self) -> bool {
+        self.slots.iter().all(Option::is_none) && self.dead.is_empty()
+    }
+
+    /// Hands every record to `save`: registrations first, because the others refer to them.
+    pub fn save(&mut self, now_us: u64, mut save: impl FnMut(Record<'_>)) {
+        self.fold(now_us);
+        for (number, slot) in self.slots.iter().enumerate() {
+            let Some(slot) = slot else { continue };
+            save(Record::Registration {
+                slot: number as u16,
+                live: slot.live,
+                discards: slot.discards,
+                sync_pending: slot.sync_pending,
+                registration: slot.registration.as_ref().clone(),
+            });
+        }
+        for key in self.dirty.keys() {
+            save(Record::Key(SavedKey {
+                slot: key.slot,
+                db: key.db,
+                touch: key.touch,
+                since_us: key.since_us,
+                key: key.key,
+                captured: key.captured.cloned(),
+            }));
+        }
+        for (db, key, letter) in self.dead.iter() {
+            save(Record::Dead { db, key, letter: letter.clone() });
+        }
+    }
+
+    /// Forgets everything that is saved with the data; registrations from the file stay. What is
+    /// in flight does not count any more.
+    pub fn clear(&mut self) {
+        self.log.clear();
+        self.dirty.clear();
+        self.begin_epoch();
+        self.dead = Default::default();
+        self.announced = None;
+        self.loaded_slots.clear();
+        for number in 0..self.slots.len() as u16 {
+            let Some(slot) = self.slot(number).filter(|slot| !slot.from_file) else { continue };
+            let registration = Arc::clone(&slot.registration);
+            self.routes.remove(registration.db, &registration.prefix);
+            if let Some(slot) = self.slot_mut(number) {
+                slot.live = false;
+            }
+            self.retire_if_done(number);
+        }
+    }
+
+    /// Adds one saved record. Call [`clear`](Self::clear) before the first.
+    pub fn load(&mut self, record: Record<'_>) {
+        match record {
+            Record::Registration { slot: saved, live, discards, sync_pending, registration } => {
+                let (db, prefix) = (registration.db, registration.prefix.clone());
+                let Some(slot) = self.register(registration) else { return };
+                self.loaded_slots.insert(saved, slot);
+                if !live {
+                    self.routes.remove(db, &prefix);
+                }
+                if let Some(bound) = self.slot_mut(slot) {
+                    bound.live = live;
+                    bound.discards = discards;
+                    bound.sync_pending = sync_pending;
+                }
+            }
+            Record::Key(SavedKey { slot, db, touch, since_us, key, captured }) => {
+                if let Some(slot) = self.loaded_slots.get(&slot).copied() {
+                    let captured = captured.as_ref();
+                    self.dirty.load(DirtyKey { db, slot, touch, since_us, key, captured });
+                }
+            }
+            Record::Dead { db, key, mut letter } => {
+                if let Some(slot) = self.loaded_slots.get(&letter.slot).copied() {
+                    letter.slot = slot;
+                    self.dead.insert(db, key, letter);
+                }
+            }
+        }
+    }
+
+    /// The role has changed, or data was loaded: what is in flight does not count any more.
+    pub fn begin_epoch(&mut self) {
+        self.waiters.abandon();
+        self.dirty.end_flights();
+        self.epoch = self.epoch.wrapping_add(1);
+        self.stale_flights += self.flights.len();
+        self.flights.clear();
+    }
+
+    /// A number that two engines with the same dirty keys share.
+    pub fn digest(&mut self, now_us: u64) -> u64 {
+        self.fold(now_us);
+        self.dirty.digest()
+    }
+
+    /// The dirty keys of `db`, or of all, whose values are still in Redis.
+    pub fn uncaptured(&mut self, db: Option<u16>, now_us: u64) -> Vec<(u16, Vec<u8>)> {
+        self.fold(now_us);
+        let keys = self
+            .dirty
+            .keys()
+            .filter(|key| key.captured.is_none() && db.is_none_or(|db| db == key.db));
+        keys.map(|key| (key.db, key.key.to_vec())).collect()
+    }
+
+    /// The registrations whose existing keys are still to be marked.
+    pub fn sync_pending(&self) -> Option<u16> {
+        let mut slots = self.live_slots();
+        slots.find(|slot| self.slot(*slot).is_some_and(|slot| slot.sync_pending))
+    }
+
+    /// Begins or ends the marking of existing keys.
+    pub fn set_sync_pending(&mut self, slot: u16, pending: bool) {
+        if let Some(slot) = self.slot_mut(slot) {
+            slot.sync_pending = pending;
+        }
+    }
+
+    /// Marks a slot as one of the file: it survives the loading of data.
+    pub fn set_from_file(&mut self, slot: u16) {
+        if let Some(slot) = self.slot_mut(slot) {
+            slot.from_file = true;
+        }
+    }
+
+    /// The slot of a dirty key, for capturing: a key whose prefix is gone from the routes has
+    /// one still.
+    pub fn slot_of_key(&self, db: u16, key: &[u8]) -> Option<&Slot> {
+        self.slot(self.dirty.slot_of(db, key)?)
+    }
+}

@@ -1,0 +1,74 @@
+//! The words that the master puts into the replication stream and the AOF. Replicas and the AOF
+//! loader obey them; clients are refused.
+
+use super::Call;
+use crate::core::change::Touch;
+use crate::redis::api::{REDISMODULE_CTX_FLAGS_LOADING, REDISMODULE_CTX_FLAGS_REPLICATED};
+use crate::redis::{clock, gone};
+
+/// Refuses clients, and passes on to our own replicas and AOF what was obeyed.
+fn obey(call: &Call<'_>, body: impl FnOnce()) {
+    let obeyed = REDISMODULE_CTX_FLAGS_REPLICATED | REDISMODULE_CTX_FLAGS_LOADING;
+    if call.ctx.flags() & obeyed == 0 {
+        let name = call.words.first().copied().unwrap_or_default();
+        let name = String::from_utf8_lossy(name).to_ascii_uppercase();
+        return call.reply.error(&format!(
+            "{name} is for the replication stream and the AOF only; nothing was changed"
+        ));
+    }
+    // What stands before it in the stream comes first here, too.
+    call.module.engine.borrow_mut().fold(clock::now_us());
+    body();
+    call.ctx.replicate_verbatim();
+    call.reply.ok();
+}
+
+/// `WB._ACK key ...`: MongoDB has these keys in their latest state.
+pub fn ack(call: &Call<'_>) {
+    obey(call, || {
+        let mut engine = call.module.engine.borrow_mut();
+        for key in call.arguments() {
+            engine.forget(call.ctx.db(), key);
+        }
+    });
+}
+
+/// `WB._GONE expired|evicted key`: the DEL that follows is none of a client.
+pub fn gone(call: &Call<'_>) {
+    obey(call, || {
+        if let [kind, key] = call.arguments() {
+            let touch = if *kind == b"evicted" { Touch::Evicted } else { Touch::Expired };
+            gone::announced(call.module, call.ctx, key, touch);
+        }
+    });
+}
+
+/// `WB._MARK key ...`: these keys are dirty without having changed.
+pub fn mark(call: &Call<'_>) {
+    obey(call, || {
+        let mut engine = call.module.engine.borrow_mut();
+        for key in call.arguments() {
+            engine.touch(call.ctx.db(), key, Touch::Changed);
+        }
+        engine.fold(clock::now_us());
+    });
+}
+
+/// `WB._SYNCED prefix`: all keys that existed under the prefix are marked.
+pub fn synced(call: &Call<'_>) {
+    obey(call, || {
+        if let [prefix] = call.arguments() {
+            let mut engine = call.module.engine.borrow_mut();
+            if let Some(slot) = engine.slot_of(call.ctx.db(), prefix) {
+                engine.set_sync_pending(slot, false);
+            }
+        }
+    });
+}
+
+/// `WB._DIGEST`: a number in hexadecimal that servers with the same dirty keys share. For
+/// everybody, to compare a replica with its master.
+pub fn digest(call: &Call<'_>) {
+    let digest = call.module.engine.borrow_mut().digest(clock::now_us());
+    call.reply.bytes(format!("{digest:016x}").as_bytes());
+}

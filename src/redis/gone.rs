@@ -1,0 +1,146 @@
+//! Keys that go away before their last value is in MongoDB: expiry, eviction, FLUSHALL, SWAPDB.
+
+use std::ffi::{c_int, c_void};
+
+use super::api::{self, api};
+use super::clock;
+use super::ctx::{Ctx, Text, bytes, must_not_replicate};
+use super::guard::guard;
+use super::module::{Module, module};
+use super::read::{self, Found};
+use crate::core::change::Touch;
+use crate::core::dirty::Captured;
+use crate::core::registration::KeyType;
+
+/// While one of these holds, nothing of ours is put into the stream.
+const NOT_OURS: u32 = api::REDISMODULE_CTX_FLAGS_SLAVE | api::REDISMODULE_CTX_FLAGS_LOADING;
+
+/// The server reports that a key has expired or was evicted. Its DEL follows in the stream.
+pub fn on_gone(module: &Module, ctx: Ctx<'_>, key: &[u8], touch: Touch) {
+    let ours = module.engine.borrow_mut().gone(ctx.db(), key, touch, clock::now_us());
+    if ours && ctx.flags() & NOT_OURS == 0 && !must_not_replicate() {
+        let kind: &[u8] = if touch == Touch::Evicted { b"evicted" } else { b"expired" };
+        ctx.replicate(c"WB._GONE", &[Text::new(kind), Text::new(key)]);
+    }
+}
+
+/// The master announces that a key is about to expire or be evicted; it is still here.
+pub fn announced(module: &Module, ctx: Ctx<'_>, key: &[u8], touch: Touch) {
+    let (db, now_us) = (ctx.db(), clock::now_us());
+    let must_capture = module.engine.borrow_mut().must_capture(db, key, touch, now_us);
+    if must_capture {
+        capture(module, ctx, db, key);
+    }
+    let mut engine = module.engine.borrow_mut();
+    engine.gone(db, key, touch, now_us);
+    engine.announce(db, key);
+}
+
+/// Copies the value of a dirty key of `db`, as it is in the selected database now.
+fn capture(module: &Module, ctx: Ctx<'_>, db: u16, key: &[u8]) {
+    let wanted = {
+        let engine = module.engine.borrow();
+        engine.slot_of_key(db, key).map(|slot| slot.registration.key_type)
+    };
+    let Some(value) = read_value(module, ctx, key, wanted.unwrap_or(KeyType::Any)) else { return };
+    module.engine.borrow_mut().capture(db, key, value);
+}
+
+fn read_value(module: &Module, ctx: Ctx<'_>, key: &[u8], wanted: KeyType) -> Option<Captured> {
+    let mut bytes = Vec::new();
+    let content = match read::value(module, ctx, &Text::new(key), wanted, &mut bytes) {
+        Found::Value(content) => content,
+        Found::Unwritable(reason) => {
+            bytes.extend_from_slice(reason.as_bytes());
+            crate::core::value::Content::Unwritable
+        }
+        Found::Gone | Found::Foreign => return None,
+    };
+    Some(Captured { content, expire_ms: -1, bytes: bytes.into() })
+}
+
+/// The server is about to remove a key, whose value can still be read. Redis 7.2 and newer,
+/// Valkey.
+pub unsafe extern "C" fn on_key_event(
+    ctx: *mut api::RedisModuleCtx,
+    _: api::RedisModuleEvent,
+    subevent: u64,
+    info: *mut c_void,
+) {
+    let touch = match subevent {
+        api::REDISMODULE_SUBEVENT_KEY_EXPIRED => Touch::Expired,
+        api::REDISMODULE_SUBEVENT_KEY_EVICTED => Touch::Evicted,
+        _ => return,
+    };
+    guard((), || {
+        // SAFETY: for this event the server gives a RedisModuleKeyInfo with an open key, whose
+        // name is valid during the callback, as is the context.
+        let (ctx, key) = unsafe {
+            let info = info.cast::<api::RedisModuleKeyInfo>();
+            let name = api!(RedisModule_GetKeyNameFromModuleKey)((*info).key);
+            (Ctx::new(ctx), bytes(name))
+        };
+        let (module, db) = (module(), ctx.db());
+        if module.engine.borrow().is_deaf() {
+            return;
+        }
+        let now_us = clock::now_us();
+        let must_capture = module.engine.borrow_mut().must_capture(db, key, touch, now_us);
+        if must_capture {
+            capture(module, ctx, db, key);
+        }
+    });
+}
+
+/// FLUSHDB and FLUSHALL are about to remove everything: what is dirty is kept.
+pub unsafe extern "C" fn on_flush(
+    ctx: *mut api::RedisModuleCtx,
+    _: api::RedisModuleEvent,
+    subevent: u64,
+    info: *mut c_void,
+) {
+    if subevent != api::REDISMODULE_SUBEVENT_FLUSHDB_START {
+        return;
+    }
+    guard((), || {
+        // SAFETY: for this event the server gives a RedisModuleFlushInfo.
+        let db: c_int = unsafe { (*info.cast::<api::RedisModuleFlushInfo>()).dbnum };
+        // SAFETY: the server's context is valid during the callback.
+        let ctx = unsafe { Ctx::new(ctx) };
+        // All databases have the number -1.
+        capture_all(ctx, u16::try_from(db).ok(), |db| db);
+    });
+}
+
+/// SWAPDB has swapped two databases: what is dirty keeps the values that it had.
+pub unsafe extern "C" fn on_swap(
+    ctx: *mut api::RedisModuleCtx,
+    _: api::RedisModuleEvent,
+    _: u64,
+    info: *mut c_void,
+) {
+    guard((), || {
+        // SAFETY: for this event the server gives a RedisModuleSwapDbInfo.
+        let (first, second) = unsafe {
+            let info = &*info.cast::<api::RedisModuleSwapDbInfo>();
+            (info.dbnum_first as u16, info.dbnum_second as u16)
+        };
+        if first == second {
+            return;
+        }
+        // SAFETY: the server's context is valid during the callback.
+        let ctx = unsafe { Ctx::new(ctx) };
+        capture_all(ctx, Some(first), |_| second);
+        capture_all(ctx, Some(second), |_| first);
+    });
+}
+
+/// Captures every dirty key of `db`, or of all databases, reading it where `stands_in` says.
+fn capture_all(ctx: Ctx<'_>, db: Option<u16>, stands_in: impl Fn(u16) -> u16) {
+    let module = module();
+    let keys = module.engine.borrow_mut().uncaptured(db, clock::now_us());
+    for (db, key) in keys {
+        ctx.select(stands_in(db));
+        capture(module, ctx, db, &key);
+    }
+}

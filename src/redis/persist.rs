@@ -1,0 +1,261 @@
+//! The module's state in the RDB: saved with the data, loaded before it, and so exactly as
+//! durable and as far on replicas as the data itself.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::ptr;
+
+use super::api::{self, api};
+use super::ctx::{Ctx, raw_bytes};
+use super::guard::guard;
+use super::module::{Module, module};
+use super::{clock, log, tick};
+use crate::core::persist::{Packer, VERSION, unpack};
+
+/// Nine characters, as the server demands; it stands in every RDB file with our state.
+const TYPE_NAME: &CStr = c"writebehd";
+
+/// Registers the type that brings state into the RDB. No key ever has it.
+///
+/// # Errors
+/// One sentence when the server refuses.
+pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
+    let mut methods = api::RedisModuleTypeMethods {
+        version: u64::from(api::REDISMODULE_TYPE_METHOD_VERSION),
+        rdb_load: None,
+        rdb_save: None,
+        aof_rewrite: None,
+        mem_usage: None,
+        digest: None,
+        free: None,
+        aux_load: Some(load),
+        // Servers from 7.2 on take aux_save2, which may write nothing.
+        aux_save: Some(save_always),
+        aux_save_triggers: api::REDISMODULE_AUX_BEFORE_RDB as c_int,
+        free_effort: None,
+        unlink: None,
+        copy: None,
+        defrag: None,
+        mem_usage2: None,
+        free_effort2: None,
+        unlink2: None,
+        copy2: None,
+        aux_save2: Some(save_if_any),
+    };
+    // SAFETY: called in RedisModule_OnLoad with its context; the server copies the methods.
+    let made = unsafe {
+        api!(RedisModule_CreateDataType)(
+            ctx.raw(),
+            TYPE_NAME.as_ptr(),
+            VERSION as c_int,
+            &raw mut methods,
+        )
+    };
+    if made.is_null() {
+        return Err("the server refuses the data type that keeps the state in the RDB".to_owned());
+    }
+    // Without the first, replicas load no RDB from the socket; without the second, none beside
+    // the old data.
+    let options =
+        api::REDISMODULE_OPTIONS_HANDLE_IO_ERRORS | api::REDISMODULE_OPTIONS_HANDLE_REPL_ASYNC_LOAD;
+    // SAFETY: as above.
+    unsafe { api!(RedisModule_SetModuleOptions)(ctx.raw(), options as c_int) };
+    Ok(())
+}
+
+unsafe extern "C" fn save_if_any(rdb: *mut api::RedisModuleIO, when: c_int) {
+    let blank = guard(true, || {
+        let mut engine = module().engine.borrow_mut();
+        // A change in the log needs a registration, so there is none without one.
+        engine.fold(clock::now_us());
+        engine.is_blank()
+    });
+    if !blank {
+        // SAFETY: as the server calls it.
+        unsafe { save_always(rdb, when) };
+    }
+}
+
+/// Writes blocks and an empty one at the end. Runs in a forked child, too, where our thread is
+/// not and nothing of ours is half changed, because the server forks on its own thread.
+unsafe extern "C" fn save_always(rdb: *mut api::RedisModuleIO, _: c_int) {
+    let write = |block: &[u8]| {
+        // SAFETY: the server's stream is valid during the callback; the bytes are copied.
+        unsafe { api!(RedisModule_SaveStringBuffer)(rdb, block.as_ptr().cast(), block.len()) };
+    };
+    guard((), || {
+        let mut packer = Packer::new(write);
+        module().engine.borrow_mut().save(clock::now_us(), |record| packer.push(&record));
+        packer.end();
+    });
+    write(&[]);
+}
+
+unsafe extern "C" fn load(rdb: *mut api::RedisModuleIO, version: c_int, _: c_int) -> c_int {
+    let loaded = guard(false, || {
+        if version as u64 > VERSION {
+            log::warning("the RDB holds state of a newer version of writebehind: load that one");
+            return false;
+        }
+        loop {
+            // SAFETY: the server's stream is valid during the callback.
+            let Some(block) = (unsafe { next_block(rdb) }) else { return false };
+            if block.is_empty() {
+                return true;
+            }
+            if let Err(error) = take_block(module(), block) {
+                log::warning(&format!("the state in the RDB cannot be loaded: {error}"));
+                return false;
+            }
+        }
+    });
+    if loaded { api::REDISMODULE_OK as c_int } else { api::REDISMODULE_ERR as c_int }
+}
+
+/// # Safety
+/// `rdb` is the server's stream in an aux_load callback.
+unsafe fn next_block(rdb: *mut api::RedisModuleIO) -> Option<Vec<u8>> {
+    let mut len = 0;
+    // SAFETY: the caller vouches for the stream. The buffer is ours to free, with the server's
+    // own function.
+    unsafe {
+        let start = api!(RedisModule_LoadStringBuffer)(rdb, &raw mut len);
+        if start.is_null() || api!(RedisModule_IsIOError)(rdb) != 0 {
+            return None;
+        }
+        let block = raw_bytes(start, len).to_vec();
+        api!(RedisModule_Free)(start.cast());
+        Some(block)
+    }
+}
+
+/// Loads a block, or keeps it while the old data still serves.
+fn take_block(module: &Module, block: Vec<u8>) -> Result<(), String> {
+    if let Some(blocks) = &mut *module.loading_beside.borrow_mut() {
+        blocks.push(block);
+        return Ok(());
+    }
+    let mut engine = module.engine.borrow_mut();
+    unpack(&block, |record| engine.load(record))
+}
+
+/// Data is loaded in place of what was there: at start, on a replica, by DEBUG RELOAD.
+pub unsafe extern "C" fn on_loading(
+    _: *mut api::RedisModuleCtx,
+    _: api::RedisModuleEvent,
+    subevent: u64,
+    _: *mut c_void,
+) {
+    guard((), || {
+        let module = module();
+        if module.loading_beside.borrow().is_some() {
+            return;
+        }
+        match subevent {
+            api::REDISMODULE_SUBEVENT_LOADING_ENDED | api::REDISMODULE_SUBEVENT_LOADING_FAILED => {
+                loaded(module);
+            }
+            _ => module.engine.borrow_mut().clear(),
+        }
+    });
+}
+
+/// A replica loads data beside the old, which serves until the new is complete.
+pub unsafe extern "C" fn on_loading_beside(
+    _: *mut api::RedisModuleCtx,
+    _: api::RedisModuleEvent,
+    subevent: u64,
+    _: *mut c_void,
+) {
+    guard((), || {
+        let module = module();
+        if subevent == api::REDISMODULE_SUBEVENT_REPL_ASYNC_LOAD_STARTED {
+            module.loading_beside.replace(Some(Vec::new()));
+            return;
+        }
+        let blocks = module.loading_beside.take().unwrap_or_default();
+        if subevent == api::REDISMODULE_SUBEVENT_REPL_ASYNC_LOAD_COMPLETED {
+            let mut engine = module.engine.borrow_mut();
+            engine.clear();
+            for block in &blocks {
+                if let Err(error) = unpack(block, |record| engine.load(record)) {
+                    log::warning(&format!("the master's state cannot be loaded: {error}"));
+                }
+            }
+            drop(engine);
+            loaded(module);
+        }
+    });
+}
+
+fn loaded(module: &Module) {
+    module.engine.borrow_mut().fold(clock::now_us());
+    super::commands::flush::answer_finished(module);
+    tick::plan(module);
+}
+
+/// The server became a master or a replica.
+pub unsafe extern "C" fn on_role(
+    _: *mut api::RedisModuleCtx,
+    _: api::RedisModuleEvent,
+    _: u64,
+    _: *mut c_void,
+) {
+    guard((), || {
+        let module = module();
+        let mut engine = module.engine.borrow_mut();
+        engine.fold(clock::now_us());
+        // Whoever writes from here on must not meet what is still on its way.
+        engine.begin_epoch();
+        drop(engine);
+        super::commands::flush::answer_finished(module);
+        tick::plan(module);
+    });
+}
+
+/// What an operator should know about how well the state is kept.
+pub fn warnings(ctx: Ctx<'_>) -> Vec<&'static str> {
+    let mut warnings = Vec::new();
+    let has = |name: &CStr| config_value(ctx, name);
+    let no_aof = has(c"appendonly").as_deref() == Some(b"no");
+    if no_aof && has(c"save").as_deref() == Some(b"") {
+        warnings.push(
+            "nothing is kept on disk (appendonly no, save \"\"): a crash forgets what MongoDB \
+             does not have yet, together with the data; use registrations-file",
+        );
+    }
+    if !no_aof && has(c"aof-use-rdb-preamble").as_deref() == Some(b"no") {
+        warnings.push(
+            "aof-use-rdb-preamble is no: a rewritten AOF holds neither registrations nor what is \
+             dirty; set it to yes",
+        );
+    }
+    warnings
+}
+
+/// The value of a setting of the server.
+fn config_value(ctx: Ctx<'_>, name: &CStr) -> Option<Vec<u8>> {
+    // SAFETY: the words of the call are terminated strings; the reply and its second element are
+    // valid until the reply is freed.
+    unsafe {
+        let reply = api!(RedisModule_Call)(
+            ctx.raw(),
+            c"CONFIG".as_ptr(),
+            c"cc".as_ptr(),
+            c"GET".as_ptr(),
+            name.as_ptr(),
+        );
+        if reply.is_null() {
+            return None;
+        }
+        let value = api!(RedisModule_CallReplyArrayElement)(reply, 1);
+        let mut len = 0;
+        let start = if value.is_null() {
+            ptr::null()
+        } else {
+            api!(RedisModule_CallReplyStringPtr)(value, &raw mut len)
+        };
+        let text = (!start.is_null()).then(|| raw_bytes(start, len).to_vec());
+        api!(RedisModule_FreeCallReply)(reply);
+        text
+    }
+}

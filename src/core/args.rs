@@ -24,7 +24,7 @@ const WRITE_MODES: [(&str, WriteMode); 2] =
 const ON_GONE: [(&str, OnGone); 2] = [("DELETE", OnGone::Delete), ("KEEP", OnGone::Keep)];
 
 /// Words of SPEC options that this version does not carry out.
-const LATER: [&str; 4] = ["TTLFIELD", "MODE", "READTHROUGH", "SCHEMA"];
+const LATER: [&str; 3] = ["MODE", "READTHROUGH", "SCHEMA"];
 /// Key types whose values this version does not write.
 const LATER_TYPES: [KeyType; 4] = [KeyType::List, KeyType::Set, KeyType::Zset, KeyType::Stream];
 
@@ -51,6 +51,16 @@ impl<'a> Words<'a> {
         number.filter(|number| (limits.min..=limits.max).contains(number)).ok_or_else(|| {
             format!("{option} takes a whole number from {} to {}", limits.min, limits.max)
         })
+    }
+
+    fn field(&mut self, option: &str) -> Result<String, String> {
+        let field = self.next().and_then(|word| std::str::from_utf8(word).ok()).unwrap_or_default();
+        if field.is_empty() || field.contains(['.', '\0']) || field.starts_with('$') {
+            return Err(format!(
+                "{option} takes the name of a field, in UTF-8, without dots and not starting with $"
+            ));
+        }
+        Ok(field.to_owned())
     }
 }
 
@@ -80,7 +90,7 @@ pub fn register(db: u16, words: &[&[u8]]) -> Result<(Registration, bool), String
                 }
             }
             b"KEY" => {
-                registration.key_field = parse_key_field(words.next().unwrap_or_default())?;
+                registration.key_field = words.field("KEY")?;
                 key_as_allowed = true;
             }
             b"AS" if after_key => registration.key_as = words.choice("AS", &ID_TYPES)?,
@@ -88,6 +98,7 @@ pub fn register(db: u16, words: &[&[u8]]) -> Result<(Registration, bool), String
             b"ONDEL" => registration.on_delete = words.choice("ONDEL", &ON_GONE)?,
             b"ONEXPIRE" => registration.on_expire = words.choice("ONEXPIRE", &ON_GONE)?,
             b"ONEVICT" => registration.on_evict = words.choice("ONEVICT", &ON_GONE)?,
+            b"TTLFIELD" => registration.ttl_field = Some(words.field("TTLFIELD")?),
             b"INTERVAL" => {
                 let ms = words.number("INTERVAL", FLUSH_INTERVAL_MS)?;
                 registration.interval_ms = Some(ms.unsigned_abs());
@@ -99,6 +110,10 @@ pub fn register(db: u16, words: &[&[u8]]) -> Result<(Registration, bool), String
             b"SYNC" => sync = true,
             _ => return Err(unknown_option(&option)),
         }
+    }
+    let ttl_field = registration.ttl_field.as_deref();
+    if ttl_field.is_some_and(|field| field == "_id" || field == registration.key_field) {
+        return Err("TTLFIELD takes the name of a field other than _id and that of KEY".to_owned());
     }
     Ok((registration, sync))
 }
@@ -136,16 +151,6 @@ fn parse_namespace(word: &[u8]) -> Result<Namespace, String> {
     Ok(Namespace { database: database.to_owned(), collection: collection.to_owned() })
 }
 
-fn parse_key_field(word: &[u8]) -> Result<String, String> {
-    let field = std::str::from_utf8(word).unwrap_or_default();
-    if field.is_empty() || field.contains(['.', '\0']) || field.starts_with('$') {
-        return Err("KEY takes the name of a field, in UTF-8, without dots and not starting \
-                    with $"
-            .to_owned());
-    }
-    Ok(field.to_owned())
-}
-
 fn name_of<T: PartialEq>(value: T, choices: &[(&'static str, T)]) -> &'static str {
     choices.iter().find(|(_, choice)| *choice == value).map_or("", |(name, _)| name)
 }
@@ -165,6 +170,9 @@ pub fn words(registration: &Registration) -> Vec<Vec<u8>> {
     push("ONDEL", name_of(registration.on_delete, &ON_GONE));
     push("ONEXPIRE", name_of(registration.on_expire, &ON_GONE));
     push("ONEVICT", name_of(registration.on_evict, &ON_GONE));
+    if let Some(field) = &registration.ttl_field {
+        push("TTLFIELD", field);
+    }
     if let Some(ms) = registration.interval_ms {
         push("INTERVAL", &ms.to_string());
     }

@@ -21,6 +21,9 @@ pub struct Item {
     pub content: Content,
     /// The value in [`Batch::bytes`], laid out as [`Content`] says.
     pub value: Span,
+    /// When the key expires, milliseconds since 1970; [`NO_EXPIRY`](super::value::NO_EXPIRY)
+    /// for never, and where the registration has no field for it.
+    pub expire_ms: i64,
 }
 
 /// Keys of one registration, read together, written together. Each key stands in it once,

@@ -18,6 +18,8 @@ pub enum Touch {
     Evicted = 3,
     /// Its last value was copied, because the key was about to go while it was dirty.
     Captured = 4,
+    /// Written, and perhaps with another time to live.
+    Timed = 5,
 }
 
 impl Touch {

@@ -8,7 +8,7 @@ use super::json;
 use super::names::Names;
 use super::registration::Registration;
 use super::unfit::{MAX_DOCUMENT_BYTES, Unfit};
-use super::value::{Content, Strings};
+use super::value::{Content, NO_EXPIRY, Strings};
 
 /// The field that holds a value that has no fields of its own.
 const VALUE: &str = "value";
@@ -35,12 +35,52 @@ impl<'a> Identity<'a> {
     pub fn append_to(&self, document: &mut Document<'_>) {
         self.id.write(document.element(self.field));
     }
+}
 
-    /// Whether a field of the value must not have this name: the key field is the key's, and
-    /// `_id` is MongoDB's where it is not the key field.
+/// The field for the key's expiry, and when that is.
+#[derive(Clone, Copy, Debug)]
+pub struct Expiry<'a> {
+    field: FieldName<'a>,
+    at_ms: Option<i64>,
+}
+
+impl<'a> Expiry<'a> {
+    /// What `expire_ms` of a key, [`NO_EXPIRY`] for never, becomes under `registration`: nothing
+    /// where there is no field for it.
+    pub fn of(registration: &'a Registration, expire_ms: i64) -> Result<Option<Self>, Unfit> {
+        let Some(field) = &registration.ttl_field else { return Ok(None) };
+        let at_ms = (expire_ms != NO_EXPIRY).then_some(expire_ms);
+        Ok(Some(Expiry { field: FieldName::new(field)?, at_ms }))
+    }
+}
+
+/// What is known of one key.
+#[derive(Clone, Copy, Debug)]
+pub struct Read<'a> {
+    /// The document's identity.
+    pub identity: Identity<'a>,
+    /// The key's expiry, if the document has a field for it.
+    pub expiry: Option<Expiry<'a>>,
+    /// What was found.
+    pub content: Content,
+    /// The value, laid out as the content says.
+    pub value: &'a [u8],
+}
+
+impl<'a> Read<'a> {
+    /// The field for the expiry when the key has none: the document must not have it.
+    pub fn absent_field(&self) -> Option<&'a str> {
+        let expiry = self.expiry.filter(|expiry| expiry.at_ms.is_none())?;
+        Some(expiry.field.as_str())
+    }
+
+    /// Whether a field of the value must not have this name: the key field is the key's, the
+    /// field for the expiry too, and `_id` is MongoDB's where it is not the key field.
     #[inline]
     fn reserves(&self, name: &str) -> bool {
-        name == self.field.as_str() || name == "_id"
+        name == self.identity.field.as_str()
+            || name == "_id"
+            || self.expiry.is_some_and(|expiry| name == expiry.field.as_str())
     }
 }
 
@@ -52,27 +92,27 @@ pub struct Shape {
     pub dollar: bool,
 }
 
-/// Writes the whole document and ends it: the key field first, then the value, laid out as
-/// `content` says. A [`Content::Tombstone`] has no value, and gives the key field alone.
+/// Writes the whole document and ends it: the key field first, then the expiry, then the value.
+/// A [`Content::Tombstone`] has no value, and gives the key field alone.
 ///
 /// After an error the bytes that `document` has begun must be thrown away.
 pub fn write(
     mut document: Document<'_>,
-    identity: &Identity<'_>,
-    content: Content,
-    value: &[u8],
+    read: &Read<'_>,
     names: &mut Names,
 ) -> Result<Shape, Unfit> {
     names.clear();
+    let Read { identity, expiry, content, value } = *read;
     identity.append_to(&mut document);
+    if let Some(Expiry { field, at_ms: Some(at_ms) }) = expiry {
+        document.element(field).date_ms(at_ms);
+    }
     let dollar = match content {
         Content::Tombstone => false,
-        Content::Hash => append_hash(&mut document, identity, value, names)?,
-        Content::Json => {
-            json::append(value, &mut document, &|name| identity.reserves(name), names)?
-        }
+        Content::Hash => append_hash(&mut document, read, names)?,
+        Content::Json => json::append(value, &mut document, &|name| read.reserves(name), names)?,
         Content::String => {
-            if identity.reserves(VALUE) {
+            if read.reserves(VALUE) {
                 return Err(Unfit::NoPlaceForValue);
             }
             append_bytes(&mut document, FieldName::new(VALUE)?, value)?;
@@ -92,17 +132,16 @@ pub fn write(
 /// Appends one field a hash field; returns whether a name begins with `$`.
 fn append_hash(
     document: &mut Document<'_>,
-    identity: &Identity<'_>,
-    pairs: &[u8],
+    read: &Read<'_>,
     names: &mut Names,
 ) -> Result<bool, Unfit> {
     let mut dollar = false;
     let opened = names.open();
-    let mut strings = Strings::new(pairs);
+    let mut strings = Strings::new(read.value);
     while let Some(name) = strings.next() {
         let value = strings.next().ok_or(Unfit::Torn)?;
         let name = str::from_utf8(name).map_err(|_| Unfit::NameNotUtf8)?;
-        if identity.reserves(name) {
+        if read.reserves(name) {
             continue;
         }
         let field = FieldName::new(name)?;

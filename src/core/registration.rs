@@ -92,6 +92,9 @@ pub struct Registration {
     pub on_expire: OnGone,
     /// On eviction.
     pub on_evict: OnGone,
+    /// Field that holds the key's expiry as a date, if there is to be one; neither `_id` nor the
+    /// key field.
+    pub ttl_field: Option<String>,
     /// Longest wait for coalescing in milliseconds; `None` takes the module's setting.
     pub interval_ms: Option<u64>,
     /// Most keys in one batch; `None` takes the module's setting.
@@ -112,6 +115,7 @@ impl Registration {
             on_delete: OnGone::Delete,
             on_expire: OnGone::Keep,
             on_evict: OnGone::Keep,
+            ttl_field: None,
             interval_ms: None,
             batch_max_keys: None,
         }

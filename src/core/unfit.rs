@@ -31,7 +31,7 @@ pub enum Unfit {
     TooLarge,
     /// The key is so long that no command holds it, or not together with the document.
     KeyTooLong,
-    /// The field for the value is the key field.
+    /// The field for the value is the key field, or that for the expiry.
     NoPlaceForValue,
     /// A hash whose last field has no value: a fault of ours.
     Torn,
@@ -53,7 +53,7 @@ impl fmt::Display for Unfit {
             }
             Unfit::KeyTooLong => f.write_str("the key is too long to be written"),
             Unfit::NoPlaceForValue => {
-                f.write_str("the value belongs into the field `value`, which holds the key")
+                f.write_str("the value belongs into the field `value`, which KEY or TTLFIELD takes")
             }
             Unfit::Torn => f.write_str("the hash was read incompletely"),
             Unfit::Unwritable(reason) => f.write_str(reason),

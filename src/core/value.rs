@@ -32,6 +32,9 @@ impl Content {
     }
 }
 
+/// The expiry, in milliseconds since 1970, of a key that has none: what Redis says of it.
+pub const NO_EXPIRY: i64 = -1;
+
 /// Appends one length-prefixed byte string (u32, little endian, then the bytes).
 pub fn push_bytes(buffer: &mut Vec<u8>, bytes: &[u8]) {
     // Redis strings are at most 512 MiB, so the length fits.

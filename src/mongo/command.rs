@@ -6,10 +6,10 @@ mod options;
 
 pub use options::{Acknowledged, CommandOptions, WriteConcern};
 
-use super::operation::{self, Read};
+use super::operation;
 use crate::core::batch::{Batch, Item, Refusal};
 use crate::core::bson::{Array, Document};
-use crate::core::document::Identity;
+use crate::core::document::{Expiry, Identity, Read};
 use crate::core::names::Names;
 use crate::core::unfit::Unfit;
 use crate::core::value::Content;
@@ -171,8 +171,9 @@ impl Builder<'_> {
         match kind {
             Kind::Delete => operation::append_delete(&identity, ops),
             Kind::Update => {
+                let expiry = Expiry::of(registration, item.expire_ms)?;
                 let value = self.batch.value(item);
-                let read = Read { identity, content: item.content, value };
+                let read = Read { identity, expiry, content: item.content, value };
                 operation::append_update(&read, registration.write, &mut self.names, ops)?;
             }
         }

@@ -1,11 +1,10 @@
 //! Writes one operation of an `update` or `delete` command.
 
 use crate::core::bson::{Array, Document};
-use crate::core::document::{self, Identity, Shape};
+use crate::core::document::{self, Identity, Read, Shape};
 use crate::core::names::Names;
 use crate::core::registration::WriteMode;
 use crate::core::unfit::Unfit;
-use crate::core::value::Content;
 
 /// How an update says what the document becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,20 +13,9 @@ enum Form {
     Replacement,
     /// A pipeline that replaces; any name goes.
     Literal,
-    /// A pipeline that sets the document's fields and leaves others; any name goes, and a dot in
-    /// it is no path.
+    /// A pipeline that sets the document's fields and leaves others but that of an expiry which
+    /// is no more; any name goes, and a dot in it is no path.
     Merge,
-}
-
-/// What is known of one key.
-#[derive(Clone, Copy, Debug)]
-pub struct Read<'a> {
-    /// The document's identity.
-    pub identity: Identity<'a>,
-    /// What was found.
-    pub content: Content,
-    /// The value, laid out as the content says.
-    pub value: &'a [u8],
 }
 
 /// Appends an upsert of the document. After an error `ops` must be rolled back.
@@ -73,16 +61,20 @@ fn append_upsert(
     names: &mut Names,
     ops: &mut Array<'_>,
 ) -> Result<Shape, Unfit> {
-    let Read { identity, content, value } = read;
-    let mut write =
-        |document: Document<'_>| document::write(document, identity, *content, value, names);
+    let mut write = |document: Document<'_>| document::write(document, read, names);
     let mut op = ops.push().document();
-    append_query(identity, &mut op);
+    append_query(&read.identity, &mut op);
     let u = op.element(c"u");
     let shape = match form {
         Form::Replacement => write(u.document())?,
         Form::Literal | Form::Merge => {
             let mut pipeline = u.array();
+            if let (Form::Merge, Some(field)) = (form, read.absent_field()) {
+                // WB.REGISTER takes no name here that would be a path or a variable.
+                let mut stage = pipeline.push().document();
+                stage.element(c"$unset").string(field);
+                stage.end();
+            }
             let mut stage = pipeline.push().document();
             let mut expression = stage.element(c"$replaceWith").document();
             // Only what stands under `$literal` is safe from being read as an expression.

@@ -35,6 +35,7 @@ pub fn missing_function() -> Option<&'static str> {
             ("SetCommandInfo", { RedisModule_SetCommandInfo }.is_some()),
             ("ReplyWithMap", { RedisModule_ReplyWithMap }.is_some()),
             ("ScanKey", { RedisModule_ScanKey }.is_some()),
+            ("GetAbsExpire", { RedisModule_GetAbsExpire }.is_some()),
             ("AvoidReplicaTraffic", { RedisModule_AvoidReplicaTraffic }.is_some()),
         ]
     };

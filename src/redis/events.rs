@@ -6,7 +6,7 @@ use super::api::{self, api};
 use super::ctx::{Ctx, bytes};
 use super::guard::guard;
 use super::module::module;
-use super::{clock, gone, persist, shutdown, tick};
+use super::{clock, early, gone, persist, shutdown, tick};
 use crate::core::change::Touch;
 
 /// All kinds of change of a key, and no others: not NEW (SET reports itself), not LOADED, not
@@ -47,7 +47,9 @@ pub fn subscribe(ctx: Ctx<'_>) -> Result<(), String> {
     // SAFETY: as above. Redis 7.0 does not have this event.
     let has_key_event =
         unsafe { subscribe_to(ctx, api::REDISMODULE_EVENT_KEY, gone::on_key_event) == 0 };
-    module().has_key_event.set(has_key_event);
+    if !has_key_event {
+        early::start(ctx, module());
+    }
     Ok(())
 }
 
@@ -108,11 +110,15 @@ unsafe fn touch(kind: c_int, event: *const c_char) -> Touch {
             // SAFETY: the string ends with NUL.
             match unsafe { std::ffi::CStr::from_ptr(event) }.to_bytes() {
                 b"del" | b"rename_from" | b"move_from" => Touch::Deleted,
-                _ => Touch::Changed,
+                _ => Touch::Timed,
             }
         }
-        // RedisJSON deletes a key at its root without a `del`.
-        api::REDISMODULE_NOTIFY_MODULE => Touch::Deleted,
+        api::REDISMODULE_NOTIFY_MODULE => {
+            // RedisJSON deletes a key at its root without a `del`.
+            // SAFETY: the string ends with NUL.
+            let name = unsafe { std::ffi::CStr::from_ptr(event) };
+            if name == c"json.del" { Touch::Deleted } else { Touch::Changed }
+        }
         _ => Touch::Changed,
     }
 }

@@ -7,7 +7,7 @@ use super::clock;
 use super::ctx::{Ctx, Text, bytes, must_not_replicate};
 use super::guard::guard;
 use super::module::{Module, module};
-use super::read::{self, Found};
+use super::value::{self, Found, Wanted};
 use crate::core::change::Touch;
 use crate::core::dirty::Captured;
 use crate::core::registration::KeyType;
@@ -37,7 +37,7 @@ pub fn announced(module: &Module, ctx: Ctx<'_>, key: &[u8], touch: Touch) {
 }
 
 /// Copies the value of a dirty key of `db`, as it is in the selected database now.
-fn capture(module: &Module, ctx: Ctx<'_>, db: u16, key: &[u8]) {
+pub fn capture(module: &Module, ctx: Ctx<'_>, db: u16, key: &[u8]) {
     let wanted = {
         let engine = module.engine.borrow();
         engine.slot_of_key(db, key).map(|slot| slot.registration.key_type)
@@ -48,15 +48,18 @@ fn capture(module: &Module, ctx: Ctx<'_>, db: u16, key: &[u8]) {
 
 fn read_value(module: &Module, ctx: Ctx<'_>, key: &[u8], wanted: KeyType) -> Option<Captured> {
     let mut bytes = Vec::new();
-    let content = match read::value(module, ctx, &Text::new(key), wanted, &mut bytes) {
+    // The expiry always: the options may change before the value is written.
+    let wanted = Wanted { key_type: wanted, expiry: true };
+    let (found, expire_ms) = value::value(module, ctx, &Text::new(key), wanted, &mut bytes);
+    let content = match found {
         Found::Value(content) => content,
         Found::Unwritable(reason) => {
             bytes.extend_from_slice(reason.as_bytes());
             crate::core::value::Content::Unwritable
         }
-        Found::Gone | Found::Foreign => return None,
+        Found::Gone | Found::Foreign | Found::Unreadable => return None,
     };
-    Some(Captured { content, expire_ms: -1, bytes: bytes.into() })
+    Some(Captured { content, expire_ms, bytes: bytes.into() })
 }
 
 /// The server is about to remove a key, whose value can still be read. Redis 7.2 and newer,
@@ -136,7 +139,7 @@ pub unsafe extern "C" fn on_swap(
 }
 
 /// Captures every dirty key of `db`, or of all databases, reading it where `stands_in` says.
-fn capture_all(ctx: Ctx<'_>, db: Option<u16>, stands_in: impl Fn(u16) -> u16) {
+pub fn capture_all(ctx: Ctx<'_>, db: Option<u16>, stands_in: impl Fn(u16) -> u16) {
     let module = module();
     let keys = module.engine.borrow_mut().uncaptured(db, clock::now_us());
     for (db, key) in keys {

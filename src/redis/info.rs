@@ -5,7 +5,7 @@ use std::ffi::{CStr, c_int};
 use super::api::{self, api};
 use super::clock;
 use super::ctx::Ctx;
-use super::guard::guard;
+use super::guard::{guard, is_broken};
 use super::module::module;
 use crate::core::engine::State;
 
@@ -19,6 +19,13 @@ unsafe extern "C" fn info(ctx: *mut api::RedisModuleInfoCtx, for_crash_report: c
     // A crash may have happened anywhere, on any thread: our state must not be looked at.
     if for_crash_report != 0 {
         return;
+    }
+    if is_broken() {
+        // SAFETY: as below.
+        unsafe {
+            api!(RedisModule_InfoAddSection)(ctx, std::ptr::null());
+            api!(RedisModule_InfoAddFieldULongLong)(ctx, c"broken".as_ptr(), 1);
+        }
     }
     guard((), || {
         let engine = module().engine.borrow();
@@ -57,6 +64,6 @@ pub fn numbers(state: &State<'_>) -> [(&'static CStr, u64); 22] {
         (c"last_write_unix_ms", counters.last_write_unix_ms),
         (c"memory_bytes", state.memory_bytes as u64),
         (c"lost_total", state.lost_total),
-        (c"broken", u64::from(super::guard::is_broken())),
+        (c"broken", 0),
     ]
 }

@@ -6,7 +6,7 @@ use super::api;
 use super::ctx::{Ctx, words};
 use super::guard::{self, guard};
 use super::module::module;
-use super::{clock, commands, events, info, log, persist, read, settings, startup};
+use super::{clock, commands, events, info, log, persist, settings, startup, value};
 
 const NAME: &CStr = c"writebehind";
 /// Major, minor and patch with two digits each.
@@ -78,7 +78,7 @@ fn load(ctx: Ctx<'_>, words: &[&[u8]]) -> Result<(), String> {
         ));
     }
     let module = module();
-    module.read_mode.set(read::mode());
+    module.read_mode.set(value::mode());
     settings::register(ctx)?;
     settings::take_arguments(words)?;
     module.sources.borrow().check_environment()?;

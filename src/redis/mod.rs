@@ -1,7 +1,7 @@
 //! The server's side: everything that speaks to Redis, and the only `unsafe` code.
 //!
 //! - [`load`]: RedisModule_OnLoad and RedisModule_OnUnload.
-//! - `events`: what the server tells us; `tick`: when we work; `read`: how values are read.
+//! - `events`: what the server tells us; `tick`: when we work; `read`, `value`: how values are read.
 //! - `gone`: keys that go away; `persist`: our state in the RDB; `sync`: keys that exist already.
 //! - `commands`, `settings`, `info`: what users see.
 //! - `module`: the state that the server thread owns.
@@ -11,6 +11,7 @@ mod api;
 mod clock;
 mod commands;
 mod ctx;
+mod early;
 mod events;
 mod gone;
 mod guard;
@@ -27,3 +28,4 @@ mod signals;
 mod startup;
 mod sync;
 mod tick;
+mod value;

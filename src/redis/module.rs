@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use super::early::Early;
 use super::settings::Sources;
 use super::sync::Syncs;
 use super::{api, clock, log};
@@ -48,12 +49,14 @@ pub struct Module {
     pub syncs: RefCell<Syncs>,
     /// When the next batch can begin, as far as known; `u64::MAX` for never.
     pub next_due_us: Cell<u64>,
-    /// When the earliest timer set fires; `u64::MAX` for none.
+    /// When the timer fires that is set; `u64::MAX` for none.
     pub timer_us: Cell<u64>,
+    /// That timer.
+    pub timer: Cell<u64>,
     /// True when the server is about to exit.
     pub is_shut_down: Cell<bool>,
-    /// True when the server reports a key that is about to go while its value can be read.
-    pub has_key_event: Cell<bool>,
+    /// On a server that reports keys only after they went: what is known of their ends.
+    pub early: RefCell<Option<Early>>,
     /// Blocks of state that a replica loads beside the old data; nothing otherwise.
     pub loading_beside: RefCell<Option<Vec<Vec<u8>>>>,
     /// Access modes for reading without a trace, as far as the server has them.
@@ -83,7 +86,8 @@ pub fn module() -> &'static Module {
                 syncs: RefCell::default(),
                 next_due_us: Cell::new(u64::MAX),
                 timer_us: Cell::new(u64::MAX),
-                has_key_event: Cell::new(false),
+                timer: Cell::new(0),
+                early: RefCell::default(),
                 loading_beside: RefCell::default(),
                 is_shut_down: Cell::new(false),
                 read_mode: Cell::new(0),

@@ -233,7 +233,7 @@ pub fn warnings(ctx: Ctx<'_>) -> Vec<&'static str> {
 }
 
 /// The value of a setting of the server.
-fn config_value(ctx: Ctx<'_>, name: &CStr) -> Option<Vec<u8>> {
+pub fn config_value(ctx: Ctx<'_>, name: &CStr) -> Option<Vec<u8>> {
     // SAFETY: the words of the call are terminated strings; the reply and its second element are
     // valid until the reply is freed.
     unsafe {

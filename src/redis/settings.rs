@@ -154,13 +154,20 @@ pub fn take_arguments(words: &[&[u8]]) -> Result<(), String> {
         };
         let value = std::str::from_utf8(value)
             .map_err(|_| format!("the module's argument {name} takes a value in UTF-8"))?;
+        // A line of the configuration, which CONFIG REWRITE may have written, wins.
         if let Some(at) = TEXTS.iter().position(|(text, _)| text.to_bytes() == name.as_bytes()) {
-            put_text(at, value)?;
+            let default = TEXTS[at].1.to_bytes();
+            if module().sources.borrow().texts[at].as_bytes() == default {
+                put_text(at, value)?;
+            }
         } else if let Some(at) = NUMBERS.iter().position(|(limits, _)| limits.name == name) {
             let limits = NUMBERS[at].0;
             let number = value.parse().ok();
             let number = number.filter(|n| (limits.min..=limits.max).contains(n));
-            put_number(at, number.ok_or_else(|| takes(limits))?);
+            let number = number.ok_or_else(|| takes(limits))?;
+            if *NUMBERS[at].1(&mut module().settings()) == limits.default {
+                put_number(at, number);
+            }
         } else {
             return Err(format!(
                 "the module has no argument {name}; it takes <name> <value> pairs, see WB.HELP"

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::ctx::Ctx;
-use super::module::module;
+use super::module::{Module, module};
 use super::{clock, log, tick};
 use crate::core::engine::{Acknowledged, FlushScope};
 use crate::worker::Worker;
@@ -20,6 +20,15 @@ const SLICE_US: u64 = 50_000;
 /// Writes until nothing is dirty or `shutdown-drain-ms` is over.
 pub fn drain(ctx: Ctx<'_>) {
     let module = module();
+    // A replica writes nothing, and half-loaded data is no state to write.
+    if ctx.flags() & tick::NOT_NOW == 0 {
+        write_on(module, ctx);
+    }
+    module.stop_worker(STOP);
+    module.is_shut_down.set(true);
+}
+
+fn write_on(module: &Module, ctx: Ctx<'_>) {
     let limit_ms = u64::try_from(module.settings().shutdown_drain_ms).unwrap_or(0);
     let end_us = clock::now_us() + limit_ms * 1000;
     let waiter = module.engine.borrow_mut().flush(FlushScope::All, clock::now_us());
@@ -32,14 +41,13 @@ pub fn drain(ctx: Ctx<'_>) {
             report(dirty);
             break;
         }
+        // Nor of those that needed no write.
         tick::send_due(module, ctx, now_us, now_us + SLICE_US);
         if let Some(worker) = &*module.worker.borrow() {
             wait(worker, end_us.saturating_sub(now_us).min(SLICE_US));
         }
     }
     module.engine.borrow_mut().end_flush(waiter);
-    module.stop_worker(STOP);
-    module.is_shut_down.set(true);
 }
 
 fn wait(worker: &Worker, longest_us: u64) {

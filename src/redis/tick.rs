@@ -9,21 +9,26 @@
 //! value that Redis would not have after a crash of its own.
 
 use std::ffi::c_void;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::api::{self, api};
 use super::commands::flush;
 use super::ctx::{Ctx, Text, must_not_replicate};
 use super::guard::guard;
 use super::module::{self, Module};
-use super::{clock, read, sync};
+use super::{clock, early, log, read, sync};
 use crate::core::batch::Batch;
-use crate::core::engine::Acknowledged;
+use crate::core::engine::{Acknowledged, Flight};
 use crate::worker::Worker;
 
 /// Keys in one replicated acknowledgement.
 const ACK_KEYS: usize = 512;
+/// The link's changes are logged once in this time at most.
+const LOG_EVERY_US: u64 = 10_000_000;
 /// The clock is looked at once for so many keys.
 const CLOCK_KEYS: usize = 16;
+/// And whenever so many bytes were read.
+const CLOCK_BYTES: usize = 16 * 1024;
 /// While one of these holds, keys are neither read nor sent.
 pub const NOT_NOW: u32 = api::REDISMODULE_CTX_FLAGS_SLAVE
     | api::REDISMODULE_CTX_FLAGS_LOADING
@@ -35,6 +40,7 @@ pub const NOT_NOW: u32 = api::REDISMODULE_CTX_FLAGS_SLAVE
 pub fn before_sleep(ctx: Ctx<'_>) {
     let module = module::module();
     sync::step(module, ctx);
+    early::step(module, ctx);
     let changed = fold(module) | take_reports(module, ctx);
     if changed {
         flush::answer_finished(module);
@@ -42,7 +48,7 @@ pub fn before_sleep(ctx: Ctx<'_>) {
     }
     // With more to do at once, the loop must not sleep.
     let at_once = has_reports(module) || sync::is_pending(module, ctx);
-    let due_us = if at_once { 0 } else { module.next_due_us.get() };
+    let due_us = if at_once { 0 } else { module.next_due_us.get().min(early::next_us(module)) };
     if due_us < module.timer_us.get() && ctx.flags() & NOT_NOW == 0 {
         set_timer(module, ctx, due_us);
     }
@@ -64,7 +70,11 @@ pub fn after_sleep(ctx: Ctx<'_>) {
     let now_us = clock::now_us();
     if module.next_due_us.get() <= now_us && ctx.flags() & NOT_NOW == 0 {
         let slice_us = u64::try_from(module.settings().read_slice_us).unwrap_or(0);
-        send_due(module, ctx, now_us, now_us + slice_us);
+        let clean = send_due(module, ctx, now_us, now_us + slice_us);
+        replicate(ctx, &clean);
+        if !clean.keys.is_empty() {
+            flush::answer_finished(module);
+        }
         plan(module);
     }
 }
@@ -77,11 +87,10 @@ pub fn plan(module: &Module) {
 
 fn fold(module: &Module) -> bool {
     let mut engine = module.engine.borrow_mut();
-    let has_log = engine.has_log();
-    if has_log {
+    if engine.has_log() {
         engine.fold(clock::now_us());
     }
-    has_log
+    engine.take_changed()
 }
 
 /// Takes in what the worker reports, for one slice at most, and tells replicas and the AOF.
@@ -102,12 +111,30 @@ pub fn settle_reports(module: &Module, slice_us: u64, clean: &mut Acknowledged) 
     let Some(worker) = &*worker else { return };
     let mut engine = module.engine.borrow_mut();
     let now_us = clock::now_us();
+    let before = engine.state(now_us).link;
     worker.begin_drain();
     while let Some(report) = worker.report() {
         engine.report(report, now_us, clock::unix_ms(), clean);
         if clock::now_us() >= now_us + slice_us {
             break;
         }
+    }
+    let state = engine.state(now_us);
+    if state.link != before {
+        log_link(state.link, state.link_error, now_us);
+    }
+}
+
+/// Logs a change of the link, but not every turn of one that comes and goes.
+fn log_link(link: &str, error: &str, now_us: u64) {
+    static LAST_US: AtomicU64 = AtomicU64::new(0);
+    if now_us.saturating_sub(LAST_US.load(Ordering::Relaxed)) < LOG_EVERY_US {
+        return;
+    }
+    LAST_US.store(now_us, Ordering::Relaxed);
+    match link {
+        "down" => log::warning(&format!("MongoDB is not reached, writes are kept: {error}")),
+        _ => log::notice("MongoDB is reached"),
     }
 }
 
@@ -125,8 +152,8 @@ pub fn replicate(ctx: Ctx<'_>, clean: &Acknowledged) {
     }
 }
 
-/// Reads due keys until `end_us` and sends them.
-pub fn send_due(module: &Module, ctx: Ctx<'_>, now_us: u64, end_us: u64) {
+/// Reads due keys until `end_us` and sends them. Returns those that needed no write.
+pub fn send_due(module: &Module, ctx: Ctx<'_>, now_us: u64, end_us: u64) -> Acknowledged {
     let mut clean = Acknowledged::default();
     let mut in_time = true;
     while in_time {
@@ -141,10 +168,7 @@ pub fn send_due(module: &Module, ctx: Ctx<'_>, now_us: u64, end_us: u64) {
             send(module, batch);
         }
     }
-    replicate(ctx, &clean);
-    if !clean.keys.is_empty() {
-        flush::answer_finished(module);
-    }
+    clean
 }
 
 /// Reads keys into `batch` until it is full or nothing is due; false when time is up.
@@ -156,6 +180,7 @@ fn fill(
     end_us: u64,
     clean: &mut Acknowledged,
 ) -> bool {
+    let mut looked_at = 0;
     for count in 1usize.. {
         // The borrow ends with the statement: reading calls into the server.
         let taken = module.engine.borrow_mut().take(batch, now_us);
@@ -163,8 +188,12 @@ fn fill(
         if !read::key(module, ctx, batch, &taken, key, clean) {
             break;
         }
-        if count.is_multiple_of(CLOCK_KEYS) && clock::now_us() >= end_us {
-            return false;
+        let much = batch.bytes.len() >= looked_at + CLOCK_BYTES;
+        if much || count.is_multiple_of(CLOCK_KEYS) {
+            looked_at = batch.bytes.len();
+            if clock::now_us() >= end_us {
+                return false;
+            }
         }
     }
     true
@@ -176,9 +205,10 @@ fn send(module: &Module, batch: Batch) {
     let Some(worker) = &*worker else {
         return engine.unsent(batch);
     };
-    engine.sent(&batch);
-    if let Err(batch) = worker.send(batch) {
-        engine.unsent(batch);
+    let flight = Flight::of(&batch);
+    match worker.send(batch) {
+        Ok(()) => engine.sent(flight),
+        Err(batch) => engine.unsent(batch),
     }
 }
 
@@ -191,14 +221,18 @@ fn set_timer(module: &Module, ctx: Ctx<'_>, due_us: u64) {
     // A day at most, so that the sum inside the server cannot overflow.
     let wait_ms = wait_us.div_ceil(1000).min(86_400_000);
     // SAFETY: the context is that of a running callback; the timer's callback is ours and takes
-    // no argument.
-    unsafe {
+    // no argument. A timer that has fired already is not found, and that is all.
+    let timer = unsafe {
+        if module.timer_us.get() != u64::MAX {
+            api!(RedisModule_StopTimer)(ctx.raw(), module.timer.get(), std::ptr::null_mut());
+        }
         api!(RedisModule_CreateTimer)(
             ctx.raw(),
             wait_ms as api::mstime_t,
             Some(fired),
             std::ptr::null_mut(),
-        );
-    }
+        )
+    };
+    module.timer.set(timer);
     module.timer_us.set(due_us);
 }

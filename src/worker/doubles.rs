@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::core::batch::{Batch, Item, Refusal, Written};
 use crate::core::registration::{Namespace, Registration};
-use crate::core::value::{Content, Span};
+use crate::core::value::{Content, NO_EXPIRY, Span};
 use crate::sink::{Connector, Failure, Sink};
 
 /// How a double treats the batches it gets.
@@ -168,7 +168,8 @@ pub fn batch(collection: &str, keys: &[&str], since_us: u64) -> Batch {
         let start = bytes.len();
         bytes.extend_from_slice(key.as_bytes());
         let span = Span { start, end: bytes.len() };
-        Item { entry: 0, ver: 1, since_us, key: span, content: Content::String, value: span }
+        let (content, expire_ms) = (Content::String, NO_EXPIRY);
+        Item { entry: 0, ver: 1, since_us, key: span, content, value: span, expire_ms }
     });
     let items = items.collect();
     Batch {

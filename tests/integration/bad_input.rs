@@ -49,7 +49,7 @@ fn a_bad_option_of_register_is_named() {
 #[test]
 fn options_that_come_later_are_refused_by_name() {
     let redis = redis();
-    for option in ["SCHEMA * AUTO", "TTLFIELD expires", "MODE THROUGH", "READTHROUGH"] {
+    for option in ["SCHEMA * AUTO", "MODE THROUGH", "READTHROUGH"] {
         let words: Vec<&str> = option.split_whitespace().collect();
         let command = [&["WB.REGISTER", "k:", "db.keys"], words.as_slice()].concat();
         is_refused(&redis, &command, &words[..1]);

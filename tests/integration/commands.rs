@@ -53,7 +53,8 @@ fn register_answers_ok() {
         assert_eq!(ask(connection, &["WB.REGISTER", "person:", &namespace]), Value::Okay);
         let every_option = [
             "TYPE", "HASH", "KEY", "id", "AS", "INT64", "WRITE", "MERGE", "ONDEL", "KEEP",
-            "ONEXPIRE", "DELETE", "ONEVICT", "DELETE", "INTERVAL", "50", "BATCH", "10", "SYNC",
+            "ONEXPIRE", "DELETE", "ONEVICT", "DELETE", "TTLFIELD", "until", "INTERVAL", "50",
+            "BATCH", "10", "SYNC",
         ];
         let words = [&["WB.REGISTER", "all:", &namespace], every_option.as_slice()].concat();
         assert_eq!(ask(connection, &words), Value::Okay);

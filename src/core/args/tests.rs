@@ -17,8 +17,8 @@ fn two_words_give_every_default() {
 
 #[test]
 fn options_are_read_in_any_order_and_case() {
-    let line = "m: a.b.c sync batch 10 interval 0 onevict delete onexpire delete ondel keep \
-                write merge key movieId as uuid type json";
+    let line = "m: a.b.c sync batch 10 interval 0 ttlfield expires onevict delete \
+                onexpire delete ondel keep write merge key movieId as uuid type json";
     let (registration, sync) = parse(&line.replace("  ", " ")).unwrap();
     assert!(sync);
     assert_eq!(registration.namespace.collection, "b.c");
@@ -27,6 +27,7 @@ fn options_are_read_in_any_order_and_case() {
     assert_eq!(registration.write, WriteMode::Merge);
     assert_eq!(registration.on_delete, OnGone::Keep);
     assert_eq!((registration.on_expire, registration.on_evict), (OnGone::Delete, OnGone::Delete));
+    assert_eq!(registration.ttl_field.as_deref(), Some("expires"));
     assert_eq!((registration.interval_ms, registration.batch_max_keys), (Some(0), Some(10)));
 }
 
@@ -50,12 +51,19 @@ fn each_bad_argument_is_named() {
         ("p a.b AS INT64", "unknown option 'AS'"),
         ("p a.b WRITE BOTH", "WRITE takes one of REPLACE, MERGE"),
         ("p a.b ONDEL MAYBE", "ONDEL takes one of DELETE, KEEP"),
+        ("p a.b TTLFIELD", "TTLFIELD takes the name of a field"),
+        ("p a.b TTLFIELD a.b", "TTLFIELD takes the name of a field"),
+        ("p a.b TTLFIELD $a", "TTLFIELD takes the name of a field"),
+        ("p a.b TTLFIELD a\0", "TTLFIELD takes the name of a field"),
+        ("p a.b TTLFIELD _id", "TTLFIELD takes the name of a field other than _id"),
+        ("p a.b TTLFIELD _id KEY id", "TTLFIELD takes the name of a field other than _id"),
+        ("p a.b TTLFIELD id KEY id", "and that of KEY"),
+        ("p a.b KEY id TTLFIELD id", "and that of KEY"),
         ("p a.b INTERVAL -1", "INTERVAL takes a whole number from 0"),
         ("p a.b INTERVAL 1.5", "INTERVAL takes"),
         ("p a.b BATCH 0", "BATCH takes a whole number from 1"),
         ("p a.b BATCH 100001", "to 100000"),
         ("p a.b SCHEMA x INT64", "SCHEMA is not supported"),
-        ("p a.b TTLFIELD x", "TTLFIELD is not supported"),
         ("p a.b MODE THROUGH", "MODE is not supported"),
         ("p a.b READTHROUGH", "READTHROUGH is not supported"),
         ("p a.b FASTER", "unknown option 'FASTER'"),
@@ -97,6 +105,7 @@ proptest! {
     fn what_is_written_as_words_is_read_again(
         prefix in prop::collection::vec(any::<u8>(), 0..8),
         choice in prop::collection::vec(0usize..100, 8),
+        ttl_field in prop::option::of("[a-zä -]{1,6}|TTLFIELD"),
         interval_ms in prop::option::of(0u64..1_000),
         batch_max_keys in prop::option::of(1u32..1_000),
     ) {
@@ -112,6 +121,7 @@ proptest! {
             on_delete: pick(&ON_GONE, choice[4]),
             on_expire: pick(&ON_GONE, choice[5]),
             on_evict: pick(&ON_GONE, choice[6]),
+            ttl_field,
             interval_ms,
             batch_max_keys,
             ..Registration::new(3, &prefix, namespace)

@@ -123,6 +123,27 @@ impl Dirty {
         }
     }
 
+    /// From now on, keys that become dirty are kept for [`fresh`](Self::fresh).
+    pub fn watch(&mut self) {
+        self.fresh.get_or_insert_default();
+    }
+
+    /// The keys that became dirty, lost their captured value or changed their time to live since
+    /// this was last asked, as far as they are dirty and not captured. A key may stand here twice.
+    pub fn fresh(&mut self) -> Vec<(u16, Vec<u8>)> {
+        let fresh = self.fresh.as_mut().map(std::mem::take).unwrap_or_default();
+        let entries = fresh.iter().filter_map(|id| self.entries.get(*id));
+        entries
+            .filter(|entry| entry.touch == Touch::Changed)
+            .map(|entry| (entry.db, self.key_of(entry).to_vec()))
+            .collect()
+    }
+
+    /// True when [`fresh`](Self::fresh) has something to say.
+    pub fn has_fresh(&self) -> bool {
+        self.fresh.as_ref().is_some_and(|fresh| !fresh.is_empty())
+    }
+
     /// Makes every key that is in flight dirty again: nothing that its batch reports counts any
     /// more.
     pub fn end_flights(&mut self) {

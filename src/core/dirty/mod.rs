@@ -7,8 +7,10 @@ mod arena;
 mod captured;
 mod entries;
 mod index;
+mod mark;
 mod queue;
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher};
 
 use self::arena::Arena;
@@ -17,7 +19,7 @@ pub use self::captured::{Captured, DirtyKey};
 use self::entries::{Entries, Entry, State};
 use self::index::Index;
 pub use self::queue::Queue;
-use super::change::{Change, FOLD_AT, Log, Touch};
+use super::change::Touch;
 
 /// A key taken out of its queue to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +71,10 @@ pub struct Dirty {
     in_flight: usize,
     moved: Vec<Moved>,
     captured: CapturedValues,
+    /// Keys in flight that are wanted at once if they changed meanwhile.
+    hastened: HashSet<u32>,
+    /// Entries to be looked at early, if [`watch`](Self::watch) asked for it.
+    fresh: Option<Vec<u32>>,
 }
 
 impl Dirty {
@@ -112,33 +118,6 @@ impl Dirty {
         watermark
     }
 
-    /// Moves all changes of `log` into the set.
-    ///
-    /// The cost of a change is its cache misses. So the places of a whole block are visited
-    /// first, in loops whose loads do not depend on each other and so overlap.
-    pub fn fold(&mut self, log: &mut Log, now_us: u64) {
-        let now_us = now_us.max(self.latest_us);
-        self.latest_us = now_us;
-        let mut hashes = [0u32; FOLD_AT];
-        let mut start = 0;
-        while start < log.len() {
-            let len = (log.len() - start).min(FOLD_AT);
-            for (at, hash) in hashes[..len].iter_mut().enumerate() {
-                if let Some(change) = log.change(start + at) {
-                    *hash = self.hash(change.db, change.key);
-                }
-            }
-            self.visit(&hashes[..len]);
-            for (at, hash) in hashes[..len].iter().enumerate() {
-                if let Some(change) = log.change(start + at) {
-                    self.mark(change, *hash, now_us);
-                }
-            }
-            start += len;
-        }
-        log.clear();
-    }
-
     /// The keys that changed their registration since this was last asked.
     pub fn moved(&mut self) -> Vec<Moved> {
         std::mem::take(&mut self.moved)
@@ -166,10 +145,15 @@ impl Dirty {
     /// A key in flight was written (or will never be): it is clean unless it changed since.
     /// `gone` gets the database and the key when it is clean.
     pub fn acknowledge(&mut self, id: u32, ver: u32, gone: impl FnOnce(u16, &[u8])) -> Settled {
+        let in_flight = |entry: &&Entry| entry.state == State::InFlight;
+        if self.entries.get(id).filter(in_flight).is_some_and(|entry| entry.ver != ver) {
+            // The place was taken by another key, which is in another batch.
+            return Settled::Unknown;
+        }
         let Some(entry) = self.landed(id) else {
             return Settled::Unknown;
         };
-        if entry.state == State::InFlight && entry.ver == ver {
+        if entry.state == State::InFlight {
             let key =
                 self.arenas[usize::from(entry.slot)].bytes(entry.place(), entry.key_len as usize);
             gone(entry.db, key);
@@ -178,7 +162,12 @@ impl Dirty {
         }
         self.move_key(id);
         self.entries.at_mut(id).state = State::Dirty;
-        self.queues[usize::from(entry.slot)].push(&mut self.entries, id);
+        let queue = &mut self.queues[usize::from(entry.slot)];
+        if self.hastened.remove(&id) || queue.is_flushed(entry.since_us()) {
+            queue.push_due(&mut self.entries, id);
+        } else {
+            queue.push(&mut self.entries, id);
+        }
         Settled::Again(entry.since_us())
     }
 
@@ -193,6 +182,16 @@ impl Dirty {
         again.set_since_us(since_us);
         self.queues[usize::from(entry.slot)].push_due(&mut self.entries, id);
         Settled::Again(since_us)
+    }
+
+    /// A key in flight could not be read: it is dirty as before, behind all others.
+    pub fn postpone(&mut self, id: u32, since_us: u64) {
+        if let Some(entry) = self.landed(id) {
+            let again = self.entries.at_mut(id);
+            again.state = State::Dirty;
+            again.set_since_us(since_us);
+            self.queues[usize::from(entry.slot)].push(&mut self.entries, id);
+        }
     }
 
     /// Removes a key whatever its state, as an acknowledgement from elsewhere says.
@@ -231,6 +230,8 @@ impl Dirty {
             let queue = &mut self.queues[usize::from(entry.slot)];
             queue.unlink(&mut self.entries, id);
             queue.push_due(&mut self.entries, id);
+        } else {
+            self.hastened.insert(id);
         }
         Some(id)
     }
@@ -267,54 +268,6 @@ impl Dirty {
         })
     }
 
-    /// Touches what [`mark`](Self::mark) will need, one kind of place after the other.
-    fn visit(&self, hashes: &[u32]) {
-        let mut ids = [entries::NONE; FOLD_AT];
-        for (id, hash) in ids.iter_mut().zip(hashes) {
-            *id = self.index.find(*hash, |_| true).unwrap_or(entries::NONE);
-        }
-        let mut places = 0u32;
-        for id in ids.iter().filter(|id| **id != entries::NONE) {
-            let entry = self.entries.at(*id);
-            let key = self.arenas[usize::from(entry.slot)].bytes(entry.place(), 1);
-            places ^= u32::from(key.first().copied().unwrap_or_default());
-        }
-        std::hint::black_box(places);
-    }
-
-    fn mark(&mut self, change: Change<'_>, hash: u32, now_us: u64) {
-        self.ver = self.ver.wrapping_add(1);
-        let slot = usize::from(change.slot);
-        self.queues[slot].captured_total += 1;
-        let Some(id) = self.find(hash, change.db, change.key) else {
-            let place = self.arenas[slot].store(change.key);
-            let mut entry = Entry::new(change.db, change.slot, place, change.key.len() as u32);
-            entry.touch = change.touch;
-            entry.ver = self.ver;
-            entry.set_since_us(now_us);
-            let id = self.entries.insert(entry);
-            self.index.insert(hash, id);
-            self.queues[slot].push(&mut self.entries, id);
-            return;
-        };
-        let ver = self.ver;
-        let entry = self.entries.at_mut(id);
-        entry.ver = ver;
-        if std::mem::replace(&mut entry.touch, change.touch) == Touch::Captured {
-            self.captured.remove(id);
-        }
-        match entry.state {
-            State::InFlight => {
-                entry.state = State::InFlightAgain;
-                entry.set_since_us(now_us);
-            }
-            _ => self.queues[slot].coalesced_total += 1,
-        }
-        if self.entries.at(id).slot != change.slot {
-            self.change_slot(id, change.slot);
-        }
-    }
-
     /// Takes entry `id` out of its queue or its flight.
     fn unqueue(&mut self, id: u32) {
         let entry = *self.entries.at(id);
@@ -341,6 +294,7 @@ impl Dirty {
         if entry.touch == Touch::Captured {
             self.captured.remove(id);
         }
+        self.hastened.remove(&id);
         self.index.remove(hash, id);
         self.entries.remove(id);
         if self.entries.len() == 0 {
@@ -353,22 +307,6 @@ impl Dirty {
     fn move_key(&mut self, id: u32) {
         let entry = *self.entries.at(id);
         self.rehome(id, entry, entry.slot);
-    }
-
-    /// Another registration has the key now: its next write belongs to that one.
-    fn change_slot(&mut self, id: u32, slot: u16) {
-        let entry = *self.entries.at(id);
-        let (old, new) = (usize::from(entry.slot), usize::from(slot));
-        self.moved.push(Moved { entry: id, slot: entry.slot, since_us: entry.since_us() });
-        if entry.state == State::Dirty {
-            self.queues[old].unlink(&mut self.entries, id);
-            self.queues[new].push(&mut self.entries, id);
-        } else {
-            self.queues[old].in_flight -= 1;
-            self.queues[new].in_flight += 1;
-        }
-        self.rehome(id, entry, slot);
-        self.entries.at_mut(id).slot = slot;
     }
 
     fn rehome(&mut self, id: u32, entry: Entry, slot: u16) {

@@ -35,6 +35,11 @@ impl Queue {
         self.flush_us = self.flush_us.max(watermark_us);
     }
 
+    /// True if a key that is dirty since then was asked for by a flush.
+    pub(super) fn is_flushed(&self, since_us: u64) -> bool {
+        since_us <= self.flush_us
+    }
+
     pub(super) fn push(&mut self, entries: &mut Entries, id: u32) {
         self.list.push_back(entries, id);
     }
@@ -64,7 +69,7 @@ impl Queue {
 
     pub(super) fn due_us(&self, entries: &Entries, interval_us: u64) -> Option<u64> {
         let since_us = self.head_since_us(entries)?;
-        if self.due > 0 || since_us <= self.flush_us {
+        if self.due > 0 || self.is_flushed(since_us) {
             return Some(0);
         }
         Some(since_us.saturating_add(interval_us))

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::core::change::{Change, Log};
 
 fn touch(dirty: &mut Dirty, slot: u16, key: &[u8], now_us: u64) {
     let mut log = Log::default();

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use mongodb::bson::{Binary, Bson, Document as Parsed, RawDocument, doc, spec::BinarySubtype};
+use mongodb::bson::{
+    Binary, Bson, DateTime, Document as Parsed, RawDocument, doc, spec::BinarySubtype,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -25,11 +27,23 @@ fn convert(
     content: Content,
     value: &[u8],
 ) -> Result<(Parsed, bool), Unfit> {
+    convert_with_expiry(registration, key, content, value, NO_EXPIRY)
+}
+
+fn convert_with_expiry(
+    registration: &Registration,
+    key: &[u8],
+    content: Content,
+    value: &[u8],
+    expire_ms: i64,
+) -> Result<(Parsed, bool), Unfit> {
     let identity = Identity::of(registration, key)?;
+    let expiry = Expiry::of(registration, expire_ms)?;
+    let read = Read { identity, expiry, content, value };
     let mut out = b"something before".to_vec();
     let before = out.len();
     let document = Document::begin(&mut out);
-    let shape = write(document, &identity, content, value, &mut Names::default())?;
+    let shape = write(document, &read, &mut Names::default())?;
     let parsed = Parsed::try_from(RawDocument::from_bytes(&out[before..]).unwrap()).unwrap();
     Ok((parsed, shape.dollar))
 }
@@ -136,6 +150,46 @@ fn a_value_that_would_fall_on_the_key_field_is_refused() {
     }
     let (document, _) = convert(&registration, b"user:7", Content::Json, b"{\"a\":1}").unwrap();
     assert_eq!(document, doc! { "value": "7", "a": 1_i64 });
+}
+
+#[test]
+fn the_expiry_is_a_date_in_its_field_and_absent_without() {
+    let registration = Registration { ttl_field: Some("until".into()), ..registration() };
+    let pairs = hash(&[(b"a", b"1"), (b"until", b"x")]);
+    let cases = [
+        (Content::Hash, &pairs[..], doc! { "_id": "7", "a": "1" }),
+        (Content::String, b"text", doc! { "_id": "7", "value": "text" }),
+        (Content::Json, br#"{"until": 1, "a": 1}"#, doc! { "_id": "7", "a": 1_i64 }),
+        (Content::Json, b"[1]", doc! { "_id": "7", "value": [1_i64] }),
+    ];
+    for (content, value, mut expected) in cases {
+        let of = |expire_ms| {
+            convert_with_expiry(&registration, b"user:7", content, value, expire_ms).unwrap().0
+        };
+        assert_eq!(of(NO_EXPIRY), expected);
+        for at_ms in [0, 1, 1_700_000_000_123, i64::MAX] {
+            expected.insert("until", DateTime::from_millis(at_ms));
+            assert_eq!(of(at_ms), expected);
+            assert_eq!(of(at_ms).keys().take(2).collect::<Vec<_>>(), ["_id", "until"]);
+        }
+    }
+}
+
+#[test]
+fn without_a_field_for_it_the_expiry_is_not_written() {
+    let result = convert_with_expiry(&registration(), b"user:7", Content::String, b"x", 1_000);
+    assert_eq!(result.unwrap().0, doc! { "_id": "7", "value": "x" });
+}
+
+#[test]
+fn a_value_that_would_fall_on_the_expiry_is_refused() {
+    let registration = Registration { ttl_field: Some("value".into()), ..registration() };
+    for content in [Content::String, Content::Json] {
+        for expire_ms in [1_000, NO_EXPIRY] {
+            let result = convert_with_expiry(&registration, b"user:7", content, b"1", expire_ms);
+            assert_eq!(result, Err(Unfit::NoPlaceForValue));
+        }
+    }
 }
 
 #[test]

@@ -6,6 +6,8 @@
 use super::{Engine, Missing};
 use crate::core::change::{Change, Touch};
 use crate::core::dirty::Captured;
+#[cfg(doc)]
+use crate::core::dirty::Dirty;
 
 impl Engine {
     /// True if the value of `key` must be captured before the key goes away as `touch` says: it
@@ -45,6 +47,27 @@ impl Engine {
             }
         }
         true
+    }
+
+    /// Asks for [`fresh`](Self::fresh): the server reports keys only after they went.
+    pub fn watch(&mut self) {
+        self.dirty.watch();
+    }
+
+    /// Keys that should be looked at before they can go; see [`Dirty::fresh`].
+    pub fn fresh(&mut self, now_us: u64) -> Vec<(u16, Vec<u8>)> {
+        self.fold(now_us);
+        self.dirty.fresh()
+    }
+
+    /// True when [`fresh`](Self::fresh) has something to say.
+    pub fn has_fresh(&self) -> bool {
+        self.dirty.has_fresh() || !self.log.is_empty()
+    }
+
+    /// True if a key is dirty and its value is in Redis alone.
+    pub fn is_uncaptured(&self, db: u16, key: &[u8]) -> bool {
+        self.dirty.touched(db, key) == Some(Touch::Changed)
     }
 
     /// The stream announces that the DEL of `key` which follows is none of a client.

@@ -1,6 +1,6 @@
 //! Into the engine: how batches ended, and what that makes of their keys.
 
-use super::Engine;
+use super::{Engine, Flight};
 use crate::core::batch::{Batch, Link, Refusal, Report, Verdict, Written};
 use crate::core::dead::DeadLetter;
 use crate::core::dirty::{Settled, Taken};
@@ -26,14 +26,14 @@ impl Engine {
                 }
                 self.link = Some(link);
             }
-            Report::Lag { p50_us, p99_us } => self.lag_us = Some((p50_us, p99_us)),
+            Report::Lag { p50_us, p99_us } => self.lag = Some((now_us, p50_us, p99_us)),
             Report::Done { batch, verdict } => {
                 if batch.epoch != self.epoch {
                     self.stale_flights = self.stale_flights.saturating_sub(1);
                     return self.recycle(batch);
                 }
-                let oldest_us = batch.items.iter().map(|i| i.since_us).min().unwrap_or(u64::MAX);
-                if let Some(at) = self.flights.iter().position(|f| *f == (batch.slot, oldest_us)) {
+                let flight = Flight::of(&batch);
+                if let Some(at) = self.flights.iter().position(|other| *other == flight) {
                     self.flights.swap_remove(at);
                 }
                 match verdict {

@@ -19,7 +19,7 @@ use super::registration::Registration;
 use super::route::Routes;
 use super::settings::Settings;
 pub use incoming::Acknowledged;
-pub use outgoing::{Missing, item};
+pub use outgoing::{Flight, Missing, item};
 pub use slot::{Counters, Slot};
 pub use state::{PrefixState, State};
 
@@ -39,16 +39,19 @@ pub struct Engine {
     credits: u32,
     /// Grows when the role changes or data is loaded.
     epoch: u32,
+    /// True when keys became dirty since [`take_changed`](Self::take_changed).
+    changed: bool,
     /// Batches of earlier epochs that have not ended.
     stale_flights: usize,
     /// The slot that is asked first for the next batch.
     turn: usize,
     /// Slot and oldest change of every batch in flight.
-    flights: Vec<(u16, u64)>,
+    flights: Vec<Flight>,
     /// Buffers of finished batches.
     spare: Vec<super::batch::Batch>,
     link: Option<Link>,
-    lag_us: Option<(u64, u64)>,
+    /// When the lag was reported, its median and 99th percentile.
+    lag: Option<(u64, u64, u64)>,
     last_error: String,
     /// Counters of registrations that are gone.
     retired: Counters,
@@ -135,11 +138,17 @@ impl Engine {
 
     /// Moves the logged changes into the dirty set.
     pub fn fold(&mut self, now_us: u64) {
+        self.changed |= !self.log.is_empty();
         self.dirty.fold(&mut self.log, now_us);
         for moved in self.dirty.moved() {
             self.waiters.moved(moved.slot, moved.since_us);
             self.retire_if_done(moved.slot);
         }
+    }
+
+    /// True once after changes were folded, wherever that happened.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     /// Begins a flush of what is dirty now; see [`Waiters`].
@@ -248,8 +257,12 @@ impl Engine {
         let Some(bound) = self.slot(slot).filter(|bound| !bound.live) else { return };
         if bound.discards {
             self.discard(slot);
+            self.dead.remove_slot(slot);
         }
-        if self.dirty.queue(slot).dirty() > 0 {
+        // A batch of its may still report, even if its keys belong to others now.
+        let flies = self.flights.iter().any(|flight| flight.slot == slot);
+        let dead = self.dead.count(slot) > 0;
+        if flies || dead || self.dirty.queue(slot).dirty() > 0 {
             return;
         }
         if let Some(gone) = self.slots.get_mut(usize::from(slot)).and_then(Option::take) {

@@ -14,6 +14,23 @@ const SPARE: usize = 8;
 /// A spare buffer larger than this is given back.
 const SPARE_BYTES: usize = 1 << 20;
 
+/// A batch that is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flight {
+    /// Slot of its registration.
+    pub slot: u16,
+    /// Since when its oldest key is dirty, microseconds.
+    pub oldest_us: u64,
+}
+
+impl Flight {
+    /// What is remembered of `batch`.
+    pub fn of(batch: &Batch) -> Flight {
+        let oldest_us = batch.items.iter().map(|item| item.since_us).min();
+        Flight { slot: batch.slot, oldest_us: oldest_us.unwrap_or(u64::MAX) }
+    }
+}
+
 /// What to do about a key that is not there any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
@@ -71,11 +88,10 @@ impl Engine {
         Some((taken, Span { start, end: batch.bytes.len() }))
     }
 
-    /// The batch is on its way: a credit is spent.
-    pub fn sent(&mut self, batch: &Batch) {
+    /// A batch is on its way: a credit is spent.
+    pub fn sent(&mut self, flight: Flight) {
         self.credits = self.credits.saturating_sub(1);
-        let oldest_us = batch.items.iter().map(|item| item.since_us).min().unwrap_or(u64::MAX);
-        self.flights.push((batch.slot, oldest_us));
+        self.flights.push(flight);
     }
 
     /// The batch could not be sent, or was not needed: its keys wait again.
@@ -101,7 +117,7 @@ impl Engine {
             Touch::Expired => registration.on_expire,
             Touch::Evicted => registration.on_evict,
             // Gone without a word, as FLUSHALL does it: MongoDB keeps its documents.
-            Touch::Changed | Touch::Captured => OnGone::Keep,
+            Touch::Changed | Touch::Timed | Touch::Captured => OnGone::Keep,
         };
         match policy {
             OnGone::Delete => Missing::Delete,
@@ -114,10 +130,18 @@ impl Engine {
         self.dirty.changed_since(taken)
     }
 
-    /// Puts one key back that was taken and not read; its registration rests until `hold_us`.
-    pub fn put_back(&mut self, slot: u16, taken: &Taken, hold_us: u64) {
+    /// Puts one key back that was taken and not read: it is the next.
+    pub fn put_back(&mut self, taken: &Taken) {
         self.dirty.give_back(taken.entry, taken.since_us);
-        if let Some(slot) = self.slot_mut(slot) {
+    }
+
+    /// Puts one key back that cannot be read or settled now, behind all others. When it is the
+    /// only one of its batch so far, its registration rests until `hold_us`.
+    pub fn postpone(&mut self, batch: &Batch, taken: &Taken, hold_us: u64) {
+        self.dirty.postpone(taken.entry, taken.since_us);
+        if batch.items.is_empty()
+            && let Some(slot) = self.slot_mut(batch.slot)
+        {
             slot.hold_us = slot.hold_us.max(hold_us);
         }
     }
@@ -143,7 +167,8 @@ impl Engine {
     }
 }
 
-/// The item of a taken key whose value stands in `value`.
-pub fn item(taken: &Taken, key: Span, content: Content, value: Span) -> Item {
-    Item { entry: taken.entry, ver: taken.ver, since_us: taken.since_us, key, content, value }
+/// The item of a taken key whose value stands in `value`, and which expires at `expire_ms`.
+pub fn item(taken: &Taken, key: Span, content: Content, value: Span, expire_ms: i64) -> Item {
+    let Taken { entry, ver, since_us, .. } = *taken;
+    Item { entry, ver, since_us, key, content, value, expire_ms }
 }

@@ -2,6 +2,7 @@
 
 use super::{Counters, Engine, Slot};
 use crate::core::batch::Link;
+use crate::core::lag::WINDOW_US;
 
 /// Figures of one registration.
 #[derive(Debug)]
@@ -64,7 +65,8 @@ impl Engine {
             counters.add(&self.counters(slot));
         }
         let oldest_us = self.slots().filter_map(|slot| self.oldest_us(slot)).min();
-        let (lag_p50_us, lag_p99_us) = self.lag_us.unwrap_or_default();
+        let lag = self.lag.filter(|(at_us, _, _)| now_us < at_us + 2 * WINDOW_US);
+        let (_, lag_p50_us, lag_p99_us) = lag.unwrap_or_default();
         State {
             link,
             link_error,
@@ -115,7 +117,7 @@ impl Engine {
     }
 
     fn oldest_us(&self, slot: u16) -> Option<u64> {
-        let in_flight = self.flights.iter().filter(|f| f.0 == slot).map(|f| f.1).min();
+        let in_flight = self.flights.iter().filter(|f| f.slot == slot).map(|f| f.oldest_us).min();
         let waiting = self.dirty.oldest_us(slot);
         [in_flight, waiting].into_iter().flatten().min()
     }

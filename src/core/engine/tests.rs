@@ -1,7 +1,7 @@
 use super::*;
 use crate::core::batch::{Batch, Refusal, Report, Verdict, Written};
 use crate::core::registration::Namespace;
-use crate::core::value::{Content, Span};
+use crate::core::value::{Content, NO_EXPIRY, Span};
 
 const INTERVAL_US: u64 = 100_000;
 
@@ -29,9 +29,9 @@ fn batch(engine: &mut Engine, now_us: u64) -> Option<Batch> {
     let mut batch = engine.begin_batch(now_us)?;
     while let Some((taken, key)) = engine.take(&mut batch, now_us) {
         let end = batch.bytes.len();
-        batch.items.push(item(&taken, key, Content::String, Span { start: end, end }));
+        batch.items.push(item(&taken, key, Content::String, Span { start: end, end }, NO_EXPIRY));
     }
-    engine.sent(&batch);
+    engine.sent(Flight::of(&batch));
     Some(batch)
 }
 

@@ -3,12 +3,12 @@
 use std::num::NonZeroU8;
 use std::sync::Arc;
 
-use mongodb::bson::{Document as Parsed, RawDocument, doc};
+use mongodb::bson::{DateTime, Document as Parsed, RawDocument, doc};
 use proptest::prelude::*;
 
 use super::*;
 use crate::core::registration::{IdType, Namespace, Registration, WriteMode};
-use crate::core::value::{Span, push_bytes};
+use crate::core::value::{NO_EXPIRY, Span, push_bytes};
 
 mod sizes;
 
@@ -39,6 +39,7 @@ fn batch(registration: Registration, reads: &[(&[u8], Content, &[u8])]) -> Batch
             key: add(key),
             content: *content,
             value: add(value),
+            expire_ms: NO_EXPIRY,
         })
         .collect();
     Batch { registration: Arc::new(registration), slot: 0, epoch: 0, items, bytes }
@@ -161,6 +162,43 @@ fn merge_sets_the_fields_as_literals() {
         "upsert": true,
     };
     assert_eq!(ops(registration, &[(b"k:7", Content::Hash, &value)]), [expected]);
+}
+
+/// The operation that writes the hash `{a: "1"}`, which expires at `expire_ms`.
+fn op_with_expiry(write: WriteMode, expire_ms: i64) -> Parsed {
+    let registration = Registration { write, ttl_field: Some("until".into()), ..registration() };
+    let value = hash(&[("a", "1"), ("until", "of the value")]);
+    let mut batch = batch(registration, &[(b"k:7", Content::Hash, &value)]);
+    batch.items[0].expire_ms = expire_ms;
+    operations(&build(&batch, &options()).commands[0]).remove(0)
+}
+
+#[test]
+fn replace_writes_the_expiry_or_leaves_it_out() {
+    let op = |document: Parsed| doc! { "q": { "_id": "7" }, "u": document, "upsert": true };
+    let until = DateTime::from_millis(1_700_000_000_123);
+    assert_eq!(
+        op_with_expiry(WriteMode::Replace, 1_700_000_000_123),
+        op(doc! { "_id": "7", "until": until, "a": "1" })
+    );
+    assert_eq!(op_with_expiry(WriteMode::Replace, NO_EXPIRY), op(doc! { "_id": "7", "a": "1" }));
+}
+
+#[test]
+fn merge_sets_the_expiry_or_takes_it_away() {
+    let merge = |literal: Parsed| {
+        doc! { "$replaceWith": { "$mergeObjects": ["$$ROOT", { "$literal": literal }] } }
+    };
+    let op = |u: Vec<Parsed>| doc! { "q": { "_id": "7" }, "u": u, "upsert": true };
+    let until = DateTime::from_millis(1_700_000_000_123);
+    assert_eq!(
+        op_with_expiry(WriteMode::Merge, 1_700_000_000_123),
+        op(vec![merge(doc! { "_id": "7", "until": until, "a": "1" })])
+    );
+    assert_eq!(
+        op_with_expiry(WriteMode::Merge, NO_EXPIRY),
+        op(vec![doc! { "$unset": "until" }, merge(doc! { "_id": "7", "a": "1" })])
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use mongodb::bson::{Bson, Document, RawDocumentBuf};
 
 use super::*;
 use crate::core::registration::{Namespace, Registration};
-use crate::core::value::{Content, Span};
+use crate::core::value::{Content, NO_EXPIRY, Span};
 use crate::mongo::command::{Acknowledged, WriteConcern};
 
 fn options() -> CommandOptions {
@@ -26,7 +26,7 @@ fn batch(keys: &[&str]) -> Batch {
         let gone = key.starts_with('-');
         let content = if gone { Content::Tombstone } else { Content::String };
         let (key, value) = (span(key), span("value"));
-        Item { entry: 0, ver: 1, since_us: 0, key, content, value }
+        Item { entry: 0, ver: 1, since_us: 0, key, content, value, expire_ms: NO_EXPIRY }
     });
     let items = items.collect();
     let namespace = Namespace { database: "shop".to_owned(), collection: "films".to_owned() };

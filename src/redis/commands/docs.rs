@@ -80,6 +80,7 @@ const REGISTER: &[Arg] = &[
     choice(c"ondel", c"ONDEL", DELETE_OR_KEEP),
     choice(c"onexpire", c"ONEXPIRE", DELETE_OR_KEEP),
     choice(c"onevict", c"ONEVICT", DELETE_OR_KEEP),
+    option(c"ttl-field", c"TTLFIELD", Kind::Text),
     option(c"interval-ms", c"INTERVAL", Kind::Number),
     option(c"batch-keys", c"BATCH", Kind::Number),
     Arg { optional: true, ..word(c"sync", c"SYNC") },

@@ -8,7 +8,7 @@ use crate::core::engine::{Engine, FlushScope};
 use crate::core::flush::Progress;
 use crate::redis::api::{self, api};
 use crate::redis::ctx::Ctx;
-use crate::redis::guard::guard;
+use crate::redis::guard::{broken_error, guard};
 use crate::redis::module::{FailedScope, Module, Waiting, module};
 use crate::redis::reply::{REPLIED, Reply};
 use crate::redis::{clock, tick};
@@ -149,14 +149,21 @@ unsafe extern "C" fn on_timeout(
     _: *mut *mut api::RedisModuleString,
     _: c_int,
 ) -> c_int {
-    guard((), || {
-        // SAFETY: the server's context is valid during the callback.
-        let client = unsafe { api!(RedisModule_GetBlockedClientHandle)(ctx) };
-        if let Some(outcome) = leave(client) {
-            // SAFETY: as above.
-            write(Reply::new(unsafe { Ctx::new(ctx) }), outcome);
-        }
+    // SAFETY: the server's context is valid during the callback.
+    let reply = Reply::new(unsafe { Ctx::new(ctx) });
+    let answered = guard(false, || {
+        // SAFETY: as above. The private data is null, or the outcome of a flush that ended at
+        // the same moment and was not told yet; it is freed after this callback.
+        let (client, told) = unsafe {
+            let told = api!(RedisModule_GetBlockedClientPrivateData)(ctx).cast::<Outcome>();
+            (api!(RedisModule_GetBlockedClientHandle)(ctx), told.as_ref().copied())
+        };
+        let outcome = leave(client).or(told);
+        outcome.map(|outcome| write(reply, outcome)).is_some()
     });
+    if !answered {
+        reply.error(&broken_error());
+    }
     REPLIED
 }
 

@@ -7,7 +7,7 @@ const LINES: [&str; 20] = [
     "REGISTER <prefix> <database.collection> [TYPE ANY|HASH|JSON|STRING]",
     "         [KEY <field> [AS STRING|INT64|OBJECTID|UUID]] [WRITE REPLACE|MERGE]",
     "         [ONDEL DELETE|KEEP] [ONEXPIRE KEEP|DELETE] [ONEVICT KEEP|DELETE]",
-    "         [INTERVAL <ms>] [BATCH <keys>] [SYNC]",
+    "         [TTLFIELD <field>] [INTERVAL <ms>] [BATCH <keys>] [SYNC]",
     "    Write every change of keys under the prefix to the MongoDB collection.",
     "UNREGISTER <prefix> [DISCARD]",
     "    Stop capturing. What is dirty is still written, or with DISCARD dropped.",

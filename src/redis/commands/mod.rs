@@ -52,7 +52,7 @@ type Raw = unsafe extern "C" fn(
 ) -> c_int;
 
 /// Defines the entry of a command, which the server calls.
-macro_rules! entry {
+macro_rules! callback {
     ($name:ident, $run:path) => {
         unsafe extern "C" fn $name(
             ctx: *mut api::RedisModuleCtx,
@@ -65,30 +65,45 @@ macro_rules! entry {
     };
 }
 
-entry!(register_entry, register::command);
-entry!(unregister_entry, unregister::command);
-entry!(status_entry, status::command);
-entry!(flush_entry, flush::command);
-entry!(help_entry, help::command);
-entry!(ack_entry, internal::ack);
-entry!(gone_entry, internal::gone);
-entry!(mark_entry, internal::mark);
-entry!(synced_entry, internal::synced);
-entry!(digest_entry, internal::digest);
+callback!(register_entry, register::command);
+callback!(unregister_entry, unregister::command);
+callback!(status_entry, status::command);
+callback!(flush_entry, flush::command);
+callback!(help_entry, help::command);
+callback!(ack_entry, internal::ack);
+callback!(gone_entry, internal::gone);
+callback!(mark_entry, internal::mark);
+callback!(synced_entry, internal::synced);
+callback!(digest_entry, internal::digest);
 
-/// Name, entry, flags. A command that changes what is written is `admin`, so that its ACL
-/// categories are @admin and @dangerous; and `write`, so that a replica refuses it.
-const COMMANDS: [(&CStr, Raw, &CStr); 10] = [
-    (c"WB.REGISTER", register_entry, c"write admin no-mandatory-keys"),
-    (c"WB.UNREGISTER", unregister_entry, c"write admin no-mandatory-keys"),
-    (c"WB.STATUS", status_entry, c"readonly fast allow-stale no-mandatory-keys"),
-    (c"WB.FLUSH", flush_entry, c"readonly blocking no-mandatory-keys"),
-    (c"WB.HELP", help_entry, c"fast allow-stale allow-loading"),
-    (c"WB._ACK", ack_entry, c"write admin no-mandatory-keys"),
-    (c"WB._GONE", gone_entry, c"write admin no-mandatory-keys"),
-    (c"WB._MARK", mark_entry, c"write admin no-mandatory-keys"),
-    (c"WB._SYNCED", synced_entry, c"write admin no-mandatory-keys"),
-    (c"WB._DIGEST", digest_entry, c"readonly admin no-mandatory-keys"),
+/// A command as it is made known to the server.
+struct Entry {
+    name: &'static CStr,
+    run: Raw,
+    /// A command that changes what is written is `write`, so that a replica refuses it.
+    flags: &'static CStr,
+    /// ACL categories; Redis 7.0 gives a module's command none.
+    acl: &'static CStr,
+}
+
+const fn entry(name: &'static CStr, run: Raw, flags: &'static CStr, acl: &'static CStr) -> Entry {
+    Entry { name, run, flags, acl }
+}
+
+const ADMIN: &CStr = c"write admin no-mandatory-keys";
+const DANGEROUS: &CStr = c"admin dangerous";
+
+const COMMANDS: [Entry; 10] = [
+    entry(c"WB.REGISTER", register_entry, ADMIN, DANGEROUS),
+    entry(c"WB.UNREGISTER", unregister_entry, ADMIN, DANGEROUS),
+    entry(c"WB.STATUS", status_entry, c"readonly fast allow-stale no-mandatory-keys", c"read fast"),
+    entry(c"WB.FLUSH", flush_entry, c"readonly blocking no-mandatory-keys", c"read blocking"),
+    entry(c"WB.HELP", help_entry, c"fast allow-stale allow-loading", c"fast"),
+    entry(c"WB._ACK", ack_entry, ADMIN, DANGEROUS),
+    entry(c"WB._GONE", gone_entry, ADMIN, DANGEROUS),
+    entry(c"WB._MARK", mark_entry, ADMIN, DANGEROUS),
+    entry(c"WB._SYNCED", synced_entry, ADMIN, DANGEROUS),
+    entry(c"WB._DIGEST", digest_entry, c"readonly admin no-mandatory-keys", DANGEROUS),
 ];
 
 /// Registers every command with the server.
@@ -96,20 +111,24 @@ const COMMANDS: [(&CStr, Raw, &CStr); 10] = [
 /// # Errors
 /// One sentence when the server refuses.
 pub fn register_all(ctx: Ctx<'_>) -> Result<(), String> {
-    for (name, entry, flags) in COMMANDS {
+    for Entry { name, run, flags, acl } in COMMANDS {
         // SAFETY: called in RedisModule_OnLoad with its context; the strings are static.
         let refused = unsafe {
             api!(RedisModule_CreateCommand)(
                 ctx.raw(),
                 name.as_ptr(),
-                Some(entry),
+                Some(run),
                 flags.as_ptr(),
                 0,
                 0,
                 0,
-            )
+            ) != 0
+                || { api::RedisModule_SetCommandACLCategories }.is_some_and(|set_categories| {
+                    let command = api!(RedisModule_GetCommand)(ctx.raw(), name.as_ptr());
+                    set_categories(command, acl.as_ptr()) != 0
+                })
         };
-        if refused != 0 {
+        if refused {
             return Err(format!("the command {} cannot be registered", name.to_string_lossy()));
         }
     }

@@ -1,0 +1,109 @@
+//! Into the dirty set: changes are folded in, many at a time.
+
+use super::entries::{self, Entry, State};
+use super::{Dirty, Moved};
+use crate::core::change::{Change, FOLD_AT, Log, Touch};
+
+impl Dirty {
+    /// Moves all changes of `log` into the set.
+    ///
+    /// The cost of a change is its cache misses. So the places of a whole block are visited
+    /// first, in loops whose loads do not depend on each other and so overlap.
+    pub fn fold(&mut self, log: &mut Log, now_us: u64) {
+        let now_us = now_us.max(self.latest_us);
+        self.latest_us = now_us;
+        let mut hashes = [0u32; FOLD_AT];
+        let mut start = 0;
+        while start < log.len() {
+            let len = (log.len() - start).min(FOLD_AT);
+            for (at, hash) in hashes[..len].iter_mut().enumerate() {
+                if let Some(change) = log.change(start + at) {
+                    *hash = self.hash(change.db, change.key);
+                }
+            }
+            self.visit(&hashes[..len]);
+            for (at, hash) in hashes[..len].iter().enumerate() {
+                if let Some(change) = log.change(start + at) {
+                    self.mark(change, *hash, now_us);
+                }
+            }
+            start += len;
+        }
+        log.clear();
+    }
+
+    /// Touches what [`mark`](Self::mark) will need, one kind of place after the other.
+    fn visit(&self, hashes: &[u32]) {
+        let mut ids = [entries::NONE; FOLD_AT];
+        for (id, hash) in ids.iter_mut().zip(hashes) {
+            *id = self.index.find(*hash, |_| true).unwrap_or(entries::NONE);
+        }
+        let mut places = 0u32;
+        for id in ids.iter().filter(|id| **id != entries::NONE) {
+            let entry = self.entries.at(*id);
+            let key = self.arenas[usize::from(entry.slot)].bytes(entry.place(), 1);
+            places ^= u32::from(key.first().copied().unwrap_or_default());
+        }
+        std::hint::black_box(places);
+    }
+
+    fn mark(&mut self, change: Change<'_>, hash: u32, now_us: u64) {
+        self.ver = self.ver.wrapping_add(1);
+        let slot = usize::from(change.slot);
+        self.queues[slot].captured_total += 1;
+        let Some(id) = self.find(hash, change.db, change.key) else {
+            let place = self.arenas[slot].store(change.key);
+            let mut entry = Entry::new(change.db, change.slot, place, change.key.len() as u32);
+            entry.touch = settled(change.touch);
+            entry.ver = self.ver;
+            entry.set_since_us(now_us);
+            let id = self.entries.insert(entry);
+            self.index.insert(hash, id);
+            self.queues[slot].push(&mut self.entries, id);
+            self.fresh.iter_mut().for_each(|fresh| fresh.push(id));
+            return;
+        };
+        let ver = self.ver;
+        let entry = self.entries.at_mut(id);
+        entry.ver = ver;
+        let earlier = std::mem::replace(&mut entry.touch, settled(change.touch));
+        if earlier == Touch::Captured {
+            self.captured.remove(id);
+        }
+        let anew = entry.state == State::InFlight || earlier == Touch::Captured;
+        if anew || change.touch == Touch::Timed {
+            self.fresh.iter_mut().for_each(|fresh| fresh.push(id));
+        }
+        match entry.state {
+            State::InFlight => {
+                entry.state = State::InFlightAgain;
+                entry.set_since_us(now_us);
+            }
+            _ => self.queues[slot].coalesced_total += 1,
+        }
+        if self.entries.at(id).slot != change.slot {
+            self.change_slot(id, change.slot);
+        }
+    }
+
+    /// Another registration has the key now: its next write belongs to that one.
+    fn change_slot(&mut self, id: u32, slot: u16) {
+        let entry = *self.entries.at(id);
+        let (old, new) = (usize::from(entry.slot), usize::from(slot));
+        self.moved.push(Moved { entry: id, slot: entry.slot, since_us: entry.since_us() });
+        if entry.state == State::Dirty {
+            self.queues[old].unlink(&mut self.entries, id);
+            self.queues[new].push(&mut self.entries, id);
+        } else {
+            self.queues[old].in_flight -= 1;
+            self.queues[new].in_flight += 1;
+        }
+        self.rehome(id, entry, slot);
+        self.entries.at_mut(id).slot = slot;
+    }
+}
+
+/// Times to live matter to those who watch only.
+fn settled(touch: Touch) -> Touch {
+    if touch == Touch::Timed { Touch::Changed } else { touch }
+}

@@ -1,0 +1,207 @@
+//! Capturing early: for servers that report an expired or evicted key only when its value is
+//! gone already (Redis 7.0).
+//!
+//! - Time to live: every key that becomes dirty is asked for it once; its value is captured in
+//!   its last second.
+//! - Eviction: from 85 % of maxmemory on, every dirty value is captured before the next command
+//!   runs, because the server evicts at the beginning of a command.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::api::{self, api};
+use super::ctx::{Ctx, Text};
+use super::guard::guard;
+use super::module::{Module, module};
+use super::{clock, gone, persist};
+
+/// A value is captured when its key has less time to live than this: much more than a turn of
+/// the event loop takes.
+const LAST_MS: i64 = 1_000;
+/// A key with more time than that is looked at again after this time at the latest: by then it
+/// is clean, mostly, and forgotten here.
+const AGAIN_MS: i64 = 30_000;
+/// Share of maxmemory from which on eviction may come with the next command.
+const PRESSURE: f32 = 0.85;
+
+/// What is known of the ends of dirty keys.
+#[derive(Debug)]
+pub struct Early {
+    /// When keys are to be looked at again, milliseconds since 1970, with database and key.
+    ends: BinaryHeap<Reverse<(i64, u16, Vec<u8>)>>,
+    /// True while every dirty value is captured at once.
+    under_pressure: bool,
+    /// True while this server is none that writes: then nobody looks, and later everybody must
+    /// be looked at.
+    looked_away: bool,
+    /// A context for the command filter, which has none of its own.
+    detached: *mut api::RedisModuleCtx,
+}
+
+/// Begins to look ahead.
+pub fn start(ctx: Ctx<'_>, module: &Module) {
+    // SAFETY: called in RedisModule_OnLoad with its context. The detached context lives as long
+    // as the module. The filter is ours; it leaves out the commands that we call ourselves.
+    let detached = unsafe {
+        api!(RedisModule_RegisterCommandFilter)(
+            ctx.raw(),
+            Some(on_command),
+            api::REDISMODULE_CMDFILTER_NOSELF as i32,
+        );
+        api!(RedisModule_GetDetachedThreadSafeContext)(ctx.raw())
+    };
+    let early =
+        Early { ends: BinaryHeap::new(), under_pressure: false, looked_away: false, detached };
+    module.early.replace(Some(early));
+    module.engine.borrow_mut().watch();
+}
+
+/// A command is about to run, and before it the server may evict keys.
+unsafe extern "C" fn on_command(_: *mut api::RedisModuleCommandFilterCtx) {
+    // SAFETY: takes no argument and reads the server's counters.
+    let ratio = unsafe { api!(RedisModule_GetUsedMemoryRatio)() };
+    if ratio < PRESSURE {
+        return;
+    }
+    guard((), || {
+        let module = module();
+        if !module.engine.borrow().has_fresh() {
+            return;
+        }
+        let detached = module.early.borrow().as_ref().map(|early| early.detached);
+        // SAFETY: the detached context is valid for the module's life; the filter runs on the
+        // server's thread, between commands or inside a script.
+        let Some(ctx) = detached.map(|raw| unsafe { Ctx::new(raw) }) else { return };
+        if ctx.flags() & super::tick::NOT_NOW == 0 {
+            press(module, ctx);
+        }
+    });
+}
+
+/// Looks at what has become dirty, before the loop sleeps.
+pub fn step(module: &Module, ctx: Ctx<'_>) {
+    if module.early.borrow().is_none() {
+        return;
+    }
+    if ctx.flags() & super::tick::NOT_NOW != 0 {
+        module.engine.borrow_mut().fresh(clock::now_us());
+        return with(module, |early| early.looked_away = true);
+    }
+    look_back(module, ctx);
+    // SAFETY: as above.
+    let pressed = unsafe { api!(RedisModule_GetUsedMemoryRatio)() } >= PRESSURE;
+    if pressed {
+        press(module, ctx);
+    } else {
+        with(module, |early| early.under_pressure = false);
+        look(module, ctx);
+    }
+    capture_last(module, ctx);
+}
+
+/// When values must be captured next, microseconds.
+pub fn next_us(module: &Module) -> u64 {
+    let early = module.early.borrow();
+    let next = early.as_ref().and_then(|early| early.ends.peek());
+    next.map_or(u64::MAX, |Reverse((end_ms, _, _))| {
+        u64::try_from(*end_ms).unwrap_or(0).saturating_mul(1000)
+    })
+}
+
+/// Captures every dirty value, if keys can be evicted at all.
+fn press(module: &Module, ctx: Ctx<'_>) {
+    if !module.early.borrow().as_ref().is_some_and(|early| early.under_pressure) {
+        let policy = persist::config_value(ctx, c"maxmemory-policy");
+        if policy.as_deref() == Some(b"noeviction") {
+            return look(module, ctx);
+        }
+        with(module, |early| early.under_pressure = true);
+        gone::capture_all(ctx, None, |db| db);
+    }
+    let fresh = module.engine.borrow_mut().fresh(clock::now_us());
+    for (db, key) in fresh {
+        if module.engine.borrow().is_uncaptured(db, &key) {
+            ctx.select(db);
+            gone::capture(module, ctx, db, &key);
+        }
+    }
+}
+
+/// Asks every key that became dirty for its time to live.
+fn look(module: &Module, ctx: Ctx<'_>) {
+    if module.engine.borrow().has_fresh() {
+        let fresh = module.engine.borrow_mut().fresh(clock::now_us());
+        look_at(module, ctx, fresh);
+    }
+}
+
+/// Looks at every dirty key, after a time in which nobody did.
+fn look_back(module: &Module, ctx: Ctx<'_>) {
+    if module.early.borrow().as_ref().is_some_and(|early| early.looked_away) {
+        with(module, |early| early.looked_away = false);
+        let keys = module.engine.borrow_mut().uncaptured(None, clock::now_us());
+        look_at(module, ctx, keys);
+    }
+}
+
+fn look_at(module: &Module, ctx: Ctx<'_>, keys: Vec<(u16, Vec<u8>)>) {
+    let now_ms = now_ms();
+    for (db, key) in keys {
+        ctx.select(db);
+        if let Some(end_ms) = expiry_ms(module, ctx, &key) {
+            let at_ms = (end_ms - LAST_MS).min(now_ms + AGAIN_MS);
+            with(module, |early| early.ends.push(Reverse((at_ms, db, key))));
+        }
+    }
+}
+
+fn now_ms() -> i64 {
+    i64::try_from(clock::unix_ms()).unwrap_or(i64::MAX)
+}
+
+/// Captures the values of keys in their last second.
+fn capture_last(module: &Module, ctx: Ctx<'_>) {
+    let now_ms = now_ms();
+    loop {
+        let due = {
+            let mut early = module.early.borrow_mut();
+            let Some(early) = early.as_mut() else { return };
+            match early.ends.peek() {
+                Some(Reverse((at_ms, _, _))) if *at_ms <= now_ms => early.ends.pop(),
+                _ => return,
+            }
+        };
+        let Some(Reverse((_, db, key))) = due else { return };
+        if !module.engine.borrow().is_uncaptured(db, &key) {
+            continue;
+        }
+        ctx.select(db);
+        match expiry_ms(module, ctx, &key) {
+            Some(end_ms) if end_ms - LAST_MS <= now_ms => gone::capture(module, ctx, db, &key),
+            Some(_) => look_at(module, ctx, vec![(db, key)]),
+            None => {}
+        }
+    }
+}
+
+/// When `key` of the selected database expires, milliseconds since 1970.
+fn expiry_ms(module: &Module, ctx: Ctx<'_>, key: &[u8]) -> Option<i64> {
+    let name = Text::new(key);
+    // SAFETY: the context is that of a running callback in which keys may be opened; the name
+    // lives until the key is closed.
+    unsafe {
+        let opened = api!(RedisModule_OpenKey)(ctx.raw(), name.raw(), module.read_mode.get());
+        if opened.is_null() {
+            return None;
+        }
+        let expire_ms = api!(RedisModule_GetAbsExpire)(opened);
+        api!(RedisModule_CloseKey)(opened);
+        (expire_ms >= 0).then_some(expire_ms)
+    }
+}
+
+fn with(module: &Module, change: impl FnOnce(&mut Early)) {
+    if let Some(early) = module.early.borrow_mut().as_mut() {
+        change(early);
+    }
+}

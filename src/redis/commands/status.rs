@@ -4,8 +4,8 @@ use super::Call;
 use crate::core::args;
 use crate::core::engine::{Counters, Engine};
 use crate::redis::api::REDISMODULE_CTX_FLAGS_SLAVE;
-use crate::redis::clock;
 use crate::redis::reply::Reply;
+use crate::redis::{clock, persist};
 
 /// Runs the command.
 pub fn command(call: &Call<'_>) {
@@ -24,7 +24,8 @@ pub fn command(call: &Call<'_>) {
 fn module_status(call: &Call<'_>, engine: &Engine) {
     let reply = call.reply;
     let state = engine.state(clock::now_us());
-    reply.map(24);
+    let warnings = persist::warnings(call.ctx).join("; ");
+    reply.map(26);
     reply.text_field("version", env!("CARGO_PKG_VERSION").as_bytes());
     let replica = call.ctx.flags() & REDISMODULE_CTX_FLAGS_SLAVE != 0;
     reply.text_field("role", if replica { b"replica" } else { b"master" });
@@ -42,6 +43,8 @@ fn module_status(call: &Call<'_>, engine: &Engine) {
     reply.text_field("last_error", state.last_error.as_bytes());
     reply.number_field(c"last_write_unix_ms", state.counters.last_write_unix_ms);
     reply.number_field(c"memory_bytes", state.memory_bytes as u64);
+    reply.number_field(c"lost_total", state.lost_total);
+    reply.text_field("warning", warnings.as_bytes());
     reply.bytes(b"prefixes");
     reply.array(state.registrations);
     for slot in engine.live_slots().filter_map(|slot| engine.slot(slot)) {

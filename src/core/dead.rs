@@ -36,14 +36,8 @@ impl DeadLetters {
     }
 
     /// Keeps `letter`, in place of an earlier one of the same key.
-    pub fn insert(&mut self, db: u16, key: &[u8], mut letter: DeadLetter) {
-        let place = self.letters.entry((db, key.to_vec()));
-        place
-            .and_modify(|earlier| {
-                letter.attempts = earlier.attempts.saturating_add(letter.attempts);
-                *earlier = letter.clone();
-            })
-            .or_insert(letter);
+    pub fn replace(&mut self, db: u16, key: &[u8], letter: DeadLetter) {
+        self.letters.insert((db, key.to_vec()), letter);
     }
 
     /// Forgets the dead letter of `key`.
@@ -91,22 +85,21 @@ mod tests {
     }
 
     #[test]
-    fn a_key_has_one_letter_that_counts_its_attempts() {
+    fn a_key_has_one_letter() {
         let mut letters = DeadLetters::default();
-        letters.insert(0, b"k", letter(1));
-        letters.insert(0, b"k", letter(1));
-        letters.insert(1, b"k", letter(2));
+        letters.replace(0, b"k", letter(1));
+        letters.replace(0, b"k", letter(1));
+        letters.replace(1, b"k", letter(2));
         assert_eq!(letters.len(), 2);
-        assert_eq!(letters.find(0, b"k").map(|letter| letter.attempts), Some(2));
         assert_eq!((letters.count(1), letters.count(2)), (1, 1));
     }
 
     #[test]
     fn letters_go_one_by_one_or_by_registration() {
         let mut letters = DeadLetters::default();
-        letters.insert(0, b"a", letter(1));
-        letters.insert(0, b"b", letter(1));
-        letters.insert(0, b"c", letter(2));
+        letters.replace(0, b"a", letter(1));
+        letters.replace(0, b"b", letter(1));
+        letters.replace(0, b"c", letter(2));
         assert!(letters.remove(0, b"a"));
         assert!(!letters.remove(0, b"a"));
         letters.remove_slot(1);

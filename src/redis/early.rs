@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::api::{self, api};
-use super::ctx::{Ctx, Text};
+use super::ctx::{Ctx, Text, bytes};
 use super::guard::guard;
 use super::module::{Module, module};
 use super::{clock, gone, persist};
@@ -57,15 +57,18 @@ pub fn start(ctx: Ctx<'_>, module: &Module) {
 }
 
 /// A command is about to run, and before it the server may evict keys.
-unsafe extern "C" fn on_command(_: *mut api::RedisModuleCommandFilterCtx) {
+unsafe extern "C" fn on_command(command: *mut api::RedisModuleCommandFilterCtx) {
     // SAFETY: takes no argument and reads the server's counters.
     let ratio = unsafe { api!(RedisModule_GetUsedMemoryRatio)() };
-    if ratio < PRESSURE {
+    // SAFETY: the server's filter context is valid during the callback.
+    let lowers = unsafe { lowers_the_limit(command) };
+    if ratio < PRESSURE && !lowers {
         return;
     }
     guard((), || {
         let module = module();
-        if !module.engine.borrow().has_fresh() {
+        // A lower limit evicts at once, within the command.
+        if !lowers && !module.engine.borrow().has_fresh() {
             return;
         }
         let detached = module.early.borrow().as_ref().map(|early| early.detached);
@@ -73,9 +76,29 @@ unsafe extern "C" fn on_command(_: *mut api::RedisModuleCommandFilterCtx) {
         // server's thread, between commands or inside a script.
         let Some(ctx) = detached.map(|raw| unsafe { Ctx::new(raw) }) else { return };
         if ctx.flags() & super::tick::NOT_NOW == 0 {
+            if lowers {
+                gone::capture_all(ctx, None, |db| db);
+            }
             press(module, ctx);
         }
     });
+}
+
+/// True for a CONFIG SET that may lower the limit or let keys be evicted at all.
+///
+/// # Safety
+/// The server's context of a command filter that runs now.
+unsafe fn lowers_the_limit(command: *mut api::RedisModuleCommandFilterCtx) -> bool {
+    // SAFETY: the caller vouches for the context; words beyond the last are null.
+    let word = |at| unsafe {
+        let word = api!(RedisModule_CommandFilterArgGet)(command, at);
+        if word.is_null() { &[][..] } else { bytes(word) }
+    };
+    if !word(0).eq_ignore_ascii_case(b"config") || !word(1).eq_ignore_ascii_case(b"set") {
+        return false;
+    }
+    let names = (2..).step_by(2).map(word).take_while(|name| !name.is_empty());
+    names.into_iter().any(|name| name.to_ascii_lowercase().starts_with(b"maxmemory"))
 }
 
 /// Looks at what has become dirty, before the loop sleeps.

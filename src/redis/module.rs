@@ -1,7 +1,7 @@
 //! What the server thread owns: the engine, the worker's handle, and who waits for a flush.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use super::early::Early;
 use super::settings::Sources;
 use super::sync::Syncs;
 use super::{api, clock, log};
+use crate::core::batch::Report;
 use crate::core::engine::Engine;
 use crate::core::settings::Settings;
 use crate::mongo::sink::MongoConnector;
@@ -45,6 +46,8 @@ pub struct Module {
     pub sources: RefCell<Sources>,
     /// Waiting clients by their flush.
     pub waiting: RefCell<HashMap<u64, Waiting>>,
+    /// Reports that wait for the end of a pause.
+    pub held: RefCell<VecDeque<Report>>,
     /// Scans for existing keys.
     pub syncs: RefCell<Syncs>,
     /// When the next batch can begin, as far as known; `u64::MAX` for never.
@@ -83,6 +86,7 @@ pub fn module() -> &'static Module {
                 worker: RefCell::default(),
                 sources: RefCell::default(),
                 waiting: RefCell::default(),
+                held: RefCell::default(),
                 syncs: RefCell::default(),
                 next_due_us: Cell::new(u64::MAX),
                 timer_us: Cell::new(u64::MAX),

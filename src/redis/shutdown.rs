@@ -34,7 +34,7 @@ fn write_on(module: &Module, ctx: Ctx<'_>) {
     let waiter = module.engine.borrow_mut().flush(FlushScope::All, clock::now_us());
     loop {
         // Nobody is told of these acknowledgements: the AOF is closed.
-        tick::settle_reports(module, SLICE_US, &mut Acknowledged::default());
+        tick::settle_reports(module, SLICE_US, false, &mut Acknowledged::default());
         let dirty = module.engine.borrow().dirty_len();
         let now_us = clock::now_us();
         if dirty == 0 || now_us >= end_us {

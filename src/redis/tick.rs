@@ -17,12 +17,14 @@ use super::ctx::{Ctx, Text, must_not_replicate};
 use super::guard::guard;
 use super::module::{self, Module};
 use super::{clock, early, log, read, sync};
-use crate::core::batch::Batch;
+use crate::core::batch::{Batch, Report, Verdict};
 use crate::core::engine::{Acknowledged, Flight};
 use crate::worker::Worker;
 
 /// Keys in one replicated acknowledgement.
 const ACK_KEYS: usize = 512;
+/// So many reports are put aside during a pause; then no more batches are sent.
+const HELD: usize = 64;
 /// The link's changes are logged once in this time at most.
 const LOG_EVERY_US: u64 = 10_000_000;
 /// The clock is looked at once for so many keys.
@@ -55,10 +57,12 @@ pub fn before_sleep(ctx: Ctx<'_>) {
 }
 
 /// Reports that can be taken in. An acknowledgement that cannot be replicated now must wait, and
-/// its keys stay in flight.
+/// its keys stay in flight; but the next batches may go, up to a limit.
 fn has_reports(module: &Module) -> bool {
+    let held = module.held.borrow().len();
     let worker = module.worker.borrow();
-    worker.as_ref().is_some_and(Worker::has_reports) && !must_not_replicate()
+    let more = worker.as_ref().is_some_and(Worker::has_reports);
+    if must_not_replicate() { more && held < HELD } else { more || held > 0 }
 }
 
 /// The loop has slept, and no command has run since.
@@ -100,22 +104,29 @@ fn take_reports(module: &Module, ctx: Ctx<'_>) -> bool {
     }
     let mut clean = Acknowledged::default();
     let slice_us = u64::try_from(module.settings().read_slice_us).unwrap_or(0);
-    settle_reports(module, slice_us, &mut clean);
+    settle_reports(module, slice_us, must_not_replicate(), &mut clean);
     replicate(ctx, &clean);
     true
 }
 
-/// Takes in reports for `slice_us` at most.
-pub fn settle_reports(module: &Module, slice_us: u64, clean: &mut Acknowledged) {
+/// Takes in reports for `slice_us` at most; with `hold`, acknowledgements are put aside.
+pub fn settle_reports(module: &Module, slice_us: u64, hold: bool, clean: &mut Acknowledged) {
     let worker = module.worker.borrow();
     let Some(worker) = &*worker else { return };
     let mut engine = module.engine.borrow_mut();
+    let mut held = module.held.borrow_mut();
     let now_us = clock::now_us();
     let before = engine.state(now_us).link;
     worker.begin_drain();
-    while let Some(report) = worker.report() {
-        engine.report(report, now_us, clock::unix_ms(), clean);
-        if clock::now_us() >= now_us + slice_us {
+    loop {
+        let first = if hold { None } else { held.pop_front() };
+        let Some(report) = first.or_else(|| worker.report()) else { break };
+        if hold && matches!(report, Report::Done { verdict: Verdict::Written(_), .. }) {
+            held.push_back(report);
+        } else {
+            engine.report(report, now_us, clock::unix_ms(), clean);
+        }
+        if clock::now_us() >= now_us + slice_us || (hold && held.len() >= HELD) {
             break;
         }
     }
@@ -138,7 +149,7 @@ fn log_link(link: &str, error: &str, now_us: u64) {
     }
 }
 
-/// Tells replicas and the AOF which keys are clean.
+/// Tells replicas and the AOF which keys are clean, and which of them are dead letters.
 pub fn replicate(ctx: Ctx<'_>, clean: &Acknowledged) {
     for keys in clean.keys.chunk_by(|a, b| a.0 == b.0) {
         for keys in keys.chunks(ACK_KEYS) {
@@ -149,6 +160,20 @@ pub fn replicate(ctx: Ctx<'_>, clean: &Acknowledged) {
             let words: Vec<Text> = keys.iter().map(|(_, key)| Text::new(key)).collect();
             ctx.replicate(c"WB._ACK", &words);
         }
+    }
+    for (db, key, letter) in &clean.dead {
+        ctx.select(*db);
+        let number = |number: u64| Text::new(number.to_string().as_bytes());
+        ctx.replicate(
+            c"WB._DEAD",
+            &[
+                Text::new(key),
+                Text::new(letter.code.to_string().as_bytes()),
+                number(u64::from(letter.attempts)),
+                number(letter.unix_ms),
+                Text::new(letter.reason.as_bytes()),
+            ],
+        );
     }
 }
 

@@ -12,6 +12,8 @@ use crate::core::value::Content;
 pub struct Acknowledged {
     /// Logical database and key.
     pub keys: Vec<(u16, Vec<u8>)>,
+    /// Database, key and reason of those among them that MongoDB refused.
+    pub dead: Vec<(u16, Vec<u8>, DeadLetter)>,
 }
 
 impl Engine {
@@ -60,6 +62,15 @@ impl Engine {
     /// An acknowledgement that came from the master or out of the AOF.
     pub fn forget(&mut self, db: u16, key: &[u8]) {
         self.dirty.forget(db, key);
+        self.dead.remove(db, key);
+    }
+
+    /// A dead letter that came from the master or out of the AOF, of the key's registration.
+    pub fn bury(&mut self, db: u16, key: &[u8], mut letter: DeadLetter) {
+        if let Some(slot) = self.route(db, key) {
+            letter.slot = slot;
+            self.dead.replace(db, key, letter);
+        }
     }
 
     fn written(&mut self, batch: &Batch, written: Written, unix_ms: u64, clean: &mut Acknowledged) {
@@ -75,7 +86,9 @@ impl Engine {
             match refusal {
                 Some(refusal) => {
                     counts[2] += 1;
-                    self.refuse(batch.slot, db, batch.key(item), refusal, unix_ms);
+                    let key = batch.key(item);
+                    let letter = self.refuse(batch.slot, db, key, refusal, unix_ms);
+                    clean.dead.push((db, key.to_vec(), letter));
                 }
                 None => {
                     counts[usize::from(item.content == Content::Tombstone)] += 1;
@@ -94,10 +107,21 @@ impl Engine {
         }
     }
 
-    fn refuse(&mut self, slot: u16, db: u16, key: &[u8], refusal: Refusal, unix_ms: u64) {
+    fn refuse(
+        &mut self,
+        slot: u16,
+        db: u16,
+        key: &[u8],
+        refusal: Refusal,
+        unix_ms: u64,
+    ) -> DeadLetter {
         let Refusal { code, reason, .. } = refusal;
         self.note_error(Some(slot), &reason);
-        self.dead.insert(db, key, DeadLetter { slot, code, reason, attempts: 1, unix_ms });
+        let attempts = self.dead.find(db, key).map_or(0, |earlier| earlier.attempts);
+        let attempts = attempts.saturating_add(1);
+        let letter = DeadLetter { slot, code, reason, attempts, unix_ms };
+        self.dead.replace(db, key, letter.clone());
+        letter
     }
 
     fn returned(&mut self, batch: &Batch, error: &str, hold_us: u64) {

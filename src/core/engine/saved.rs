@@ -86,7 +86,7 @@ impl Engine {
             Record::Dead { db, key, mut letter } => {
                 if let Some(slot) = self.loaded_slots.get(&letter.slot).copied() {
                     letter.slot = slot;
-                    self.dead.insert(db, key, letter);
+                    self.dead.replace(db, key, letter);
                 }
             }
         }

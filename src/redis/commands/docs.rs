@@ -116,7 +116,7 @@ const fn internal(name: &'static CStr, summary: &'static CStr, arity: c_int) -> 
     Doc { name, summary, complexity, arity, args: &[], has_keys: false }
 }
 
-const DOCS: [Doc; 10] = [
+const DOCS: [Doc; 11] = [
     Doc {
         name: c"WB.REGISTER",
         summary: c"Writes every change of keys under a prefix to a MongoDB collection.",
@@ -162,6 +162,7 @@ const DOCS: [Doc; 10] = [
         c"Internal: an acknowledgement in the replication stream and the AOF.",
         -1,
     ),
+    internal(c"WB._DEAD", c"Internal: MongoDB refuses the last change of a key.", 6),
     internal(c"WB._GONE", c"Internal: a key expires or is evicted.", 3),
     internal(c"WB._MARK", c"Internal: keys that are dirty without having changed.", -1),
     internal(c"WB._SYNCED", c"Internal: the existing keys of a prefix are marked.", 2),

@@ -1,8 +1,11 @@
 //! The words that the master puts into the replication stream and the AOF. Replicas and the AOF
 //! loader obey them; clients are refused.
 
+use std::str::FromStr;
+
 use super::Call;
 use crate::core::change::Touch;
+use crate::core::dead::DeadLetter;
 use crate::redis::api::{REDISMODULE_CTX_FLAGS_LOADING, REDISMODULE_CTX_FLAGS_REPLICATED};
 use crate::redis::{clock, gone};
 
@@ -31,6 +34,26 @@ pub fn ack(call: &Call<'_>) {
             engine.forget(call.ctx.db(), key);
         }
     });
+}
+
+/// `WB._DEAD key code attempts unix-ms reason`: MongoDB refuses the last change of the key.
+pub fn dead(call: &Call<'_>) {
+    obey(call, || {
+        if let [key, code, attempts, unix_ms, reason] = call.arguments() {
+            let letter = DeadLetter {
+                slot: 0,
+                code: number(code),
+                reason: String::from_utf8_lossy(reason).into_owned(),
+                attempts: number(attempts),
+                unix_ms: number(unix_ms),
+            };
+            call.module.engine.borrow_mut().bury(call.ctx.db(), key, letter);
+        }
+    });
+}
+
+fn number<T: FromStr + Default>(word: &[u8]) -> T {
+    std::str::from_utf8(word).ok().and_then(|word| word.parse().ok()).unwrap_or_default()
 }
 
 /// `WB._GONE expired|evicted key`: the DEL that follows is none of a client.

@@ -71,6 +71,7 @@ callback!(status_entry, status::command);
 callback!(flush_entry, flush::command);
 callback!(help_entry, help::command);
 callback!(ack_entry, internal::ack);
+callback!(dead_entry, internal::dead);
 callback!(gone_entry, internal::gone);
 callback!(mark_entry, internal::mark);
 callback!(synced_entry, internal::synced);
@@ -93,13 +94,14 @@ const fn entry(name: &'static CStr, run: Raw, flags: &'static CStr, acl: &'stati
 const ADMIN: &CStr = c"write admin no-mandatory-keys";
 const DANGEROUS: &CStr = c"admin dangerous";
 
-const COMMANDS: [Entry; 10] = [
+const COMMANDS: [Entry; 11] = [
     entry(c"WB.REGISTER", register_entry, ADMIN, DANGEROUS),
     entry(c"WB.UNREGISTER", unregister_entry, ADMIN, DANGEROUS),
     entry(c"WB.STATUS", status_entry, c"readonly fast allow-stale no-mandatory-keys", c"read fast"),
     entry(c"WB.FLUSH", flush_entry, c"readonly blocking no-mandatory-keys", c"read blocking"),
     entry(c"WB.HELP", help_entry, c"fast allow-stale allow-loading", c"fast"),
     entry(c"WB._ACK", ack_entry, ADMIN, DANGEROUS),
+    entry(c"WB._DEAD", dead_entry, ADMIN, DANGEROUS),
     entry(c"WB._GONE", gone_entry, ADMIN, DANGEROUS),
     entry(c"WB._MARK", mark_entry, ADMIN, DANGEROUS),
     entry(c"WB._SYNCED", synced_entry, ADMIN, DANGEROUS),

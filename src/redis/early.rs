@@ -7,13 +7,17 @@
 //!   runs, because the server evicts at the beginning of a command.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
+use std::ffi::c_void;
 
 use super::api::{self, api};
 use super::ctx::{Ctx, Text, bytes};
 use super::guard::guard;
 use super::module::{Module, module};
-use super::{clock, gone, persist};
+use super::sync::Cursor;
+use super::{clock, gone, persist, value};
+use crate::core::dirty::Captured;
+use crate::core::registration::KeyType;
 
 /// A value is captured when its key has less time to live than this: much more than a turn of
 /// the event loop takes.
@@ -205,6 +209,64 @@ fn capture_last(module: &Module, ctx: Ctx<'_>) {
             None => {}
         }
     }
+}
+
+/// Data was loaded, or there is no master any more that lets keys expire: dirty values whose time
+/// ran out meanwhile are captured, before anybody's look at their keys removes them. They can be
+/// seen by a scan only, and JSON not even so.
+pub fn on_alone(module: &Module, ctx: Ctx<'_>) {
+    if module.early.borrow().is_none() {
+        return;
+    }
+    let keys = module.engine.borrow_mut().uncaptured(None, clock::now_us());
+    let dbs: BTreeSet<u16> = keys.into_iter().map(|(db, _)| db).collect();
+    for db in dbs {
+        ctx.select(db);
+        let cursor = Cursor::new();
+        let mut scan = Scan { module, db };
+        // SAFETY: the cursor is ours; the callback gets the value it expects, which outlives
+        // the scan; keys may be scanned in this callback of the server.
+        unsafe {
+            let scan = (&raw mut scan).cast::<c_void>();
+            while api!(RedisModule_Scan)(ctx.raw(), cursor.0, Some(on_scanned), scan) != 0 {}
+        }
+    }
+}
+
+struct Scan<'a> {
+    module: &'a Module,
+    db: u16,
+}
+
+unsafe extern "C" fn on_scanned(
+    _: *mut api::RedisModuleCtx,
+    name: *mut api::RedisModuleString,
+    key: *mut api::RedisModuleKey,
+    scan: *mut c_void,
+) {
+    guard((), || {
+        // SAFETY: `on_alone` passes a `Scan`; the name is valid during the callback.
+        let (scan, name) = unsafe { (&*scan.cast::<Scan<'_>>(), bytes(name)) };
+        let engine = scan.module.engine.borrow();
+        if key.is_null() || !engine.is_uncaptured(scan.db, name) {
+            return;
+        }
+        // SAFETY: the server opened the key for this callback.
+        let expire_ms = unsafe { api!(RedisModule_GetAbsExpire)(key) };
+        if expire_ms < 0 || expire_ms - LAST_MS > now_ms() {
+            return;
+        }
+        let slot = engine.slot_of_key(scan.db, name);
+        let wanted = slot.map_or(KeyType::Any, |slot| slot.registration.key_type);
+        drop(engine);
+        let mut value = Vec::new();
+        // SAFETY: as above.
+        let read = unsafe { value::of_open_key(key, wanted, &mut value) };
+        if let Some((content, expire_ms)) = read {
+            let captured = Captured { content, expire_ms, bytes: value.into() };
+            scan.module.engine.borrow_mut().capture(scan.db, name, captured);
+        }
+    });
 }
 
 /// When `key` of the selected database expires, milliseconds since 1970.

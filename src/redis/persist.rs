@@ -8,7 +8,7 @@ use super::api::{self, api};
 use super::ctx::{Ctx, raw_bytes};
 use super::guard::guard;
 use super::module::{Module, module};
-use super::{clock, log, tick};
+use super::{clock, early, log, tick};
 use crate::core::persist::{Packer, VERSION, unpack};
 
 /// Nine characters, as the server demands; it stands in every RDB file with our state.
@@ -140,7 +140,7 @@ fn take_block(module: &Module, block: Vec<u8>) -> Result<(), String> {
 
 /// Data is loaded in place of what was there: at start, on a replica, by DEBUG RELOAD.
 pub unsafe extern "C" fn on_loading(
-    _: *mut api::RedisModuleCtx,
+    ctx: *mut api::RedisModuleCtx,
     _: api::RedisModuleEvent,
     subevent: u64,
     _: *mut c_void,
@@ -152,6 +152,8 @@ pub unsafe extern "C" fn on_loading(
         }
         match subevent {
             api::REDISMODULE_SUBEVENT_LOADING_ENDED | api::REDISMODULE_SUBEVENT_LOADING_FAILED => {
+                // SAFETY: the server's context is valid during the callback.
+                early::on_alone(module, unsafe { Ctx::new(ctx) });
                 loaded(module);
             }
             _ => module.engine.borrow_mut().clear(),
@@ -195,9 +197,9 @@ fn loaded(module: &Module) {
 
 /// The server became a master or a replica.
 pub unsafe extern "C" fn on_role(
-    _: *mut api::RedisModuleCtx,
+    ctx: *mut api::RedisModuleCtx,
     _: api::RedisModuleEvent,
-    _: u64,
+    subevent: u64,
     _: *mut c_void,
 ) {
     guard((), || {
@@ -207,6 +209,10 @@ pub unsafe extern "C" fn on_role(
         // Whoever writes from here on must not meet what is still on its way.
         engine.begin_epoch();
         drop(engine);
+        if subevent == u64::from(api::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER) {
+            // SAFETY: the server's context is valid during the callback.
+            early::on_alone(module, unsafe { Ctx::new(ctx) });
+        }
         super::commands::flush::answer_finished(module);
         tick::plan(module);
     });

@@ -118,10 +118,11 @@ unsafe extern "C" fn on_key(
 
 /// A cursor of the server.
 #[derive(Debug)]
-struct Cursor(*mut api::RedisModuleScanCursor);
+pub struct Cursor(pub *mut api::RedisModuleScanCursor);
 
 impl Cursor {
-    fn new() -> Self {
+    /// A cursor at the beginning.
+    pub fn new() -> Self {
         // SAFETY: takes no argument; the cursor is ours.
         Cursor(unsafe { api!(RedisModule_ScanCursorCreate)() })
     }

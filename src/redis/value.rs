@@ -1,6 +1,7 @@
 //! A key's value, read in the way that leaves the fewest traces.
 
 use std::ffi::{CStr, c_int, c_void};
+use std::mem::ManuallyDrop;
 
 use super::api::{self, api};
 use super::ctx::{Ctx, Text, bytes, raw_bytes};
@@ -111,6 +112,34 @@ fn value_of(
         ),
         _ => Found::Foreign,
     }
+}
+
+/// The value behind a key that the server opened for us, and when it expires: also of a key whose
+/// time is over, which nobody could open by its name. Strings and hashes only.
+///
+/// # Safety
+/// `key` is open, and stays so during the call.
+pub unsafe fn of_open_key(
+    key: *mut api::RedisModuleKey,
+    wanted: KeyType,
+    out: &mut Vec<u8>,
+) -> Option<(Content, i64)> {
+    // The server closes it.
+    let opened = ManuallyDrop::new(Opened(key));
+    let takes = |key_type| wanted == KeyType::Any || wanted == key_type;
+    // SAFETY: the caller vouches for the key.
+    let content = match unsafe { api!(RedisModule_KeyType)(key) } as isize {
+        api::REDISMODULE_KEYTYPE_HASH if takes(KeyType::Hash) => {
+            opened.hash(out);
+            Content::Hash
+        }
+        api::REDISMODULE_KEYTYPE_STRING if takes(KeyType::String) => {
+            opened.in_place(out);
+            Content::String
+        }
+        _ => return None,
+    };
+    Some((content, opened.expire_ms()))
 }
 
 /// A key open for reading.

@@ -209,7 +209,7 @@ pub unsafe extern "C" fn on_role(
         // Whoever writes from here on must not meet what is still on its way.
         engine.begin_epoch();
         drop(engine);
-        if subevent == u64::from(api::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER) {
+        if subevent == api::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER {
             // SAFETY: the server's context is valid during the callback.
             early::on_alone(module, unsafe { Ctx::new(ctx) });
         }

@@ -4,7 +4,7 @@ export RUST_TEST_THREADS ?= 4
 MATRIX := redis-7.4/redis-server redis-8.2/redis-server \
 	valkey-8.1/valkey-server valkey-9.1/valkey-server
 
-.PHONY: help setup build test test-matrix lint demo clean
+.PHONY: help setup build test test-matrix lint demo crash clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,13 @@ lint: setup ## Check format, clippy and rustdoc, warnings denied
 
 demo: build ## Walk a movie application's life; KEEP=1 leaves the servers up
 	KEEP=$(KEEP) cargo run --release --quiet --example demo
+
+ROUNDS ?= 20
+SEED ?= 1
+SCENARIO ?= all
+crash: build ## Kill servers at random moments and compare; ROUNDS, SEED, SCENARIO, SERVER
+	cargo run --release --quiet --example crash -- --rounds $(ROUNDS) --seed $(SEED) \
+		--scenario $(SCENARIO) $(if $(SERVER),--server $(SERVER))
 
 clean: ## Remove everything built and fetched
 	cargo clean

@@ -1,6 +1,6 @@
 //! What most tests start from.
 
-use crate::support::mongod::{Mongod, TestDatabase};
+use crate::support::mongod::{Mongod, TestDatabase, nowhere};
 use crate::support::redis_server::{Redis, Setup};
 
 /// A server of the test's own with the module, and a database of its own in the shared MongoDB.
@@ -29,6 +29,32 @@ impl World {
         Self { redis, database: mongod.database() }
     }
 
+    /// MongoDB is away, and stays so over a restart, until [`World::find_mongodb`].
+    #[track_caller]
+    pub fn away(change: impl FnOnce(Setup) -> Setup) -> Self {
+        let redis = change(Setup::new(&nowhere())).start();
+        Self { redis, database: Mongod::shared().database() }
+    }
+
+    /// MongoDB is there.
+    #[track_caller]
+    pub fn find_mongodb(&self) {
+        find_mongodb(&self.redis);
+    }
+
+    /// MongoDB goes away. Everything is written by then.
+    #[track_caller]
+    pub fn lose_mongodb(&self) {
+        self.redis.flush();
+        self.redis.cmd(&["CONFIG", "SET", "writebehind.mongodb-uri", &nowhere()]);
+    }
+
+    /// The key's document has that text in its `value`.
+    #[track_caller]
+    pub fn holds(&self, collection: &str, id: &str, value: &str) {
+        assert_eq!(self.database.collection(collection).text(id, "value"), value, "{id}");
+    }
+
     /// `WB.REGISTER prefix <this database>.collection options`.
     #[track_caller]
     pub fn register(&self, prefix: &str, collection: &str, options: &str) {
@@ -37,4 +63,10 @@ impl World {
         let words = [&["WB.REGISTER", prefix, &namespace], options.as_slice()].concat();
         assert_eq!(self.redis.run::<String>(&words), "OK");
     }
+}
+
+/// Points that server at the shared MongoDB.
+#[track_caller]
+pub fn find_mongodb(redis: &Redis) {
+    redis.cmd(&["CONFIG", "SET", "writebehind.mongodb-uri", &Mongod::shared().uri()]);
 }

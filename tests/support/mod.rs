@@ -1,7 +1,9 @@
 //! Real servers for the integration tests and the demo, and the oracle that compares them.
 //!
 //! - `process`: a server process that never outlives this one
+//! - `setup`: what a redis-server is started with
 //! - `redis_server`: redis-server with the module
+//! - `replication`: replicas, and whether dirty sets agree
 //! - `mongod`: mongod, one shared by all tests or one's own
 //! - `collection`: a MongoDB collection, read and changed as another application would
 //! - `reply`: the maps that the module's commands answer with
@@ -13,7 +15,9 @@ pub mod mongod;
 pub mod oracle;
 pub mod process;
 pub mod redis_server;
+pub mod replication;
 pub mod reply;
+pub mod setup;
 pub mod wait;
 
 use std::path::{Path, PathBuf};

@@ -139,7 +139,12 @@ impl Mongod {
         self.process.wait_for_end(SOON);
     }
 
-    /// Starts it again after `stop`, with its data, on the same port.
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again after `stop` or `kill`, with its data, on the same port.
     pub fn start_again(&mut self) {
         self.process = Self::process(self.dir.path(), self.port, self.replica_set);
         self.client = client(self.port);
@@ -199,6 +204,10 @@ impl TestDatabase {
     /// `database.collection`, as WB.REGISTER takes it.
     pub fn namespace(&self, collection: &str) -> String {
         format!("{}.{collection}", self.database.name())
+    }
+
+    pub fn drop(&self) {
+        block_on(async { self.database.drop().await }).expect("drop");
     }
 
     #[track_caller]

@@ -97,17 +97,20 @@ fn fields(connection: &mut Connection, key: &[u8]) -> Option<Document> {
     match kind.as_str() {
         "none" => None,
         "string" => {
-            let value: Vec<u8> = redis::cmd("GET").arg(key).query(connection).expect(query);
-            Some(Document::from_iter([("value".to_owned(), text(&value))]))
+            // It may have expired since.
+            let value: Option<Vec<u8>> = redis::cmd("GET").arg(key).query(connection).expect(query);
+            Some(Document::from_iter([("value".to_owned(), text(&value?))]))
         }
         "hash" => {
             let fields: Vec<(String, Vec<u8>)> =
                 redis::cmd("HGETALL").arg(key).query(connection).expect(query);
-            Some(fields.into_iter().map(|(name, value)| (name, text(&value))).collect())
+            let document = fields.into_iter().map(|(name, value)| (name, text(&value))).collect();
+            Some(document).filter(|document: &Document| !document.is_empty())
         }
         "ReJSON-RL" => {
-            let json: String = redis::cmd("JSON.GET").arg(key).query(connection).expect(query);
-            Some(match bson(serde_json::from_str(&json).expect("JSON")) {
+            let json: Option<String> =
+                redis::cmd("JSON.GET").arg(key).query(connection).expect(query);
+            Some(match bson(serde_json::from_str(&json?).expect("JSON")) {
                 Bson::Document(root) => root,
                 other => Document::from_iter([("value".to_owned(), other)]),
             })

@@ -2,128 +2,19 @@
 
 use std::cell::{RefCell, RefMut};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use redis::{Connection, FromRedisValue, RedisResult, ToRedisArgs, Value};
 use tempfile::TempDir;
 
-use super::process::{Process, Signal, free_port};
+use super::process::{Process, Signal};
 use super::reply::{Fields, Flushed};
+pub use super::setup::Setup;
 use super::wait::{SOON, became};
-use super::{fetched, module_path};
 
 /// A reply that takes longer is a failure of the server, not a slow one.
 const REPLY_LIMIT: Duration = Duration::from_secs(60);
-
-/// `WB_REDIS_SERVER`, the `redis-server` on the PATH, or the one that setup linked.
-fn server_program() -> PathBuf {
-    if let Some(program) = std::env::var_os("WB_REDIS_SERVER") {
-        // Servers run in folders of their own.
-        return std::path::absolute(program).expect("WB_REDIS_SERVER");
-    }
-    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-        .map(|folder| folder.join("redis-server"))
-        .find(|program| program.exists())
-        .unwrap_or_else(|| fetched("redis-server"))
-}
-
-/// What a server is started with; `start` starts it.
-#[derive(Clone, Default)]
-pub struct Setup {
-    config: Vec<String>,
-    modules: Vec<String>,
-    settings: String,
-    environment: Vec<(String, String)>,
-}
-
-impl Setup {
-    /// The module, pointed at the MongoDB of that URI.
-    pub fn new(mongodb_uri: &str) -> Self {
-        Self::default().setting("mongodb-uri", mongodb_uri)
-    }
-
-    /// The server without our module.
-    pub fn without_module() -> Self {
-        Self { modules: vec![String::new()], ..Self::default() }
-    }
-
-    /// One of the module's settings, as a `loadmodule` argument.
-    pub fn setting(mut self, name: &str, value: &str) -> Self {
-        self.settings += &format!(" {name} {value}");
-        self
-    }
-
-    /// A line of the server's configuration; a later one of the same name wins.
-    pub fn config(mut self, line: &str) -> Self {
-        self.config.push(line.to_owned());
-        self
-    }
-
-    /// A variable of the server's environment.
-    pub fn environment(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// The JSON module, loaded before ours.
-    pub fn json(self) -> Self {
-        let line = format!("loadmodule {}", fetched("rejson.so").display());
-        Self { modules: vec![line], ..self }
-    }
-
-    /// The JSON module, loaded after ours.
-    pub fn json_after(self) -> Self {
-        let ours = self.our_module();
-        let line = format!("loadmodule {}", fetched("rejson.so").display());
-        Self { modules: vec![ours, line], settings: String::new(), ..self }
-    }
-
-    fn our_module(&self) -> String {
-        format!("loadmodule {}{}", module_path().display(), self.settings)
-    }
-
-    fn config_file(&self, port: u16) -> String {
-        let mut lines = vec![
-            format!("port {port}"),
-            "bind 127.0.0.1".to_owned(),
-            "save \"\"".to_owned(),
-            "appendonly no".to_owned(),
-            "enable-debug-command local".to_owned(),
-            "enable-module-command local".to_owned(),
-        ];
-        lines.extend(self.modules.iter().cloned());
-        if !self.modules.iter().any(|line| line.is_empty() || line.contains("libwritebehind")) {
-            lines.push(self.our_module());
-        }
-        lines.extend(self.config.iter().cloned());
-        lines.join("\n") + "\n"
-    }
-
-    fn process(&self, dir: &Path) -> Process {
-        let mut command = Command::new(server_program());
-        command.arg("redis.conf").envs(self.environment.iter().cloned());
-        Process::start(&mut command, dir)
-    }
-
-    /// Starts the server and waits until it answers.
-    #[track_caller]
-    pub fn start(&self) -> Redis {
-        self.try_start().unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
-    }
-
-    /// The server, or the log of one that ended instead of answering.
-    pub fn try_start(&self) -> Result<Redis, String> {
-        loop {
-            let (dir, port) = (tempfile::tempdir().expect("folder"), free_port());
-            std::fs::write(dir.path().join("redis.conf"), self.config_file(port)).expect("config");
-            match Redis::launch(self.clone(), dir, port) {
-                Err(log) if log.contains("Address already in use") => {}
-                result => return result,
-            }
-        }
-    }
-}
 
 /// A running server. Dropping it kills it.
 pub struct Redis {
@@ -142,14 +33,15 @@ impl Redis {
         Setup::new(mongodb_uri).start()
     }
 
-    fn launch(setup: Setup, dir: TempDir, port: u16) -> Result<Self, String> {
-        let process = setup.process(dir.path());
+    pub(super) fn launch(setup: Setup, dir: TempDir, port: u16) -> Result<Self, String> {
+        let process = setup.process(dir.path(), &[]);
         let mut redis = Self { process, setup, dir, port, connection: RefCell::default() };
         redis.wait_until_it_answers()?;
         Ok(redis)
     }
 
-    fn wait_until_it_answers(&mut self) -> Result<(), String> {
+    /// Returns when it answers, after loading; its log, if it ended.
+    pub fn wait_until_it_answers(&mut self) -> Result<(), String> {
         let answers = became(SOON, || {
             self.process.ended().is_some()
                 || self.try_connect("").is_ok_and(|mut connection| {
@@ -194,7 +86,8 @@ impl Redis {
         self.try_connect(&db.to_string()).expect("connection")
     }
 
-    fn try_connect(&self, path: &str) -> RedisResult<Connection> {
+    /// A connection, if the server is there and answers; `path` as in a URL.
+    pub fn try_connect(&self, path: &str) -> RedisResult<Connection> {
         let client = redis::Client::open(format!("redis://127.0.0.1:{}/{path}", self.port))?;
         let connection = client.get_connection_with_timeout(REPLY_LIMIT)?;
         connection.set_read_timeout(Some(REPLY_LIMIT))?;
@@ -262,9 +155,7 @@ impl Redis {
     pub fn shutdown(&mut self, arguments: &[&str]) -> ExitStatus {
         // There is no reply: the connection breaks.
         command(&[&["SHUTDOWN"], arguments].concat()).query::<Value>(&mut self.connection()).ok();
-        let status = self.process.wait_for_end(SOON);
-        self.connection.take();
-        status
+        self.wait_for_end()
     }
 
     /// `kill -9`.
@@ -276,11 +167,34 @@ impl Redis {
     /// Starts the server again in the same folder, on the same port.
     #[track_caller]
     pub fn start_again(&mut self) {
-        self.kill();
-        self.process = self.setup.process(self.dir.path());
-        if let Err(log) = self.wait_until_it_answers() {
+        if let Err(log) = self.try_start_again(&[]) {
             panic!("the server did not start again:\n{log}");
         }
+    }
+
+    /// The same with more arguments; what it logged, if it ended instead of answering.
+    pub fn try_start_again(&mut self, arguments: &[&str]) -> Result<(), String> {
+        self.begin_again(arguments);
+        self.wait_until_it_answers()
+    }
+
+    /// Starts it again and does not wait: it may be loading for a while.
+    pub fn begin_again(&mut self, arguments: &[&str]) {
+        self.kill();
+        self.process = self.setup.process(self.dir.path(), arguments);
+    }
+
+    /// The end of the process, which was asked for otherwise.
+    #[track_caller]
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        let status = self.process.wait_for_end(SOON);
+        self.connection.take();
+        status
+    }
+
+    /// Why the process is no longer there, if it is not: an assertion, a signal.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.ended()
     }
 
     /// Stops the process in its tracks (SIGSTOP).
@@ -291,6 +205,12 @@ impl Redis {
     /// Lets it go on (SIGCONT).
     pub fn thaw(&self) {
         self.process.signal(Signal::CONT);
+    }
+
+    /// `kill -9`; its folder stays, for somebody to look at.
+    pub fn keep(mut self) -> PathBuf {
+        self.kill();
+        self.dir.keep()
     }
 
     /// Leaves the server running after this process; its folder stays too.

@@ -34,7 +34,7 @@ pub const ALL: [Scenario; 9] = [
     victim("mongod-stop", mongod_stop),
     steady("bgsave", bgsave),
     victim("both", both),
-    steady("rewrite", rewrite),
+    victim("rewrite", rewrite),
     steady("loading", loading),
     steady("failover", failover),
 ];
@@ -105,16 +105,24 @@ fn bgsave(stage: &mut Stage, _: &mut Mongods) {
     write_a_little(stage);
 }
 
-/// `kill -9` during BGREWRITEAOF or shortly after it.
-fn rewrite(stage: &mut Stage, _: &mut Mongods) {
+/// `kill -9` during BGREWRITEAOF or shortly after it. Every other time MongoDB stands still, so
+/// that what was dirty before it is still dirty after the restart.
+fn rewrite(stage: &mut Stage, mongods: &mut Mongods) {
     stage.redis.cmd(&["CONFIG", "SET", "rdb-key-save-delay", SAVE_DELAY_US]);
     stage.write();
     stage.go_on(50, 300);
+    let frozen = stage.rng.bool();
+    if frozen {
+        mongods.victim().freeze();
+    }
     stage.redis.cmd(&["BGREWRITEAOF"]);
-    stage.go_on(0, 250);
+    stage.go_on(0, 400);
     stage.kill();
     stage.start_again();
     write_a_little(stage);
+    if frozen {
+        mongods.victim().thaw();
+    }
 }
 
 /// `kill -9` while the AOF is loaded, and the same again after that.

@@ -4,7 +4,7 @@ use super::Call;
 use crate::core::args;
 use crate::redis::api::{REDISMODULE_CTX_FLAGS_REPLICATED, REDISMODULE_CTX_FLAGS_SLAVE};
 use crate::redis::module::Module;
-use crate::redis::tick;
+use crate::redis::{log, tick};
 
 /// Runs the command.
 pub fn command(call: &Call<'_>) {
@@ -18,8 +18,16 @@ pub fn command(call: &Call<'_>) {
             "READONLY registrations are made on the master, this server is a replica",
         );
     }
+    let first = call.module.engine.borrow().is_blank();
     match run(call.module, call.ctx.db(), call.arguments()) {
         Ok(_) => {
+            if first {
+                log::notice(
+                    "from now on the RDB, the AOF and the replication stream hold registrations: \
+                     load the module on replicas, and on any server that is to load this data, \
+                     before they need it",
+                );
+            }
             call.ctx.replicate_verbatim();
             call.reply.ok();
         }

@@ -105,8 +105,8 @@ fn bgsave(stage: &mut Stage, _: &mut Mongods) {
     write_a_little(stage);
 }
 
-/// `kill -9` during BGREWRITEAOF or shortly after it. Every other time MongoDB stands still, so
-/// that what was dirty before it is still dirty after the restart.
+/// `kill -9` during BGREWRITEAOF or shortly after it. Every other time MongoDB stands still and
+/// nobody writes, so that what was dirty before it must be dirty after the restart.
 fn rewrite(stage: &mut Stage, mongods: &mut Mongods) {
     stage.redis.cmd(&["CONFIG", "SET", "rdb-key-save-delay", SAVE_DELAY_US]);
     stage.write();
@@ -114,6 +114,8 @@ fn rewrite(stage: &mut Stage, mongods: &mut Mongods) {
     let frozen = stage.rng.bool();
     if frozen {
         mongods.victim().freeze();
+        stage.go_on(0, 50);
+        stage.stop_writing();
     }
     stage.redis.cmd(&["BGREWRITEAOF"]);
     stage.go_on(0, 400);

@@ -8,6 +8,7 @@ pub mod dead;
 pub mod dirty;
 pub mod document;
 pub mod engine;
+pub mod flow;
 pub mod flush;
 pub mod id;
 pub mod json;

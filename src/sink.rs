@@ -1,6 +1,7 @@
 //! The sink: where batches go. One trait, so that the worker can be tested without MongoDB.
 
 use std::future::Future;
+use std::time::Duration;
 
 use crate::core::batch::{Batch, Written};
 
@@ -8,11 +9,40 @@ use crate::core::batch::{Batch, Written};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The link does not work (no server, no primary, wrong credentials, time-out): nothing can
-    /// be written until it does. One sentence, without credentials.
-    Link(String),
+    /// be written until it does.
+    Link(Broken),
     /// The link works but this namespace refuses (no privilege, bad name, no unique index).
     /// Others go on. One sentence, without values.
     Namespace(String),
+}
+
+/// Why the link does not work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// One sentence for people, without credentials.
+    pub error: String,
+    /// It does not pass by itself: somebody must change a password, a certificate, a setting. It
+    /// is tried again seldom.
+    pub lasting: bool,
+    /// Something was sent and not answered, so the server may apply it at any later time.
+    pub unanswered: bool,
+}
+
+impl Broken {
+    /// A failure that passes by itself, after which nothing is under way.
+    pub fn passing(error: impl Into<String>) -> Self {
+        Broken { error: error.into(), lasting: false, unanswered: false }
+    }
+
+    /// A failure that somebody must see to.
+    pub fn lasting(error: impl Into<String>) -> Self {
+        Broken { lasting: true, ..Broken::passing(error) }
+    }
+
+    /// A failure that leaves open what becomes of what was sent.
+    pub fn unanswered(error: impl Into<String>) -> Self {
+        Broken { unanswered: true, ..Broken::passing(error) }
+    }
 }
 
 /// Writes batches.
@@ -31,15 +61,21 @@ pub trait Sink: 'static {
     fn build(&self, batch: &Batch) -> Self::Commands;
 
     /// Sends what [`build`](Sink::build) made of `batch`, and says which items can never be
-    /// written. Ends within a bounded time whatever the server does.
+    /// written. The server may take `within` for each command; it ends within a bounded time
+    /// whatever the server does.
     fn write(
         &self,
         batch: &Batch,
         commands: Self::Commands,
+        within: Duration,
     ) -> impl Future<Output = Result<Written, Failure>>;
 
-    /// Asks whether the link works, within a bounded time. The error is one sentence.
-    fn ping(&self) -> impl Future<Output = Result<(), String>>;
+    /// Asks whether the link works, within a bounded time.
+    fn ping(&self) -> impl Future<Output = Result<(), Broken>>;
+
+    /// Whether what was sent and not answered can never be applied after newer writes. If not,
+    /// the keys of such a batch must be written once more when it can no longer be under way.
+    fn is_fenced(&self) -> bool;
 
     /// Closes every connection. Writes that are under way may fail.
     fn close(&self) -> impl Future<Output = ()>;
@@ -50,12 +86,7 @@ pub trait Connector: Send + 'static {
     /// What it makes.
     type Sink: Sink;
 
-    /// A sink for `uri` that carries up to `max_in_flight` batches at a time. It may look up
-    /// names, but need not reach the server: that is what [`Sink::ping`] tells. The error is
-    /// one sentence without the URI.
-    fn connect(
-        &self,
-        uri: &str,
-        max_in_flight: u32,
-    ) -> impl Future<Output = Result<Self::Sink, String>>;
+    /// A sink for `uri`. It may look up names, but need not reach the server: that is what
+    /// [`Sink::ping`] tells. The error does not repeat the URI.
+    fn connect(&self, uri: &str) -> impl Future<Output = Result<Self::Sink, Broken>>;
 }

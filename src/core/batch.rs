@@ -86,6 +86,9 @@ pub enum Verdict {
         /// The registration rests this long before it is tried again; 0 when the link as a
         /// whole is down, because then no batch is sent until it is up.
         hold_ms: u64,
+        /// Any part of it may still be applied later, after newer writes: its keys must be
+        /// written once more when that is over.
+        in_doubt: bool,
     },
 }
 

@@ -26,6 +26,12 @@ impl<'w> Document<'w> {
         Document { out, start }
     }
 
+    /// Goes on with the document that `out` consists of and that was ended before.
+    pub fn reopen(out: &'w mut Vec<u8>) -> Self {
+        out.pop();
+        Document { out, start: 0 }
+    }
+
     /// Begins an element, whose value must be written next.
     #[inline]
     pub fn element(&mut self, name: impl Name) -> Element<'_> {

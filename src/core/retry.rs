@@ -23,6 +23,12 @@ impl Backoff {
     pub fn delay_ms(self, failures: u32, random: u64) -> u64 {
         1 + random % self.ceiling_ms(failures)
     }
+
+    /// The pause after a failure that does not pass by itself: the upper half of the longest pause.
+    pub fn slow_delay_ms(self, random: u64) -> u64 {
+        let half_ms = self.max_ms.max(2) / 2;
+        half_ms + random % (self.max_ms.max(2) - half_ms + 1)
+    }
 }
 
 #[cfg(test)]
@@ -41,6 +47,13 @@ mod tests {
     fn the_ceiling_survives_any_number_of_failures() {
         assert_eq!(BACKOFF.ceiling_ms(u32::MAX), 10_000);
         assert_eq!(BACKOFF.ceiling_ms(0), 50);
+    }
+
+    #[test]
+    fn what_does_not_pass_by_itself_is_tried_seldom() {
+        let pauses: Vec<_> = (0..20_000).map(|r| BACKOFF.slow_delay_ms(r)).collect();
+        assert_eq!((pauses.iter().min(), pauses.iter().max()), (Some(&5_000), Some(&10_000)));
+        assert!(Backoff { min_ms: 1, max_ms: 1 }.slow_delay_ms(7) >= 1);
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub const READ_SLICE_US: Limits = limits("read-slice-us", 500, 10, 100_000);
 pub const RETRY_BACKOFF_MIN_MS: Limits = limits("retry-backoff-min-ms", 50, 1, 3_600_000);
 /// Longest pause before an attempt is repeated, milliseconds.
 pub const RETRY_BACKOFF_MAX_MS: Limits = limits("retry-backoff-max-ms", 10_000, 1, 3_600_000);
+/// Longest that MongoDB may take for one command, milliseconds.
+pub const WRITE_TIMEOUT_MS: Limits = limits("write-timeout-ms", 10_000, 100, 120_000);
 /// How long SHUTDOWN goes on writing, milliseconds.
 pub const SHUTDOWN_DRAIN_MS: Limits = limits("shutdown-drain-ms", 5_000, 0, 3_600_000);
 
@@ -54,6 +56,8 @@ pub struct Settings {
     pub retry_backoff_min_ms: i64,
     /// See [`RETRY_BACKOFF_MAX_MS`].
     pub retry_backoff_max_ms: i64,
+    /// See [`WRITE_TIMEOUT_MS`].
+    pub write_timeout_ms: i64,
     /// See [`SHUTDOWN_DRAIN_MS`].
     pub shutdown_drain_ms: i64,
 }
@@ -68,6 +72,7 @@ impl Default for Settings {
             read_slice_us: READ_SLICE_US.default,
             retry_backoff_min_ms: RETRY_BACKOFF_MIN_MS.default,
             retry_backoff_max_ms: RETRY_BACKOFF_MAX_MS.default,
+            write_timeout_ms: WRITE_TIMEOUT_MS.default,
             shutdown_drain_ms: SHUTDOWN_DRAIN_MS.default,
         }
     }

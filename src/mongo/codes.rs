@@ -9,6 +9,8 @@
 pub enum Meaning {
     /// Nothing can be written until this is over.
     Link(&'static str),
+    /// Nothing can be written until somebody sees to it.
+    Lasting(&'static str),
     /// This namespace refuses; others may go on.
     Namespace(&'static str),
     /// It clashed with something that passes by itself.
@@ -23,7 +25,10 @@ pub enum Meaning {
     Unknown,
 }
 
-use Meaning::{Clash, Link, Namespace, Refused, TooSlow, Unknown, Unreadable};
+use Meaning::{Clash, Lasting, Link, Namespace, Refused, TooSlow, Unknown, Unreadable};
+
+/// The codes with which a router tells that it lost a shard: what it passed on may still run.
+pub const UNANSWERED: [i32; 4] = [6, 7, 89, 9001];
 
 /// The code of a duplicate key, which means different things for different indexes.
 pub const DUPLICATE_KEY: i32 = 11_000;
@@ -35,9 +40,9 @@ pub fn meaning(code: i32) -> Meaning {
         91 | 189 | 10_058 | 10_107 | 11_600 | 11_602 | 13_435 | 13_436 => {
             Link("the server is no primary at the moment, or is shutting down")
         }
-        18 | 391 => Link("authentication failed; check user, password and authSource"),
+        18 | 391 => Lasting("authentication failed; check user, password and authSource"),
         64 => Link("not enough members confirm the writes in time; check the replica set"),
-        79 | 100 => Link(
+        79 | 100 => Lasting(
             "the write concern asks for members or tags that the replica set does not have; \
              correct w in the connection string",
         ),
@@ -52,6 +57,8 @@ pub fn meaning(code: i32) -> Meaning {
         8000 => Namespace("Atlas refuses it; check the cluster's quota and state"),
         13_297 => Namespace("a database with the same name in other case exists"),
 
+        // Another transaction of the same session came after it, or it is over already.
+        225 | 251 => Clash,
         24 | 46 | 63 | 112 | 150 | 246 | 314 | 11_601 | 13_388 => Clash,
         50 => TooSlow,
 

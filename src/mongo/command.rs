@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 mod options;
 
-pub use options::{Acknowledged, CommandOptions, WriteConcern};
+pub use options::{Acknowledged, CommandOptions, Place, WriteConcern};
 
 use super::operation;
 use crate::core::batch::{Batch, Item, Refusal};
@@ -20,9 +20,13 @@ pub const MAX_COMMAND_BYTES: usize = 16_000_000;
 /// A command takes no more operations than this (`maxWriteBatchSize` of MongoDB).
 pub const MAX_COMMAND_OPS: usize = 100_000;
 
-/// The largest command with one operation: MongoDB takes 16 MiB + 16 KiB; the rest is for what
-/// the driver adds (`$db`, `lsid`, `$clusterTime`, some 200 bytes).
-const MAX_SINGLE_BYTES: usize = 16_793_600 - 1024;
+/// The largest command with one operation: MongoDB takes 16 MiB + 16 KiB; the rest is for what is
+/// appended later ([`CommandOptions::complete`]) and for what the driver adds (`$db`, `lsid`,
+/// `$clusterTime`, some 200 bytes).
+const MAX_SINGLE_BYTES: usize = 16_793_600 - TAIL_BYTES - 512;
+
+/// What [`CommandOptions::complete`] appends at the most; a tag has 200 bytes and more to spare.
+const TAIL_BYTES: usize = 512;
 
 /// What an operation takes besides key and value, about; for the reservation of memory.
 const OP_BYTES: usize = 96;
@@ -59,7 +63,7 @@ impl Kind {
     }
 }
 
-/// One command, ready to be sent; `$db` is the driver's to add.
+/// One command, to be [completed](CommandOptions::complete) and sent; `$db` is the driver's to add.
 #[derive(Debug)]
 pub struct Command {
     /// The command as BSON.
@@ -81,8 +85,8 @@ pub struct Built {
 }
 
 /// Builds the commands that write `batch`. Never fails: what cannot be written is refused.
-pub fn build(batch: &Batch, options: &CommandOptions) -> Built {
-    let mut builder = Builder { batch, options, names: Names::default(), built: Built::default() };
+pub fn build(batch: &Batch) -> Built {
+    let mut builder = Builder { batch, names: Names::default(), built: Built::default() };
     builder.add(Kind::Update);
     builder.add(Kind::Delete);
     let mut built = builder.built;
@@ -90,9 +94,38 @@ pub fn build(batch: &Batch, options: &CommandOptions) -> Built {
     built
 }
 
+/// An update that changes nothing, for the sake of its number: no document has this `_id`.
+pub fn nothing(collection: &str, id: [u8; 12]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut command = Document::begin(&mut bytes);
+    command.element(c"update").string(collection);
+    let mut ops = command.element(c"updates").array();
+    let mut op = ops.push().document();
+    let mut query = op.element(c"q").document();
+    query.element(c"_id").object_id(id);
+    query.end();
+    let mut update = op.element(c"u").document();
+    let mut fields = update.element(c"$unset").document();
+    fields.element(c"_").int32(1);
+    fields.end();
+    update.end();
+    op.end();
+    ops.end();
+    command.end();
+    bytes
+}
+
+/// The command that ends a transaction.
+pub fn commit() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut command = Document::begin(&mut bytes);
+    command.element(c"commitTransaction").int32(1);
+    command.end();
+    bytes
+}
+
 struct Builder<'b> {
     batch: &'b Batch,
-    options: &'b CommandOptions,
     names: Names,
     built: Built,
 }
@@ -142,14 +175,14 @@ impl Builder<'_> {
             Kind::Update => self.batch.bytes.len(),
             Kind::Delete => 0,
         };
-        (values + self.batch.items.len() * OP_BYTES + 512).min(MAX_SINGLE_BYTES)
+        let ops = self.batch.items.len() * OP_BYTES;
+        (values + ops + 512).min(MAX_SINGLE_BYTES) + TAIL_BYTES
     }
 
     /// Writes everything that comes before the operations.
     fn begin(&self, kind: Kind, command: &mut Document<'_>) {
         command.element(kind.command()).string(&self.batch.registration.namespace.collection);
         command.element(c"ordered").bool(false);
-        self.options.append_to(command);
     }
 
     /// Appends the operation for `item`. `Ok(false)` when the command is too small for it, so

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::client::Connected;
 use super::codes::{Meaning, meaning};
-use super::outcome::link_sentence;
+use super::outcome::broken;
 use crate::core::registration::{Namespace, Registration};
 use crate::sink::Failure;
 
@@ -106,7 +106,7 @@ fn code(error: &Error) -> Option<i32> {
 fn failure(error: &Error, registration: &Registration) -> Failure {
     let Registration { namespace, key_field, .. } = registration;
     let Some(code) = code(error) else {
-        return Failure::Link(link_sentence(error));
+        return Failure::Link(broken(error));
     };
     let why = match code {
         11_000 => "documents with the same value in it exist; remove the duplicates",
@@ -118,7 +118,7 @@ fn failure(error: &Error, registration: &Registration) -> Failure {
             "an index on it exists that is not unique; drop that one"
         }
         code => match meaning(code) {
-            Meaning::Link(_) => return Failure::Link(link_sentence(error)),
+            Meaning::Link(_) | Meaning::Lasting(_) => return Failure::Link(broken(error)),
             Meaning::Namespace(why) => why,
             _ => "the server refuses to make it",
         },

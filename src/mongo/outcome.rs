@@ -6,9 +6,9 @@
 use mongodb::bson::{Bson, Document};
 use mongodb::error::{Error, ErrorKind};
 
-use super::codes::{DUPLICATE_KEY, Meaning, meaning};
+use super::codes::{DUPLICATE_KEY, Meaning, UNANSWERED, meaning};
 use crate::core::registration::Registration;
-use crate::sink::Failure;
+use crate::sink::{Broken, Failure};
 
 /// How the driver begins its refusal of a message of more than 48 MB.
 const TOO_LONG: &str = "Message length";
@@ -65,23 +65,24 @@ fn of_reply(reply: &Document, registration: &Registration) -> Outcome {
     // Applied, but not known to last: as good as not written.
     if let Some(Bson::Document(error)) = reply.get("writeConcernError") {
         let code = number(error, "code");
-        let why = match meaning(code) {
-            Meaning::Link(why) => why,
-            _ => "the writes are not confirmed by enough members",
-        };
-        return link(code, why);
+        return Outcome::Failed(Failure::Link(broken_by(code).unwrap_or_else(|| {
+            let why = "MongoDB: the writes are not confirmed by enough members";
+            Broken::passing(coded(why, code))
+        })));
     }
     let errors = reply.get_array("writeErrors").map(Vec::as_slice).unwrap_or_default();
     let mut hitches = Vec::with_capacity(errors.len());
     for error in errors.iter().filter_map(Bson::as_document) {
         let code = number(error, "code");
+        if let Some(broken) = broken_by(code) {
+            return Outcome::Failed(Failure::Link(broken));
+        }
         let remedy = match meaning(code) {
-            Meaning::Link(why) => return link(code, why),
             Meaning::Namespace(why) => return namespace(code, why, registration),
             Meaning::Clash | Meaning::TooSlow => Remedy::AgainOrRest,
             Meaning::Unreadable(why) | Meaning::Refused(why) => Remedy::Refuse(coded(why, code)),
             Meaning::Unknown if code == DUPLICATE_KEY => duplicate(error, registration),
-            Meaning::Unknown => Remedy::AgainOrRefuse(coded("MongoDB refuses the change", code)),
+            _ => Remedy::AgainOrRefuse(coded("MongoDB refuses the change", code)),
         };
         let op = usize::try_from(number(error, "index")).ok();
         hitches.push(Hitch { op, code, remedy });
@@ -120,14 +121,30 @@ fn of_error(error: &Error, registration: &Registration) -> Outcome {
                 reason: "the document is too large for one message to MongoDB".to_owned(),
             }
         }
-        _ => Outcome::Failed(Failure::Link(link_sentence(error))),
+        _ => Outcome::Failed(Failure::Link(broken(error))),
+    }
+}
+
+/// Whether the server has answered, or was never asked: nothing of it can be applied later.
+pub fn is_settled(end: &Result<Document, Error>) -> bool {
+    match end {
+        Ok(_) => true,
+        Err(error) => match &*error.kind {
+            ErrorKind::Command(error) => !UNANSWERED.contains(&error.code),
+            ErrorKind::ServerSelection { .. }
+            | ErrorKind::Authentication { .. }
+            | ErrorKind::InvalidArgument { .. } => true,
+            _ => false,
+        },
     }
 }
 
 /// The whole command failed with `code`.
 fn of_code(code: i32, registration: &Registration) -> Outcome {
+    if let Some(broken) = broken_by(code) {
+        return Outcome::Failed(Failure::Link(broken));
+    }
     match meaning(code) {
-        Meaning::Link(why) => link(code, why),
         Meaning::Namespace(why) => namespace(code, why, registration),
         Meaning::Clash => {
             Outcome::Answered(vec![Hitch { op: None, code, remedy: Remedy::AgainOrRest }])
@@ -135,68 +152,84 @@ fn of_code(code: i32, registration: &Registration) -> Outcome {
         Meaning::TooSlow => Outcome::TooSlow,
         Meaning::Unreadable(why) => Outcome::Unreadable { code, reason: coded(why, code) },
         // A refusal of the command as such is not the fault of a document: no dead letters.
-        Meaning::Refused(_) | Meaning::Unknown => {
-            namespace(code, "the server refuses the whole command", registration)
-        }
+        _ => namespace(code, "the server refuses the whole command", registration),
     }
 }
 
-/// Why there is no link, in one sentence: by the kind of error, and where the driver tells more
-/// only in its text, by what that text contains. The text itself is not shown.
-pub fn link_sentence(error: &Error) -> String {
-    let why = match &*error.kind {
-        ErrorKind::Command(error) => match meaning(error.code) {
-            Meaning::Link(why) => return format!("MongoDB: {}", coded(why, error.code)),
-            _ => return format!("MongoDB refuses even a ping (code {})", error.code),
-        },
+/// Why there is no link, if `code` says so.
+fn broken_by(code: i32) -> Option<Broken> {
+    let broken = |why| Broken::passing(format!("MongoDB: {}", coded(why, code)));
+    match meaning(code) {
+        Meaning::Link(why) => {
+            Some(Broken { unanswered: UNANSWERED.contains(&code), ..broken(why) })
+        }
+        Meaning::Lasting(why) => Some(Broken { lasting: true, ..broken(why) }),
+        _ => None,
+    }
+}
+
+/// Why there is no link: by the kind of error, and where the driver tells more only in its text,
+/// by what that text contains. The text itself is not shown.
+pub fn broken(error: &Error) -> Broken {
+    let passing = |why: &str| Broken::passing(format!("MongoDB cannot be used: {why}"));
+    let lasting = |why: &str| Broken { lasting: true, ..passing(why) };
+    let unanswered = |why: &str| Broken { unanswered: true, ..passing(why) };
+    match &*error.kind {
+        ErrorKind::Command(error) => broken_by(error.code).unwrap_or_else(|| {
+            Broken::passing(format!("MongoDB refuses even a greeting (code {})", error.code))
+        }),
         ErrorKind::Io(error) => {
-            return format!("the connection to MongoDB broke: {}", error.kind());
+            Broken::unanswered(format!("the connection to MongoDB broke: {}", error.kind()))
         }
-        ErrorKind::ConnectionPoolCleared { .. } => "the server stopped answering",
-        ErrorKind::Authentication { .. } => {
-            "authentication failed; check user, password and authSource"
+        ErrorKind::ConnectionPoolCleared { .. } => unanswered("the server stopped answering"),
+        ErrorKind::Authentication { .. } => lasting(AUTHENTICATION),
+        ErrorKind::ServerSelection { message, .. } => {
+            let (why, lasts) = selection(message);
+            if lasts { lasting(why) } else { passing(why) }
         }
-        ErrorKind::ServerSelection { message, .. } => selection(message),
-        ErrorKind::InvalidTlsConfig { .. } => "the TLS options or certificate files are not usable",
-        ErrorKind::DnsResolve { .. } => "the name of mongodb+srv has no usable record",
-        ErrorKind::IncompatibleServer { .. } => "the server is too old, 4.4 or newer is needed",
+        ErrorKind::InvalidTlsConfig { .. } => {
+            lasting("the TLS options or certificate files are not usable")
+        }
+        ErrorKind::DnsResolve { .. } => passing("the name of mongodb+srv has no usable record"),
+        ErrorKind::IncompatibleServer { .. } => lasting(TOO_OLD),
         ErrorKind::InvalidArgument { .. } => {
-            "the connection string's options are not usable with it"
+            lasting("the connection string's options are not usable with it")
         }
-        ErrorKind::Shutdown => "the client was closed because the settings changed",
-        _ => "the server's answer cannot be understood",
-    };
-    format!("MongoDB cannot be used: {why}")
-}
-
-/// The cause that the driver's text of a failed server selection contains.
-fn selection(message: &str) -> &'static str {
-    if message.contains("ReplicaSetNoPrimary") && !message.contains("Servers: [") {
-        return "none of the servers belongs to the replica set; check replicaSet";
+        ErrorKind::Shutdown => unanswered("the client was closed because the settings changed"),
+        _ => unanswered("the server's answer cannot be understood"),
     }
-    let causes = [
-        ("SCRAM failure", "authentication failed; check user, password and authSource"),
-        ("uthentication", "authentication failed; check user, password and authSource"),
-        ("Connection refused", "connection refused; is it running, and are host and port right"),
-        ("failed to lookup address", "the host's name is unknown"),
-        ("UnknownIssuer", "its TLS certificate is from an unknown issuer; set tlsCAFile"),
-        ("invalid peer certificate", "its TLS certificate is not valid for this host"),
-        ("tls handshake eof", "the server does not speak TLS"),
-        ("unexpected end of file", "the server hangs up; does it want TLS"),
-        ("Servers: [ ]", "no server of this replica set found; check replicaSet"),
-        ("ReplicaSetNoPrimary", "the replica set has no primary at the moment"),
-        ("RSSecondary", "the replica set has no primary at the moment"),
-        ("RSOther", "the replica set has no primary at the moment"),
-        ("RSGhost", "the replica set is not initiated"),
-        ("timed out", "no server answers"),
-        ("wire version", "the server is too old, 4.4 or newer is needed"),
-    ];
-    let known = causes.iter().find(|(text, _)| message.contains(text));
-    known.map_or("no server that takes writes answers", |(_, cause)| cause)
 }
 
-fn link(code: i32, why: &str) -> Outcome {
-    Outcome::Failed(Failure::Link(format!("MongoDB: {}", coded(why, code))))
+const AUTHENTICATION: &str = "authentication failed; check user, password and authSource";
+const TOO_OLD: &str = "the server is too old, 4.4 or newer is needed";
+const NO_PRIMARY: &str = "the replica set has no primary at the moment";
+
+/// What the driver's text of a failed server selection contains, the cause that it stands for,
+/// and whether somebody must see to it.
+const SELECTION: [(&str, &str, bool); 15] = [
+    ("SCRAM failure", AUTHENTICATION, true),
+    ("uthentication", AUTHENTICATION, true),
+    ("Connection refused", "connection refused; is it running, and are host and port right", false),
+    ("failed to lookup address", "the host's name is unknown", false),
+    ("UnknownIssuer", "its TLS certificate is from an unknown issuer; set tlsCAFile", true),
+    ("invalid peer certificate", "its TLS certificate is not valid for this host", true),
+    ("tls handshake eof", "the server does not speak TLS", true),
+    ("unexpected end of file", "the server hangs up; does it want TLS", false),
+    ("Servers: [ ]", "no server of this replica set found; check replicaSet", true),
+    ("ReplicaSetNoPrimary", NO_PRIMARY, false),
+    ("RSSecondary", NO_PRIMARY, false),
+    ("RSOther", NO_PRIMARY, false),
+    ("RSGhost", "the replica set is not initiated", false),
+    ("timed out", "no server answers", false),
+    ("wire version", TOO_OLD, true),
+];
+
+fn selection(message: &str) -> (&'static str, bool) {
+    if message.contains("ReplicaSetNoPrimary") && !message.contains("Servers: [") {
+        return ("none of the servers belongs to the replica set; check replicaSet", true);
+    }
+    let known = SELECTION.iter().find(|(text, _, _)| message.contains(text));
+    known.map_or(("no server that takes writes answers", false), |(_, why, lasts)| (why, *lasts))
 }
 
 fn namespace(code: i32, why: &str, registration: &Registration) -> Outcome {

@@ -1,20 +1,25 @@
 //! MongoDB as a [`Sink`].
 
+use std::cell::RefCell;
 use std::time::Duration;
 
-use mongodb::bson::{RawDocumentBuf, doc};
+use mongodb::bson::doc;
 use tokio::time::timeout;
 
 use super::client::{Connected, connect};
-use super::command::{self, Built};
+use super::command::{self, Built, CommandOptions};
 use super::index::Indexes;
-use super::outcome::{self, Outcome};
+use super::lane::{Fence, Lanes, next_number};
+use super::outcome;
+use super::transaction::{Useless, send_at_once};
 use super::writing::write_out;
 use crate::core::batch::{Batch, Written};
-use crate::sink::{Connector, Failure, Sink};
+use crate::sink::{Broken, Connector, Failure, Sink};
 
-/// Longest wait for a ping; finding a server takes 3 s by default.
+/// Longest wait for a greeting; finding a server takes 3 s by default.
 const PING_WITHIN: Duration = Duration::from_secs(8);
+/// Batches with fewer operations are not worth the second round trip of a transaction.
+const TRANSACTION_OPS: usize = 50;
 
 /// Makes MongoDB sinks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,9 +28,11 @@ pub struct MongoConnector;
 impl Connector for MongoConnector {
     type Sink = MongoSink;
 
-    async fn connect(&self, uri: &str, max_in_flight: u32) -> Result<MongoSink, String> {
-        let connected = connect(uri, max_in_flight).await?;
-        Ok(MongoSink { connected, indexes: Indexes::default() })
+    async fn connect(&self, uri: &str) -> Result<MongoSink, Broken> {
+        let connected = connect(uri).await?;
+        let lanes = Lanes::new(connected.client.clone());
+        let (indexes, useless) = (Indexes::default(), RefCell::default());
+        Ok(MongoSink { connected, lanes, indexes, useless })
     }
 }
 
@@ -33,54 +40,80 @@ impl Connector for MongoConnector {
 #[derive(Debug)]
 pub struct MongoSink {
     connected: Connected,
+    lanes: Lanes,
     indexes: Indexes,
+    useless: RefCell<Useless>,
 }
 
 impl Sink for MongoSink {
     type Commands = Built;
 
     fn build(&self, batch: &Batch) -> Built {
-        command::build(batch, &self.connected.command_options)
+        command::build(batch)
     }
 
-    async fn write(&self, batch: &Batch, built: Built) -> Result<Written, Failure> {
-        if !built.commands.is_empty() {
-            self.indexes.ensure(&self.connected, &batch.registration).await?;
+    async fn write(
+        &self,
+        batch: &Batch,
+        built: Built,
+        within: Duration,
+    ) -> Result<Written, Failure> {
+        if built.commands.is_empty() {
+            return Ok(Written { refused: built.refused, sent_bytes: 0 });
         }
-        let send = async |bytes| self.send(batch, bytes).await;
-        write_out(batch, built, &self.connected.command_options, send).await
+        let registration = &*batch.registration;
+        let write_concern = self.connected.write_concern.clone();
+        let options = &CommandOptions { write_concern, within };
+        self.indexes.ensure(&self.connected, registration).await?;
+        self.lanes.fence_off(registration, options).await?;
+        let mut lane = self.lanes.take().await?;
+
+        let Built { commands, refused } = built;
+        let ops: usize = commands.iter().map(|command| command.items.len()).sum();
+        let namespace = &registration.namespace;
+        let at_once = ops >= TRANSACTION_OPS
+            && lane.has_transactions()
+            && self.useless.borrow_mut().allows(namespace);
+        let built = if at_once {
+            let send = async |bytes, place| lane.send(registration, options, bytes, place).await;
+            if let Some(sent_bytes) = send_at_once(commands, next_number(), send).await? {
+                self.useless.borrow_mut().remove(namespace);
+                return Ok(Written { refused, sent_bytes });
+            }
+            self.useless.borrow_mut().add(namespace);
+            // The first ones went with the transaction.
+            command::build(batch)
+        } else {
+            Built { commands, refused }
+        };
+        let send = async |bytes| {
+            let place = lane.place();
+            lane.send(registration, options, bytes, place).await
+        };
+        write_out(batch, built, send).await
     }
 
-    async fn ping(&self) -> Result<(), String> {
+    async fn ping(&self) -> Result<(), Broken> {
         let admin = self.connected.client.database("admin");
         // Without a read preference a raw command looks for a server that takes writes.
-        match timeout(PING_WITHIN, admin.run_command(doc! { "ping": 1 })).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(outcome::link_sentence(&error)),
-            Err(_) => Err(format!("MongoDB does not answer within {} s", PING_WITHIN.as_secs())),
+        match timeout(PING_WITHIN, admin.run_command(doc! { "hello": 1 })).await {
+            Ok(Ok(hello)) => {
+                self.lanes.set_fence(Fence::of(&hello));
+                Ok(())
+            }
+            Ok(Err(error)) => Err(outcome::broken(&error)),
+            Err(_) => {
+                let seconds = PING_WITHIN.as_secs();
+                Err(Broken::passing(format!("MongoDB does not answer within {seconds} s")))
+            }
         }
+    }
+
+    fn is_fenced(&self) -> bool {
+        self.lanes.fence() != Fence::None
     }
 
     async fn close(&self) {
         self.connected.client.clone().shutdown().immediate(true).await;
-    }
-}
-
-impl MongoSink {
-    /// Sends one command for `batch` and says what its end means.
-    async fn send(&self, batch: &Batch, bytes: Vec<u8>) -> Outcome {
-        let Ok(command) = RawDocumentBuf::from_bytes(bytes) else {
-            let reason = "the document is not valid BSON".to_owned();
-            return Outcome::Unreadable { code: 0, reason };
-        };
-        let Connected { client, command_within, .. } = &self.connected;
-        let database = client.database(&batch.registration.namespace.database);
-        match timeout(*command_within, database.run_raw_command(command)).await {
-            Ok(end) => outcome::classify(end.as_ref(), &batch.registration),
-            Err(_) => Outcome::Failed(Failure::Link(format!(
-                "MongoDB does not answer within {} s",
-                command_within.as_secs()
-            ))),
-        }
     }
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::command::{self, Built, Command, CommandOptions};
+use super::command::{self, Built, Command};
 use super::outcome::{Hitch, Outcome, Remedy};
 use crate::core::batch::{Batch, Item, Refusal, Written};
 use crate::core::value::Span;
-use crate::sink::Failure;
+use crate::sink::{Broken, Failure};
 
 /// Attempts at an operation that clashes with others before more than it must wait.
 const ATTEMPTS: u32 = 4;
@@ -18,7 +18,7 @@ const CLASH_PAUSE: Duration = Duration::from_millis(20);
 /// How often a command that is too slow is halved.
 const HALVINGS: u32 = 3;
 
-/// Writes `batch`, which was built into `built` with `options`, by sending one command at a time.
+/// Writes `batch`, which was built into `built`, by sending one command at a time.
 /// An operation that is sent again is the same statement of state, so it may be applied twice.
 ///
 /// # Errors
@@ -26,13 +26,12 @@ const HALVINGS: u32 = 3;
 pub async fn write_out(
     batch: &Batch,
     built: Built,
-    options: &CommandOptions,
     mut send: impl AsyncFnMut(Vec<u8>) -> Outcome,
 ) -> Result<Written, Failure> {
     let Built { commands, refused } = built;
     let jobs = commands.into_iter().rev().map(Job::new).collect();
     let written = Written { refused, sent_bytes: 0 };
-    let mut writing = Writing { batch, options, jobs, written };
+    let mut writing = Writing { batch, jobs, written };
     while let Some(job) = writing.jobs.pop() {
         let Job { command: Command { bytes, items, .. }, attempt, halvings } = job;
         writing.written.sent_bytes += bytes.len() as u64;
@@ -46,9 +45,9 @@ pub async fn write_out(
                 writing.halve(&items, halvings + 1);
             }
             Outcome::TooSlow => {
-                return Err(Failure::Link(
-                    "MongoDB is too slow: it does not finish even a small batch in time".to_owned(),
-                ));
+                return Err(Failure::Link(Broken::passing(
+                    "MongoDB is too slow: it does not finish even a small batch in time",
+                )));
             }
             Outcome::Failed(failure) => return Err(failure),
         }
@@ -74,7 +73,6 @@ impl Job {
 /// A batch on its way.
 struct Writing<'b> {
     batch: &'b Batch,
-    options: &'b CommandOptions,
     /// What is left to send, the next one last.
     jobs: Vec<Job>,
     written: Written,
@@ -136,7 +134,7 @@ impl Writing<'_> {
         let registration = self.batch.registration.clone();
         let some =
             Batch { registration, slot: self.batch.slot, epoch: self.batch.epoch, items, bytes };
-        let Built { commands, refused } = command::build(&some, self.options);
+        let Built { commands, refused } = command::build(&some);
         for Refusal { index, code, reason } in refused {
             if let Some(index) = indexes.get(index) {
                 self.refuse(*index, code, reason);

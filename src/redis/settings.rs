@@ -17,7 +17,7 @@ const URI_VARIABLE: &str = "WRITEBEHIND_MONGODB_URI";
 
 type Field = fn(&mut Settings) -> &mut i64;
 
-const NUMBERS: [(Limits, Field); 8] = [
+const NUMBERS: [(Limits, Field); 9] = [
     (settings::FLUSH_INTERVAL_MS, |s| &mut s.flush_interval_ms),
     (settings::BATCH_MAX_KEYS, |s| &mut s.batch_max_keys),
     (settings::BATCH_MAX_BYTES, |s| &mut s.batch_max_bytes),
@@ -25,6 +25,7 @@ const NUMBERS: [(Limits, Field); 8] = [
     (settings::READ_SLICE_US, |s| &mut s.read_slice_us),
     (settings::RETRY_BACKOFF_MIN_MS, |s| &mut s.retry_backoff_min_ms),
     (settings::RETRY_BACKOFF_MAX_MS, |s| &mut s.retry_backoff_max_ms),
+    (settings::WRITE_TIMEOUT_MS, |s| &mut s.write_timeout_ms),
     (settings::SHUTDOWN_DRAIN_MS, |s| &mut s.shutdown_drain_ms),
 ];
 

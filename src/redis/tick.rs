@@ -43,7 +43,7 @@ pub fn before_sleep(ctx: Ctx<'_>) {
     let module = module::module();
     sync::step(module, ctx);
     early::step(module, ctx);
-    let changed = fold(module) | take_reports(module, ctx);
+    let changed = fold(module) | take_reports(module, ctx) | settle_doubts(module, ctx);
     if changed {
         flush::answer_finished(module);
         plan(module);
@@ -95,6 +95,18 @@ fn fold(module: &Module) -> bool {
         engine.fold(clock::now_us());
     }
     engine.take_changed()
+}
+
+/// Makes keys dirty again that must be written once more.
+fn settle_doubts(module: &Module, ctx: Ctx<'_>) -> bool {
+    let now_us = clock::now_us();
+    if !module.engine.borrow().has_due_doubts(now_us) || must_not_replicate() {
+        return false;
+    }
+    let mut clean = Acknowledged::default();
+    module.engine.borrow_mut().settle_doubts(now_us, &mut clean);
+    replicate(ctx, &clean);
+    true
 }
 
 /// Takes in what the worker reports, for one slice at most, and tells replicas and the AOF.

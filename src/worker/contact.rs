@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::options::{UriSource, WorkerOptions};
-use crate::sink::{Connector, Sink};
+use crate::sink::{Broken, Connector, Sink};
 
 /// Last resort against a contact that hangs; its steps have shorter limits of their own.
 pub const CONTACT_WITHIN: Duration = Duration::from_secs(20);
@@ -25,7 +25,6 @@ pub struct Linked<S> {
     /// The sink.
     pub sink: S,
     uri: String,
-    max_in_flight: u32,
 }
 
 /// How a contact ended.
@@ -34,8 +33,8 @@ pub struct Contact<S> {
     /// The sink to use from now on, also when the link does not work: it goes on looking for
     /// servers. `None` when none could be made.
     pub linked: Option<Rc<Linked<S>>>,
-    /// Whether the link works; the error is one sentence.
-    pub link: Result<(), String>,
+    /// Whether the link works.
+    pub link: Result<(), Broken>,
 }
 
 /// Contacts MongoDB through `last`, or through a new sink when the options name another.
@@ -58,20 +57,16 @@ async fn link<C: Connector>(
     connector: &C,
     last: Option<Rc<Linked<C::Sink>>>,
     options: &WorkerOptions,
-) -> Result<Rc<Linked<C::Sink>>, String> {
+) -> Result<Rc<Linked<C::Sink>>, Broken> {
     let uri = match &options.uri {
         UriSource::Text(uri) => uri.clone(),
-        UriSource::File(path) => read(path.clone()).await?,
+        UriSource::File(path) => read(path.clone()).await.map_err(Broken::passing)?,
     };
-    let max_in_flight = options.max_in_flight;
-    if let Some(last) = last
-        && last.uri == uri
-        && last.max_in_flight == max_in_flight
-    {
+    if let Some(last) = last.filter(|last| last.uri == uri) {
         return Ok(last);
     }
-    let sink = connector.connect(&uri, max_in_flight).await?;
-    Ok(Rc::new(Linked { sink, uri, max_in_flight }))
+    let sink = connector.connect(&uri).await?;
+    Ok(Rc::new(Linked { sink, uri }))
 }
 
 /// Reads on a thread of its own: a file system may hang.

@@ -9,10 +9,10 @@ pub struct Credits {
 }
 
 impl Credits {
-    /// Credits to grant now so that as many batches wait as are on the wire: twice
-    /// `max_in_flight` in all. None while more than that are out, after the setting was lowered.
-    pub fn grant(&mut self, max_in_flight: u32) -> u32 {
-        let grant = max_in_flight.saturating_mul(2).saturating_sub(self.out);
+    /// Credits to grant now so that as many batches wait as may be on the wire: twice `allowed` in
+    /// all. None while more than that are out, after fewer are allowed.
+    pub fn grant(&mut self, allowed: u32) -> u32 {
+        let grant = allowed.saturating_mul(2).saturating_sub(self.out);
         self.out += grant;
         grant
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::core::batch::{Batch, Item, Refusal, Written};
 use crate::core::registration::{Namespace, Registration};
 use crate::core::value::{Content, NO_EXPIRY, Span};
-use crate::sink::{Connector, Failure, Sink};
+use crate::sink::{Broken, Connector, Failure, Sink};
 
 /// How a double treats the batches it gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct World {
     /// `Some` while no server can be reached.
     pub away: Option<String>,
     pub hang_in_ping: bool,
+    /// Whether what is given up can never be applied late.
+    pub fenced: bool,
     /// Keys in the order they were written, with the URI they were written to.
     pub written: Vec<(String, String)>,
     pub built: usize,
@@ -71,7 +73,7 @@ impl Doubles {
 impl Connector for Doubles {
     type Sink = Double;
 
-    async fn connect(&self, uri: &str, _max_in_flight: u32) -> Result<Double, String> {
+    async fn connect(&self, uri: &str) -> Result<Double, Broken> {
         self.world().connects += 1;
         Ok(Double { uri: uri.to_owned(), doubles: self.clone() })
     }
@@ -112,12 +114,17 @@ impl Sink for Double {
         self.uri.clone()
     }
 
-    async fn write(&self, batch: &Batch, commands: String) -> Result<Written, Failure> {
+    async fn write(
+        &self,
+        batch: &Batch,
+        commands: String,
+        _: Duration,
+    ) -> Result<Written, Failure> {
         assert_eq!(commands, self.uri, "commands must be built by the sink that sends them");
         let _on_wire = OnWire::new(&self.doubles);
         let away = self.doubles.world().away.clone();
         if let Some(error) = away {
-            return Err(Failure::Link(error));
+            return Err(Failure::Link(Broken::passing(error)));
         }
         let behaviour = self.doubles.world().behaviour;
         if behaviour == Behaviour::RefuseBadNamespace
@@ -132,7 +139,7 @@ impl Sink for Double {
         }
         let mut written = Written::default();
         match behaviour {
-            Behaviour::FailAfterWrite => return Err(Failure::Link("cut".to_owned())),
+            Behaviour::FailAfterWrite => return Err(Failure::Link(Broken::unanswered("cut"))),
             Behaviour::HoldResponse => std::future::pending().await,
             Behaviour::RespondSlowly(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
             Behaviour::Reject => {
@@ -143,7 +150,7 @@ impl Sink for Double {
         Ok(written)
     }
 
-    async fn ping(&self) -> Result<(), String> {
+    async fn ping(&self) -> Result<(), Broken> {
         let hang = {
             let mut world = self.doubles.world();
             world.pings += 1;
@@ -152,7 +159,11 @@ impl Sink for Double {
         if hang {
             std::future::pending().await
         }
-        self.doubles.world().away.clone().map_or(Ok(()), Err)
+        self.doubles.world().away.clone().map_or(Ok(()), |error| Err(Broken::passing(error)))
+    }
+
+    fn is_fenced(&self) -> bool {
+        self.doubles.world().fenced
     }
 
     async fn close(&self) {

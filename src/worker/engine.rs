@@ -20,10 +20,13 @@ use super::rest::Rests;
 use super::thread::{Ends, PANIC};
 use super::wake::Listener;
 use crate::core::batch::{Batch, Report, Written};
-use crate::sink::{Connector, Failure, Sink};
+use crate::core::flow::Flow;
+use crate::sink::{Broken, Connector, Failure, Sink};
 
 /// Last resort against a write that hangs; a sink has shorter limits of its own.
 pub const WRITE_WITHIN: Duration = Duration::from_secs(300);
+/// What is told when a last resort was needed.
+const SILENT: &str = "MongoDB does not answer at all";
 /// Longest that an old sink, or a stop, waits for connections to close.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// The same at a stop.
@@ -41,6 +44,8 @@ pub struct Waiting<C> {
 pub struct Flight<S> {
     pub(super) batch: Rc<Batch>,
     pub(super) linked: Rc<Linked<S>>,
+    /// Batches on the wire when it started, itself among them.
+    pub(super) on_wire: u32,
 }
 
 /// How a task ended.
@@ -67,6 +72,7 @@ pub struct Engine<C: Connector> {
     pub(super) link: LinkState,
     pub(super) rests: Rests,
     pub(super) credits: Credits,
+    pub(super) flow: Flow,
     pub(super) linked: Option<Rc<Linked<C::Sink>>>,
     pub(super) retired: Vec<Rc<Linked<C::Sink>>>,
     pub(super) waiting: VecDeque<Waiting<Commands<C>>>,
@@ -102,6 +108,7 @@ impl<C: Connector> Engine<C> {
             link: LinkState::idle(),
             rests: Rests::default(),
             credits: Credits::default(),
+            flow: Flow::default(),
             linked: None,
             retired: Vec::new(),
             waiting: VecDeque::new(),
@@ -149,8 +156,7 @@ impl<C: Connector> Engine<C> {
         let Some(options) = self.ends.options.try_iter().last() else {
             return;
         };
-        let moved =
-            options.uri != self.options.uri || options.max_in_flight != self.options.max_in_flight;
+        let moved = options.uri != self.options.uri;
         self.options = options;
         if !moved {
             return;
@@ -194,10 +200,12 @@ impl<C: Connector> Engine<C> {
         let options = self.options.clone();
         self.contact = Some(tasks.spawn_local(async move {
             let limited = timeout(CONTACT_WITHIN, contact(connector, last.clone(), options)).await;
-            Ended::Contact(limited.unwrap_or_else(|_| Contact {
-                linked: last,
-                link: Err("MongoDB does not answer at all".to_owned()),
-            }))
+            Ended::Contact(
+                limited.unwrap_or_else(|_| Contact {
+                    linked: last,
+                    link: Err(Broken::passing(SILENT)),
+                }),
+            )
         }));
     }
 
@@ -207,7 +215,8 @@ impl<C: Connector> Engine<C> {
             return false;
         };
         let mut launched = false;
-        while self.flights.len() < self.options.max_in_flight as usize {
+        let allowed = self.flow.allowed(self.options.max_in_flight);
+        while self.flights.len() < allowed as usize {
             if self.waiting.front().is_none_or(|first| first.commands.is_none()) {
                 break;
             }
@@ -215,13 +224,14 @@ impl<C: Connector> Engine<C> {
                 break;
             };
             let batch = Rc::new(batch);
-            let flight = Flight { batch: Rc::clone(&batch), linked: Rc::clone(linked) };
-            let linked = Rc::clone(linked);
+            let on_wire = self.flights.len() as u32 + 1;
+            let flight = Flight { batch: Rc::clone(&batch), linked: Rc::clone(linked), on_wire };
+            let (linked, within) = (Rc::clone(linked), self.options.write_timeout);
             let task = tasks.spawn_local(async move {
-                let write = timeout(WRITE_WITHIN, linked.sink.write(&batch, commands));
-                Ended::Write(write.await.unwrap_or_else(|_| {
-                    Err(Failure::Link("MongoDB does not answer at all".to_owned()))
-                }))
+                let write = timeout(WRITE_WITHIN, linked.sink.write(&batch, commands, within));
+                Ended::Write(
+                    write.await.unwrap_or_else(|_| Err(Failure::Link(Broken::unanswered(SILENT)))),
+                )
             });
             self.flights.insert(task.id(), flight);
             launched = true;
@@ -245,7 +255,7 @@ impl<C: Connector> Engine<C> {
             Ok(commands) => waiting.commands = Some(commands),
             Err(_) => {
                 if let Some(waiting) = self.waiting.remove(at) {
-                    self.namespace_failed(waiting.batch, PANIC.to_owned());
+                    self.namespace_failed(waiting.batch, PANIC.to_owned(), false);
                 }
             }
         }
@@ -267,7 +277,7 @@ impl<C: Connector> Engine<C> {
         if !self.link.takes_batches() {
             return;
         }
-        let credits = self.credits.grant(self.options.max_in_flight);
+        let credits = self.credits.grant(self.flow.allowed(self.options.max_in_flight));
         if credits > 0 {
             self.outbox.push(Report::Credit(credits));
         }

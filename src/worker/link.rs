@@ -2,6 +2,7 @@
 
 use crate::core::batch::Link;
 use crate::core::retry::Backoff;
+use crate::sink::Broken;
 
 /// The link's state. Each change is told once.
 #[derive(Debug)]
@@ -43,10 +44,13 @@ impl LinkState {
 
     /// The link failed. Returns the change, if it is one, and the pause before it is tried
     /// again, in milliseconds.
-    pub fn failed(&mut self, error: &str, backoff: Backoff, random: u64) -> (Option<Link>, u64) {
+    pub fn failed(&mut self, why: &Broken, backoff: Backoff, random: u64) -> (Option<Link>, u64) {
         self.failures = self.failures.saturating_add(1);
-        let pause_ms = backoff.delay_ms(self.failures, random);
-        (self.change(Link::Down { error: error.to_owned() }), pause_ms)
+        let pause_ms = match why.lasting {
+            true => backoff.slow_delay_ms(random),
+            false => backoff.delay_ms(self.failures, random),
+        };
+        (self.change(Link::Down { error: why.error.clone() }), pause_ms)
     }
 
     /// The settings name another place: failures of the old one do not count.
@@ -75,9 +79,9 @@ mod tests {
         assert_eq!(link.answered(), Some(Link::Up));
         assert_eq!(link.acknowledged(), None);
         let down = |error: &str| Some(Link::Down { error: error.to_owned() });
-        assert_eq!(link.failed("away", BACKOFF, 0).0, down("away"));
-        assert_eq!(link.failed("away", BACKOFF, 0).0, None);
-        assert_eq!(link.failed("no primary", BACKOFF, 0).0, down("no primary"));
+        assert_eq!(link.failed(&Broken::passing("away"), BACKOFF, 0).0, down("away"));
+        assert_eq!(link.failed(&Broken::passing("away"), BACKOFF, 0).0, None);
+        assert_eq!(link.failed(&Broken::passing("no primary"), BACKOFF, 0).0, down("no primary"));
         assert_eq!(link.answered(), Some(Link::Up));
     }
 
@@ -85,7 +89,7 @@ mod tests {
     fn an_idle_link_takes_batches_and_a_broken_one_does_not() {
         let mut link = LinkState::idle();
         assert!(link.takes_batches());
-        link.failed("away", BACKOFF, 0);
+        link.failed(&Broken::passing("away"), BACKOFF, 0);
         assert!(!link.takes_batches());
         assert_eq!(link.error(), Some("away"));
     }
@@ -93,10 +97,16 @@ mod tests {
     #[test]
     fn pauses_grow_over_answered_pings_until_a_batch_is_acknowledged() {
         let mut link = LinkState::idle();
-        assert_eq!(link.failed("a", BACKOFF, LONGEST).1, 100);
+        assert_eq!(link.failed(&Broken::passing("a"), BACKOFF, LONGEST).1, 100);
         link.answered();
-        assert!(link.failed("a", BACKOFF, 199).1 > 100);
+        assert!(link.failed(&Broken::passing("a"), BACKOFF, 199).1 > 100);
         link.acknowledged();
-        assert_eq!(link.failed("a", BACKOFF, LONGEST).1, 100);
+        assert_eq!(link.failed(&Broken::passing("a"), BACKOFF, LONGEST).1, 100);
+    }
+
+    #[test]
+    fn what_somebody_must_see_to_is_tried_seldom() {
+        let mut link = LinkState::idle();
+        assert!(link.failed(&Broken::lasting("password"), BACKOFF, 0).1 >= 500);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::core::retry::Backoff;
 use crate::core::settings::Settings;
@@ -35,6 +36,8 @@ pub struct WorkerOptions {
     pub max_in_flight: u32,
     /// Pauses between attempts.
     pub backoff: Backoff,
+    /// Longest that MongoDB may take for one command.
+    pub write_timeout: Duration,
 }
 
 impl WorkerOptions {
@@ -50,6 +53,7 @@ impl WorkerOptions {
                 min_ms: ms(settings.retry_backoff_min_ms),
                 max_ms: ms(settings.retry_backoff_max_ms),
             },
+            write_timeout: Duration::from_millis(ms(settings.write_timeout_ms)),
         }
     }
 }

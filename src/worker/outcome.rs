@@ -9,7 +9,7 @@ use super::contact::Contact;
 use super::engine::{Ended, Engine, Flight};
 use super::thread::PANIC;
 use crate::core::batch::{Batch, Link, Report, Verdict, Written};
-use crate::sink::{Connector, Failure};
+use crate::sink::{Broken, Connector, Failure, Sink};
 
 impl<C: Connector> Engine<C> {
     /// The task `id` ended; without `ended`, by a panic or because it was aborted.
@@ -17,15 +17,28 @@ impl<C: Connector> Engine<C> {
         if let Some(flight) = self.flights.remove(&id) {
             match ended {
                 Some(Ended::Write(result)) => self.landed(flight, result),
-                _ => self.namespace_failed(unshare(flight.batch), PANIC.to_owned()),
+                _ => {
+                    let in_doubt = !self.fences(&flight);
+                    self.namespace_failed(unshare(flight.batch), PANIC.to_owned(), in_doubt);
+                }
             }
         } else if self.contact.as_ref().is_some_and(|contact| contact.id() == id) {
             self.contact = None;
             match ended {
                 Some(Ended::Contact(contact)) => self.contacted(contact),
-                _ => self.link_failed(PANIC),
+                _ => self.link_failed(&Broken::passing(PANIC)),
             }
         }
+    }
+
+    /// Whether what was sent with `flight` and not answered is kept from being applied late. An
+    /// old sink sends nothing more, so it fences nothing off either.
+    fn fences(&self, flight: &Flight<C::Sink>) -> bool {
+        self.is_current(flight) && flight.linked.sink.is_fenced()
+    }
+
+    fn is_current(&self, flight: &Flight<C::Sink>) -> bool {
+        self.linked.as_ref().is_some_and(|now| Rc::ptr_eq(now, &flight.linked))
     }
 
     fn contacted(&mut self, contact: Contact<C::Sink>) {
@@ -45,9 +58,10 @@ impl<C: Connector> Engine<C> {
     }
 
     fn landed(&mut self, flight: Flight<C::Sink>, result: Result<Written, Failure>) {
-        let current = self.linked.as_ref().is_some_and(|now| Rc::ptr_eq(now, &flight.linked));
-        drop(flight.linked);
-        let batch = unshare(flight.batch);
+        let (current, fences) = (self.is_current(&flight), self.fences(&flight));
+        let Flight { batch, linked, on_wire } = flight;
+        drop(linked);
+        let batch = unshare(batch);
         match result {
             Ok(written) => {
                 if current {
@@ -56,6 +70,8 @@ impl<C: Connector> Engine<C> {
                     self.report_link(change);
                 }
                 let now_us = self.now_us();
+                let most = self.options.max_in_flight;
+                self.flow.acknowledged(batch.items.len(), now_us, on_wire, most);
                 self.lag.acknowledged(&batch, now_us);
                 self.rests.succeeded(&batch.registration.namespace);
                 self.done(batch, Verdict::Written(written));
@@ -65,28 +81,30 @@ impl<C: Connector> Engine<C> {
                     let change = self.link.answered();
                     self.report_link(change);
                 }
-                self.namespace_failed(batch, error);
+                self.namespace_failed(batch, error, false);
             }
-            Err(Failure::Link(error)) => {
+            Err(Failure::Link(why)) => {
                 // All batches on the wire fail together: only the first one counts. And what an
                 // old link did says nothing about the new one.
                 if current && self.link.takes_batches() {
-                    self.link_failed(&error);
+                    self.link_failed(&why);
                 }
-                self.done(batch, Verdict::Returned { error, hold_ms: 0 });
+                let in_doubt = why.unanswered && !fences;
+                self.done(batch, Verdict::Returned { error: why.error, hold_ms: 0, in_doubt });
             }
         }
     }
 
     /// Returns `batch` and lets its registration rest, longer with each failure.
-    pub(super) fn namespace_failed(&mut self, batch: Batch, error: String) {
+    pub(super) fn namespace_failed(&mut self, batch: Batch, error: String, in_doubt: bool) {
         let namespace = &batch.registration.namespace;
         let hold_ms = self.rests.failed(namespace, self.options.backoff, fastrand::u64(..));
-        self.done(batch, Verdict::Returned { error, hold_ms });
+        self.done(batch, Verdict::Returned { error, hold_ms, in_doubt });
     }
 
-    fn link_failed(&mut self, error: &str) {
-        let (change, pause_ms) = self.link.failed(error, self.options.backoff, fastrand::u64(..));
+    fn link_failed(&mut self, why: &Broken) {
+        self.flow.failed();
+        let (change, pause_ms) = self.link.failed(why, self.options.backoff, fastrand::u64(..));
         self.contact_at = Some(Instant::now() + Duration::from_millis(pause_ms));
         // First of all the server must know that returned batches need not be sent again yet.
         self.report_link(change);
@@ -97,17 +115,21 @@ impl<C: Connector> Engine<C> {
     pub(super) fn return_waiting(&mut self) {
         let error = self.link.error().unwrap_or("the link to MongoDB has changed").to_owned();
         while let Some(waiting) = self.waiting.pop_front() {
-            self.done(waiting.batch, Verdict::Returned { error: error.clone(), hold_ms: 0 });
+            let verdict = Verdict::Returned { error: error.clone(), hold_ms: 0, in_doubt: false };
+            self.done(waiting.batch, verdict);
         }
     }
 
     /// Returns everything, on the wire or not. No task of this engine may be alive.
     pub(super) fn return_all(&mut self, error: &str) {
         let flights = std::mem::take(&mut self.flights).into_values();
-        let flights = flights.map(|flight| unshare(flight.batch)).collect::<Vec<_>>();
-        let waiting = std::mem::take(&mut self.waiting).into_iter().map(|waiting| waiting.batch);
-        for batch in flights.into_iter().chain(waiting) {
-            self.done(batch, Verdict::Returned { error: error.to_owned(), hold_ms: 0 });
+        // Their lanes are gone, and whatever kept them from being applied late.
+        let flights = flights.map(|flight| (unshare(flight.batch), true)).collect::<Vec<_>>();
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        for (batch, in_doubt) in
+            flights.into_iter().chain(waiting.map(|waiting| (waiting.batch, false)))
+        {
+            self.done(batch, Verdict::Returned { error: error.to_owned(), hold_ms: 0, in_doubt });
         }
     }
 
@@ -117,7 +139,7 @@ impl<C: Connector> Engine<C> {
         self.contact = None;
         self.linked = None;
         self.retired.clear();
-        self.link_failed(error);
+        self.link_failed(&Broken::passing(error));
         self.return_all(error);
         self.outbox.flush();
     }

@@ -19,7 +19,8 @@ use crate::core::retry::Backoff;
 
 fn options(uri: &str, max_in_flight: u32) -> WorkerOptions {
     let backoff = Backoff { min_ms: 50, max_ms: 10_000 };
-    WorkerOptions { uri: UriSource::Text(uri.to_owned()), max_in_flight, backoff }
+    let write_timeout = std::time::Duration::from_secs(10);
+    WorkerOptions { uri: UriSource::Text(uri.to_owned()), max_in_flight, backoff, write_timeout }
 }
 
 /// The engine beside its handle, in the same runtime.

@@ -14,6 +14,7 @@ const DEFAULTS: [(&str, &str); 11] = [
     ("read-slice-us", "500"),
     ("retry-backoff-min-ms", "50"),
     ("retry-backoff-max-ms", "10000"),
+    ("write-timeout-ms", "10000"),
     ("shutdown-drain-ms", "5000"),
     ("mongodb-uri", "mongodb://127.0.0.1:27017"),
 ];

@@ -30,6 +30,9 @@ impl Engine {
             }
             Report::Lag { p50_us, p99_us } => self.lag = Some((now_us, p50_us, p99_us)),
             Report::Done { batch, verdict } => {
+                if matches!(verdict, Verdict::Returned { in_doubt: true, .. }) {
+                    self.doubt(&batch);
+                }
                 if batch.epoch != self.epoch {
                     self.stale_flights = self.stale_flights.saturating_sub(1);
                     return self.recycle(batch);
@@ -39,8 +42,10 @@ impl Engine {
                     self.flights.swap_remove(at);
                 }
                 match verdict {
-                    Verdict::Written(written) => self.written(&batch, written, unix_ms, clean),
-                    Verdict::Returned { error, hold_ms } => {
+                    Verdict::Written(written) => {
+                        self.written(&batch, written, (now_us, unix_ms), clean);
+                    }
+                    Verdict::Returned { error, hold_ms, .. } => {
                         self.returned(&batch, &error, now_us + hold_ms * 1000);
                     }
                 }
@@ -73,14 +78,23 @@ impl Engine {
         }
     }
 
-    fn written(&mut self, batch: &Batch, written: Written, unix_ms: u64, clean: &mut Acknowledged) {
+    fn written(
+        &mut self,
+        batch: &Batch,
+        written: Written,
+        (now_us, unix_ms): (u64, u64),
+        clean: &mut Acknowledged,
+    ) {
         let mut refused = written.refused.into_iter().peekable();
         let mut counts = [0u64; 3];
         for (index, item) in batch.items.iter().enumerate() {
             let refusal = refused.next_if(|refusal| refusal.index == index);
             let db = batch.registration.db;
+            let in_doubt = self.is_in_doubt(batch, item, now_us);
             let settled = self.dirty.acknowledge(item.entry, item.ver, |db, key| {
-                clean.keys.push((db, key.to_vec()));
+                if !in_doubt {
+                    clean.keys.push((db, key.to_vec()));
+                }
             });
             self.tell(batch.slot, item.entry, item.since_us, settled, refusal.is_none());
             match refusal {

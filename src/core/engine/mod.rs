@@ -1,6 +1,7 @@
 //! The engine: everything the server thread knows. Changes come in, batches go out, reports come
 //! back. It calls nobody; whoever calls it says what time it is.
 
+mod doubt;
 mod gone;
 mod incoming;
 mod outgoing;
@@ -59,6 +60,7 @@ pub struct Engine {
     loaded_slots: std::collections::HashMap<u16, u16>,
     /// The key whose removal was announced, and why: see [`gone`](Self::gone).
     announced: Option<(u16, Vec<u8>)>,
+    doubts: doubt::Doubts,
     /// Dirty values that could not be captured before their keys went away.
     pub lost_total: u64,
 }
@@ -262,7 +264,7 @@ impl Engine {
         // A batch of its may still report, even if its keys belong to others now.
         let flies = self.flights.iter().any(|flight| flight.slot == slot);
         let dead = self.dead.count(slot) > 0;
-        if flies || dead || self.dirty.queue(slot).dirty() > 0 {
+        if flies || dead || self.doubts.is_of(slot) || self.dirty.queue(slot).dirty() > 0 {
             return;
         }
         if let Some(gone) = self.slots.get_mut(usize::from(slot)).and_then(Option::take) {

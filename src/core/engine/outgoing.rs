@@ -43,10 +43,12 @@ pub enum Missing {
 impl Engine {
     /// When the next batch can begin, microseconds; nothing while none can.
     pub fn next_due_us(&self) -> Option<u64> {
+        let doubt_us = self.doubts.due_us();
         if !self.may_send() {
-            return None;
+            return doubt_us;
         }
-        (0..self.slots.len() as u16).filter_map(|slot| self.slot_due_us(slot)).min()
+        let slots = 0..self.slots.len() as u16;
+        slots.filter_map(|slot| self.slot_due_us(slot)).chain(doubt_us).min()
     }
 
     /// Begins a batch of the registration whose turn it is among those that are due.

@@ -36,6 +36,8 @@ impl Engine {
                 captured: key.captured.cloned(),
             }));
         }
+        let known = |(db, key): &(u16, Vec<u8>)| self.dirty.touched(*db, key).is_some();
+        self.doubts.save(known, &mut save);
         for (db, key, letter) in self.dead.iter() {
             save(Record::Dead { db, key, letter: letter.clone() });
         }
@@ -46,6 +48,7 @@ impl Engine {
     pub fn clear(&mut self) {
         self.log.clear();
         self.dirty.clear();
+        self.doubts = Default::default();
         self.begin_epoch();
         self.dead = Default::default();
         self.announced = None;

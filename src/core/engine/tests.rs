@@ -51,7 +51,7 @@ fn written() -> Verdict {
 }
 
 fn returned(hold_ms: u64) -> Verdict {
-    Verdict::Returned { error: "no server".to_owned(), hold_ms }
+    Verdict::Returned { error: "no server".to_owned(), hold_ms, in_doubt: false }
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! Batches in, commands out, read back with the `bson` crate.
 
-use std::num::NonZeroU8;
 use std::sync::Arc;
 
 use mongodb::bson::{DateTime, Document as Parsed, RawDocument, doc};
@@ -15,12 +14,6 @@ mod sizes;
 fn registration() -> Registration {
     let namespace = Namespace { database: "d".into(), collection: "c".into() };
     Registration::new(0, b"k:", namespace)
-}
-
-fn options() -> CommandOptions {
-    let write_concern =
-        WriteConcern { w: Acknowledged::Majority, journal: false, timeout_ms: 10_000 };
-    CommandOptions { write_concern, max_time_ms: 15_000 }
 }
 
 fn batch(registration: Registration, reads: &[(&[u8], Content, &[u8])]) -> Batch {
@@ -60,7 +53,7 @@ fn parse(command: &Command) -> Parsed {
 
 /// The operations of the only command that `reads` become.
 fn ops(registration: Registration, reads: &[(&[u8], Content, &[u8])]) -> Vec<Parsed> {
-    let built = build(&batch(registration, reads), &options());
+    let built = build(&batch(registration, reads));
     assert_eq!(built.refused, []);
     let [command] = &built.commands[..] else { panic!("{} commands", built.commands.len()) };
     operations(command)
@@ -76,13 +69,11 @@ fn operations(command: &Command) -> Vec<Parsed> {
 #[test]
 fn an_update_replaces_or_creates_the_document_of_the_key() {
     let value = hash(&[("a", "1")]);
-    let built = build(&batch(registration(), &[(b"k:7", Content::Hash, &value)]), &options());
+    let built = build(&batch(registration(), &[(b"k:7", Content::Hash, &value)]));
     let [command] = &built.commands[..] else { panic!("not one command") };
     let expected = doc! {
         "update": "c",
         "ordered": false,
-        "maxTimeMS": 15_000_i64,
-        "writeConcern": { "w": "majority", "wtimeout": 10_000_i64 },
         "updates": [{ "q": { "_id": "7" }, "u": { "_id": "7", "a": "1" }, "upsert": true }],
     };
     assert_eq!(parse(command), expected);
@@ -93,34 +84,15 @@ fn an_update_replaces_or_creates_the_document_of_the_key() {
 
 #[test]
 fn a_tombstone_deletes_the_document_of_the_key() {
-    let built = build(&batch(registration(), &[(b"k:7", Content::Tombstone, b"")]), &options());
+    let built = build(&batch(registration(), &[(b"k:7", Content::Tombstone, b"")]));
     let [command] = &built.commands[..] else { panic!("not one command") };
     let expected = doc! {
         "delete": "c",
         "ordered": false,
-        "maxTimeMS": 15_000_i64,
-        "writeConcern": { "w": "majority", "wtimeout": 10_000_i64 },
         "deletes": [{ "q": { "_id": "7" }, "limit": 1 }],
     };
     assert_eq!(parse(command), expected);
     assert_eq!((command.kind, &command.items[..]), (Kind::Delete, &[0][..]));
-}
-
-#[test]
-fn the_write_concern_never_says_that_the_journal_is_not_waited_for() {
-    let concern = |w, journal, timeout_ms| {
-        let write_concern = WriteConcern { w, journal, timeout_ms };
-        let options = CommandOptions { write_concern, max_time_ms: 0 };
-        let built = build(&batch(registration(), &[(b"k:7", Content::Tombstone, b"")]), &options);
-        let command = parse(&built.commands[0]);
-        assert!(!command.contains_key("maxTimeMS"));
-        command.get_document("writeConcern").unwrap().clone()
-    };
-    let members = |count| Acknowledged::Members(NonZeroU8::new(count).unwrap());
-    assert_eq!(concern(Acknowledged::Majority, false, 0), doc! { "w": "majority" });
-    assert_eq!(concern(Acknowledged::Majority, true, 0), doc! { "w": "majority", "j": true });
-    assert_eq!(concern(members(2), false, 5), doc! { "w": 2, "wtimeout": 5_i64 });
-    assert_eq!(concern(Acknowledged::Tag("dc".into()), true, 0), doc! { "w": "dc", "j": true });
 }
 
 #[test]
@@ -170,7 +142,7 @@ fn op_with_expiry(write: WriteMode, expire_ms: i64) -> Parsed {
     let value = hash(&[("a", "1"), ("until", "of the value")]);
     let mut batch = batch(registration, &[(b"k:7", Content::Hash, &value)]);
     batch.items[0].expire_ms = expire_ms;
-    operations(&build(&batch, &options()).commands[0]).remove(0)
+    operations(&build(&batch).commands[0]).remove(0)
 }
 
 #[test]
@@ -214,14 +186,13 @@ fn documents_are_found_by_the_key_field_in_its_type() {
 
 #[test]
 fn an_empty_batch_needs_no_command() {
-    let built = build(&batch(registration(), &[]), &options());
+    let built = build(&batch(registration(), &[]));
     assert!(built.commands.is_empty() && built.refused.is_empty());
 }
 
 #[test]
 fn a_batch_of_refusals_needs_no_command() {
-    let built =
-        build(&batch(registration(), &[(b"k:1", Content::Unwritable, b"too large")]), &options());
+    let built = build(&batch(registration(), &[(b"k:1", Content::Unwritable, b"too large")]));
     assert!(built.commands.is_empty());
     assert_eq!(built.refused, [Refusal { index: 0, code: 0, reason: "too large".into() }]);
 }
@@ -240,7 +211,7 @@ fn a_mixed_batch_maps_every_operation_to_its_item() {
         (b"k:6", Content::String, b"s"),
         (b"k:7", Content::Tombstone, b""),
     ];
-    let built = build(&batch(registration, &reads), &options());
+    let built = build(&batch(registration, &reads));
     let [update, delete] = &built.commands[..] else { panic!("not two commands") };
     assert_eq!((update.kind, &update.items[..]), (Kind::Update, &[0, 4, 6][..]));
     assert_eq!((delete.kind, &delete.items[..]), (Kind::Delete, &[2, 7][..]));
@@ -281,7 +252,7 @@ proptest! {
             .zip(&reads)
             .map(|(key, (content, value))| (key.as_bytes(), *content, &value[..]))
             .collect();
-        let built = build(&batch(Registration { write, ..registration() }, &reads), &options());
+        let built = build(&batch(Registration { write, ..registration() }, &reads));
         let mut seen: Vec<usize> = built.refused.iter().map(|refusal| refusal.index).collect();
         prop_assert!(seen.is_sorted());
         for command in &built.commands {

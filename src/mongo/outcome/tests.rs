@@ -50,11 +50,39 @@ fn a_reply_without_errors_acknowledges_everything() {
 fn broken_connections_are_the_links_fault() {
     let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
     let outcome = classify(Err(&Error::from(reset)), &registration());
-    let Outcome::Failed(Failure::Link(sentence)) = outcome else { panic!("{outcome:?}") };
+    let Outcome::Failed(Failure::Link(Broken { error: sentence, .. })) = outcome else {
+        panic!("{outcome:?}")
+    };
     assert_eq!(sentence, "the connection to MongoDB broke: connection reset");
     for code in [6, 7, 89, 9001] {
         assert!(matches!(whole(code), Outcome::Failed(Failure::Link(_))), "{code}");
     }
+}
+
+#[test]
+fn what_was_sent_and_not_answered_may_still_come() {
+    let reset = Error::from(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+    assert!(!is_settled(&Err(reset.clone())));
+    assert!(broken(&reset).unanswered);
+    for code in [6, 7, 89, 9001] {
+        assert!(!is_settled(&Err(command_error(code))), "{code}");
+    }
+    for code in [91, 13, 50, 11_602] {
+        assert!(is_settled(&Err(command_error(code))), "{code}");
+        assert!(!broken(&command_error(code)).unanswered, "{code}");
+    }
+    assert!(is_settled(&Ok(doc! { "ok": 1 })));
+}
+
+#[test]
+fn what_somebody_must_see_to_does_not_pass_by_itself() {
+    for (code, lasting) in [(18, true), (79, true), (100, true), (64, false), (10_107, false)] {
+        let outcome = whole(code);
+        let Outcome::Failed(Failure::Link(broken)) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(broken.lasting, lasting, "{code}");
+    }
+    assert!(selection("SCRAM failure: Authentication failed.").1);
+    assert!(!selection("Connection refused (os error 111)").1);
 }
 
 #[test]
@@ -72,7 +100,9 @@ fn applied_but_not_confirmed_is_not_written() {
             "ok": 1, "n": 5, "writeConcernError": { "code": code, "errmsg": "secret value 42" },
         };
         let outcome = reply(applied);
-        let Outcome::Failed(Failure::Link(sentence)) = outcome else { panic!("{outcome:?}") };
+        let Outcome::Failed(Failure::Link(Broken { error: sentence, .. })) = outcome else {
+            panic!("{outcome:?}")
+        };
         assert!(!sentence.contains("42 ") && sentence.contains(&code.to_string()), "{sentence}");
     }
 }
@@ -104,7 +134,7 @@ fn an_unknown_or_misplaced_error_of_a_whole_command_makes_no_dead_letters() {
 
 #[test]
 fn clashes_are_sent_again() {
-    for code in [112, 24, 46, 246, 314, 63, 150, 13388, 11601] {
+    for code in [225, 251, 112, 24, 46, 246, 314, 63, 150, 13388, 11601] {
         let hitch = |op| Hitch { op, code, remedy: Remedy::AgainOrRest };
         assert_eq!(whole(code), Outcome::Answered(vec![hitch(None)]));
         assert_eq!(one_op(code), Outcome::Answered(vec![hitch(Some(3))]));
@@ -183,6 +213,6 @@ fn the_cause_of_a_failed_search_is_told_in_our_words() {
         ("Type: ReplicaSetNoPrimary, Set Name: nope }", "check replicaSet"),
         ("something else, secret value 42", "no server that takes writes"),
     ] {
-        assert!(selection(text).contains(told), "{text}");
+        assert!(selection(text).0.contains(told), "{text}");
     }
 }

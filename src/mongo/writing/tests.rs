@@ -6,13 +6,6 @@ use mongodb::bson::{Bson, Document, RawDocumentBuf};
 use super::*;
 use crate::core::registration::{Namespace, Registration};
 use crate::core::value::{Content, NO_EXPIRY, Span};
-use crate::mongo::command::{Acknowledged, WriteConcern};
-
-fn options() -> CommandOptions {
-    let write_concern =
-        WriteConcern { w: Acknowledged::Majority, journal: false, timeout_ms: 10_000 };
-    CommandOptions { write_concern, max_time_ms: 15_000 }
-}
 
 /// A batch of these keys; one that begins with `-` is a tombstone.
 fn batch(keys: &[&str]) -> Batch {
@@ -59,7 +52,7 @@ async fn write(
 ) -> (Result<Written, Failure>, BTreeMap<String, u32>) {
     let mut sent = BTreeMap::new();
     let batch = batch(all);
-    let built = command::build(&batch, &options());
+    let built = command::build(&batch);
     let send = async |bytes| {
         let keys = keys(bytes);
         for key in &keys {
@@ -67,7 +60,7 @@ async fn write(
         }
         server(&keys)
     };
-    let end = write_out(&batch, built, &options(), send).await;
+    let end = write_out(&batch, built, send).await;
     (end, sent)
 }
 
@@ -189,7 +182,7 @@ async fn a_command_that_is_too_slow_is_halved_a_few_times_only() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_ends_the_batch_at_once() {
-    let (end, sent) = write(&SIX, |_| Outcome::Failed(Failure::Link("cut".to_owned()))).await;
-    assert_eq!(end.unwrap_err(), Failure::Link("cut".to_owned()));
+    let (end, sent) = write(&SIX, |_| Outcome::Failed(Failure::Link(Broken::passing("cut")))).await;
+    assert_eq!(end.unwrap_err(), Failure::Link(Broken::passing("cut")));
     assert_eq!(sent.len(), 4, "the deletes are not sent after the updates failed");
 }

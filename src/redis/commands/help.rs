@@ -20,7 +20,7 @@ const LINES: [&str; 20] = [
     "Settings (CONFIG GET writebehind.*):",
     "    mongodb-uri, mongodb-uri-file, registrations-file, flush-interval-ms,",
     "    batch-max-keys, batch-max-bytes, max-in-flight-batches, read-slice-us,",
-    "    retry-backoff-min-ms, retry-backoff-max-ms, shutdown-drain-ms",
+    "    retry-backoff-min-ms, retry-backoff-max-ms, write-timeout-ms, shutdown-drain-ms",
     "Example:",
     "    WB.REGISTER movie: shop.movies TYPE JSON KEY movieId",
 ];

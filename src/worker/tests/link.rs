@@ -13,7 +13,7 @@ async fn mongodb_being_away_at_the_first_batch_returns_it_and_credits_wait_for_t
         bench.pass(1).await;
         assert_eq!(bench.links(), [down("away")]);
         let verdicts = bench.verdicts();
-        let [(_, Verdict::Returned { error, hold_ms: 0 })] = verdicts.as_slice() else {
+        let [(_, Verdict::Returned { error, hold_ms: 0, .. })] = verdicts.as_slice() else {
             panic!("{verdicts:?}");
         };
         assert_eq!(error, "away");
@@ -22,10 +22,10 @@ async fn mongodb_being_away_at_the_first_batch_returns_it_and_credits_wait_for_t
         bench.doubles.world().away = None;
         bench.pass(10_000).await;
         assert_eq!(bench.links(), [Link::Up]);
-        assert_eq!(bench.credits, 4);
         bench.send(batch("good", &["k1"], 0));
         bench.pass(10).await;
         assert!(matches!(bench.verdicts().as_slice(), [(_, Verdict::Written(_))]));
+        assert_eq!(bench.credits, 2, "half as many are on the wire after a failure");
     })
     .await;
 }
@@ -130,7 +130,7 @@ async fn failures_of_batches_on_the_wire_count_once() {
         bench.send(batch("good", &["k0"], 0));
         bench.pass(200).await;
         bench.doubles.world().away = Some("away".to_owned());
-        for _ in 0..8 {
+        for _ in 0..4 {
             bench.send(batch("good", &["k1"], 0));
         }
         bench.pass(1).await;

@@ -115,7 +115,7 @@ fn a_panic_of_the_engine_is_told_as_a_broken_link_and_the_worker_goes_on() {
             Report::Credit(n) => credits += n,
             _ => {}
         }
-        up && credits == 3
+        up && credits == 1
     });
     assert_eq!((returned, broken), (3, true));
     worker.send(batch("good", &["k4"], 0)).unwrap();

@@ -69,7 +69,7 @@ async fn a_refusing_namespace_rests_longer_each_time_and_others_go_on() {
             bench.pass(10).await;
             for (key, verdict) in bench.verdicts() {
                 match verdict {
-                    Verdict::Returned { hold_ms, error } => {
+                    Verdict::Returned { hold_ms, error, .. } => {
                         assert_eq!((key.as_str(), error.as_str()), ("bad", "shop.bad refuses"));
                         holds.push(hold_ms);
                     }
@@ -104,6 +104,27 @@ async fn every_batch_is_answered_although_the_server_never_answers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_given_up_is_in_doubt_unless_the_sink_fences_it_off() {
+    for fenced in [false, true] {
+        let doubles = Doubles::new(Behaviour::FailAfterWrite);
+        doubles.world().fenced = fenced;
+        Bench::run(doubles, options("a", 1), async |bench| {
+            bench.pass(0).await;
+            bench.send(batch("good", &["k1"], 0));
+            bench.send(batch("good", &["k2"], 0));
+            bench.pass(10).await;
+            let verdicts = bench.verdicts();
+            let doubts = verdicts.iter().map(|(key, verdict)| {
+                (key.as_str(), matches!(verdict, Verdict::Returned { in_doubt: true, .. }))
+            });
+            // The second one waited and was never sent.
+            assert_eq!(doubts.collect::<Vec<_>>(), [("k2", false), ("k1", !fenced)]);
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_panic_while_writing_or_building_returns_that_batch_and_lets_its_namespace_rest() {
     for behaviour in [Behaviour::Panic, Behaviour::PanicInBuild] {
         Bench::run(Doubles::new(behaviour), options("a", 2), async |bench| {
@@ -111,7 +132,7 @@ async fn a_panic_while_writing_or_building_returns_that_batch_and_lets_its_names
             bench.send(batch("good", &["k1"], 0));
             bench.pass(10).await;
             let verdicts = bench.verdicts();
-            let [(_, Verdict::Returned { error, hold_ms })] = verdicts.as_slice() else {
+            let [(_, Verdict::Returned { error, hold_ms, .. })] = verdicts.as_slice() else {
                 panic!("{verdicts:?}");
             };
             assert!(*hold_ms > 0 && error.contains("bug"), "{error}");

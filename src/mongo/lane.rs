@@ -1,0 +1,248 @@
+//! Lanes: sessions of the server in which batches are sent, so that what was given up on can never
+//! be applied after newer writes.
+//!
+//! A server that was frozen, or a network that lost its way, may deliver a command long after we
+//! gave it up. But a server refuses a command whose number is below the last one that it saw in
+//! the same session. So a lane whose command was never answered is fenced off before anything else
+//! is written: a command with a higher number, which changes nothing, must be answered in it. The
+//! number travels with replication once something was written under it, so such a lane is the
+//! first to be used again.
+//!
+//! Servers that are not members of a replica set number nothing.
+
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use mongodb::bson::{Document, RawDocumentBuf, oid::ObjectId};
+use mongodb::{Client, ClientSession};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use super::command::{CommandOptions, Place, nothing};
+use super::outcome::{self, Outcome};
+use crate::core::registration::Registration;
+use crate::sink::{Broken, Failure};
+
+/// What the network may take on top of the server's own limit for a command.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// What a server can do against commands that come late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fence {
+    /// Nothing.
+    None,
+    /// Commands are numbered one by one.
+    Numbers,
+    /// Several commands can share a number, as a transaction; cheaper for a large batch.
+    Transactions,
+}
+
+impl Fence {
+    /// What the server offers that answered `hello` like this. A router takes transactions too,
+    /// but one across shards costs more than it saves.
+    pub fn of(hello: &Document) -> Fence {
+        if !hello.contains_key("logicalSessionTimeoutMinutes") {
+            return Fence::None;
+        }
+        match hello.get_str("msg") {
+            Ok("isdbgrid") => Fence::Numbers,
+            _ if hello.contains_key("setName") => Fence::Transactions,
+            _ => Fence::None,
+        }
+    }
+}
+
+/// The next number, of all lanes of this process: what was sent earlier has a lower one.
+pub fn next_number() -> i64 {
+    static LAST: AtomicI64 = AtomicI64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+#[derive(Debug)]
+struct Lane {
+    session: ClientSession,
+    /// Its last command was not answered and may come late.
+    unanswered: bool,
+    /// It was fenced off, and nothing was written in it since.
+    unproven: bool,
+}
+
+/// The lanes of one client: as many as there are batches on the wire at a time.
+#[derive(Debug)]
+pub struct Lanes {
+    client: Client,
+    fence: Cell<Fence>,
+    free: RefCell<Vec<Lane>>,
+    fencing: Mutex<()>,
+}
+
+impl Lanes {
+    /// No lanes yet, and no fence until a server has said what it can do.
+    pub fn new(client: Client) -> Self {
+        let (fence, free) = (Cell::new(Fence::None), RefCell::default());
+        Lanes { client, fence, free, fencing: Mutex::default() }
+    }
+
+    /// A server said what it can do.
+    pub fn set_fence(&self, fence: Fence) {
+        self.fence.set(fence);
+    }
+
+    /// What the server can do.
+    pub fn fence(&self) -> Fence {
+        self.fence.get()
+    }
+
+    /// A lane for one batch. It comes back when it is dropped, whatever has become of the batch.
+    ///
+    /// # Errors
+    /// When the driver gives no session.
+    pub async fn take(&self) -> Result<Held<'_>, Failure> {
+        let mut held = Held { lanes: self, lane: None };
+        if self.fence.get() == Fence::None {
+            return Ok(held);
+        }
+        held.lane = self.pick(|lane| lane.unproven).or_else(|| self.pick(|lane| !lane.unanswered));
+        if held.lane.is_none() {
+            let session = self.client.start_session().await;
+            let session = session.map_err(|error| Failure::Link(outcome::broken(&error)))?;
+            held.lane = Some(Lane { session, unanswered: false, unproven: false });
+        }
+        Ok(held)
+    }
+
+    /// Makes sure that nothing which was sent and not answered is applied from now on. Call it
+    /// before each batch: a key of it may be in what was given up.
+    ///
+    /// # Errors
+    /// When the server does not answer, or does not take writes to the namespace.
+    pub async fn fence_off(
+        &self,
+        registration: &Registration,
+        options: &CommandOptions,
+    ) -> Result<(), Failure> {
+        if self.free.borrow().iter().all(|lane| !lane.unanswered) {
+            return Ok(());
+        }
+        let _turn = self.fencing.lock().await;
+        while let Some(lane) = self.pick(|lane| lane.unanswered) {
+            let mut held = Held { lanes: self, lane: Some(lane) };
+            let bytes = nothing(&registration.namespace.collection, ObjectId::new().bytes());
+            let place = Place::Numbered(next_number());
+            let outcome = held.send(registration, options, bytes, place).await;
+            let fenced = matches!(&outcome, Outcome::Answered(hitches) if hitches.is_empty());
+            if let Some(lane) = &mut held.lane {
+                (lane.unanswered, lane.unproven) = (!fenced, fenced);
+            }
+            if !fenced {
+                return Err(match outcome {
+                    Outcome::Failed(failure) => failure,
+                    _ => Failure::Link(Broken::passing(
+                        "MongoDB is still busy with what it was sent before",
+                    )),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn pick(&self, wanted: impl Fn(&Lane) -> bool) -> Option<Lane> {
+        let mut free = self.free.borrow_mut();
+        let at = free.iter().position(wanted)?;
+        Some(free.swap_remove(at))
+    }
+}
+
+/// A lane in use; without a session where the server has no fence.
+#[derive(Debug)]
+pub struct Held<'l> {
+    lanes: &'l Lanes,
+    lane: Option<Lane>,
+}
+
+impl Held<'_> {
+    /// The place of a command that stands for itself.
+    pub fn place(&self) -> Place {
+        match self.lane {
+            Some(_) => Place::Numbered(next_number()),
+            None => Place::Alone,
+        }
+    }
+
+    /// Whether batches can be sent as transactions.
+    pub fn has_transactions(&self) -> bool {
+        self.lane.is_some() && self.lanes.fence.get() == Fence::Transactions
+    }
+
+    /// Sends one command for `registration` and says what its end means.
+    pub async fn send(
+        &mut self,
+        registration: &Registration,
+        options: &CommandOptions,
+        mut bytes: Vec<u8>,
+        place: Place,
+    ) -> Outcome {
+        options.complete(&mut bytes, place);
+        let Ok(command) = RawDocumentBuf::from_bytes(bytes) else {
+            let reason = "the document is not valid BSON".to_owned();
+            return Outcome::Unreadable { code: 0, reason };
+        };
+        let database = match place {
+            Place::Commit(_) => "admin",
+            _ => &registration.namespace.database,
+        };
+        let database = self.lanes.client.database(database);
+        let run = database.run_raw_command(command);
+        // Should this future be dropped, the answer is not heard.
+        let run = match &mut self.lane {
+            Some(lane) => {
+                lane.unanswered = true;
+                run.session(&mut lane.session)
+            }
+            None => run,
+        };
+        let within = options.within + SLACK;
+        let Ok(end) = timeout(within, run).await else {
+            let seconds = within.as_secs();
+            let error = format!("MongoDB does not answer within {seconds} s");
+            return Outcome::Failed(Failure::Link(Broken::unanswered(error)));
+        };
+        let outcome = outcome::classify(end.as_ref(), registration);
+        if let Some(lane) = self.lane.as_mut().filter(|_| outcome::is_settled(&end)) {
+            lane.unanswered = false;
+            lane.unproven &= matches!(outcome, Outcome::Failed(_));
+        }
+        outcome
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.lanes.free.borrow_mut().extend(self.lane.take());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mongodb::bson::doc;
+
+    use super::*;
+
+    #[test]
+    fn only_members_of_a_replica_set_and_routers_can_fence() {
+        let timeout = 30;
+        let member = doc! { "setName": "rs", "logicalSessionTimeoutMinutes": timeout };
+        assert_eq!(Fence::of(&member), Fence::Transactions);
+        let router = doc! { "msg": "isdbgrid", "logicalSessionTimeoutMinutes": timeout };
+        assert_eq!(Fence::of(&router), Fence::Numbers);
+        assert_eq!(Fence::of(&doc! { "logicalSessionTimeoutMinutes": timeout }), Fence::None);
+        assert_eq!(Fence::of(&doc! { "setName": "rs" }), Fence::None);
+    }
+
+    #[test]
+    fn each_number_is_higher_than_the_last() {
+        let first = next_number();
+        assert!(next_number() > first);
+    }
+}

@@ -190,7 +190,10 @@ pub unsafe extern "C" fn on_loading_beside(
 }
 
 fn loaded(module: &Module) {
-    module.engine.borrow_mut().fold(clock::now_us());
+    let mut engine = module.engine.borrow_mut();
+    engine.fold(clock::now_us());
+    engine.suspect();
+    drop(engine);
     super::commands::flush::answer_finished(module);
     tick::plan(module);
 }
@@ -208,6 +211,7 @@ pub unsafe extern "C" fn on_role(
         engine.fold(clock::now_us());
         // Whoever writes from here on must not meet what is still on its way.
         engine.begin_epoch();
+        engine.suspect();
         drop(engine);
         if subevent == api::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER {
             // SAFETY: the server's context is valid during the callback.

@@ -8,7 +8,7 @@
 //! read is in the AOF already (and on disk with `appendfsync always`), so MongoDB never gets a
 //! value that Redis would not have after a crash of its own.
 
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::api::{self, api};
@@ -21,7 +21,7 @@ use crate::core::batch::{Batch, Report, Verdict};
 use crate::core::engine::{Acknowledged, Flight};
 use crate::worker::Worker;
 
-/// Keys in one replicated acknowledgement.
+/// Keys in one replicated command.
 const ACK_KEYS: usize = 512;
 /// So many reports are put aside during a pause; then no more batches are sent.
 const HELD: usize = 64;
@@ -103,9 +103,8 @@ fn settle_doubts(module: &Module, ctx: Ctx<'_>) -> bool {
     if !module.engine.borrow().has_due_doubts(now_us) || must_not_replicate() {
         return false;
     }
-    let mut clean = Acknowledged::default();
-    module.engine.borrow_mut().settle_doubts(now_us, &mut clean);
-    replicate(ctx, &clean);
+    let marked = module.engine.borrow_mut().settle_doubts(now_us);
+    replicate_keys(ctx, c"WB._MARK", &marked);
     true
 }
 
@@ -163,16 +162,7 @@ fn log_link(link: &str, error: &str, now_us: u64) {
 
 /// Tells replicas and the AOF which keys are clean, and which of them are dead letters.
 pub fn replicate(ctx: Ctx<'_>, clean: &Acknowledged) {
-    for keys in clean.keys.chunk_by(|a, b| a.0 == b.0) {
-        for keys in keys.chunks(ACK_KEYS) {
-            let Some((db, _)) = keys.first() else {
-                continue;
-            };
-            ctx.select(*db);
-            let words: Vec<Text> = keys.iter().map(|(_, key)| Text::new(key)).collect();
-            ctx.replicate(c"WB._ACK", &words);
-        }
-    }
+    replicate_keys(ctx, c"WB._ACK", &clean.keys);
     for (db, key, letter) in &clean.dead {
         ctx.select(*db);
         let number = |number: u64| Text::new(number.to_string().as_bytes());
@@ -186,6 +176,19 @@ pub fn replicate(ctx: Ctx<'_>, clean: &Acknowledged) {
                 Text::new(letter.reason.as_bytes()),
             ],
         );
+    }
+}
+
+fn replicate_keys(ctx: Ctx<'_>, command: &CStr, keys: &[(u16, Vec<u8>)]) {
+    for keys in keys.chunk_by(|a, b| a.0 == b.0) {
+        for keys in keys.chunks(ACK_KEYS) {
+            let Some((db, _)) = keys.first() else {
+                continue;
+            };
+            ctx.select(*db);
+            let words: Vec<Text> = keys.iter().map(|(_, key)| Text::new(key)).collect();
+            ctx.replicate(command, &words);
+        }
     }
 }
 
@@ -243,6 +246,7 @@ fn send(module: &Module, batch: Batch) {
         return engine.unsent(batch);
     };
     let flight = Flight::of(&batch);
+    engine.sending(&batch);
     match worker.send(batch) {
         Ok(()) => engine.sent(flight),
         Err(batch) => engine.unsent(batch),

@@ -4,7 +4,7 @@ use crate::support::mongod::{Mongod, nowhere};
 use crate::support::redis_server::{Redis, Setup};
 use crate::support::wait::{SOON, wait_until};
 
-const DEFAULTS: [(&str, &str); 11] = [
+const DEFAULTS: [(&str, &str); 12] = [
     ("mongodb-uri-file", ""),
     ("registrations-file", ""),
     ("flush-interval-ms", "100"),
@@ -45,8 +45,12 @@ fn every_setting_has_its_default() {
 #[test]
 fn settings_are_changed_live() {
     let redis = Redis::start(&nowhere());
-    for (name, _) in &DEFAULTS[2..10] {
-        let other = if *name == "batch-max-bytes" { "1048576" } else { "60" };
+    for (name, _) in &DEFAULTS[2..11] {
+        let other = match *name {
+            "batch-max-bytes" => "1048576",
+            "write-timeout-ms" => "600",
+            _ => "60",
+        };
         redis.cmd(&["CONFIG", "SET", &format!("writebehind.{name}"), other]);
         assert_eq!(setting(&redis, name), other);
     }
@@ -55,7 +59,7 @@ fn settings_are_changed_live() {
 #[test]
 fn a_setting_out_of_range_is_refused() {
     let redis = Redis::start(&nowhere());
-    for (name, default) in &DEFAULTS[2..10] {
+    for (name, default) in &DEFAULTS[2..11] {
         for bad in ["-1", "many", ""] {
             redis.error(&["CONFIG", "SET", &format!("writebehind.{name}"), bad]);
         }

@@ -1,15 +1,16 @@
-//! Keys in doubt: a write of them was given up and may still be applied by a server that cannot
-//! fence it off, after newer ones. So once such a key is written again, it is written once more
-//! when nothing of the old can be under way any longer; until then it counts as dirty for
-//! replicas, the AOF and the RDB.
+//! Keys in doubt: an older write of them may still be applied, after newer ones. So once such a key
+//! is written, it is written once more when nothing of the old can be under way any longer.
+//!
+//! A write that was given up is in doubt when the server cannot fence it off. And so is whatever
+//! this server sent before it crashed, or another one before this one was promoted: nobody knows
+//! which keys that was, but no others than those that are dirty for longest.
 
 use std::collections::{HashMap, VecDeque};
 
-use super::{Acknowledged, Engine};
+use super::Engine;
 use crate::core::batch::{Batch, Item};
 use crate::core::change::{Change, Touch};
 use crate::core::dirty::Captured;
-use crate::core::persist::{Record, SavedKey};
 use crate::core::value::Content;
 
 /// What the network and the server's clock may add to the limit of a command, microseconds.
@@ -43,17 +44,6 @@ impl Doubts {
     pub(super) fn due_us(&self) -> Option<u64> {
         self.due.front().map(|(due_us, _)| *due_us)
     }
-
-    /// Hands the keys that are only known here to `save`.
-    pub(super) fn save(&self, known: impl Fn(&Key) -> bool, mut save: impl FnMut(Record<'_>)) {
-        for (key, again) in &self.keys {
-            let Some(Again { slot, touch, captured }) = again else { continue };
-            if !known(key) {
-                let (slot, db, touch, captured) = (*slot, key.0, *touch, captured.clone());
-                save(Record::Key(SavedKey { slot, db, touch, since_us: 0, key: &key.1, captured }));
-            }
-        }
-    }
 }
 
 impl Engine {
@@ -65,14 +55,35 @@ impl Engine {
         }
     }
 
-    /// An item is about to be acknowledged. True if its key is in doubt, so that nobody else
-    /// shall be told.
-    pub(super) fn is_in_doubt(&mut self, batch: &Batch, item: &Item, now_us: u64) -> bool {
+    /// The data was loaded, or another server was the master until now: what is dirty for longest
+    /// may be on its way already.
+    pub fn suspect(&mut self) {
+        // As many batches as one server has out at a time.
+        let batches = u32::try_from(self.settings.max_in_flight_batches).unwrap_or(1) * 2;
+        for number in 0..self.slots.len() as u16 {
+            let dirty = self.dirty.queue(number).dirty() > 0;
+            if let Some(slot) = self.slot_mut(number) {
+                slot.suspect_batches = if dirty { batches } else { 0 };
+            }
+        }
+    }
+
+    /// `batch` is about to be sent.
+    pub fn sending(&mut self, batch: &Batch) {
+        let Some(slot) = self.slot_mut(batch.slot) else { return };
+        if slot.suspect_batches > 0 {
+            slot.suspect_batches -= 1;
+            self.doubt(batch);
+        }
+    }
+
+    /// An item is about to be acknowledged: if its key is in doubt, it is due once more.
+    pub(super) fn written_in_doubt(&mut self, batch: &Batch, item: &Item, now_us: u64) {
         if self.doubts.keys.is_empty() {
-            return false;
+            return;
         }
         let key = (batch.registration.db, batch.key(item).to_vec());
-        let Some(again) = self.doubts.keys.get_mut(&key) else { return false };
+        let Some(again) = self.doubts.keys.get_mut(&key) else { return };
         let captured = (self.dirty.touched(key.0, &key.1) == Some(Touch::Captured)).then(|| {
             let (content, expire_ms) = (item.content, item.expire_ms);
             Captured { content, expire_ms, bytes: batch.value(item).into() }
@@ -88,32 +99,29 @@ impl Engine {
             let due_us = now_us.saturating_add(limit_ms.saturating_mul(1000) + SLACK_US);
             self.doubts.due.push_back((due_us, key));
         }
-        true
     }
 
-    /// Makes the keys dirty again that are due once more at `now_us`. Keys whose registration is
-    /// gone are added to `clean`.
-    pub fn settle_doubts(&mut self, now_us: u64, clean: &mut Acknowledged) {
-        while self.doubts.due_us().is_some_and(|due_us| due_us <= now_us) {
-            let Some((_, key)) = self.doubts.due.pop_front() else { return };
+    /// Makes the keys dirty again that are due once more at `now_us`, and returns them.
+    pub fn settle_doubts(&mut self, now_us: u64) -> Vec<(u16, Vec<u8>)> {
+        let mut marked = Vec::new();
+        while self.has_due_doubts(now_us) {
+            let Some((_, key)) = self.doubts.due.pop_front() else { break };
             let Some(Some(again)) = self.doubts.keys.remove(&key) else { continue };
-            let Again { slot, touch, captured } = again;
-            if self.slot(slot).is_none() {
-                clean.keys.push(key);
-                continue;
-            }
-            let (db, key) = key;
+            let (db, name) = (key.0, key.1.as_slice());
             // A newer change is written anyway, and by itself.
-            if self.dirty.touched(db, &key).is_some() {
+            if self.slot(again.slot).is_none() || self.dirty.touched(db, name).is_some() {
                 continue;
             }
+            let Again { slot, touch, captured } = again;
             let touch = if captured.is_some() { Touch::Changed } else { touch };
-            self.log.push(Change { db, slot, touch, key: &key });
+            self.log.push(Change { db, slot, touch, key: name });
             self.fold(now_us);
             if let Some(captured) = captured {
-                self.dirty.capture(db, &key, captured);
+                self.dirty.capture(db, name, captured);
             }
+            marked.push(key);
         }
+        marked
     }
 
     /// True when [`settle_doubts`](Self::settle_doubts) has something to do at `now_us`.

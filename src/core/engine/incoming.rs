@@ -90,11 +90,9 @@ impl Engine {
         for (index, item) in batch.items.iter().enumerate() {
             let refusal = refused.next_if(|refusal| refusal.index == index);
             let db = batch.registration.db;
-            let in_doubt = self.is_in_doubt(batch, item, now_us);
+            self.written_in_doubt(batch, item, now_us);
             let settled = self.dirty.acknowledge(item.entry, item.ver, |db, key| {
-                if !in_doubt {
-                    clean.keys.push((db, key.to_vec()));
-                }
+                clean.keys.push((db, key.to_vec()));
             });
             self.tell(batch.slot, item.entry, item.since_us, settled, refusal.is_none());
             match refusal {

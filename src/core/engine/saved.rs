@@ -36,8 +36,6 @@ impl Engine {
                 captured: key.captured.cloned(),
             }));
         }
-        let known = |(db, key): &(u16, Vec<u8>)| self.dirty.touched(*db, key).is_some();
-        self.doubts.save(known, &mut save);
         for (db, key, letter) in self.dead.iter() {
             save(Record::Dead { db, key, letter: letter.clone() });
         }
@@ -48,7 +46,6 @@ impl Engine {
     pub fn clear(&mut self) {
         self.log.clear();
         self.dirty.clear();
-        self.doubts = Default::default();
         self.begin_epoch();
         self.dead = Default::default();
         self.announced = None;
@@ -99,6 +96,7 @@ impl Engine {
     pub fn begin_epoch(&mut self) {
         self.waiters.abandon();
         self.dirty.end_flights();
+        self.doubts = Default::default();
         self.epoch = self.epoch.wrapping_add(1);
         self.stale_flights += self.flights.len();
         self.flights.clear();

@@ -55,6 +55,10 @@ pub struct Slot {
     pub sync_pending: bool,
     /// True when it comes from the file of registrations, which outlives the data.
     pub from_file: bool,
+    /// So many batches hold keys that may be on their way already: see [`suspect`].
+    ///
+    /// [`suspect`]: super::Engine::suspect
+    pub suspect_batches: u32,
     /// No batch is sent before this time, because MongoDB refused the last one.
     pub hold_us: u64,
     /// The last problem with it.
@@ -72,6 +76,7 @@ impl Slot {
             discards: false,
             sync_pending: false,
             from_file: false,
+            suspect_batches: 0,
             hold_us: 0,
             last_error: String::new(),
             counters: Counters::default(),

@@ -34,6 +34,8 @@ const OP_BYTES: usize = 96;
 /// What a command does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// `insert`, of what is probably new.
+    Insert,
     /// `update`, each operation with `upsert`.
     Update,
     /// `delete`.
@@ -41,15 +43,9 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn of(item: &Item) -> Self {
-        match item.content {
-            Content::Tombstone => Kind::Delete,
-            _ => Kind::Update,
-        }
-    }
-
     fn command(self) -> &'static CStr {
         match self {
+            Kind::Insert => c"insert",
             Kind::Update => c"update",
             Kind::Delete => c"delete",
         }
@@ -57,6 +53,7 @@ impl Kind {
 
     fn operations(self) -> &'static CStr {
         match self {
+            Kind::Insert => c"documents",
             Kind::Update => c"updates",
             Kind::Delete => c"deletes",
         }
@@ -78,16 +75,17 @@ pub struct Command {
 /// A batch as commands.
 #[derive(Debug, Default)]
 pub struct Built {
-    /// Updates first; each key of the batch is in one of them, or refused.
+    /// Deletes last; each key of the batch is in one of them, or refused.
     pub commands: Vec<Command>,
     /// What cannot be written, in ascending order of index; with code 0.
     pub refused: Vec<Refusal>,
 }
 
-/// Builds the commands that write `batch`. Never fails: what cannot be written is refused.
-pub fn build(batch: &Batch) -> Built {
+/// Builds the commands that write `batch`: documents with [`Kind::Update`], or with
+/// [`Kind::Insert`] where they are probably new. Never fails: what cannot be written is refused.
+pub fn build(batch: &Batch, documents: Kind) -> Built {
     let mut builder = Builder { batch, names: Names::default(), built: Built::default() };
-    builder.add(Kind::Update);
+    builder.add(documents);
     builder.add(Kind::Delete);
     let mut built = builder.built;
     built.refused.sort_by_key(|refusal| refusal.index);
@@ -134,7 +132,9 @@ impl Builder<'_> {
     /// Adds the commands for all items of one kind.
     fn add(&mut self, kind: Kind) {
         let batch = self.batch;
-        let mut items = batch.items.iter().enumerate().filter(|(_, item)| Kind::of(item) == kind);
+        let items = batch.items.iter().enumerate();
+        let mut items = items
+            .filter(|(_, item)| (item.content == Content::Tombstone) == (kind == Kind::Delete));
         let mut next = items.next();
         while next.is_some() {
             let mut bytes = Vec::with_capacity(self.estimate(kind));
@@ -172,7 +172,7 @@ impl Builder<'_> {
     /// Bytes to reserve, so that the buffer seldom moves.
     fn estimate(&self, kind: Kind) -> usize {
         let values = match kind {
-            Kind::Update => self.batch.bytes.len(),
+            Kind::Insert | Kind::Update => self.batch.bytes.len(),
             Kind::Delete => 0,
         };
         let ops = self.batch.items.len() * OP_BYTES;
@@ -203,11 +203,15 @@ impl Builder<'_> {
         let identity = Identity::of(registration, self.batch.key(item))?;
         match kind {
             Kind::Delete => operation::append_delete(&identity, ops),
-            Kind::Update => {
+            Kind::Insert | Kind::Update => {
                 let expiry = Expiry::of(registration, item.expire_ms)?;
                 let value = self.batch.value(item);
                 let read = Read { identity, expiry, content: item.content, value };
-                operation::append_update(&read, registration.write, &mut self.names, ops)?;
+                if kind == Kind::Insert {
+                    operation::append_insert(&read, &mut self.names, ops)?;
+                } else {
+                    operation::append_update(&read, registration.write, &mut self.names, ops)?;
+                }
             }
         }
         // The array and the command still need a NUL each.

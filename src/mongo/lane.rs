@@ -99,7 +99,7 @@ impl Lanes {
     /// # Errors
     /// When the driver gives no session.
     pub async fn take(&self) -> Result<Held<'_>, Failure> {
-        let mut held = Held { lanes: self, lane: None };
+        let mut held = Held { lanes: self, lane: None, created: 0 };
         if self.fence.get() == Fence::None {
             return Ok(held);
         }
@@ -127,7 +127,7 @@ impl Lanes {
         }
         let _turn = self.fencing.lock().await;
         while let Some(lane) = self.pick(|lane| lane.unanswered) {
-            let mut held = Held { lanes: self, lane: Some(lane) };
+            let mut held = Held { lanes: self, lane: Some(lane), created: 0 };
             let bytes = nothing(&registration.namespace.collection, ObjectId::new().bytes());
             let place = Place::Numbered(next_number());
             let outcome = held.send(registration, options, bytes, place).await;
@@ -159,6 +159,7 @@ impl Lanes {
 pub struct Held<'l> {
     lanes: &'l Lanes,
     lane: Option<Lane>,
+    created: usize,
 }
 
 impl Held<'_> {
@@ -168,6 +169,11 @@ impl Held<'_> {
             Some(_) => Place::Numbered(next_number()),
             None => Place::Alone,
         }
+    }
+
+    /// Documents that updates have created in it since it was taken.
+    pub fn created(&self) -> usize {
+        self.created
     }
 
     /// Whether batches can be sent as transactions.
@@ -208,6 +214,7 @@ impl Held<'_> {
             let error = format!("MongoDB does not answer within {seconds} s");
             return Outcome::Failed(Failure::Link(Broken::unanswered(error)));
         };
+        self.created += end.as_ref().map_or(0, outcome::created);
         let outcome = outcome::classify(end.as_ref(), registration);
         if let Some(lane) = self.lane.as_mut().filter(|_| outcome::is_settled(&end)) {
             lane.unanswered = false;

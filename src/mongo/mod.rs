@@ -5,6 +5,7 @@ mod codes;
 pub mod command;
 mod index;
 mod lane;
+mod newness;
 pub mod operation;
 mod outcome;
 pub mod sink;

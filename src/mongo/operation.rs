@@ -41,6 +41,11 @@ pub fn append_update(
     Ok(())
 }
 
+/// Appends the document itself, to be inserted. After an error `ops` must be rolled back.
+pub fn append_insert(read: &Read<'_>, names: &mut Names, ops: &mut Array<'_>) -> Result<(), Unfit> {
+    document::write(ops.push().document(), read, names).map(drop)
+}
+
 /// Appends the deletion of the document.
 pub fn append_delete(identity: &Identity<'_>, ops: &mut Array<'_>) {
     let mut op = ops.push().document();

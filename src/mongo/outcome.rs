@@ -125,6 +125,11 @@ fn of_error(error: &Error, registration: &Registration) -> Outcome {
     }
 }
 
+/// Documents that an update created, as its reply says.
+pub fn created(reply: &Document) -> usize {
+    reply.get_array("upserted").map_or(0, Vec::len)
+}
+
 /// Whether the server has answered, or was never asked: nothing of it can be applied later.
 pub fn is_settled(end: &Result<Document, Error>) -> bool {
     match end {

@@ -7,12 +7,13 @@ use mongodb::bson::doc;
 use tokio::time::timeout;
 
 use super::client::{Connected, connect};
-use super::command::{self, Built, CommandOptions};
+use super::command::{self, Built, CommandOptions, Kind};
 use super::index::Indexes;
 use super::lane::{Fence, Lanes, next_number};
+use super::newness::Newness;
 use super::outcome;
 use super::transaction::{Useless, send_at_once};
-use super::writing::write_out;
+use super::writing::{Finished, write_out};
 use crate::core::batch::{Batch, Written};
 use crate::sink::{Broken, Connector, Failure, Sink};
 
@@ -31,8 +32,8 @@ impl Connector for MongoConnector {
     async fn connect(&self, uri: &str) -> Result<MongoSink, Broken> {
         let connected = connect(uri).await?;
         let lanes = Lanes::new(connected.client.clone());
-        let (indexes, useless) = (Indexes::default(), RefCell::default());
-        Ok(MongoSink { connected, lanes, indexes, useless })
+        let (useless, newness) = (RefCell::default(), RefCell::default());
+        Ok(MongoSink { connected, lanes, indexes: Indexes::default(), useless, newness })
     }
 }
 
@@ -43,13 +44,16 @@ pub struct MongoSink {
     lanes: Lanes,
     indexes: Indexes,
     useless: RefCell<Useless>,
+    newness: RefCell<Newness>,
 }
 
 impl Sink for MongoSink {
     type Commands = Built;
 
     fn build(&self, batch: &Batch) -> Built {
-        command::build(batch)
+        let namespace = &batch.registration.namespace;
+        let inserts = self.newness.borrow().inserts(namespace, batch.items.len());
+        command::build(batch, if inserts { Kind::Insert } else { Kind::Update })
     }
 
     async fn write(
@@ -70,19 +74,24 @@ impl Sink for MongoSink {
 
         let Built { commands, refused } = built;
         let ops: usize = commands.iter().map(|command| command.items.len()).sum();
+        let documents = commands.iter().filter(|command| command.kind != Kind::Delete);
+        let documents: usize = documents.map(|command| command.items.len()).sum();
         let namespace = &registration.namespace;
+        // One document that exists would undo a transaction of inserts.
         let at_once = ops >= TRANSACTION_OPS
+            && commands.iter().all(|command| command.kind != Kind::Insert)
             && lane.has_transactions()
             && self.useless.borrow_mut().allows(namespace);
         let built = if at_once {
             let send = async |bytes, place| lane.send(registration, options, bytes, place).await;
             if let Some(sent_bytes) = send_at_once(commands, next_number(), send).await? {
                 self.useless.borrow_mut().remove(namespace);
+                self.newness.borrow_mut().learn(namespace, documents, lane.created());
                 return Ok(Written { refused, sent_bytes });
             }
             self.useless.borrow_mut().add(namespace);
             // The first ones went with the transaction.
-            command::build(batch)
+            command::build(batch, Kind::Update)
         } else {
             Built { commands, refused }
         };
@@ -90,7 +99,11 @@ impl Sink for MongoSink {
             let place = lane.place();
             lane.send(registration, options, bytes, place).await
         };
-        write_out(batch, built, send).await
+        let inserting = built.commands.iter().any(|command| command.kind == Kind::Insert);
+        let Finished { written, existing } = write_out(batch, built, send).await?;
+        let created = if inserting { documents - existing } else { lane.created() };
+        self.newness.borrow_mut().learn(namespace, documents, created);
+        Ok(written)
     }
 
     async fn ping(&self) -> Result<(), Broken> {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::command::{self, Built, Command};
+use super::codes::DUPLICATE_KEY;
+use super::command::{self, Built, Command, Kind};
 use super::outcome::{Hitch, Outcome, Remedy};
 use crate::core::batch::{Batch, Item, Refusal, Written};
 use crate::core::value::Span;
@@ -18,6 +19,15 @@ const CLASH_PAUSE: Duration = Duration::from_millis(20);
 /// How often a command that is too slow is halved.
 const HALVINGS: u32 = 3;
 
+/// A batch that is seen to its end.
+#[derive(Debug, Default)]
+pub struct Finished {
+    /// What became of its items.
+    pub written: Written,
+    /// Documents that were to be inserted and existed already.
+    pub existing: usize,
+}
+
 /// Writes `batch`, which was built into `built`, by sending one command at a time.
 /// An operation that is sent again is the same statement of state, so it may be applied twice.
 ///
@@ -27,16 +37,21 @@ pub async fn write_out(
     batch: &Batch,
     built: Built,
     mut send: impl AsyncFnMut(Vec<u8>) -> Outcome,
-) -> Result<Written, Failure> {
+) -> Result<Finished, Failure> {
     let Built { commands, refused } = built;
     let jobs = commands.into_iter().rev().map(Job::new).collect();
     let written = Written { refused, sent_bytes: 0 };
-    let mut writing = Writing { batch, jobs, written };
+    let mut writing = Writing { batch, jobs, written, existing: 0 };
     while let Some(job) = writing.jobs.pop() {
-        let Job { command: Command { bytes, items, .. }, attempt, halvings } = job;
+        let Job { command: Command { bytes, items, kind }, attempt, halvings } = job;
         writing.written.sent_bytes += bytes.len() as u64;
         match send(bytes).await {
-            Outcome::Answered(hitches) => writing.settle(&items, hitches, attempt).await?,
+            Outcome::Answered(mut hitches) => {
+                if kind == Kind::Insert {
+                    writing.update_existing(&items, &mut hitches);
+                }
+                writing.settle(&items, hitches, attempt).await?;
+            }
             Outcome::Unreadable { code, reason } => match items.as_slice() {
                 [index] => writing.refuse(*index, code, reason),
                 _ => writing.halve(&items, halvings),
@@ -54,7 +69,7 @@ pub async fn write_out(
     }
     let mut written = writing.written;
     written.refused.sort_by_key(|refusal| refusal.index);
-    Ok(written)
+    Ok(Finished { written, existing: writing.existing })
 }
 
 /// A command that is to be sent.
@@ -76,6 +91,7 @@ struct Writing<'b> {
     /// What is left to send, the next one last.
     jobs: Vec<Job>,
     written: Written,
+    existing: usize,
 }
 
 impl Writing<'_> {
@@ -116,6 +132,22 @@ impl Writing<'_> {
         Ok(())
     }
 
+    /// Takes the documents out of `hitches` that exist already, and has them updated instead.
+    ///
+    /// A duplicate in another index counts as well: the document may be its own duplicate there.
+    fn update_existing(&mut self, items: &[u32], hitches: &mut Vec<Hitch>) {
+        let mut existing = Vec::new();
+        hitches.retain(|hitch| {
+            let duplicate = hitch.op.filter(|_| hitch.code == DUPLICATE_KEY);
+            existing.extend(duplicate.and_then(|op| items.get(op)));
+            duplicate.is_none()
+        });
+        self.existing += existing.len();
+        if !existing.is_empty() {
+            self.build_again(&existing, 1, 0);
+        }
+    }
+
     fn halve(&mut self, items: &[u32], halvings: u32) {
         let (first, second) = items.split_at(items.len() / 2);
         self.build_again(second, 1, halvings);
@@ -134,7 +166,7 @@ impl Writing<'_> {
         let registration = self.batch.registration.clone();
         let some =
             Batch { registration, slot: self.batch.slot, epoch: self.batch.epoch, items, bytes };
-        let Built { commands, refused } = command::build(&some);
+        let Built { commands, refused } = command::build(&some, Kind::Update);
         for Refusal { index, code, reason } in refused {
             if let Some(index) = indexes.get(index) {
                 self.refuse(*index, code, reason);

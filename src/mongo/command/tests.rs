@@ -53,7 +53,7 @@ fn parse(command: &Command) -> Parsed {
 
 /// The operations of the only command that `reads` become.
 fn ops(registration: Registration, reads: &[(&[u8], Content, &[u8])]) -> Vec<Parsed> {
-    let built = build(&batch(registration, reads));
+    let built = build(&batch(registration, reads), Kind::Update);
     assert_eq!(built.refused, []);
     let [command] = &built.commands[..] else { panic!("{} commands", built.commands.len()) };
     operations(command)
@@ -69,7 +69,7 @@ fn operations(command: &Command) -> Vec<Parsed> {
 #[test]
 fn an_update_replaces_or_creates_the_document_of_the_key() {
     let value = hash(&[("a", "1")]);
-    let built = build(&batch(registration(), &[(b"k:7", Content::Hash, &value)]));
+    let built = build(&batch(registration(), &[(b"k:7", Content::Hash, &value)]), Kind::Update);
     let [command] = &built.commands[..] else { panic!("not one command") };
     let expected = doc! {
         "update": "c",
@@ -84,7 +84,7 @@ fn an_update_replaces_or_creates_the_document_of_the_key() {
 
 #[test]
 fn a_tombstone_deletes_the_document_of_the_key() {
-    let built = build(&batch(registration(), &[(b"k:7", Content::Tombstone, b"")]));
+    let built = build(&batch(registration(), &[(b"k:7", Content::Tombstone, b"")]), Kind::Update);
     let [command] = &built.commands[..] else { panic!("not one command") };
     let expected = doc! {
         "delete": "c",
@@ -142,7 +142,7 @@ fn op_with_expiry(write: WriteMode, expire_ms: i64) -> Parsed {
     let value = hash(&[("a", "1"), ("until", "of the value")]);
     let mut batch = batch(registration, &[(b"k:7", Content::Hash, &value)]);
     batch.items[0].expire_ms = expire_ms;
-    operations(&build(&batch).commands[0]).remove(0)
+    operations(&build(&batch, Kind::Update).commands[0]).remove(0)
 }
 
 #[test]
@@ -186,13 +186,14 @@ fn documents_are_found_by_the_key_field_in_its_type() {
 
 #[test]
 fn an_empty_batch_needs_no_command() {
-    let built = build(&batch(registration(), &[]));
+    let built = build(&batch(registration(), &[]), Kind::Update);
     assert!(built.commands.is_empty() && built.refused.is_empty());
 }
 
 #[test]
 fn a_batch_of_refusals_needs_no_command() {
-    let built = build(&batch(registration(), &[(b"k:1", Content::Unwritable, b"too large")]));
+    let built =
+        build(&batch(registration(), &[(b"k:1", Content::Unwritable, b"too large")]), Kind::Update);
     assert!(built.commands.is_empty());
     assert_eq!(built.refused, [Refusal { index: 0, code: 0, reason: "too large".into() }]);
 }
@@ -211,7 +212,7 @@ fn a_mixed_batch_maps_every_operation_to_its_item() {
         (b"k:6", Content::String, b"s"),
         (b"k:7", Content::Tombstone, b""),
     ];
-    let built = build(&batch(registration, &reads));
+    let built = build(&batch(registration, &reads), Kind::Update);
     let [update, delete] = &built.commands[..] else { panic!("not two commands") };
     assert_eq!((update.kind, &update.items[..]), (Kind::Update, &[0, 4, 6][..]));
     assert_eq!((delete.kind, &delete.items[..]), (Kind::Delete, &[2, 7][..]));
@@ -252,7 +253,7 @@ proptest! {
             .zip(&reads)
             .map(|(key, (content, value))| (key.as_bytes(), *content, &value[..]))
             .collect();
-        let built = build(&batch(Registration { write, ..registration() }, &reads));
+        let built = build(&batch(Registration { write, ..registration() }, &reads), Kind::Update);
         let mut seen: Vec<usize> = built.refused.iter().map(|refusal| refusal.index).collect();
         prop_assert!(seen.is_sorted());
         for command in &built.commands {
@@ -267,4 +268,24 @@ proptest! {
         seen.sort_unstable();
         prop_assert_eq!(seen, (0..reads.len()).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn an_insert_holds_the_documents_themselves() {
+    let value = hash(&[("a", "1"), ("$b", "2")]);
+    let reads: [(&[u8], Content, &[u8]); 3] = [
+        (b"k:1", Content::Hash, &value),
+        (b"k:2", Content::Tombstone, b""),
+        (b"k:3", Content::Unwritable, b"too large"),
+    ];
+    let built = build(&batch(registration(), &reads), Kind::Insert);
+    assert_eq!(built.refused.len(), 1);
+    let [insert, delete] = &built.commands[..] else { panic!("not two commands") };
+    let expected = doc! {
+        "insert": "c",
+        "ordered": false,
+        "documents": [{ "_id": "1", "a": "1", "$b": "2" }],
+    };
+    assert_eq!((parse(insert), &insert.items[..]), (expected, &[0][..]));
+    assert_eq!((delete.kind, &delete.items[..]), (Kind::Delete, &[1][..]));
 }

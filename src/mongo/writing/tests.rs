@@ -36,10 +36,11 @@ fn batch(keys: &[&str]) -> Batch {
 fn keys(command: Vec<u8>) -> Vec<String> {
     let command = RawDocumentBuf::from_bytes(command).unwrap();
     let command = Document::try_from(command.as_ref()).unwrap();
-    let ops = command.get_array("updates").or_else(|_| command.get_array("deletes")).unwrap();
+    let names = ["documents", "updates", "deletes"];
+    let ops = names.iter().find_map(|name| command.get_array(name).ok()).unwrap();
     let key = |op: &Bson| {
-        let query = op.as_document().unwrap().get_document("q").unwrap();
-        query.get_str("_id").unwrap().to_owned()
+        let op = op.as_document().unwrap();
+        op.get_document("q").unwrap_or(op).get_str("_id").unwrap().to_owned()
     };
     ops.iter().map(key).collect()
 }
@@ -48,11 +49,19 @@ fn keys(command: Vec<u8>) -> Vec<String> {
 /// and how often each key was sent.
 async fn write(
     all: &[&str],
+    server: impl FnMut(&[String]) -> Outcome,
+) -> (Result<Finished, Failure>, BTreeMap<String, u32>) {
+    write_as(Kind::Update, all, server).await
+}
+
+async fn write_as(
+    documents: Kind,
+    all: &[&str],
     mut server: impl FnMut(&[String]) -> Outcome,
-) -> (Result<Written, Failure>, BTreeMap<String, u32>) {
+) -> (Result<Finished, Failure>, BTreeMap<String, u32>) {
     let mut sent = BTreeMap::new();
     let batch = batch(all);
-    let built = command::build(&batch);
+    let built = command::build(&batch, documents);
     let send = async |bytes| {
         let keys = keys(bytes);
         for key in &keys {
@@ -64,8 +73,8 @@ async fn write(
     (end, sent)
 }
 
-fn refused(end: Result<Written, Failure>) -> Vec<usize> {
-    end.unwrap().refused.into_iter().map(|refusal| refusal.index).collect()
+fn refused(end: Result<Finished, Failure>) -> Vec<usize> {
+    end.unwrap().written.refused.into_iter().map(|refusal| refusal.index).collect()
 }
 
 fn hitch(op: usize, remedy: Remedy) -> Hitch {
@@ -77,7 +86,7 @@ const SIX: [&str; 6] = ["a", "-b", "c", "-d", "e", "f"];
 #[tokio::test(start_paused = true)]
 async fn updates_and_deletes_are_sent_once_when_nothing_is_wrong() {
     let (end, sent) = write(&SIX, |_| Outcome::Answered(vec![])).await;
-    assert!(end.as_ref().is_ok_and(|written| written.sent_bytes > 100));
+    assert!(end.as_ref().is_ok_and(|end| end.written.sent_bytes > 100));
     assert!(refused(end).is_empty());
     assert_eq!(sent.into_values().collect::<Vec<_>>(), [1; 6]);
 }
@@ -185,4 +194,23 @@ async fn a_failure_ends_the_batch_at_once() {
     let (end, sent) = write(&SIX, |_| Outcome::Failed(Failure::Link(Broken::passing("cut")))).await;
     assert_eq!(end.unwrap_err(), Failure::Link(Broken::passing("cut")));
     assert_eq!(sent.len(), 4, "the deletes are not sent after the updates failed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_inserted_because_it_exists_is_updated() {
+    let mut inserts = true;
+    let (end, sent) = write_as(Kind::Insert, &SIX, |keys| {
+        let duplicate =
+            |op| Hitch { op: Some(op), code: 11_000, remedy: Remedy::Refuse("x".into()) };
+        if std::mem::take(&mut inserts) {
+            assert_eq!(keys, ["a", "c", "e", "f"]);
+            return Outcome::Answered(vec![duplicate(1), hitch(3, Remedy::Refuse("no".into()))]);
+        }
+        Outcome::Answered(vec![])
+    })
+    .await;
+    assert_eq!(end.as_ref().map(|end| end.existing).ok(), Some(1));
+    assert_eq!(refused(end), [5]);
+    let twice: Vec<_> = sent.iter().filter(|(_, times)| **times == 2).map(|(key, _)| key).collect();
+    assert_eq!(twice, ["c"]);
 }

@@ -7,7 +7,7 @@ fn what_does_not_fit_goes_into_the_next_command() {
     let third = vec![b'x'; MAX_COMMAND_BYTES / 3 + 100];
     let reads: Vec<(&[u8], Content, &[u8])> =
         [&b"k:0"[..], b"k:1", b"k:2", b"k:3"].map(|key| (key, Content::String, &third[..])).into();
-    let built = build(&batch(registration(), &reads));
+    let built = build(&batch(registration(), &reads), Kind::Update);
     let items: Vec<_> = built.commands.iter().map(|command| &command.items[..]).collect();
     assert_eq!(items, [&[0, 1][..], &[2, 3]]);
     for command in &built.commands {
@@ -19,14 +19,13 @@ fn what_does_not_fit_goes_into_the_next_command() {
 #[test]
 fn a_command_may_be_filled_to_the_last_byte() {
     let filled = |extra: usize| {
-        let small = build(&batch(
-            registration(),
-            &[(b"k:0", Content::String, b""), (b"k:1", Content::String, b"")],
-        ));
+        let none: [(&[u8], Content, &[u8]); 2] =
+            [(b"k:0", Content::String, b""), (b"k:1", Content::String, b"")];
+        let small = build(&batch(registration(), &none), Kind::Update);
         let first = vec![b'x'; MAX_COMMAND_BYTES - small.commands[0].bytes.len() + extra];
         let reads: [(&[u8], Content, &[u8]); 2] =
             [(b"k:0", Content::String, &first), (b"k:1", Content::String, b"")];
-        build(&batch(registration(), &reads)).commands
+        build(&batch(registration(), &reads), Kind::Update).commands
     };
     let full = filled(0);
     assert_eq!((full.len(), full[0].bytes.len()), (1, MAX_COMMAND_BYTES));
@@ -43,7 +42,7 @@ fn a_document_of_sixteen_mebibytes_goes_alone() {
             (b"k:1", Content::String, &large),
             (b"k:2", Content::String, b"small"),
         ];
-        let built = build(&batch(registration, &reads));
+        let built = build(&batch(registration, &reads), Kind::Update);
         assert_eq!(built.refused, []);
         let items: Vec<_> = built.commands.iter().map(|command| &command.items[..]).collect();
         assert_eq!(items, [[0], [1], [2]]);
@@ -62,7 +61,7 @@ fn a_key_that_no_command_holds_is_refused() {
         (&whole, Content::Tombstone, b""),
     ];
     let registration = Registration { prefix: Vec::new(), ..registration() };
-    let built = build(&batch(registration, &reads));
+    let built = build(&batch(registration, &reads), Kind::Update);
     let refused: Vec<_> = built.refused.iter().map(|r| (r.index, r.reason.as_str())).collect();
     let reason = "the key is too long to be written";
     assert_eq!(refused, [(1, reason), (3, reason)]);
@@ -75,7 +74,7 @@ fn a_command_takes_a_hundred_thousand_operations() {
     let keys: Vec<String> = (0..MAX_COMMAND_OPS + 1).map(|n| format!("k:{n}")).collect();
     let reads: Vec<(&[u8], Content, &[u8])> =
         keys.iter().map(|key| (key.as_bytes(), Content::Tombstone, &b""[..])).collect();
-    let built = build(&batch(registration(), &reads));
+    let built = build(&batch(registration(), &reads), Kind::Update);
     let items: Vec<_> = built.commands.iter().map(|command| command.items.len()).collect();
     assert_eq!(items, [MAX_COMMAND_OPS, 1]);
     assert_eq!(built.commands[1].items, [MAX_COMMAND_OPS as u32]);

@@ -14,6 +14,7 @@ pub mod id;
 pub mod json;
 pub mod lag;
 pub mod lines;
+pub mod link;
 pub mod names;
 pub mod persist;
 pub mod registration;

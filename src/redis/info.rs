@@ -40,11 +40,12 @@ unsafe extern "C" fn info(ctx: *mut api::RedisModuleInfoCtx, for_crash_report: c
 }
 
 /// Every figure by its name in WB.STATUS; `link_up` and `link_down` stand for `link`.
-pub fn numbers(state: &State<'_>) -> [(&'static CStr, u64); 22] {
+pub fn numbers(state: &State<'_>) -> [(&'static CStr, u64); 23] {
     let counters = &state.counters;
     [
         (c"link_up", u64::from(state.link == "up")),
         (c"link_down", u64::from(state.link == "down")),
+        (c"link_since_unix_ms", state.link_since_unix_ms),
         (c"paused", 0),
         (c"registrations", state.registrations as u64),
         (c"dirty_keys", state.dirty_keys as u64),

@@ -9,7 +9,6 @@
 //! value that Redis would not have after a crash of its own.
 
 use std::ffi::{CStr, c_void};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::api::{self, api};
 use super::commands::flush;
@@ -18,15 +17,14 @@ use super::guard::guard;
 use super::module::{self, Module};
 use super::{clock, early, log, read, sync};
 use crate::core::batch::{Batch, Report, Verdict};
-use crate::core::engine::{Acknowledged, Flight};
+use crate::core::engine::{Acknowledged, Engine, Flight};
+use crate::core::link::Line;
 use crate::worker::Worker;
 
 /// Keys in one replicated command.
 const ACK_KEYS: usize = 512;
 /// So many reports are put aside during a pause; then no more batches are sent.
 const HELD: usize = 64;
-/// The link's changes are logged once in this time at most.
-const LOG_EVERY_US: u64 = 10_000_000;
 /// The clock is looked at once for so many keys.
 const CLOCK_KEYS: usize = 16;
 /// And whenever so many bytes were read.
@@ -48,6 +46,7 @@ pub fn before_sleep(ctx: Ctx<'_>) {
         flush::answer_finished(module);
         plan(module);
     }
+    log_link(&mut module.engine.borrow_mut());
     // With more to do at once, the loop must not sleep.
     let at_once = has_reports(module) || sync::is_pending(module, ctx);
     let due_us = if at_once { 0 } else { module.next_due_us.get().min(early::next_us(module)) };
@@ -127,7 +126,6 @@ pub fn settle_reports(module: &Module, slice_us: u64, hold: bool, clean: &mut Ac
     let mut engine = module.engine.borrow_mut();
     let mut held = module.held.borrow_mut();
     let now_us = clock::now_us();
-    let before = engine.state(now_us).link;
     worker.begin_drain();
     loop {
         let first = if hold { None } else { held.pop_front() };
@@ -141,22 +139,24 @@ pub fn settle_reports(module: &Module, slice_us: u64, hold: bool, clean: &mut Ac
             break;
         }
     }
-    let state = engine.state(now_us);
-    if state.link != before {
-        log_link(state.link, state.link_error, now_us);
-    }
+    log_link(&mut engine);
 }
 
-/// Logs a change of the link, but not every turn of one that comes and goes.
-fn log_link(link: &str, error: &str, now_us: u64) {
-    static LAST_US: AtomicU64 = AtomicU64::new(0);
-    if now_us.saturating_sub(LAST_US.load(Ordering::Relaxed)) < LOG_EVERY_US {
+/// Logs how the link stands, when the log does not know.
+fn log_link(engine: &mut Engine) {
+    if !engine.link.is_untold() {
         return;
     }
-    LAST_US.store(now_us, Ordering::Relaxed);
-    match link {
-        "down" => log::warning(&format!("MongoDB is not reached, writes are kept: {error}")),
-        _ => log::notice("MongoDB is reached"),
+    match engine.link.line(clock::now_us()) {
+        Some(Line::Down { error }) => {
+            log::warning(&format!("MongoDB is not reached, writes are kept: {error}"));
+        }
+        Some(Line::Reached { after_ms: None }) => log::notice("MongoDB is reached"),
+        Some(Line::Reached { after_ms: Some(ms) }) => {
+            let (seconds, ms) = (ms / 1000, ms % 1000);
+            log::notice(&format!("MongoDB is reached again, after {seconds}.{ms:03} seconds"));
+        }
+        None => {}
     }
 }
 

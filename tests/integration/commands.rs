@@ -6,11 +6,12 @@ use crate::support::redis_server::command;
 use crate::support::reply::Fields;
 use crate::world::World;
 
-const STATUS: [&str; 24] = [
+const STATUS: [&str; 25] = [
     "version",
     "role",
     "link",
     "link_error",
+    "link_since_unix_ms",
     "paused",
     "registrations",
     "dirty_keys",

@@ -6,7 +6,8 @@ use crate::support::redis_server::Redis;
 use crate::world::World;
 
 /// The fields of status that are numbers, and stand in INFO too.
-const NUMBERS: [&str; 17] = [
+const NUMBERS: [&str; 18] = [
+    "link_since_unix_ms",
     "registrations",
     "dirty_keys",
     "in_flight_keys",

@@ -18,6 +18,7 @@ mod info;
 mod internal;
 mod keys;
 mod lifecycle;
+mod link;
 mod mapping;
 mod memory;
 mod outage;

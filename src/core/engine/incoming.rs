@@ -26,7 +26,7 @@ impl Engine {
                 if let Link::Down { error } = &link {
                     error.clone_into(&mut self.last_error);
                 }
-                self.link = Some(link);
+                self.link.change(link, now_us, unix_ms);
             }
             Report::Lag { p50_us, p99_us } => self.lag = Some((now_us, p50_us, p99_us)),
             Report::Done { batch, verdict } => {

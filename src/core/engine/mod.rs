@@ -11,11 +11,11 @@ mod state;
 
 use std::sync::Arc;
 
-use super::batch::Link;
 use super::change::{Change, Log, Touch};
 use super::dead::DeadLetters;
 use super::dirty::Dirty;
 use super::flush::{Ended, Progress, Scope, Waiters};
+use super::link::LinkWatch;
 use super::registration::Registration;
 use super::route::Routes;
 use super::settings::Settings;
@@ -34,6 +34,8 @@ pub struct Engine {
     routes: Routes,
     slots: Vec<Option<Slot>>,
     log: Log,
+    /// The link to MongoDB.
+    pub link: LinkWatch,
     dirty: Dirty,
     waiters: Waiters,
     /// Batches that the worker is ready to take.
@@ -50,7 +52,6 @@ pub struct Engine {
     flights: Vec<Flight>,
     /// Buffers of finished batches.
     spare: Vec<super::batch::Batch>,
-    link: Option<Link>,
     /// When the lag was reported, its median and 99th percentile.
     lag: Option<(u64, u64, u64)>,
     last_error: String,

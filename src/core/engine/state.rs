@@ -1,7 +1,6 @@
 //! The engine's state in figures, for WB.STATUS and INFO.
 
 use super::{Counters, Engine, Slot};
-use crate::core::batch::Link;
 use crate::core::lag::WINDOW_US;
 
 /// Figures of one registration.
@@ -28,6 +27,8 @@ pub struct State<'a> {
     pub link: &'static str,
     /// Why it is down.
     pub link_error: &'a str,
+    /// Since when the link is so, milliseconds since 1970; 0 while idle.
+    pub link_since_unix_ms: u64,
     /// Registrations that capture.
     pub registrations: usize,
     /// Keys not acknowledged, in flight ones included.
@@ -55,11 +56,6 @@ pub struct State<'a> {
 impl Engine {
     /// Figures of the whole module at `now_us`.
     pub fn state(&self, now_us: u64) -> State<'_> {
-        let (link, link_error) = match &self.link {
-            None | Some(Link::Idle) => ("idle", ""),
-            Some(Link::Up) => ("up", ""),
-            Some(Link::Down { error }) => ("down", error.as_str()),
-        };
         let mut counters = self.retired;
         for slot in self.slots() {
             counters.add(&self.counters(slot));
@@ -68,8 +64,9 @@ impl Engine {
         let lag = self.lag.filter(|(at_us, _, _)| now_us < at_us + 2 * WINDOW_US);
         let (_, lag_p50_us, lag_p99_us) = lag.unwrap_or_default();
         State {
-            link,
-            link_error,
+            link: self.link.name(),
+            link_error: self.link.error(),
+            link_since_unix_ms: self.link.since_unix_ms(),
             registrations: self.live_slots().count(),
             dirty_keys: self.dirty.len() + self.log.len(),
             in_flight_keys: self.dirty.in_flight(),

@@ -25,12 +25,13 @@ fn module_status(call: &Call<'_>, engine: &Engine) {
     let reply = call.reply;
     let state = engine.state(clock::now_us());
     let warnings = persist::warnings(call.ctx).join("; ");
-    reply.map(26);
+    reply.map(27);
     reply.text_field("version", env!("CARGO_PKG_VERSION").as_bytes());
     let replica = call.ctx.flags() & REDISMODULE_CTX_FLAGS_SLAVE != 0;
     reply.text_field("role", if replica { b"replica" } else { b"master" });
     reply.text_field("link", state.link.as_bytes());
     reply.text_field("link_error", state.link_error.as_bytes());
+    reply.number_field(c"link_since_unix_ms", state.link_since_unix_ms);
     reply.number_field(c"paused", 0);
     reply.number_field(c"registrations", state.registrations as u64);
     reply.number_field(c"dirty_keys", state.dirty_keys as u64);

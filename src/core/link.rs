@@ -1,0 +1,156 @@
+//! The link to MongoDB as an operator sees it: in which state, since when, and what the log is
+//! told of it.
+
+use super::batch::Link;
+
+/// Each kind of line is logged once in this time at most, microseconds.
+const LOG_EVERY_US: u64 = 60_000_000;
+
+/// What the log is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// MongoDB is not reached.
+    Down {
+        /// Why, in one sentence.
+        error: String,
+    },
+    /// MongoDB is reached.
+    Reached {
+        /// How long it was not, milliseconds; nothing at the first contact.
+        after_ms: Option<u64>,
+    },
+}
+
+/// The link's state and its history.
+#[derive(Debug, Default)]
+pub struct LinkWatch {
+    state: Option<Link>,
+    since_unix_ms: u64,
+    /// When the last outage began.
+    down_us: u64,
+    /// How long the last outage took that has ended.
+    outage_ms: Option<u64>,
+    /// `idle`, `up` or `down`, as the log has it; empty for nothing.
+    told: &'static str,
+    told_up_us: Option<u64>,
+    told_down_us: Option<u64>,
+}
+
+impl LinkWatch {
+    /// The worker reports a state.
+    pub fn change(&mut self, link: Link, now_us: u64, unix_ms: u64) {
+        let before = self.name();
+        self.state = Some(link);
+        let after = self.name();
+        if before == after {
+            return;
+        }
+        self.since_unix_ms = if after == "idle" { 0 } else { unix_ms };
+        if before == "down" {
+            self.outage_ms = Some(now_us.saturating_sub(self.down_us) / 1000);
+        }
+        if after == "down" {
+            self.down_us = now_us;
+        }
+    }
+
+    /// `idle`, `up` or `down`.
+    pub fn name(&self) -> &'static str {
+        match &self.state {
+            None | Some(Link::Idle) => "idle",
+            Some(Link::Up) => "up",
+            Some(Link::Down { .. }) => "down",
+        }
+    }
+
+    /// Why it is down; empty when it is not.
+    pub fn error(&self) -> &str {
+        match &self.state {
+            Some(Link::Down { error }) => error,
+            _ => "",
+        }
+    }
+
+    /// Since when it is in its state, milliseconds since 1970; 0 while idle.
+    pub fn since_unix_ms(&self) -> u64 {
+        self.since_unix_ms
+    }
+
+    /// True when the log does not know the state.
+    pub fn is_untold(&self) -> bool {
+        self.name() != self.told && self.name() != "idle"
+    }
+
+    /// What the log is to be told now. A link that comes and goes is told of once a minute, and
+    /// a state that stays is told in the end.
+    pub fn line(&mut self, now_us: u64) -> Option<Line> {
+        if !self.is_untold() {
+            return None;
+        }
+        let is_down = self.name() == "down";
+        let last_us = if is_down { &mut self.told_down_us } else { &mut self.told_up_us };
+        if last_us.is_some_and(|last_us| now_us.saturating_sub(last_us) < LOG_EVERY_US) {
+            return None;
+        }
+        *last_us = Some(now_us);
+        self.told = self.name();
+        Some(match is_down {
+            true => Line::Down { error: self.error().to_owned() },
+            false => Line::Reached { after_ms: self.outage_ms },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000;
+
+    fn down(error: &str) -> Link {
+        Link::Down { error: error.to_owned() }
+    }
+
+    #[test]
+    fn it_knows_its_state_and_since_when() {
+        let mut watch = LinkWatch::default();
+        assert_eq!((watch.name(), watch.since_unix_ms()), ("idle", 0));
+        watch.change(down("no server"), 1, 70);
+        watch.change(down("refused"), 2, 80);
+        assert_eq!((watch.name(), watch.error(), watch.since_unix_ms()), ("down", "refused", 70));
+        watch.change(Link::Up, 3, 90);
+        assert_eq!((watch.name(), watch.error(), watch.since_unix_ms()), ("up", "", 90));
+        watch.change(Link::Idle, 4, 100);
+        assert_eq!((watch.name(), watch.since_unix_ms()), ("idle", 0));
+    }
+
+    #[test]
+    fn the_log_gets_the_reason_and_how_long_it_took() {
+        let mut watch = LinkWatch::default();
+        assert_eq!(watch.line(0), None);
+        watch.change(Link::Up, SECOND, 1);
+        assert_eq!(watch.line(SECOND), Some(Line::Reached { after_ms: None }));
+        assert_eq!(watch.line(SECOND), None);
+        watch.change(down("no server"), 2 * SECOND, 2);
+        assert_eq!(watch.line(2 * SECOND), Some(Line::Down { error: "no server".to_owned() }));
+        watch.change(Link::Up, 100 * SECOND, 3);
+        assert_eq!(watch.line(100 * SECOND), Some(Line::Reached { after_ms: Some(98_000) }));
+    }
+
+    #[test]
+    fn a_link_that_comes_and_goes_is_told_of_once_a_minute_and_in_the_end() {
+        let mut watch = LinkWatch::default();
+        let mut lines = Vec::new();
+        for second in 0..=120 {
+            let link = if second % 2 == 0 { down("flaps") } else { Link::Up };
+            watch.change(link, second * SECOND, second);
+            lines.extend(watch.line(second * SECOND).map(|line| (second, line)));
+        }
+        let of = |seconds: &[u64]| lines.iter().filter(|(s, _)| seconds.contains(s)).count();
+        assert_eq!((lines.len(), of(&[0, 1, 60, 61, 120])), (5, 5), "{lines:?}");
+        watch.change(Link::Up, 120 * SECOND, 1);
+        assert_eq!(watch.line(120 * SECOND), None, "told at 61 s last");
+        assert!(watch.is_untold());
+        assert_eq!(watch.line(121 * SECOND), Some(Line::Reached { after_ms: Some(0) }));
+    }
+}

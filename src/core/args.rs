@@ -1,7 +1,10 @@
-//! The arguments of WB.REGISTER and WB.FLUSH: from words to options and back.
+//! The arguments of the commands: from words to options and back.
+
+mod letters;
 
 use super::registration::{IdType, KeyType, Namespace, OnGone, Registration, WriteMode};
 use super::settings::{BATCH_MAX_KEYS, FLUSH_INTERVAL_MS, Limits};
+pub use letters::{LetterList, Letters, letter_list, letters};
 
 const KEY_TYPES: [(&str, KeyType); 8] = [
     ("ANY", KeyType::Any),

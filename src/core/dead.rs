@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-/// Why the last change of a key is not in MongoDB.
+use super::change::Touch;
+use super::dirty::Captured;
+
+/// Why the last change of a key is not in MongoDB, and what a retry needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
     /// Slot of the registration.
@@ -16,12 +19,37 @@ pub struct DeadLetter {
     pub attempts: u32,
     /// When it was tried last, milliseconds since 1970.
     pub unix_ms: u64,
+    /// How the key was touched last: a deletion is retried as one.
+    pub touch: Touch,
+    /// The value, when Redis does not have it any more. Nothing while a retry is under way: then
+    /// it stands in the dirty set.
+    pub captured: Option<Captured>,
+}
+
+impl DeadLetter {
+    /// True if the value is in Redis alone, so that it must be copied before its key goes away.
+    pub fn is_uncaptured(&self) -> bool {
+        self.touch == Touch::Changed && self.captured.is_none()
+    }
+
+    /// The same without the value, which may be large.
+    pub fn without_value(&self) -> DeadLetter {
+        DeadLetter { captured: None, reason: self.reason.clone(), ..*self }
+    }
+
+    fn bytes(&self, key: &[u8]) -> usize {
+        let captured = self.captured.as_ref().map_or(0, |captured| captured.bytes.len());
+        size_of::<((u16, Vec<u8>), DeadLetter)>() + key.len() + self.reason.len() + captured
+    }
 }
 
 /// Dead letters by database and key.
 #[derive(Debug, Default)]
 pub struct DeadLetters {
     letters: BTreeMap<(u16, Vec<u8>), DeadLetter>,
+    /// How many each slot has.
+    counts: Vec<usize>,
+    bytes: usize,
 }
 
 impl DeadLetters {
@@ -35,15 +63,26 @@ impl DeadLetters {
         self.letters.is_empty()
     }
 
-    /// Keeps `letter`, in place of an earlier one of the same key.
-    pub fn replace(&mut self, db: u16, key: &[u8], letter: DeadLetter) {
-        self.letters.insert((db, key.to_vec()), letter);
+    /// Keeps `letter`, in place of an earlier one of the same key, whose slot is returned.
+    pub fn replace(&mut self, db: u16, key: &[u8], letter: DeadLetter) -> Option<u16> {
+        let slot = usize::from(letter.slot);
+        if self.counts.len() <= slot {
+            self.counts.resize(slot + 1, 0);
+        }
+        self.counts[slot] += 1;
+        self.bytes += letter.bytes(key);
+        let earlier = self.letters.insert((db, key.to_vec()), letter)?;
+        Some(self.uncount(key, &earlier))
     }
 
-    /// Forgets the dead letter of `key`.
-    pub fn remove(&mut self, db: u16, key: &[u8]) -> bool {
+    /// Forgets the dead letter of `key`, whose slot is returned.
+    pub fn remove(&mut self, db: u16, key: &[u8]) -> Option<u16> {
         // Nearly always there is none, and then no key need be copied to look.
-        !self.is_empty() && self.letters.remove(&(db, key.to_vec())).is_some()
+        if self.is_empty() {
+            return None;
+        }
+        let letter = self.letters.remove(&(db, key.to_vec()))?;
+        Some(self.uncount(key, &letter))
     }
 
     /// The dead letter of `key`.
@@ -54,44 +93,103 @@ impl DeadLetters {
         self.letters.get(&(db, key.to_vec()))
     }
 
-    /// Dead letters of one registration.
-    pub fn count(&self, slot: u16) -> usize {
-        self.letters.values().filter(|letter| letter.slot == slot).count()
+    /// Keeps the value of a key that goes away; false when the key has no letter.
+    pub fn capture(&mut self, db: u16, key: &[u8], value: Captured) -> bool {
+        let found = self.change(db, key, |letter| {
+            letter.touch = Touch::Captured;
+            letter.captured = Some(value);
+        });
+        found.is_some()
     }
 
-    /// Every dead letter with its database and key.
+    /// The captured value of `key`, which leaves its letter.
+    pub fn take_captured(&mut self, db: u16, key: &[u8]) -> Option<Captured> {
+        self.change(db, key, |letter| letter.captured.take())?
+    }
+
+    /// Dead letters of one registration.
+    pub fn count(&self, slot: u16) -> usize {
+        self.counts.get(usize::from(slot)).copied().unwrap_or(0)
+    }
+
+    /// Every dead letter with its database and key, in that order.
     pub fn iter(&self) -> impl Iterator<Item = (u16, &[u8], &DeadLetter)> {
         self.letters.iter().map(|((db, key), letter)| (*db, key.as_slice(), letter))
     }
 
     /// Forgets all dead letters of one registration.
     pub fn remove_slot(&mut self, slot: u16) {
-        self.letters.retain(|_, letter| letter.slot != slot);
+        if self.count(slot) == 0 {
+            return;
+        }
+        let bytes = &mut self.bytes;
+        self.letters.retain(|(_, key), letter| {
+            let stays = letter.slot != slot;
+            *bytes -= if stays { 0 } else { letter.bytes(key) };
+            stays
+        });
+        self.counts[usize::from(slot)] = 0;
     }
 
     /// Bytes of memory held, about.
     pub fn memory_bytes(&self) -> usize {
-        let each = size_of::<((u16, Vec<u8>), DeadLetter)>();
-        self.letters.iter().map(|((_, key), letter)| each + key.len() + letter.reason.len()).sum()
+        self.bytes
+    }
+
+    fn change<T>(
+        &mut self,
+        db: u16,
+        key: &[u8],
+        change: impl FnOnce(&mut DeadLetter) -> T,
+    ) -> Option<T> {
+        if self.is_empty() {
+            return None;
+        }
+        let letter = self.letters.get_mut(&(db, key.to_vec()))?;
+        self.bytes -= letter.bytes(key);
+        let result = change(letter);
+        self.bytes += letter.bytes(key);
+        Some(result)
+    }
+
+    fn uncount(&mut self, key: &[u8], letter: &DeadLetter) -> u16 {
+        self.bytes -= letter.bytes(key);
+        self.counts[usize::from(letter.slot)] -= 1;
+        letter.slot
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::value::Content;
 
     fn letter(slot: u16) -> DeadLetter {
-        DeadLetter { slot, code: 121, reason: "r".to_owned(), attempts: 1, unix_ms: 5 }
+        DeadLetter {
+            slot,
+            code: 121,
+            reason: "r".to_owned(),
+            attempts: 1,
+            unix_ms: 5,
+            touch: Touch::Changed,
+            captured: None,
+        }
+    }
+
+    fn value(bytes: &[u8]) -> Captured {
+        Captured { content: Content::String, expire_ms: -1, bytes: bytes.into() }
     }
 
     #[test]
     fn a_key_has_one_letter() {
         let mut letters = DeadLetters::default();
-        letters.replace(0, b"k", letter(1));
-        letters.replace(0, b"k", letter(1));
+        assert_eq!(letters.replace(0, b"k", letter(1)), None);
+        assert_eq!(letters.replace(0, b"k", letter(1)), Some(1));
         letters.replace(1, b"k", letter(2));
         assert_eq!(letters.len(), 2);
-        assert_eq!((letters.count(1), letters.count(2)), (1, 1));
+        assert_eq!((letters.count(1), letters.count(2), letters.count(9)), (1, 1, 0));
+        assert_eq!(letters.replace(1, b"k", letter(1)), Some(2));
+        assert_eq!((letters.count(1), letters.count(2)), (2, 0));
     }
 
     #[test]
@@ -100,10 +198,40 @@ mod tests {
         letters.replace(0, b"a", letter(1));
         letters.replace(0, b"b", letter(1));
         letters.replace(0, b"c", letter(2));
-        assert!(letters.remove(0, b"a"));
-        assert!(!letters.remove(0, b"a"));
+        assert_eq!(letters.remove(0, b"a"), Some(1));
+        assert_eq!(letters.remove(0, b"a"), None);
         letters.remove_slot(1);
-        assert_eq!(letters.len(), 1);
+        assert_eq!((letters.len(), letters.count(1)), (1, 0));
         assert!(letters.find(0, b"b").is_none());
+    }
+
+    #[test]
+    fn a_value_is_captured_once_and_taken_once() {
+        let mut letters = DeadLetters::default();
+        assert!(!letters.capture(0, b"k", value(b"v")));
+        letters.replace(0, b"k", letter(1));
+        assert!(letters.find(0, b"k").unwrap().is_uncaptured());
+        assert!(letters.capture(0, b"k", value(b"v")));
+        assert!(!letters.find(0, b"k").unwrap().is_uncaptured());
+        assert_eq!(letters.take_captured(0, b"k"), Some(value(b"v")));
+        assert_eq!(letters.take_captured(0, b"k"), None);
+        assert!(!letters.find(0, b"k").unwrap().is_uncaptured(), "it is being retried");
+    }
+
+    #[test]
+    fn memory_is_counted_and_given_back() {
+        let mut letters = DeadLetters::default();
+        letters.replace(0, b"a", letter(1));
+        let one = letters.memory_bytes();
+        letters.replace(0, b"a", letter(2));
+        assert_eq!(letters.memory_bytes(), one);
+        letters.capture(0, b"a", value(&[7; 1000]));
+        assert_eq!(letters.memory_bytes(), one + 1000);
+        letters.replace(0, b"b", DeadLetter { captured: Some(value(&[7; 50])), ..letter(3) });
+        letters.take_captured(0, b"a");
+        assert_eq!(letters.memory_bytes(), 2 * one + 50);
+        letters.remove_slot(3);
+        letters.remove(0, b"a");
+        assert_eq!(letters.memory_bytes(), 0);
     }
 }

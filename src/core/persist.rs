@@ -112,7 +112,7 @@ fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
         Record::Registration { slot, live, discards, sync_pending, registration } => {
             out.push(REGISTRATION);
             out.extend_from_slice(&slot.to_le_bytes());
-            out.extend([u8::from(*live), u8::from(*discards), u8::from(*sync_pending)]);
+            out.extend([*live, *discards, *sync_pending].map(u8::from));
             out.extend_from_slice(&registration.db.to_le_bytes());
             for word in args::words(registration) {
                 push_bytes(out, &word);
@@ -125,11 +125,7 @@ fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
             out.push(saved.touch as u8);
             out.extend_from_slice(&saved.since_us.to_le_bytes());
             push_bytes(out, saved.key);
-            if let Some(captured) = &saved.captured {
-                out.push(captured.content as u8);
-                out.extend_from_slice(&captured.expire_ms.to_le_bytes());
-                out.extend_from_slice(&captured.bytes);
-            }
+            push_captured(saved.captured.as_ref(), out);
         }
         Record::Dead { db, key, letter } => {
             out.push(DEAD);
@@ -140,7 +136,18 @@ fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(&letter.unix_ms.to_le_bytes());
             push_bytes(out, key);
             push_bytes(out, letter.reason.as_bytes());
+            out.push(letter.touch as u8);
+            push_captured(letter.captured.as_ref(), out);
         }
+    }
+}
+
+/// A value, if there is one: it is the rest of its record.
+fn push_captured(captured: Option<&Captured>, out: &mut Vec<u8>) {
+    if let Some(captured) = captured {
+        out.push(captured.content as u8);
+        out.extend_from_slice(&captured.expire_ms.to_le_bytes());
+        out.extend_from_slice(&captured.bytes);
     }
 }
 
@@ -168,6 +175,13 @@ impl<'a> Bytes<'a> {
         self.0 = self.0.get(4 + string.len()..)?;
         Some(string)
     }
+
+    /// The inverse of [`push_captured`].
+    fn captured(mut self) -> Option<Captured> {
+        let content = Content::from_u8(self.byte()?)?;
+        let expire_ms = self.array().map(i64::from_le_bytes)?;
+        Some(Captured { content, expire_ms, bytes: self.0.into() })
+    }
 }
 
 fn decode(record: &[u8]) -> Option<Record<'_>> {
@@ -187,11 +201,7 @@ fn decode(record: &[u8]) -> Option<Record<'_>> {
             let since_us = bytes.array().map(u64::from_le_bytes)?;
             let key = bytes.string()?;
             let captured = match touch {
-                Touch::Captured => Some(Captured {
-                    content: Content::from_u8(bytes.byte()?)?,
-                    expire_ms: bytes.array().map(i64::from_le_bytes)?,
-                    bytes: bytes.0.into(),
-                }),
+                Touch::Captured => Some(bytes.captured()?),
                 _ => None,
             };
             Some(Record::Key(SavedKey { slot, db, touch, since_us, key, captured }))
@@ -203,7 +213,10 @@ fn decode(record: &[u8]) -> Option<Record<'_>> {
             let unix_ms = bytes.array().map(u64::from_le_bytes)?;
             let key = bytes.string()?;
             let reason = String::from_utf8_lossy(bytes.string()?).into_owned();
-            let letter = DeadLetter { slot, code, reason, attempts, unix_ms };
+            let touch = Touch::from_u8(bytes.byte()?)?;
+            // Nothing when a retry is under way.
+            let captured = if bytes.0.is_empty() { None } else { Some(bytes.captured()?) };
+            let letter = DeadLetter { slot, code, reason, attempts, unix_ms, touch, captured };
             Some(Record::Dead { db, key, letter })
         }
         _ => None,
@@ -240,7 +253,13 @@ mod tests {
             reason: "schema".to_owned(),
             attempts: 3,
             unix_ms: 99,
+            touch: Touch::Deleted,
+            captured: None,
         };
+        let bytes = b"gone".as_slice().into();
+        let value = Captured { content: Content::String, expire_ms: 7, bytes };
+        let captured =
+            DeadLetter { touch: Touch::Captured, captured: Some(value), ..letter.clone() };
         let records = [
             Record::Registration {
                 slot: 2,
@@ -250,6 +269,7 @@ mod tests {
                 registration,
             },
             Record::Dead { db: 3, key: b"p\0:1", letter },
+            Record::Dead { db: 3, key: b"p\0:2", letter: captured },
         ];
         let expected: Vec<String> = records.iter().map(|record| format!("{record:?}")).collect();
         assert_eq!(round_trip(&records), expected);

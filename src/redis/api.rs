@@ -33,6 +33,7 @@ pub fn missing_function() -> Option<&'static str> {
             ("RegisterNumericConfig", { RedisModule_RegisterNumericConfig }.is_some()),
             ("LoadConfigs", { RedisModule_LoadConfigs }.is_some()),
             ("SetCommandInfo", { RedisModule_SetCommandInfo }.is_some()),
+            ("CreateSubcommand", { RedisModule_CreateSubcommand }.is_some()),
             ("ReplyWithMap", { RedisModule_ReplyWithMap }.is_some()),
             ("ScanKey", { RedisModule_ScanKey }.is_some()),
             ("GetAbsExpire", { RedisModule_GetAbsExpire }.is_some()),

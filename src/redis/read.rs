@@ -76,7 +76,7 @@ pub fn key(
                 match missing {
                     Missing::Delete => Content::Tombstone,
                     Missing::Keep => {
-                        engine.skip(batch.slot, taken, clean);
+                        engine.skip(batch.slot, &Taken { touch, ..*taken }, clean);
                         batch.bytes.truncate(key.start);
                         return true;
                     }

@@ -75,7 +75,7 @@ pub fn after_sleep(ctx: Ctx<'_>) {
         let slice_us = u64::try_from(module.settings().read_slice_us).unwrap_or(0);
         let clean = send_due(module, ctx, now_us, now_us + slice_us);
         replicate(ctx, &clean);
-        if !clean.keys.is_empty() {
+        if !clean.is_empty() {
             flush::answer_finished(module);
         }
         plan(module);
@@ -160,22 +160,30 @@ fn log_link(engine: &mut Engine) {
     }
 }
 
-/// Tells replicas and the AOF which keys are clean, and which of them are dead letters.
+/// Tells replicas and the AOF which keys are clean, and what was refused.
 pub fn replicate(ctx: Ctx<'_>, clean: &Acknowledged) {
     replicate_keys(ctx, c"WB._ACK", &clean.keys);
-    for (db, key, letter) in &clean.dead {
-        ctx.select(*db);
+    for refused in &clean.dead {
+        ctx.select(refused.db);
+        let letter = &refused.letter;
         let number = |number: u64| Text::new(number.to_string().as_bytes());
         ctx.replicate(
             c"WB._DEAD",
             &[
-                Text::new(key),
+                Text::new(&refused.key),
+                Text::new(&refused.prefix),
                 Text::new(letter.code.to_string().as_bytes()),
                 number(u64::from(letter.attempts)),
                 number(letter.unix_ms),
+                Text::new(if refused.again { b"dirty" } else { b"clean" }),
                 Text::new(letter.reason.as_bytes()),
             ],
         );
+    }
+    for (db, key) in &clean.revived {
+        ctx.select(*db);
+        let words = [Text::new(b"DROP"), Text::new(b"KEY"), Text::new(key)];
+        ctx.replicate(c"WB.DEADLETTER", &words);
     }
 }
 

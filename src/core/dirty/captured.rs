@@ -33,10 +33,10 @@ impl CapturedValues {
         }
     }
 
-    pub fn remove(&mut self, id: u32) {
-        if let Some(value) = self.values.remove(&id) {
-            self.bytes -= value.bytes.len();
-        }
+    pub fn remove(&mut self, id: u32) -> Option<Captured> {
+        let value = self.values.remove(&id)?;
+        self.bytes -= value.bytes.len();
+        Some(value)
     }
 
     pub fn memory_bytes(&self) -> usize {
@@ -85,6 +85,22 @@ impl Dirty {
     /// The captured value of entry `id`.
     pub fn captured(&self, id: u32) -> Option<&Captured> {
         self.captured.values.get(&id)
+    }
+
+    /// How entry `id` was touched, and its captured value, which leaves the set: for a key whose
+    /// write was refused. Nothing if it has changed since version `ver`.
+    pub fn refused(&mut self, id: u32, ver: u32) -> Option<(Touch, Option<Captured>)> {
+        let read = |entry: &&Entry| entry.state == State::InFlight && entry.ver == ver;
+        let touch = self.entries.get(id).filter(read)?.touch;
+        Some((touch, self.captured.remove(id)))
+    }
+
+    /// The same for a key of the master's, which leaves the set; its slot, too.
+    pub fn take_out(&mut self, db: u16, key: &[u8]) -> Option<(u16, Touch, Option<Captured>)> {
+        let id = self.find(self.hash(db, key), db, key)?;
+        let touch = self.entries.at(id).touch;
+        let captured = self.captured.remove(id);
+        Some((self.forget(db, key)?, touch, captured))
     }
 
     /// Every dirty key, in flight or not, in no order.

@@ -194,15 +194,15 @@ impl Dirty {
         }
     }
 
-    /// Removes a key whatever its state, as an acknowledgement from elsewhere says.
-    pub fn forget(&mut self, db: u16, key: &[u8]) -> bool {
+    /// Removes a key whatever its state, as an acknowledgement from elsewhere says. Its slot, or
+    /// nothing when it was clean.
+    pub fn forget(&mut self, db: u16, key: &[u8]) -> Option<u16> {
         let hash = self.hash(db, key);
-        let Some(id) = self.find(hash, db, key) else {
-            return false;
-        };
+        let id = self.find(hash, db, key)?;
+        let slot = self.entries.at(id).slot;
         self.unqueue(id);
         self.drop_entry(id, hash);
-        true
+        Some(slot)
     }
 
     /// Drops every dirty key of `slot` that is not in flight; `dropped` gets the entry of each and

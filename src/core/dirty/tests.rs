@@ -103,8 +103,8 @@ fn databases_are_apart() {
     }
     dirty.fold(&mut log, 1);
     assert_eq!(dirty.len(), 2);
-    assert!(dirty.forget(1, b"k"));
-    assert!(!dirty.forget(1, b"k"));
+    assert_eq!(dirty.forget(1, b"k"), Some(0));
+    assert_eq!(dirty.forget(1, b"k"), None);
     assert_eq!(take(&mut dirty, 0).unwrap().0.db, 0);
 }
 
@@ -113,7 +113,7 @@ fn a_forgotten_key_in_flight_is_unknown_at_its_acknowledgement() {
     let mut dirty = set(1);
     touch(&mut dirty, 0, b"k", 1);
     let (taken, _) = take(&mut dirty, 0).unwrap();
-    assert!(dirty.forget(0, b"k"));
+    assert!(dirty.forget(0, b"k").is_some());
     assert_eq!((dirty.len(), dirty.in_flight()), (0, 0));
     let settled = dirty.acknowledge(taken.entry, taken.ver, |_, _| panic!("unknown"));
     assert_eq!(settled, Settled::Unknown);
@@ -213,7 +213,7 @@ proptest! {
                     model.get_mut(&key).expect("in flight, so known").in_flight = false;
                 }
                 Step::Forget(key) => {
-                    prop_assert_eq!(dirty.forget(0, &[key; 3]), model.remove(&key).is_some());
+                    prop_assert_eq!(dirty.forget(0, &[key; 3]).is_some(), model.remove(&key).is_some());
                     flights.retain(|flight| flight.0 != key);
                 }
                 Step::Hasten(key) => {

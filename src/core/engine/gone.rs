@@ -5,13 +5,14 @@
 
 use super::{Engine, Missing};
 use crate::core::change::{Change, Touch};
+use crate::core::dead::DeadLetter;
 use crate::core::dirty::Captured;
 #[cfg(doc)]
 use crate::core::dirty::Dirty;
 
 impl Engine {
     /// True if the value of `key` must be captured before the key goes away as `touch` says: it
-    /// is dirty, and its document is to stay.
+    /// is dirty or was refused, and its document is to stay.
     pub fn must_capture(&mut self, db: u16, key: &[u8], touch: Touch, now_us: u64) -> bool {
         let Some(slot) = self.routes.find(db, key).and_then(|slot| self.slot(slot)) else {
             return false;
@@ -20,12 +21,15 @@ impl Engine {
             return false;
         }
         self.fold(now_us);
-        self.dirty.touched(db, key) == Some(Touch::Changed)
+        self.is_uncaptured(db, key)
     }
 
-    /// Keeps the value of a dirty key; false when the key is clean.
+    /// Keeps the value of a key that is dirty or was refused; false for any other.
     pub fn capture(&mut self, db: u16, key: &[u8], value: Captured) -> bool {
-        self.dirty.capture(db, key, value)
+        match self.dirty.touched(db, key) {
+            Some(_) => self.dirty.capture(db, key, value),
+            None => self.dead.capture(db, key, value),
+        }
     }
 
     /// A key went away as `touch` says. True when it belongs to a registration, so that replicas
@@ -41,7 +45,7 @@ impl Engine {
             }
             Missing::Keep => {
                 self.fold(now_us);
-                if self.dirty.touched(db, key) == Some(Touch::Changed) {
+                if self.is_uncaptured(db, key) {
                     self.lost_total += 1;
                 }
             }
@@ -65,9 +69,17 @@ impl Engine {
         self.dirty.has_fresh() || !self.log.is_empty()
     }
 
-    /// True if a key is dirty and its value is in Redis alone.
+    /// True if a key is dirty or was refused, and its value is in Redis alone.
     pub fn is_uncaptured(&self, db: u16, key: &[u8]) -> bool {
-        self.dirty.touched(db, key) == Some(Touch::Changed)
+        match self.dirty.touched(db, key) {
+            Some(touch) => touch == Touch::Changed,
+            None => self.dead.find(db, key).is_some_and(DeadLetter::is_uncaptured),
+        }
+    }
+
+    /// The same for a key that is not dirty.
+    pub(super) fn is_refused(&self, db: u16, key: &[u8]) -> bool {
+        self.dirty.touched(db, key).is_none() && self.is_uncaptured(db, key)
     }
 
     /// The stream announces that the DEL of `key` which follows is none of a client.

@@ -1,19 +1,28 @@
 //! Into the engine: how batches ended, and what that makes of their keys.
 
-use super::{Engine, Flight};
-use crate::core::batch::{Batch, Link, Refusal, Report, Verdict, Written};
-use crate::core::dead::DeadLetter;
+use super::{Engine, Flight, Refused};
+use crate::core::batch::{Batch, Link, Report, Verdict, Written};
 use crate::core::dirty::{Settled, Taken};
 use crate::core::flush::Ended;
 use crate::core::value::Content;
 
-/// Keys that became clean, for the replicated acknowledgement.
+/// What replicas and the AOF are to be told of keys that were sent.
 #[derive(Debug, Default)]
 pub struct Acknowledged {
-    /// Logical database and key.
+    /// Database and key of those that became clean.
     pub keys: Vec<(u16, Vec<u8>)>,
-    /// Database, key and reason of those among them that MongoDB refused.
-    pub dead: Vec<(u16, Vec<u8>, DeadLetter)>,
+    /// Those that MongoDB refused, clean or not.
+    pub dead: Vec<Refused>,
+    /// Database and key of those that are dirty again, but MongoDB took their last change and so
+    /// their dead letters are gone.
+    pub revived: Vec<(u16, Vec<u8>)>,
+}
+
+impl Acknowledged {
+    /// True when there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.dead.is_empty() && self.revived.is_empty()
+    }
 }
 
 impl Engine {
@@ -57,24 +66,28 @@ impl Engine {
 
     /// A key that was taken needs no write: it counts as acknowledged.
     pub fn skip(&mut self, slot: u16, taken: &Taken, clean: &mut Acknowledged) {
+        let mut skipped = None;
         let settled = self.dirty.acknowledge(taken.entry, taken.ver, |db, key| {
-            clean.keys.push((db, key.to_vec()));
+            skipped = Some((db, key.to_vec()));
         });
-        self.tell(slot, taken.entry, taken.since_us, settled, true);
+        let mut refused = None;
+        if let Some((db, key)) = skipped {
+            refused = self.skip_letter(taken, db, &key);
+            if refused.is_none() {
+                clean.keys.push((db, key));
+            }
+        }
+        self.tell(slot, taken.entry, taken.since_us, settled, refused.is_none());
+        clean.dead.extend(refused);
         self.retire_if_done(slot);
     }
 
     /// An acknowledgement that came from the master or out of the AOF.
     pub fn forget(&mut self, db: u16, key: &[u8]) {
-        self.dirty.forget(db, key);
-        self.dead.remove(db, key);
-    }
-
-    /// A dead letter that came from the master or out of the AOF, of the key's registration.
-    pub fn bury(&mut self, db: u16, key: &[u8], mut letter: DeadLetter) {
-        if let Some(slot) = self.route(db, key) {
-            letter.slot = slot;
-            self.dead.replace(db, key, letter);
+        let slot = self.dirty.forget(db, key);
+        self.clear_letter(db, key);
+        if let Some(slot) = slot {
+            self.retire_if_done(slot);
         }
     }
 
@@ -89,22 +102,25 @@ impl Engine {
         let mut counts = [0u64; 3];
         for (index, item) in batch.items.iter().enumerate() {
             let refusal = refused.next_if(|refusal| refusal.index == index);
-            let db = batch.registration.db;
             self.written_in_doubt(batch, item, now_us);
+            let refused = refusal.map(|refusal| self.refuse(batch, item, refusal, unix_ms));
             let settled = self.dirty.acknowledge(item.entry, item.ver, |db, key| {
-                clean.keys.push((db, key.to_vec()));
+                if refused.is_none() {
+                    clean.keys.push((db, key.to_vec()));
+                }
             });
-            self.tell(batch.slot, item.entry, item.since_us, settled, refusal.is_none());
-            match refusal {
-                Some(refusal) => {
+            self.tell(batch.slot, item.entry, item.since_us, settled, refused.is_none());
+            match refused {
+                Some(refused) => {
                     counts[2] += 1;
-                    let key = batch.key(item);
-                    let letter = self.refuse(batch.slot, db, key, refusal, unix_ms);
-                    clean.dead.push((db, key.to_vec(), letter));
+                    clean.dead.push(refused);
                 }
                 None => {
                     counts[usize::from(item.content == Content::Tombstone)] += 1;
-                    self.dead.remove(db, batch.key(item));
+                    let (db, key) = (batch.registration.db, batch.key(item));
+                    if self.revive(batch.slot, db, key) && settled != Settled::Clean {
+                        clean.revived.push((db, key.to_vec()));
+                    }
                 }
             }
         }
@@ -117,23 +133,6 @@ impl Engine {
             counters.bytes_total += written.sent_bytes;
             counters.last_write_unix_ms = unix_ms;
         }
-    }
-
-    fn refuse(
-        &mut self,
-        slot: u16,
-        db: u16,
-        key: &[u8],
-        refusal: Refusal,
-        unix_ms: u64,
-    ) -> DeadLetter {
-        let Refusal { code, reason, .. } = refusal;
-        self.note_error(Some(slot), &reason);
-        let attempts = self.dead.find(db, key).map_or(0, |earlier| earlier.attempts);
-        let attempts = attempts.saturating_add(1);
-        let letter = DeadLetter { slot, code, reason, attempts, unix_ms };
-        self.dead.replace(db, key, letter.clone());
-        letter
     }
 
     fn returned(&mut self, batch: &Batch, error: &str, hold_us: u64) {

@@ -4,6 +4,7 @@
 mod doubt;
 mod gone;
 mod incoming;
+mod letters;
 mod outgoing;
 mod saved;
 mod slot;
@@ -20,6 +21,7 @@ use super::registration::Registration;
 use super::route::Routes;
 use super::settings::Settings;
 pub use incoming::Acknowledged;
+pub use letters::{LetterScope, Refused};
 pub use outgoing::{Flight, Missing, item};
 pub use slot::{Counters, Slot};
 pub use state::{PrefixState, State};
@@ -31,11 +33,11 @@ pub struct Engine {
     pub settings: Settings,
     /// Refused changes.
     pub dead: DeadLetters,
+    /// The link to MongoDB.
+    pub link: LinkWatch,
     routes: Routes,
     slots: Vec<Option<Slot>>,
     log: Log,
-    /// The link to MongoDB.
-    pub link: LinkWatch,
     dirty: Dirty,
     waiters: Waiters,
     /// Batches that the worker is ready to take.

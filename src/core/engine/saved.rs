@@ -108,14 +108,21 @@ impl Engine {
         self.dirty.digest()
     }
 
-    /// The dirty keys of `db`, or of all, whose values are still in Redis.
+    /// The dirty keys of `db`, or of all, and those with a dead letter, whose values are still in
+    /// Redis alone.
     pub fn uncaptured(&mut self, db: Option<u16>, now_us: u64) -> Vec<(u16, Vec<u8>)> {
         self.fold(now_us);
         let keys = self
             .dirty
             .keys()
-            .filter(|key| key.captured.is_none() && db.is_none_or(|db| db == key.db));
-        keys.map(|key| (key.db, key.key.to_vec())).collect()
+            .filter(|key| key.captured.is_none() && db.is_none_or(|db| db == key.db))
+            .map(|key| (key.db, key.key.to_vec()));
+        let letters = self
+            .dead
+            .iter()
+            .filter(|(of, key, _)| db.is_none_or(|db| db == *of) && self.is_refused(*of, key))
+            .map(|(db, key, _)| (db, key.to_vec()));
+        keys.chain(letters).collect()
     }
 
     /// The registrations whose existing keys are still to be marked.
@@ -138,9 +145,10 @@ impl Engine {
         }
     }
 
-    /// The slot of a dirty key, for capturing: a key whose prefix is gone from the routes has
+    /// The slot of a dirty key, or of one with a dead letter, for capturing: a key whose prefix is gone from the routes has
     /// one still.
     pub fn slot_of_key(&self, db: u16, key: &[u8]) -> Option<&Slot> {
-        self.slot(self.dirty.slot_of(db, key)?)
+        let letter = || self.dead.find(db, key).map(|letter| letter.slot);
+        self.slot(self.dirty.slot_of(db, key).or_else(letter)?)
     }
 }

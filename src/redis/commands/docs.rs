@@ -1,5 +1,7 @@
 //! What COMMAND DOCS and COMMAND INFO tell of each command.
 
+mod operator;
+
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
 
@@ -102,18 +104,27 @@ const FLUSH: &[Arg] = &[
     option(c"timeout-ms", c"TIMEOUT", Kind::Number),
 ];
 
+/// Where a command's keys stand.
+#[derive(Clone, Copy)]
+enum Keys {
+    /// `KEYS <n> <key> ...`
+    Counted,
+    /// `KEY <key>`
+    BehindKey,
+}
+
 struct Doc {
     name: &'static CStr,
     summary: &'static CStr,
     complexity: &'static CStr,
     arity: c_int,
     args: &'static [Arg],
-    has_keys: bool,
+    keys: Option<Keys>,
 }
 
 const fn internal(name: &'static CStr, summary: &'static CStr, arity: c_int) -> Doc {
     let complexity = c"O(N) where N is the number of keys";
-    Doc { name, summary, complexity, arity, args: &[], has_keys: false }
+    Doc { name, summary, complexity, arity, args: &[], keys: None }
 }
 
 const DOCS: [Doc; 11] = [
@@ -123,7 +134,7 @@ const DOCS: [Doc; 11] = [
         complexity: c"O(N) where N is the number of registrations",
         arity: -3,
         args: REGISTER,
-        has_keys: false,
+        keys: None,
     },
     Doc {
         name: c"WB.UNREGISTER",
@@ -131,7 +142,7 @@ const DOCS: [Doc; 11] = [
         complexity: c"O(N) where N is the number of registrations, with DISCARD of dirty keys",
         arity: -2,
         args: UNREGISTER,
-        has_keys: false,
+        keys: None,
     },
     Doc {
         name: c"WB.STATUS",
@@ -139,7 +150,7 @@ const DOCS: [Doc; 11] = [
         complexity: c"O(N) where N is the number of registrations",
         arity: -1,
         args: &[PREFIX],
-        has_keys: false,
+        keys: None,
     },
     Doc {
         name: c"WB.FLUSH",
@@ -147,7 +158,7 @@ const DOCS: [Doc; 11] = [
         complexity: c"O(N) where N is the number of registrations or of keys given",
         arity: -1,
         args: FLUSH,
-        has_keys: true,
+        keys: Some(Keys::Counted),
     },
     Doc {
         name: c"WB.HELP",
@@ -155,14 +166,14 @@ const DOCS: [Doc; 11] = [
         complexity: c"O(1)",
         arity: 1,
         args: &[],
-        has_keys: false,
+        keys: None,
     },
     internal(
         c"WB._ACK",
         c"Internal: an acknowledgement in the replication stream and the AOF.",
         -1,
     ),
-    internal(c"WB._DEAD", c"Internal: MongoDB refuses the last change of a key.", 6),
+    internal(c"WB._DEAD", c"Internal: MongoDB refuses the last change of a key.", 8),
     internal(c"WB._GONE", c"Internal: a key expires or is evicted.", 3),
     internal(c"WB._MARK", c"Internal: keys that are dirty without having changed.", -1),
     internal(c"WB._SYNCED", c"Internal: the existing keys of a prefix are marked.", 2),
@@ -174,7 +185,7 @@ const DOCS: [Doc; 11] = [
 /// # Errors
 /// One sentence when the server refuses a description.
 pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
-    for doc in &DOCS {
+    for doc in DOCS.iter().chain(&operator::DOCS) {
         if !describe(ctx, doc) {
             let name = doc.name.to_string_lossy();
             return Err(format!("the server refuses the description of {name}"));
@@ -191,7 +202,7 @@ fn describe(ctx: Ctx<'_>, doc: &Doc) -> bool {
         sizeof_arg: size_of::<api::RedisModuleCommandArg>(),
     };
     let mut keep = Vec::new();
-    let mut keys = [flushed_keys(), END_OF_KEYS];
+    let mut keys = [doc.keys.map_or(END_OF_KEYS, key_spec), END_OF_KEYS];
     let mut info = api::RedisModuleCommandInfo {
         version: &raw const version,
         summary: doc.summary.as_ptr(),
@@ -200,7 +211,7 @@ fn describe(ctx: Ctx<'_>, doc: &Doc) -> bool {
         history: ptr::null_mut(),
         tips: ptr::null(),
         arity: doc.arity,
-        key_specs: if doc.has_keys { keys.as_mut_ptr() } else { ptr::null_mut() },
+        key_specs: if doc.keys.is_some() { keys.as_mut_ptr() } else { ptr::null_mut() },
         args: if doc.args.is_empty() { ptr::null_mut() } else { raw_args(doc.args, &mut keep) },
     };
     // SAFETY: called in RedisModule_OnLoad with its context; the server copies everything that
@@ -218,21 +229,37 @@ const END_OF_KEYS: api::RedisModuleCommandKeySpec =
     // SAFETY: all zeros are valid for numbers, null pointers and the unions of them.
     unsafe { std::mem::zeroed() };
 
-/// `KEYS <n> <key> ...`, anywhere behind the command's name.
-fn flushed_keys() -> api::RedisModuleCommandKeySpec {
+/// Keys behind a word that stands anywhere behind the command's name.
+fn key_spec(keys: Keys) -> api::RedisModuleCommandKeySpec {
+    let (keyword, startfrom) = match keys {
+        Keys::Counted => (c"KEYS", 1),
+        Keys::BehindKey => (c"KEY", 2),
+    };
     let mut spec = END_OF_KEYS;
     spec.flags = u64::from(api::REDISMODULE_CMD_KEY_RO | api::REDISMODULE_CMD_KEY_ACCESS);
     spec.begin_search_type = api::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_KEYWORD;
     spec.bs.keyword = api::RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_2 {
-        keyword: c"KEYS".as_ptr(),
-        startfrom: 1,
+        keyword: keyword.as_ptr(),
+        startfrom,
     };
-    spec.find_keys_type = api::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_KEYNUM;
-    spec.fk.keynum = api::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_2 {
-        keynumidx: 0,
-        firstkey: 1,
-        keystep: 1,
-    };
+    match keys {
+        Keys::Counted => {
+            spec.find_keys_type = api::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_KEYNUM;
+            spec.fk.keynum = api::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_2 {
+                keynumidx: 0,
+                firstkey: 1,
+                keystep: 1,
+            };
+        }
+        Keys::BehindKey => {
+            spec.find_keys_type = api::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE;
+            spec.fk.range = api::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_1 {
+                lastkey: 0,
+                keystep: 1,
+                limit: 0,
+            };
+        }
+    }
     spec
 }
 

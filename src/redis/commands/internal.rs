@@ -6,6 +6,7 @@ use std::str::FromStr;
 use super::Call;
 use crate::core::change::Touch;
 use crate::core::dead::DeadLetter;
+use crate::core::engine::Refused;
 use crate::redis::api::{REDISMODULE_CTX_FLAGS_LOADING, REDISMODULE_CTX_FLAGS_REPLICATED};
 use crate::redis::{clock, gone};
 
@@ -36,18 +37,27 @@ pub fn ack(call: &Call<'_>) {
     });
 }
 
-/// `WB._DEAD key code attempts unix-ms reason`: MongoDB refuses the last change of the key.
+/// `WB._DEAD key prefix code attempts unix-ms clean|dirty reason`: MongoDB refuses a change of the
+/// key, which is clean now, or dirty because it has changed again.
 pub fn dead(call: &Call<'_>) {
     obey(call, || {
-        if let [key, code, attempts, unix_ms, reason] = call.arguments() {
+        if let [key, prefix, code, attempts, unix_ms, state, reason] = call.arguments() {
             let letter = DeadLetter {
                 slot: 0,
                 code: number(code),
                 reason: String::from_utf8_lossy(reason).into_owned(),
                 attempts: number(attempts),
                 unix_ms: number(unix_ms),
+                touch: Touch::Changed,
+                captured: None,
             };
-            call.module.engine.borrow_mut().bury(call.ctx.db(), key, letter);
+            call.module.engine.borrow_mut().bury(Refused {
+                db: call.ctx.db(),
+                key: key.to_vec(),
+                prefix: prefix.to_vec(),
+                letter,
+                again: *state == b"dirty",
+            });
         }
     });
 }

@@ -1,5 +1,6 @@
 //! The commands: each parses, calls the engine, replies.
 
+mod deadletter;
 mod docs;
 pub mod flush;
 mod help;
@@ -33,6 +34,24 @@ impl Call<'_> {
     /// The words behind the command's name.
     pub fn arguments(&self) -> &[&[u8]] {
         self.words.get(1..).unwrap_or_default()
+    }
+
+    /// The words behind the subcommand's name.
+    pub fn subarguments(&self) -> &[&[u8]] {
+        self.words.get(2..).unwrap_or_default()
+    }
+
+    /// True on a replica, unless the command is its master's; the client is told. The server does
+    /// the same, but not with `replica-read-only no`.
+    fn is_refused_on_replica(&self, what: &str) -> bool {
+        let flags = self.ctx.flags();
+        let obeyed = api::REDISMODULE_CTX_FLAGS_REPLICATED | api::REDISMODULE_CTX_FLAGS_LOADING;
+        let refused = flags & api::REDISMODULE_CTX_FLAGS_SLAVE != 0 && flags & obeyed == 0;
+        if refused {
+            let text = format!("READONLY {what} on the master, this server is a replica");
+            self.reply.error_with_code(&text);
+        }
+        refused
     }
 
     /// The prefix is not registered in the selected database.
@@ -69,6 +88,10 @@ callback!(register_entry, register::command);
 callback!(unregister_entry, unregister::command);
 callback!(status_entry, status::command);
 callback!(flush_entry, flush::command);
+callback!(letter_list_entry, deadletter::list);
+callback!(letter_retry_entry, deadletter::retry);
+callback!(letter_drop_entry, deadletter::drop);
+callback!(letter_help_entry, deadletter::help);
 callback!(help_entry, help::command);
 callback!(ack_entry, internal::ack);
 callback!(dead_entry, internal::dead);
@@ -108,33 +131,77 @@ const COMMANDS: [Entry; 11] = [
     entry(c"WB._DIGEST", digest_entry, c"readonly admin no-mandatory-keys", DANGEROUS),
 ];
 
+/// A command that has subcommands and does nothing by itself.
+const CONTAINER: &CStr = c"WB.DEADLETTER";
+
+/// Its subcommands; the name holds that of the container, as the server looks it up.
+const SUBCOMMANDS: [Entry; 4] = [
+    entry(
+        c"WB.DEADLETTER|LIST",
+        letter_list_entry,
+        c"readonly admin allow-stale no-mandatory-keys",
+        DANGEROUS,
+    ),
+    entry(c"WB.DEADLETTER|RETRY", letter_retry_entry, ADMIN, DANGEROUS),
+    entry(c"WB.DEADLETTER|DROP", letter_drop_entry, ADMIN, DANGEROUS),
+    entry(c"WB.DEADLETTER|HELP", letter_help_entry, c"allow-stale allow-loading", c""),
+];
+
 /// Registers every command with the server.
 ///
 /// # Errors
 /// One sentence when the server refuses.
 pub fn register_all(ctx: Ctx<'_>) -> Result<(), String> {
     for Entry { name, run, flags, acl } in COMMANDS {
-        // SAFETY: called in RedisModule_OnLoad with its context; the strings are static.
-        let refused = unsafe {
-            api!(RedisModule_CreateCommand)(
-                ctx.raw(),
-                name.as_ptr(),
-                Some(run),
-                flags.as_ptr(),
-                0,
-                0,
-                0,
-            ) != 0
-                || { api::RedisModule_SetCommandACLCategories }.is_some_and(|set_categories| {
-                    let command = api!(RedisModule_GetCommand)(ctx.raw(), name.as_ptr());
-                    set_categories(command, acl.as_ptr()) != 0
-                })
-        };
-        if refused {
-            return Err(format!("the command {} cannot be registered", name.to_string_lossy()));
-        }
+        create(ctx, name, Some(run), flags)?;
+        set_categories(ctx, name, acl)?;
+    }
+    create(ctx, CONTAINER, None, c"")?;
+    for Entry { name, run, flags, acl } in SUBCOMMANDS {
+        create_sub(ctx, name, run, flags)?;
+        set_categories(ctx, name, acl)?;
     }
     docs::register(ctx)
+}
+
+fn create(ctx: Ctx<'_>, name: &CStr, run: Option<Raw>, flags: &CStr) -> Result<(), String> {
+    // SAFETY: called in RedisModule_OnLoad with its context; the strings are copied.
+    let refused = unsafe {
+        api!(RedisModule_CreateCommand)(ctx.raw(), name.as_ptr(), run, flags.as_ptr(), 0, 0, 0)
+    };
+    registered(name, refused)
+}
+
+fn create_sub(ctx: Ctx<'_>, name: &CStr, run: Raw, flags: &CStr) -> Result<(), String> {
+    let bytes = name.to_bytes_with_nul();
+    let own = bytes.get(CONTAINER.count_bytes() + 1..).unwrap_or_default();
+    // SAFETY: as in `create`; the subcommand's own name ends where the whole one does.
+    let refused = unsafe {
+        let container = api!(RedisModule_GetCommand)(ctx.raw(), CONTAINER.as_ptr());
+        let (own, flags) = (own.as_ptr().cast(), flags.as_ptr());
+        api!(RedisModule_CreateSubcommand)(container, own, Some(run), flags, 0, 0, 0)
+    };
+    registered(name, refused)
+}
+
+fn set_categories(ctx: Ctx<'_>, name: &CStr, acl: &CStr) -> Result<(), String> {
+    if acl.is_empty() {
+        return Ok(());
+    }
+    // SAFETY: as in `create`; Redis 7.0 does not have the function.
+    let refused = unsafe {
+        { api::RedisModule_SetCommandACLCategories }.map_or(0, |set_categories| {
+            set_categories(api!(RedisModule_GetCommand)(ctx.raw(), name.as_ptr()), acl.as_ptr())
+        })
+    };
+    registered(name, refused)
+}
+
+fn registered(name: &CStr, refused: c_int) -> Result<(), String> {
+    if refused == 0 {
+        return Ok(());
+    }
+    Err(format!("the command {} cannot be registered", name.to_string_lossy()))
 }
 
 /// # Safety

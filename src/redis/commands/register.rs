@@ -2,7 +2,6 @@
 
 use super::Call;
 use crate::core::args;
-use crate::redis::api::{REDISMODULE_CTX_FLAGS_REPLICATED, REDISMODULE_CTX_FLAGS_SLAVE};
 use crate::redis::module::Module;
 use crate::redis::{log, tick};
 
@@ -11,12 +10,8 @@ pub fn command(call: &Call<'_>) {
     if call.words.len() < 3 {
         return call.reply.wrong_arity();
     }
-    let flags = call.ctx.flags();
-    let from_master = flags & REDISMODULE_CTX_FLAGS_REPLICATED != 0;
-    if flags & REDISMODULE_CTX_FLAGS_SLAVE != 0 && !from_master {
-        return call.reply.error_with_code(
-            "READONLY registrations are made on the master, this server is a replica",
-        );
+    if call.is_refused_on_replica("registrations are made") {
+        return;
     }
     let first = call.module.engine.borrow().is_blank();
     match run(call.module, call.ctx.db(), call.arguments()) {

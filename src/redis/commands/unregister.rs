@@ -13,6 +13,9 @@ pub fn command(call: &Call<'_>) {
         }
         _ => return call.reply.wrong_arity(),
     };
+    if call.is_refused_on_replica("registrations are ended") {
+        return;
+    }
     let now_us = clock::now_us();
     let keys = call.module.engine.borrow_mut().unregister(call.ctx.db(), prefix, discard, now_us);
     let Some(keys) = keys else {

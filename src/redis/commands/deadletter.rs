@@ -1,0 +1,100 @@
+//! WB.DEADLETTER: lists, retries and drops what MongoDB refuses.
+//!
+//! Three subcommands and not one command, so that the server itself refuses RETRY and DROP on a
+//! replica and in read-only scripts, and takes LIST there.
+
+use super::Call;
+use crate::core::args::{self, Letters};
+use crate::core::dead::DeadLetter;
+use crate::core::engine::{Engine, LetterScope};
+use crate::redis::reply::Reply;
+use crate::redis::{clock, tick};
+
+const HELP: [&str; 8] = [
+    "WB.DEADLETTER <subcommand> [<arg> [value]]. Subcommands are:",
+    "LIST [<prefix>] [COUNT <n>]",
+    "    Changes that MongoDB refuses, each with its code and reason.",
+    "RETRY [<prefix>|KEY <key>]",
+    "    Write their keys once more; reply with the number of keys.",
+    "DROP [<prefix>|KEY <key>]",
+    "    Forget them; reply with their number.",
+    "HELP: print this help.",
+];
+
+/// `WB.DEADLETTER LIST`.
+pub fn list(call: &Call<'_>) {
+    let args = match args::letter_list(call.subarguments()) {
+        Ok(args) => args,
+        Err(error) => return call.reply.error(&error),
+    };
+    let engine = call.module.engine.borrow();
+    let mut slot = None;
+    if let Some(prefix) = args.prefix {
+        slot = engine.slot_of(call.ctx.db(), prefix);
+        if slot.is_none() {
+            return call.no_registration(prefix);
+        }
+    }
+    let all = slot.map_or(engine.dead.len(), |slot| engine.dead.count(slot));
+    let count = all.min(args.count.unwrap_or(usize::MAX));
+    call.reply.array(count);
+    for (db, key, letter) in engine.letters(slot).take(count) {
+        row(call.reply, &engine, db, key, letter);
+    }
+}
+
+fn row(reply: Reply<'_>, engine: &Engine, db: u16, key: &[u8], letter: &DeadLetter) {
+    let slot = engine.slot(letter.slot);
+    let prefix = slot.map_or(&[][..], |slot| &slot.registration.prefix);
+    reply.map(7);
+    reply.text_field("key", key);
+    reply.number_field(c"db", u64::from(db));
+    reply.text_field("prefix", prefix);
+    reply.number_field(c"code", u64::try_from(letter.code).unwrap_or(0));
+    reply.text_field("reason", letter.reason.as_bytes());
+    reply.number_field(c"attempts", u64::from(letter.attempts));
+    reply.number_field(c"unix_ms", letter.unix_ms);
+}
+
+/// `WB.DEADLETTER RETRY`.
+pub fn retry(call: &Call<'_>) {
+    change(call, "RETRY", |engine, scope| engine.retry(scope, clock::now_us()));
+}
+
+/// `WB.DEADLETTER DROP`.
+pub fn drop(call: &Call<'_>) {
+    change(call, "DROP", |engine, scope| engine.drop_letters(scope));
+}
+
+fn change(call: &Call<'_>, name: &str, change: fn(&mut Engine, LetterScope<'_>) -> usize) {
+    let args = match args::letters(name, call.subarguments()) {
+        Ok(args) => args,
+        Err(error) => return call.reply.error(&error),
+    };
+    if call.is_refused_on_replica("dead letters are retried and dropped") {
+        return;
+    }
+    let db = call.ctx.db();
+    let mut engine = call.module.engine.borrow_mut();
+    let scope = match args {
+        Letters::All => LetterScope::All,
+        Letters::Key(key) => LetterScope::Key(db, key),
+        Letters::Prefix(prefix) => match engine.slot_of(db, prefix) {
+            Some(slot) => LetterScope::Slot(slot),
+            None => return call.no_registration(prefix),
+        },
+    };
+    let keys = change(&mut engine, scope);
+    std::mem::drop(engine);
+    tick::plan(call.module);
+    call.ctx.replicate_verbatim();
+    call.reply.integer(keys as u64);
+}
+
+/// `WB.DEADLETTER HELP`.
+pub fn help(call: &Call<'_>) {
+    call.reply.array(HELP.len());
+    for line in HELP {
+        call.reply.bytes(line.as_bytes());
+    }
+}

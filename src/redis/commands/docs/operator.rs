@@ -1,0 +1,56 @@
+//! The commands with which an operator intervenes.
+
+use super::{Arg, Doc, Keys, Kind, PREFIX, arg, option};
+
+const LETTERS: &[Arg] = &[Arg {
+    optional: true,
+    parts: &[
+        arg(c"prefix", Kind::Text),
+        Arg { optional: false, ..option(c"key", c"KEY", Kind::Key) },
+    ],
+    ..arg(c"scope", Kind::OneOf)
+}];
+
+/// WB.DEADLETTER and its subcommands.
+pub const DOCS: [Doc; 5] = [
+    Doc {
+        name: c"WB.DEADLETTER",
+        summary: c"A container for commands about changes that MongoDB refuses.",
+        complexity: c"Depends on subcommand.",
+        arity: -2,
+        args: &[],
+        keys: None,
+    },
+    Doc {
+        name: c"WB.DEADLETTER|LIST",
+        summary: c"Lists the changes that MongoDB refuses, with code and reason.",
+        complexity: c"O(N) where N is the number of dead letters",
+        arity: -2,
+        args: &[PREFIX, option(c"count", c"COUNT", Kind::Number)],
+        keys: None,
+    },
+    Doc {
+        name: c"WB.DEADLETTER|RETRY",
+        summary: c"Writes the keys of dead letters once more.",
+        complexity: c"O(N) where N is the number of dead letters, O(1) with KEY",
+        arity: -2,
+        args: LETTERS,
+        keys: Some(Keys::BehindKey),
+    },
+    Doc {
+        name: c"WB.DEADLETTER|DROP",
+        summary: c"Forgets dead letters.",
+        complexity: c"O(N) where N is the number of dead letters, O(1) with KEY",
+        arity: -2,
+        args: LETTERS,
+        keys: Some(Keys::BehindKey),
+    },
+    Doc {
+        name: c"WB.DEADLETTER|HELP",
+        summary: c"Lists the subcommands.",
+        complexity: c"O(1)",
+        arity: 2,
+        args: &[],
+        keys: None,
+    },
+];

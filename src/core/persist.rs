@@ -17,6 +17,8 @@ const BLOCK_BYTES: usize = 64 * 1024;
 /// One thing that is saved.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record<'a> {
+    /// Nothing is sent at all.
+    Paused,
     /// A registration.
     Registration {
         /// The number by which other records refer to it.
@@ -27,6 +29,8 @@ pub enum Record<'a> {
         discards: bool,
         /// True when its existing keys are still to be marked.
         sync_pending: bool,
+        /// True while nothing of it is sent.
+        paused: bool,
         /// Its options.
         registration: Registration,
     },
@@ -106,13 +110,15 @@ pub fn unpack<'a>(block: &'a [u8], mut each: impl FnMut(Record<'a>)) -> Result<(
 const REGISTRATION: u8 = 1;
 const KEY: u8 = 2;
 const DEAD: u8 = 3;
+const PAUSED: u8 = 4;
 
 fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
     match record {
-        Record::Registration { slot, live, discards, sync_pending, registration } => {
+        Record::Paused => out.push(PAUSED),
+        Record::Registration { slot, live, discards, sync_pending, paused, registration } => {
             out.push(REGISTRATION);
             out.extend_from_slice(&slot.to_le_bytes());
-            out.extend([*live, *discards, *sync_pending].map(u8::from));
+            out.extend([*live, *discards, *sync_pending, *paused].map(u8::from));
             out.extend_from_slice(&registration.db.to_le_bytes());
             for word in args::words(registration) {
                 push_bytes(out, &word);
@@ -189,11 +195,11 @@ fn decode(record: &[u8]) -> Option<Record<'_>> {
     match bytes.byte()? {
         REGISTRATION => {
             let slot = bytes.u16()?;
-            let [live, discards, sync_pending] = bytes.array()?.map(|byte: u8| byte != 0);
+            let [live, discards, sync_pending, paused] = bytes.array()?.map(|byte: u8| byte != 0);
             let db = bytes.u16()?;
             let words: Vec<&[u8]> = Strings::new(bytes.0).collect();
             let (registration, _) = args::register(db, &words).ok()?;
-            Some(Record::Registration { slot, live, discards, sync_pending, registration })
+            Some(Record::Registration { slot, live, discards, sync_pending, paused, registration })
         }
         KEY => {
             let (slot, db) = (bytes.u16()?, bytes.u16()?);
@@ -219,6 +225,7 @@ fn decode(record: &[u8]) -> Option<Record<'_>> {
             let letter = DeadLetter { slot, code, reason, attempts, unix_ms, touch, captured };
             Some(Record::Dead { db, key, letter })
         }
+        PAUSED => Some(Record::Paused),
         _ => None,
     }
 }
@@ -261,11 +268,13 @@ mod tests {
         let captured =
             DeadLetter { touch: Touch::Captured, captured: Some(value), ..letter.clone() };
         let records = [
+            Record::Paused,
             Record::Registration {
                 slot: 2,
                 live: false,
                 discards: true,
                 sync_pending: true,
+                paused: true,
                 registration,
             },
             Record::Dead { db: 3, key: b"p\0:1", letter },

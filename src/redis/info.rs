@@ -46,7 +46,7 @@ pub fn numbers(state: &State<'_>) -> [(&'static CStr, u64); 23] {
         (c"link_up", u64::from(state.link == "up")),
         (c"link_down", u64::from(state.link == "down")),
         (c"link_since_unix_ms", state.link_since_unix_ms),
-        (c"paused", 0),
+        (c"paused", u64::from(state.paused)),
         (c"registrations", state.registrations as u64),
         (c"dirty_keys", state.dirty_keys as u64),
         (c"in_flight_keys", state.in_flight_keys as u64),

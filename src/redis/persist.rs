@@ -193,6 +193,9 @@ fn loaded(module: &Module) {
     let mut engine = module.engine.borrow_mut();
     engine.fold(clock::now_us());
     engine.suspect();
+    if let Some(warning) = super::commands::pause::warning(&engine) {
+        log::warning(&warning);
+    }
     drop(engine);
     super::commands::flush::answer_finished(module);
     tick::plan(module);

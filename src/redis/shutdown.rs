@@ -17,7 +17,7 @@ const STOP: Duration = Duration::from_secs(1);
 /// The server's thread may take its time now.
 const SLICE_US: u64 = 50_000;
 
-/// Writes until nothing is dirty or `shutdown-drain-ms` is over.
+/// Writes until nothing is dirty but what is paused, or `shutdown-drain-ms` is over.
 pub fn drain(ctx: Ctx<'_>) {
     let module = module();
     // A replica writes nothing, and half-loaded data is no state to write.
@@ -35,10 +35,13 @@ fn write_on(module: &Module, ctx: Ctx<'_>) {
     loop {
         // Nobody is told of these acknowledgements: the AOF is closed.
         tick::settle_reports(module, SLICE_US, false, &mut Acknowledged::default());
-        let dirty = module.engine.borrow().dirty_len();
+        let (dirty, unpaused) = {
+            let engine = module.engine.borrow();
+            (engine.dirty_len(), engine.dirty_unpaused())
+        };
         let now_us = clock::now_us();
-        if dirty == 0 || now_us >= end_us {
-            report(dirty);
+        if unpaused == 0 || now_us >= end_us {
+            report(unpaused, dirty.saturating_sub(unpaused));
             break;
         }
         // Nor of those that needed no write.
@@ -54,12 +57,15 @@ fn wait(worker: &Worker, longest_us: u64) {
     worker.wait_for_report(Duration::from_micros(longest_us));
 }
 
-fn report(dirty: usize) {
+fn report(dirty: usize, paused: usize) {
+    if paused > 0 {
+        log::warning(&format!("{paused} keys were not written to MongoDB: writing is paused"));
+    }
     if dirty > 0 {
         log::warning(&format!(
             "{dirty} keys were not written to MongoDB before shutdown-drain-ms was over"
         ));
-    } else {
+    } else if paused == 0 {
         log::notice("everything is written to MongoDB");
     }
 }

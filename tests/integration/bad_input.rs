@@ -90,7 +90,7 @@ fn a_wrong_number_of_arguments_is_refused() {
 fn bad_arguments_of_the_other_commands_are_named() {
     let redis = redis();
     redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 18] = [
         (&["WB.UNREGISTER", "k:", "TEAPOT"], "DISCARD"),
         (&["WB.FLUSH", "k:", "TEAPOT"], "TIMEOUT"),
         (&["WB.FLUSH", "TIMEOUT"], "TIMEOUT"),
@@ -99,6 +99,16 @@ fn bad_arguments_of_the_other_commands_are_named() {
         (&["WB.FLUSH", "KEYS", "0"], "KEYS"),
         (&["WB.FLUSH", "KEYS", "2", "k:1"], "KEYS"),
         (&["WB.FLUSH", "KEYS", "x", "k:1"], "KEYS"),
+        (&["WB.PAUSE", "unknown:"], "unknown:"),
+        (&["WB.RESUME", "unknown:"], "unknown:"),
+        (&["WB.PAUSE", "k:", "more"], "wrong number"),
+        (&["WB.DEADLETTER"], "wrong number"),
+        (&["WB.DEADLETTER", "TEAPOT"], "TEAPOT"),
+        (&["WB.DEADLETTER", "LIST", "k:", "TEAPOT"], "COUNT"),
+        (&["WB.DEADLETTER", "LIST", "COUNT", "0"], "COUNT"),
+        (&["WB.DEADLETTER", "LIST", "COUNT"], "COUNT"),
+        (&["WB.DEADLETTER", "RETRY", "KEY"], "KEY"),
+        (&["WB.DEADLETTER", "DROP", "k:", "TEAPOT"], "KEY"),
     ];
     for (words, name) in cases {
         let error = redis.error(words);

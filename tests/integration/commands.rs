@@ -34,7 +34,16 @@ const STATUS: [&str; 25] = [
     "prefixes",
 ];
 
-const COMMANDS: [&str; 5] = ["WB.REGISTER", "WB.UNREGISTER", "WB.STATUS", "WB.FLUSH", "WB.HELP"];
+const COMMANDS: [&str; 8] = [
+    "WB.REGISTER",
+    "WB.UNREGISTER",
+    "WB.STATUS",
+    "WB.FLUSH",
+    "WB.PAUSE",
+    "WB.RESUME",
+    "WB.DEADLETTER",
+    "WB.HELP",
+];
 
 fn ask(connection: &mut Connection, words: &[&str]) -> Value {
     command(words).query(connection).unwrap_or_else(|error| panic!("{words:?}: {error}"))

@@ -6,8 +6,9 @@ use crate::support::redis_server::Redis;
 use crate::world::World;
 
 /// The fields of status that are numbers, and stand in INFO too.
-const NUMBERS: [&str; 18] = [
+const NUMBERS: [&str; 19] = [
     "link_since_unix_ms",
+    "paused",
     "registrations",
     "dirty_keys",
     "in_flight_keys",

@@ -22,6 +22,7 @@ mod link;
 mod mapping;
 mod memory;
 mod outage;
+mod pause;
 mod pauses;
 mod registrations;
 mod replicas;

@@ -6,6 +6,7 @@ mod gone;
 mod incoming;
 mod letters;
 mod outgoing;
+mod pause;
 mod saved;
 mod slot;
 mod state;
@@ -57,6 +58,8 @@ pub struct Engine {
     /// When the lag was reported, its median and 99th percentile.
     lag: Option<(u64, u64, u64)>,
     last_error: String,
+    /// True while nothing is sent at all.
+    paused: bool,
     /// Counters of registrations that are gone.
     retired: Counters,
     /// The slots of the registrations that are being loaded, by their saved numbers.
@@ -77,6 +80,8 @@ impl Engine {
             Some(slot) => {
                 if let Some(bound) = self.slot_mut(slot) {
                     bound.registration = Arc::new(registration);
+                    // How long a draining slot stays is not the same everywhere: a pause ends.
+                    bound.paused &= bound.live;
                     bound.live = true;
                     bound.discards = false;
                     bound.hold_us = 0;

@@ -10,12 +10,15 @@ use crate::core::persist::{Record, SavedKey};
 impl Engine {
     /// True when there is nothing to save: the data can then be loaded without the module.
     pub fn is_blank(&self) -> bool {
-        self.slots.iter().all(Option::is_none) && self.dead.is_empty()
+        !self.paused && self.slots.iter().all(Option::is_none) && self.dead.is_empty()
     }
 
     /// Hands every record to `save`: registrations first, because the others refer to them.
     pub fn save(&mut self, now_us: u64, mut save: impl FnMut(Record<'_>)) {
         self.fold(now_us);
+        if self.paused {
+            save(Record::Paused);
+        }
         for (number, slot) in self.slots.iter().enumerate() {
             let Some(slot) = slot else { continue };
             save(Record::Registration {
@@ -23,6 +26,7 @@ impl Engine {
                 live: slot.live,
                 discards: slot.discards,
                 sync_pending: slot.sync_pending,
+                paused: slot.paused,
                 registration: slot.registration.as_ref().clone(),
             });
         }
@@ -48,6 +52,7 @@ impl Engine {
         self.dirty.clear();
         self.begin_epoch();
         self.dead = Default::default();
+        self.resume(None);
         self.announced = None;
         self.loaded_slots.clear();
         for number in 0..self.slots.len() as u16 {
@@ -64,7 +69,15 @@ impl Engine {
     /// Adds one saved record. Call [`clear`](Self::clear) before the first.
     pub fn load(&mut self, record: Record<'_>) {
         match record {
-            Record::Registration { slot: saved, live, discards, sync_pending, registration } => {
+            Record::Paused => self.pause(None),
+            Record::Registration {
+                slot: saved,
+                live,
+                discards,
+                sync_pending,
+                paused,
+                registration,
+            } => {
                 let (db, prefix) = (registration.db, registration.prefix.clone());
                 let Some(slot) = self.register(registration) else { return };
                 self.loaded_slots.insert(saved, slot);
@@ -75,6 +88,7 @@ impl Engine {
                     bound.live = live;
                     bound.discards = discards;
                     bound.sync_pending = sync_pending;
+                    bound.paused = paused;
                 }
             }
             Record::Key(SavedKey { slot, db, touch, since_us, key, captured }) => {

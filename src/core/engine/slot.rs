@@ -53,6 +53,8 @@ pub struct Slot {
     pub discards: bool,
     /// True while its existing keys are still to be marked.
     pub sync_pending: bool,
+    /// True while nothing of it is sent.
+    pub paused: bool,
     /// True when it comes from the file of registrations, which outlives the data.
     pub from_file: bool,
     /// So many batches hold keys that may be on their way already: see [`suspect`].
@@ -75,6 +77,7 @@ impl Slot {
             live: true,
             discards: false,
             sync_pending: false,
+            paused: false,
             from_file: false,
             suspect_batches: 0,
             hold_us: 0,

@@ -18,6 +18,8 @@ pub struct PrefixState<'a> {
     pub dead_letters: usize,
     /// Age of the oldest change that is not acknowledged, milliseconds; 0 for none.
     pub oldest_dirty_ms: u64,
+    /// True while nothing of it is sent.
+    pub paused: bool,
 }
 
 /// Figures of the module.
@@ -29,6 +31,8 @@ pub struct State<'a> {
     pub link_error: &'a str,
     /// Since when the link is so, milliseconds since 1970; 0 while idle.
     pub link_since_unix_ms: u64,
+    /// True while nothing is sent at all.
+    pub paused: bool,
     /// Registrations that capture.
     pub registrations: usize,
     /// Keys not acknowledged, in flight ones included.
@@ -67,6 +71,7 @@ impl Engine {
             link: self.link.name(),
             link_error: self.link.error(),
             link_since_unix_ms: self.link.since_unix_ms(),
+            paused: self.paused,
             registrations: self.live_slots().count(),
             dirty_keys: self.dirty.len() + self.log.len(),
             in_flight_keys: self.dirty.in_flight(),
@@ -93,6 +98,7 @@ impl Engine {
             in_flight_keys: queue.in_flight,
             dead_letters: self.dead.count(slot),
             oldest_dirty_ms: age_ms(self.oldest_us(slot), now_us),
+            paused: self.is_paused(slot),
         })
     }
 

@@ -1,4 +1,5 @@
 mod letters;
+mod pause;
 
 use super::*;
 use crate::core::batch::{Batch, Refusal, Report, Verdict, Written};

@@ -2,7 +2,7 @@
 
 use super::Call;
 
-const LINES: [&str; 23] = [
+const LINES: [&str; 26] = [
     "WB.<command> [<arg> [value] [opt] ...]. Commands are:",
     "REGISTER <prefix> <database.collection> [TYPE ANY|HASH|JSON|STRING]",
     "         [KEY <field> [AS STRING|INT64|OBJECTID|UUID]] [WRITE REPLACE|MERGE]",
@@ -15,6 +15,9 @@ const LINES: [&str; 23] = [
     "    Is MongoDB reached, how far is it behind, since when and why.",
     "FLUSH [<prefix>] [KEYS <n> <key> ...] [TIMEOUT <ms>]",
     "    Write what is dirty now at once; reply when MongoDB has acknowledged it.",
+    "PAUSE [<prefix>]",
+    "RESUME [<prefix>]",
+    "    Stop and restart writing; capture goes on. RESUME alone ends every pause.",
     "DEADLETTER LIST [<prefix>] [COUNT <n>]",
     "DEADLETTER RETRY|DROP [<prefix>|KEY <key>]",
     "    Changes that MongoDB refuses: list them, write them once more, forget them.",

@@ -5,6 +5,7 @@ mod docs;
 pub mod flush;
 mod help;
 mod internal;
+pub mod pause;
 mod register;
 mod status;
 mod unregister;
@@ -88,6 +89,8 @@ callback!(register_entry, register::command);
 callback!(unregister_entry, unregister::command);
 callback!(status_entry, status::command);
 callback!(flush_entry, flush::command);
+callback!(pause_entry, pause::pause);
+callback!(resume_entry, pause::resume);
 callback!(letter_list_entry, deadletter::list);
 callback!(letter_retry_entry, deadletter::retry);
 callback!(letter_drop_entry, deadletter::drop);
@@ -117,11 +120,13 @@ const fn entry(name: &'static CStr, run: Raw, flags: &'static CStr, acl: &'stati
 const ADMIN: &CStr = c"write admin no-mandatory-keys";
 const DANGEROUS: &CStr = c"admin dangerous";
 
-const COMMANDS: [Entry; 11] = [
+const COMMANDS: [Entry; 13] = [
     entry(c"WB.REGISTER", register_entry, ADMIN, DANGEROUS),
     entry(c"WB.UNREGISTER", unregister_entry, ADMIN, DANGEROUS),
     entry(c"WB.STATUS", status_entry, c"readonly fast allow-stale no-mandatory-keys", c"read fast"),
     entry(c"WB.FLUSH", flush_entry, c"readonly blocking no-mandatory-keys", c"read blocking"),
+    entry(c"WB.PAUSE", pause_entry, ADMIN, DANGEROUS),
+    entry(c"WB.RESUME", resume_entry, ADMIN, DANGEROUS),
     entry(c"WB.HELP", help_entry, c"fast allow-stale allow-loading", c"fast"),
     entry(c"WB._ACK", ack_entry, ADMIN, DANGEROUS),
     entry(c"WB._DEAD", dead_entry, ADMIN, DANGEROUS),

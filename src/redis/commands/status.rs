@@ -1,6 +1,6 @@
 //! WB.STATUS: how things stand, for an operator at a glance.
 
-use super::Call;
+use super::{Call, pause};
 use crate::core::args;
 use crate::core::engine::{Counters, Engine};
 use crate::redis::api::REDISMODULE_CTX_FLAGS_SLAVE;
@@ -24,7 +24,9 @@ pub fn command(call: &Call<'_>) {
 fn module_status(call: &Call<'_>, engine: &Engine) {
     let reply = call.reply;
     let state = engine.state(clock::now_us());
-    let warnings = persist::warnings(call.ctx).join("; ");
+    let kept = persist::warnings(call.ctx).into_iter().map(str::to_owned);
+    let warnings: Vec<String> = pause::warning(engine).into_iter().chain(kept).collect();
+    let warnings = warnings.join("; ");
     reply.map(27);
     reply.text_field("version", env!("CARGO_PKG_VERSION").as_bytes());
     let replica = call.ctx.flags() & REDISMODULE_CTX_FLAGS_SLAVE != 0;
@@ -32,7 +34,7 @@ fn module_status(call: &Call<'_>, engine: &Engine) {
     reply.text_field("link", state.link.as_bytes());
     reply.text_field("link_error", state.link_error.as_bytes());
     reply.number_field(c"link_since_unix_ms", state.link_since_unix_ms);
-    reply.number_field(c"paused", 0);
+    reply.number_field(c"paused", u64::from(state.paused));
     reply.number_field(c"registrations", state.registrations as u64);
     reply.number_field(c"dirty_keys", state.dirty_keys as u64);
     reply.number_field(c"in_flight_keys", state.in_flight_keys as u64);
@@ -70,7 +72,7 @@ fn prefix_status(call: &Call<'_>, engine: &Engine, slot: u16) {
         reply.bytes(&option[0].to_ascii_lowercase());
         reply.bytes(&option[1]);
     }
-    reply.number_field(c"paused", 0);
+    reply.number_field(c"paused", u64::from(state.paused));
     reply.number_field(c"dirty_keys", state.dirty_keys as u64);
     reply.number_field(c"in_flight_keys", state.in_flight_keys as u64);
     reply.number_field(c"dead_letters", state.dead_letters as u64);

@@ -11,8 +11,24 @@ const LETTERS: &[Arg] = &[Arg {
     ..arg(c"scope", Kind::OneOf)
 }];
 
-/// WB.DEADLETTER and its subcommands.
-pub const DOCS: [Doc; 5] = [
+/// WB.PAUSE, WB.RESUME, WB.DEADLETTER and its subcommands.
+pub const DOCS: [Doc; 7] = [
+    Doc {
+        name: c"WB.PAUSE",
+        summary: c"Stops writing to MongoDB; changes are captured and kept.",
+        complexity: c"O(N) where N is the number of registrations",
+        arity: -1,
+        args: &[PREFIX],
+        keys: None,
+    },
+    Doc {
+        name: c"WB.RESUME",
+        summary: c"Restarts writing to MongoDB; without a prefix it ends every pause.",
+        complexity: c"O(N) where N is the number of registrations",
+        arity: -1,
+        args: &[PREFIX],
+        keys: None,
+    },
     Doc {
         name: c"WB.DEADLETTER",
         summary: c"A container for commands about changes that MongoDB refuses.",

@@ -1,0 +1,59 @@
+//! Pausing: keys become dirty as ever and are not sent. What is in flight ends normally.
+
+use super::Engine;
+use crate::core::registration::Registration;
+
+impl Engine {
+    /// Sends nothing more of the registration in `slot`, or nothing at all.
+    pub fn pause(&mut self, slot: Option<u16>) {
+        match slot {
+            None => self.paused = true,
+            Some(slot) => self.set_paused(slot, true),
+        }
+    }
+
+    /// Ends the pause of the registration in `slot`; without one every pause there is.
+    pub fn resume(&mut self, slot: Option<u16>) {
+        if let Some(slot) = slot {
+            return self.set_paused(slot, false);
+        }
+        self.paused = false;
+        for slot in self.slots.iter_mut().flatten() {
+            slot.paused = false;
+        }
+    }
+
+    /// True while nothing of `slot` is sent, because it or everything is paused.
+    pub fn is_paused(&self, slot: u16) -> bool {
+        self.paused || self.slot(slot).is_some_and(|slot| slot.paused)
+    }
+
+    /// True while everything is paused.
+    pub fn is_all_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// The registrations that are paused by themselves, also those that only drain.
+    pub fn paused_registrations(&self) -> impl Iterator<Item = &Registration> {
+        let paused = self.slots.iter().flatten().filter(|slot| slot.paused);
+        paused.map(|slot| &*slot.registration)
+    }
+
+    /// Dirty keys that will be acknowledged without anybody ending a pause: all but those that
+    /// wait in paused registrations.
+    pub fn dirty_unpaused(&self) -> usize {
+        let slots = (0..self.slots.len() as u16).filter(|slot| self.slot(*slot).is_some());
+        slots
+            .map(|slot| {
+                let queue = self.dirty.queue(slot);
+                if self.is_paused(slot) { queue.in_flight } else { queue.dirty() }
+            })
+            .sum()
+    }
+
+    fn set_paused(&mut self, slot: u16, paused: bool) {
+        if let Some(slot) = self.slot_mut(slot) {
+            slot.paused = paused;
+        }
+    }
+}

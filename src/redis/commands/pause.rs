@@ -1,0 +1,57 @@
+//! WB.PAUSE and WB.RESUME: stop and restart writing to MongoDB; capture goes on.
+
+use super::Call;
+use crate::core::engine::Engine;
+use crate::redis::{log, tick};
+
+/// `WB.PAUSE [<prefix>]`.
+pub fn pause(call: &Call<'_>) {
+    change(call, "paused", Engine::pause);
+}
+
+/// `WB.RESUME [<prefix>]`; without a prefix it ends the pauses of single prefixes, too.
+pub fn resume(call: &Call<'_>) {
+    change(call, "resumed", Engine::resume);
+}
+
+fn change(call: &Call<'_>, done: &str, change: fn(&mut Engine, Option<u16>)) {
+    let prefix = match call.arguments() {
+        [] => None,
+        [prefix] => Some(*prefix),
+        _ => return call.reply.wrong_arity(),
+    };
+    if call.is_refused_on_replica("writing is paused and resumed") {
+        return;
+    }
+    let mut engine = call.module.engine.borrow_mut();
+    let db = call.ctx.db();
+    let slot = prefix.and_then(|prefix| engine.slot_of(db, prefix));
+    if let Some(prefix) = prefix.filter(|_| slot.is_none()) {
+        return call.no_registration(prefix);
+    }
+    change(&mut engine, slot);
+    drop(engine);
+    tick::plan(call.module);
+    call.ctx.replicate_verbatim();
+    let of = prefix.map(|prefix| {
+        format!(" for prefix '{}' of database {db}", String::from_utf8_lossy(prefix))
+    });
+    log::notice(&format!("writing to MongoDB is {done}{}", of.unwrap_or_default()));
+    call.reply.ok();
+}
+
+/// What an operator should know of pauses; nothing when there is none.
+pub fn warning(engine: &Engine) -> Option<String> {
+    if engine.is_all_paused() {
+        return Some("writing is paused: WB.RESUME restarts it".to_owned());
+    }
+    let prefixes: Vec<String> = engine
+        .paused_registrations()
+        .map(|registration| {
+            let prefix = String::from_utf8_lossy(&registration.prefix);
+            format!("'{prefix}' of database {}", registration.db)
+        })
+        .collect();
+    let paused = !prefixes.is_empty();
+    paused.then(|| format!("writing is paused for prefix {}: WB.RESUME", prefixes.join(", ")))
+}

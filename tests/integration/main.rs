@@ -8,6 +8,7 @@ mod commands;
 #[path = "../crash/mod.rs"]
 mod crash;
 mod crashes;
+mod deadletter;
 mod deletion;
 mod determinism;
 mod durability;

@@ -20,7 +20,7 @@ use crate::sink::{Broken, Connector, Failure, Sink};
 /// Longest wait for a greeting; finding a server takes 3 s by default.
 const PING_WITHIN: Duration = Duration::from_secs(8);
 /// Batches with fewer operations are not worth the second round trip of a transaction.
-const TRANSACTION_OPS: usize = 50;
+const TRANSACTION_OPS: usize = 30;
 
 /// Makes MongoDB sinks.
 #[derive(Clone, Copy, Debug, Default)]

@@ -20,6 +20,8 @@ pub enum Touch {
     Captured = 4,
     /// Written, and perhaps with another time to live.
     Timed = 5,
+    /// Not changed, but found by a scan of existing keys.
+    Found = 6,
 }
 
 impl Touch {

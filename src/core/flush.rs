@@ -2,6 +2,9 @@
 //!
 //! A waiter counts the keys of its scope that were dirty when it came. Each of them ends for it
 //! once: when a value that was read after its arrival is acknowledged or refused.
+//!
+//! Where changes were missed, nobody can count. A waiter of such a scope is suspended until scans
+//! have found what was missed before it came; then it counts what is dirty at that moment.
 
 use std::collections::HashMap;
 
@@ -37,6 +40,14 @@ struct Waiter {
     watermark_us: u64,
     pending: usize,
     persisted: u64,
+    /// True while keys that it waits for may still have to be found.
+    suspended: bool,
+}
+
+impl Waiter {
+    fn is_done(&self) -> bool {
+        self.pending == 0 && !self.suspended
+    }
 }
 
 /// Where a flush stands.
@@ -44,7 +55,7 @@ struct Waiter {
 pub struct Progress {
     /// Keys acknowledged since the flush began.
     pub persisted: u64,
-    /// Keys still to be acknowledged.
+    /// Keys still to be acknowledged; at least 1 while some may still have to be found.
     pub pending: usize,
 }
 
@@ -63,8 +74,9 @@ impl Waiters {
         self.waiters.is_empty()
     }
 
-    /// Adds a waiter for the `pending` keys of `scope`, all dirty since `watermark_us` or longer.
-    pub fn add(&mut self, scope: Scope, watermark_us: u64, pending: usize) -> u64 {
+    /// Adds a waiter for the `pending` keys of `scope`, all dirty since `watermark_us` or longer;
+    /// suspended if some of them may still have to be found.
+    pub fn add(&mut self, scope: Scope, watermark_us: u64, pending: usize, suspended: bool) -> u64 {
         let id = self.next;
         self.next += 1;
         if let Scope::Keys(entries) = &scope {
@@ -72,11 +84,42 @@ impl Waiters {
                 self.by_entry.entry(*entry).or_default().push(id);
             }
         }
-        self.waiters.insert(id, Waiter { scope, watermark_us, pending, persisted: 0 });
-        if pending == 0 {
+        let waiter = Waiter { scope, watermark_us, pending, persisted: 0, suspended };
+        if waiter.is_done() {
             self.done.push(id);
         }
+        self.waiters.insert(id, waiter);
         id
+    }
+
+    /// Lets those go on that were suspended and of whose scope nothing is `missed` any more that
+    /// was so at their time. They wait for what is `dirty` now, at `now_us`, however many keys
+    /// that are. Returns their scopes.
+    pub fn resume(
+        &mut self,
+        now_us: u64,
+        missed: impl Fn(&Scope, u64) -> bool,
+        dirty: impl Fn(&Scope) -> usize,
+    ) -> Vec<Scope> {
+        let mut resumed = Vec::new();
+        for (id, waiter) in &mut self.waiters {
+            if !waiter.suspended || missed(&waiter.scope, waiter.watermark_us) {
+                continue;
+            }
+            waiter.suspended = false;
+            waiter.watermark_us = now_us;
+            waiter.pending = dirty(&waiter.scope);
+            resumed.push(waiter.scope.clone());
+            if waiter.is_done() {
+                self.done.push(*id);
+            }
+        }
+        resumed
+    }
+
+    /// True when somebody is suspended.
+    pub fn has_suspended(&self) -> bool {
+        self.waiters.values().any(|waiter| waiter.suspended)
     }
 
     /// Tells every waiter that a key's write has ended.
@@ -115,7 +158,7 @@ impl Waiters {
         for (id, waiter) in &mut self.waiters {
             if waiter.scope == Scope::Slot(slot) && since_us <= waiter.watermark_us {
                 waiter.pending = waiter.pending.saturating_sub(1);
-                if waiter.pending == 0 {
+                if waiter.is_done() {
                     self.done.push(*id);
                 }
             }
@@ -129,12 +172,12 @@ impl Waiters {
 
     /// Ends every wait as it stands: what is in flight will not be heard of.
     pub fn abandon(&mut self) {
-        self.done.extend(self.waiters.iter().filter(|(_, w)| w.pending > 0).map(|(id, _)| *id));
+        self.done.extend(self.waiters.iter().filter(|(_, w)| !w.is_done()).map(|(id, _)| *id));
     }
 
     /// True when waiter `id` waits for nothing any more.
     pub fn is_done(&self, id: u64) -> bool {
-        self.waiters.get(&id).is_none_or(|waiter| waiter.pending == 0)
+        self.waiters.get(&id).is_none_or(Waiter::is_done)
     }
 
     /// Removes waiter `id` and says where it stood.
@@ -150,7 +193,8 @@ impl Waiters {
                 }
             }
         }
-        Some(Progress { persisted: waiter.persisted, pending: waiter.pending })
+        let pending = waiter.pending.max(usize::from(waiter.suspended));
+        Some(Progress { persisted: waiter.persisted, pending })
     }
 
     /// True when the key has ended for this waiter.
@@ -158,6 +202,12 @@ impl Waiters {
         let Some(waiter) = self.waiters.get_mut(&id) else {
             return true;
         };
+        if waiter.suspended {
+            let finished = ended.again_us.is_none();
+            waiter.pending = waiter.pending.saturating_sub(usize::from(finished));
+            waiter.persisted += u64::from(ended.persisted && finished);
+            return finished;
+        }
         let counted = ended.since_us <= waiter.watermark_us;
         // The key changed again, still before the flush came: it waits for that change too.
         let unfinished = ended.again_us.is_some_and(|again_us| again_us <= waiter.watermark_us);
@@ -184,7 +234,7 @@ mod tests {
     #[test]
     fn it_is_done_when_its_last_key_has_ended() {
         let mut waiters = Waiters::default();
-        let id = waiters.add(Scope::All, 100, 2);
+        let id = waiters.add(Scope::All, 100, 2, false);
         waiters.ended(ended(1, 90, None));
         assert!(waiters.done().is_empty());
         waiters.ended(Ended { persisted: false, ..ended(2, 100, None) });
@@ -196,7 +246,7 @@ mod tests {
     #[test]
     fn keys_dirtied_later_are_not_waited_for() {
         let mut waiters = Waiters::default();
-        let id = waiters.add(Scope::Slot(1), 100, 1);
+        let id = waiters.add(Scope::Slot(1), 100, 1, false);
         waiters.ended(ended(1, 101, None));
         assert!(waiters.done().is_empty());
         waiters.ended(ended(2, 50, Some(101)));
@@ -206,7 +256,7 @@ mod tests {
     #[test]
     fn a_change_during_the_write_but_before_the_flush_is_waited_for() {
         let mut waiters = Waiters::default();
-        let id = waiters.add(Scope::Keys(vec![7]), 100, 1);
+        let id = waiters.add(Scope::Keys(vec![7]), 100, 1, false);
         waiters.ended(ended(7, 50, Some(99)));
         assert!(waiters.done().is_empty());
         waiters.ended(ended(7, 99, None));
@@ -216,14 +266,14 @@ mod tests {
     #[test]
     fn nothing_dirty_is_done_at_once() {
         let mut waiters = Waiters::default();
-        let id = waiters.add(Scope::All, 100, 0);
+        let id = waiters.add(Scope::All, 100, 0, false);
         assert_eq!(waiters.done(), [id]);
     }
 
     #[test]
     fn other_registrations_do_not_count_and_a_key_that_moved_away_is_let_go() {
         let mut waiters = Waiters::default();
-        let id = waiters.add(Scope::Slot(2), 100, 1);
+        let id = waiters.add(Scope::Slot(2), 100, 1, false);
         waiters.ended(ended(1, 50, None));
         assert!(waiters.done().is_empty());
         waiters.moved(2, 50);
@@ -231,9 +281,37 @@ mod tests {
     }
 
     #[test]
+    fn who_is_suspended_waits_for_what_is_dirty_when_all_was_found() {
+        let mut waiters = Waiters::default();
+        let id = waiters.add(Scope::Slot(1), 100, 1, true);
+        waiters.ended(ended(1, 50, None));
+        waiters.ended(ended(2, 120, None));
+        assert!(waiters.done().is_empty(), "keys may still have to be found");
+        assert!(waiters.resume(150, |_, watermark_us| watermark_us == 100, |_| 0).is_empty());
+        assert!(!waiters.is_done(id) && waiters.has_suspended());
+        assert_eq!(waiters.resume(150, |_, _| false, |_| 2), [Scope::Slot(1)]);
+        waiters.ended(ended(3, 140, None));
+        waiters.ended(ended(4, 151, None));
+        assert!(waiters.done().is_empty());
+        waiters.ended(ended(5, 150, None));
+        assert_eq!(waiters.done(), [id]);
+        assert_eq!(waiters.remove(id), Some(Progress { persisted: 4, pending: 0 }));
+    }
+
+    #[test]
+    fn who_leaves_while_suspended_is_told_that_something_is_pending() {
+        let mut waiters = Waiters::default();
+        let id = waiters.add(Scope::All, 100, 0, true);
+        assert!(waiters.done().is_empty());
+        waiters.abandon();
+        assert_eq!(waiters.done(), [id]);
+        assert_eq!(waiters.remove(id), Some(Progress { persisted: 0, pending: 1 }));
+    }
+
+    #[test]
     fn a_waiter_that_left_is_told_nothing() {
         let mut waiters = Waiters::default();
-        let id = waiters.add(Scope::Keys(vec![1]), 100, 1);
+        let id = waiters.add(Scope::Keys(vec![1]), 100, 1, false);
         assert_eq!(waiters.remove(id), Some(Progress { persisted: 0, pending: 1 }));
         waiters.ended(ended(1, 50, None));
         assert!(waiters.done().is_empty());

@@ -4,7 +4,7 @@
 use super::args;
 use super::change::Touch;
 use super::dead::DeadLetter;
-use super::dirty::Captured;
+use super::dirty::{Captured, Missed};
 use super::registration::Registration;
 use super::value::{Content, Strings, push_bytes};
 
@@ -31,6 +31,8 @@ pub enum Record<'a> {
         sync_pending: bool,
         /// True while nothing of it is sent.
         paused: bool,
+        /// What it missed while the dirty set was full.
+        missed: Missed,
         /// Its options.
         registration: Registration,
     },
@@ -115,10 +117,22 @@ const PAUSED: u8 = 4;
 fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
     match record {
         Record::Paused => out.push(PAUSED),
-        Record::Registration { slot, live, discards, sync_pending, paused, registration } => {
+        Record::Registration {
+            slot,
+            live,
+            discards,
+            sync_pending,
+            paused,
+            missed,
+            registration,
+        } => {
             out.push(REGISTRATION);
             out.extend_from_slice(&slot.to_le_bytes());
             out.extend([*live, *discards, *sync_pending, *paused].map(u8::from));
+            for us in [missed.since_us, missed.scanned_us] {
+                // 0, for none, is a time in 1970.
+                out.extend_from_slice(&us.unwrap_or(0).to_le_bytes());
+            }
             out.extend_from_slice(&registration.db.to_le_bytes());
             for word in args::words(registration) {
                 push_bytes(out, &word);
@@ -196,10 +210,23 @@ fn decode(record: &[u8]) -> Option<Record<'_>> {
         REGISTRATION => {
             let slot = bytes.u16()?;
             let [live, discards, sync_pending, paused] = bytes.array()?.map(|byte: u8| byte != 0);
+            let mut us = || {
+                let us = bytes.array().map(u64::from_le_bytes)?;
+                Some((us != 0).then_some(us))
+            };
+            let missed = Missed { since_us: us()?, scanned_us: us()? };
             let db = bytes.u16()?;
             let words: Vec<&[u8]> = Strings::new(bytes.0).collect();
             let (registration, _) = args::register(db, &words).ok()?;
-            Some(Record::Registration { slot, live, discards, sync_pending, paused, registration })
+            Some(Record::Registration {
+                slot,
+                live,
+                discards,
+                sync_pending,
+                paused,
+                missed,
+                registration,
+            })
         }
         KEY => {
             let (slot, db) = (bytes.u16()?, bytes.u16()?);
@@ -275,6 +302,7 @@ mod tests {
                 discards: true,
                 sync_pending: true,
                 paused: true,
+                missed: Missed { since_us: Some(7), scanned_us: None },
                 registration,
             },
             Record::Dead { db: 3, key: b"p\0:1", letter },

@@ -36,6 +36,8 @@ pub const RETRY_BACKOFF_MIN_MS: Limits = limits("retry-backoff-min-ms", 50, 1, 3
 pub const RETRY_BACKOFF_MAX_MS: Limits = limits("retry-backoff-max-ms", 10_000, 1, 3_600_000);
 /// Longest that MongoDB may take for one command, milliseconds.
 pub const WRITE_TIMEOUT_MS: Limits = limits("write-timeout-ms", 10_000, 100, 120_000);
+/// Memory for dirty state in bytes; 0 for no limit. Past it, prefixes are scanned for what changed.
+pub const DIRTY_MAX_BYTES: Limits = limits("dirty-max-bytes", 0, 0, 1 << 50);
 /// How long SHUTDOWN goes on writing, milliseconds.
 pub const SHUTDOWN_DRAIN_MS: Limits = limits("shutdown-drain-ms", 5_000, 0, 3_600_000);
 
@@ -58,6 +60,8 @@ pub struct Settings {
     pub retry_backoff_max_ms: i64,
     /// See [`WRITE_TIMEOUT_MS`].
     pub write_timeout_ms: i64,
+    /// See [`DIRTY_MAX_BYTES`].
+    pub dirty_max_bytes: i64,
     /// See [`SHUTDOWN_DRAIN_MS`].
     pub shutdown_drain_ms: i64,
 }
@@ -73,6 +77,7 @@ impl Default for Settings {
             retry_backoff_min_ms: RETRY_BACKOFF_MIN_MS.default,
             retry_backoff_max_ms: RETRY_BACKOFF_MAX_MS.default,
             write_timeout_ms: WRITE_TIMEOUT_MS.default,
+            dirty_max_bytes: DIRTY_MAX_BYTES.default,
             shutdown_drain_ms: SHUTDOWN_DRAIN_MS.default,
         }
     }

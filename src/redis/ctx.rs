@@ -48,7 +48,13 @@ impl Ctx<'_> {
 
     /// Puts `name key …` into the replication stream and the AOF, in the selected database.
     pub fn replicate(self, name: &CStr, words: &[Text]) {
-        let mut raw: Vec<*mut api::RedisModuleString> = words.iter().map(|text| text.raw).collect();
+        self.replicate_with(name, None, words);
+    }
+
+    /// The same with one more word in front of the others.
+    pub fn replicate_with(self, name: &CStr, first: Option<&Text>, words: &[Text]) {
+        let words = first.into_iter().chain(words);
+        let mut raw: Vec<*mut api::RedisModuleString> = words.map(|text| text.raw).collect();
         // SAFETY: "v" takes an array of strings and its length; the strings live until after
         // the call, which copies what it keeps.
         unsafe {

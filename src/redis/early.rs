@@ -219,7 +219,9 @@ pub fn on_alone(module: &Module, ctx: Ctx<'_>) {
         return;
     }
     let keys = module.engine.borrow_mut().uncaptured(None, clock::now_us());
-    let dbs: BTreeSet<u16> = keys.into_iter().map(|(db, _)| db).collect();
+    let missed = module.engine.borrow().rescans_of(None);
+    let missed = missed.iter().map(|(_, registration)| registration.db);
+    let dbs: BTreeSet<u16> = keys.into_iter().map(|(db, _)| db).chain(missed).collect();
     for db in dbs {
         ctx.select(db);
         let cursor = Cursor::new();

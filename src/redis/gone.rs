@@ -3,11 +3,11 @@
 use std::ffi::{c_int, c_void};
 
 use super::api::{self, api};
-use super::clock;
 use super::ctx::{Ctx, Text, bytes, must_not_replicate};
 use super::guard::guard;
 use super::module::{Module, module};
 use super::value::{self, Found, Wanted};
+use super::{clock, sync};
 use crate::core::change::Touch;
 use crate::core::dirty::Captured;
 use crate::core::registration::KeyType;
@@ -36,7 +36,7 @@ pub fn announced(module: &Module, ctx: Ctx<'_>, key: &[u8], touch: Touch) {
     engine.announce(db, key);
 }
 
-/// Copies the value of a dirty key of `db`, as it is in the selected database now.
+/// Copies the value of a key of `db` that is dirty, or may be, as it is in the selected database now.
 pub fn capture(module: &Module, ctx: Ctx<'_>, db: u16, key: &[u8]) {
     let wanted = {
         let engine = module.engine.borrow();
@@ -111,7 +111,12 @@ pub unsafe extern "C" fn on_flush(
         // SAFETY: the server's context is valid during the callback.
         let ctx = unsafe { Ctx::new(ctx) };
         // All databases have the number -1.
-        capture_all(ctx, u16::try_from(db).ok(), |db| db);
+        let db = u16::try_from(db).ok();
+        capture_all(ctx, db, |db| db);
+        // Before the data of a master is loaded, the own data is removed in the same way.
+        if ctx.flags() & api::REDISMODULE_CTX_FLAGS_REPLICA_IS_TRANSFERRING == 0 {
+            capture_missed(ctx, db, |db| db);
+        }
     });
 }
 
@@ -135,7 +140,29 @@ pub unsafe extern "C" fn on_swap(
         let ctx = unsafe { Ctx::new(ctx) };
         capture_all(ctx, Some(first), |_| second);
         capture_all(ctx, Some(second), |_| first);
+        capture_missed(ctx, Some(first), |_| second);
+        capture_missed(ctx, Some(second), |_| first);
     });
+}
+
+/// Captures every key of `db`, or of all databases, that a registration may have missed, reading
+/// it where `stands_in` says. Nothing is left to be found then.
+fn capture_missed(ctx: Ctx<'_>, db: Option<u16>, stands_in: impl Fn(u16) -> u16) {
+    let module = module();
+    let rescans = module.engine.borrow().rescans_of(db);
+    for (slot, registration) in rescans {
+        let db = registration.db;
+        ctx.select(stands_in(db));
+        let keys = sync::names(ctx, |key| {
+            let engine = module.engine.borrow();
+            engine.is_scanned(slot, key) && engine.maybe_missed(db, key).is_some()
+        });
+        for key in keys {
+            capture(module, ctx, db, &key);
+        }
+        module.engine.borrow_mut().forgive(slot);
+        module.syncs.borrow_mut().restart(slot);
+    }
 }
 
 /// Captures every dirty key of `db`, or of all databases, reading it where `stands_in` says.

@@ -50,6 +50,8 @@ pub struct Module {
     pub held: RefCell<VecDeque<Report>>,
     /// Scans for existing keys.
     pub syncs: RefCell<Syncs>,
+    /// Registrations that had missed changes when that was last logged.
+    pub rescans: Cell<usize>,
     /// When the next batch can begin, as far as known; `u64::MAX` for never.
     pub next_due_us: Cell<u64>,
     /// When the timer fires that is set; `u64::MAX` for none.
@@ -88,6 +90,7 @@ pub fn module() -> &'static Module {
                 waiting: RefCell::default(),
                 held: RefCell::default(),
                 syncs: RefCell::default(),
+                rescans: Cell::new(0),
                 next_due_us: Cell::new(u64::MAX),
                 timer_us: Cell::new(u64::MAX),
                 timer: Cell::new(0),

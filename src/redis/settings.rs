@@ -17,7 +17,7 @@ const URI_VARIABLE: &str = "WRITEBEHIND_MONGODB_URI";
 
 type Field = fn(&mut Settings) -> &mut i64;
 
-const NUMBERS: [(Limits, Field); 9] = [
+const NUMBERS: [(Limits, Field); 10] = [
     (settings::FLUSH_INTERVAL_MS, |s| &mut s.flush_interval_ms),
     (settings::BATCH_MAX_KEYS, |s| &mut s.batch_max_keys),
     (settings::BATCH_MAX_BYTES, |s| &mut s.batch_max_bytes),
@@ -26,6 +26,7 @@ const NUMBERS: [(Limits, Field); 9] = [
     (settings::RETRY_BACKOFF_MIN_MS, |s| &mut s.retry_backoff_min_ms),
     (settings::RETRY_BACKOFF_MAX_MS, |s| &mut s.retry_backoff_max_ms),
     (settings::WRITE_TIMEOUT_MS, |s| &mut s.write_timeout_ms),
+    (settings::DIRTY_MAX_BYTES, |s| &mut s.dirty_max_bytes),
     (settings::SHUTDOWN_DRAIN_MS, |s| &mut s.shutdown_drain_ms),
 ];
 
@@ -91,7 +92,7 @@ pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
     for (at, (limits, _)) in NUMBERS.iter().enumerate() {
         let name = CString::new(limits.name).unwrap_or_default();
         let flags = match limits.name {
-            "batch-max-bytes" => api::REDISMODULE_CONFIG_MEMORY,
+            "batch-max-bytes" | "dirty-max-bytes" => api::REDISMODULE_CONFIG_MEMORY,
             _ => flags,
         };
         // SAFETY: called in RedisModule_OnLoad with its context; the server copies the name;

@@ -41,7 +41,8 @@ fn write_on(module: &Module, ctx: Ctx<'_>) {
         };
         let now_us = clock::now_us();
         if unpaused == 0 || now_us >= end_us {
-            report(unpaused, dirty.saturating_sub(unpaused));
+            let rescans = module.engine.borrow().rescans().count();
+            report(unpaused, dirty.saturating_sub(unpaused), rescans);
             break;
         }
         // Nor of those that needed no write.
@@ -57,15 +58,21 @@ fn wait(worker: &Worker, longest_us: u64) {
     worker.wait_for_report(Duration::from_micros(longest_us));
 }
 
-fn report(dirty: usize, paused: usize) {
+fn report(dirty: usize, paused: usize, rescans: usize) {
     if paused > 0 {
         log::warning(&format!("{paused} keys were not written to MongoDB: writing is paused"));
+    }
+    if rescans > 0 {
+        log::warning(&format!(
+            "the keys of {rescans} prefixes must be scanned for changes that were missed past \
+             dirty-max-bytes: that is done after the next start"
+        ));
     }
     if dirty > 0 {
         log::warning(&format!(
             "{dirty} keys were not written to MongoDB before shutdown-drain-ms was over"
         ));
-    } else if paused == 0 {
+    } else if paused == 0 && rescans == 0 {
         log::notice("everything is written to MongoDB");
     }
 }

@@ -1,6 +1,9 @@
-//! Sync: marks the keys that exist already, a slice at a time.
+//! Sync: marks the keys that exist already, a slice at a time, for registrations that asked for
+//! it or missed changes.
 
+use std::collections::HashMap;
 use std::ffi::c_void;
+use std::sync::Arc;
 
 use super::api::{self, api};
 use super::ctx::{Ctx, Text, bytes, must_not_replicate};
@@ -8,6 +11,7 @@ use super::module::Module;
 use super::{clock, log};
 use crate::core::change::Touch;
 use crate::core::engine::Engine;
+use crate::core::registration::Registration;
 
 /// Buckets of the keyspace visited between two looks at the clock.
 const CLOCK_BUCKETS: usize = 16;
@@ -17,57 +21,92 @@ const MARK_KEYS: usize = 512;
 /// One scan of a logical database for the keys of one registration.
 #[derive(Debug)]
 struct Sync {
-    slot: u16,
+    registration: Arc<Registration>,
+    /// The engine's epoch at its beginning.
+    epoch: u32,
     cursor: Cursor,
     marked: u64,
 }
 
-/// The scan that is under way, if one is.
+impl Sync {
+    /// False when its slot is somebody else's by now, or others have scanned meanwhile.
+    fn is_of(&self, registration: &Registration, epoch: u32) -> bool {
+        let own = &self.registration;
+        self.epoch == epoch && own.db == registration.db && own.prefix == registration.prefix
+    }
+}
+
+/// The scans that are under way.
 #[derive(Debug, Default)]
-pub struct Syncs(Option<Sync>);
+pub struct Syncs {
+    by_slot: HashMap<u16, Sync>,
+    /// The slot whose turn was the last.
+    last: u16,
+}
 
 impl Syncs {
     /// Lets the keys of `slot` be marked from the beginning.
     pub fn restart(&mut self, slot: u16) {
-        if self.0.as_ref().is_some_and(|sync| sync.slot == slot) {
-            self.0 = None;
-        }
+        self.by_slot.remove(&slot);
     }
 }
 
-/// True when there are keys to mark and this server may do it.
+/// The slot to scan now, if there are keys to mark and this server may do it.
+fn next(module: &Module, ctx: Ctx<'_>) -> Option<u16> {
+    let slot = module.engine.borrow().next_scan(module.syncs.borrow().last)?;
+    (ctx.flags() & super::tick::NOT_NOW == 0 && !must_not_replicate()).then_some(slot)
+}
+
+/// True when marking goes on at once.
 pub fn is_pending(module: &Module, ctx: Ctx<'_>) -> bool {
-    module.engine.borrow().sync_pending().is_some()
-        && ctx.flags() & super::tick::NOT_NOW == 0
-        && !must_not_replicate()
+    next(module, ctx).is_some()
 }
 
-/// Goes on marking for one slice.
-pub fn step(module: &Module, ctx: Ctx<'_>) {
-    if !is_pending(module, ctx) {
-        return;
-    }
-    let Some(slot) = module.engine.borrow().sync_pending() else { return };
-    let under_way = module.syncs.borrow_mut().0.take().filter(|sync| sync.slot == slot);
-    let mut sync = under_way.unwrap_or_else(|| Sync { slot, cursor: Cursor::new(), marked: 0 });
-    let registration = module.engine.borrow().slot(slot).map(|slot| slot.registration.clone());
-    let Some(registration) = registration else { return };
+/// Goes on marking for one slice. True when a scan has ended.
+pub fn step(module: &Module, ctx: Ctx<'_>) -> bool {
+    let Some(slot) = next(module, ctx) else { return false };
+    let (registration, epoch) = {
+        let engine = module.engine.borrow();
+        let Some(bound) = engine.slot(slot) else { return false };
+        (Arc::clone(&bound.registration), engine.epoch())
+    };
     ctx.select(registration.db);
+    let mut syncs = module.syncs.borrow_mut();
+    syncs.last = slot;
+    let under_way = syncs.by_slot.remove(&slot).filter(|sync| sync.is_of(&registration, epoch));
+    drop(syncs);
+    let mut sync = under_way.unwrap_or_else(|| {
+        module.engine.borrow_mut().begin_scan(slot);
+        ctx.replicate(c"WB._SCAN", &[Text::new(&registration.prefix)]);
+        Sync { registration: Arc::clone(&registration), epoch, cursor: Cursor::new(), marked: 0 }
+    });
     let slice_us = u64::try_from(module.settings().read_slice_us).unwrap_or(0);
     let end_us = clock::now_us() + slice_us;
-    if scan(module, ctx, registration.db, &mut sync, end_us) {
-        module.syncs.borrow_mut().0 = Some(sync);
-        return;
+    if scan(module, ctx, slot, &mut sync, end_us) {
+        module.syncs.borrow_mut().by_slot.insert(slot, sync);
+        return false;
     }
-    module.engine.borrow_mut().set_sync_pending(slot, false);
     ctx.replicate(c"WB._SYNCED", &[Text::new(&registration.prefix)]);
-    let prefix = String::from_utf8_lossy(&registration.prefix).into_owned();
-    log::notice(&format!("sync of prefix '{prefix}' has marked {} keys", sync.marked));
+    end(module, slot, &sync);
+    true
 }
 
-/// Visits keys until `end_us`; false when all were visited.
-fn scan(module: &Module, ctx: Ctx<'_>, db: u16, sync: &mut Sync, end_us: u64) -> bool {
-    let mut visit = Visit { module, db, slot: sync.slot, marked: Vec::new() };
+/// Every key was visited.
+fn end(module: &Module, slot: u16, sync: &Sync) {
+    let mut engine = module.engine.borrow_mut();
+    let asked = engine.slot(slot).is_some_and(|slot| slot.sync_pending);
+    engine.end_scan(slot, clock::now_us());
+    // One scan may follow the other while MongoDB is slower than the writers.
+    let complete = !engine.rescans().any(|rescan| rescan == slot);
+    if asked || complete {
+        let prefix = String::from_utf8_lossy(&sync.registration.prefix).into_owned();
+        log::notice(&format!("sync of prefix '{prefix}' has marked {} keys", sync.marked));
+    }
+}
+
+/// Visits keys until `end_us`, or until there is no room for more; false when all were visited.
+fn scan(module: &Module, ctx: Ctx<'_>, slot: u16, sync: &mut Sync, end_us: u64) -> bool {
+    let mut visit = Visit { module, slot, marked: Vec::new() };
     let mut more = true;
     let mut buckets = 0usize;
     while more {
@@ -78,20 +117,22 @@ fn scan(module: &Module, ctx: Ctx<'_>, db: u16, sync: &mut Sync, end_us: u64) ->
             api!(RedisModule_Scan)(ctx.raw(), sync.cursor.0, Some(on_key), visit) != 0
         };
         buckets += 1;
-        if buckets.is_multiple_of(CLOCK_BUCKETS) && clock::now_us() >= end_us {
+        if buckets.is_multiple_of(CLOCK_BUCKETS)
+            && (clock::now_us() >= end_us || !module.engine.borrow().has_room_to_scan(slot))
+        {
             break;
         }
     }
     sync.marked += visit.marked.len() as u64;
+    let prefix = Text::new(&sync.registration.prefix);
     for keys in visit.marked.chunks(MARK_KEYS) {
-        ctx.replicate(c"WB._MARK", keys);
+        ctx.replicate_with(c"WB._MARK", Some(&prefix), keys);
     }
     more
 }
 
 struct Visit<'a> {
     module: &'a Module,
-    db: u16,
     slot: u16,
     marked: Vec<Text>,
 }
@@ -107,11 +148,43 @@ unsafe extern "C" fn on_key(
         // during the callback.
         let (visit, key) = unsafe { (&mut *visit.cast::<Visit<'_>>(), bytes(name)) };
         let engine: &mut Engine = &mut visit.module.engine.borrow_mut();
-        if engine.route(visit.db, key) == Some(visit.slot) {
+        if engine.is_scanned(visit.slot, key) {
             visit.marked.push(Text::new(key));
-            if engine.touch(visit.db, key, Touch::Changed) {
-                engine.fold(clock::now_us());
-            }
+            engine.found(visit.slot, key, Touch::Found, clock::now_us());
+        }
+    });
+}
+
+/// The keys of the selected database that `is_wanted` accepts.
+pub fn names(ctx: Ctx<'_>, mut is_wanted: impl FnMut(&[u8]) -> bool) -> Vec<Vec<u8>> {
+    let cursor = Cursor::new();
+    let mut names = Names { is_wanted: &mut is_wanted, found: Vec::new() };
+    // SAFETY: the cursor is ours; the callback gets the value it expects, which outlives the
+    // scan; the caller's callback of the server is one in which keys may be scanned.
+    unsafe {
+        let names = (&raw mut names).cast::<c_void>();
+        while api!(RedisModule_Scan)(ctx.raw(), cursor.0, Some(on_name), names) != 0 {}
+    }
+    names.found
+}
+
+struct Names<'a> {
+    is_wanted: &'a mut dyn FnMut(&[u8]) -> bool,
+    found: Vec<Vec<u8>>,
+}
+
+unsafe extern "C" fn on_name(
+    _: *mut api::RedisModuleCtx,
+    name: *mut api::RedisModuleString,
+    _: *mut api::RedisModuleKey,
+    names: *mut c_void,
+) {
+    super::guard::guard((), || {
+        // SAFETY: `names` passes a `Names` that it does not use meanwhile; the name is valid
+        // during the callback.
+        let (names, key) = unsafe { (&mut *names.cast::<Names<'_>>(), bytes(name)) };
+        if (names.is_wanted)(key) {
+            names.found.push(key.to_vec());
         }
     });
 }

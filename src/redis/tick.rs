@@ -9,6 +9,7 @@
 //! value that Redis would not have after a crash of its own.
 
 use std::ffi::{CStr, c_void};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::api::{self, api};
 use super::commands::flush;
@@ -25,6 +26,8 @@ use crate::worker::Worker;
 const ACK_KEYS: usize = 512;
 /// So many reports are put aside during a pause; then no more batches are sent.
 const HELD: usize = 64;
+/// That `dirty-max-bytes` is reached is logged once in this time at most.
+const LOG_EVERY_US: u64 = 60_000_000;
 /// The clock is looked at once for so many keys.
 const CLOCK_KEYS: usize = 16;
 /// And whenever so many bytes were read.
@@ -39,14 +42,15 @@ pub const NOT_NOW: u32 = api::REDISMODULE_CTX_FLAGS_SLAVE
 /// The loop is about to sleep.
 pub fn before_sleep(ctx: Ctx<'_>) {
     let module = module::module();
-    sync::step(module, ctx);
+    let synced = sync::step(module, ctx);
     early::step(module, ctx);
-    let changed = fold(module) | take_reports(module, ctx) | settle_doubts(module, ctx);
+    let changed = synced | fold(module) | take_reports(module, ctx) | settle_doubts(module, ctx);
     if changed {
         flush::answer_finished(module);
         plan(module);
     }
     log_link(&mut module.engine.borrow_mut());
+    log_missed(module);
     // With more to do at once, the loop must not sleep.
     let at_once = has_reports(module) || sync::is_pending(module, ctx);
     let due_us = if at_once { 0 } else { module.next_due_us.get().min(early::next_us(module)) };
@@ -103,7 +107,19 @@ fn settle_doubts(module: &Module, ctx: Ctx<'_>) -> bool {
         return false;
     }
     let marked = module.engine.borrow_mut().settle_doubts(now_us);
-    replicate_keys(ctx, c"WB._MARK", &marked);
+    for keys in marked.chunk_by(|a, b| a.0 == b.0) {
+        let registration = {
+            let engine = module.engine.borrow();
+            keys.first().and_then(|(slot, _)| engine.slot(*slot)).map(|s| s.registration.clone())
+        };
+        let Some(registration) = registration else { continue };
+        ctx.select(registration.db);
+        let prefix = Text::new(&registration.prefix);
+        for keys in keys.chunks(ACK_KEYS) {
+            let words: Vec<Text> = keys.iter().map(|(_, key)| Text::new(key)).collect();
+            ctx.replicate_with(c"WB._MARK", Some(&prefix), &words);
+        }
+    }
     true
 }
 
@@ -140,6 +156,23 @@ pub fn settle_reports(module: &Module, slice_us: u64, hold: bool, clean: &mut Ac
         }
     }
     log_link(&mut engine);
+}
+
+/// Logs when `dirty-max-bytes` is reached, but not every time.
+fn log_missed(module: &Module) {
+    static LAST_US: AtomicU64 = AtomicU64::new(0);
+    let rescans = module.engine.borrow().rescans().count();
+    if rescans <= module.rescans.replace(rescans) {
+        return;
+    }
+    let now_us = clock::now_us();
+    if now_us.saturating_sub(LAST_US.load(Ordering::Relaxed)) >= LOG_EVERY_US {
+        LAST_US.store(now_us, Ordering::Relaxed);
+        log::warning(
+            "dirty-max-bytes is reached: from now on changes are found by a scan of their prefix \
+             when MongoDB is back",
+        );
+    }
 }
 
 /// Logs how the link stands, when the log does not know.

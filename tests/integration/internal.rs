@@ -7,12 +7,13 @@ use crate::support::redis_server::{Redis, Setup, command};
 use crate::support::replication::agree;
 
 /// The module's own words, each as it would be obeyed in the stream.
-const INTERNAL: [&[&str]; 7] = [
+const INTERNAL: [&[&str]; 8] = [
     &["WB._DEAD", "k:1", "k:", "121", "1", "1700000000000", "clean", "refused"],
     &["WB._ACK", "k:1", "k:2"],
     &["WB._GONE", "evicted", "k:1"],
     &["WB._GONE", "expired", "k:1"],
-    &["WB._MARK", "k:1", "k:clean"],
+    &["WB._MARK", "k:", "k:1", "k:clean"],
+    &["WB._SCAN", "k:"],
     &["WB._SYNCED", "k:"],
     &["WB._ACK"],
 ];

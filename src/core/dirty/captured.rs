@@ -18,6 +18,9 @@ pub struct Captured {
     pub bytes: Box<[u8]>,
 }
 
+/// Places for captured values that are kept when there are none.
+const KEEP: usize = 1_024;
+
 /// Captured values by entry.
 #[derive(Debug, Default)]
 pub struct CapturedValues {
@@ -36,7 +39,15 @@ impl CapturedValues {
     pub fn remove(&mut self, id: u32) -> Option<Captured> {
         let value = self.values.remove(&id)?;
         self.bytes -= value.bytes.len();
+        if self.values.is_empty() {
+            self.values.shrink_to(KEEP);
+        }
         Some(value)
+    }
+
+    /// Bytes in use; fewer than what is held.
+    pub fn used_bytes(&self) -> usize {
+        self.bytes + self.values.len() * size_of::<(u32, Captured)>()
     }
 
     pub fn memory_bytes(&self) -> usize {
@@ -68,6 +79,18 @@ impl Dirty {
         self.entries.at_mut(id).touch = Touch::Captured;
         self.captured.insert(id, value);
         true
+    }
+
+    /// Keeps the value of a key whose change `slot` may have missed. Where it stands now, it is
+    /// dirty since now: who counted what was dirty before has not counted it.
+    pub fn capture_missed(&mut self, db: u16, slot: u16, key: &[u8], value: &Captured) {
+        let hash = self.hash(db, key);
+        if self.find(hash, db, key).is_some() {
+            return;
+        }
+        self.ver = self.ver.wrapping_add(1);
+        let (touch, since_us) = (Touch::Captured, self.latest_us);
+        self.insert(hash, DirtyKey { db, slot, touch, since_us, key, captured: Some(value) });
     }
 
     /// How a key that is dirty was touched last; nothing when it is clean.
@@ -124,19 +147,11 @@ impl Dirty {
         if self.find(hash, saved.db, saved.key).is_some() {
             return;
         }
-        let slot = usize::from(saved.slot);
-        let place = self.arenas[slot].store(saved.key);
-        let mut entry = Entry::new(saved.db, saved.slot, place, saved.key.len() as u32);
-        self.ver = self.ver.wrapping_add(1);
-        entry.ver = self.ver;
-        entry.touch = saved.touch;
-        entry.set_since_us(saved.since_us);
-        let id = self.entries.insert(entry);
-        self.index.insert(hash, id);
-        self.queues[slot].push(&mut self.entries, id);
-        if let Some(value) = saved.captured {
-            self.captured.insert(id, value.clone());
+        if self.must_miss(saved.slot, saved.touch, saved.key, &mut self.room_bytes()) {
+            return self.miss(saved.slot, saved.since_us);
         }
+        self.ver = self.ver.wrapping_add(1);
+        self.insert(hash, saved);
     }
 
     /// From now on, keys that become dirty are kept for [`fresh`](Self::fresh).

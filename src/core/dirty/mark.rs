@@ -1,7 +1,7 @@
 //! Into the dirty set: changes are folded in, many at a time.
 
-use super::entries::{self, Entry, State};
-use super::{Dirty, Moved};
+use super::entries::{self, State};
+use super::{Dirty, DirtyKey, Moved};
 use crate::core::change::{Change, FOLD_AT, Log, Touch};
 
 impl Dirty {
@@ -22,9 +22,10 @@ impl Dirty {
                 }
             }
             self.visit(&hashes[..len]);
+            let mut room = self.room_bytes();
             for (at, hash) in hashes[..len].iter().enumerate() {
                 if let Some(change) = log.change(start + at) {
-                    self.mark(change, *hash, now_us);
+                    self.mark(change, *hash, now_us, &mut room);
                 }
             }
             start += len;
@@ -47,19 +48,18 @@ impl Dirty {
         std::hint::black_box(places);
     }
 
-    fn mark(&mut self, change: Change<'_>, hash: u32, now_us: u64) {
+    fn mark(&mut self, change: Change<'_>, hash: u32, now_us: u64, room: &mut i64) {
         self.ver = self.ver.wrapping_add(1);
         let slot = usize::from(change.slot);
         self.queues[slot].captured_total += 1;
         let Some(id) = self.find(hash, change.db, change.key) else {
-            let place = self.arenas[slot].store(change.key);
-            let mut entry = Entry::new(change.db, change.slot, place, change.key.len() as u32);
-            entry.touch = settled(change.touch);
-            entry.ver = self.ver;
-            entry.set_since_us(now_us);
-            let id = self.entries.insert(entry);
-            self.index.insert(hash, id);
-            self.queues[slot].push(&mut self.entries, id);
+            let Change { db, slot, touch, key } = change;
+            if self.must_miss(slot, touch, key, room) {
+                return self.miss(slot, now_us);
+            }
+            let touch = settled(touch);
+            let new = DirtyKey { db, slot, touch, since_us: now_us, key, captured: None };
+            let id = self.insert(hash, new);
             self.fresh.iter_mut().for_each(|fresh| fresh.push(id));
             return;
         };
@@ -103,7 +103,7 @@ impl Dirty {
     }
 }
 
-/// Times to live matter to those who watch only.
+/// Times to live matter to those who watch only, and how a key was found to nobody.
 fn settled(touch: Touch) -> Touch {
-    if touch == Touch::Timed { Touch::Changed } else { touch }
+    if matches!(touch, Touch::Timed | Touch::Found) { Touch::Changed } else { touch }
 }

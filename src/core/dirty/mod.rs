@@ -8,16 +8,18 @@ mod captured;
 mod entries;
 mod index;
 mod mark;
+mod missed;
 mod queue;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher};
 
-use self::arena::Arena;
+use self::arena::{Arena, Place};
 use self::captured::CapturedValues;
 pub use self::captured::{Captured, DirtyKey};
 use self::entries::{Entries, Entry, State};
 use self::index::Index;
+pub use self::missed::Missed;
 pub use self::queue::Queue;
 use super::change::Touch;
 
@@ -73,6 +75,12 @@ pub struct Dirty {
     captured: CapturedValues,
     /// Keys in flight that are wanted at once if they changed meanwhile.
     hastened: HashSet<u32>,
+    /// The limit on memory; 0 for none.
+    limit_bytes: usize,
+    /// Memory of all arenas.
+    key_bytes: usize,
+    /// Registrations that missed something.
+    missing: usize,
     /// Entries to be looked at early, if [`watch`](Self::watch) asked for it.
     fresh: Option<Vec<u32>>,
 }
@@ -243,6 +251,7 @@ impl Dirty {
 
     /// When the first key of `slot` is due, given the registration's interval.
     pub fn due_us(&self, slot: u16, interval_us: u64) -> Option<u64> {
+        let interval_us = if self.has_missed_any() { 0 } else { interval_us };
         self.queue(slot).due_us(&self.entries, interval_us)
     }
 
@@ -250,7 +259,7 @@ impl Dirty {
     pub fn memory_bytes(&self) -> usize {
         self.index.memory_bytes()
             + self.entries.memory_bytes()
-            + self.arenas.iter().map(Arena::memory_bytes).sum::<usize>()
+            + self.key_bytes
             + self.captured.memory_bytes()
     }
 
@@ -290,7 +299,7 @@ impl Dirty {
 
     fn drop_entry(&mut self, id: u32, hash: u32) {
         let entry = *self.entries.at(id);
-        self.arenas[usize::from(entry.slot)].free(entry.place());
+        self.free_key(entry.slot, entry.place());
         if entry.touch == Touch::Captured {
             self.captured.remove(id);
         }
@@ -310,11 +319,42 @@ impl Dirty {
     }
 
     fn rehome(&mut self, id: u32, entry: Entry, slot: u16) {
-        let from = &mut self.arenas[usize::from(entry.slot)];
+        let from = &self.arenas[usize::from(entry.slot)];
         let key = from.bytes(entry.place(), entry.key_len as usize).to_vec();
-        from.free(entry.place());
-        let place = self.arenas[usize::from(slot)].store(&key);
+        self.free_key(entry.slot, entry.place());
+        let place = self.store_key(slot, &key);
         self.entries.at_mut(id).set_place(place);
+    }
+
+    /// Adds a key that is not in the set yet, behind all others.
+    fn insert(&mut self, hash: u32, new: DirtyKey<'_>) -> u32 {
+        let place = self.store_key(new.slot, new.key);
+        let mut entry = Entry::new(new.db, new.slot, place, new.key.len() as u32);
+        entry.touch = new.touch;
+        entry.ver = self.ver;
+        entry.set_since_us(new.since_us);
+        let id = self.entries.insert(entry);
+        self.index.insert(hash, id);
+        self.queues[usize::from(new.slot)].push(&mut self.entries, id);
+        if let Some(value) = new.captured {
+            self.captured.insert(id, value.clone());
+        }
+        id
+    }
+
+    fn store_key(&mut self, slot: u16, key: &[u8]) -> Place {
+        let arena = &mut self.arenas[usize::from(slot)];
+        let before = arena.memory_bytes();
+        let place = arena.store(key);
+        self.key_bytes = self.key_bytes + arena.memory_bytes() - before;
+        place
+    }
+
+    fn free_key(&mut self, slot: u16, place: Place) {
+        let arena = &mut self.arenas[usize::from(slot)];
+        let before = arena.memory_bytes();
+        arena.free(place);
+        self.key_bytes = self.key_bytes + arena.memory_bytes() - before;
     }
 }
 

@@ -1,6 +1,7 @@
 //! The keys of one registration that wait to be read, oldest first.
 
 use super::entries::{Entries, List};
+use super::missed::Missed;
 
 /// A queue of dirty keys with the counters that belong to it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -11,6 +12,8 @@ pub struct Queue {
     due: usize,
     /// Keys dirty up to this time do not wait for their interval either.
     flush_us: u64,
+    /// Changes that are in no entry.
+    pub(super) missed: Missed,
     /// Keys that were read and are not acknowledged.
     pub in_flight: usize,
     /// Changes seen.

@@ -101,7 +101,8 @@ impl Engine {
         }
     }
 
-    /// Makes the keys dirty again that are due once more at `now_us`, and returns them.
+    /// Makes the keys dirty again that are due once more at `now_us`, and returns them with the
+    /// slots of their registrations.
     pub fn settle_doubts(&mut self, now_us: u64) -> Vec<(u16, Vec<u8>)> {
         let mut marked = Vec::new();
         while self.has_due_doubts(now_us) {
@@ -119,7 +120,7 @@ impl Engine {
             if let Some(captured) = captured {
                 self.dirty.capture(db, name, captured);
             }
-            marked.push(key);
+            marked.push((slot, key.1));
         }
         marked
     }

@@ -12,7 +12,7 @@ use crate::core::dirty::Dirty;
 
 impl Engine {
     /// True if the value of `key` must be captured before the key goes away as `touch` says: it
-    /// is dirty or was refused, and its document is to stay.
+    /// is dirty, or may be, or was refused, and its document is to stay.
     pub fn must_capture(&mut self, db: u16, key: &[u8], touch: Touch, now_us: u64) -> bool {
         let Some(slot) = self.routes.find(db, key).and_then(|slot| self.slot(slot)) else {
             return false;
@@ -24,12 +24,17 @@ impl Engine {
         self.is_uncaptured(db, key)
     }
 
-    /// Keeps the value of a key that is dirty or was refused; false for any other.
+    /// Keeps the value of a key that is dirty, or may be, or was refused; false for any other.
     pub fn capture(&mut self, db: u16, key: &[u8], value: Captured) -> bool {
-        match self.dirty.touched(db, key) {
-            Some(_) => self.dirty.capture(db, key, value),
-            None => self.dead.capture(db, key, value),
+        if self.dirty.touched(db, key).is_some() {
+            return self.dirty.capture(db, key, value);
         }
+        if let Some(slot) = self.maybe_missed(db, key) {
+            self.dirty.capture_missed(db, slot, key, &value);
+            self.changed = true;
+            return true;
+        }
+        self.dead.capture(db, key, value)
     }
 
     /// A key went away as `touch` says. True when it belongs to a registration, so that replicas
@@ -45,6 +50,7 @@ impl Engine {
             }
             Missing::Keep => {
                 self.fold(now_us);
+                // One that was perhaps missed is counted, too: it is not known to be clean.
                 if self.is_uncaptured(db, key) {
                     self.lost_total += 1;
                 }
@@ -69,17 +75,21 @@ impl Engine {
         self.dirty.has_fresh() || !self.log.is_empty()
     }
 
-    /// True if a key is dirty or was refused, and its value is in Redis alone.
+    /// True if a key is dirty, or may be, or was refused, and its value is in Redis alone.
     pub fn is_uncaptured(&self, db: u16, key: &[u8]) -> bool {
         match self.dirty.touched(db, key) {
             Some(touch) => touch == Touch::Changed,
-            None => self.dead.find(db, key).is_some_and(DeadLetter::is_uncaptured),
+            None => {
+                self.dead.find(db, key).is_some_and(DeadLetter::is_uncaptured)
+                    || self.maybe_missed(db, key).is_some()
+            }
         }
     }
 
-    /// The same for a key that is not dirty.
+    /// True if a key that is not dirty was refused, and its value is in Redis alone.
     pub(super) fn is_refused(&self, db: u16, key: &[u8]) -> bool {
-        self.dirty.touched(db, key).is_none() && self.is_uncaptured(db, key)
+        self.dirty.touched(db, key).is_none()
+            && self.dead.find(db, key).is_some_and(DeadLetter::is_uncaptured)
     }
 
     /// The stream announces that the DEL of `key` which follows is none of a client.

@@ -7,6 +7,7 @@ mod incoming;
 mod letters;
 mod outgoing;
 mod pause;
+mod rescan;
 mod saved;
 mod slot;
 mod state;
@@ -149,6 +150,7 @@ impl Engine {
     /// Moves the logged changes into the dirty set.
     pub fn fold(&mut self, now_us: u64) {
         self.changed |= !self.log.is_empty();
+        self.dirty.set_limit(usize::try_from(self.settings.dirty_max_bytes).unwrap_or(0));
         self.dirty.fold(&mut self.log, now_us);
         for moved in self.dirty.moved() {
             self.waiters.moved(moved.slot, moved.since_us);
@@ -164,29 +166,30 @@ impl Engine {
     /// Begins a flush of what is dirty now; see [`Waiters`].
     pub fn flush(&mut self, scope: FlushScope<'_>, now_us: u64) -> u64 {
         self.fold(now_us);
-        let watermark_us = self.dirty.watermark_us(now_us);
-        match scope {
-            FlushScope::All => {
-                for slot in 0..self.slots.len() as u16 {
-                    self.dirty.queue_mut(slot).flush(watermark_us);
+        if let FlushScope::Keys(db, keys) = scope {
+            for key in keys {
+                if let Some(slot) = self.maybe_missed(db, key) {
+                    self.found(slot, key, Touch::Found, now_us);
                 }
-                self.waiters.add(Scope::All, watermark_us, self.dirty.len())
             }
-            FlushScope::Slot(slot) => {
-                let queue = self.dirty.queue_mut(slot);
-                queue.flush(watermark_us);
-                let dirty = queue.dirty();
-                self.waiters.add(Scope::Slot(slot), watermark_us, dirty)
-            }
+            self.fold(now_us);
+        }
+        let watermark_us = self.dirty.watermark_us(now_us);
+        let (scope, dirty) = match scope {
+            FlushScope::All => (Scope::All, self.dirty.len()),
+            FlushScope::Slot(slot) => (Scope::Slot(slot), self.dirty.queue(slot).dirty()),
             FlushScope::Keys(db, keys) => {
                 let mut entries: Vec<u32> =
                     keys.iter().filter_map(|key| self.dirty.hasten(db, key)).collect();
                 entries.sort_unstable();
                 entries.dedup();
                 let dirty = entries.len();
-                self.waiters.add(Scope::Keys(entries), watermark_us, dirty)
+                (Scope::Keys(entries), dirty)
             }
-        }
+        };
+        self.hasten_scope(&scope, watermark_us);
+        let suspended = self.misses(&scope, watermark_us);
+        self.waiters.add(scope, watermark_us, dirty, suspended)
     }
 
     /// The flushes that have ended since this was last asked.
@@ -268,11 +271,13 @@ impl Engine {
         if bound.discards {
             self.discard(slot);
             self.dead.remove_slot(slot);
+            self.forgive(slot);
         }
         // A batch of its may still report, even if its keys belong to others now.
         let flies = self.flights.iter().any(|flight| flight.slot == slot);
         let dead = self.dead.count(slot) > 0;
-        if flies || dead || self.doubts.is_of(slot) || self.dirty.queue(slot).dirty() > 0 {
+        let missed = self.dirty.has_missed(slot) || self.doubts.is_of(slot);
+        if flies || dead || missed || self.dirty.queue(slot).dirty() > 0 {
             return;
         }
         if let Some(gone) = self.slots.get_mut(usize::from(slot)).and_then(Option::take) {

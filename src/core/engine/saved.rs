@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{Engine, Slot};
-use crate::core::dirty::DirtyKey;
+use crate::core::dirty::{DirtyKey, Missed};
 use crate::core::persist::{Record, SavedKey};
 
 impl Engine {
@@ -27,6 +27,7 @@ impl Engine {
                 discards: slot.discards,
                 sync_pending: slot.sync_pending,
                 paused: slot.paused,
+                missed: self.dirty.missed(number as u16),
                 registration: slot.registration.as_ref().clone(),
             });
         }
@@ -51,6 +52,9 @@ impl Engine {
         self.log.clear();
         self.dirty.clear();
         self.begin_epoch();
+        for slot in 0..self.slots.len() as u16 {
+            self.dirty.set_missed(slot, Missed::default());
+        }
         self.dead = Default::default();
         self.resume(None);
         self.announced = None;
@@ -76,11 +80,13 @@ impl Engine {
                 discards,
                 sync_pending,
                 paused,
+                missed,
                 registration,
             } => {
                 let (db, prefix) = (registration.db, registration.prefix.clone());
                 let Some(slot) = self.register(registration) else { return };
                 self.loaded_slots.insert(saved, slot);
+                self.dirty.set_missed(slot, missed);
                 if !live {
                     self.routes.remove(db, &prefix);
                 }
@@ -139,12 +145,6 @@ impl Engine {
         keys.chain(letters).collect()
     }
 
-    /// The registrations whose existing keys are still to be marked.
-    pub fn sync_pending(&self) -> Option<u16> {
-        let mut slots = self.live_slots();
-        slots.find(|slot| self.slot(*slot).is_some_and(|slot| slot.sync_pending))
-    }
-
     /// Begins or ends the marking of existing keys.
     pub fn set_sync_pending(&mut self, slot: u16, pending: bool) {
         if let Some(slot) = self.slot_mut(slot) {
@@ -159,10 +159,11 @@ impl Engine {
         }
     }
 
-    /// The slot of a dirty key, or of one with a dead letter, for capturing: a key whose prefix is gone from the routes has
-    /// one still.
+    /// The slot of a key that is dirty, may be or was refused, for capturing: a key whose prefix is
+    /// gone from the routes has one still.
     pub fn slot_of_key(&self, db: u16, key: &[u8]) -> Option<&Slot> {
         let letter = || self.dead.find(db, key).map(|letter| letter.slot);
-        self.slot(self.dirty.slot_of(db, key).or_else(letter)?)
+        let slot = self.dirty.slot_of(db, key).or_else(|| self.maybe_missed(db, key));
+        self.slot(slot.or_else(letter)?)
     }
 }

@@ -20,6 +20,8 @@ pub struct PrefixState<'a> {
     pub oldest_dirty_ms: u64,
     /// True while nothing of it is sent.
     pub paused: bool,
+    /// True if its keys must be scanned for changes that were missed past `dirty-max-bytes`.
+    pub rescan_pending: bool,
 }
 
 /// Figures of the module.
@@ -43,6 +45,8 @@ pub struct State<'a> {
     pub dead_letters: usize,
     /// Age of the oldest change that is not acknowledged, milliseconds; 0 for none.
     pub oldest_dirty_ms: u64,
+    /// Registrations whose keys must be scanned for changes that were missed.
+    pub rescans_pending: usize,
     /// Counters of all registrations, gone ones included.
     pub counters: Counters,
     /// Median lag of late, microseconds; 0 for none measured.
@@ -77,6 +81,7 @@ impl Engine {
             in_flight_keys: self.dirty.in_flight(),
             dead_letters: self.dead.len(),
             oldest_dirty_ms: age_ms(oldest_us, now_us),
+            rescans_pending: self.rescans().count(),
             counters,
             lag_p50_us,
             lag_p99_us,
@@ -99,6 +104,7 @@ impl Engine {
             dead_letters: self.dead.count(slot),
             oldest_dirty_ms: age_ms(self.oldest_us(slot), now_us),
             paused: self.is_paused(slot),
+            rescan_pending: self.dirty.has_missed(slot),
         })
     }
 
@@ -122,7 +128,8 @@ impl Engine {
     fn oldest_us(&self, slot: u16) -> Option<u64> {
         let in_flight = self.flights.iter().filter(|f| f.slot == slot).map(|f| f.oldest_us).min();
         let waiting = self.dirty.oldest_us(slot);
-        [in_flight, waiting].into_iter().flatten().min()
+        let missed = self.dirty.missed(slot).oldest_us();
+        [in_flight, waiting, missed].into_iter().flatten().min()
     }
 }
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::Call;
 use crate::core::change::Touch;
 use crate::core::dead::DeadLetter;
-use crate::core::engine::Refused;
+use crate::core::engine::{Engine, Refused};
 use crate::redis::api::{REDISMODULE_CTX_FLAGS_LOADING, REDISMODULE_CTX_FLAGS_REPLICATED};
 use crate::redis::{clock, gone};
 
@@ -76,27 +76,43 @@ pub fn gone(call: &Call<'_>) {
     });
 }
 
-/// `WB._MARK key ...`: these keys are dirty without having changed.
+/// `WB._SCAN prefix`: from here on, the keys that exist under the prefix are marked.
+pub fn scan(call: &Call<'_>) {
+    obey(call, || {
+        with_slot(call, |engine, slot, _| engine.begin_scan(slot));
+    });
+}
+
+/// `WB._MARK prefix key ...`: these keys are dirty without having changed. They are marked like
+/// changes here: what has no place is missed after the scan's beginning, and so not taken for
+/// found at its end.
 pub fn mark(call: &Call<'_>) {
     obey(call, || {
-        let mut engine = call.module.engine.borrow_mut();
-        for key in call.arguments() {
-            engine.touch(call.ctx.db(), key, Touch::Changed);
-        }
-        engine.fold(clock::now_us());
+        with_slot(call, |engine, slot, keys| {
+            let now_us = clock::now_us();
+            for key in keys {
+                engine.found(slot, key, Touch::Changed, now_us);
+            }
+            engine.fold(now_us);
+        });
     });
 }
 
 /// `WB._SYNCED prefix`: all keys that existed under the prefix are marked.
 pub fn synced(call: &Call<'_>) {
     obey(call, || {
-        if let [prefix] = call.arguments() {
-            let mut engine = call.module.engine.borrow_mut();
-            if let Some(slot) = engine.slot_of(call.ctx.db(), prefix) {
-                engine.set_sync_pending(slot, false);
-            }
-        }
+        with_slot(call, |engine, slot, _| engine.end_scan(slot, clock::now_us()));
     });
+}
+
+/// Calls `body` with the slot of the prefix that stands first, and the arguments behind it.
+fn with_slot(call: &Call<'_>, body: impl FnOnce(&mut Engine, u16, &[&[u8]])) {
+    if let [prefix, rest @ ..] = call.arguments() {
+        let mut engine = call.module.engine.borrow_mut();
+        if let Some(slot) = engine.slot_of(call.ctx.db(), prefix) {
+            body(&mut engine, slot, rest);
+        }
+    }
 }
 
 /// `WB._DIGEST`: a number in hexadecimal that servers with the same dirty keys share. For

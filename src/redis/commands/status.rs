@@ -25,9 +25,10 @@ fn module_status(call: &Call<'_>, engine: &Engine) {
     let reply = call.reply;
     let state = engine.state(clock::now_us());
     let kept = persist::warnings(call.ctx).into_iter().map(str::to_owned);
-    let warnings: Vec<String> = pause::warning(engine).into_iter().chain(kept).collect();
+    let mut warnings: Vec<String> = pause::warning(engine).into_iter().chain(kept).collect();
+    warnings.extend(limit_warning(engine));
     let warnings = warnings.join("; ");
-    reply.map(27);
+    reply.map(28);
     reply.text_field("version", env!("CARGO_PKG_VERSION").as_bytes());
     let replica = call.ctx.flags() & REDISMODULE_CTX_FLAGS_SLAVE != 0;
     reply.text_field("role", if replica { b"replica" } else { b"master" });
@@ -40,6 +41,7 @@ fn module_status(call: &Call<'_>, engine: &Engine) {
     reply.number_field(c"in_flight_keys", state.in_flight_keys as u64);
     reply.number_field(c"dead_letters", state.dead_letters as u64);
     reply.number_field(c"oldest_dirty_ms", state.oldest_dirty_ms);
+    reply.number_field(c"rescans_pending", state.rescans_pending as u64);
     totals(reply, &state.counters);
     reply.number_field(c"lag_p50_us", state.lag_p50_us);
     reply.number_field(c"lag_p99_us", state.lag_p99_us);
@@ -64,7 +66,7 @@ fn prefix_status(call: &Call<'_>, engine: &Engine, slot: u16) {
     let words = args::words(registration);
     // Prefix and namespace, then the options as pairs.
     let options = words.get(2..).unwrap_or_default();
-    reply.map(options.len() / 2 + 18);
+    reply.map(options.len() / 2 + 19);
     reply.text_field("prefix", &registration.prefix);
     reply.number_field(c"db", u64::from(registration.db));
     reply.text_field("namespace", registration.namespace.to_string().as_bytes());
@@ -77,9 +79,26 @@ fn prefix_status(call: &Call<'_>, engine: &Engine, slot: u16) {
     reply.number_field(c"in_flight_keys", state.in_flight_keys as u64);
     reply.number_field(c"dead_letters", state.dead_letters as u64);
     reply.number_field(c"oldest_dirty_ms", state.oldest_dirty_ms);
+    reply.number_field(c"rescans_pending", u64::from(state.rescan_pending));
     totals(reply, &state.counters);
     reply.text_field("last_error", state.slot.last_error.as_bytes());
     reply.number_field(c"last_write_unix_ms", state.counters.last_write_unix_ms);
+}
+
+/// Which prefixes missed changes, in a sentence.
+fn limit_warning(engine: &Engine) -> Option<String> {
+    let prefixes: Vec<String> = engine
+        .rescans_of(None)
+        .iter()
+        .map(|(_, registration)| format!("'{}'", String::from_utf8_lossy(&registration.prefix)))
+        .collect();
+    (!prefixes.is_empty()).then(|| {
+        format!(
+            "dirty-max-bytes was reached: all keys under {} are written again when MongoDB is \
+             back, because not every change could be remembered",
+            prefixes.join(", ")
+        )
+    })
 }
 
 /// Eight pairs.

@@ -20,6 +20,7 @@ mod internal;
 mod keys;
 mod lifecycle;
 mod link;
+mod limit;
 mod mapping;
 mod memory;
 mod outage;

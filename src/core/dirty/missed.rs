@@ -121,3 +121,6 @@ impl Dirty {
         self.entries.len() * ENTRY_BYTES + self.key_bytes + self.captured.used_bytes()
     }
 }
+
+#[cfg(test)]
+mod tests;

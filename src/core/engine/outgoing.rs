@@ -161,6 +161,8 @@ impl Engine {
     fn slot_due_us(&self, slot: u16) -> Option<u64> {
         let bound = self.slot(slot).filter(|_| !self.is_paused(slot))?;
         let interval_ms = match bound.registration.interval_ms {
+            // Nothing more will be coalesced.
+            _ if !bound.live => 0,
             Some(ms) => ms,
             None => u64::try_from(self.settings.flush_interval_ms).unwrap_or(0),
         };

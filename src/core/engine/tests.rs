@@ -6,6 +6,8 @@ use crate::core::batch::{Batch, Refusal, Report, Verdict, Written};
 use crate::core::registration::Namespace;
 use crate::core::value::{Content, NO_EXPIRY, Span};
 
+mod limit;
+
 const INTERVAL_US: u64 = 100_000;
 
 fn registration(prefix: &str) -> Registration {

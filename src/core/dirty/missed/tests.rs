@@ -273,5 +273,7 @@ proptest! {
         }
         prop_assert_eq!(model.behind(), Vec::<u8>::new());
         prop_assert_eq!(model.dirty.len(), ALWAYS);
+        let held = model.dirty.arenas.iter().map(|arena| arena.memory_bytes()).sum::<usize>();
+        prop_assert_eq!(model.dirty.key_bytes, held);
     }
 }

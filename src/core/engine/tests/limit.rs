@@ -1,6 +1,7 @@
 //! What the engine does past `dirty-max-bytes`.
 
 use super::*;
+use crate::core::batch::Link;
 use crate::core::dirty::Captured;
 
 /// Keys that a registration may always have.

@@ -12,8 +12,13 @@ mod deadletter;
 mod deletion;
 mod determinism;
 mod durability;
+mod errors;
 mod eviction;
+#[allow(dead_code, reason = "make outage uses the rest")]
+#[path = "../faults/mod.rs"]
+mod faults;
 mod flush;
+mod ghosts;
 mod gone;
 mod info;
 mod internal;
@@ -23,12 +28,15 @@ mod limit;
 mod link;
 mod mapping;
 mod memory;
+mod network;
 mod outage;
 mod pause;
 mod pauses;
+mod poison;
 mod registrations;
 mod replicas;
 mod settings;
+mod stepdowns;
 #[allow(dead_code, reason = "the demo uses the rest")]
 #[path = "../support/mod.rs"]
 mod support;

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::faults::Comparison;
+use crate::faults::load::{GENTLE, Load};
 use crate::support::mongod::Mongod;
 use crate::support::oracle::Mapping;
 use crate::support::redis_server::{Redis, Setup};
@@ -94,6 +96,26 @@ fn a_frozen_mongodb_holds_up_no_write() {
     mongod.thaw();
     is_full_speed(first, usual);
     is_full_speed((rest.0 / 4, rest.1), usual);
-    let flushed = redis.flush();
-    assert_eq!((flushed.failed, flushed.pending), (0, 0), "{flushed:?}");
+    Mapping::by_id("k:").holds(&redis, &mongod.named_database("outage").collection("keys"));
+}
+
+#[test]
+fn a_mongodb_that_is_killed_again_and_again_under_load_loses_nothing() {
+    let mut mongod = Mongod::replica_set();
+    let redis = start(&mongod, "keys");
+    let load = Load::start(&redis, "k:", GENTLE);
+    for _ in 0..3 {
+        let batches = redis.status().int("batches_total");
+        wait_until("writes arrive", SOON, || redis.status().int("batches_total") > batches + 3);
+        mongod.kill();
+        wait_until("status tells", SOON, || redis.status().text("link") == "down");
+        mongod.start_again();
+    }
+    let slowest = Duration::from_micros(load.latencies().max());
+    load.stop();
+    assert!(slowest < HELD_UP, "one write took {slowest:?}");
+    let keys = mongod.named_database("outage").collection("keys");
+    let comparison = Comparison::after_flush(&redis, "k:", &keys);
+    assert!(comparison.is_equal(), "{comparison}");
+    assert_eq!(redis.status().int("dead_letters"), 0);
 }

@@ -1,6 +1,7 @@
 //! A MongoDB collection, read and changed as another application would.
 
 use mongodb::bson::{Bson, Document, doc};
+use mongodb::options::ReadConcern;
 
 use super::mongod::block_on;
 
@@ -16,6 +17,24 @@ impl Collection {
 
     pub fn count(&self) -> u64 {
         block_on(async { self.inner.count_documents(doc! {}).await }).expect("count")
+    }
+
+    /// Documents that match.
+    pub fn count_of(&self, filter: Document) -> u64 {
+        block_on(async { self.inner.count_documents(filter).await }).expect("count")
+    }
+
+    /// Every document as a majority of the members has it.
+    pub fn confirmed(&self) -> mongodb::error::Result<Vec<Document>> {
+        block_on(async {
+            let find = self.inner.find(doc! {}).batch_size(10_000);
+            let mut cursor = find.read_concern(ReadConcern::majority()).await?;
+            let mut documents = Vec::new();
+            while cursor.advance().await? {
+                documents.push(cursor.deserialize_current()?);
+            }
+            Ok(documents)
+        })
     }
 
     pub fn find(&self, filter: Document) -> Option<Document> {

@@ -5,16 +5,26 @@
 //! - `redis_server`: redis-server with the module
 //! - `replication`: replicas, and whether dirty sets agree
 //! - `mongod`: mongod, one shared by all tests or one's own
+//! - `mongod_setup`: what a mongod is started with
+//! - `replica_set`: three mongods whose primary steps down
+//! - `failpoint`: mongod's `failCommand`
+//! - `certificates`: a certificate authority and what it issues
+//! - `proxy`: a TCP proxy that delays, cuts, holds and swallows
 //! - `collection`: a MongoDB collection, read and changed as another application would
 //! - `reply`: the maps that the module's commands answer with
 //! - `oracle`: after WB.FLUSH, MongoDB's document == document(Redis's value)
 //! - `wait`: polling with a deadline
 
+pub mod certificates;
 pub mod collection;
+pub mod failpoint;
 pub mod mongod;
+pub mod mongod_setup;
 pub mod oracle;
 pub mod process;
+pub mod proxy;
 pub mod redis_server;
+pub mod replica_set;
 pub mod replication;
 pub mod reply;
 pub mod setup;

@@ -1,18 +1,16 @@
 //! mongod: one replica set of one node that all tests of a process share, or one of one's own.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, OnceLock};
 
 use mongodb::bson::{Document, doc};
-use mongodb::options::ClientOptions;
 use mongodb::{Client, Database};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use super::collection::Collection;
-use super::fetched;
+pub use super::mongod_setup::MongodSetup;
 use super::process::{Process, Signal, free_port};
 use super::wait::{SOON, became, wait_until};
 
@@ -35,7 +33,7 @@ pub struct Mongod {
     process: Process,
     dir: TempDir,
     port: u16,
-    replica_set: bool,
+    setup: MongodSetup,
     client: Client,
 }
 
@@ -50,42 +48,36 @@ impl Mongod {
 
     /// A replica set of one node, for a test that stops it or counts what it does.
     pub fn replica_set() -> Self {
-        let mongod = Self::launch(true);
-        let member = format!("127.0.0.1:{}", mongod.port);
-        let config = doc! { "_id": "rs", "members": [{ "_id": 0, "host": member }] };
-        mongod.admin(doc! { "replSetInitiate": config });
-        mongod.wait_until_writable();
-        mongod
+        MongodSetup::replica_set().start()
     }
 
     /// A server without an oplog, and so without transactions.
     pub fn standalone() -> Self {
-        Self::launch(false)
+        MongodSetup::standalone().start()
     }
 
-    fn launch(replica_set: bool) -> Self {
+    /// Starts it and waits until it answers.
+    pub(super) fn launch(setup: MongodSetup) -> Self {
         loop {
             let (dir, port) = (tempfile::tempdir().expect("folder"), free_port());
-            let mut process = Self::process(dir.path(), port, replica_set);
-            let client = client(port);
+            let mut process = setup.process(dir.path(), port);
+            let client = setup.client(port);
             if became(SOON, || process.ended().is_some() || answers(&client))
                 && process.ended().is_none()
             {
-                return Self { process, dir, port, replica_set, client };
+                return Self { process, dir, port, setup, client };
             }
             let log = process.log();
             assert!(log.contains("Address already in use"), "mongod did not start:\n{log}");
         }
     }
 
-    fn process(dir: &Path, port: u16, replica_set: bool) -> Process {
-        let mut command = Command::new(fetched("mongod"));
-        command.args(["--bind_ip", "127.0.0.1", "--port", &port.to_string(), "--dbpath", "."]);
-        command.args(["--wiredTigerCacheSizeGB", "0.25"]);
-        if replica_set {
-            command.args(["--replSet", "rs", "--oplogSize", "64"]);
-        }
-        Process::start(&mut command, dir)
+    /// Makes it a replica set of one, in whose configuration it has that port.
+    pub(super) fn initiate(&self, port: u16) {
+        let member = format!("127.0.0.1:{port}");
+        let config = doc! { "_id": "rs", "members": [{ "_id": 0, "host": member }] };
+        self.admin(doc! { "replSetInitiate": config });
+        self.wait_until_writable();
     }
 
     fn wait_until_writable(&self) {
@@ -99,10 +91,24 @@ impl Mongod {
         self.process.pid()
     }
 
+    pub(super) fn is_replica_set(&self) -> bool {
+        self.setup.is_replica_set()
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The connection string for the module.
     pub fn uri(&self) -> String {
-        let set = if self.replica_set { "/?replicaSet=rs" } else { "" };
+        let set = if self.setup.is_replica_set() { "/?replicaSet=rs" } else { "" };
         format!("mongodb://127.0.0.1:{}{set}", self.port)
+    }
+
+    /// From now on the test's own connections have these credentials, `user:password@`.
+    pub fn log_in(&mut self, credentials: &str) {
+        self.setup = self.setup.clone().credentials(credentials);
+        self.client = self.setup.client(self.port);
     }
 
     /// A database that no other test has.
@@ -112,7 +118,7 @@ impl Mongod {
     }
 
     pub fn named_database(&self, name: &str) -> TestDatabase {
-        TestDatabase { database: self.client.database(name) }
+        TestDatabase::new(self.client.database(name))
     }
 
     #[track_caller]
@@ -120,7 +126,7 @@ impl Mongod {
         self.try_admin(command).expect("admin command")
     }
 
-    fn try_admin(&self, command: Document) -> mongodb::error::Result<Document> {
+    pub fn try_admin(&self, command: Document) -> mongodb::error::Result<Document> {
         block_on(async { self.client.database("admin").run_command(command).await })
     }
 
@@ -146,10 +152,10 @@ impl Mongod {
 
     /// Starts it again after `stop` or `kill`, with its data, on the same port.
     pub fn start_again(&mut self) {
-        self.process = Self::process(self.dir.path(), self.port, self.replica_set);
-        self.client = client(self.port);
+        self.process = self.setup.process(self.dir.path(), self.port);
+        self.client = self.setup.client(self.port);
         wait_until("mongod answers again", SOON, || answers(&self.client));
-        if self.replica_set {
+        if self.setup.is_replica_set() {
             self.wait_until_writable();
         }
     }
@@ -180,23 +186,16 @@ fn answers(client: &Client) -> bool {
     block_on(async { client.database("admin").run_command(doc! { "ping": 1 }).await }).is_ok()
 }
 
-fn client(port: u16) -> Client {
-    block_on(async {
-        let uri = format!(
-            "mongodb://127.0.0.1:{port}/?directConnection=true\
-             &serverSelectionTimeoutMS=1000&heartbeatFrequencyMS=500"
-        );
-        let options = ClientOptions::parse(uri).await.expect("options");
-        Client::with_options(options).expect("client")
-    })
-}
-
 /// A database of one test.
 pub struct TestDatabase {
     database: Database,
 }
 
 impl TestDatabase {
+    pub fn new(database: Database) -> Self {
+        Self { database }
+    }
+
     pub fn collection(&self, name: &str) -> Collection {
         Collection::new(self.database.collection(name))
     }

@@ -1,0 +1,31 @@
+//! Batches that were given up on do not overwrite what came later: a short run of `make outage`.
+
+use crate::faults::ghosts::{Stage, Stale};
+use crate::support::mongod::Mongod;
+
+const NONE: Stale = Stale { after_flush: 0, after_ghosts: 0, at_end: 0 };
+
+#[test]
+fn a_batch_that_a_frozen_replica_set_finds_when_it_wakes_overwrites_nothing_newer() {
+    let mongod = Mongod::replica_set();
+    let mut stage = Stage::new(&mongod);
+    for round in 1..=2 {
+        assert_eq!(stage.frozen(), NONE, "round {round}");
+    }
+}
+
+#[test]
+fn a_batch_that_the_network_delivers_late_overwrites_nothing_newer_on_a_replica_set() {
+    let mongod = Mongod::replica_set();
+    let mut stage = Stage::new(&mongod);
+    assert_eq!(stage.late(), NONE);
+}
+
+#[test]
+fn what_a_batch_that_was_given_up_overwrites_on_a_standalone_is_written_once_more() {
+    let mongod = Mongod::standalone();
+    let mut stage = Stage::new(&mongod);
+    let (frozen, late) = (stage.frozen(), stage.late());
+    println!("standalone, frozen: {frozen}\nstandalone, late: {late}");
+    assert_eq!((frozen.at_end, late.at_end), (0, 0));
+}

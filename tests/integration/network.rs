@@ -1,0 +1,85 @@
+//! The network between Redis and MongoDB is slow, cuts, swallows or refuses: no write of a client
+//! waits, and everything arrives when it is over.
+
+use std::time::Duration;
+
+use crate::faults::network::{Stage, Survived};
+use crate::support::mongod::Mongod;
+use crate::support::proxy::Fault;
+
+/// A write that takes longer was held up: a busy machine's pauses are shorter.
+const HELD_UP: Duration = Duration::from_millis(500);
+
+#[track_caller]
+fn nothing_is_lost_or_held_up(survived: &Survived, recovery: Duration) {
+    println!("{survived}");
+    assert!(survived.comparison.is_equal(), "{survived}");
+    assert_eq!(survived.dead_letters, 0);
+    assert!(survived.slowest < HELD_UP, "{survived}");
+    assert!(survived.recovery < recovery, "{survived}");
+}
+
+#[track_caller]
+fn is_down(stage: &Stage<'_>) {
+    let status = stage.redis.status();
+    assert_eq!(status.text("link"), "down");
+    assert_ne!(status.text("link_error"), "");
+    assert!(status.int("dirty_keys") > 0);
+}
+
+#[test]
+fn two_hundred_milliseconds_each_way_are_no_fault() {
+    let mongod = Mongod::replica_set();
+    let stage = Stage::new(&mongod);
+    let delay = Fault::Delay(Duration::from_millis(200));
+    let survived = stage.survive(delay, Duration::from_secs(4), |stage| {
+        let status = stage.redis.status();
+        assert_eq!(status.text("link"), "up", "{}", status.text("link_error"));
+        // Two lanes and one round trip of 400 ms: nothing waits for long.
+        assert!(status.int("oldest_dirty_ms") < 3_000, "{}", status.int("oldest_dirty_ms"));
+    });
+    nothing_is_lost_or_held_up(&survived, Duration::from_secs(2));
+}
+
+#[test]
+fn answers_that_are_cut_in_the_middle_lose_nothing() {
+    let mongod = Mongod::replica_set();
+    let stage = Stage::new(&mongod);
+    // In the head of an answer, in the handshake, in a later answer.
+    for bytes in [10, 200, 700, 1500, 4000] {
+        stage.proxy.set(Fault::CutReply(bytes));
+        std::thread::sleep(Duration::from_millis(400));
+    }
+    let survived = stage.survive(Fault::CutReply(2_500), Duration::from_millis(400), |_| {});
+    nothing_is_lost_or_held_up(&survived, Duration::from_secs(5));
+}
+
+#[test]
+fn a_black_hole_of_eight_seconds_loses_nothing_and_is_left_soon() {
+    let mongod = Mongod::replica_set();
+    let stage = Stage::new(&mongod);
+    let survived = stage.survive(Fault::Swallow, Duration::from_secs(8), is_down);
+    // A connection attempt that the hole has taken fails after two seconds; the pause follows.
+    nothing_is_lost_or_held_up(&survived, Duration::from_secs(6));
+}
+
+#[test]
+fn what_a_network_held_back_and_delivers_late_changes_nothing() {
+    let mongod = Mongod::replica_set();
+    let stage = Stage::new(&mongod);
+    let survived = stage.survive(Fault::Hold, Duration::from_secs(5), is_down);
+    nothing_is_lost_or_held_up(&survived, Duration::from_secs(6));
+}
+
+#[test]
+fn refused_connections_lose_nothing() {
+    let mongod = Mongod::replica_set();
+    let stage = Stage::new(&mongod);
+    // The driver looks three seconds for a server before it says that there is none.
+    let survived = stage.survive(Fault::Refuse, Duration::from_secs(5), |stage| {
+        is_down(stage);
+        let error = stage.redis.status().text("link_error");
+        assert!(error.contains("refused"), "{error}");
+    });
+    nothing_is_lost_or_held_up(&survived, Duration::from_secs(3));
+}

@@ -1,0 +1,19 @@
+//! One document in a hundred is refused: all others arrive, and not later than without.
+
+use std::time::Duration;
+
+use crate::faults::poison::Pairs;
+use crate::support::mongod::Mongod;
+
+#[test]
+fn one_percent_of_poison_delays_nobody() {
+    let mongod = Mongod::replica_set();
+    let pairs = Pairs::play(&mongod, 3, Duration::from_millis(1500), 1);
+    println!("{pairs}");
+    for run in pairs.plain.iter().chain(&pairs.poisoned) {
+        assert_eq!(run.arrived, run.good, "{run:?}");
+        assert_eq!(run.dead_letters, run.poison as i64, "{run:?}");
+    }
+    assert!(pairs.poisoned.iter().all(|run| run.poison > 20));
+    assert!(pairs.ratio() <= 1.1, "{pairs}");
+}

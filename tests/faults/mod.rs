@@ -8,12 +8,14 @@
 //! - `network`: a network that swallows everything for a while
 //! - `freeze`: a frozen MongoDB under many writes: latency and memory
 //! - `poison`: what refused documents cost all others
+//! - `reconnects`: connections that break again and again
 
 pub mod freeze;
 pub mod ghosts;
 pub mod load;
 pub mod network;
 pub mod poison;
+pub mod reconnects;
 pub mod stepdowns;
 pub mod watch;
 

@@ -1,5 +1,6 @@
 //! The module in a real server, against a real MongoDB.
 
+mod authentication;
 mod bad_input;
 mod changes;
 mod coalescing;
@@ -33,14 +34,18 @@ mod outage;
 mod pause;
 mod pauses;
 mod poison;
+mod reconnects;
 mod registrations;
 mod replicas;
+mod secrets;
 mod settings;
 mod stepdowns;
 #[allow(dead_code, reason = "the demo uses the rest")]
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
 mod ttlfield;
 mod uninstall;
+mod uris;
 mod warnings;
 mod world;

@@ -8,6 +8,7 @@
 //! - `mongod_setup`: what a mongod is started with
 //! - `replica_set`: three mongods whose primary steps down
 //! - `failpoint`: mongod's `failCommand`
+//! - `users`: a mongod with authentication
 //! - `certificates`: a certificate authority and what it issues
 //! - `proxy`: a TCP proxy that delays, cuts, holds and swallows
 //! - `collection`: a MongoDB collection, read and changed as another application would
@@ -28,6 +29,7 @@ pub mod replica_set;
 pub mod replication;
 pub mod reply;
 pub mod setup;
+pub mod users;
 pub mod wait;
 
 use std::path::{Path, PathBuf};

@@ -4,7 +4,7 @@ export RUST_TEST_THREADS ?= 4
 MATRIX := redis-7.4/redis-server redis-8.2/redis-server \
 	valkey-8.1/valkey-server valkey-9.1/valkey-server
 
-.PHONY: help setup build test test-matrix lint demo crash clean
+.PHONY: help setup build test test-matrix lint demo crash outage clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,12 @@ SCENARIO ?= all
 crash: build ## Kill servers at random moments and compare; ROUNDS, SEED, SCENARIO, SERVER
 	cargo run --release --quiet --example crash -- --rounds $(ROUNDS) --seed $(SEED) \
 		--scenario $(SCENARIO) $(if $(SERVER),--server $(SERVER))
+
+ONLY ?= all
+outage: build ## Freeze, cut, step down and poison MongoDB; ONLY, SECONDS, COUNT, PER_SECOND, KEYS
+	cargo run --release --quiet --example outage -- --only $(ONLY) \
+		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(COUNT),--rounds $(COUNT)) \
+		$(if $(PER_SECOND),--per-second $(PER_SECOND)) $(if $(KEYS),--keys $(KEYS))
 
 clean: ## Remove everything built and fetched
 	cargo clean

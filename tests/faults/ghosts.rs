@@ -151,11 +151,21 @@ impl<'a> Stage<'a> {
     }
 }
 
+impl Stale {
+    pub fn plus(self, other: Self) -> Self {
+        Stale {
+            after_flush: self.after_flush + other.after_flush,
+            after_ghosts: self.after_ghosts + other.after_ghosts,
+            at_end: self.at_end + other.at_end,
+        }
+    }
+}
+
 impl fmt::Display for Stale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "of {KEYS} documents stale: {} after the flush, {} after the ghosts, {} at the end",
+            "of {KEYS} documents a round stale: {} after the flush, {} after the ghosts, {} at the end",
             self.after_flush, self.after_ghosts, self.at_end
         )
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use mongodb::bson::doc;
+
 use super::Comparison;
 use crate::support::mongod::Mongod;
 use crate::support::proxy::Proxy;
@@ -13,6 +15,8 @@ use crate::support::wait::{SOON, wait_until};
 pub struct Figures {
     /// Connections through the proxy that are open.
     pub connections: u64,
+    /// Connections that mongod has, those of the test itself included.
+    pub of_mongod: i32,
     /// Connections that were ever made.
     pub made: u64,
     /// Open files of the Redis process.
@@ -70,8 +74,11 @@ impl<'a> Stage<'a> {
             let folder = format!("/proc/{}/{folder}", self.redis.pid());
             std::fs::read_dir(folder).expect("folder").count() as u64
         };
+        let status = self.mongod.admin(doc! { "serverStatus": 1 });
+        let of_mongod = status.get_document("connections").expect("connections");
         Figures {
             connections: self.proxy.open(),
+            of_mongod: of_mongod.get_i32("current").expect("current"),
             made: self.proxy.made(),
             descriptors: count("fd"),
             threads: count("task"),

@@ -15,6 +15,7 @@ fn connections_descriptors_and_threads_stay_as_many_over_two_hundred_reconnects(
     // What is closing at the moment, and a reader of names or files that has not ended yet.
     let most = |count: u64| count + 3;
     assert!(after.connections <= most(before.connections), "{before:?} {after:?}");
+    assert!(after.of_mongod <= before.of_mongod + 3, "{before:?} {after:?}");
     assert!(after.descriptors <= most(before.descriptors), "{before:?} {after:?}");
     assert!(after.threads <= most(before.threads), "{before:?} {after:?}");
     assert!(after.made >= before.made + 200, "{before:?} {after:?}");

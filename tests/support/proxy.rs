@@ -56,8 +56,15 @@ enum End {
 /// Chunks on the way in one direction, for the delay.
 const CHUNKS: usize = 1024;
 
-/// The fault, and how often all connections were cut.
-type Orders = (Fault, u64);
+/// What connections go by.
+#[derive(Clone, Copy, Debug)]
+struct Orders {
+    fault: Fault,
+    /// How often a fault was set.
+    sets: u64,
+    /// How often all connections were cut.
+    cuts: u64,
+}
 
 #[derive(Default)]
 struct Counts {
@@ -81,7 +88,8 @@ impl Proxy {
 
     /// The same on a port that was chosen before.
     pub fn at(port: u16, target: u16) -> Self {
-        let (orders, received) = watch::channel(Some((Fault::None, 0)));
+        let (orders, received) =
+            watch::channel(Some(Orders { fault: Fault::None, sets: 0, cuts: 0 }));
         let counts = Arc::<Counts>::default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("runtime");
@@ -103,7 +111,8 @@ impl Proxy {
     pub fn set(&self, fault: Fault) {
         self.orders.send_modify(|orders| {
             if let Some(orders) = orders {
-                orders.0 = fault;
+                orders.fault = fault;
+                orders.sets += 1;
             }
         });
     }
@@ -112,7 +121,7 @@ impl Proxy {
     pub fn cut(&self) {
         self.orders.send_modify(|orders| {
             if let Some(orders) = orders {
-                orders.1 += 1;
+                orders.cuts += 1;
             }
         });
     }
@@ -146,8 +155,8 @@ async fn serve(
 ) {
     loop {
         let now = *orders.borrow_and_update();
-        let Some((fault, _)) = now else { break };
-        if fault == Fault::Refuse {
+        let Some(now) = now else { break };
+        if now.fault == Fault::Refuse {
             orders.changed().await.ok();
             continue;
         }
@@ -160,7 +169,7 @@ async fn serve(
                 }
                 _ = orders.changed() => {
                     let now = *orders.borrow_and_update();
-                    if now.is_none_or(|(fault, _)| fault == Fault::Refuse) {
+                    if now.is_none_or(|orders| orders.fault == Fault::Refuse) {
                         break;
                     }
                 }
@@ -175,7 +184,7 @@ async fn connection(
     mut orders: watch::Receiver<Option<Orders>>,
     counts: Arc<Counts>,
 ) {
-    let Some((_, cuts)) = *orders.borrow() else { return };
+    let Some(born) = *orders.borrow() else { return };
     counts.made.fetch_add(1, Ordering::Relaxed);
     counts.open.fetch_add(1, Ordering::Relaxed);
     if let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await {
@@ -186,7 +195,7 @@ async fn connection(
         let request = pump(Way::Request, from_client, to_server, orders.clone());
         let answer = pump(Way::Answer, from_server, to_client, orders.clone());
         let broken = orders.wait_for(|orders| {
-            orders.is_none_or(|(fault, now)| fault == Fault::Refuse || now != cuts)
+            orders.is_none_or(|now| now.fault == Fault::Refuse || now.cuts != born.cuts)
         });
         tokio::select! {
             _ = broken => {}
@@ -221,8 +230,8 @@ async fn pump(
             }
         }
     };
-    let young = orders.borrow().is_some_and(|(fault, _)| fault == Fault::Strand);
-    let mut gate = Gate { way, orders, young, dead: false, answered: (0, 0) };
+    let born = orders.borrow().map_or(0, |orders| orders.sets);
+    let mut gate = Gate { way, orders, born, dead: false, answered: (0, 0) };
     let writing = async {
         while let Some((at, mut chunk)) = chunks.recv().await {
             let passes = gate.passes(at, chunk.len()).await;
@@ -245,8 +254,8 @@ async fn pump(
 struct Gate {
     way: Way,
     orders: watch::Receiver<Option<Orders>>,
-    /// Made while others were stranded.
-    young: bool,
+    /// How often a fault had been set when it was made.
+    born: u64,
     dead: bool,
     /// The limit of `CutReply`, and the bytes since it was set.
     answered: (u64, u64),
@@ -256,14 +265,14 @@ impl Gate {
     /// Waits as long as the fault says; how many of the bytes that were read at that time get
     /// through. Fewer than asked breaks the connection; none at all are swallowed.
     async fn passes(&mut self, at: Instant, bytes: usize) -> Option<usize> {
-        let held = |fault| match fault {
+        let held = |orders: Orders| match orders.fault {
             Fault::Hold => true,
-            Fault::Strand => !self.young,
+            Fault::Strand => self.born < orders.sets,
             _ => false,
         };
-        let goes_on = |orders: &Option<Orders>| orders.is_none_or(|(fault, _)| !held(fault));
+        let goes_on = |orders: &Option<Orders>| orders.is_none_or(|orders| !held(orders));
         let fault = match self.orders.wait_for(goes_on).await.map(|orders| *orders) {
-            Ok(Some((fault, _))) => fault,
+            Ok(Some(orders)) => orders.fault,
             _ => return Some(0),
         };
         self.dead |= fault == Fault::Swallow;

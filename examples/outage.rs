@@ -54,10 +54,10 @@ impl Options {
     }
 }
 
-/// Plays one part, prints its figures, and says whether all is well.
-type Part = fn(Options) -> bool;
+/// A part by its name: plays it, prints its figures, and says whether all is well.
+type Part = (&'static str, fn(Options) -> bool);
 
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [Part; 6] = [
     ("freeze", play_freeze),
     ("stepdowns", play_stepdowns),
     ("ghosts", play_ghosts),
@@ -89,9 +89,7 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn options(
-    mut words: impl Iterator<Item = String>,
-) -> Result<(Options, Vec<(&'static str, Part)>), String> {
+fn options(mut words: impl Iterator<Item = String>) -> Result<(Options, Vec<Part>), String> {
     let mut options = Options { seconds: None, rounds: None, per_second: 50_000, keys: 200_000 };
     let mut parts = PARTS.to_vec();
     while let Some(word) = words.next() {

@@ -214,7 +214,7 @@ fn a_password_from_the_environment_is_shown_nowhere() {
     is_shown_nowhere(setup, &mut guarded, |redis, told| {
         wait_until("it is refused", SOON, || {
             told.ask(redis, &["WB.STATUS"]);
-            redis.status().text("last_error") != ""
+            !redis.status().text("last_error").is_empty()
         });
     });
 }

@@ -162,7 +162,7 @@ fn play_hole(options: Options) -> bool {
 
 fn play_poison(options: Options) -> bool {
     let pairs = options.rounds(10) as usize;
-    let pairs = Pairs::play(&Mongod::replica_set(), pairs, options.time(3), 2);
+    let pairs = Pairs::play(pairs, options.time(3), 2);
     println!("{pairs}");
     pairs.poisoned.iter().all(|run| run.arrived == run.good)
 }

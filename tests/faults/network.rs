@@ -25,6 +25,8 @@ pub struct Survived {
     /// From the end of the fault to the first batch that MongoDB acknowledged.
     pub recovery: Duration,
     pub slowest: Duration,
+    /// Nine writes in ten took no longer.
+    pub usual: Duration,
     pub comparison: Comparison,
     pub dead_letters: i64,
 }
@@ -53,12 +55,14 @@ impl<'a> Stage<'a> {
             self.redis.status().int("batches_total") > before
         });
         let recovery = healed.elapsed();
-        let slowest = Duration::from_micros(self.load.latencies().max());
+        let latencies = self.load.latencies();
+        let slowest = Duration::from_micros(latencies.max());
+        let usual = Duration::from_micros(latencies.value_at_quantile(0.9));
         let writes = self.load.stop();
         let keys = self.mongod.named_database("network").collection("keys");
         let comparison = Comparison::after_flush(&self.redis, "k:", &keys);
         let dead_letters = self.redis.status().int("dead_letters");
-        Survived { writes, recovery, slowest, comparison, dead_letters }
+        Survived { writes, recovery, slowest, usual, comparison, dead_letters }
     }
 }
 

@@ -29,7 +29,7 @@ pub struct Run {
 }
 
 /// Writes for the time given, at a steady rate, with 1 % poison or without.
-pub fn run(mongod: &Mongod, time: Duration, poisoned: bool, large: u32) -> Run {
+fn run(mongod: &Mongod, time: Duration, poisoned: bool, large: u32) -> Run {
     let database = mongod.named_database("poison");
     database.drop();
     let rules = doc! { "year": { "$not": { "$type": "string" } } };
@@ -98,7 +98,7 @@ fn write(redis: &Redis, time: Duration, poisoned: bool, large: u32) -> (u64, u64
     (u64::from(sent - poison_sent), u64::from(poison))
 }
 
-/// Pairs of runs, one after the other, so that a busy machine is busy for both.
+/// Pairs of runs at the same time, so that a busy machine is busy for both.
 #[derive(Debug, Default)]
 pub struct Pairs {
     pub plain: Vec<Run>,
@@ -106,13 +106,17 @@ pub struct Pairs {
 }
 
 impl Pairs {
-    pub fn play(mongod: &Mongod, pairs: usize, time: Duration, large: u32) -> Self {
+    /// Each run has a MongoDB to itself, and the next pair changes places.
+    pub fn play(pairs: usize, time: Duration, large: u32) -> Self {
+        let mongods = [Mongod::replica_set(), Mongod::replica_set()];
         let mut all = Self::default();
         for pair in 0..pairs {
-            for poisoned in [pair % 2 == 0, pair % 2 != 0] {
-                let run = run(mongod, time, poisoned, large);
-                if poisoned { all.poisoned.push(run) } else { all.plain.push(run) }
-            }
+            let (one, other) = (&mongods[pair % 2], &mongods[(pair + 1) % 2]);
+            std::thread::scope(|scope| {
+                let plain = scope.spawn(|| run(one, time, false, 0));
+                all.poisoned.push(run(other, time, true, large));
+                all.plain.push(plain.join().expect("the run without poison"));
+            });
         }
         all
     }

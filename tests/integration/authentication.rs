@@ -51,7 +51,7 @@ pub fn is_told(redis: &Redis, words: &[&str]) {
         slowest = slowest.max(before.elapsed());
         std::thread::sleep(Duration::from_millis(1));
     }
-    assert!(slowest < Duration::from_millis(500), "one write took {slowest:?}");
+    assert!(slowest < Duration::from_secs(1), "one write took {slowest:?}");
     let log = redis.log();
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("is not reached")).collect();
     assert!((1..=2).contains(&lines.len()), "{lines:#?}");

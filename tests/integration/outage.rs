@@ -113,7 +113,7 @@ fn a_mongodb_that_is_killed_again_and_again_under_load_loses_nothing() {
     }
     let slowest = Duration::from_micros(load.latencies().max());
     load.stop();
-    assert!(slowest < HELD_UP, "one write took {slowest:?}");
+    assert!(slowest < 2 * HELD_UP, "one write took {slowest:?}");
     let keys = mongod.named_database("outage").collection("keys");
     let comparison = Comparison::after_flush(&redis, "k:", &keys);
     assert!(comparison.is_equal(), "{comparison}");

@@ -2,6 +2,8 @@
 
 mod letters;
 
+pub mod schema;
+
 use super::registration::{IdType, KeyType, Namespace, OnGone, Registration, WriteMode};
 use super::settings::{BATCH_MAX_KEYS, FLUSH_INTERVAL_MS, Limits};
 pub use letters::{LetterList, Letters, letter_list, letters};
@@ -27,9 +29,7 @@ const WRITE_MODES: [(&str, WriteMode); 2] =
 const ON_GONE: [(&str, OnGone); 2] = [("DELETE", OnGone::Delete), ("KEEP", OnGone::Keep)];
 
 /// Words of SPEC options that this version does not carry out.
-const LATER: [&str; 3] = ["MODE", "READTHROUGH", "SCHEMA"];
-/// Key types whose values this version does not write.
-const LATER_TYPES: [KeyType; 4] = [KeyType::List, KeyType::Set, KeyType::Zset, KeyType::Stream];
+const LATER: [&str; 2] = ["MODE", "READTHROUGH"];
 
 /// The words of a command, read one after the other.
 struct Words<'a>(std::slice::Iter<'a, &'a [u8]>);
@@ -83,15 +83,7 @@ pub fn register(db: u16, words: &[&[u8]]) -> Result<(Registration, bool), String
         let option = word.to_ascii_uppercase();
         let after_key = std::mem::take(&mut key_as_allowed);
         match option.as_slice() {
-            b"TYPE" => {
-                registration.key_type = words.choice("TYPE", &KEY_TYPES)?;
-                if LATER_TYPES.contains(&registration.key_type) {
-                    return Err(format!(
-                        "TYPE {} is not supported by this version of writebehind yet",
-                        name_of(registration.key_type, &KEY_TYPES)
-                    ));
-                }
-            }
+            b"TYPE" => registration.key_type = words.choice("TYPE", &KEY_TYPES)?,
             b"KEY" => {
                 registration.key_field = words.field("KEY")?;
                 key_as_allowed = true;
@@ -111,6 +103,7 @@ pub fn register(db: u16, words: &[&[u8]]) -> Result<(Registration, bool), String
                 registration.batch_max_keys = Some(words.number("BATCH", BATCH_MAX_KEYS)? as u32);
             }
             b"SYNC" => sync = true,
+            b"SCHEMA" => registration.schema = Some(schema::parse(&mut words)?),
             _ => return Err(unknown_option(&option)),
         }
     }
@@ -118,6 +111,7 @@ pub fn register(db: u16, words: &[&[u8]]) -> Result<(Registration, bool), String
     if ttl_field.is_some_and(|field| field == "_id" || field == registration.key_field) {
         return Err("TTLFIELD takes the name of a field other than _id and that of KEY".to_owned());
     }
+    schema::check(&registration)?;
     Ok((registration, sync))
 }
 
@@ -159,7 +153,7 @@ fn name_of<T: PartialEq>(value: T, choices: &[(&'static str, T)]) -> &'static st
 }
 
 /// The words that [`register`] reads as `registration`: every option that differs from its
-/// default or stands for itself.
+/// default or stands for itself, each with one value; behind them SCHEMA with all of its own.
 pub fn words(registration: &Registration) -> Vec<Vec<u8>> {
     let mut words =
         vec![registration.prefix.clone(), registration.namespace.to_string().into_bytes()];
@@ -181,6 +175,10 @@ pub fn words(registration: &Registration) -> Vec<Vec<u8>> {
     }
     if let Some(keys) = registration.batch_max_keys {
         push("BATCH", &keys.to_string());
+    }
+    if let Some(schema) = &registration.schema {
+        words.push(b"SCHEMA".to_vec());
+        words.extend(schema::words(schema));
     }
     words
 }

@@ -1,17 +1,21 @@
 //! Turns a key and its value, as read from Redis, into the document that MongoDB shall hold.
 
-use std::str;
-
 use super::bson::{Document, FieldName};
 use super::id::Id;
 use super::json;
 use super::names::Names;
 use super::registration::Registration;
+use super::schema::{FieldType, Schema};
 use super::unfit::{MAX_DOCUMENT_BYTES, Unfit};
-use super::value::{Content, NO_EXPIRY, Strings};
+use super::value::{Content, NO_EXPIRY};
+
+mod collection;
+mod fields;
+
+use fields::Writer;
 
 /// The field that holds a value that has no fields of its own.
-const VALUE: &str = "value";
+pub const VALUE: &str = "value";
 
 /// The key field and what it holds: by this a document is found, and with this it begins.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +69,8 @@ pub struct Read<'a> {
     pub content: Content,
     /// The value, laid out as the content says.
     pub value: &'a [u8],
+    /// The types of its fields, as far as they are no strings.
+    pub schema: Option<&'a Schema>,
 }
 
 impl<'a> Read<'a> {
@@ -102,24 +108,29 @@ pub fn write(
     names: &mut Names,
 ) -> Result<Shape, Unfit> {
     names.clear();
-    let Read { identity, expiry, content, value } = *read;
+    let Read { identity, expiry, content, value, schema } = *read;
     identity.append_to(&mut document);
     if let Some(Expiry { field, at_ms: Some(at_ms) }) = expiry {
         document.element(field).date_ms(at_ms);
     }
+    let reserved = |name: &str| read.reserves(name);
     let dollar = match content {
         Content::Tombstone => false,
-        Content::Hash => append_hash(&mut document, read, names)?,
-        Content::Json => json::append(value, &mut document, &|name| read.reserves(name), names)?,
-        Content::String => {
-            if read.reserves(VALUE) {
-                return Err(Unfit::NoPlaceForValue);
-            }
-            append_bytes(&mut document, FieldName::new(VALUE)?, value)?;
-            false
-        }
+        Content::Json => json::append(value, &mut document, &reserved, schema, names)?,
         Content::Unwritable => {
             return Err(Unfit::Unwritable(String::from_utf8_lossy(value).into_owned()));
+        }
+        Content::Hash => {
+            let mut writer = Writer::new(&document, schema, names);
+            writer.hash(&mut document, value, &reserved)?
+        }
+        Content::String | Content::List | Content::Set | Content::Zset | Content::Stream => {
+            let (name, to) = value_field(schema, &reserved)?;
+            let mut writer = Writer::new(&document, schema, names);
+            if to != Some(FieldType::Skip) {
+                writer.value(&mut document, FieldName::new(name)?, to, content, value)?;
+            }
+            false
         }
     };
     if document.bytes() > MAX_DOCUMENT_BYTES {
@@ -129,48 +140,18 @@ pub fn write(
     Ok(Shape { dollar })
 }
 
-/// Appends one field a hash field; returns whether a name begins with `$`.
-fn append_hash(
-    document: &mut Document<'_>,
-    read: &Read<'_>,
-    names: &mut Names,
-) -> Result<bool, Unfit> {
-    let mut dollar = false;
-    let opened = names.open();
-    let mut strings = Strings::new(read.value);
-    while let Some(name) = strings.next() {
-        let value = strings.next().ok_or(Unfit::Torn)?;
-        let name = str::from_utf8(name).map_err(|_| Unfit::NameNotUtf8)?;
-        if read.reserves(name) {
-            continue;
-        }
-        let field = FieldName::new(name)?;
-        dollar |= name.starts_with('$');
-        // A hash that was read in several slices, and grew meanwhile, may show a field twice.
-        names.add(document, name);
-        append_bytes(document, field, value)?;
+/// The field for a value that has no fields of its own, and its type if SCHEMA gives it one.
+///
+/// [`Unfit::NoPlaceForValue`] when the field belongs to the key or its expiry.
+pub fn value_field<'s>(
+    schema: Option<&'s Schema>,
+    reserved: &dyn Fn(&str) -> bool,
+) -> Result<(&'s str, Option<FieldType>), Unfit> {
+    let (name, to) = schema.map_or(Ok((VALUE, None)), |schema| schema.field(VALUE))?;
+    if reserved(name) {
+        return Err(Unfit::NoPlaceForValue);
     }
-    names.close(opened, document);
-    Ok(dollar)
-}
-
-/// Appends bytes as a string, or as binary when they are not UTF-8.
-#[inline]
-fn append_bytes(
-    document: &mut Document<'_>,
-    name: FieldName<'_>,
-    bytes: &[u8],
-) -> Result<(), Unfit> {
-    // Asked before the copy: a value can be thirty times as large as a document.
-    if document.bytes() + name.as_str().len() + bytes.len() > MAX_DOCUMENT_BYTES {
-        return Err(Unfit::TooLarge);
-    }
-    let element = document.element(name);
-    match str::from_utf8(bytes) {
-        Ok(text) => element.string(text),
-        Err(_) => element.binary(bytes),
-    }
-    Ok(())
+    Ok((name, to))
 }
 
 #[cfg(test)]

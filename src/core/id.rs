@@ -54,7 +54,7 @@ impl<'k> Id<'k> {
 
 /// Only the one way to write a number counts: `7` and `07` are two keys, and must not meet in one
 /// document.
-fn canonical_int64(suffix: &[u8]) -> Option<i64> {
+pub(super) fn canonical_int64(suffix: &[u8]) -> Option<i64> {
     let canonical = match suffix {
         b"0" => true,
         [b'-', digits @ ..] | digits => matches!(digits, [b'1'..=b'9', ..]),
@@ -64,7 +64,7 @@ fn canonical_int64(suffix: &[u8]) -> Option<i64> {
 }
 
 /// `2 * N` hexadecimal digits of either case.
-fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+pub(super) fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     let (pairs, []) = digits.as_chunks::<2>() else {
         return None;
     };
@@ -81,7 +81,7 @@ fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
 }
 
 /// The form 8-4-4-4-12.
-fn uuid(suffix: &[u8]) -> Option<[u8; 16]> {
+pub(super) fn uuid(suffix: &[u8]) -> Option<[u8; 16]> {
     let mut digits = [0; 32];
     let mut rest = digits.as_mut_slice();
     let mut parts = suffix.split(|byte| *byte == b'-');

@@ -9,43 +9,84 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
 use super::bson::{Document, Element, FieldName};
+use super::document::{VALUE, value_field};
 use super::names::Names;
+use super::schema::{Place, Schema};
 use super::unfit::{MAX_DOCUMENT_BYTES, MAX_LEVELS, Unfit};
 
 mod value;
 
 use value::Value;
 
-/// Appends the root object's fields to `document`, all but those that `reserved` picks; another
-/// root becomes the field `value`. Returns whether a field's name begins with `$`.
+/// Appends the root object's fields to `document`, all but those that `reserved` picks and with the
+/// types that `schema` wants; another root becomes the field `value`. Returns whether a field's
+/// name begins with `$`.
 ///
 /// After an error `document` holds a torn element and must be thrown away.
 pub fn append(
     text: &[u8],
     document: &mut Document<'_>,
     reserved: &dyn Fn(&str) -> bool,
+    schema: Option<&Schema>,
     names: &mut Names,
 ) -> Result<bool, Unfit> {
-    let text = std::str::from_utf8(text).map_err(|_| Unfit::JsonNotUtf8)?;
-    let end_limit = (document.position() + MAX_DOCUMENT_BYTES).saturating_sub(document.bytes());
+    let end_limit = end_limit(document);
     let mut run = Run { names, end_limit, dollar: false, unfit: None };
+    let place = schema.map_or_else(Place::default, Schema::root);
+    let is_object = text.trim_ascii_start().starts_with(b"{");
+    if is_object {
+        parse(text, &mut run, |parser, run| {
+            parser.deserialize_map(Root { document, reserved, place, run })
+        })?;
+        return Ok(run.dollar);
+    }
+    let name = value_field(schema, reserved)?.0;
+    let field = place.field(VALUE)?.zip(Some(FieldName::new(name)?));
+    if let Some(((_, place), name)) = field {
+        let element = document.element(name);
+        parse(text, &mut run, |parser, run| {
+            Value { element, level: 1, place, run }.deserialize(parser)
+        })?;
+    }
+    Ok(false)
+}
+
+/// Writes JSON text as the value of `element`, which stands in a document of that level and must
+/// not pass `end_limit`.
+///
+/// After an error the element is torn.
+pub fn write(
+    text: &[u8],
+    element: Element<'_>,
+    level: u32,
+    end_limit: usize,
+    names: &mut Names,
+) -> Result<(), Unfit> {
+    let mut run = Run { names, end_limit, dollar: false, unfit: None };
+    parse(text, &mut run, |parser, run| {
+        Value { element, level, place: Place::default(), run }.deserialize(parser)
+    })
+}
+
+/// Position in the buffer that the last element of `document` must not pass.
+pub fn end_limit(document: &Document<'_>) -> usize {
+    (document.position() + MAX_DOCUMENT_BYTES).saturating_sub(document.bytes())
+}
+
+type Parser<'t> = serde_json::Deserializer<serde_json::de::StrRead<'t>>;
+
+fn parse<'t, 'r>(
+    text: &'t [u8],
+    run: &mut Run<'r>,
+    value: impl FnOnce(&mut Parser<'t>, &mut Run<'r>) -> serde_json::Result<()>,
+) -> Result<(), Unfit> {
+    let text = std::str::from_utf8(text).map_err(|_| Unfit::JsonNotUtf8)?;
     let mut parser = serde_json::Deserializer::from_str(text);
     // We count the levels ourselves; serde_json would stop at 127.
     parser.disable_recursion_limit();
-    let is_object = text.trim_ascii_start().starts_with('{');
-    let result = if is_object {
-        (&mut parser).deserialize_map(Root { document, reserved, run: &mut run })
-    } else if reserved("value") {
-        return Err(Unfit::NoPlaceForValue);
-    } else {
-        let value = Value { element: document.element(c"value"), level: 1, run: &mut run };
-        value.deserialize(&mut parser)
-    };
-    match result.and_then(|()| parser.end()) {
-        Ok(()) => Ok(run.dollar),
-        // The parser's own messages say what and where, and never quote the text.
-        Err(error) => Err(run.unfit.unwrap_or_else(|| Unfit::Json(error.to_string()))),
-    }
+    let result = value(&mut parser, run).and_then(|()| parser.end());
+    // The parser's own messages say what and where, and never quote the text.
+    result.map_err(|error| run.unfit.take().unwrap_or_else(|| Unfit::Json(error.to_string())))
 }
 
 /// What all values of one text share.
@@ -82,6 +123,7 @@ impl Run<'_> {
 struct Root<'a, 'w, 'r> {
     document: &'a mut Document<'w>,
     reserved: &'a dyn Fn(&str) -> bool,
+    place: Place<'a>,
     run: &'a mut Run<'r>,
 }
 
@@ -93,12 +135,14 @@ impl<'de> Visitor<'de> for Root<'_, '_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Root { document, reserved, run } = self;
+        let Root { document, reserved, place, run } = self;
         let opened = run.names.open();
         loop {
-            let key = Key { document, level: 1, reserved: Some(reserved), run };
+            let key = Key { document, level: 1, reserved: Some(reserved), place, run };
             match map.next_key_seed(key)? {
-                Some(Some(element)) => map.next_value_seed(Value { element, level: 1, run })?,
+                Some(Some((element, place))) => {
+                    map.next_value_seed(Value { element, level: 1, place, run })?;
+                }
                 Some(None) => drop(map.next_value::<IgnoredAny>()?),
                 None => break,
             }
@@ -108,31 +152,37 @@ impl<'de> Visitor<'de> for Root<'_, '_, '_> {
     }
 }
 
-/// A name: becomes an element without a value, or nothing when the name is reserved.
-struct Key<'a, 'd, 'w, 'r> {
+/// A name: becomes an element without a value and its place, or nothing when it is left out.
+struct Key<'a, 'd, 'w, 'r, 's> {
     document: &'d mut Document<'w>,
     level: u32,
     reserved: Option<&'a dyn Fn(&str) -> bool>,
+    /// Where the object stands.
+    place: Place<'s>,
     run: &'a mut Run<'r>,
 }
 
-impl<'de, 'd> DeserializeSeed<'de> for Key<'_, 'd, '_, '_> {
-    type Value = Option<Element<'d>>;
+impl<'de, 'd, 's> DeserializeSeed<'de> for Key<'_, 'd, '_, '_, 's> {
+    type Value = Option<(Element<'d>, Place<'s>)>;
 
     fn deserialize<D: Deserializer<'de>>(self, key: D) -> Result<Self::Value, D::Error> {
         key.deserialize_str(self)
     }
 }
 
-impl<'de, 'd> Visitor<'de> for Key<'_, 'd, '_, '_> {
-    type Value = Option<Element<'d>>;
+impl<'de, 'd, 's> Visitor<'de> for Key<'_, 'd, '_, '_, 's> {
+    type Value = Option<(Element<'d>, Place<'s>)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a name")
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
-        let Key { document, level, reserved, run } = self;
+        let Key { document, level, reserved, place, run } = self;
+        let Some((given, place)) = place.field(name).map_err(|why| run.stop(why))? else {
+            return Ok(None);
+        };
+        let name = given.unwrap_or(name);
         if let Some(reserved) = reserved {
             if reserved(name) {
                 return Ok(None);
@@ -142,7 +192,7 @@ impl<'de, 'd> Visitor<'de> for Key<'_, 'd, '_, '_> {
         run.check(document.position() + name.len(), level)?;
         let field = FieldName::new(name).map_err(|nul| run.stop(nul.into()))?;
         run.names.add(document, name);
-        Ok(Some(document.element(field)))
+        Ok(Some((document.element(field), place)))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::schema::Schema;
+
 /// A MongoDB namespace, `database.collection`. The collection may contain dots.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Namespace {
@@ -95,6 +97,8 @@ pub struct Registration {
     /// Field that holds the key's expiry as a date, if there is to be one; neither `_id` nor the
     /// key field.
     pub ttl_field: Option<String>,
+    /// The types of fields, where they are to be others than those that the value has.
+    pub schema: Option<Schema>,
     /// Longest wait for coalescing in milliseconds; `None` takes the module's setting.
     pub interval_ms: Option<u64>,
     /// Most keys in one batch; `None` takes the module's setting.
@@ -116,6 +120,7 @@ impl Registration {
             on_expire: OnGone::Keep,
             on_evict: OnGone::Keep,
             ttl_field: None,
+            schema: None,
             interval_ms: None,
             batch_max_keys: None,
         }

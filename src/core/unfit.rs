@@ -33,8 +33,12 @@ pub enum Unfit {
     KeyTooLong,
     /// The field for the value is the key field, or that for the expiry.
     NoPlaceForValue,
-    /// A hash whose last field has no value: a fault of ours.
+    /// A value of which a part is missing: a fault of ours.
     Torn,
+    /// A field that SCHEMA wants to have another type; its name, and the type.
+    Mismatch(String, &'static str),
+    /// A field has the name that SCHEMA gives to another one.
+    Renamed(String),
     /// What the reader said: the value could not be read.
     Unwritable(String),
 }
@@ -55,8 +59,26 @@ impl fmt::Display for Unfit {
             Unfit::NoPlaceForValue => {
                 f.write_str("the value belongs into the field `value`, which KEY or TTLFIELD takes")
             }
-            Unfit::Torn => f.write_str("the hash was read incompletely"),
+            Unfit::Torn => f.write_str("the value was read incompletely"),
+            Unfit::Mismatch(field, to) => {
+                write!(f, "the field {} is not {to}, as SCHEMA wants it", Named(field))
+            }
+            Unfit::Renamed(field) => {
+                write!(f, "SCHEMA gives the name {} to another field", Named(field))
+            }
             Unfit::Unwritable(reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// A field's name in a sentence: its beginning, if it is long.
+struct Named<'a>(&'a str);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.char_indices().nth(80) {
+            Some((end, _)) => write!(f, "{:?}…", self.0.get(..end).unwrap_or_default()),
+            None => write!(f, "{:?}", self.0),
         }
     }
 }

@@ -16,6 +16,16 @@ pub enum Content {
     Json,
     /// A value that cannot be written, with the reason as its bytes: a dead letter.
     Unwritable,
+    /// The items in order, each as a [`push_bytes`] string.
+    List,
+    /// The members in any order, each as a [`push_bytes`] string; one may stand there twice.
+    Set,
+    /// Members as [`push_bytes`] strings, each followed by its score as eight bytes (f64, little
+    /// endian), in any order; one may stand there twice.
+    Zset,
+    /// Entries in order: milliseconds and sequence of the ID (u64 each), the number of fields
+    /// (u32), then names and values in turn, each as a [`push_bytes`] string.
+    Stream,
 }
 
 impl Content {
@@ -27,6 +37,10 @@ impl Content {
             Content::String,
             Content::Json,
             Content::Unwritable,
+            Content::List,
+            Content::Set,
+            Content::Zset,
+            Content::Stream,
         ];
         all.into_iter().find(|content| *content as u8 == number)
     }
@@ -50,6 +64,18 @@ impl<'a> Strings<'a> {
     /// Reads `bytes` from the start.
     pub fn new(bytes: &'a [u8]) -> Self {
         Strings(bytes)
+    }
+
+    /// Takes `N` bytes that stand between two strings.
+    pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*head)
+    }
+
+    /// True when nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

@@ -206,7 +206,8 @@ impl Builder<'_> {
             Kind::Insert | Kind::Update => {
                 let expiry = Expiry::of(registration, item.expire_ms)?;
                 let value = self.batch.value(item);
-                let read = Read { identity, expiry, content: item.content, value };
+                let schema = registration.schema.as_ref();
+                let read = Read { identity, expiry, content: item.content, value, schema };
                 if kind == Kind::Insert {
                     operation::append_insert(&read, &mut self.names, ops)?;
                 } else {

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::core::schema::{FIELD_TYPES, Rule, Schema};
 
 fn parse(line: &str) -> Result<(Registration, bool), String> {
     let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
@@ -43,7 +44,6 @@ fn each_bad_argument_is_named() {
         ("p shop.system.users", "system"),
         ("p a.b TYPE", "TYPE takes one of ANY"),
         ("p a.b TYPE NONE", "TYPE takes one of ANY"),
-        ("p a.b TYPE LIST", "TYPE LIST is not supported"),
         ("p a.b KEY", "KEY takes"),
         ("p a.b KEY a.b", "KEY takes"),
         ("p a.b KEY $a", "KEY takes"),
@@ -63,7 +63,23 @@ fn each_bad_argument_is_named() {
         ("p a.b INTERVAL 1.5", "INTERVAL takes"),
         ("p a.b BATCH 0", "BATCH takes a whole number from 1"),
         ("p a.b BATCH 100001", "to 100000"),
-        ("p a.b SCHEMA x INT64", "SCHEMA is not supported"),
+        ("p a.b SCHEMA", "SCHEMA takes <field|*> <type>"),
+        ("p a.b SCHEMA x", "SCHEMA \"x\" takes one of STRING, INT64"),
+        ("p a.b SCHEMA x INT32", "SCHEMA \"x\" takes one of STRING, INT64"),
+        ("p a.b SCHEMA x INT64 AS", "AS takes the name"),
+        ("p a.b SCHEMA x INT64 AS y.z", "AS takes the name"),
+        ("p a.b SCHEMA * INT64 AS y", "not of *"),
+        ("p a.b SCHEMA as INT64", "none of them AS"),
+        ("p a.b SCHEMA x\0 INT64", "without NUL"),
+        ("p a.b SCHEMA x INT64 x DATE", "\"x\" stands there twice"),
+        ("p a.b SCHEMA * INT64 * DATE", "\"*\" stands there twice"),
+        ("p a.b SCHEMA x INT64 AS z y DATE AS z", "two fields get the name \"z\""),
+        ("p a.b SCHEMA x INT64 AS y y DATE", "two fields get the name \"y\""),
+        ("p a.b TYPE JSON SCHEMA c.x INT64 AS y c.y DATE", "two fields get the name"),
+        ("p a.b SCHEMA x INT64 AS _id", "that of KEY, of TTLFIELD or _id"),
+        ("p a.b KEY id SCHEMA id INT64", "that of KEY, of TTLFIELD or _id"),
+        ("p a.b TTLFIELD t SCHEMA x INT64 AS t", "that of KEY, of TTLFIELD or _id"),
+        ("p a.b SCHEMA x INT64 TYPE HASH", "SCHEMA \"TYPE\" takes one of"),
         ("p a.b MODE THROUGH", "MODE is not supported"),
         ("p a.b READTHROUGH", "READTHROUGH is not supported"),
         ("p a.b FASTER", "unknown option 'FASTER'"),
@@ -108,13 +124,29 @@ proptest! {
         ttl_field in prop::option::of("[a-zä -]{1,6}|TTLFIELD"),
         interval_ms in prop::option::of(0u64..1_000),
         batch_max_keys in prop::option::of(1u32..1_000),
+        fields in prop::collection::btree_map(
+            "s[a-c.]{0,3}|AS\\.|",
+            (0..FIELD_TYPES.len(), prop::option::of("n")),
+            0..4,
+        ),
+        star in prop::option::of(0..FIELD_TYPES.len()),
     ) {
         fn pick<T: Copy>(choices: &[(&str, T)], at: usize) -> T {
             choices[at % choices.len()].1
         }
+        // Each new name once, because two fields must not get the same.
+        let rules: Vec<Rule> = fields
+            .into_iter()
+            .enumerate()
+            .map(|(n, (field, (to, name)))| {
+                Rule { field, to: pick(&FIELD_TYPES, to), name: name.map(|name| format!("{name}{n}")) }
+            })
+            .collect();
+        let star = star.map(|to| pick(&FIELD_TYPES, to));
+        let schema = (!rules.is_empty() || star.is_some()).then(|| Schema::new(rules, star));
         let namespace = Namespace { database: "d".to_owned(), collection: "c.d".to_owned() };
         let registration = Registration {
-            key_type: pick(&KEY_TYPES[..4], choice[0]),
+            key_type: pick(&KEY_TYPES, choice[0]),
             key_field: ["_id", "movieId", "KEY"][choice[1] % 3].to_owned(),
             key_as: pick(&ID_TYPES, choice[2]),
             write: pick(&WRITE_MODES, choice[3]),
@@ -124,6 +156,7 @@ proptest! {
             ttl_field,
             interval_ms,
             batch_max_keys,
+            schema,
             ..Registration::new(3, &prefix, namespace)
         };
         let words = words(&registration);

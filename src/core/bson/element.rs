@@ -34,6 +34,18 @@ impl<'w> Element<'w> {
         self.out.len()
     }
 
+    /// Where the name stands, for [`name_at`](Self::name_at).
+    #[inline]
+    pub fn name_position(&self) -> usize {
+        self.tag_at + 1
+    }
+
+    /// The name of this or an earlier element of the buffer, by its position.
+    pub fn name_at(&self, position: usize) -> &[u8] {
+        let named = self.out.get(position..).unwrap_or_default();
+        named.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+
     /// A double.
     #[inline]
     pub fn double(self, value: f64) {
@@ -116,6 +128,12 @@ impl<'w> Element<'w> {
     #[inline]
     pub fn int64(self, value: i64) {
         self.tag(0x12).extend_from_slice(&value.to_le_bytes());
+    }
+
+    /// A Decimal128, as BSON lays it out (little endian).
+    #[inline]
+    pub fn decimal128(self, bytes: [u8; 16]) {
+        self.tag(0x13).extend_from_slice(&bytes);
     }
 
     /// A nested document that is BSON already; it is not looked into.

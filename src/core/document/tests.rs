@@ -12,6 +12,9 @@ use crate::core::registration::{IdType, Namespace};
 use crate::core::unfit::MAX_LEVELS;
 use crate::core::value::push_bytes;
 
+mod collections;
+mod typed;
+
 fn registration() -> Registration {
     let namespace = Namespace { database: "d".into(), collection: "c".into() };
     Registration::new(0, b"user:", namespace)
@@ -39,7 +42,8 @@ fn convert_with_expiry(
 ) -> Result<(Parsed, bool), Unfit> {
     let identity = Identity::of(registration, key)?;
     let expiry = Expiry::of(registration, expire_ms)?;
-    let read = Read { identity, expiry, content, value };
+    let schema = registration.schema.as_ref();
+    let read = Read { identity, expiry, content, value, schema };
     let mut out = b"something before".to_vec();
     let before = out.len();
     let document = Document::begin(&mut out);

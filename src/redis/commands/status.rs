@@ -64,15 +64,22 @@ fn prefix_status(call: &Call<'_>, engine: &Engine, slot: u16) {
     };
     let registration = &state.slot.registration;
     let words = args::words(registration);
-    // Prefix and namespace, then the options as pairs.
-    let options = words.get(2..).unwrap_or_default();
-    reply.map(options.len() / 2 + 19);
+    let schema = registration.schema.as_ref().map(args::schema::words).unwrap_or_default();
+    // Prefix and namespace, then the options as pairs; SCHEMA with its words comes last.
+    let schema_len = if schema.is_empty() { 0 } else { schema.len() + 1 };
+    let options = words.get(2..words.len() - schema_len).unwrap_or_default();
+    reply.map(options.len() / 2 + 19 + usize::from(!schema.is_empty()));
     reply.text_field("prefix", &registration.prefix);
     reply.number_field(c"db", u64::from(registration.db));
     reply.text_field("namespace", registration.namespace.to_string().as_bytes());
     for option in options.chunks_exact(2) {
         reply.bytes(&option[0].to_ascii_lowercase());
         reply.bytes(&option[1]);
+    }
+    if !schema.is_empty() {
+        reply.bytes(b"schema");
+        reply.array(schema.len());
+        schema.iter().for_each(|word| reply.bytes(word));
     }
     reply.number_field(c"paused", u64::from(state.paused));
     reply.number_field(c"dirty_keys", state.dirty_keys as u64);

@@ -1,0 +1,155 @@
+//! Fields with their values: of hashes, and of whatever else holds names and strings.
+
+use std::str;
+
+use crate::core::bson::{Document, Element, FieldName};
+use crate::core::convert::{Scalar, convert};
+use crate::core::json::{self, end_limit};
+use crate::core::names::Names;
+use crate::core::schema::{FieldType, Schema};
+use crate::core::unfit::Unfit;
+use crate::core::value::{Content, Strings};
+
+/// Writes the parts of one value.
+pub(super) struct Writer<'a> {
+    schema: Option<&'a Schema>,
+    names: &'a mut Names,
+    /// Position in the buffer that the document's last element must not pass.
+    end_limit: usize,
+}
+
+impl<'a> Writer<'a> {
+    /// For what is appended to `document`.
+    pub fn new(
+        document: &Document<'_>,
+        schema: Option<&'a Schema>,
+        names: &'a mut Names,
+    ) -> Writer<'a> {
+        Writer { schema, names, end_limit: end_limit(document) }
+    }
+
+    /// Appends the fields of a hash but for those that `reserved` picks; returns whether a name
+    /// begins with `$`.
+    pub fn hash(
+        &mut self,
+        document: &mut Document<'_>,
+        value: &[u8],
+        reserved: &dyn Fn(&str) -> bool,
+    ) -> Result<bool, Unfit> {
+        let mut dollar = false;
+        let opened = self.names.open();
+        let mut strings = Strings::new(value);
+        while let Some(name) = strings.next() {
+            let value = strings.next().ok_or(Unfit::Torn)?;
+            dollar |= self.field(document, 1, name, value, reserved)?;
+        }
+        if !strings.is_empty() {
+            return Err(Unfit::Torn);
+        }
+        // A hash that grows while it is scanned may show a field twice.
+        self.names.close(opened, document);
+        Ok(dollar)
+    }
+
+    /// Appends the fields of one entry of a stream, `count` names and values, to a document that
+    /// stands on `level`.
+    pub fn entry(
+        &mut self,
+        document: &mut Document<'_>,
+        level: u32,
+        count: u32,
+        strings: &mut Strings<'_>,
+    ) -> Result<(), Unfit> {
+        let opened = self.names.open();
+        for _ in 0..count {
+            let name = strings.next().ok_or(Unfit::Torn)?;
+            let value = strings.next().ok_or(Unfit::Torn)?;
+            self.field(document, level, name, value, &|_| false)?;
+        }
+        self.names.close(opened, document);
+        Ok(())
+    }
+
+    fn field(
+        &mut self,
+        document: &mut Document<'_>,
+        level: u32,
+        name: &[u8],
+        value: &[u8],
+        reserved: &dyn Fn(&str) -> bool,
+    ) -> Result<bool, Unfit> {
+        let name = str::from_utf8(name).map_err(|_| Unfit::NameNotUtf8)?;
+        let (name, to) = self.schema.map_or(Ok((name, None)), |schema| schema.field(name))?;
+        if to == Some(FieldType::Skip) || reserved(name) {
+            return Ok(false);
+        }
+        let field = FieldName::new(name)?;
+        self.names.add(document, name);
+        self.string(document.element(field), level, to, value)?;
+        Ok(name.starts_with('$'))
+    }
+
+    /// Appends the field for a value that has no fields of its own.
+    pub fn value(
+        &mut self,
+        document: &mut Document<'_>,
+        name: FieldName<'_>,
+        to: Option<FieldType>,
+        content: Content,
+        value: &[u8],
+    ) -> Result<(), Unfit> {
+        let element = document.element(name);
+        match content {
+            Content::List => self.list(element.array(), to, value),
+            Content::Set => self.set(element.array(), to, value),
+            Content::Zset => self.zset(element.array(), value),
+            Content::Stream => self.stream(element.array(), value),
+            _ => self.string(element, 1, to, value),
+        }
+    }
+
+    /// Writes `bytes` as the value of `element`, which stands in a document of that level.
+    #[inline]
+    pub fn string(
+        &mut self,
+        element: Element<'_>,
+        level: u32,
+        to: Option<FieldType>,
+        bytes: &[u8],
+    ) -> Result<(), Unfit> {
+        match to {
+            None => {
+                self.check(element.position() + bytes.len())?;
+                match str::from_utf8(bytes) {
+                    Ok(text) => element.string(text),
+                    Err(_) => element.binary(bytes),
+                }
+            }
+            Some(FieldType::Json) => {
+                let name = element.name_at(element.name_position()).to_vec();
+                json::write(bytes, element, level, self.end_limit, self.names).map_err(|why| {
+                    match why {
+                        Unfit::Json(_) | Unfit::JsonNotUtf8 => FieldType::Json.mismatch(&name),
+                        why => why,
+                    }
+                })?;
+            }
+            Some(to) => {
+                if matches!(to, FieldType::String | FieldType::Binary | FieldType::Auto) {
+                    self.check(element.position() + bytes.len())?;
+                }
+                match convert(Scalar::Bytes(bytes), to) {
+                    Some(converted) => converted.write(element),
+                    None => return Err(to.mismatch(element.name_at(element.name_position()))),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asked before the copy: a value can be thirty times as large as a document.
+    #[inline]
+    pub fn check(&self, position: usize) -> Result<(), Unfit> {
+        if position > self.end_limit { Err(Unfit::TooLarge) } else { Ok(()) }
+    }
+}

@@ -118,6 +118,32 @@ impl Drop for Text {
     }
 }
 
+/// A string that the server made for us.
+#[derive(Debug)]
+pub struct Owned(*mut api::RedisModuleString);
+
+impl Owned {
+    /// # Safety
+    /// `raw` is a string that the server returned to be freed by us, without automatic memory
+    /// management.
+    pub unsafe fn new(raw: *mut api::RedisModuleString) -> Self {
+        Owned(raw)
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: nobody else has the string, and it lives as long as this value.
+        unsafe { bytes(self.0) }
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // SAFETY: ours since `new`, freed once.
+        unsafe { api!(RedisModule_FreeString)(ptr::null_mut(), self.0) };
+    }
+}
+
 /// The bytes of a string of the server.
 ///
 /// # Safety

@@ -17,7 +17,6 @@ use super::module::{Module, module};
 use super::sync::Cursor;
 use super::{clock, gone, persist, value};
 use crate::core::dirty::Captured;
-use crate::core::registration::KeyType;
 
 /// A value is captured when its key has less time to live than this: much more than a turn of
 /// the event loop takes.
@@ -259,7 +258,7 @@ unsafe extern "C" fn on_scanned(
             return;
         }
         let slot = engine.slot_of_key(scan.db, name);
-        let wanted = slot.map_or(KeyType::Any, |slot| slot.registration.key_type);
+        let Some(wanted) = slot.map(|slot| value::Wanted::of(&slot.registration)) else { return };
         drop(engine);
         let mut value = Vec::new();
         // SAFETY: as above.

@@ -6,11 +6,10 @@ use super::api::{self, api};
 use super::ctx::{Ctx, Text, bytes, must_not_replicate};
 use super::guard::guard;
 use super::module::{Module, module};
-use super::value::{self, Found, Wanted};
+use super::value::{self, Found, Reading, Wanted};
 use super::{clock, sync};
 use crate::core::change::Touch;
 use crate::core::dirty::Captured;
-use crate::core::registration::KeyType;
 
 /// While one of these holds, nothing of ours is put into the stream.
 const NOT_OURS: u32 = api::REDISMODULE_CTX_FLAGS_SLAVE | api::REDISMODULE_CTX_FLAGS_LOADING;
@@ -40,24 +39,29 @@ pub fn announced(module: &Module, ctx: Ctx<'_>, key: &[u8], touch: Touch) {
 pub fn capture(module: &Module, ctx: Ctx<'_>, db: u16, key: &[u8]) {
     let wanted = {
         let engine = module.engine.borrow();
-        engine.slot_of_key(db, key).map(|slot| slot.registration.key_type)
+        engine.slot_of_key(db, key).map(|slot| Wanted::of(&slot.registration))
     };
-    let Some(value) = read_value(module, ctx, key, wanted.unwrap_or(KeyType::Any)) else { return };
+    let Some(wanted) = wanted else { return };
+    let Some(value) = read_value(module, ctx, key, wanted) else { return };
     module.engine.borrow_mut().capture(db, key, value);
 }
 
-fn read_value(module: &Module, ctx: Ctx<'_>, key: &[u8], wanted: KeyType) -> Option<Captured> {
+fn read_value(module: &Module, ctx: Ctx<'_>, key: &[u8], wanted: Wanted) -> Option<Captured> {
     let mut bytes = Vec::new();
     // The expiry always: the options may change before the value is written.
-    let wanted = Wanted { key_type: wanted, expiry: true };
-    let (found, expire_ms) = value::value(module, ctx, &Text::new(key), wanted, &mut bytes);
+    let wanted = Wanted { expiry: true, ..wanted };
+    let Reading { found, expire_ms, .. } =
+        value::value(module, ctx, &Text::new(key), wanted, &mut bytes);
     let content = match found {
         Found::Value(content) => content,
+        Found::TooLarge => value::too_large(&mut bytes),
         Found::Unwritable(reason) => {
             bytes.extend_from_slice(reason.as_bytes());
             crate::core::value::Content::Unwritable
         }
+        // It is read in one go, so it is neither put off nor left unfinished.
         Found::Gone | Found::Foreign | Found::Unreadable => return None,
+        Found::Later | Found::Unfinished(_) => return None,
     };
     Some(Captured { content, expire_ms, bytes: bytes.into() })
 }

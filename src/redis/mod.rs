@@ -1,13 +1,15 @@
 //! The server's side: everything that speaks to Redis, and the only `unsafe` code.
 //!
 //! - [`load`]: RedisModule_OnLoad and RedisModule_OnUnload.
-//! - `events`: what the server tells us; `tick`: when we work; `read`, `value`: how values are read.
+//! - `events`: what the server tells us; `tick`: when we work; `read`, `value`: how values are read,
+//!   `walk`, `partial`: large ones, and in steps; `call`: by commands.
 //! - `gone`: keys that go away; `persist`: our state in the RDB; `sync`: keys that exist already.
 //! - `commands`, `settings`, `info`: what users see.
 //! - `module`: the state that the server thread owns.
 //! - `api`, `ctx`, `reply`, `log`, `guard`, `clock`, `signals`: the ground they stand on.
 
 mod api;
+mod call;
 mod clock;
 mod commands;
 mod ctx;
@@ -19,6 +21,7 @@ mod info;
 pub mod load;
 mod log;
 mod module;
+mod partial;
 mod persist;
 mod read;
 mod reply;
@@ -29,3 +32,4 @@ mod startup;
 mod sync;
 mod tick;
 mod value;
+mod walk;

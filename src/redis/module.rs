@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::early::Early;
+use super::partial::Partial;
 use super::settings::Sources;
 use super::sync::Syncs;
 use super::{api, clock, log};
@@ -48,6 +49,8 @@ pub struct Module {
     pub waiting: RefCell<HashMap<u64, Waiting>>,
     /// Reports that wait for the end of a pause.
     pub held: RefCell<VecDeque<Report>>,
+    /// The large value that is being read.
+    pub partial: RefCell<Option<Partial>>,
     /// Scans for existing keys.
     pub syncs: RefCell<Syncs>,
     /// Registrations that had missed changes when that was last logged.
@@ -89,6 +92,7 @@ pub fn module() -> &'static Module {
                 sources: RefCell::default(),
                 waiting: RefCell::default(),
                 held: RefCell::default(),
+                partial: RefCell::default(),
                 syncs: RefCell::default(),
                 rescans: Cell::new(0),
                 next_due_us: Cell::new(u64::MAX),

@@ -2,12 +2,16 @@
 
 use super::ctx::{Ctx, Text, must_not_replicate};
 use super::module::Module;
-use super::value::{Found, Wanted, value};
+use super::partial;
+use super::value::{self, Found, Reading, Wanted, value};
 use crate::core::batch::Batch;
 use crate::core::change::Touch;
 use crate::core::dirty::Taken;
 use crate::core::engine::{Acknowledged, Engine, Missing, item};
 use crate::core::value::{Content, NO_EXPIRY, Span};
+
+/// How long a large value waits while another one is read.
+const LATER_US: u64 = 10_000;
 
 /// How long a key waits that could not be settled.
 const UNSETTLED_US: u64 = 10_000;
@@ -19,23 +23,44 @@ const UNREADABLE: &str = "the server refuses to read a key for writing it to Mon
 
 /// Reads the taken key, whose bytes are at `key` in the batch, and adds it to the batch, or
 /// settles it when nothing is to be written. False when the key cannot be settled now and waits.
+/// A large value is read until `end_us` only, and the rest of it in the turns that follow.
 pub fn key(
     module: &Module,
     ctx: Ctx<'_>,
     batch: &mut Batch,
     taken: &Taken,
     key: Span,
+    end_us: u64,
     clean: &mut Acknowledged,
 ) -> bool {
     let start = batch.bytes.len();
     let name = Text::new(&batch.bytes[key.range()]);
-    let wanted = Wanted::of(&batch.registration);
-    let (found, mut expire_ms) = match taken.touch {
-        Touch::Captured => (Found::Gone, NO_EXPIRY),
-        _ => value(module, ctx, &name, wanted, &mut batch.bytes),
+    let Reading { found, mut expire_ms, took_us } = match taken.touch {
+        Touch::Captured => Reading { found: Found::Gone, expire_ms: NO_EXPIRY, took_us: 0 },
+        _ => {
+            let wanted = match wanted(module, batch, key, end_us) {
+                Ok(wanted) => wanted,
+                Err(rest_us) => return put_aside(module, batch, taken, key, rest_us),
+            };
+            value(module, ctx, &name, wanted, &mut batch.bytes)
+        }
     };
+    if took_us > 0 && !matches!(found, Found::Unfinished(_)) {
+        let now_us = super::clock::now_us();
+        let mut engine = module.engine.borrow_mut();
+        engine.was_read(batch.registration.db, &batch.bytes[key.range()], took_us, now_us);
+    }
     let content = match found {
         Found::Value(content) => content,
+        Found::TooLarge => value::too_large(&mut batch.bytes),
+        Found::Later => {
+            let until_us = super::clock::now_us() + LATER_US;
+            return put_aside(module, batch, taken, key, until_us);
+        }
+        Found::Unfinished(walk) => {
+            partial::keep(module, batch, taken, key, walk, took_us);
+            return true;
+        }
         Found::Unwritable(reason) => {
             batch.bytes.extend_from_slice(reason.as_bytes());
             Content::Unwritable
@@ -86,5 +111,30 @@ pub fn key(
     };
     let value = Span { start, end: batch.bytes.len() };
     batch.items.push(item(taken, key, content, value, expire_ms));
+    true
+}
+
+/// What is wanted of the key, or until when it must rest.
+fn wanted(module: &Module, batch: &Batch, key: Span, end_us: u64) -> Result<Wanted, u64> {
+    let engine = module.engine.borrow();
+    let (db, name) = (batch.registration.db, &batch.bytes[key.range()]);
+    let not_before_us = engine.not_before_us(db, name);
+    if not_before_us > 0 && not_before_us > super::clock::now_us() {
+        return Err(not_before_us);
+    }
+    let end_us = if engine.is_restless(db, name) {
+        Some(u64::MAX)
+    } else if partial::is_under_way(module) {
+        // There is room for one.
+        None
+    } else {
+        Some(end_us)
+    };
+    Ok(Wanted { end_us, ..Wanted::of(&batch.registration) })
+}
+
+fn put_aside(module: &Module, batch: &mut Batch, taken: &Taken, key: Span, until_us: u64) -> bool {
+    module.engine.borrow_mut().put_aside(batch, taken, until_us);
+    batch.bytes.truncate(key.start);
     true
 }

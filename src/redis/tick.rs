@@ -16,7 +16,7 @@ use super::commands::flush;
 use super::ctx::{Ctx, Text, must_not_replicate};
 use super::guard::guard;
 use super::module::{self, Module};
-use super::{clock, early, log, read, sync};
+use super::{clock, early, log, partial, read, sync};
 use crate::core::batch::{Batch, Report, Verdict};
 use crate::core::engine::{Acknowledged, Engine, Flight};
 use crate::core::link::Line;
@@ -88,7 +88,10 @@ pub fn after_sleep(ctx: Ctx<'_>) {
 
 /// Works out anew when the next batch can begin.
 pub fn plan(module: &Module) {
-    let due_us = module.engine.borrow().next_due_us();
+    partial::drop_old(module);
+    let engine = module.engine.borrow();
+    let reads_on = engine.may_send() && partial::is_under_way(module);
+    let due_us = if reads_on { Some(0) } else { engine.next_due_us() };
     module.next_due_us.set(due_us.unwrap_or(u64::MAX));
 }
 
@@ -236,6 +239,8 @@ fn replicate_keys(ctx: Ctx<'_>, command: &CStr, keys: &[(u16, Vec<u8>)]) {
 /// Reads due keys until `end_us` and sends them. Returns those that needed no write.
 pub fn send_due(module: &Module, ctx: Ctx<'_>, now_us: u64, end_us: u64) -> Acknowledged {
     let mut clean = Acknowledged::default();
+    // A large value has half of the time, and what the others leave.
+    partial::step(module, ctx, now_us + end_us.saturating_sub(now_us) / 2);
     let mut in_time = true;
     while in_time {
         let Some(mut batch) = module.engine.borrow_mut().begin_batch(now_us) else {
@@ -248,6 +253,9 @@ pub fn send_due(module: &Module, ctx: Ctx<'_>, now_us: u64, end_us: u64) -> Ackn
         } else {
             send(module, batch);
         }
+    }
+    if in_time {
+        partial::step(module, ctx, end_us);
     }
     clean
 }
@@ -266,7 +274,7 @@ fn fill(
         // The borrow ends with the statement: reading calls into the server.
         let taken = module.engine.borrow_mut().take(batch, now_us);
         let Some((taken, key)) = taken else { break };
-        if !read::key(module, ctx, batch, &taken, key, clean) {
+        if !read::key(module, ctx, batch, &taken, key, end_us, clean) {
             break;
         }
         let much = batch.bytes.len() >= looked_at + CLOCK_BYTES;
@@ -280,7 +288,8 @@ fn fill(
     true
 }
 
-fn send(module: &Module, batch: Batch) {
+/// Hands a batch to the worker.
+pub fn send(module: &Module, batch: Batch) {
     let worker = module.worker.borrow();
     let mut engine = module.engine.borrow_mut();
     let Some(worker) = &*worker else {

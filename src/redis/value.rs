@@ -1,22 +1,42 @@
 //! A key's value, read in the way that leaves the fewest traces.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_int};
 use std::mem::ManuallyDrop;
 
 use super::api::{self, api};
-use super::ctx::{Ctx, Text, bytes, raw_bytes};
+use super::call::{Called, call};
+use super::clock;
+use super::ctx::{Ctx, Text, raw_bytes};
 use super::module::Module;
+use super::walk::{Room, Step, Walk};
 use crate::core::registration::{KeyType, Registration};
-use crate::core::value::{Content, NO_EXPIRY, push_bytes};
+use crate::core::unfit::{MAX_DOCUMENT_BYTES, Unfit};
+use crate::core::value::{Content, NO_EXPIRY};
 
 /// A longer string is certainly stored raw, so its bytes can be read in place; asking for those
 /// of a shorter one would change its encoding.
 const IN_PLACE_BYTES: usize = 256;
 
+/// No more of a value is copied: as strings, this is certainly more than a document can hold.
+const MOST_BYTES: usize = MAX_DOCUMENT_BYTES / 2 * 3;
+/// The same where SCHEMA may make less of it.
+const MOST_BYTES_WITH_SCHEMA: usize = 4 * MAX_DOCUMENT_BYTES;
+/// The same for JSON text, which may take six bytes for one.
+const MOST_BYTES_OF_JSON: usize = 8 * MAX_DOCUMENT_BYTES;
+/// A value with more elements or bytes is large: reading it may take longer than a slice.
+const LARGE_ELEMENTS: usize = 500;
+const LARGE_BYTES: usize = 256 * 1024;
+
 /// What was found under a key.
 pub enum Found {
     /// A value, appended to the buffer.
     Value(Content),
+    /// The beginning of a value, appended to the buffer; time was up.
+    Unfinished(Walk),
+    /// A large value, which was not begun.
+    Later,
+    /// More than a document can hold.
+    TooLarge,
     /// No such key.
     Gone,
     /// A type that the registration does not take: as good as deleted.
@@ -34,13 +54,34 @@ pub struct Wanted {
     pub key_type: KeyType,
     /// Without it the server is not asked for the expiry.
     pub expiry: bool,
+    /// No more bytes than this are copied of one value.
+    pub most_bytes: usize,
+    /// When to pause within a large value, microseconds; nothing to leave large values alone.
+    pub end_us: Option<u64>,
 }
 
 impl Wanted {
-    /// What the documents of `registration` are made of.
+    /// What the documents of `registration` are made of, read in one go.
     pub fn of(registration: &Registration) -> Self {
-        Wanted { key_type: registration.key_type, expiry: registration.ttl_field.is_some() }
+        let most_bytes =
+            if registration.schema.is_some() { MOST_BYTES_WITH_SCHEMA } else { MOST_BYTES };
+        let expiry = registration.ttl_field.is_some();
+        Wanted { key_type: registration.key_type, expiry, most_bytes, end_us: Some(u64::MAX) }
     }
+
+    fn takes(&self, key_type: KeyType) -> bool {
+        self.key_type == KeyType::Any || self.key_type == key_type
+    }
+}
+
+/// What reading a key gave.
+pub struct Reading {
+    /// What was found.
+    pub found: Found,
+    /// When the key expires, milliseconds since 1970, or [`NO_EXPIRY`].
+    pub expire_ms: i64,
+    /// How long it took, microseconds; 0 for what is small.
+    pub took_us: u64,
 }
 
 /// The access modes for reading that this server has: no LRU change anywhere, and where there
@@ -59,20 +100,32 @@ pub fn mode() -> c_int {
     (api::REDISMODULE_READ | (wanted & known)) as c_int
 }
 
-/// Reads the value of the key `name` in the selected database and appends it to `out`; with it
-/// comes when the key expires, milliseconds since 1970 or [`NO_EXPIRY`].
+/// Reads the value of the key `name` in the selected database and appends it to `out`.
 pub fn value(
     module: &Module,
     ctx: Ctx<'_>,
     name: &Text,
     wanted: Wanted,
     out: &mut Vec<u8>,
-) -> (Found, i64) {
-    let Some(opened) = Opened::new(ctx, name, module.read_mode.get()) else {
-        return (Found::Gone, NO_EXPIRY);
-    };
-    let expire_ms = if wanted.expiry { opened.expire_ms() } else { NO_EXPIRY };
-    (value_of(opened, module, ctx, name, wanted.key_type, out), expire_ms)
+) -> Reading {
+    let mut reading = Reading { found: Found::Gone, expire_ms: NO_EXPIRY, took_us: 0 };
+    let Some(opened) = Opened::new(ctx, name, module.read_mode.get()) else { return reading };
+    if wanted.expiry {
+        reading.expire_ms = opened.expire_ms();
+    }
+    let large = opened.is_large();
+    if large && wanted.end_us.is_none() {
+        reading.found = Found::Later;
+        return reading;
+    }
+    // Nobody knows of JSON how large it is.
+    let timed = large || opened.key_type() == api::REDISMODULE_KEYTYPE_MODULE;
+    let began_us = timed.then(clock::now_us);
+    reading.found = value_of(opened, module, ctx, name, wanted, out);
+    if let Some(began_us) = began_us {
+        reading.took_us = clock::now_us() - began_us;
+    }
+    reading
 }
 
 fn value_of(
@@ -80,66 +133,104 @@ fn value_of(
     module: &Module,
     ctx: Ctx<'_>,
     name: &Text,
-    wanted: KeyType,
+    wanted: Wanted,
     out: &mut Vec<u8>,
 ) -> Found {
-    let takes = |key_type| wanted == KeyType::Any || wanted == key_type;
-    // SAFETY: the key is open.
-    let key_type = unsafe { api!(RedisModule_KeyType)(opened.0) } as isize;
-    match key_type {
-        api::REDISMODULE_KEYTYPE_HASH if takes(KeyType::Hash) => {
-            opened.hash(out);
-            Found::Value(Content::Hash)
+    match opened.key_type() {
+        api::REDISMODULE_KEYTYPE_STRING if wanted.takes(KeyType::String) => {
+            opened.string(module, ctx, name, wanted, out)
         }
-        api::REDISMODULE_KEYTYPE_STRING if takes(KeyType::String) => {
-            opened.string(module, ctx, name, out)
-        }
-        api::REDISMODULE_KEYTYPE_MODULE if takes(KeyType::Json) => {
+        api::REDISMODULE_KEYTYPE_MODULE if wanted.takes(KeyType::Json) => {
+            let start = out.len();
             match opened.call(module, ctx, c"JSON.GET", name, out) {
+                Called::Text if out.len() - start > MOST_BYTES_OF_JSON => {
+                    out.truncate(start);
+                    Found::TooLarge
+                }
                 Called::Text => Found::Value(Content::Json),
                 Called::Nothing => Found::Gone,
                 Called::Refused => Found::Unreadable,
-                Called::WrongType if wanted == KeyType::Any => Found::Unwritable(
+                Called::WrongType if wanted.key_type == KeyType::Any => Found::Unwritable(
                     "only JSON values of modules can be written: register a longer prefix for \
                      these keys or give this one a TYPE",
                 ),
                 Called::WrongType => Found::Foreign,
             }
         }
-        _ if wanted == KeyType::Any => Found::Unwritable(
-            "lists, sets, sorted sets and streams cannot be written by this version of \
-             writebehind yet: give the registration a TYPE to leave them out",
-        ),
-        _ => Found::Foreign,
+        other => match collection(other) {
+            Some((key_type, content)) if wanted.takes(key_type) => {
+                opened.collection(content, wanted, out)
+            }
+            None if wanted.key_type == KeyType::Any => Found::Unwritable(
+                "values of this type cannot be written: register a longer prefix for these keys \
+                 or give this one a TYPE",
+            ),
+            _ => Found::Foreign,
+        },
     }
 }
 
+/// The types of the server that are collections.
+fn collection(key_type: isize) -> Option<(KeyType, Content)> {
+    Some(match key_type {
+        api::REDISMODULE_KEYTYPE_HASH => (KeyType::Hash, Content::Hash),
+        api::REDISMODULE_KEYTYPE_LIST => (KeyType::List, Content::List),
+        api::REDISMODULE_KEYTYPE_SET => (KeyType::Set, Content::Set),
+        api::REDISMODULE_KEYTYPE_ZSET => (KeyType::Zset, Content::Zset),
+        api::REDISMODULE_KEYTYPE_STREAM => (KeyType::Stream, Content::Stream),
+        _ => return None,
+    })
+}
+
 /// The value behind a key that the server opened for us, and when it expires: also of a key whose
-/// time is over, which nobody could open by its name. Strings and hashes only.
+/// time is over, which nobody could open by its name. All types but JSON.
 ///
 /// # Safety
 /// `key` is open, and stays so during the call.
 pub unsafe fn of_open_key(
     key: *mut api::RedisModuleKey,
-    wanted: KeyType,
+    wanted: Wanted,
     out: &mut Vec<u8>,
 ) -> Option<(Content, i64)> {
     // The server closes it.
     let opened = ManuallyDrop::new(Opened(key));
-    let takes = |key_type| wanted == KeyType::Any || wanted == key_type;
-    // SAFETY: the caller vouches for the key.
-    let content = match unsafe { api!(RedisModule_KeyType)(key) } as isize {
-        api::REDISMODULE_KEYTYPE_HASH if takes(KeyType::Hash) => {
-            opened.hash(out);
-            Content::Hash
+    let found = match opened.key_type() {
+        api::REDISMODULE_KEYTYPE_STRING if wanted.takes(KeyType::String) => {
+            opened.in_place(wanted, out)
         }
-        api::REDISMODULE_KEYTYPE_STRING if takes(KeyType::String) => {
-            opened.in_place(out);
-            Content::String
+        other => {
+            let (_, content) = collection(other).filter(|(kind, _)| wanted.takes(*kind))?;
+            opened.collection(content, wanted, out)
         }
+    };
+    let content = match found {
+        Found::Value(content) => content,
+        Found::TooLarge => too_large(out),
         _ => return None,
     };
     Some((content, opened.expire_ms()))
+}
+
+/// Appends the reason why a value cannot be written that is [`Found::TooLarge`].
+pub fn too_large(out: &mut Vec<u8>) -> Content {
+    out.extend_from_slice(Unfit::TooLarge.to_string().as_bytes());
+    Content::Unwritable
+}
+
+/// Reads on in a large value, of which the bytes of `out` from `start` on are read; with it comes
+/// when the key expires. Nothing when the value is not there any more.
+pub fn read_on(
+    module: &Module,
+    ctx: Ctx<'_>,
+    name: &Text,
+    walk: &mut Walk,
+    wanted: Wanted,
+    (out, start): (&mut Vec<u8>, usize),
+) -> Option<(Step, i64)> {
+    let opened = Opened::new(ctx, name, module.read_mode.get())?;
+    collection(opened.key_type()).filter(|(_, content)| *content == walk.content())?;
+    let expire_ms = if wanted.expiry { opened.expire_ms() } else { NO_EXPIRY };
+    Some((opened.step(walk, wanted, out, start), expire_ms))
 }
 
 /// A key open for reading.
@@ -159,38 +250,59 @@ impl Opened {
         unsafe { api!(RedisModule_GetAbsExpire)(self.0) }
     }
 
-    /// Appends all fields and values.
-    fn hash(&self, out: &mut Vec<u8>) {
-        extern "C" fn field(
-            _: *mut api::RedisModuleKey,
-            field: *mut api::RedisModuleString,
-            value: *mut api::RedisModuleString,
-            out: *mut c_void,
-        ) {
-            // SAFETY: `out` is the vector that the scan below was given; it is not used
-            // elsewhere while the scan runs. Field and value are valid during the callback.
-            unsafe {
-                let out = &mut *out.cast::<Vec<u8>>();
-                push_bytes(out, bytes(field));
-                push_bytes(out, if value.is_null() { &[] } else { bytes(value) });
-            }
-        }
-        // SAFETY: the cursor is made, used and freed here; the key is an open hash; the callback
-        // gets the vector it expects.
-        unsafe {
-            let cursor = api!(RedisModule_ScanCursorCreate)();
-            let out = (&raw mut *out).cast::<c_void>();
-            while api!(RedisModule_ScanKey)(self.0, cursor, Some(field), out) != 0 {}
-            api!(RedisModule_ScanCursorDestroy)(cursor);
+    fn key_type(&self) -> isize {
+        // SAFETY: the key is open.
+        unsafe { api!(RedisModule_KeyType)(self.0) as isize }
+    }
+
+    /// Elements, or bytes of a string.
+    fn len(&self) -> usize {
+        // SAFETY: the key is open.
+        unsafe { api!(RedisModule_ValueLength)(self.0) }
+    }
+
+    /// True if reading may take long.
+    fn is_large(&self) -> bool {
+        match self.key_type() {
+            api::REDISMODULE_KEYTYPE_STRING => self.len() > LARGE_BYTES,
+            api::REDISMODULE_KEYTYPE_MODULE => false,
+            _ => self.len() > LARGE_ELEMENTS,
         }
     }
 
+    /// Appends all elements, or as many as there is time for.
+    fn collection(&self, content: Content, wanted: Wanted, out: &mut Vec<u8>) -> Found {
+        let start = out.len();
+        let mut walk = Walk::new(content, self.len());
+        match self.step(&mut walk, wanted, out, start) {
+            Step::Done => Found::Value(content),
+            Step::More => Found::Unfinished(walk),
+            Step::TooLarge => Found::TooLarge,
+        }
+    }
+
+    fn step(&self, walk: &mut Walk, wanted: Wanted, out: &mut Vec<u8>, start: usize) -> Step {
+        let end_us = wanted.end_us.unwrap_or(u64::MAX);
+        let mut room = Room::new(out, start, wanted.most_bytes, end_us);
+        // SAFETY: the key is open, and of the walk's type, as the callers have seen.
+        let step = unsafe { walk.step(self.0, &mut room) };
+        if step == Step::TooLarge {
+            out.truncate(start);
+        }
+        step
+    }
+
     /// Appends the string's bytes.
-    fn string(self, module: &Module, ctx: Ctx<'_>, name: &Text, out: &mut Vec<u8>) -> Found {
-        // SAFETY: the key is open.
-        let length = unsafe { api!(RedisModule_ValueLength)(self.0) };
-        if length > IN_PLACE_BYTES {
-            return self.in_place(out);
+    fn string(
+        self,
+        module: &Module,
+        ctx: Ctx<'_>,
+        name: &Text,
+        wanted: Wanted,
+        out: &mut Vec<u8>,
+    ) -> Found {
+        if self.len() > IN_PLACE_BYTES {
+            return self.in_place(wanted, out);
         }
         match self.call(module, ctx, c"GET", name, out) {
             Called::Text => Found::Value(Content::String),
@@ -199,14 +311,17 @@ impl Opened {
             // than a value that is not written.
             Called::Refused | Called::WrongType => {
                 match Opened::new(ctx, name, module.read_mode.get()) {
-                    Some(again) => again.in_place(out),
+                    Some(again) => again.in_place(wanted, out),
                     None => Found::Gone,
                 }
             }
         }
     }
 
-    fn in_place(&self, out: &mut Vec<u8>) -> Found {
+    fn in_place(&self, wanted: Wanted, out: &mut Vec<u8>) -> Found {
+        if self.len() > wanted.most_bytes {
+            return Found::TooLarge;
+        }
         let mut len = 0;
         // SAFETY: the key is an open string; its bytes stay until it is closed.
         let value = unsafe {
@@ -257,60 +372,5 @@ impl Drop for Opened {
     fn drop(&mut self) {
         // SAFETY: opened by `new`, closed once.
         unsafe { api!(RedisModule_CloseKey)(self.0) };
-    }
-}
-
-/// What a command for reading replied.
-enum Called {
-    /// A string, which was appended.
-    Text,
-    /// Nothing: there is no such key.
-    Nothing,
-    /// The command is not for keys of this type; there is none that is.
-    WrongType,
-    /// The server does not run it now, a cluster without the slot for example.
-    Refused,
-}
-
-/// Runs `command name` and appends the string it returns.
-fn call(ctx: Ctx<'_>, command: &CStr, name: &Text, out: &mut Vec<u8>) -> Called {
-    // SAFETY: "s" takes one string, which lives until after the call.
-    let reply =
-        unsafe { api!(RedisModule_Call)(ctx.raw(), command.as_ptr(), c"s".as_ptr(), name.raw()) };
-    if reply.is_null() {
-        // Without the JSON module, a key cannot be JSON.
-        let error = std::io::Error::last_os_error().raw_os_error();
-        return if error == Some(libc::ENOENT) { Called::WrongType } else { Called::Refused };
-    }
-    // SAFETY: the reply is valid until it is freed, and so are the bytes in it.
-    unsafe {
-        let called = match api!(RedisModule_CallReplyType)(reply) as isize {
-            api::REDISMODULE_REPLY_STRING => {
-                let mut len = 0;
-                let start = api!(RedisModule_CallReplyStringPtr)(reply, &raw mut len);
-                out.extend_from_slice(raw_bytes(start, len));
-                Called::Text
-            }
-            api::REDISMODULE_REPLY_NULL => Called::Nothing,
-            api::REDISMODULE_REPLY_ERROR => {
-                let mut len = 0;
-                let start = api!(RedisModule_CallReplyStringPtr)(reply, &raw mut len);
-                wrong_type_or_refused(raw_bytes(start, len))
-            }
-            _ => Called::Refused,
-        };
-        api!(RedisModule_FreeCallReply)(reply);
-        called
-    }
-}
-
-/// Tells apart the errors of JSON.GET: RedisJSON's own word for a key that is not JSON, and any
-/// other.
-fn wrong_type_or_refused(error: &[u8]) -> Called {
-    let error = String::from_utf8_lossy(error);
-    if error.starts_with("WRONGTYPE") || error.contains("wrong Redis type") {
-        Called::WrongType
-    } else {
-        Called::Refused
     }
 }

@@ -230,6 +230,13 @@ impl Dirty {
         self.entries.get(taken.entry).is_some_and(|entry| entry.ver != taken.ver)
     }
 
+    /// True if a key that was taken is still in flight, unchanged and not captured since.
+    pub fn is_as_taken(&self, taken: &Taken) -> bool {
+        self.entries.get(taken.entry).is_some_and(|entry| {
+            entry.state == State::InFlight && entry.ver == taken.ver && entry.touch == taken.touch
+        })
+    }
+
     /// Makes one dirty key due at once; its entry, or nothing when it is clean.
     pub fn hasten(&mut self, db: u16, key: &[u8]) -> Option<u32> {
         let id = self.find(self.hash(db, key), db, key)?;

@@ -3,6 +3,7 @@
 
 mod doubt;
 mod gone;
+mod heavy;
 mod incoming;
 mod letters;
 mod outgoing;
@@ -18,6 +19,7 @@ use super::change::{Change, Log, Touch};
 use super::dead::DeadLetters;
 use super::dirty::Dirty;
 use super::flush::{Ended, Progress, Scope, Waiters};
+use super::heavy::Heavy;
 use super::link::LinkWatch;
 use super::registration::Registration;
 use super::route::Routes;
@@ -68,6 +70,8 @@ pub struct Engine {
     /// The key whose removal was announced, and why: see [`gone`](Self::gone).
     announced: Option<(u16, Vec<u8>)>,
     doubts: doubt::Doubts,
+    /// Keys whose values take long to read.
+    heavy: Heavy,
     /// Dirty values that could not be captured before their keys went away.
     pub lost_total: u64,
 }
@@ -166,6 +170,7 @@ impl Engine {
     /// Begins a flush of what is dirty now; see [`Waiters`].
     pub fn flush(&mut self, scope: FlushScope<'_>, now_us: u64) -> u64 {
         self.fold(now_us);
+        self.hasten_heavy();
         if let FlushScope::Keys(db, keys) = scope {
             for key in keys {
                 if let Some(slot) = self.maybe_missed(db, key) {

@@ -48,7 +48,8 @@ impl Engine {
             return doubt_us;
         }
         let slots = 0..self.slots.len() as u16;
-        slots.filter_map(|slot| self.slot_due_us(slot)).chain(doubt_us).min()
+        let due = slots.filter_map(|slot| self.slot_due_us(slot));
+        due.chain(self.heavy.next_us()).chain(doubt_us).min()
     }
 
     /// Begins a batch of the registration whose turn it is among those that are due.
@@ -56,6 +57,7 @@ impl Engine {
         if !self.may_send() {
             return None;
         }
+        self.release_heavy(now_us);
         let count = self.slots.len();
         let slot = (0..count)
             .map(|step| ((self.turn + step) % count) as u16)
@@ -153,8 +155,9 @@ impl Engine {
         self.dirty.captured(taken.entry)
     }
 
-    /// A key of an earlier epoch may still be on its way with an older value.
-    fn may_send(&self) -> bool {
+    /// True if a batch can be sent: the worker takes one, and no key of an earlier epoch may still
+    /// be on its way with an older value.
+    pub fn may_send(&self) -> bool {
         self.credits > 0 && self.stale_flights == 0
     }
 

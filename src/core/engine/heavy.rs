@@ -1,0 +1,67 @@
+//! Keys whose values take long to read. One that must wait is in flight with nobody: its changes
+//! coalesce, and it is given back when its time has come.
+
+use super::Engine;
+use crate::core::batch::Batch;
+use crate::core::dirty::Taken;
+use crate::core::heavy::Aside;
+
+impl Engine {
+    /// When the key may be read, microseconds; 0 when nothing speaks against it.
+    pub fn not_before_us(&self, db: u16, key: &[u8]) -> u64 {
+        self.heavy.not_before_us(db, key)
+    }
+
+    /// Lets a key that was taken for `batch` wait; others of its registration do not.
+    pub fn put_aside(&mut self, batch: &Batch, taken: &Taken, until_us: u64) {
+        let aside = Aside { taken: *taken, slot: batch.slot, epoch: self.epoch };
+        self.heavy.put_aside(aside, until_us);
+    }
+
+    /// True if the key changes so often that it should be read in one go.
+    pub fn is_restless(&self, db: u16, key: &[u8]) -> bool {
+        self.heavy.is_restless(db, key)
+    }
+
+    /// The key was read to its end. If it took longer than a slice, it rests now.
+    pub fn was_read(&mut self, db: u16, key: &[u8], took_us: u64, now_us: u64) {
+        let slice_us = u64::try_from(self.settings.read_slice_us).unwrap_or(0);
+        if took_us > slice_us {
+            self.heavy.was_read(db, key, took_us, now_us);
+        }
+    }
+
+    /// A key that was being read in steps changed, or went away: it is to be read anew.
+    pub fn disturbed(&mut self, batch: &Batch, taken: &Taken, key: &[u8], now_us: u64) {
+        self.heavy.was_disturbed(batch.registration.db, key, now_us);
+        self.dirty.give_back(taken.entry, taken.since_us);
+        self.retire_if_done(batch.slot);
+    }
+
+    /// True if a key that was taken for `batch` is still in flight, unchanged and not captured.
+    pub fn is_as_taken(&self, batch: &Batch, taken: &Taken) -> bool {
+        self.is_of_now(batch) && self.dirty.is_as_taken(taken)
+    }
+
+    /// True if the batch was begun in this epoch.
+    pub fn is_of_now(&self, batch: &Batch) -> bool {
+        batch.epoch == self.epoch
+    }
+
+    /// Gives back the keys that have waited long enough.
+    pub(super) fn release_heavy(&mut self, now_us: u64) {
+        while let Some(Aside { taken, slot, epoch }) = self.heavy.take_due(now_us) {
+            // Those of an earlier epoch were given back with it.
+            if epoch == self.epoch {
+                self.dirty.give_back(taken.entry, taken.since_us);
+                self.retire_if_done(slot);
+            }
+        }
+    }
+
+    /// Somebody waits for all of them.
+    pub(super) fn hasten_heavy(&mut self) {
+        self.heavy.hasten();
+        self.release_heavy(u64::MAX);
+    }
+}

@@ -49,13 +49,30 @@ fn a_bad_option_of_register_is_named() {
 #[test]
 fn options_that_come_later_are_refused_by_name() {
     let redis = redis();
-    for option in ["SCHEMA * AUTO", "MODE THROUGH", "READTHROUGH"] {
+    for option in ["MODE THROUGH", "READTHROUGH"] {
         let words: Vec<&str> = option.split_whitespace().collect();
         let command = [&["WB.REGISTER", "k:", "db.keys"], words.as_slice()].concat();
         is_refused(&redis, &command, &words[..1]);
     }
-    for kind in ["LIST", "SET", "ZSET", "STREAM"] {
-        is_refused(&redis, &["WB.REGISTER", "k:", "db.keys", "TYPE", kind], &[kind]);
+}
+
+#[test]
+fn a_bad_word_of_a_schema_is_named() {
+    let redis = redis();
+    let cases: [(&str, &[&str]); 8] = [
+        ("", &["SCHEMA", "<field|*>"]),
+        ("age", &["SCHEMA", "age", "INT64"]),
+        ("age TEAPOT", &["SCHEMA", "age", "DECIMAL"]),
+        ("age INT64 AS", &["AS"]),
+        ("age INT64 age DATE", &["SCHEMA", "age", "twice"]),
+        ("a INT64 AS c b INT64 AS c", &["SCHEMA", "c"]),
+        ("a INT64 AS _id", &["SCHEMA", "_id"]),
+        ("* INT64 TYPE HASH", &["SCHEMA", "TYPE"]),
+    ];
+    for (words, names) in cases {
+        let words: Vec<&str> = words.split_whitespace().collect();
+        let command = [&["WB.REGISTER", "k:", "db.keys", "SCHEMA"], words.as_slice()].concat();
+        is_refused(&redis, &command, names);
     }
 }
 

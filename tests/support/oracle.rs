@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use mongodb::bson::spec::BinarySubtype;
-use mongodb::bson::{Binary, Bson, Document};
+use mongodb::bson::{Binary, Bson, Document, doc};
 use redis::Connection;
 
 use super::collection::Collection;
@@ -115,8 +115,53 @@ fn fields(connection: &mut Connection, key: &[u8]) -> Option<Document> {
                 other => Document::from_iter([("value".to_owned(), other)]),
             })
         }
+        "list" => {
+            let items = items(redis::cmd("LRANGE").arg(key).arg(0).arg(-1), connection);
+            Some(items).filter(|items| !items.is_empty()).map(texts).map(of_value)
+        }
+        "set" => {
+            let mut members = items(redis::cmd("SMEMBERS").arg(key), connection);
+            members.sort();
+            Some(members).filter(|members| !members.is_empty()).map(texts).map(of_value)
+        }
+        "zset" => {
+            let pairs =
+                items(redis::cmd("ZRANGE").arg(key).arg(0).arg(-1).arg("WITHSCORES"), connection);
+            let members = pairs.chunks(2).map(|pair| {
+                let score = String::from_utf8_lossy(&pair[1]).parse::<f64>().expect("a score");
+                doc! { "member": text(&pair[0]), "score": score }
+            });
+            Some(members.collect::<Vec<_>>()).filter(|all| !all.is_empty()).map(of_value)
+        }
+        "stream" => {
+            let entries: Vec<(String, Vec<Vec<u8>>)> =
+                redis::cmd("XRANGE").arg(key).arg("-").arg("+").query(connection).expect(query);
+            let entries = entries.into_iter().map(|(id, pairs)| {
+                // Of fields with one name the last counts.
+                let fields = pairs.chunks(2).map(|pair| {
+                    (String::from_utf8(pair[0].clone()).expect("a name"), text(&pair[1]))
+                });
+                doc! { "id": id, "fields": fields.collect::<Document>() }
+            });
+            // A stream may be empty and there.
+            Some(of_value(entries.collect::<Vec<_>>()))
+        }
         other => panic!("the oracle knows no {other}"),
     }
+}
+
+fn items(command: &redis::Cmd, connection: &mut Connection) -> Vec<Vec<u8>> {
+    command.query(connection).expect("the value of a key")
+}
+
+fn texts(items: Vec<Vec<u8>>) -> Vec<Bson> {
+    items.iter().map(|item| text(item)).collect()
+}
+
+/// The document of a value that has no fields of its own.
+fn of_value(value: Vec<impl Into<Bson>>) -> Document {
+    let items = value.into_iter().map(Into::into).collect();
+    Document::from_iter([("value".to_owned(), Bson::Array(items))])
 }
 
 fn keys(connection: &mut Connection, prefix: &str) -> Vec<Vec<u8>> {

@@ -103,7 +103,7 @@ pub fn register(db: u16, words: &[&[u8]]) -> Result<(Registration, bool), String
                 registration.batch_max_keys = Some(words.number("BATCH", BATCH_MAX_KEYS)? as u32);
             }
             b"SYNC" => sync = true,
-            b"SCHEMA" => registration.schema = Some(schema::parse(&mut words)?),
+            b"SCHEMA" => registration.schema = Some(Box::new(schema::parse(&mut words)?)),
             _ => return Err(unknown_option(&option)),
         }
     }

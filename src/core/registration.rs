@@ -98,7 +98,7 @@ pub struct Registration {
     /// key field.
     pub ttl_field: Option<String>,
     /// The types of fields, where they are to be others than those that the value has.
-    pub schema: Option<Schema>,
+    pub schema: Option<Box<Schema>>,
     /// Longest wait for coalescing in milliseconds; `None` takes the module's setting.
     pub interval_ms: Option<u64>,
     /// Most keys in one batch; `None` takes the module's setting.

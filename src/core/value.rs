@@ -121,6 +121,15 @@ mod tests {
     }
 
     #[test]
+    fn every_content_is_found_by_its_number() {
+        let known: Vec<u8> = (0..=u8::MAX).filter(|n| Content::from_u8(*n).is_some()).collect();
+        assert_eq!(known, (0..9).collect::<Vec<u8>>());
+        assert!(
+            known.iter().all(|n| Content::from_u8(*n).map(|content| content as u8) == Some(*n))
+        );
+    }
+
+    #[test]
     fn a_truncated_tail_ends_the_iteration() {
         let mut buffer = Vec::new();
         push_bytes(&mut buffer, b"whole");

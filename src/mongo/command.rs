@@ -206,7 +206,7 @@ impl Builder<'_> {
             Kind::Insert | Kind::Update => {
                 let expiry = Expiry::of(registration, item.expire_ms)?;
                 let value = self.batch.value(item);
-                let schema = registration.schema.as_ref();
+                let schema = registration.schema.as_deref();
                 let read = Read { identity, expiry, content: item.content, value, schema };
                 if kind == Kind::Insert {
                     operation::append_insert(&read, &mut self.names, ops)?;

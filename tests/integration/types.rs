@@ -170,7 +170,7 @@ fn each_type_keeps_keys_of_other_types_out() {
         world.redis.cmd(&["DEL", "t:1"]);
         world.redis.cmd(&line.split(' ').collect::<Vec<_>>());
         world.redis.flush();
-        assert_eq!(keys.all(), [document.clone()]);
+        assert_eq!(keys.all(), std::slice::from_ref(document));
         // A key whose type stops matching counts as deleted.
         world.redis.cmd(&["SET", "t:1", "now a string"]);
         world.redis.flush();
@@ -266,4 +266,35 @@ fn reading_collections_leaves_no_trace() {
     let fourth = world.database.collection("keys").document("4");
     assert_eq!(fourth.get_array("value").expect("an array").len(), 1);
     assert_eq!(fourth.get("_id"), Some(&Bson::from("4")));
+}
+
+#[test]
+fn a_dirty_collection_that_expires_or_is_flushed_is_written_with_its_last_value() {
+    let world = World::new();
+    world.register("k:", "keys", "");
+    world.lose_mongodb();
+    let lines =
+        ["RPUSH k:1 b a", "SADD k:2 b a", "ZADD k:3 2 b 1 a", "XADD k:4 1-1 a b", "HSET k:5 a b"];
+    let before: Vec<_> = lines
+        .iter()
+        .enumerate()
+        .map(|(n, line)| {
+            world.redis.cmd(&line.split(' ').collect::<Vec<_>>());
+            let key = format!("k:{}", n + 1);
+            let mut connection = world.redis.connect();
+            Mapping::by_id("k:").document(&mut connection, key.as_bytes()).expect("a value")
+        })
+        .collect();
+    for key in ["k:1", "k:2", "k:3"] {
+        world.redis.cmd(&["PEXPIRE", key, "1"]);
+    }
+    wait_until("three keys are gone", SOON, || world.redis.run::<i64>(&["DBSIZE"]) == 2);
+    world.redis.cmd(&["FLUSHALL"]);
+    world.find_mongodb();
+    let flushed = world.redis.flush();
+    assert_eq!((flushed.failed, flushed.pending), (0, 0), "{flushed:?}");
+    let keys = world.database.collection("keys");
+    for (n, expected) in before.iter().enumerate() {
+        assert_eq!(keys.document((n + 1).to_string()), *expected);
+    }
 }

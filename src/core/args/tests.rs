@@ -143,7 +143,7 @@ proptest! {
             })
             .collect();
         let star = star.map(|to| pick(&FIELD_TYPES, to));
-        let schema = (!rules.is_empty() || star.is_some()).then(|| Schema::new(rules, star));
+        let schema = (!rules.is_empty() || star.is_some()).then(|| Box::new(Schema::new(rules, star)));
         let namespace = Namespace { database: "d".to_owned(), collection: "c.d".to_owned() };
         let registration = Registration {
             key_type: pick(&KEY_TYPES, choice[0]),

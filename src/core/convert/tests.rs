@@ -36,7 +36,7 @@ fn integers_are_read_up_to_their_limits() {
     let of = |value| convert(value, FieldType::Int64);
     assert_eq!(of(Scalar::Int(5)), Some(Converted::Int64(5)));
     assert_eq!(of(Scalar::Double(-3.0)), Some(Converted::Int64(-3)));
-    assert_eq!(of(Scalar::Double(-9.223372036854775808e18)), Some(Converted::Int64(i64::MIN)));
+    assert_eq!(of(Scalar::Double(i64::MIN as f64)), Some(Converted::Int64(i64::MIN)));
     for value in [Scalar::Double(0.5), Scalar::Double(9.3e18), Scalar::Double(f64::NAN)] {
         assert_eq!(of(value), None);
     }

@@ -42,11 +42,11 @@ impl Writer<'_> {
         self.items(array, to, &mut members.into_iter())
     }
 
-    fn items<'v>(
+    fn items(
         &mut self,
         mut array: Array<'_>,
         to: Option<FieldType>,
-        items: &mut dyn Iterator<Item = &'v [u8]>,
+        items: &mut dyn Iterator<Item = &[u8]>,
     ) -> Result<(), Unfit> {
         for item in items {
             self.check(array.position())?;

@@ -42,7 +42,7 @@ fn convert_with_expiry(
 ) -> Result<(Parsed, bool), Unfit> {
     let identity = Identity::of(registration, key)?;
     let expiry = Expiry::of(registration, expire_ms)?;
-    let schema = registration.schema.as_ref();
+    let schema = registration.schema.as_deref();
     let read = Read { identity, expiry, content, value, schema };
     let mut out = b"something before".to_vec();
     let before = out.len();

@@ -59,6 +59,10 @@ const REGISTER: &[Arg] = &[
             word(c"hash", c"HASH"),
             word(c"json", c"JSON"),
             word(c"string", c"STRING"),
+            word(c"list", c"LIST"),
+            word(c"set", c"SET"),
+            word(c"zset", c"ZSET"),
+            word(c"stream", c"STREAM"),
         ],
     ),
     Arg {
@@ -86,6 +90,32 @@ const REGISTER: &[Arg] = &[
     option(c"interval-ms", c"INTERVAL", Kind::Number),
     option(c"batch-keys", c"BATCH", Kind::Number),
     Arg { optional: true, ..word(c"sync", c"SYNC") },
+    Arg {
+        token: Some(c"SCHEMA"),
+        optional: true,
+        multiple: true,
+        parts: &[
+            arg(c"field", Kind::Text),
+            Arg { parts: FIELD_TYPES, ..arg(c"field-type", Kind::OneOf) },
+            option(c"name", c"AS", Kind::Text),
+        ],
+        ..arg(c"schema", Kind::Block)
+    },
+];
+
+const FIELD_TYPES: &[Arg] = &[
+    word(c"string", c"STRING"),
+    word(c"int64", c"INT64"),
+    word(c"double", c"DOUBLE"),
+    word(c"decimal", c"DECIMAL"),
+    word(c"bool", c"BOOL"),
+    word(c"date", c"DATE"),
+    word(c"objectid", c"OBJECTID"),
+    word(c"uuid", c"UUID"),
+    word(c"binary", c"BINARY"),
+    word(c"json", c"JSON"),
+    word(c"auto", c"AUTO"),
+    word(c"skip", c"SKIP"),
 ];
 
 const UNREGISTER: &[Arg] =

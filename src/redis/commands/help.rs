@@ -2,13 +2,17 @@
 
 use super::Call;
 
-const LINES: [&str; 26] = [
+const LINES: [&str; 30] = [
     "WB.<command> [<arg> [value] [opt] ...]. Commands are:",
-    "REGISTER <prefix> <database.collection> [TYPE ANY|HASH|JSON|STRING]",
+    "REGISTER <prefix> <database.collection>",
+    "         [TYPE ANY|HASH|JSON|STRING|LIST|SET|ZSET|STREAM]",
     "         [KEY <field> [AS STRING|INT64|OBJECTID|UUID]] [WRITE REPLACE|MERGE]",
     "         [ONDEL DELETE|KEEP] [ONEXPIRE KEEP|DELETE] [ONEVICT KEEP|DELETE]",
     "         [TTLFIELD <field>] [INTERVAL <ms>] [BATCH <keys>] [SYNC]",
+    "         [SCHEMA <field|*> <type> [AS <name>] ...]",
     "    Write every change of keys under the prefix to the MongoDB collection.",
+    "    SCHEMA comes last. Its types: STRING, INT64, DOUBLE, DECIMAL, BOOL, DATE, OBJECTID,",
+    "    UUID, BINARY, JSON, AUTO, SKIP. A field is a hash's, or a path of JSON (address.zip).",
     "UNREGISTER <prefix> [DISCARD]",
     "    Stop capturing. What is dirty is still written, or with DISCARD dropped.",
     "STATUS [<prefix>]",

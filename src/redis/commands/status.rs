@@ -64,7 +64,7 @@ fn prefix_status(call: &Call<'_>, engine: &Engine, slot: u16) {
     };
     let registration = &state.slot.registration;
     let words = args::words(registration);
-    let schema = registration.schema.as_ref().map(args::schema::words).unwrap_or_default();
+    let schema = registration.schema.as_deref().map(args::schema::words).unwrap_or_default();
     // Prefix and namespace, then the options as pairs; SCHEMA with its words comes last.
     let schema_len = if schema.is_empty() { 0 } else { schema.len() + 1 };
     let options = words.get(2..words.len() - schema_len).unwrap_or_default();

@@ -9,7 +9,7 @@ use mongodb::bson::doc;
 use crate::support::collection::Collection;
 use crate::support::mongod::Mongod;
 use crate::support::proxy::{Fault, Proxy};
-use crate::support::redis_server::{Redis, Setup, command};
+use crate::support::redis_server::{Redis, Setup};
 use crate::support::wait::{SOON, became, wait_until};
 
 /// Keys of a round: two batches.
@@ -50,10 +50,10 @@ impl<'a> Stage<'a> {
             doc! { "key": { "value": "text" }, "name": "words", "default_language": "none" };
         database.run(doc! { "createIndexes": "keys", "indexes": [index] });
         let proxy = Proxy::to(mongod.port());
-        let redis = Setup::new(&proxy.uri()).setting("retry-backoff-max-ms", "100").start();
-        // Not every version of the module has it.
-        let limit = ["CONFIG", "SET", "writebehind.write-timeout-ms", "3000"];
-        command(&limit).query::<()>(&mut redis.connection()).ok();
+        let redis = Setup::new(&proxy.uri())
+            .setting("retry-backoff-max-ms", "100")
+            .setting("write-timeout-ms", "3000")
+            .start();
         redis.cmd(&["WB.REGISTER", "k:", &database.namespace("keys"), "INTERVAL", "0"]);
         Self { mongod, proxy, redis, keys: database.collection("keys"), rounds: 0 }
     }

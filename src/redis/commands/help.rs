@@ -2,7 +2,7 @@
 
 use super::Call;
 
-const LINES: [&str; 30] = [
+const LINES: [&str; 31] = [
     "WB.<command> [<arg> [value] [opt] ...]. Commands are:",
     "REGISTER <prefix> <database.collection>",
     "         [TYPE ANY|HASH|JSON|STRING|LIST|SET|ZSET|STREAM]",
@@ -30,7 +30,8 @@ const LINES: [&str; 30] = [
     "Settings (CONFIG GET writebehind.*):",
     "    mongodb-uri, mongodb-uri-file, registrations-file, flush-interval-ms,",
     "    batch-max-keys, batch-max-bytes, max-in-flight-batches, read-slice-us,",
-    "    retry-backoff-min-ms, retry-backoff-max-ms, write-timeout-ms, shutdown-drain-ms",
+    "    retry-backoff-min-ms, retry-backoff-max-ms, write-timeout-ms, dirty-max-bytes,",
+    "    shutdown-drain-ms",
     "Example:",
     "    WB.REGISTER movie: shop.movies TYPE JSON KEY movieId",
 ];

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use crate::core::batch::{Batch, Written};
+use crate::core::batch::{Batch, LaneId, Written};
 
 /// Why a batch, as a whole, was not acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +73,9 @@ pub trait Sink: 'static {
     /// Asks whether the link works, within a bounded time.
     fn ping(&self) -> impl Future<Output = Result<(), Broken>>;
 
+    /// The sessions in which it has sent batches so far; they only grow in number.
+    fn lanes(&self) -> Vec<LaneId>;
+
     /// Whether what was sent and not answered can never be applied after newer writes. If not,
     /// the keys of such a batch must be written once more when it can no longer be under way.
     fn is_fenced(&self) -> bool;
@@ -86,7 +89,12 @@ pub trait Connector: Send + 'static {
     /// What it makes.
     type Sink: Sink;
 
-    /// A sink for `uri`. It may look up names, but need not reach the server: that is what
-    /// [`Sink::ping`] tells. The error does not repeat the URI.
-    fn connect(&self, uri: &str) -> impl Future<Output = Result<Self::Sink, Broken>>;
+    /// A sink for `uri`, which ends what the `former` sessions of earlier ones hold before it
+    /// writes. It may look up names, but need not reach the server: that is what [`Sink::ping`]
+    /// tells. The error does not repeat the URI.
+    fn connect(
+        &self,
+        uri: &str,
+        former: Vec<LaneId>,
+    ) -> impl Future<Output = Result<Self::Sink, Broken>>;
 }

@@ -106,9 +106,15 @@ pub enum Link {
     },
 }
 
+/// The name of a session in which batches are sent.
+pub type LaneId = [u8; 16];
+
 /// What the worker tells the server thread.
 #[derive(Debug)]
 pub enum Report {
+    /// All sessions that are used from now on. Whoever goes on after a crash must end what they
+    /// hold: a transaction that was begun keeps its documents locked, for a minute.
+    Lanes(Vec<LaneId>),
     /// A batch has ended, its buffers come back for reuse.
     Done {
         /// The batch as it was sent.

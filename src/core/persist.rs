@@ -2,6 +2,7 @@
 //! loading needs the whole of it in memory twice.
 
 use super::args;
+use super::batch::LaneId;
 use super::change::Touch;
 use super::dead::DeadLetter;
 use super::dirty::{Captured, Missed};
@@ -19,6 +20,8 @@ const BLOCK_BYTES: usize = 64 * 1024;
 pub enum Record<'a> {
     /// Nothing is sent at all.
     Paused,
+    /// The sessions in which batches are sent.
+    Lanes(Vec<LaneId>),
     /// A registration.
     Registration {
         /// The number by which other records refer to it.
@@ -113,10 +116,15 @@ const REGISTRATION: u8 = 1;
 const KEY: u8 = 2;
 const DEAD: u8 = 3;
 const PAUSED: u8 = 4;
+const LANES: u8 = 5;
 
 fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
     match record {
         Record::Paused => out.push(PAUSED),
+        Record::Lanes(lanes) => {
+            out.push(LANES);
+            out.extend(lanes.as_flattened());
+        }
         Record::Registration {
             slot,
             live,
@@ -253,6 +261,7 @@ fn decode(record: &[u8]) -> Option<Record<'_>> {
             Some(Record::Dead { db, key, letter })
         }
         PAUSED => Some(Record::Paused),
+        LANES => Some(Record::Lanes(bytes.0.as_chunks().0.to_vec())),
         _ => None,
     }
 }
@@ -296,6 +305,7 @@ mod tests {
             DeadLetter { touch: Touch::Captured, captured: Some(value), ..letter.clone() };
         let records = [
             Record::Paused,
+            Record::Lanes(vec![[1; 16], [2; 16]]),
             Record::Registration {
                 slot: 2,
                 live: false,

@@ -14,13 +14,15 @@ use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use mongodb::bson::{Document, RawDocumentBuf, oid::ObjectId};
+use mongodb::bson::{Bson, Document, RawDocumentBuf, Uuid, doc, oid::ObjectId};
+use mongodb::error::ErrorKind;
 use mongodb::{Client, ClientSession};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::command::{CommandOptions, Place, nothing};
 use super::outcome::{self, Outcome};
+use crate::core::batch::LaneId;
 use crate::core::registration::Registration;
 use crate::sink::{Broken, Failure};
 
@@ -75,13 +77,27 @@ pub struct Lanes {
     fence: Cell<Fence>,
     free: RefCell<Vec<Lane>>,
     fencing: Mutex<()>,
+    /// Sessions of an earlier life that may hold something still.
+    former: RefCell<Vec<LaneId>>,
+    ids: RefCell<Vec<LaneId>>,
 }
 
 impl Lanes {
     /// No lanes yet, and no fence until a server has said what it can do.
-    pub fn new(client: Client) -> Self {
-        let (fence, free) = (Cell::new(Fence::None), RefCell::default());
-        Lanes { client, fence, free, fencing: Mutex::default() }
+    pub fn new(client: Client, former: Vec<LaneId>) -> Self {
+        Lanes {
+            client,
+            fence: Cell::new(Fence::None),
+            free: RefCell::default(),
+            fencing: Mutex::default(),
+            former: RefCell::new(former),
+            ids: RefCell::default(),
+        }
+    }
+
+    /// The sessions of all lanes so far.
+    pub fn ids(&self) -> Vec<LaneId> {
+        self.ids.borrow().clone()
     }
 
     /// A server said what it can do.
@@ -107,6 +123,7 @@ impl Lanes {
         if held.lane.is_none() {
             let session = self.client.start_session().await;
             let session = session.map_err(|error| Failure::Link(outcome::broken(&error)))?;
+            self.ids.borrow_mut().extend(id(&session));
             held.lane = Some(Lane { session, unanswered: false, unproven: false });
         }
         Ok(held)
@@ -122,10 +139,12 @@ impl Lanes {
         registration: &Registration,
         options: &CommandOptions,
     ) -> Result<(), Failure> {
-        if self.free.borrow().iter().all(|lane| !lane.unanswered) {
+        let idle = self.free.borrow().iter().all(|lane| !lane.unanswered);
+        if idle && self.former.borrow().is_empty() {
             return Ok(());
         }
         let _turn = self.fencing.lock().await;
+        self.end_former(options).await?;
         while let Some(lane) = self.pick(|lane| lane.unanswered) {
             let mut held = Held { lanes: self, lane: Some(lane), created: 0 };
             let bytes = nothing(&registration.namespace.collection, ObjectId::new().bytes());
@@ -147,10 +166,45 @@ impl Lanes {
         Ok(())
     }
 
+    /// Ends the transactions that an earlier life has begun: they would keep their documents
+    /// locked until the server's own limit, 60 s by default. A server that refuses does just that.
+    async fn end_former(&self, options: &CommandOptions) -> Result<(), Failure> {
+        let former = self.former.borrow().clone();
+        if former.is_empty() {
+            return Ok(());
+        }
+        if self.fence.get() != Fence::None {
+            let uuid = |id: &LaneId| doc! { "id": Uuid::from_bytes(*id) };
+            let ids: Vec<_> = former.iter().map(uuid).collect();
+            let admin = self.client.database("admin");
+            let end =
+                timeout(options.within, admin.run_command(doc! { "killSessions": ids })).await;
+            let error = match end {
+                Ok(Err(error)) if !matches!(&*error.kind, ErrorKind::Command(_)) => {
+                    Some(outcome::broken(&error))
+                }
+                Ok(_) => None,
+                Err(_) => Some(Broken::passing("MongoDB does not end the sessions of before")),
+            };
+            if let Some(error) = error {
+                return Err(Failure::Link(error));
+            }
+        }
+        self.former.borrow_mut().clear();
+        Ok(())
+    }
+
     fn pick(&self, wanted: impl Fn(&Lane) -> bool) -> Option<Lane> {
         let mut free = self.free.borrow_mut();
         let at = free.iter().position(wanted)?;
         Some(free.swap_remove(at))
+    }
+}
+
+fn id(session: &ClientSession) -> Option<LaneId> {
+    match session.id().get("id") {
+        Some(Bson::Binary(binary)) => binary.bytes.as_slice().try_into().ok(),
+        _ => None,
     }
 }
 
@@ -232,8 +286,6 @@ impl Drop for Held<'_> {
 
 #[cfg(test)]
 mod tests {
-    use mongodb::bson::doc;
-
     use super::*;
 
     #[test]

@@ -14,7 +14,7 @@ use super::newness::Newness;
 use super::outcome;
 use super::transaction::{Useless, send_at_once};
 use super::writing::{Finished, write_out};
-use crate::core::batch::{Batch, Written};
+use crate::core::batch::{Batch, LaneId, Written};
 use crate::sink::{Broken, Connector, Failure, Sink};
 
 /// Longest wait for a greeting; finding a server takes 3 s by default.
@@ -29,9 +29,9 @@ pub struct MongoConnector;
 impl Connector for MongoConnector {
     type Sink = MongoSink;
 
-    async fn connect(&self, uri: &str) -> Result<MongoSink, Broken> {
+    async fn connect(&self, uri: &str, former: Vec<LaneId>) -> Result<MongoSink, Broken> {
         let connected = connect(uri).await?;
-        let lanes = Lanes::new(connected.client.clone());
+        let lanes = Lanes::new(connected.client.clone(), former);
         let (useless, newness) = (RefCell::default(), RefCell::default());
         Ok(MongoSink { connected, lanes, indexes: Indexes::default(), useless, newness })
     }
@@ -120,6 +120,10 @@ impl Sink for MongoSink {
                 Err(Broken::passing(format!("MongoDB does not answer within {seconds} s")))
             }
         }
+    }
+
+    fn lanes(&self) -> Vec<LaneId> {
+        self.lanes.ids()
     }
 
     fn is_fenced(&self) -> bool {

@@ -144,7 +144,8 @@ impl Module {
     }
 
     fn worker_options(&self) -> WorkerOptions {
-        WorkerOptions::new(self.sources.borrow().uri_source(), &self.settings())
+        let former = self.engine.borrow().former_lanes().to_vec();
+        WorkerOptions::new(self.sources.borrow().uri_source(), &self.settings(), former)
     }
 }
 

@@ -197,6 +197,7 @@ fn loaded(module: &Module) {
         log::warning(&warning);
     }
     drop(engine);
+    module.configure_worker();
     super::commands::flush::answer_finished(module);
     tick::plan(module);
 }
@@ -216,6 +217,7 @@ pub unsafe extern "C" fn on_role(
         engine.begin_epoch();
         engine.suspect();
         drop(engine);
+        module.configure_worker();
         if subevent == api::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER {
             // SAFETY: the server's context is valid during the callback.
             early::on_alone(module, unsafe { Ctx::new(ctx) });

@@ -133,8 +133,13 @@ fn take_reports(module: &Module, ctx: Ctx<'_>) -> bool {
     }
     let mut clean = Acknowledged::default();
     let slice_us = u64::try_from(module.settings().read_slice_us).unwrap_or(0);
-    settle_reports(module, slice_us, must_not_replicate(), &mut clean);
+    let hold = must_not_replicate();
+    settle_reports(module, slice_us, hold, &mut clean);
     replicate(ctx, &clean);
+    let lanes = if hold { None } else { module.engine.borrow_mut().take_untold_lanes() };
+    if let Some(lanes) = lanes {
+        ctx.replicate(c"WB._LANES", &[Text::new(lanes.as_flattened())]);
+    }
     true
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use crate::core::batch::{Batch, Item, Refusal, Written};
+use crate::core::batch::{Batch, Item, LaneId, Refusal, Written};
 use crate::core::registration::{Namespace, Registration};
 use crate::core::value::{Content, NO_EXPIRY, Span};
 use crate::sink::{Broken, Connector, Failure, Sink};
@@ -40,6 +40,9 @@ pub struct World {
     pub hang_in_ping: bool,
     /// Whether what is given up can never be applied late.
     pub fenced: bool,
+    pub lanes: Vec<LaneId>,
+    /// What the last connect was told of earlier sessions.
+    pub former: Vec<LaneId>,
     /// Keys in the order they were written, with the URI they were written to.
     pub written: Vec<(String, String)>,
     pub built: usize,
@@ -73,7 +76,8 @@ impl Doubles {
 impl Connector for Doubles {
     type Sink = Double;
 
-    async fn connect(&self, uri: &str) -> Result<Double, Broken> {
+    async fn connect(&self, uri: &str, former: Vec<LaneId>) -> Result<Double, Broken> {
+        self.world().former = former;
         self.world().connects += 1;
         Ok(Double { uri: uri.to_owned(), doubles: self.clone() })
     }
@@ -160,6 +164,10 @@ impl Sink for Double {
             std::future::pending().await
         }
         self.doubles.world().away.clone().map_or(Ok(()), |error| Err(Broken::passing(error)))
+    }
+
+    fn lanes(&self) -> Vec<LaneId> {
+        self.doubles.world().lanes.clone()
     }
 
     fn is_fenced(&self) -> bool {

@@ -19,7 +19,7 @@ use super::outbox::{LagReports, Outbox};
 use super::rest::Rests;
 use super::thread::{Ends, PANIC};
 use super::wake::Listener;
-use crate::core::batch::{Batch, Report, Written};
+use crate::core::batch::{Batch, LaneId, Report, Written};
 use crate::core::flow::Flow;
 use crate::sink::{Broken, Connector, Failure, Sink};
 
@@ -73,6 +73,10 @@ pub struct Engine<C: Connector> {
     pub(super) rests: Rests,
     pub(super) credits: Credits,
     pub(super) flow: Flow,
+    /// Sessions of sinks that are no longer used.
+    pub(super) former_lanes: Vec<LaneId>,
+    /// So many sessions of this sink are known to the server.
+    pub(super) lanes_told: usize,
     pub(super) linked: Option<Rc<Linked<C::Sink>>>,
     pub(super) retired: Vec<Rc<Linked<C::Sink>>>,
     pub(super) waiting: VecDeque<Waiting<Commands<C>>>,
@@ -109,6 +113,8 @@ impl<C: Connector> Engine<C> {
             rests: Rests::default(),
             credits: Credits::default(),
             flow: Flow::default(),
+            former_lanes: Vec::new(),
+            lanes_told: 0,
             linked: None,
             retired: Vec::new(),
             waiting: VecDeque::new(),
@@ -135,6 +141,7 @@ impl<C: Connector> Engine<C> {
             let launched = self.launch(&mut tasks);
             self.close_retired(&mut tasks);
             self.grant();
+            self.report_lanes();
             self.report_lag();
             self.outbox.flush();
             if launched {
@@ -156,7 +163,8 @@ impl<C: Connector> Engine<C> {
         let Some(options) = self.ends.options.try_iter().last() else {
             return;
         };
-        let moved = options.uri != self.options.uri;
+        let moved =
+            options.uri != self.options.uri || options.former_lanes != self.options.former_lanes;
         self.options = options;
         if !moved {
             return;
@@ -167,7 +175,7 @@ impl<C: Connector> Engine<C> {
         }
         let used = self.linked.is_some() || !self.link.takes_batches();
         if let Some(linked) = self.linked.take() {
-            self.retired.push(linked);
+            self.retire(linked);
         }
         for waiting in &mut self.waiting {
             waiting.commands = None;
@@ -197,7 +205,8 @@ impl<C: Connector> Engine<C> {
         }
         self.contact_at = None;
         let (connector, last) = (Rc::clone(&self.connector), self.linked.clone());
-        let options = self.options.clone();
+        let mut options = self.options.clone();
+        options.former_lanes.extend(&self.former_lanes);
         self.contact = Some(tasks.spawn_local(async move {
             let limited = timeout(CONTACT_WITHIN, contact(connector, last.clone(), options)).await;
             Ended::Contact(
@@ -280,6 +289,14 @@ impl<C: Connector> Engine<C> {
         let credits = self.credits.grant(self.flow.allowed(self.options.max_in_flight));
         if credits > 0 {
             self.outbox.push(Report::Credit(credits));
+        }
+    }
+
+    fn report_lanes(&mut self) {
+        let lanes = self.linked.as_ref().map(|linked| linked.sink.lanes()).unwrap_or_default();
+        if lanes.len() > self.lanes_told {
+            self.lanes_told = lanes.len();
+            self.outbox.push(Report::Lanes(lanes));
         }
     }
 

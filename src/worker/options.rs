@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::core::batch::LaneId;
 use crate::core::retry::Backoff;
 use crate::core::settings::Settings;
 
@@ -38,12 +39,14 @@ pub struct WorkerOptions {
     pub backoff: Backoff,
     /// Longest that MongoDB may take for one command.
     pub write_timeout: Duration,
+    /// Sessions of an earlier life of this server, or of the master before it.
+    pub former_lanes: Vec<LaneId>,
 }
 
 impl WorkerOptions {
     /// Takes what the worker needs out of `settings`; values out of range become the nearest
     /// allowed ones.
-    pub fn new(uri: UriSource, settings: &Settings) -> Self {
+    pub fn new(uri: UriSource, settings: &Settings, former_lanes: Vec<LaneId>) -> Self {
         let ms = |value: i64| u64::try_from(value).unwrap_or(0);
         let max_in_flight = settings.max_in_flight_batches.clamp(1, i64::from(MAX_IN_FLIGHT));
         WorkerOptions {
@@ -54,6 +57,7 @@ impl WorkerOptions {
                 max_ms: ms(settings.retry_backoff_max_ms),
             },
             write_timeout: Duration::from_millis(ms(settings.write_timeout_ms)),
+            former_lanes,
         }
     }
 }

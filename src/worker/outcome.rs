@@ -5,7 +5,7 @@ use std::rc::Rc;
 use tokio::task::Id;
 use tokio::time::{Duration, Instant};
 
-use super::contact::Contact;
+use super::contact::{Contact, Linked};
 use super::engine::{Ended, Engine, Flight};
 use super::thread::PANIC;
 use crate::core::batch::{Batch, Link, Report, Verdict, Written};
@@ -45,7 +45,10 @@ impl<C: Connector> Engine<C> {
         let Contact { linked, link } = contact;
         if let Some(linked) = linked {
             let last = self.linked.replace(Rc::clone(&linked));
-            self.retired.extend(last.filter(|last| !Rc::ptr_eq(last, &linked)));
+            let same = last.as_ref().is_some_and(|last| Rc::ptr_eq(last, &linked));
+            if !same {
+                last.into_iter().for_each(|last| self.retire(last));
+            }
         }
         match link {
             Ok(()) => {
@@ -95,6 +98,13 @@ impl<C: Connector> Engine<C> {
         }
     }
 
+    /// A sink is no longer used. What is on the wire ends on it.
+    pub(super) fn retire(&mut self, linked: Rc<Linked<C::Sink>>) {
+        self.former_lanes.extend(linked.sink.lanes());
+        self.lanes_told = 0;
+        self.retired.push(linked);
+    }
+
     /// Returns `batch` and lets its registration rest, longer with each failure.
     pub(super) fn namespace_failed(&mut self, batch: Batch, error: String, in_doubt: bool) {
         let namespace = &batch.registration.namespace;
@@ -137,7 +147,9 @@ impl<C: Connector> Engine<C> {
     /// sink when it runs again.
     pub(super) fn recover(&mut self, error: &str) {
         self.contact = None;
-        self.linked = None;
+        if let Some(linked) = self.linked.take() {
+            self.retire(linked);
+        }
         self.retired.clear();
         self.link_failed(&Broken::passing(error));
         self.return_all(error);

@@ -20,7 +20,13 @@ use crate::core::retry::Backoff;
 fn options(uri: &str, max_in_flight: u32) -> WorkerOptions {
     let backoff = Backoff { min_ms: 50, max_ms: 10_000 };
     let write_timeout = std::time::Duration::from_secs(10);
-    WorkerOptions { uri: UriSource::Text(uri.to_owned()), max_in_flight, backoff, write_timeout }
+    WorkerOptions {
+        uri: UriSource::Text(uri.to_owned()),
+        max_in_flight,
+        backoff,
+        write_timeout,
+        former_lanes: Vec::new(),
+    }
 }
 
 /// The engine beside its handle, in the same runtime.

@@ -31,6 +31,7 @@ mod link;
 mod mapping;
 mod memory;
 mod network;
+mod orphans;
 mod outage;
 mod pause;
 mod pauses;

@@ -58,6 +58,7 @@ impl Engine {
     /// The data was loaded, or another server was the master until now: what is dirty for longest
     /// may be on its way already.
     pub fn suspect(&mut self) {
+        self.retire_lanes();
         // As many batches as one server has out at a time.
         let batches = u32::try_from(self.settings.max_in_flight_batches).unwrap_or(1) * 2;
         for number in 0..self.slots.len() as u16 {

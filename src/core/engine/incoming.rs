@@ -31,6 +31,7 @@ impl Engine {
     pub fn report(&mut self, report: Report, now_us: u64, unix_ms: u64, clean: &mut Acknowledged) {
         match report {
             Report::Credit(more) => self.credits += more,
+            Report::Lanes(lanes) => self.set_lanes(lanes, true),
             Report::Link(link) => {
                 if let Link::Down { error } = &link {
                     error.clone_into(&mut self.last_error);

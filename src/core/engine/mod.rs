@@ -5,6 +5,7 @@ mod doubt;
 mod gone;
 mod heavy;
 mod incoming;
+mod lanes;
 mod letters;
 mod outgoing;
 mod pause;
@@ -70,6 +71,7 @@ pub struct Engine {
     /// The key whose removal was announced, and why: see [`gone`](Self::gone).
     announced: Option<(u16, Vec<u8>)>,
     doubts: doubt::Doubts,
+    lanes: lanes::Lanes,
     /// Keys whose values take long to read.
     heavy: Heavy,
     /// Dirty values that could not be captured before their keys went away.

@@ -31,6 +31,9 @@ impl Engine {
                 registration: slot.registration.as_ref().clone(),
             });
         }
+        if !self.lanes().is_empty() {
+            save(Record::Lanes(self.lanes().to_vec()));
+        }
         for key in self.dirty.keys() {
             save(Record::Key(SavedKey {
                 slot: key.slot,
@@ -74,6 +77,7 @@ impl Engine {
     pub fn load(&mut self, record: Record<'_>) {
         match record {
             Record::Paused => self.pause(None),
+            Record::Lanes(lanes) => self.set_lanes(lanes, false),
             Record::Registration {
                 slot: saved,
                 live,

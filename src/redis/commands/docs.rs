@@ -157,7 +157,7 @@ const fn internal(name: &'static CStr, summary: &'static CStr, arity: c_int) -> 
     Doc { name, summary, complexity, arity, args: &[], keys: None }
 }
 
-const DOCS: [Doc; 12] = [
+const DOCS: [Doc; 13] = [
     Doc {
         name: c"WB.REGISTER",
         summary: c"Writes every change of keys under a prefix to a MongoDB collection.",
@@ -205,6 +205,7 @@ const DOCS: [Doc; 12] = [
     ),
     internal(c"WB._DEAD", c"Internal: MongoDB refuses the last change of a key.", 8),
     internal(c"WB._GONE", c"Internal: a key expires or is evicted.", 3),
+    internal(c"WB._LANES", c"Internal: the MongoDB sessions in which the master writes.", 2),
     internal(c"WB._SCAN", c"Internal: the marking of a prefix's existing keys begins.", 2),
     internal(c"WB._MARK", c"Internal: keys that are dirty without having changed.", -1),
     internal(c"WB._SYNCED", c"Internal: the existing keys of a prefix are marked.", 2),

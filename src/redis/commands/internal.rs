@@ -76,6 +76,15 @@ pub fn gone(call: &Call<'_>) {
     });
 }
 
+/// `WB._LANES ids`: the sessions in which the master writes, 16 bytes each.
+pub fn lanes(call: &Call<'_>) {
+    obey(call, || {
+        if let [ids] = call.arguments() {
+            call.module.engine.borrow_mut().set_lanes(ids.as_chunks().0.to_vec(), false);
+        }
+    });
+}
+
 /// `WB._SCAN prefix`: from here on, the keys that exist under the prefix are marked.
 pub fn scan(call: &Call<'_>) {
     obey(call, || {

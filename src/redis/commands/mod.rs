@@ -99,6 +99,7 @@ callback!(help_entry, help::command);
 callback!(ack_entry, internal::ack);
 callback!(dead_entry, internal::dead);
 callback!(gone_entry, internal::gone);
+callback!(lanes_entry, internal::lanes);
 callback!(scan_entry, internal::scan);
 callback!(mark_entry, internal::mark);
 callback!(synced_entry, internal::synced);
@@ -121,7 +122,7 @@ const fn entry(name: &'static CStr, run: Raw, flags: &'static CStr, acl: &'stati
 const ADMIN: &CStr = c"write admin no-mandatory-keys";
 const DANGEROUS: &CStr = c"admin dangerous";
 
-const COMMANDS: [Entry; 14] = [
+const COMMANDS: [Entry; 15] = [
     entry(c"WB.REGISTER", register_entry, ADMIN, DANGEROUS),
     entry(c"WB.UNREGISTER", unregister_entry, ADMIN, DANGEROUS),
     entry(c"WB.STATUS", status_entry, c"readonly fast allow-stale no-mandatory-keys", c"read fast"),
@@ -132,6 +133,7 @@ const COMMANDS: [Entry; 14] = [
     entry(c"WB._ACK", ack_entry, ADMIN, DANGEROUS),
     entry(c"WB._DEAD", dead_entry, ADMIN, DANGEROUS),
     entry(c"WB._GONE", gone_entry, ADMIN, DANGEROUS),
+    entry(c"WB._LANES", lanes_entry, ADMIN, DANGEROUS),
     entry(c"WB._SCAN", scan_entry, ADMIN, DANGEROUS),
     entry(c"WB._MARK", mark_entry, ADMIN, DANGEROUS),
     entry(c"WB._SYNCED", synced_entry, ADMIN, DANGEROUS),

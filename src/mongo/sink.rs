@@ -80,6 +80,7 @@ impl Sink for MongoSink {
         // One document that exists would undo a transaction of inserts.
         let at_once = ops >= TRANSACTION_OPS
             && commands.iter().all(|command| command.kind != Kind::Insert)
+            && (documents == 0 || !self.newness.borrow().creates_many(namespace))
             && lane.has_transactions()
             && self.useless.borrow_mut().allows(namespace);
         let built = if at_once {

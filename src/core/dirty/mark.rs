@@ -1,5 +1,6 @@
 //! Into the dirty set: changes are folded in, many at a time.
 
+use super::arena::Place;
 use super::entries::{self, State};
 use super::{Dirty, DirtyKey, Moved};
 use crate::core::change::{Change, FOLD_AT, Log, Touch};
@@ -13,6 +14,7 @@ impl Dirty {
         let now_us = now_us.max(self.latest_us);
         self.latest_us = now_us;
         let mut hashes = [0u32; FOLD_AT];
+        let mut found = [entries::NONE; FOLD_AT];
         let mut start = 0;
         while start < log.len() {
             let len = (log.len() - start).min(FOLD_AT);
@@ -21,11 +23,11 @@ impl Dirty {
                     *hash = self.hash(change.db, change.key);
                 }
             }
-            self.visit(&hashes[..len]);
+            self.visit(&hashes[..len], &mut found[..len]);
             let mut room = self.room_bytes();
-            for (at, hash) in hashes[..len].iter().enumerate() {
+            for (at, (hash, found)) in hashes[..len].iter().zip(&found).enumerate() {
                 if let Some(change) = log.change(start + at) {
-                    self.mark(change, *hash, now_us, &mut room);
+                    self.mark(change, (*hash, *found), now_us, &mut room);
                 }
             }
             start += len;
@@ -33,26 +35,41 @@ impl Dirty {
         log.clear();
     }
 
-    /// Touches what [`mark`](Self::mark) will need, one kind of place after the other.
-    fn visit(&self, hashes: &[u32]) {
-        let mut ids = [entries::NONE; FOLD_AT];
-        for (id, hash) in ids.iter_mut().zip(hashes) {
+    /// Touches what [`mark`](Self::mark) will need, one kind of place after the other, and puts
+    /// down the entry that each hash leads to: most likely that of the key.
+    fn visit(&self, hashes: &[u32], found: &mut [u32]) {
+        for (id, hash) in found.iter_mut().zip(hashes) {
             *id = self.index.find(*hash, |_| true).unwrap_or(entries::NONE);
         }
-        let mut places = 0u32;
-        for id in ids.iter().filter(|id| **id != entries::NONE) {
+        let mut places = [(0u16, Place::default()); FOLD_AT];
+        for (place, id) in
+            places.iter_mut().zip(found.iter()).filter(|(_, id)| **id != entries::NONE)
+        {
             let entry = self.entries.at(*id);
-            let key = self.arenas[usize::from(entry.slot)].bytes(entry.place(), 1);
-            places ^= u32::from(key.first().copied().unwrap_or_default());
+            *place = (entry.slot, entry.place());
         }
-        std::hint::black_box(places);
+        let mut sum = 0u32;
+        for (slot, place) in &places[..found.len()] {
+            let key = self.arenas[usize::from(*slot)].bytes(*place, 1);
+            sum ^= u32::from(key.first().copied().unwrap_or_default());
+        }
+        std::hint::black_box(sum);
     }
 
-    fn mark(&mut self, change: Change<'_>, hash: u32, now_us: u64, room: &mut i64) {
+    /// Marks a key whose hash, and the entry that it most likely has, are known.
+    fn mark(
+        &mut self,
+        change: Change<'_>,
+        (hash, found): (u32, u32),
+        now_us: u64,
+        room: &mut i64,
+    ) {
         self.ver = self.ver.wrapping_add(1);
         let slot = usize::from(change.slot);
         self.queues[slot].captured_total += 1;
-        let Some(id) = self.find(hash, change.db, change.key) else {
+        let likely =
+            (found != entries::NONE && self.is_key(found, change.db, change.key)).then_some(found);
+        let Some(id) = likely.or_else(|| self.find(hash, change.db, change.key)) else {
             let Change { db, slot, touch, key } = change;
             if self.must_miss(slot, touch, key, room) {
                 return self.miss(slot, now_us);

@@ -276,12 +276,16 @@ impl Dirty {
     }
 
     fn find(&self, hash: u32, db: u16, key: &[u8]) -> Option<u32> {
-        self.index.find(hash, |id| {
-            let entry = self.entries.at(id);
-            entry.db == db
-                && entry.key_len as usize == key.len()
-                && self.arenas[usize::from(entry.slot)].bytes(entry.place(), key.len()) == key
-        })
+        self.index.find(hash, |id| self.is_key(id, db, key))
+    }
+
+    /// Whether entry `id`, which is in use, is that of the key.
+    #[inline]
+    fn is_key(&self, id: u32, db: u16, key: &[u8]) -> bool {
+        let entry = self.entries.at(id);
+        entry.db == db
+            && entry.key_len as usize == key.len()
+            && self.arenas[usize::from(entry.slot)].bytes(entry.place(), key.len()) == key
     }
 
     /// Takes entry `id` out of its queue or its flight.

@@ -4,7 +4,7 @@
 /// Places in a segment.
 const SEGMENT: usize = 1024;
 /// Places in use at which a segment is split.
-const FULL: u32 = (SEGMENT * 7 / 8) as u32;
+const FULL: u32 = (SEGMENT * 3 / 4) as u32;
 /// Most bits of the hash that choose the segment; the lowest ten choose the place in it.
 const MAX_DEPTH: u32 = 22;
 

@@ -8,7 +8,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
-use std::ffi::c_void;
+use std::ffi::{CStr, CString, c_void};
 
 use super::api::{self, api};
 use super::ctx::{Ctx, Text, bytes};
@@ -24,6 +24,8 @@ const LAST_MS: i64 = 1_000;
 /// A key with more time than that is looked at again after this time at the latest: by then it
 /// is clean, mostly, and forgotten here.
 const AGAIN_MS: i64 = 30_000;
+/// So many keys are worth asking first whether any key can expire at all.
+const MANY: usize = 32;
 /// Share of maxmemory from which on eviction may come with the next command.
 const PRESSURE: f32 = 0.85;
 
@@ -165,20 +167,59 @@ fn look(module: &Module, ctx: Ctx<'_>) {
 fn look_back(module: &Module, ctx: Ctx<'_>) {
     if module.early.borrow().as_ref().is_some_and(|early| early.looked_away) {
         with(module, |early| early.looked_away = false);
-        let keys = module.engine.borrow_mut().uncaptured(None, clock::now_us());
-        look_at(module, ctx, keys);
+        for db in dbs_to_watch(module, ctx) {
+            let keys = module.engine.borrow_mut().uncaptured(Some(db), clock::now_us());
+            look_at(module, ctx, keys);
+        }
     }
 }
 
 fn look_at(module: &Module, ctx: Ctx<'_>, keys: Vec<(u16, Vec<u8>)>) {
     let now_ms = now_ms();
+    let many = keys.len() >= MANY;
+    let mut last = None;
     for (db, key) in keys {
+        if many && last.is_none_or(|(last_db, _)| last_db != db) {
+            last = Some((db, can_expire(ctx, db)));
+        }
+        if last.is_some_and(|(_, can_expire)| !can_expire) {
+            continue;
+        }
         ctx.select(db);
         if let Some(end_ms) = expiry_ms(module, ctx, &key) {
             let at_ms = (end_ms - LAST_MS).min(now_ms + AGAIN_MS);
             with(module, |early| early.ends.push(Reverse((at_ms, db, key))));
         }
     }
+}
+
+/// The logical databases with dirty keys and with keys that can expire.
+fn dbs_to_watch(module: &Module, ctx: Ctx<'_>) -> BTreeSet<u16> {
+    let mut dbs = module.engine.borrow_mut().uncaptured_dbs(clock::now_us());
+    let missed = module.engine.borrow().rescans_of(None);
+    dbs.extend(missed.iter().map(|(_, registration)| registration.db));
+    dbs.retain(|db| can_expire(ctx, *db));
+    dbs
+}
+
+/// Whether any key of the database has a time to live. It takes a few microseconds, so it is asked
+/// before many keys are opened, of which mostly none has one.
+fn can_expire(ctx: Ctx<'_>, db: u16) -> bool {
+    let Ok(field) = CString::new(format!("db{db}")) else { return true };
+    // SAFETY: the context is that of a running callback. What the server tells is read before it
+    // is freed; a field that it does not have is null.
+    unsafe {
+        let info = api!(RedisModule_GetServerInfo)(ctx.raw(), c"keyspace".as_ptr());
+        let value = api!(RedisModule_ServerInfoGetFieldC)(info, field.as_ptr());
+        let can = value.is_null() || !says_none_expire(CStr::from_ptr(value).to_bytes());
+        api!(RedisModule_FreeServerInfo)(ctx.raw(), info);
+        can
+    }
+}
+
+/// `keys=3,expires=0,avg_ttl=0`
+fn says_none_expire(counts: &[u8]) -> bool {
+    counts.split(|byte| *byte == b',').any(|count| count == b"expires=0")
 }
 
 fn now_ms() -> i64 {
@@ -217,11 +258,7 @@ pub fn on_alone(module: &Module, ctx: Ctx<'_>) {
     if module.early.borrow().is_none() {
         return;
     }
-    let keys = module.engine.borrow_mut().uncaptured(None, clock::now_us());
-    let missed = module.engine.borrow().rescans_of(None);
-    let missed = missed.iter().map(|(_, registration)| registration.db);
-    let dbs: BTreeSet<u16> = keys.into_iter().map(|(db, _)| db).chain(missed).collect();
-    for db in dbs {
+    for db in dbs_to_watch(module, ctx) {
         ctx.select(db);
         let cursor = Cursor::new();
         let mut scan = Scan { module, db };

@@ -1,6 +1,7 @@
 //! The engine's state as it is saved with the data, and what happens to it when data is loaded
 //! or the role changes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Engine, Slot};
@@ -147,6 +148,14 @@ impl Engine {
             .filter(|(of, key, _)| db.is_none_or(|db| db == *of) && self.is_refused(*of, key))
             .map(|(db, key, _)| (db, key.to_vec()));
         keys.chain(letters).collect()
+    }
+
+    /// The logical databases of the keys, dirty or refused, whose values are still in Redis.
+    pub fn uncaptured_dbs(&mut self, now_us: u64) -> BTreeSet<u16> {
+        self.fold(now_us);
+        let keys = self.dirty.keys().filter(|key| key.captured.is_none()).map(|key| key.db);
+        let letters = self.dead.iter().filter(|(db, key, _)| self.is_refused(*db, key));
+        keys.chain(letters.map(|(db, ..)| db)).collect()
     }
 
     /// Begins or ends the marking of existing keys.

@@ -4,7 +4,7 @@ export RUST_TEST_THREADS ?= 4
 MATRIX := redis-7.4/redis-server redis-8.2/redis-server \
 	valkey-8.1/valkey-server valkey-9.1/valkey-server
 
-.PHONY: help setup build test test-matrix lint demo crash outage clean
+.PHONY: help setup build test test-matrix lint demo crash outage bench clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,10 @@ outage: build ## Freeze, cut, step down and poison MongoDB; ONLY, SECONDS, COUNT
 	cargo run --release --quiet --example outage -- --only $(ONLY) \
 		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(COUNT),--rounds $(COUNT)) \
 		$(if $(PER_SECOND),--per-second $(PER_SECOND)) $(if $(KEYS),--keys $(KEYS))
+
+SCALE ?= 1
+bench: build ## Measure cost, rates and lag with and without the module; ONLY=cost,lag SCALE=0.1
+	cargo run --release --quiet --example bench -- --scale $(SCALE) $(if $(ONLY),--only $(ONLY))
 
 clean: ## Remove everything built and fetched
 	cargo clean

@@ -57,13 +57,7 @@ impl Dirty {
     }
 
     /// Marks a key whose hash, and the entry that it most likely has, are known.
-    fn mark(
-        &mut self,
-        change: Change<'_>,
-        (hash, found): (u32, u32),
-        now_us: u64,
-        room: &mut i64,
-    ) {
+    fn mark(&mut self, change: Change<'_>, (hash, found): (u32, u32), now_us: u64, room: &mut i64) {
         self.ver = self.ver.wrapping_add(1);
         let slot = usize::from(change.slot);
         self.queues[slot].captured_total += 1;

@@ -1,0 +1,77 @@
+//! What clients of Redis notice while the module drains at full rate.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::bare::{Bare, Shape};
+use crate::report::{Goal, Report};
+use crate::sample::{median, paired};
+use crate::support::redis_server::Redis;
+use crate::{load, servers};
+
+const CLIENTS: &str = "-c 10 -r 100000";
+
+pub fn run(report: &mut Report) {
+    let mongod = servers::mongod();
+    let bare = Bare::new(&mongod.uri());
+    let redis = servers::ours(&mongod.uri());
+    redis.cmd(&["WB.REGISTER", "user:", "bench.beside"]);
+    redis.cmd(&["CONFIG", "SET", "latency-monitor-threshold", "1"]);
+    let keys = report.scaled(100_000, 20_000);
+    let requests = report.scaled(30_000, 10_000);
+    let rounds = report.scaled(8, 3);
+    let shape = Shape { batch: 1000, connections: 2 };
+    for (name, command) in [
+        ("GET", &["GET", "key:__rand_int__"][..]),
+        ("SET", &["SET", "key:__rand_int__", "xxx"][..]),
+    ] {
+        let clients = || load::benchmark(&redis, requests, CLIENTS, command).p99_ms;
+        let (mut idle, mut busy, mut draining) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 0..rounds {
+            servers::hold(&redis);
+            redis.flush();
+            idle.push(clients());
+            // MongoDB needs the processor too, whoever writes to it.
+            busy.push(beside(
+                |stop| {
+                    while !stop.load(Ordering::Relaxed) {
+                        bare.upsert("bench.beside", 0..10_000, round, shape);
+                    }
+                },
+                clients,
+            ));
+            load::fill_users(&redis, 0..keys, round);
+            servers::drain(&redis);
+            draining.push(clients());
+            report.progress(&format!("{} keys left", redis.status().int("dirty_keys")));
+        }
+        let (ours, plain) = (median(&draining), median(&idle));
+        let note = format!(
+            "medians; {:.2} × of when a bare loop writes the same to MongoDB",
+            paired(&draining, &busy)
+        );
+        let ratio = paired(&draining, &idle);
+        let what = format!("p99 of {name} while draining");
+        report.value(&what, ours, plain, "ms", ratio, Goal::AtMost(1.25), note);
+    }
+    let longest = longest_slice_ms(&redis);
+    let note = "1 ms is the resolution; it includes waiting for a processor".to_owned();
+    report.value("longest slice", longest, 1.0, "ms", longest, Goal::AtMost(1.0), note);
+}
+
+/// Runs `clients` while `other` runs in a thread of its own.
+fn beside(other: impl FnOnce(&AtomicBool) + Send, clients: impl FnOnce() -> f64) -> f64 {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| other(&stop));
+        let p99_ms = clients();
+        stop.store(true, Ordering::Relaxed);
+        p99_ms
+    })
+}
+
+/// The server measures what modules do after its sleep as `module-acquire-GIL`.
+fn longest_slice_ms(redis: &Redis) -> f64 {
+    let latest: Vec<(String, i64, i64, i64)> = redis.run(&["LATENCY", "LATEST"]);
+    let slice = latest.iter().find(|(event, ..)| event == "module-acquire-GIL");
+    slice.map_or(0.0, |(_, _, _, longest)| *longest as f64)
+}

@@ -1,0 +1,111 @@
+//! What capturing changes costs the server thread: every key registered, nothing written.
+
+use crate::load::{Run, benchmark};
+use crate::plot;
+use crate::report::{Goal, Report};
+use crate::sample::{least, median, paired};
+use crate::servers;
+
+const COMMANDS: [(&str, &[&str]); 3] = [
+    ("SET", &["SET", "key:__rand_int__", "xxx"]),
+    ("INCR", &["INCR", "counter:__rand_int__"]),
+    (
+        "HSET of 8 fields",
+        &[
+            "HSET",
+            "user:__rand_int__",
+            "name",
+            "user 000000001",
+            "email",
+            "u1@example.org",
+            "age",
+            "33",
+            "city",
+            "Bern",
+            "visits",
+            "17",
+            "score",
+            "17.5",
+            "plan",
+            "free",
+            "seen",
+            "1700000001",
+        ],
+    ),
+];
+const KINDS: [&str; 4] = ["no module", "empty subscriber", "no key matches", "every key matches"];
+const PIPELINED: &str = "-P 16 -c 50 -r 100000";
+const SINGLE: &str = "-P 1 -c 50 -r 100000";
+
+pub fn run(report: &mut Report) {
+    let servers =
+        [servers::plain(), servers::empty(), servers::away("elsewhere:"), servers::away("")];
+    let requests = report.scaled(60_000, 30_000);
+    let rounds = report.scaled(30, 5);
+    let mut groups = Vec::new();
+    for (name, command) in COMMANDS {
+        let run = |server: usize, requests, options| {
+            benchmark(&servers[server], requests, options, command)
+        };
+        for server in 0..4 {
+            run(server, 3 * 100_000, PIPELINED);
+        }
+        let runs = measure(rounds, 4, |server| run(server, requests, PIPELINED));
+        report_cpu(report, name, &runs);
+        groups.push((name.to_owned(), runs.iter().map(|runs| least(&cpu(runs))).collect()));
+        if name == "SET" {
+            let pair = [0, 3];
+            let runs = measure(rounds, 2, |at| run(pair[at], requests / 3, SINGLE));
+            let rates = runs.map(|runs| runs.iter().map(|run| run.rate).collect::<Vec<_>>());
+            let ratio = paired(&rates[1], &rates[0]);
+            let (ours, plain) = (median(&rates[1]), median(&rates[0]));
+            let note = "medians; -P 1".to_owned();
+            let goal = Goal::AtLeast(0.98);
+            report.value("throughput without pipelining", ours, plain, "/s", ratio, goal, note);
+        }
+    }
+    let title = "CPU time of the server thread a command, -P 16, least of all rounds";
+    plot::bars(&report.file("cost.svg"), title, "µs", &KINDS, &groups);
+}
+
+/// Runs each server once a round, in turning order, so that all share what else the machine does.
+fn measure(rounds: u64, servers: usize, run: impl Fn(usize) -> Run) -> [Vec<Run>; 4] {
+    let mut runs: [Vec<Run>; 4] = Default::default();
+    for round in 0..rounds as usize {
+        for step in 0..servers {
+            let server = (round + step) % servers;
+            runs[server].push(run(server));
+        }
+    }
+    runs
+}
+
+fn cpu(runs: &[Run]) -> Vec<f64> {
+    runs.iter().map(|run| run.cpu_us).collect()
+}
+
+fn report_cpu(report: &mut Report, name: &str, runs: &[Vec<Run>; 4]) {
+    let [plain, empty, aside, ours] = runs.each_ref().map(|runs| cpu(runs));
+    // Points above what an empty subscriber costs, least and median.
+    let points = |of: &[f64]| {
+        let floor = (least(&empty) / least(&plain), paired(&empty, &plain));
+        let all = (least(of) / least(&plain), paired(of, &plain));
+        (100.0 * (all.0 - floor.0), 100.0 * (all.1 - floor.1))
+    };
+    let floor = 100.0 * (least(&empty) / least(&plain) - 1.0);
+    let what = format!("{name}, every key matches");
+    let (ours_us, plain_us) = (least(&ours), least(&plain));
+    if name.starts_with("HSET") {
+        let note = format!("floor +{floor:.0} %, median ratio {:.2}", paired(&ours, &plain));
+        let (ratio, goal) = (ours_us / plain_us, Goal::AtMost(1.10));
+        report.value(&what, ours_us, plain_us, "µs", ratio, goal, note);
+    } else {
+        let (above, median) = points(&ours);
+        let note = format!("points above the floor of +{floor:.0} %; median {median:.0}");
+        report.value(&what, ours_us, plain_us, "µs", above, Goal::AtMost(8.0), note);
+    }
+    let (above, median) = points(&aside);
+    let what = format!("{name}, no key matches");
+    let note = format!("points above the floor of +{floor:.0} %; median {median:.0}");
+    report.value(&what, least(&aside), plain_us, "µs", above, Goal::AtMost(3.0), note);
+}

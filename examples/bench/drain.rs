@@ -1,0 +1,128 @@
+//! How fast dirty keys reach MongoDB, against a bare loop of upserts.
+
+use mongodb::bson::doc;
+
+use crate::bare::{Bare, Shape};
+use crate::plot;
+use crate::report::{Goal, Report};
+use crate::sample::{median, paired};
+use crate::support::mongod::Mongod;
+use crate::support::redis_server::Redis;
+use crate::{cpu, load, servers};
+
+const EXISTING: &str = "bench.existing";
+
+pub fn run(report: &mut Report) {
+    let keys = report.scaled(1_000_000, 20_000);
+    let rounds = report.scaled(3, 1);
+    let mongod = servers::mongod();
+    let bare = Bare::new(&mongod.uri());
+    let shape = best_shape(report, &bare, keys);
+    let redis = servers::ours(&mongod.uri());
+    redis.cmd(&["WB.REGISTER", "user:", EXISTING]);
+    // All documents there, and the link up.
+    bare.upsert(EXISTING, 0..keys, 0, shape);
+    load::fill_users(&redis, 0..1, 0);
+    redis.flush();
+
+    let (mut ours, mut loops) = (Rates::default(), Vec::new());
+    for round in 0..rounds {
+        loops
+            .push(keys as f64 / bare.upsert(EXISTING, 0..keys, 2 * round + 1, shape).as_secs_f64());
+        ours.add(drain(report, &redis, &mongod, keys, 2 * round + 2));
+    }
+    let existing = report_rates(report, "existing documents", &ours, &loops, 0.95);
+
+    let (mut ours, mut loops) = (Rates::default(), Vec::new());
+    for round in 0..rounds {
+        let (one, other) = (format!("bench.loop{round}"), format!("bench.ours{round}"));
+        for name in [&one, &other] {
+            let collection = name.split('.').next_back();
+            mongod.named_database("bench").run(doc! { "create": collection });
+        }
+        loops.push(keys as f64 / bare.upsert(&one, 0..keys, round, shape).as_secs_f64());
+        redis.cmd(&["WB.REGISTER", "user:", &other]);
+        ours.add(drain(report, &redis, &mongod, keys, round));
+        for name in [&one, &other] {
+            let collection = name.split('.').next_back();
+            mongod.named_database("bench").run(doc! { "drop": collection });
+        }
+    }
+    let new = report_rates(report, "new documents", &ours, &loops, 2.0);
+    let groups = [("existing documents".to_owned(), existing), ("new documents".to_owned(), new)];
+    let title = "Documents a second to MongoDB, medians";
+    plot::bars(&report.file("drain.svg"), title, "1/s", &["bare loop", "module"], &groups);
+}
+
+/// What each drain of ours found.
+#[derive(Default)]
+struct Rates {
+    rate: Vec<f64>,
+    /// CPU time of the server thread and of the worker a key, microseconds.
+    server_us: Vec<f64>,
+    worker_us: Vec<f64>,
+}
+
+impl Rates {
+    fn add(&mut self, (rate, server_us, worker_us): (f64, f64, f64)) {
+        self.rate.push(rate);
+        self.server_us.push(server_us);
+        self.worker_us.push(worker_us);
+    }
+}
+
+/// Makes `keys` hashes dirty and lets the module write them.
+fn drain(report: &Report, redis: &Redis, mongod: &Mongod, keys: u64, turn: u64) -> (f64, f64, f64) {
+    servers::hold(redis);
+    load::fill_users(redis, 0..keys, turn);
+    assert_eq!(redis.status().int("dirty_keys"), keys as i64);
+    let pid = redis.pid();
+    let server = cpu::of_main_thread(pid);
+    let worker = cpu::of_threads_named(pid, "wb-worker");
+    let mongo = cpu::of_process(mongod.pid());
+    servers::drain(redis);
+    let took = servers::until_clean(redis);
+    let each =
+        |from, to: std::time::Duration| to.saturating_sub(from).as_secs_f64() * 1e6 / keys as f64;
+    let server_us = each(server, cpu::of_main_thread(pid));
+    let worker_us = each(worker, cpu::of_threads_named(pid, "wb-worker"));
+    let mongo_us = each(mongo, cpu::of_process(mongod.pid()));
+    let rate = keys as f64 / took.as_secs_f64();
+    report.progress(&format!(
+        "{rate:.0}/s; CPU a key: server thread {server_us:.2} µs, worker {worker_us:.2} µs, \
+         mongod {mongo_us:.1} µs"
+    ));
+    (rate, server_us, worker_us)
+}
+
+/// The batch size and number of connections with which the loop is fastest here.
+fn best_shape(report: &Report, bare: &Bare, keys: u64) -> Shape {
+    let keys = (keys / 10).clamp(10_000, 50_000);
+    bare.upsert("bench.shape", 0..keys, 0, Shape { batch: 1000, connections: 2 });
+    let mut shapes = Vec::new();
+    for batch in [500, 1000, 4000] {
+        for connections in [1, 2, 4] {
+            shapes.push(Shape { batch, connections });
+        }
+    }
+    let fastest =
+        |shape: &Shape| (1..4).map(|turn| bare.upsert("bench.shape", 0..keys, turn, *shape)).min();
+    let best = shapes.into_iter().min_by_key(fastest).expect("a shape");
+    report.progress(&format!("the loop is fastest with {best:?}"));
+    best
+}
+
+fn report_rates(
+    report: &mut Report,
+    what: &str,
+    ours: &Rates,
+    loops: &[f64],
+    least: f64,
+) -> Vec<f64> {
+    let (rate, plain) = (median(&ours.rate), median(loops));
+    let ratio = paired(&ours.rate, loops);
+    let (server_us, worker_us) = (median(&ours.server_us), median(&ours.worker_us));
+    let note = format!("CPU a key: server thread {server_us:.2} µs, worker {worker_us:.2} µs");
+    report.value(what, rate, plain, "/s", ratio, Goal::AtLeast(least), note);
+    vec![plain, rate]
+}

@@ -1,0 +1,95 @@
+//! `make bench`: what the module costs and what it does, against real servers, as ratios to the
+//! same work without it in the same minutes.
+//!
+//!     cargo run --release --example bench -- [--only SECTION,...] [--scale FACTOR]
+//!
+//! - `cost`: capturing, on the server thread
+//! - `read`: reading and acknowledging, on the server thread
+//! - `drain`: dirty keys to MongoDB, against a bare loop of upserts (`bare`)
+//! - `coalesce`: many changes of few keys
+//! - `lag`: from the reply to being visible in MongoDB
+//! - `beside`: what clients notice while the module drains
+//! - `memory`: of dirty keys, and whether an event costs the same with many
+//! - `start`: loading an RDB and an AOF
+//! - `fence`: numbered commands and transactions against plain commands
+//! - `report`, `plot`, `sample`: what is made of the figures
+//! - `servers`, `load`, `cpu`, `documents`: what they are measured with
+
+mod bare;
+mod beside;
+mod coalesce;
+mod cost;
+mod cpu;
+mod documents;
+mod drain;
+mod fence;
+mod lag;
+mod load;
+mod memory;
+mod plot;
+mod read;
+mod report;
+mod sample;
+mod servers;
+mod start;
+#[allow(dead_code, reason = "the tests use the rest")]
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+use std::process::ExitCode;
+
+use report::Report;
+
+type Section = (&'static str, fn(&mut Report));
+
+const SECTIONS: [Section; 9] = [
+    ("cost", cost::run),
+    ("read", read::run),
+    ("drain", drain::run),
+    ("coalesce", coalesce::run),
+    ("lag", lag::run),
+    ("beside", beside::run),
+    ("memory", memory::run),
+    ("start", start::run),
+    ("fence", fence::run),
+];
+
+fn main() -> ExitCode {
+    let (only, scale) = match options(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let mut report = Report::new(&servers::folder(), scale);
+    for (name, run) in SECTIONS {
+        if only.is_empty() || only.iter().any(|other| other == name) {
+            report.begin(name);
+            run(&mut report);
+        }
+    }
+    report.finish();
+    ExitCode::SUCCESS
+}
+
+fn options(mut words: impl Iterator<Item = String>) -> Result<(Vec<String>, f64), String> {
+    let (mut only, mut scale) = (Vec::new(), 1.0);
+    while let Some(word) = words.next() {
+        let value = words.next().ok_or_else(|| format!("{word} takes a value"))?;
+        match word.as_str() {
+            "--only" => only = value.split(',').map(str::to_owned).collect(),
+            "--scale" => {
+                scale = value.parse().map_err(|_| format!("{word} takes a number, not {value}"))?;
+            }
+            _ => return Err(format!("no option {word}")),
+        }
+    }
+    match only.iter().find(|name| SECTIONS.iter().all(|(other, _)| other != name)) {
+        Some(name) => {
+            let names: Vec<&str> = SECTIONS.iter().map(|(name, _)| *name).collect();
+            Err(format!("no section {name} among {}", names.join(" ")))
+        }
+        None => Ok((only, scale)),
+    }
+}

@@ -165,6 +165,16 @@ impl Waiters {
         }
     }
 
+    /// Ends the waits of scopes in which nothing is dirty; those that are suspended wait on.
+    pub fn settle(&mut self, is_clean: impl Fn(&Scope) -> bool) {
+        for (id, waiter) in &mut self.waiters {
+            if waiter.pending > 0 && !waiter.suspended && is_clean(&waiter.scope) {
+                waiter.pending = 0;
+                self.done.push(*id);
+            }
+        }
+    }
+
     /// The waiters whose last key has ended; each is named once.
     pub fn done(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.done)

@@ -34,7 +34,8 @@ const SLACK: Duration = Duration::from_secs(2);
 pub enum Fence {
     /// Nothing.
     None,
-    /// Commands are numbered one by one.
+    /// Commands are numbered one by one. A router passes the numbers on and does not keep them, so
+    /// what one shard has seen says nothing of another: this is no fence to rely on.
     Numbers,
     /// Several commands can share a number, as a transaction; cheaper for a large batch.
     Transactions,
@@ -139,8 +140,10 @@ impl Lanes {
         registration: &Registration,
         options: &CommandOptions,
     ) -> Result<(), Failure> {
+        // Whoever is fencing off a lane has taken it out of the free ones: wait for him.
+        let nobody_fences = self.fencing.try_lock().is_ok();
         let idle = self.free.borrow().iter().all(|lane| !lane.unanswered);
-        if idle && self.former.borrow().is_empty() {
+        if nobody_fences && idle && self.former.borrow().is_empty() {
             return Ok(());
         }
         let _turn = self.fencing.lock().await;
@@ -222,6 +225,13 @@ impl Held<'_> {
         match self.lane {
             Some(_) => Place::Numbered(next_number()),
             None => Place::Alone,
+        }
+    }
+
+    /// A transaction was begun in it and not ended: it must be fenced off.
+    pub fn leave_open(&mut self) {
+        if let Some(lane) = &mut self.lane {
+            lane.unanswered = true;
         }
     }
 

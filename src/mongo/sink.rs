@@ -85,7 +85,11 @@ impl Sink for MongoSink {
             && self.useless.borrow_mut().allows(namespace);
         let built = if at_once {
             let send = async |bytes, place| lane.send(registration, options, bytes, place).await;
-            if let Some(sent_bytes) = send_at_once(commands, next_number(), send).await? {
+            let end = send_at_once(commands, next_number(), send).await;
+            if end.is_err() {
+                lane.leave_open();
+            }
+            if let Some(sent_bytes) = end? {
                 self.useless.borrow_mut().remove(namespace);
                 self.newness.borrow_mut().learn(namespace, documents, lane.created());
                 return Ok(Written { refused, sent_bytes });
@@ -128,7 +132,7 @@ impl Sink for MongoSink {
     }
 
     fn is_fenced(&self) -> bool {
-        self.lanes.fence() != Fence::None
+        self.lanes.fence() == Fence::Transactions
     }
 
     async fn close(&self) {

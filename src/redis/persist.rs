@@ -192,7 +192,7 @@ pub unsafe extern "C" fn on_loading_beside(
 fn loaded(module: &Module) {
     let mut engine = module.engine.borrow_mut();
     engine.fold(clock::now_us());
-    engine.suspect();
+    engine.suspect(clock::now_us());
     if let Some(warning) = super::commands::pause::warning(&engine) {
         log::warning(&warning);
     }
@@ -215,7 +215,7 @@ pub unsafe extern "C" fn on_role(
         engine.fold(clock::now_us());
         // Whoever writes from here on must not meet what is still on its way.
         engine.begin_epoch();
-        engine.suspect();
+        engine.suspect(clock::now_us());
         drop(engine);
         module.configure_worker();
         if subevent == api::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER {

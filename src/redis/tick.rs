@@ -28,6 +28,8 @@ const ACK_KEYS: usize = 512;
 const HELD: usize = 64;
 /// That `dirty-max-bytes` is reached is logged once in this time at most.
 const LOG_EVERY_US: u64 = 60_000_000;
+/// How long what cannot be replicated waits at the least.
+const PAUSED_US: u64 = 10_000;
 /// The clock is looked at once for so many keys.
 const CLOCK_KEYS: usize = 16;
 /// And whenever so many bytes were read.
@@ -53,7 +55,8 @@ pub fn before_sleep(ctx: Ctx<'_>) {
     log_missed(module);
     // With more to do at once, the loop must not sleep.
     let at_once = has_reports(module) || sync::is_pending(module, ctx);
-    let due_us = if at_once { 0 } else { module.next_due_us.get().min(early::next_us(module)) };
+    let next_us = module.next_due_us.get().min(early::next_us(module)).min(doubts_due_us(module));
+    let due_us = if at_once { 0 } else { next_us };
     if due_us < module.timer_us.get() && ctx.flags() & NOT_NOW == 0 {
         set_timer(module, ctx, due_us);
     }
@@ -101,6 +104,15 @@ fn fold(module: &Module) -> bool {
         engine.fold(clock::now_us());
     }
     engine.take_changed()
+}
+
+/// When keys must be made dirty again; during a pause, when to look again.
+fn doubts_due_us(module: &Module) -> u64 {
+    let due_us = module.engine.borrow().doubts_due_us().unwrap_or(u64::MAX);
+    if due_us != u64::MAX && must_not_replicate() {
+        return due_us.max(clock::now_us() + PAUSED_US);
+    }
+    due_us
 }
 
 /// Makes keys dirty again that must be written once more.
@@ -255,8 +267,8 @@ pub fn send_due(module: &Module, ctx: Ctx<'_>, now_us: u64, end_us: u64) -> Ackn
         in_time = fill(module, ctx, &mut batch, now_us, end_us, &mut clean);
         if batch.items.is_empty() {
             module.engine.borrow_mut().recycle(batch);
-        } else {
-            send(module, batch);
+        } else if !send(module, batch) {
+            break;
         }
     }
     if in_time {
@@ -293,18 +305,27 @@ fn fill(
     true
 }
 
-/// Hands a batch to the worker.
-pub fn send(module: &Module, batch: Batch) {
+/// Hands a batch to the worker. False when that takes none, although there was a credit for it: it
+/// has ended.
+pub fn send(module: &Module, batch: Batch) -> bool {
     let worker = module.worker.borrow();
     let mut engine = module.engine.borrow_mut();
     let Some(worker) = &*worker else {
-        return engine.unsent(batch);
+        engine.unsent(batch);
+        return false;
     };
     let flight = Flight::of(&batch);
     engine.sending(&batch);
     match worker.send(batch) {
-        Ok(()) => engine.sent(flight),
-        Err(batch) => engine.unsent(batch),
+        Ok(()) => {
+            engine.sent(flight);
+            true
+        }
+        Err(batch) => {
+            engine.unsent(batch);
+            engine.lose_credits();
+            false
+        }
     }
 }
 

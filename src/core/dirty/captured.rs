@@ -126,9 +126,12 @@ impl Dirty {
         Some((self.forget(db, key)?, touch, captured))
     }
 
-    /// Every dirty key, in flight or not, in no order.
+    /// Every dirty key: those in flight first, then those that wait, each registration's oldest
+    /// first.
     pub fn keys(&self) -> impl Iterator<Item = DirtyKey<'_>> {
-        self.entries.ids().map(|id| {
+        let flies = |id: &u32| self.entries.at(*id).state != State::Dirty;
+        let waiting = self.queues.iter().flat_map(|queue| queue.ids(&self.entries));
+        self.entries.ids().filter(flies).chain(waiting).map(|id| {
             let entry = self.entries.at(id);
             DirtyKey {
                 db: entry.db,

@@ -1,6 +1,6 @@
 //! The keys of one registration that wait to be read, oldest first.
 
-use super::entries::{Entries, List};
+use super::entries::{Entries, List, NONE};
 use super::missed::Missed;
 
 /// A queue of dirty keys with the counters that belong to it.
@@ -41,6 +41,14 @@ impl Queue {
     /// True if a key that is dirty since then was asked for by a flush.
     pub(super) fn is_flushed(&self, since_us: u64) -> bool {
         since_us <= self.flush_us
+    }
+
+    /// The entries that wait, the first one first.
+    pub(super) fn ids<'e>(&self, entries: &'e Entries) -> impl Iterator<Item = u32> + 'e {
+        std::iter::successors(self.list.head(), |id| {
+            let next = entries.at(*id).next;
+            (next != NONE).then_some(next)
+        })
     }
 
     pub(super) fn push(&mut self, entries: &mut Entries, id: u32) {

@@ -16,6 +16,9 @@ use crate::core::value::Content;
 /// What the network and the server's clock may add to the limit of a command, microseconds.
 const SLACK_US: u64 = 2_000_000;
 
+/// Keys made dirty again in one go.
+const AT_A_TIME: usize = 256;
+
 type Key = (u16, Vec<u8>);
 
 /// How to write a key once more.
@@ -33,15 +36,13 @@ pub(super) struct Doubts {
     keys: HashMap<Key, Option<Again>>,
     /// When the keys that are written again are due once more.
     due: VecDeque<(u64, Key)>,
+    /// Keys that are dirty since then or longer may be on their way already.
+    suspect_us: u64,
 }
 
 impl Doubts {
-    pub(super) fn is_of(&self, slot: u16) -> bool {
-        self.keys.values().flatten().any(|again| again.slot == slot)
-    }
-
     /// When the first key is due, microseconds.
-    pub(super) fn due_us(&self) -> Option<u64> {
+    fn due_us(&self) -> Option<u64> {
         self.due.front().map(|(due_us, _)| *due_us)
     }
 }
@@ -57,8 +58,9 @@ impl Engine {
 
     /// The data was loaded, or another server was the master until now: what is dirty for longest
     /// may be on its way already.
-    pub fn suspect(&mut self) {
+    pub fn suspect(&mut self, now_us: u64) {
         self.retire_lanes();
+        self.doubts.suspect_us = self.dirty.watermark_us(now_us);
         // As many batches as one server has out at a time.
         let batches = u32::try_from(self.settings.max_in_flight_batches).unwrap_or(1) * 2;
         for number in 0..self.slots.len() as u16 {
@@ -71,10 +73,25 @@ impl Engine {
 
     /// `batch` is about to be sent.
     pub fn sending(&mut self, batch: &Batch) {
+        let suspect_us = self.doubts.suspect_us;
         let Some(slot) = self.slot_mut(batch.slot) else { return };
-        if slot.suspect_batches > 0 {
-            slot.suspect_batches -= 1;
-            self.doubt(batch);
+        if slot.suspect_batches == 0 {
+            return;
+        }
+        slot.suspect_batches -= 1;
+        if batch.items.iter().all(|item| item.since_us > suspect_us) {
+            slot.suspect_batches = 0;
+        }
+        let db = batch.registration.db;
+        for item in batch.items.iter().filter(|item| item.since_us <= suspect_us) {
+            self.doubts.keys.entry((db, batch.key(item).to_vec())).or_insert(None);
+        }
+    }
+
+    /// A key needs no write after all: nothing is in doubt about it.
+    pub(super) fn forget_doubt(&mut self, db: u16, key: &[u8]) {
+        if !self.doubts.keys.is_empty() {
+            self.doubts.keys.remove(&(db, key.to_vec()));
         }
     }
 
@@ -106,12 +123,14 @@ impl Engine {
     /// slots of their registrations.
     pub fn settle_doubts(&mut self, now_us: u64) -> Vec<(u16, Vec<u8>)> {
         let mut marked = Vec::new();
-        while self.has_due_doubts(now_us) {
+        // So many at a time that it takes no longer than reading does.
+        while self.has_due_doubts(now_us) && marked.len() < AT_A_TIME {
             let Some((_, key)) = self.doubts.due.pop_front() else { break };
             let Some(Some(again)) = self.doubts.keys.remove(&key) else { continue };
             let (db, name) = (key.0, key.1.as_slice());
             // A newer change is written anyway, and by itself.
-            if self.slot(again.slot).is_none() || self.dirty.touched(db, name).is_some() {
+            let ours = self.route(db, name) == Some(again.slot);
+            if !ours || self.dirty.touched(db, name).is_some() {
                 continue;
             }
             let Again { slot, touch, captured } = again;
@@ -124,6 +143,11 @@ impl Engine {
             marked.push((slot, key.1));
         }
         marked
+    }
+
+    /// When [`settle_doubts`](Self::settle_doubts) has something to do, microseconds.
+    pub fn doubts_due_us(&self) -> Option<u64> {
+        self.doubts.due_us()
     }
 
     /// True when [`settle_doubts`](Self::settle_doubts) has something to do at `now_us`.

@@ -73,6 +73,7 @@ impl Engine {
         });
         let mut refused = None;
         if let Some((db, key)) = skipped {
+            self.forget_doubt(db, &key);
             refused = self.skip_letter(taken, db, &key);
             if refused.is_none() {
                 clean.keys.push((db, key));

@@ -99,6 +99,7 @@ impl Engine {
         };
         self.dirty.open_slot(slot);
         self.routes.insert(db, &prefix, slot);
+        self.inherit_missed(slot, db, &prefix);
         Some(slot)
     }
 
@@ -201,6 +202,13 @@ impl Engine {
 
     /// The flushes that have ended since this was last asked.
     pub fn flushed(&mut self) -> Vec<u64> {
+        // A key that went to another registration while it was in flight is not told of again.
+        let (dirty, slots) = (&self.dirty, self.slots.len());
+        self.waiters.settle(|scope| match scope {
+            Scope::All => dirty.is_empty(),
+            Scope::Slot(slot) => usize::from(*slot) >= slots || dirty.queue(*slot).dirty() == 0,
+            Scope::Keys(_) => false,
+        });
         self.waiters.done()
     }
 
@@ -283,7 +291,7 @@ impl Engine {
         // A batch of its may still report, even if its keys belong to others now.
         let flies = self.flights.iter().any(|flight| flight.slot == slot);
         let dead = self.dead.count(slot) > 0;
-        let missed = self.dirty.has_missed(slot) || self.doubts.is_of(slot);
+        let missed = self.dirty.has_missed(slot);
         if flies || dead || missed || self.dirty.queue(slot).dirty() > 0 {
             return;
         }

@@ -43,13 +43,12 @@ pub enum Missing {
 impl Engine {
     /// When the next batch can begin, microseconds; nothing while none can.
     pub fn next_due_us(&self) -> Option<u64> {
-        let doubt_us = self.doubts.due_us();
         if !self.may_send() {
-            return doubt_us;
+            return None;
         }
         let slots = 0..self.slots.len() as u16;
         let due = slots.filter_map(|slot| self.slot_due_us(slot));
-        due.chain(self.heavy.next_us()).chain(doubt_us).min()
+        due.chain(self.heavy.next_us()).min()
     }
 
     /// Begins a batch of the registration whose turn it is among those that are due.
@@ -104,6 +103,11 @@ impl Engine {
             self.dirty.give_back(item.entry, item.since_us);
         }
         self.recycle(batch);
+    }
+
+    /// The worker takes no batch any more.
+    pub fn lose_credits(&mut self) {
+        self.credits = 0;
     }
 
     /// Keeps the buffers of a finished batch for the next one.

@@ -27,6 +27,24 @@ impl Engine {
         })
     }
 
+    /// Keys of `slot` may belong to those that a shorter prefix missed before: the scan of that one
+    /// leaves them to the longest.
+    pub(super) fn inherit_missed(&mut self, slot: u16, db: u16, prefix: &[u8]) {
+        let others = (0..self.slots.len() as u16).filter(|other| {
+            *other != slot
+                && self.slot(*other).is_some_and(|other| {
+                    let of = &other.registration;
+                    of.db == db && prefix.starts_with(&of.prefix)
+                })
+        });
+        let oldest_us = others.filter_map(|other| self.dirty.missed(other).oldest_us()).min();
+        if oldest_us.is_some() {
+            let own_us = self.dirty.missed(slot).oldest_us();
+            let since_us = own_us.into_iter().chain(oldest_us).min();
+            self.dirty.set_missed(slot, Missed { since_us, scanned_us: None });
+        }
+    }
+
     /// True when a scan of `slot` may mark more keys.
     pub fn has_room_to_scan(&self, slot: u16) -> bool {
         self.dirty.has_room_to_scan(slot)

@@ -217,3 +217,12 @@ fn what_was_missed_is_saved_and_loaded() {
     loaded.clear();
     assert_eq!(loaded.state(22).rescans_pending, 0);
 }
+
+#[test]
+fn a_longer_prefix_that_is_registered_later_finds_what_the_shorter_one_missed() {
+    let mut engine = full(&["a:"]);
+    touch(&mut engine, "a:b:missed", 20);
+    let slot = engine.register(registration("a:b:")).unwrap();
+    assert!(engine.dirty.has_missed(slot));
+    assert_eq!(engine.dirty.missed(slot).oldest_us(), engine.dirty.missed(0).oldest_us());
+}

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use mongodb::Client;
 use mongodb::bson::{Document, RawDocumentBuf};
+use mongodb::options::ClientOptions;
 use tokio::runtime::{Builder, Runtime};
 use writebehind::mongo::command::{
     self, Acknowledged, Command, CommandOptions, Kind, Place, WriteConcern,
@@ -26,7 +27,13 @@ pub struct Bare {
 impl Bare {
     pub fn new(uri: &str) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().expect("runtime");
-        let client = runtime.block_on(Client::with_uri_str(uri)).expect("client");
+        let client = runtime.block_on(async {
+            let mut options = ClientOptions::parse(uri).await?;
+            // Between two loops nobody drives the runtime, and the monitors must not give up.
+            options.connect_timeout = Some(Duration::from_secs(3600));
+            Client::with_options(options)
+        });
+        let client = client.expect("client");
         let w = Acknowledged::Majority;
         let write_concern = WriteConcern { w, journal: false, timeout_ms: None };
         let options = CommandOptions { write_concern, within: Duration::from_secs(60) };

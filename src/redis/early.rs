@@ -328,3 +328,15 @@ fn with(module: &Module, change: impl FnOnce(&mut Early)) {
         change(early);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::says_none_expire;
+
+    #[test]
+    fn only_a_count_of_zero_says_that_no_key_can_expire() {
+        assert!(says_none_expire(b"keys=3,expires=0,avg_ttl=0"));
+        assert!(!says_none_expire(b"keys=3,expires=10,avg_ttl=0"));
+        assert!(!says_none_expire(b""));
+    }
+}

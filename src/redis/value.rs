@@ -352,14 +352,17 @@ impl Opened {
         }
         drop(self);
         let called = call(ctx, command, name, out);
-        if matches!(called, Called::Text)
+        // Most keys were written a moment ago: the command makes them no younger.
+        let aged = idle_ms > 0 || frequency >= 0;
+        if aged
+            && matches!(called, Called::Text)
             && let Some(again) = Opened::new(ctx, name, module.read_mode.get())
         {
             // SAFETY: the key is open.
             unsafe {
-                if idle_ms >= 0 {
+                if idle_ms > 0 {
                     api!(RedisModule_SetLRU)(again.0, idle_ms);
-                } else if frequency >= 0 {
+                } else {
                     api!(RedisModule_SetLFU)(again.0, frequency);
                 }
             }

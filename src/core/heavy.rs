@@ -87,6 +87,11 @@ impl Heavy {
         self.aside.keys().next().map(|(until_us, _)| *until_us)
     }
 
+    /// The keys that wait, in no order.
+    pub fn waiting(&self) -> impl Iterator<Item = &Aside> {
+        self.aside.values()
+    }
+
     /// Lets every key be read at once, for this time.
     pub fn hasten(&mut self) {
         self.past.values_mut().for_each(|past| past.not_before_us = 0);

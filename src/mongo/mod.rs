@@ -3,6 +3,8 @@
 mod client;
 mod codes;
 pub mod command;
+pub mod explain;
+mod extended;
 mod index;
 mod lane;
 mod newness;

@@ -34,10 +34,11 @@ const STATUS: [&str; 25] = [
     "prefixes",
 ];
 
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 9] = [
     "WB.REGISTER",
     "WB.UNREGISTER",
     "WB.STATUS",
+    "WB.EXPLAIN",
     "WB.FLUSH",
     "WB.PAUSE",
     "WB.RESUME",

@@ -15,6 +15,7 @@ mod determinism;
 mod durability;
 mod errors;
 mod eviction;
+mod explain;
 #[allow(dead_code, reason = "make outage uses the rest")]
 #[path = "../faults/mod.rs"]
 mod faults;

@@ -10,6 +10,7 @@ mod index;
 mod mark;
 mod missed;
 mod queue;
+mod standing;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher};
@@ -21,6 +22,7 @@ use self::entries::{Entries, Entry, State};
 use self::index::Index;
 pub use self::missed::Missed;
 pub use self::queue::Queue;
+pub use self::standing::Standing;
 use super::change::Touch;
 
 /// A key taken out of its queue to be read.

@@ -2,6 +2,7 @@
 //! back. It calls nobody; whoever calls it says what time it is.
 
 mod doubt;
+mod explain;
 mod gone;
 mod heavy;
 mod incoming;
@@ -25,6 +26,7 @@ use super::link::LinkWatch;
 use super::registration::Registration;
 use super::route::Routes;
 use super::settings::Settings;
+pub use explain::{Explained, KeyState, Obstacle};
 pub use incoming::Acknowledged;
 pub use letters::{LetterScope, Refused};
 pub use outgoing::{Flight, Missing, item};

@@ -141,6 +141,8 @@ enum Keys {
     Counted,
     /// `KEY <key>`
     BehindKey,
+    /// The first word is the key.
+    First,
 }
 
 struct Doc {
@@ -261,36 +263,41 @@ const END_OF_KEYS: api::RedisModuleCommandKeySpec =
     // SAFETY: all zeros are valid for numbers, null pointers and the unions of them.
     unsafe { std::mem::zeroed() };
 
-/// Keys behind a word that stands anywhere behind the command's name.
+/// Where the server looks for the keys of a command.
 fn key_spec(keys: Keys) -> api::RedisModuleCommandKeySpec {
-    let (keyword, startfrom) = match keys {
-        Keys::Counted => (c"KEYS", 1),
-        Keys::BehindKey => (c"KEY", 2),
-    };
     let mut spec = END_OF_KEYS;
     spec.flags = u64::from(api::REDISMODULE_CMD_KEY_RO | api::REDISMODULE_CMD_KEY_ACCESS);
-    spec.begin_search_type = api::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_KEYWORD;
-    spec.bs.keyword = api::RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_2 {
-        keyword: keyword.as_ptr(),
-        startfrom,
+    // Behind a word that stands anywhere behind the command's name.
+    let keyword = match keys {
+        Keys::Counted => Some((c"KEYS", 1)),
+        Keys::BehindKey => Some((c"KEY", 2)),
+        Keys::First => None,
     };
-    match keys {
-        Keys::Counted => {
-            spec.find_keys_type = api::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_KEYNUM;
-            spec.fk.keynum = api::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_2 {
-                keynumidx: 0,
-                firstkey: 1,
-                keystep: 1,
-            };
-        }
-        Keys::BehindKey => {
-            spec.find_keys_type = api::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE;
-            spec.fk.range = api::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_1 {
-                lastkey: 0,
-                keystep: 1,
-                limit: 0,
-            };
-        }
+    if let Some((keyword, startfrom)) = keyword {
+        spec.begin_search_type =
+            api::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_KEYWORD;
+        spec.bs.keyword = api::RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_2 {
+            keyword: keyword.as_ptr(),
+            startfrom,
+        };
+    } else {
+        spec.begin_search_type = api::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX;
+        spec.bs.index = api::RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_1 { pos: 1 };
+    }
+    if matches!(keys, Keys::Counted) {
+        spec.find_keys_type = api::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_KEYNUM;
+        spec.fk.keynum = api::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_2 {
+            keynumidx: 0,
+            firstkey: 1,
+            keystep: 1,
+        };
+    } else {
+        spec.find_keys_type = api::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE;
+        spec.fk.range = api::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_1 {
+            lastkey: 0,
+            keystep: 1,
+            limit: 0,
+        };
     }
     spec
 }

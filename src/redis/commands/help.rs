@@ -2,7 +2,7 @@
 
 use super::Call;
 
-const LINES: [&str; 31] = [
+const LINES: [&str; 33] = [
     "WB.<command> [<arg> [value] [opt] ...]. Commands are:",
     "REGISTER <prefix> <database.collection>",
     "         [TYPE ANY|HASH|JSON|STRING|LIST|SET|ZSET|STREAM]",
@@ -17,6 +17,8 @@ const LINES: [&str; 31] = [
     "    Stop capturing. What is dirty is still written, or with DISCARD dropped.",
     "STATUS [<prefix>]",
     "    Is MongoDB reached, how far is it behind, since when and why.",
+    "EXPLAIN <key>",
+    "    How does the key stand, and what would be written of it now.",
     "FLUSH [<prefix>] [KEYS <n> <key> ...] [TIMEOUT <ms>]",
     "    Write what is dirty now at once; reply when MongoDB has acknowledged it.",
     "PAUSE [<prefix>]",

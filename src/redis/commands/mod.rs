@@ -2,6 +2,7 @@
 
 mod deadletter;
 mod docs;
+mod explain;
 pub mod flush;
 mod help;
 mod internal;
@@ -88,6 +89,7 @@ macro_rules! callback {
 callback!(register_entry, register::command);
 callback!(unregister_entry, unregister::command);
 callback!(status_entry, status::command);
+callback!(explain_entry, explain::command);
 callback!(flush_entry, flush::command);
 callback!(pause_entry, pause::pause);
 callback!(resume_entry, pause::resume);
@@ -126,6 +128,7 @@ const COMMANDS: [Entry; 15] = [
     entry(c"WB.REGISTER", register_entry, ADMIN, DANGEROUS),
     entry(c"WB.UNREGISTER", unregister_entry, ADMIN, DANGEROUS),
     entry(c"WB.STATUS", status_entry, c"readonly fast allow-stale no-mandatory-keys", c"read fast"),
+    entry(c"WB.EXPLAIN", explain_entry, c"readonly", c"read"),
     entry(c"WB.FLUSH", flush_entry, c"readonly blocking no-mandatory-keys", c"read blocking"),
     entry(c"WB.PAUSE", pause_entry, ADMIN, DANGEROUS),
     entry(c"WB.RESUME", resume_entry, ADMIN, DANGEROUS),

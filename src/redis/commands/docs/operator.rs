@@ -1,4 +1,4 @@
-//! The commands with which an operator intervenes.
+//! The commands with which an operator looks closely and intervenes.
 
 use super::{Arg, Doc, Keys, Kind, PREFIX, arg, option};
 
@@ -11,8 +11,16 @@ const LETTERS: &[Arg] = &[Arg {
     ..arg(c"scope", Kind::OneOf)
 }];
 
-/// WB.PAUSE, WB.RESUME, WB.DEADLETTER and its subcommands.
-pub const DOCS: [Doc; 7] = [
+/// WB.EXPLAIN, WB.PAUSE, WB.RESUME, WB.DEADLETTER and its subcommands.
+pub const DOCS: [Doc; 8] = [
+    Doc {
+        name: c"WB.EXPLAIN",
+        summary: c"Tells how a key stands, and the document that would be written of it now.",
+        complexity: c"O(N) where N is the size of the value",
+        arity: 2,
+        args: &[arg(c"key", Kind::Key)],
+        keys: Some(Keys::First),
+    },
     Doc {
         name: c"WB.PAUSE",
         summary: c"Stops writing to MongoDB; changes are captured and kept.",

@@ -1,0 +1,122 @@
+//! What would be sent for one key, for people to read.
+
+use mongodb::bson::{RawBsonRef, RawDocument};
+
+use super::command::{self, Kind};
+use super::extended;
+use crate::core::batch::Batch;
+
+/// What a batch of one key would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// The document becomes this, or with WRITE MERGE gets these fields; as canonical Extended
+    /// JSON.
+    Write(String),
+    /// The document is deleted.
+    Delete,
+    /// Nothing can be written; why, in one sentence.
+    Refused(String),
+}
+
+/// What `batch`, of one item, would do. It is built as if it were sent, and read back.
+pub fn explain(batch: &Batch) -> Operation {
+    let built = command::build(batch, Kind::Update);
+    if let Some(refusal) = built.refused.into_iter().next() {
+        return Operation::Refused(refusal.reason);
+    }
+    let Some(command) = built.commands.first() else {
+        return Operation::Refused("there is nothing to be written".to_owned());
+    };
+    if command.kind == Kind::Delete {
+        return Operation::Delete;
+    }
+    let mut json = String::with_capacity(command.bytes.len());
+    let shown = match document(&command.bytes) {
+        Some(document) => extended::append(document, &mut json),
+        None => Err("the document cannot be shown".to_owned()),
+    };
+    match shown {
+        Ok(()) => Operation::Write(json),
+        Err(error) => Operation::Refused(error),
+    }
+}
+
+/// The document in an `update` of one operation, in whatever form it stands there.
+fn document(command: &[u8]) -> Option<&RawDocument> {
+    let command = RawDocument::from_bytes(command).ok()?;
+    let update = first(RawBsonRef::Array(command.get_array("updates").ok()?))?;
+    let stages = match update.as_document()?.get("u").ok()?? {
+        RawBsonRef::Document(replacement) => return Some(replacement),
+        stages => stages.as_array()?,
+    };
+    // The stage before, if there is one, takes away the field of an expiry.
+    let stage = stages.into_iter().last()?.ok()?;
+    let expression = stage.as_document()?.get_document("$replaceWith").ok()?;
+    match expression.get_array("$mergeObjects") {
+        Ok(merged) => merged.into_iter().last()?.ok()?.as_document()?.get_document("$literal").ok(),
+        Err(_) => expression.get_document("$literal").ok(),
+    }
+}
+
+fn first(array: RawBsonRef<'_>) -> Option<RawBsonRef<'_>> {
+    array.as_array()?.into_iter().next()?.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::core::batch::Item;
+    use crate::core::registration::{IdType, Namespace, Registration, WriteMode};
+    use crate::core::value::{Content, NO_EXPIRY, Span};
+
+    fn explained(
+        change: impl FnOnce(&mut Registration),
+        content: Content,
+        value: &str,
+    ) -> Operation {
+        let namespace = Namespace { database: "d".to_owned(), collection: "c".to_owned() };
+        let mut registration = Registration::new(0, b"k:", namespace);
+        change(&mut registration);
+        let bytes = format!("k:1{value}").into_bytes();
+        let item = Item {
+            entry: 0,
+            ver: 0,
+            since_us: 0,
+            key: Span { start: 0, end: 3 },
+            content,
+            value: Span { start: 3, end: bytes.len() },
+            expire_ms: NO_EXPIRY,
+        };
+        let registration = Arc::new(registration);
+        explain(&Batch { registration, slot: 0, epoch: 0, items: vec![item], bytes })
+    }
+
+    fn merging(registration: &mut Registration) {
+        registration.write = WriteMode::Merge;
+        registration.ttl_field = Some("until".to_owned());
+    }
+
+    #[test]
+    fn the_document_is_found_in_every_form() {
+        let written = |document: &str| Operation::Write(document.to_owned());
+        let plain = r#"{"_id":"1","a":{"$numberLong":"1"}}"#;
+        assert_eq!(explained(|_| (), Content::Json, r#"{"a":1}"#), written(plain));
+        assert_eq!(explained(merging, Content::Json, r#"{"a":1}"#), written(plain));
+        let dollar = r#"{"_id":"1","$a":"b"}"#;
+        assert_eq!(explained(|_| (), Content::Json, r#"{"$a":"b"}"#), written(dollar));
+    }
+
+    #[test]
+    fn what_is_deleted_or_refused_is_told() {
+        assert_eq!(explained(|_| (), Content::Tombstone, ""), Operation::Delete);
+        let refused = explained(|of| of.key_as = IdType::Uuid, Content::String, "x");
+        assert!(
+            matches!(&refused, Operation::Refused(why) if why.contains("suffix")),
+            "{refused:?}"
+        );
+        let refused = explained(|_| (), Content::Unwritable, "too large");
+        assert_eq!(refused, Operation::Refused("too large".to_owned()));
+    }
+}

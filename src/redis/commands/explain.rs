@@ -1,0 +1,124 @@
+//! WB.EXPLAIN: how one key stands, and what would be written of it now.
+
+use super::Call;
+use crate::core::engine::{Engine, Explained};
+use crate::core::value::Content;
+use crate::mongo::explain::{Operation, explain};
+use crate::redis::clock;
+use crate::redis::ctx::Text;
+use crate::redis::value::{self, Found, Wanted};
+
+/// Runs the command. It reads the key in one go, like a command that returns all of the value.
+pub fn command(call: &Call<'_>) {
+    let [key] = call.arguments() else { return call.reply.wrong_arity() };
+    let db = call.ctx.db();
+    let mut bytes = key.to_vec();
+    let mut explained = ask(call, key);
+    let mut read = read(call, key, &explained, &mut bytes);
+    if matches!(read, Some((Found::Gone, _))) {
+        // The read itself may have let the key expire.
+        explained = ask(call, key);
+        read = captured(&explained, &mut bytes).or(read);
+    }
+    let (operation, document, reason) = match would(call, &explained, read, bytes, key.len()) {
+        Would::Write(json) => ("write", json, String::new()),
+        Would::Delete => ("delete", String::new(), String::new()),
+        Would::Nothing(why) => ("none", String::new(), why.to_owned()),
+        Would::Refuse(why) => ("refused", String::new(), why),
+    };
+    let registration = explained.bound.as_ref().map(|(_, registration)| registration);
+    let namespace = registration.map(|of| of.namespace.to_string()).unwrap_or_default();
+    let reply = call.reply;
+    reply.map(12);
+    reply.text_field("key", key);
+    reply.number_field(c"db", u64::from(db));
+    reply.text_field("prefix", registration.map_or(b"", |of| &of.prefix));
+    reply.text_field("namespace", namespace.as_bytes());
+    reply.text_field("state", explained.state.name().as_bytes());
+    reply.text_field("waits_for", explained.state.waits_for().as_bytes());
+    reply.number_field(c"since_unix_ms", explained.since_unix_ms);
+    reply.number_field(c"attempts", u64::from(explained.attempts));
+    reply.text_field("last_error", explained.last_error.as_bytes());
+    reply.text_field("operation", operation.as_bytes());
+    reply.text_field("document", document.as_bytes());
+    reply.text_field("reason", reason.as_bytes());
+}
+
+/// What would be done if the key was written now.
+enum Would {
+    Write(String),
+    Delete,
+    Nothing(&'static str),
+    Refuse(String),
+}
+
+/// How the key stands.
+fn ask(call: &Call<'_>, key: &[u8]) -> Explained {
+    let now_us = clock::now_us();
+    let engine: &mut Engine = &mut call.module.engine.borrow_mut();
+    engine.fold(now_us);
+    engine.explain(call.ctx.db(), key, now_us)
+}
+
+/// The key's value and expiry, appended to `bytes`; nothing for a key without a registration.
+fn read(
+    call: &Call<'_>,
+    key: &[u8],
+    explained: &Explained,
+    bytes: &mut Vec<u8>,
+) -> Option<(Found, i64)> {
+    let (_, registration) = explained.bound.as_ref()?;
+    captured(explained, bytes).or_else(|| {
+        let wanted = Wanted::of(registration);
+        let read = value::value(call.module, call.ctx, &Text::new(key), wanted, bytes);
+        Some((read.found, read.expire_ms))
+    })
+}
+
+fn captured(explained: &Explained, bytes: &mut Vec<u8>) -> Option<(Found, i64)> {
+    let captured = explained.captured.as_ref()?;
+    bytes.extend_from_slice(&captured.bytes);
+    Some((Found::Value(captured.content), captured.expire_ms))
+}
+
+/// `bytes` holds the key, which is so long, and what was read.
+fn would(
+    call: &Call<'_>,
+    explained: &Explained,
+    read: Option<(Found, i64)>,
+    mut bytes: Vec<u8>,
+    key_len: usize,
+) -> Would {
+    let (Some((slot, registration)), Some((found, expire_ms))) = (&explained.bound, read) else {
+        return Would::Nothing("no registered prefix matches the key in this database");
+    };
+    let content = match found {
+        Found::Value(content) => content,
+        Found::TooLarge => value::too_large(&mut bytes),
+        Found::Unwritable(reason) => return Would::Refuse(reason.to_owned()),
+        Found::Gone | Found::Foreign => {
+            if !explained.deletes(matches!(found, Found::Foreign)) {
+                return Would::Nothing(match found {
+                    Found::Gone => "there is no such key, and its document stays as it is",
+                    _ => {
+                        "the registration does not take this type, and ONDEL KEEP leaves documents"
+                    }
+                });
+            }
+            Content::Tombstone
+        }
+        Found::Unreadable | Found::Later | Found::Unfinished(_) => {
+            return Would::Nothing("the server does not let the key be read now");
+        }
+    };
+    let bound = (*slot, registration.clone());
+    let batch = {
+        let engine = call.module.engine.borrow();
+        engine.explained_batch(bound, bytes, key_len, (content, expire_ms))
+    };
+    match explain(&batch) {
+        Operation::Write(json) => Would::Write(json),
+        Operation::Delete => Would::Delete,
+        Operation::Refused(why) => Would::Refuse(why),
+    }
+}

@@ -363,3 +363,23 @@ fn what_expires_or_is_evicted_is_written_where_the_server_says_so_in_time() {
         arrived(&world, &(0..KEYS).map(|key| (key, format!("first-{key}"))).collect());
     }
 }
+
+#[test]
+fn sync_keeps_to_the_limit() {
+    let world = World::away(limited);
+    write(&world.redis, "before", 0..KEYS);
+    world.register("k:", "keys", "SYNC INTERVAL 60000");
+    wait_until("the sync stops", SOON, || {
+        let before = world.redis.status().int("captured_total");
+        wait_until("the link is tried", SOON, || world.redis.status().text("link") == "down");
+        before > 0 && world.redis.status().int("captured_total") == before
+    });
+    let memory = world.redis.status().int("memory_bytes") as usize;
+    assert!(memory < LIMIT, "{memory}");
+    world.find_mongodb();
+    let keys = world.database.collection("keys");
+    wait_until("all is written", SOON, || {
+        world.redis.flush();
+        keys.count() == KEYS as u64
+    });
+}

@@ -78,12 +78,20 @@ impl Dirty {
     /// True when a scan of `slot` may mark keys: there is so much room that changes of the
     /// meantime find some, too.
     pub fn has_room_to_scan(&self, slot: u16) -> bool {
-        let share = self.limit_bytes.saturating_sub(STEP_BYTES) / 4 * 3;
-        self.limit_bytes == 0 || self.used_bytes() < share || self.queue(slot).dirty() < ALWAYS
+        !self.is_nearly_full() || self.queue(slot).dirty() < ALWAYS
     }
 
-    /// True if some registration missed something: nobody waits to be coalesced then, because
-    /// each key that is written makes room.
+    /// True when nobody should wait to be coalesced: each key that is written makes room.
+    pub(super) fn is_pressed(&self) -> bool {
+        self.has_missed_any() || self.is_nearly_full()
+    }
+
+    fn is_nearly_full(&self) -> bool {
+        let share = self.limit_bytes.saturating_sub(STEP_BYTES) / 4 * 3;
+        self.limit_bytes != 0 && self.used_bytes() >= share
+    }
+
+    /// True if some registration missed something.
     pub fn has_missed_any(&self) -> bool {
         self.missing > 0
     }

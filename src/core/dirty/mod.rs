@@ -260,7 +260,7 @@ impl Dirty {
 
     /// When the first key of `slot` is due, given the registration's interval.
     pub fn due_us(&self, slot: u16, interval_us: u64) -> Option<u64> {
-        let interval_us = if self.has_missed_any() { 0 } else { interval_us };
+        let interval_us = if self.is_pressed() { 0 } else { interval_us };
         self.queue(slot).due_us(&self.entries, interval_us)
     }
 

@@ -78,11 +78,14 @@ fn a_scan_that_begins_anew_finds_what_the_first_one_would_have() {
 }
 
 #[test]
-fn who_missed_something_is_not_coalesced_any_more() {
-    let mut dirty = full();
-    touch(&mut dirty, b"gone", Touch::Deleted, 5);
+fn nobody_waits_to_be_coalesced_when_room_is_wanted() {
+    let mut dirty = filled();
+    touch(&mut dirty, b"new", Touch::Changed, 5);
     assert_eq!(dirty.due_us(0, 1_000), Some(1_005));
-    touch(&mut dirty, b"new", Touch::Changed, 6);
+    dirty.set_limit(1);
+    assert_eq!(dirty.due_us(0, 1_000), Some(5));
+    touch(&mut dirty, b"missed", Touch::Changed, 6);
+    dirty.set_limit(0);
     assert_eq!(dirty.due_us(0, 1_000), Some(5));
 }
 

@@ -40,7 +40,7 @@ unsafe extern "C" fn info(ctx: *mut api::RedisModuleInfoCtx, for_crash_report: c
 }
 
 /// Every figure by its name in WB.STATUS; `link_up` and `link_down` stand for `link`.
-pub fn numbers(state: &State<'_>) -> [(&'static CStr, u64); 24] {
+pub fn numbers(state: &State<'_>) -> [(&'static CStr, u64); 25] {
     let counters = &state.counters;
     [
         (c"link_up", u64::from(state.link == "up")),
@@ -53,6 +53,7 @@ pub fn numbers(state: &State<'_>) -> [(&'static CStr, u64); 24] {
         (c"dead_letters", state.dead_letters as u64),
         (c"oldest_dirty_ms", state.oldest_dirty_ms),
         (c"rescans_pending", state.rescans_pending as u64),
+        (c"syncs_pending", state.syncs_pending as u64),
         (c"captured_total", counters.captured_total),
         (c"coalesced_total", counters.coalesced_total),
         (c"written_total", counters.written_total),

@@ -10,7 +10,7 @@ use super::ctx::{Ctx, Text, bytes, must_not_replicate};
 use super::module::Module;
 use super::{clock, log};
 use crate::core::change::Touch;
-use crate::core::engine::Engine;
+use crate::core::engine::{Engine, Scanned};
 use crate::core::registration::Registration;
 
 /// Buckets of the keyspace visited between two looks at the clock.
@@ -91,6 +91,14 @@ pub fn step(module: &Module, ctx: Ctx<'_>) -> bool {
     true
 }
 
+/// The share of the selected database's keys that a scan has looked at, in percent. Below 100: it
+/// says itself when it is done, and keys may come and go meanwhile.
+pub fn percent(ctx: Ctx<'_>, scanned: Scanned) -> u64 {
+    // SAFETY: the context is that of a running callback.
+    let keys = unsafe { api!(RedisModule_DbSize)(ctx.raw()) };
+    (scanned.visited * 100 / keys.max(1)).min(99)
+}
+
 /// Every key was visited.
 fn end(module: &Module, slot: u16, sync: &Sync) {
     let mut engine = module.engine.borrow_mut();
@@ -106,7 +114,7 @@ fn end(module: &Module, slot: u16, sync: &Sync) {
 
 /// Visits keys until `end_us`, or until there is no room for more; false when all were visited.
 fn scan(module: &Module, ctx: Ctx<'_>, slot: u16, sync: &mut Sync, end_us: u64) -> bool {
-    let mut visit = Visit { module, slot, marked: Vec::new() };
+    let mut visit = Visit { module, slot, visited: 0, marked: Vec::new() };
     let mut more = true;
     let mut buckets = 0usize;
     while more {
@@ -123,7 +131,9 @@ fn scan(module: &Module, ctx: Ctx<'_>, slot: u16, sync: &mut Sync, end_us: u64) 
             break;
         }
     }
-    sync.marked += visit.marked.len() as u64;
+    let marked = visit.marked.len() as u64;
+    sync.marked += marked;
+    module.engine.borrow_mut().scanned(slot, Scanned { visited: visit.visited, marked });
     let prefix = Text::new(&sync.registration.prefix);
     for keys in visit.marked.chunks(MARK_KEYS) {
         ctx.replicate_with(c"WB._MARK", Some(&prefix), keys);
@@ -134,6 +144,7 @@ fn scan(module: &Module, ctx: Ctx<'_>, slot: u16, sync: &mut Sync, end_us: u64) 
 struct Visit<'a> {
     module: &'a Module,
     slot: u16,
+    visited: u64,
     marked: Vec<Text>,
 }
 
@@ -147,6 +158,7 @@ unsafe extern "C" fn on_key(
         // SAFETY: `scan` passes a `Visit` that it does not use meanwhile; the name is valid
         // during the callback.
         let (visit, key) = unsafe { (&mut *visit.cast::<Visit<'_>>(), bytes(name)) };
+        visit.visited += 1;
         let engine: &mut Engine = &mut visit.module.engine.borrow_mut();
         if engine.is_scanned(visit.slot, key) {
             visit.marked.push(Text::new(key));

@@ -34,12 +34,13 @@ const STATUS: [&str; 25] = [
     "prefixes",
 ];
 
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 10] = [
     "WB.REGISTER",
     "WB.UNREGISTER",
     "WB.STATUS",
     "WB.EXPLAIN",
     "WB.FLUSH",
+    "WB.SYNC",
     "WB.PAUSE",
     "WB.RESUME",
     "WB.DEADLETTER",

@@ -47,6 +47,7 @@ mod stepdowns;
 #[allow(dead_code, reason = "the demo uses the rest")]
 #[path = "../support/mod.rs"]
 mod support;
+mod sync;
 mod tls;
 mod ttlfield;
 mod types;

@@ -30,7 +30,7 @@ pub use explain::{Explained, KeyState, Obstacle};
 pub use incoming::Acknowledged;
 pub use letters::{LetterScope, Refused};
 pub use outgoing::{Flight, Missing, item};
-pub use slot::{Counters, Slot};
+pub use slot::{Counters, Scanned, Slot};
 pub use state::{PrefixState, State};
 
 /// All state of the module that belongs to the server thread.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{Engine, Slot};
+use super::{Engine, Scanned, Slot};
 use crate::core::change::{Change, Touch};
 use crate::core::dirty::Missed;
 use crate::core::flush::Scope;
@@ -53,6 +53,27 @@ impl Engine {
     /// A scan of `slot` begins at the first key.
     pub fn begin_scan(&mut self, slot: u16) {
         self.dirty.begin_scan(slot);
+        if let Some(bound) = self.slot_mut(slot) {
+            bound.scanned = Scanned::default();
+        }
+    }
+
+    /// A scan of `slot` has looked at so many more keys, and marked so many.
+    pub fn scanned(&mut self, slot: u16, more: Scanned) {
+        let missed = self.dirty.has_missed(slot);
+        // Replicas are told of other marks than those of a scan, too.
+        if let Some(bound) = self.slot_mut(slot).filter(|bound| bound.sync_pending || missed) {
+            bound.scanned.visited += more.visited;
+            bound.scanned.marked += more.marked;
+        }
+    }
+
+    /// Asks for a scan of all keys of `slot`, from the beginning if one is under way.
+    pub fn begin_sync(&mut self, slot: u16) {
+        self.set_sync_pending(slot, true);
+        if let Some(bound) = self.slot_mut(slot) {
+            bound.scanned = Scanned::default();
+        }
     }
 
     /// True if `key` of the registration's database is for a scan of `slot` to mark.
@@ -97,6 +118,11 @@ impl Engine {
         self.dirty.end_scan(slot);
         self.resume_flushes();
         self.retire_if_done(slot);
+    }
+
+    /// The slots whose scan was asked for and has not ended.
+    pub fn syncs(&self) -> impl Iterator<Item = u16> + '_ {
+        self.live_slots().filter(|slot| self.slot(*slot).is_some_and(|bound| bound.sync_pending))
     }
 
     /// The slots that missed changes.

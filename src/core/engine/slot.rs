@@ -42,6 +42,15 @@ impl Counters {
     }
 }
 
+/// How far a scan of existing keys is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scanned {
+    /// Keys of the logical database that were looked at; 0 on a replica, which looks at none.
+    pub visited: u64,
+    /// Keys of the registration that were marked.
+    pub marked: u64,
+}
+
 /// A registration at work.
 #[derive(Debug)]
 pub struct Slot {
@@ -53,6 +62,8 @@ pub struct Slot {
     pub discards: bool,
     /// True while its existing keys are still to be marked.
     pub sync_pending: bool,
+    /// How far the scan of its keys is, or how far the last one came.
+    pub scanned: Scanned,
     /// True while nothing of it is sent.
     pub paused: bool,
     /// True when it comes from the file of registrations, which outlives the data.
@@ -77,6 +88,7 @@ impl Slot {
             live: true,
             discards: false,
             sync_pending: false,
+            scanned: Scanned::default(),
             paused: false,
             from_file: false,
             suspect_batches: 0,

@@ -47,6 +47,8 @@ pub struct State<'a> {
     pub oldest_dirty_ms: u64,
     /// Registrations whose keys must be scanned for changes that were missed.
     pub rescans_pending: usize,
+    /// Registrations whose existing keys are still to be marked.
+    pub syncs_pending: usize,
     /// Counters of all registrations, gone ones included.
     pub counters: Counters,
     /// Median lag of late, microseconds; 0 for none measured.
@@ -82,6 +84,7 @@ impl Engine {
             dead_letters: self.dead.len(),
             oldest_dirty_ms: age_ms(oldest_us, now_us),
             rescans_pending: self.rescans().count(),
+            syncs_pending: self.syncs().count(),
             counters,
             lag_p50_us,
             lag_p99_us,

@@ -2,7 +2,7 @@
 
 use super::Call;
 
-const LINES: [&str; 33] = [
+const LINES: [&str; 35] = [
     "WB.<command> [<arg> [value] [opt] ...]. Commands are:",
     "REGISTER <prefix> <database.collection>",
     "         [TYPE ANY|HASH|JSON|STRING|LIST|SET|ZSET|STREAM]",
@@ -21,6 +21,8 @@ const LINES: [&str; 33] = [
     "    How does the key stand, and what would be written of it now.",
     "FLUSH [<prefix>] [KEYS <n> <key> ...] [TIMEOUT <ms>]",
     "    Write what is dirty now at once; reply when MongoDB has acknowledged it.",
+    "SYNC <prefix>",
+    "    Mark every existing key under the prefix, in the background. WB.STATUS shows how far.",
     "PAUSE [<prefix>]",
     "RESUME [<prefix>]",
     "    Stop and restart writing; capture goes on. RESUME alone ends every pause.",

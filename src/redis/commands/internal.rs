@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::Call;
 use crate::core::change::Touch;
 use crate::core::dead::DeadLetter;
-use crate::core::engine::{Engine, Refused};
+use crate::core::engine::{Engine, Refused, Scanned};
 use crate::redis::api::{REDISMODULE_CTX_FLAGS_LOADING, REDISMODULE_CTX_FLAGS_REPLICATED};
 use crate::redis::{clock, gone};
 
@@ -103,6 +103,7 @@ pub fn mark(call: &Call<'_>) {
                 engine.found(slot, key, Touch::Changed, now_us);
             }
             engine.fold(now_us);
+            engine.scanned(slot, Scanned { visited: 0, marked: keys.len() as u64 });
         });
     });
 }

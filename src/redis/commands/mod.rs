@@ -9,6 +9,7 @@ mod internal;
 pub mod pause;
 mod register;
 mod status;
+mod sync;
 mod unregister;
 
 use std::ffi::{CStr, c_int};
@@ -89,6 +90,7 @@ macro_rules! callback {
 callback!(register_entry, register::command);
 callback!(unregister_entry, unregister::command);
 callback!(status_entry, status::command);
+callback!(sync_entry, sync::command);
 callback!(explain_entry, explain::command);
 callback!(flush_entry, flush::command);
 callback!(pause_entry, pause::pause);
@@ -124,7 +126,7 @@ const fn entry(name: &'static CStr, run: Raw, flags: &'static CStr, acl: &'stati
 const ADMIN: &CStr = c"write admin no-mandatory-keys";
 const DANGEROUS: &CStr = c"admin dangerous";
 
-const COMMANDS: [Entry; 15] = [
+const COMMANDS: [Entry; 16] = [
     entry(c"WB.REGISTER", register_entry, ADMIN, DANGEROUS),
     entry(c"WB.UNREGISTER", unregister_entry, ADMIN, DANGEROUS),
     entry(c"WB.STATUS", status_entry, c"readonly fast allow-stale no-mandatory-keys", c"read fast"),
@@ -132,6 +134,7 @@ const COMMANDS: [Entry; 15] = [
     entry(c"WB.FLUSH", flush_entry, c"readonly blocking no-mandatory-keys", c"read blocking"),
     entry(c"WB.PAUSE", pause_entry, ADMIN, DANGEROUS),
     entry(c"WB.RESUME", resume_entry, ADMIN, DANGEROUS),
+    entry(c"WB.SYNC", sync_entry, ADMIN, DANGEROUS),
     entry(c"WB.HELP", help_entry, c"fast allow-stale allow-loading", c"fast"),
     entry(c"WB._ACK", ack_entry, ADMIN, DANGEROUS),
     entry(c"WB._DEAD", dead_entry, ADMIN, DANGEROUS),

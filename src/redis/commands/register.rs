@@ -40,7 +40,7 @@ pub fn run(module: &Module, db: u16, words: &[&[u8]]) -> Result<u16, String> {
     let slot = engine.register(registration);
     let slot = slot.ok_or("there are 65,535 registrations already, and no more are possible")?;
     if sync {
-        engine.set_sync_pending(slot, true);
+        engine.begin_sync(slot);
         module.syncs.borrow_mut().restart(slot);
     }
     drop(engine);

@@ -5,7 +5,7 @@ use crate::core::args;
 use crate::core::engine::{Counters, Engine};
 use crate::redis::api::REDISMODULE_CTX_FLAGS_SLAVE;
 use crate::redis::reply::Reply;
-use crate::redis::{clock, persist};
+use crate::redis::{clock, persist, sync};
 
 /// Runs the command.
 pub fn command(call: &Call<'_>) {
@@ -28,7 +28,7 @@ fn module_status(call: &Call<'_>, engine: &Engine) {
     let mut warnings: Vec<String> = pause::warning(engine).into_iter().chain(kept).collect();
     warnings.extend(limit_warning(engine));
     let warnings = warnings.join("; ");
-    reply.map(28);
+    reply.map(29);
     reply.text_field("version", env!("CARGO_PKG_VERSION").as_bytes());
     let replica = call.ctx.flags() & REDISMODULE_CTX_FLAGS_SLAVE != 0;
     reply.text_field("role", if replica { b"replica" } else { b"master" });
@@ -42,6 +42,7 @@ fn module_status(call: &Call<'_>, engine: &Engine) {
     reply.number_field(c"dead_letters", state.dead_letters as u64);
     reply.number_field(c"oldest_dirty_ms", state.oldest_dirty_ms);
     reply.number_field(c"rescans_pending", state.rescans_pending as u64);
+    reply.number_field(c"syncs_pending", state.syncs_pending as u64);
     totals(reply, &state.counters);
     reply.number_field(c"lag_p50_us", state.lag_p50_us);
     reply.number_field(c"lag_p99_us", state.lag_p99_us);
@@ -68,7 +69,7 @@ fn prefix_status(call: &Call<'_>, engine: &Engine, slot: u16) {
     // Prefix and namespace, then the options as pairs; SCHEMA with its words comes last.
     let schema_len = if schema.is_empty() { 0 } else { schema.len() + 1 };
     let options = words.get(2..words.len() - schema_len).unwrap_or_default();
-    reply.map(options.len() / 2 + 19 + usize::from(!schema.is_empty()));
+    reply.map(options.len() / 2 + 22 + usize::from(!schema.is_empty()));
     reply.text_field("prefix", &registration.prefix);
     reply.number_field(c"db", u64::from(registration.db));
     reply.text_field("namespace", registration.namespace.to_string().as_bytes());
@@ -87,6 +88,11 @@ fn prefix_status(call: &Call<'_>, engine: &Engine, slot: u16) {
     reply.number_field(c"dead_letters", state.dead_letters as u64);
     reply.number_field(c"oldest_dirty_ms", state.oldest_dirty_ms);
     reply.number_field(c"rescans_pending", u64::from(state.rescan_pending));
+    let scans = state.slot.sync_pending || state.rescan_pending;
+    reply.number_field(c"sync_pending", u64::from(state.slot.sync_pending));
+    reply.number_field(c"sync_marked", state.slot.scanned.marked);
+    let percent = if scans { sync::percent(call.ctx, state.slot.scanned) } else { 100 };
+    reply.number_field(c"sync_percent", percent);
     totals(reply, &state.counters);
     reply.text_field("last_error", state.slot.last_error.as_bytes());
     reply.number_field(c"last_write_unix_ms", state.counters.last_write_unix_ms);

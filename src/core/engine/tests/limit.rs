@@ -226,3 +226,24 @@ fn a_longer_prefix_that_is_registered_later_finds_what_the_shorter_one_missed() 
     assert!(engine.dirty.has_missed(slot));
     assert_eq!(engine.dirty.missed(slot).oldest_us(), engine.dirty.missed(0).oldest_us());
 }
+
+#[test]
+fn the_progress_of_a_scan_is_counted_from_its_beginning() {
+    let mut engine = engine(&["a:"]);
+    let scanned = |engine: &Engine| engine.slot(0).unwrap().scanned;
+    let more = Scanned { visited: 10, marked: 3 };
+    engine.scanned(0, more);
+    assert_eq!(scanned(&engine), Scanned::default(), "there is no scan");
+    engine.begin_sync(0);
+    assert_eq!(engine.state(1).syncs_pending, 1);
+    engine.begin_scan(0);
+    engine.scanned(0, more);
+    engine.scanned(0, more);
+    assert_eq!(scanned(&engine), Scanned { visited: 20, marked: 6 });
+    engine.begin_scan(0);
+    engine.scanned(0, more);
+    engine.end_scan(0, 1);
+    assert_eq!((scanned(&engine), engine.state(1).syncs_pending), (more, 0));
+    engine.begin_sync(0);
+    assert_eq!(scanned(&engine), Scanned::default());
+}

@@ -11,8 +11,8 @@ const LETTERS: &[Arg] = &[Arg {
     ..arg(c"scope", Kind::OneOf)
 }];
 
-/// WB.EXPLAIN, WB.PAUSE, WB.RESUME, WB.DEADLETTER and its subcommands.
-pub const DOCS: [Doc; 8] = [
+/// WB.EXPLAIN, WB.SYNC, WB.PAUSE, WB.RESUME, WB.DEADLETTER and its subcommands.
+pub const DOCS: [Doc; 9] = [
     Doc {
         name: c"WB.EXPLAIN",
         summary: c"Tells how a key stands, and the document that would be written of it now.",
@@ -20,6 +20,14 @@ pub const DOCS: [Doc; 8] = [
         arity: 2,
         args: &[arg(c"key", Kind::Key)],
         keys: Some(Keys::First),
+    },
+    Doc {
+        name: c"WB.SYNC",
+        summary: c"Marks every existing key under a prefix to be written, in the background.",
+        complexity: c"O(N) where N is the number of registrations; the scan, of keys",
+        arity: 2,
+        args: &[arg(c"prefix", Kind::Text)],
+        keys: None,
     },
     Doc {
         name: c"WB.PAUSE",

@@ -1,0 +1,22 @@
+//! WB.SYNC: marks the keys that exist already, as WB.REGISTER … SYNC does.
+
+use super::Call;
+use crate::redis::tick;
+
+/// Runs the command. The keys are marked in the background.
+pub fn command(call: &Call<'_>) {
+    let [prefix] = call.arguments() else { return call.reply.wrong_arity() };
+    if call.is_refused_on_replica("existing keys are marked") {
+        return;
+    }
+    let mut engine = call.module.engine.borrow_mut();
+    let Some(slot) = engine.live_slot(call.ctx.db(), prefix) else {
+        return call.no_registration(prefix);
+    };
+    engine.begin_sync(slot);
+    drop(engine);
+    call.module.syncs.borrow_mut().restart(slot);
+    tick::plan(call.module);
+    call.ctx.replicate_verbatim();
+    call.reply.ok();
+}

@@ -22,6 +22,8 @@ pub enum Touch {
     Timed = 5,
     /// Not changed, but found by a scan of existing keys.
     Found = 6,
+    /// Not changed, but perhaps with another time to live.
+    Lifetime = 7,
 }
 
 impl Touch {

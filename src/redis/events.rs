@@ -1,6 +1,6 @@
 //! Everything the server tells us by itself: changed keys, turns of the event loop, shutdown.
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 
 use super::api::{self, api};
 use super::ctx::{Ctx, bytes};
@@ -80,7 +80,7 @@ unsafe extern "C" fn on_key(
         // which nothing changes the key's name.
         let (ctx, key) = unsafe { (Ctx::new(ctx), bytes(key)) };
         // SAFETY: as above.
-        let touch = unsafe { touch(kind, event) };
+        let Some(touch) = (unsafe { touch(kind, event) }) else { return };
         if matches!(touch, Touch::Expired | Touch::Evicted) {
             return gone::on_gone(module, ctx, key, touch);
         }
@@ -95,32 +95,44 @@ unsafe extern "C" fn on_key(
     api::REDISMODULE_OK as c_int
 }
 
+/// What an event says of its key; nothing where no document can have changed.
+///
 /// # Safety
 /// `event` is a string that ends with NUL.
-unsafe fn touch(kind: c_int, event: *const c_char) -> Touch {
-    match kind {
-        api::REDISMODULE_NOTIFY_EXPIRED => {
-            // Valkey reports the expiry of a hash's field under this kind too: `hexpired`.
-            // SAFETY: the first byte of a terminated string can be read.
-            let first = unsafe { *event };
-            if first == b'e' as c_char { Touch::Expired } else { Touch::Changed }
-        }
+unsafe fn touch(kind: c_int, event: *const c_char) -> Option<Touch> {
+    // SAFETY: the string ends with NUL.
+    let name = || unsafe { CStr::from_ptr(event) }.to_bytes();
+    // SAFETY: as above; an empty string has no second character.
+    let (first, second) = unsafe {
+        let first = *event as u8;
+        (first, if first == 0 { 0 } else { *event.add(1) as u8 })
+    };
+    Some(match kind {
+        // Valkey reports the expiry of a hash's field under this kind too: `hexpired`.
+        api::REDISMODULE_NOTIFY_EXPIRED if first == b'e' => Touch::Expired,
         api::REDISMODULE_NOTIFY_EVICTED => Touch::Evicted,
-        api::REDISMODULE_NOTIFY_GENERIC => {
-            // SAFETY: the string ends with NUL.
-            match unsafe { std::ffi::CStr::from_ptr(event) }.to_bytes() {
-                b"del" | b"rename_from" | b"move_from" => Touch::Deleted,
-                _ => Touch::Timed,
-            }
-        }
-        api::REDISMODULE_NOTIFY_MODULE => {
-            // RedisJSON deletes a key at its root without a `del`.
-            // SAFETY: the string ends with NUL.
-            let name = unsafe { std::ffi::CStr::from_ptr(event) };
-            if name == c"json.del" { Touch::Deleted } else { Touch::Changed }
-        }
+        api::REDISMODULE_NOTIFY_GENERIC => match name() {
+            b"del" | b"rename_from" | b"move_from" => Touch::Deleted,
+            b"expire" | b"persist" => Touch::Lifetime,
+            // `rename_to`, `copy_to`, `move_to`, `restore`: the value comes with a time to live.
+            _ => Touch::Timed,
+        },
+        // The time to live of fields. `hset` and most others are told apart by one letter.
+        api::REDISMODULE_NOTIFY_HASH if matches!(second, b'e' | b'p') => match name() {
+            b"hexpire" | b"hpersist" => return None,
+            _ => Touch::Changed,
+        },
+        // Consumers and their groups are in no document; but `xgroup-create` may make a stream.
+        api::REDISMODULE_NOTIFY_STREAM if matches!(second, b'g' | b's') => match name() {
+            b"xgroup-create" => Touch::Changed,
+            b"xsetid" => return None,
+            name if name.starts_with(b"xgroup-") => return None,
+            _ => Touch::Changed,
+        },
+        // RedisJSON deletes a key at its root without a `del`.
+        api::REDISMODULE_NOTIFY_MODULE if name() == b"json.del" => Touch::Deleted,
         _ => Touch::Changed,
-    }
+    })
 }
 
 unsafe extern "C" fn on_event_loop(

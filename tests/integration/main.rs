@@ -51,6 +51,7 @@ mod sync;
 mod tls;
 mod ttlfield;
 mod types;
+mod unchanged;
 mod uninstall;
 mod uris;
 mod warnings;

@@ -162,6 +162,11 @@ impl Dirty {
         self.fresh.get_or_insert_default();
     }
 
+    /// True if somebody asked for [`fresh`](Self::fresh).
+    pub fn is_watching(&self) -> bool {
+        self.fresh.is_some()
+    }
+
     /// The keys that became dirty, lost their captured value or changed their time to live since
     /// this was last asked, as far as they are dirty and not captured. A key may stand here twice.
     pub fn fresh(&mut self) -> Vec<(u16, Vec<u8>)> {

@@ -58,6 +58,9 @@ impl Dirty {
 
     /// Marks a key whose hash, and the entry that it most likely has, are known.
     fn mark(&mut self, change: Change<'_>, (hash, found): (u32, u32), now_us: u64, room: &mut i64) {
+        if change.touch == Touch::Lifetime {
+            return self.look_again(change, hash);
+        }
         self.ver = self.ver.wrapping_add(1);
         let slot = usize::from(change.slot);
         self.queues[slot].captured_total += 1;
@@ -94,6 +97,14 @@ impl Dirty {
         }
         if self.entries.at(id).slot != change.slot {
             self.change_slot(id, change.slot);
+        }
+    }
+
+    /// A key has another time to live. What is clean need not be written for that.
+    fn look_again(&mut self, change: Change<'_>, hash: u32) {
+        let id = self.find(hash, change.db, change.key);
+        if let (Some(id), Some(fresh)) = (id, &mut self.fresh) {
+            fresh.push(id);
         }
     }
 

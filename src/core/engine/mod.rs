@@ -134,10 +134,18 @@ impl Engine {
     /// A key was touched. Returns true when the log should be folded.
     #[inline]
     pub fn touch(&mut self, db: u16, key: &[u8], touch: Touch) -> bool {
-        match self.routes.find(db, key) {
-            Some(slot) => self.log.push(Change { db, slot, touch, key }),
-            None => false,
-        }
+        let Some(slot) = self.routes.find(db, key) else { return false };
+        let touch = match touch {
+            Touch::Lifetime if self.shows_lifetime(slot) => Touch::Timed,
+            // Whoever looks ahead must hear of it; nobody else.
+            Touch::Lifetime if !self.dirty.is_watching() => return false,
+            other => other,
+        };
+        self.log.push(Change { db, slot, touch, key })
+    }
+
+    fn shows_lifetime(&self, slot: u16) -> bool {
+        self.slot(slot).is_some_and(|bound| bound.registration.ttl_field.is_some())
     }
 
     /// True when no key can be captured.

@@ -125,7 +125,9 @@ impl Engine {
             Touch::Expired => registration.on_expire,
             Touch::Evicted => registration.on_evict,
             // Gone without a word, as FLUSHALL does it: MongoDB keeps its documents.
-            Touch::Changed | Touch::Timed | Touch::Found | Touch::Captured => OnGone::Keep,
+            Touch::Changed | Touch::Timed | Touch::Found | Touch::Lifetime | Touch::Captured => {
+                OnGone::Keep
+            }
         };
         match policy {
             OnGone::Delete => Missing::Delete,

@@ -222,3 +222,33 @@ fn what_is_done_about_a_missing_key_depends_on_how_it_went() {
         assert_eq!(Engine::on_missing(&registration, touch), Missing::Keep);
     }
 }
+
+#[test]
+fn another_time_to_live_alone_is_a_change_only_where_a_field_shows_it() {
+    let mut engine = engine(&["a:"]);
+    let mut shows = registration("b:");
+    shows.ttl_field = Some("until".to_owned());
+    engine.register(shows).unwrap();
+    for key in [&b"a:1"[..], b"b:1"] {
+        engine.touch(0, key, Touch::Lifetime);
+    }
+    engine.fold(1);
+    let state = engine.state(1);
+    assert_eq!((state.dirty_keys, state.counters.captured_total), (1, 1));
+    assert!(engine.explain(0, b"b:1", 1).state == KeyState::Dirty);
+}
+
+#[test]
+fn who_looks_ahead_hears_of_another_time_to_live_of_dirty_keys() {
+    let mut engine = engine(&["a:"]);
+    engine.watch();
+    touch(&mut engine, "a:1", 1);
+    assert_eq!(engine.fresh(1).len(), 1);
+    let flight = batch(&mut engine, 200_000).unwrap();
+    for key in [&b"a:1"[..], b"a:clean"] {
+        engine.touch(0, key, Touch::Lifetime);
+    }
+    assert_eq!(engine.fresh(2), [(0, b"a:1".to_vec())]);
+    assert_eq!(done(&mut engine, flight, written(), 300_000), ["a:1"], "it has not changed");
+    assert_eq!(engine.state(3).counters.captured_total, 1);
+}

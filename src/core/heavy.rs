@@ -41,6 +41,8 @@ pub struct Heavy {
     past: HashMap<(u16, Box<[u8]>), Past>,
     /// By the time when they can be read, and in the order of coming.
     aside: BTreeMap<(u64, u64), Aside>,
+    /// The one that is being read in steps.
+    reading: Option<Aside>,
     count: u64,
 }
 
@@ -87,9 +89,14 @@ impl Heavy {
         self.aside.keys().next().map(|(until_us, _)| *until_us)
     }
 
-    /// The keys that wait, in no order.
+    /// A key is being read in steps; or none is any more.
+    pub fn set_reading(&mut self, reading: Option<Aside>) {
+        self.reading = reading;
+    }
+
+    /// The keys that wait, and the one that is being read in steps, in no order.
     pub fn waiting(&self) -> impl Iterator<Item = &Aside> {
-        self.aside.values()
+        self.aside.values().chain(&self.reading)
     }
 
     /// Lets every key be read at once, for this time.

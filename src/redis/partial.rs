@@ -43,6 +43,7 @@ pub fn keep(
         bytes: batch.bytes.split_off(key.start),
     };
     let key = Span { start: 0, end: key.end - key.start };
+    module.engine.borrow_mut().reads_in_steps(&own, taken);
     module.partial.replace(Some(Partial { batch: own, taken: *taken, key, walk, took_us }));
 }
 
@@ -98,6 +99,7 @@ pub fn step(module: &Module, ctx: Ctx<'_>, end_us: u64) {
         Step::TooLarge => too_large(&mut batch.bytes),
     };
     engine.was_read(db, &batch.bytes[key.range()], *took_us, read_us);
+    engine.has_read_in_steps();
     drop(engine);
     let value = Span { start: key.end, end: batch.bytes.len() };
     batch.items.push(item(taken, *key, content, value, expire_ms));

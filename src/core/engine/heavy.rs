@@ -18,6 +18,25 @@ impl Engine {
         self.heavy.put_aside(aside, until_us);
     }
 
+    /// A key that was taken for `batch` is read in steps from now on.
+    pub fn reads_in_steps(&mut self, batch: &Batch, taken: &Taken) {
+        let reading = Aside { taken: *taken, slot: batch.slot, epoch: self.epoch };
+        self.heavy.set_reading(Some(reading));
+    }
+
+    /// The last step of that is done.
+    pub fn has_read_in_steps(&mut self) {
+        self.heavy.set_reading(None);
+    }
+
+    /// Since when the oldest key is dirty that waits to be read, of `slot` or at all, microseconds.
+    pub(super) fn oldest_heavy_us(&self, slot: Option<u16>) -> Option<u64> {
+        let waiting = self.heavy.waiting().filter(|aside| {
+            aside.epoch == self.epoch && slot.is_none_or(|slot| aside.slot == slot)
+        });
+        waiting.map(|aside| aside.taken.since_us).min()
+    }
+
     /// True if the key changes so often that it should be read in one go.
     pub fn is_restless(&self, db: u16, key: &[u8]) -> bool {
         self.heavy.is_restless(db, key)
@@ -33,6 +52,7 @@ impl Engine {
 
     /// A key that was being read in steps changed, or went away: it is to be read anew.
     pub fn disturbed(&mut self, batch: &Batch, taken: &Taken, key: &[u8], now_us: u64) {
+        self.has_read_in_steps();
         self.heavy.was_disturbed(batch.registration.db, key, now_us);
         self.dirty.give_back(taken.entry, taken.since_us);
         self.retire_if_done(batch.slot);

@@ -70,7 +70,8 @@ impl Engine {
         for slot in self.slots() {
             counters.add(&self.counters(slot));
         }
-        let oldest_us = self.slots().filter_map(|slot| self.oldest_us(slot)).min();
+        let oldest_us = self.slots().filter_map(|slot| self.oldest_us(slot));
+        let oldest_us = oldest_us.chain(self.oldest_heavy_us(None)).min();
         let lag = self.lag.filter(|(at_us, _, _)| now_us < at_us + 2 * WINDOW_US);
         let (_, lag_p50_us, lag_p99_us) = lag.unwrap_or_default();
         State {
@@ -99,13 +100,15 @@ impl Engine {
     /// Figures of the registration in `slot` at `now_us`.
     pub fn prefix_state(&self, slot: u16, now_us: u64) -> Option<PrefixState<'_>> {
         let queue = self.dirty.queue(slot);
+        let oldest_us = self.oldest_us(slot).into_iter().chain(self.oldest_heavy_us(Some(slot)));
+        let oldest_us = oldest_us.min();
         Some(PrefixState {
             slot: self.slot(slot)?,
             counters: self.counters(slot),
             dirty_keys: queue.dirty(),
             in_flight_keys: queue.in_flight,
             dead_letters: self.dead.count(slot),
-            oldest_dirty_ms: age_ms(self.oldest_us(slot), now_us),
+            oldest_dirty_ms: age_ms(oldest_us, now_us),
             paused: self.is_paused(slot),
             rescan_pending: self.dirty.has_missed(slot),
         })

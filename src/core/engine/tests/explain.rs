@@ -50,6 +50,13 @@ fn what_holds_a_key_up_is_named() {
     touch(&mut engine, "a:1", 20_000_001);
     assert_eq!(engine.explain(0, b"a:1", 20_000_000).state, KeyState::Waiting(Obstacle::Large));
     assert_eq!(engine.explain(0, b"a:1", 20_000_000).since_unix_ms, 1);
+    let oldest_ms = |engine: &Engine| {
+        let of_prefix = engine.prefix_state(0, 9_001_000).unwrap().oldest_dirty_ms;
+        (engine.state(9_001_000).oldest_dirty_ms, of_prefix)
+    };
+    assert_eq!(oldest_ms(&engine), (9_000, 9_000), "it waits since its first change");
+    engine.begin_epoch();
+    assert_eq!(oldest_ms(&engine), (0, 0), "the entry knows the second change only");
 }
 
 #[test]
@@ -92,4 +99,17 @@ fn what_becomes_of_the_document_of_a_missing_key_depends_on_how_it_went() {
     assert_eq!(["a:1", "a:2", "a:3", "a:4"].map(deletes), [false, true, false, false]);
     assert!(engine.explain(0, b"a:4", 5).deletes(true));
     assert!(!engine.explain(0, b"b:4", 5).deletes(true));
+}
+
+#[test]
+fn a_key_that_is_read_in_steps_has_an_age() {
+    let mut engine = engine(&["a:"]);
+    touch(&mut engine, "a:1", 1_000);
+    let mut batch = engine.begin_batch(200_000).unwrap();
+    let (taken, _) = engine.take(&mut batch, 200_000).unwrap();
+    engine.reads_in_steps(&batch, &taken);
+    assert_eq!(engine.state(501_000).oldest_dirty_ms, 500);
+    assert_eq!(engine.explain(0, b"a:1", 1).state, KeyState::Waiting(Obstacle::Large));
+    engine.disturbed(&batch, &taken, b"a:1", 300_000);
+    assert_eq!(engine.explain(0, b"a:1", 1).state, KeyState::Dirty);
 }

@@ -3,12 +3,15 @@
 
 use std::collections::HashMap;
 
-use mongodb::bson::spec::BinarySubtype;
-use mongodb::bson::{Binary, Bson, Document, doc};
+use mongodb::bson::{Bson, Document};
 use redis::Connection;
 
 use super::collection::Collection;
 use super::redis_server::Redis;
+
+pub mod value;
+
+pub use value::text;
 
 /// A key's suffix as the document's key.
 pub type KeyValue = fn(&[u8]) -> Bson;
@@ -94,74 +97,26 @@ impl<'a> Mapping<'a> {
 fn fields(connection: &mut Connection, key: &[u8]) -> Option<Document> {
     let query = "the value of a key";
     let kind: String = redis::cmd("TYPE").arg(key).query(connection).expect(query);
-    match kind.as_str() {
-        "none" => None,
-        "string" => {
-            // It may have expired since.
-            let value: Option<Vec<u8>> = redis::cmd("GET").arg(key).query(connection).expect(query);
-            Some(Document::from_iter([("value".to_owned(), text(&value?))]))
-        }
-        "hash" => {
-            let fields: Vec<(String, Vec<u8>)> =
-                redis::cmd("HGETALL").arg(key).query(connection).expect(query);
-            let document = fields.into_iter().map(|(name, value)| (name, text(&value))).collect();
-            Some(document).filter(|document: &Document| !document.is_empty())
-        }
-        "ReJSON-RL" => {
-            let json: Option<String> =
-                redis::cmd("JSON.GET").arg(key).query(connection).expect(query);
-            Some(match bson(serde_json::from_str(&json?).expect("JSON")) {
-                Bson::Document(root) => root,
-                other => Document::from_iter([("value".to_owned(), other)]),
-            })
-        }
-        "list" => {
-            let items = items(redis::cmd("LRANGE").arg(key).arg(0).arg(-1), connection);
-            Some(items).filter(|items| !items.is_empty()).map(texts).map(of_value)
-        }
-        "set" => {
-            let mut members = items(redis::cmd("SMEMBERS").arg(key), connection);
-            members.sort();
-            Some(members).filter(|members| !members.is_empty()).map(texts).map(of_value)
-        }
-        "zset" => {
-            let pairs =
-                items(redis::cmd("ZRANGE").arg(key).arg(0).arg(-1).arg("WITHSCORES"), connection);
-            let members = pairs.chunks(2).map(|pair| {
-                let score = String::from_utf8_lossy(&pair[1]).parse::<f64>().expect("a score");
-                doc! { "member": text(&pair[0]), "score": score }
-            });
-            Some(members.collect::<Vec<_>>()).filter(|all| !all.is_empty()).map(of_value)
-        }
-        "stream" => {
-            let entries: Vec<(String, Vec<Vec<u8>>)> =
-                redis::cmd("XRANGE").arg(key).arg("-").arg("+").query(connection).expect(query);
-            let entries = entries.into_iter().map(|(id, pairs)| {
-                // Of fields with one name the last counts.
-                let fields = pairs.chunks(2).map(|pair| {
-                    (String::from_utf8(pair[0].clone()).expect("a name"), text(&pair[1]))
-                });
-                doc! { "id": id, "fields": fields.collect::<Document>() }
-            });
-            // A stream may be empty and there.
-            Some(of_value(entries.collect::<Vec<_>>()))
-        }
+    let mut read = match kind.as_str() {
+        "none" => return None,
+        "string" => redis::cmd("GET"),
+        "hash" => redis::cmd("HGETALL"),
+        "ReJSON-RL" => redis::cmd("JSON.GET"),
+        "list" => redis::cmd("LRANGE"),
+        "set" => redis::cmd("SMEMBERS"),
+        "zset" => redis::cmd("ZRANGE"),
+        "stream" => redis::cmd("XRANGE"),
         other => panic!("the oracle knows no {other}"),
-    }
-}
-
-fn items(command: &redis::Cmd, connection: &mut Connection) -> Vec<Vec<u8>> {
-    command.query(connection).expect("the value of a key")
-}
-
-fn texts(items: Vec<Vec<u8>>) -> Vec<Bson> {
-    items.iter().map(|item| text(item)).collect()
-}
-
-/// The document of a value that has no fields of its own.
-fn of_value(value: Vec<impl Into<Bson>>) -> Document {
-    let items = value.into_iter().map(Into::into).collect();
-    Document::from_iter([("value".to_owned(), Bson::Array(items))])
+    };
+    read.arg(key);
+    match kind.as_str() {
+        "list" => read.arg(0).arg(-1),
+        "zset" => read.arg(0).arg(-1).arg("WITHSCORES"),
+        "stream" => read.arg("-").arg("+"),
+        _ => &mut read,
+    };
+    // It may have expired since.
+    value::fields(&kind, read.query(connection).expect(query))
 }
 
 fn keys(connection: &mut Connection, prefix: &str) -> Vec<Vec<u8>> {
@@ -181,31 +136,6 @@ fn keys(connection: &mut Connection, prefix: &str) -> Vec<Vec<u8>> {
     found.sort();
     found.dedup();
     found
-}
-
-/// A string, or Binary when it is not UTF-8.
-pub fn text(bytes: &[u8]) -> Bson {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Bson::String(text.to_owned()),
-        Err(_) => Bson::Binary(Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() }),
-    }
-}
-
-/// JSON as BSON: whole numbers are Int64, all others Double.
-fn bson(json: serde_json::Value) -> Bson {
-    match json {
-        serde_json::Value::Null => Bson::Null,
-        serde_json::Value::Bool(value) => Bson::Boolean(value),
-        serde_json::Value::Number(number) => match number.as_i64() {
-            Some(whole) => Bson::Int64(whole),
-            None => Bson::Double(number.as_f64().expect("a number")),
-        },
-        serde_json::Value::String(text) => Bson::String(text),
-        serde_json::Value::Array(items) => Bson::Array(items.into_iter().map(bson).collect()),
-        serde_json::Value::Object(fields) => {
-            Bson::Document(fields.into_iter().map(|(name, value)| (name, bson(value))).collect())
-        }
-    }
 }
 
 fn sortable(key: &Bson) -> Vec<u8> {

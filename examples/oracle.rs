@@ -1,0 +1,104 @@
+//! `make oracle`: random commands of every kind that writes, and after some hundred of them the
+//! question whether MongoDB holds what it must.
+//!
+//!     cargo run --release --example oracle -- [--seed S] [--commands N | --minutes M]
+//!         [--server PATH] [--table FILE]
+//!
+//! The seed repeats the commands; what the server answers to SPOP, say, it does not repeat. Ends
+//! non-zero at the first difference, which is told with the last commands of its key.
+//!
+//! `--table` writes docs/COMMANDS.md instead: what each write command reports, and what is
+//! written then. `--server` may be given twice for it.
+
+#[allow(dead_code, reason = "the tests use the rest")]
+#[path = "../tests/oracle/mod.rs"]
+mod oracle;
+#[allow(dead_code, reason = "the tests use the rest")]
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use oracle::coverage;
+use oracle::run::Run;
+use support::mongod::Mongod;
+
+struct Options {
+    seed: u64,
+    commands: u64,
+    minutes: Option<u64>,
+    servers: Vec<PathBuf>,
+    table: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let options = match options(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("oracle: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let result = run(&options);
+    if let Err(error) = &result {
+        println!("{error}");
+    }
+    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run(options: &Options) -> Result<(), String> {
+    let server = options.servers.first().map(PathBuf::as_path);
+    let mut run = Run::new(Mongod::shared(), options.seed, server);
+    let unknown = coverage::unknown(&mut run.sender.connection);
+    if !unknown.is_empty() {
+        return Err(format!("write commands without a template or a reason: {unknown:?}"));
+    }
+    println!("seed {}", options.seed);
+    let start = Instant::now();
+    let mut told = start;
+    let end = options.minutes.map(|minutes| start + Duration::from_secs(60 * minutes));
+    let is_over = |commands: u64| match end {
+        Some(end) => Instant::now() >= end,
+        None => commands >= options.commands,
+    };
+    while !is_over(run.commands) {
+        run.some(u64::MAX)?;
+        if told.elapsed() > Duration::from_secs(10) {
+            told = Instant::now();
+            println!("{} commands, {} comparisons", run.commands, run.checks);
+        }
+    }
+    let refused: u64 = run.counts.values().map(|count| count.refused).sum();
+    println!(
+        "{} commands of {} kinds, {refused} of them refused, {} comparisons, no difference, {:.0} s",
+        run.commands,
+        run.counts.len(),
+        run.checks,
+        start.elapsed().as_secs_f64()
+    );
+    let never = run.never_done();
+    if !never.is_empty() {
+        return Err(format!("these commands never answered without an error: {never:?}"));
+    }
+    Ok(())
+}
+
+fn options(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
+    let mut options =
+        Options { seed: 1, commands: 20_000, minutes: None, servers: Vec::new(), table: None };
+    while let Some(word) = words.next() {
+        let value = words.next().ok_or_else(|| format!("{word} takes a value"))?;
+        let number = || value.parse().map_err(|_| format!("{word} takes a number, not {value}"));
+        match word.as_str() {
+            "--seed" => options.seed = number()?,
+            "--commands" => options.commands = number()?,
+            "--minutes" => options.minutes = Some(number()?),
+            "--server" => options.servers.push(PathBuf::from(value)),
+            "--table" => options.table = Some(PathBuf::from(value)),
+            _ => return Err(format!("no option {word}")),
+        }
+    }
+    Ok(options)
+}

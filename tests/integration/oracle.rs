@@ -1,0 +1,40 @@
+//! A short run of `make oracle`.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::oracle_run::coverage;
+use crate::oracle_run::run::Run;
+use crate::support::mongod::Mongod;
+use crate::world::World;
+
+/// Commands of each of the two runs.
+const COMMANDS: u64 = 1_500;
+
+#[track_caller]
+fn no_difference(seed: u64) {
+    let mut run = Run::new(Mongod::shared(), seed, None);
+    while run.commands < COMMANDS {
+        if let Err(difference) = run.some(COMMANDS - run.commands) {
+            panic!("{difference}");
+        }
+    }
+}
+
+#[test]
+fn random_commands_leave_no_difference() {
+    no_difference(1);
+}
+
+#[test]
+fn random_commands_of_a_new_seed_leave_no_difference() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("clock");
+    let seed = now.as_secs() % 1_000_000;
+    println!("seed {seed}");
+    no_difference(seed);
+}
+
+#[test]
+fn every_write_command_is_sent_or_left_out_for_a_reason() {
+    let unknown = coverage::unknown(&mut World::json().redis.connection());
+    assert!(unknown.is_empty(), "add a template or a reason: {unknown:?}");
+}

@@ -1,0 +1,99 @@
+//! The prefixes that a run writes to, and how they are registered.
+
+/// What a registration says about a key that is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    Delete,
+    Keep,
+}
+
+/// A prefix in one logical database.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    pub db: i64,
+    pub prefix: &'static str,
+    /// The collection that it is registered to; nothing for a prefix that is not registered.
+    pub collection: Option<&'static str>,
+    pub options: &'static str,
+    /// The type that it takes, as TYPE names it; empty for all.
+    pub kind: &'static str,
+    pub key_field: &'static str,
+    pub ttl_field: Option<&'static str>,
+    pub merge: bool,
+    pub on_delete: Gone,
+    pub on_expire: Gone,
+    /// Keys have short times to live here, and here only.
+    pub timed: bool,
+}
+
+const fn place(
+    prefix: &'static str,
+    collection: &'static str,
+    kind: &'static str,
+    options: &'static str,
+) -> Place {
+    Place {
+        db: 0,
+        prefix,
+        collection: Some(collection),
+        options,
+        kind,
+        key_field: "_id",
+        ttl_field: None,
+        merge: false,
+        on_delete: Gone::Delete,
+        on_expire: Gone::Keep,
+        timed: false,
+    }
+}
+
+const fn unregistered(prefix: &'static str, db: i64) -> Place {
+    Place { db, collection: None, ..place(prefix, "", "", "") }
+}
+
+/// The places of a run. Keys in `timed` places are never in one command with others, because a
+/// time to live goes with the key.
+pub const PLACES: [Place; 22] = [
+    place("a:", "any", "", "INTERVAL 0"),
+    // Longer than the one above, and so first.
+    place("a:longer:", "longer", "", "TYPE ANY INTERVAL 5"),
+    place("h:", "hashes", "hash", "TYPE HASH INTERVAL 0"),
+    place("j:", "json", "ReJSON-RL", "TYPE JSON"),
+    place("s:", "strings", "string", "TYPE STRING INTERVAL 10"),
+    place("l:", "lists", "list", "TYPE LIST INTERVAL 0"),
+    place("e:", "sets", "set", "TYPE SET INTERVAL 0"),
+    place("z:", "zsets", "zset", "TYPE ZSET INTERVAL 10 BATCH 3"),
+    place("q:", "streams", "stream", "TYPE STREAM INTERVAL 0"),
+    Place { key_field: "kid", ..place("f:", "fields", "", "KEY kid INTERVAL 0") },
+    Place { merge: true, ..place("m:", "merged", "", "WRITE MERGE INTERVAL 0") },
+    Place { merge: true, ..place("n:", "merged_hashes", "hash", "TYPE HASH WRITE MERGE") },
+    Place { on_delete: Gone::Keep, ..place("k:", "kept", "", "ONDEL KEEP INTERVAL 0") },
+    Place { ttl_field: Some("exp"), ..place("d:", "dated", "", "TTLFIELD exp INTERVAL 0") },
+    unregistered("o:", 0),
+    Place { db: 1, ..place("a:", "other_any", "", "INTERVAL 0") },
+    Place { db: 1, ..place("h:", "other_hashes", "hash", "TYPE HASH") },
+    unregistered("a:", 2),
+    Place { timed: true, ..place("t:", "timed", "", "INTERVAL 20") },
+    Place {
+        timed: true,
+        on_expire: Gone::Delete,
+        on_delete: Gone::Keep,
+        ..place("x:", "expiring", "", "ONEXPIRE DELETE ONDEL KEEP INTERVAL 0")
+    },
+    Place {
+        timed: true,
+        on_expire: Gone::Delete,
+        ttl_field: Some("exp"),
+        ..place("w:", "watched", "string", "TYPE STRING ONEXPIRE DELETE TTLFIELD exp")
+    },
+    Place { timed: true, ..unregistered("u:", 0) },
+];
+
+/// The logical databases that are in use.
+pub const DATABASES: i64 = 3;
+
+/// Where that key belongs: the longest prefix of its database.
+pub fn of(db: i64, key: &[u8]) -> Option<&'static Place> {
+    let fits = |place: &&Place| place.db == db && key.starts_with(place.prefix.as_bytes());
+    PLACES.iter().filter(fits).max_by_key(|place| place.prefix.len())
+}

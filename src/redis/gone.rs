@@ -42,11 +42,29 @@ pub fn capture(module: &Module, ctx: Ctx<'_>, db: u16, key: &[u8]) {
         engine.slot_of_key(db, key).map(|slot| Wanted::of(&slot.registration))
     };
     let Some(wanted) = wanted else { return };
-    let Some(value) = read_value(module, ctx, key, wanted) else { return };
-    module.engine.borrow_mut().capture(db, key, value);
+    let value = read_value(module, ctx, key, wanted);
+    let mut engine = module.engine.borrow_mut();
+    match value {
+        Ok(value) => {
+            engine.capture(db, key, value);
+        }
+        // It counts as deleted. Once it is gone, nobody could tell that it was of another type.
+        Err(Found::Foreign) => {
+            if engine.touch(db, key, Touch::Deleted) {
+                engine.fold(clock::now_us());
+            }
+        }
+        Err(_) => {}
+    }
 }
 
-fn read_value(module: &Module, ctx: Ctx<'_>, key: &[u8], wanted: Wanted) -> Option<Captured> {
+/// The value as it is to be kept, or why there is none.
+fn read_value(
+    module: &Module,
+    ctx: Ctx<'_>,
+    key: &[u8],
+    wanted: Wanted,
+) -> Result<Captured, Found> {
     let mut bytes = Vec::new();
     // The expiry always: the options may change before the value is written.
     let wanted = Wanted { expiry: true, ..wanted };
@@ -60,10 +78,9 @@ fn read_value(module: &Module, ctx: Ctx<'_>, key: &[u8], wanted: Wanted) -> Opti
             crate::core::value::Content::Unwritable
         }
         // It is read in one go, so it is neither put off nor left unfinished.
-        Found::Gone | Found::Foreign | Found::Unreadable => return None,
-        Found::Later | Found::Unfinished(_) => return None,
+        found => return Err(found),
     };
-    Some(Captured { content, expire_ms, bytes: bytes.into() })
+    Ok(Captured { content, expire_ms, bytes: bytes.into() })
 }
 
 /// The server is about to remove a key, whose value can still be read. Redis 7.2 and newer,

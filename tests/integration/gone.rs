@@ -209,3 +209,22 @@ fn restore_and_copy_over_a_dirty_key_have_the_new_value() {
     world.holds("keys", "2", "the source");
     assert_eq!(world.database.collection("keys").count(), 4);
 }
+
+#[test]
+fn a_key_of_another_type_that_is_flushed_before_it_was_looked_at_counts_as_deleted() {
+    let world = World::new();
+    world.register("h:", "hashes", "TYPE HASH");
+    let hashes = world.database.collection("hashes");
+    for gone in [&["FLUSHALL"][..], &["FLUSHDB", "ASYNC"], &["SWAPDB", "0", "1"]] {
+        world.redis.cmd(&["HSET", "h:1", "a", "1"]);
+        world.redis.flush();
+        assert!(hashes.by_id("1").is_some());
+        world.redis.cmd(&["WB.PAUSE"]);
+        world.redis.cmd(&["SET", "h:1", "text"]);
+        world.redis.cmd(gone);
+        world.redis.cmd(&["WB.RESUME"]);
+        world.redis.flush();
+        assert!(hashes.by_id("1").is_none(), "{gone:?}");
+        world.redis.cmd(&["FLUSHALL"]);
+    }
+}

@@ -144,7 +144,7 @@ impl Key {
     /// FLUSHDB, FLUSHALL.
     pub fn flushed(&mut self, place: &Place) {
         let Some(seen) = self.seen.take() else { return };
-        if seen.exists() && !matches!(self.now, Now::Gone(_)) {
+        if matches!(self.now, Now::There(_) | Now::Unwritable) {
             // Its time may have been over just before.
             let expired = place.timed && seen.expire_ms >= 0;
             let unseen = place.timed && seen.kind == "hash";

@@ -18,14 +18,20 @@ local reads = {
 local function look(db, key)
   redis.call('SELECT', db)
   local kind = redis.call('TYPE', key)['ok']
-  local read, value, fields = reads[kind], false, 0
+  local read, value, fields, ends = reads[kind], false, 0, -1
   if read then
     value = redis.call(read[1], key, unpack(read, 2))
   end
   if kind == 'hash' then
     fields = redis.call('HLEN', key)
+    local names = {}
+    for i = 1, #value, 2 do names[#names + 1] = value[i] end
+    local times = #names > 0 and redis.pcall('HPEXPIRETIME', key, 'FIELDS', #names, unpack(names))
+    for _, time in ipairs(times or {}) do
+      if time >= 0 and (ends < 0 or time < ends) then ends = time end
+    end
   end
-  return {kind, redis.call('PEXPIRETIME', key), fields, value}
+  return {kind, redis.call('PEXPIRETIME', key), fields, ends, value}
 end
 ";
 
@@ -93,6 +99,8 @@ pub struct Seen {
     pub expire_ms: i64,
     /// Fields of a hash, those included that are over and not removed yet.
     pub stored_fields: i64,
+    /// When the first of them is over; negative for never.
+    pub field_ends_ms: i64,
     /// What the value makes; nothing when it makes none.
     pub fields: Option<Document>,
 }
@@ -110,13 +118,14 @@ pub enum Became {
 
 impl Seen {
     pub fn from_reply(reply: Value) -> Self {
-        let (kind, expire_ms, stored_fields, value): (String, i64, i64, Value) =
+        type Parts = (String, i64, i64, i64, Value);
+        let (kind, expire_ms, stored_fields, field_ends_ms, value): Parts =
             from_redis_value(reply).expect("what the script saw");
         let fields = match kind.as_str() {
             "none" | "vectorset" => None,
             _ => value::fields(&kind, value),
         };
-        Seen { kind, expire_ms, stored_fields, fields }
+        Seen { kind, expire_ms, stored_fields, field_ends_ms, fields }
     }
 
     pub fn exists(&self) -> bool {
@@ -125,7 +134,8 @@ impl Seen {
 
     /// True when time alone will change it soon, or should have.
     pub fn is_restless(&self, now_ms: i64) -> bool {
-        let ends_soon = self.expire_ms >= 0 && self.expire_ms < now_ms + 60_000;
+        let soon = |at_ms: i64| at_ms >= 0 && at_ms < now_ms + 60_000;
+        let ends_soon = soon(self.expire_ms) || soon(self.field_ends_ms);
         let fields = self.fields.as_ref().map_or(0, Document::len) as i64;
         ends_soon || (self.kind == "hash" && self.stored_fields != fields)
     }

@@ -135,6 +135,8 @@ pub const TEMPLATES: &[&str] = &[
     "XTRIM {q} MINID {id}",
     "XSETID {q} 9999999999999-{n}",
     "XGROUP CREATE {q} g 0 MKSTREAM",
+    "XGROUP CREATE {q} g 0",
+    "XGROUP CREATE {q} g $ MKSTREAM",
     "XGROUP CREATECONSUMER {q} g c{n}",
     "XGROUP DELCONSUMER {q} g c{n}",
     "XGROUP SETID {q} g 0",

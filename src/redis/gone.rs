@@ -50,10 +50,11 @@ pub fn capture(module: &Module, ctx: Ctx<'_>, db: u16, key: &[u8]) {
         }
         // It counts as deleted. Once it is gone, nobody could tell that it was of another type.
         Err(Found::Foreign) => {
-            if engine.touch(db, key, Touch::Deleted) {
-                engine.fold(clock::now_us());
-            }
+            engine.touch(db, key, Touch::Deleted);
+            engine.fold(clock::now_us());
+            engine.capture_missing(db, key);
         }
+        Err(Found::Gone) => engine.capture_missing(db, key),
         Err(_) => {}
     }
 }

@@ -228,3 +228,35 @@ fn a_key_of_another_type_that_is_flushed_before_it_was_looked_at_counts_as_delet
         world.redis.cmd(&["FLUSHALL"]);
     }
 }
+
+#[test]
+fn a_key_that_was_deleted_before_another_is_swapped_to_its_name_stays_deleted() {
+    let world = World::new();
+    world.register("k:", "keys", "");
+    world.redis.cmd(&["SET", "k:1", "text"]);
+    world.redis.flush();
+    world.redis.cmd(&["WB.PAUSE"]);
+    world.redis.cmd(&["MOVE", "k:1", "1"]);
+    world.redis.cmd(&["SELECT", "0"]);
+    world.redis.cmd(&["SWAPDB", "0", "1"]);
+    world.redis.cmd(&["WB.RESUME"]);
+    world.redis.flush();
+    assert_eq!(world.database.collection("keys").all(), []);
+    assert_eq!(world.redis.run::<String>(&["GET", "k:1"]), "text");
+}
+
+#[test]
+fn a_key_of_another_type_before_another_is_swapped_to_its_name_counts_as_deleted() {
+    let world = World::new();
+    world.register("h:", "hashes", "TYPE HASH");
+    world.redis.cmd(&["HSET", "h:1", "a", "1"]);
+    world.redis.flush();
+    world.redis.cmd(&["WB.PAUSE"]);
+    world.redis.cmd(&["MOVE", "h:1", "1"]);
+    world.redis.cmd(&["SELECT", "0"]);
+    world.redis.cmd(&["SET", "h:1", "text"]);
+    world.redis.cmd(&["SWAPDB", "0", "1"]);
+    world.redis.cmd(&["WB.RESUME"]);
+    world.redis.flush();
+    assert_eq!(world.database.collection("hashes").all(), []);
+}

@@ -9,6 +9,7 @@ use crate::core::dead::DeadLetter;
 use crate::core::dirty::Captured;
 #[cfg(doc)]
 use crate::core::dirty::Dirty;
+use crate::core::value::{Content, NO_EXPIRY};
 
 impl Engine {
     /// True if the value of `key` must be captured before the key goes away as `touch` says: it
@@ -35,6 +36,17 @@ impl Engine {
             return true;
         }
         self.dead.capture(db, key, value)
+    }
+
+    /// A dirty key is not there any more. If its document is to be deleted, that is kept like a
+    /// value: after SWAPDB another key may have its name, whose value is not ours to write.
+    pub fn capture_missing(&mut self, db: u16, key: &[u8]) {
+        let slot = self.dirty.slot_of(db, key).and_then(|slot| self.slot(slot));
+        let Some((bound, touch)) = slot.zip(self.dirty.touched(db, key)) else { return };
+        if Engine::on_missing(&bound.registration, touch) == Missing::Delete {
+            let (content, bytes) = (Content::Tombstone, Box::default());
+            self.dirty.capture(db, key, Captured { content, expire_ms: NO_EXPIRY, bytes });
+        }
     }
 
     /// A key went away as `touch` says. True when it belongs to a registration, so that replicas

@@ -4,7 +4,7 @@ export RUST_TEST_THREADS ?= 4
 MATRIX := redis-7.4/redis-server redis-8.2/redis-server \
 	valkey-8.1/valkey-server valkey-9.1/valkey-server
 
-.PHONY: help setup build test test-matrix lint demo crash outage bench clean
+.PHONY: help setup build test test-matrix lint demo crash outage bench oracle commands clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,16 @@ outage: build ## Freeze, cut, step down and poison MongoDB; ONLY, SECONDS, COUNT
 SCALE ?= 1
 bench: build ## Measure cost, rates and lag with and without the module; ONLY=cost,lag SCALE=0.1
 	cargo run --release --quiet --example bench -- --scale $(SCALE) $(if $(ONLY),--only $(ONLY))
+
+COMMANDS ?= 20000
+oracle: build ## Compare after random commands; SEED, COMMANDS or MINUTES, SERVER
+	cargo run --release --quiet --example oracle -- --seed $(SEED) --commands $(COMMANDS) \
+		$(if $(MINUTES),--minutes $(MINUTES)) $(if $(SERVER),--server $(SERVER))
+
+commands: build ## Write docs/COMMANDS.md anew from Redis 8.2 and Valkey 9.1
+	@scripts/fetch-servers matrix
+	cargo run --release --quiet --example oracle -- --table docs/COMMANDS.md \
+		--server .servers/redis-8.2/redis-server --server .servers/valkey-9.1/valkey-server
 
 clean: ## Remove everything built and fetched
 	cargo clean

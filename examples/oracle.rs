@@ -17,12 +17,13 @@ mod oracle;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use oracle::coverage;
 use oracle::run::Run;
+use oracle::table;
 use support::mongod::Mongod;
 
 struct Options {
@@ -49,6 +50,9 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), String> {
+    if let Some(path) = &options.table {
+        return write_table(options, path);
+    }
     let server = options.servers.first().map(PathBuf::as_path);
     let mut run = Run::new(Mongod::shared(), options.seed, server);
     let unknown = coverage::unknown(&mut run.sender.connection);
@@ -83,6 +87,20 @@ fn run(options: &Options) -> Result<(), String> {
         return Err(format!("these commands never answered without an error: {never:?}"));
     }
     Ok(())
+}
+
+fn write_table(options: &Options, path: &Path) -> Result<(), String> {
+    let mut servers = Vec::new();
+    for server in &options.servers {
+        let mut run = Run::new(Mongod::shared(), options.seed, Some(server));
+        let folder = server.parent().and_then(Path::file_name).unwrap_or_default();
+        // `redis-8.2`: Redis 8.2
+        let mut name = folder.to_string_lossy().replace('-', " ");
+        name[..1].make_ascii_uppercase();
+        println!("{name}");
+        servers.push((name, table::rows(&mut run)?));
+    }
+    std::fs::write(path, table::document(&servers)).map_err(|error| error.to_string())
 }
 
 fn options(mut words: impl Iterator<Item = String>) -> Result<Options, String> {

@@ -152,6 +152,14 @@ impl Key {
         }
     }
 
+    /// SWAPDB: another key may have the name now, and be taken for this one when its deletion was
+    /// to leave the document.
+    pub fn swapped(&mut self, place: &Place) {
+        if let Now::Gone(ways) = &mut self.now {
+            ways.unseen |= place.on_delete == Gone::Keep || !ways.deleted;
+        }
+    }
+
     /// Whether that document, without its key, is one that MongoDB may hold now. `lossy` when the
     /// server may not have told of an expiry in time.
     pub fn allows(&self, place: &Place, found: Option<&Document>, lossy: bool) -> bool {

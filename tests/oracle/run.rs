@@ -177,7 +177,10 @@ impl Run {
         let other = self.chooser.rng.i64(1..DATABASES).to_string();
         self.redis.cmd(&["SWAPDB", "0", &other]);
         self.took("SWAPDB");
-        self.keys.values_mut().for_each(|key| key.note("SWAPDB, and back"));
+        for (address, key) in &mut self.keys {
+            key.note(&format!("{}: SWAPDB 0 {other}", self.commands));
+            key.swapped(place::of(address.0, &address.1).expect("a place"));
+        }
         let result = if self.chooser.rng.bool() { self.compare() } else { Ok(()) };
         self.redis.cmd(&["SWAPDB", "0", &other]);
         result
@@ -246,5 +249,5 @@ fn told(number: u64, way: Way, chosen: &Chosen, done: &Done) -> String {
     if let Some(error) = &done.error {
         let _ = write!(line, " -> {error}");
     }
-    line.chars().take(400).collect()
+    line.chars().take(200).collect()
 }

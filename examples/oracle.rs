@@ -26,6 +26,9 @@ use oracle::run::Run;
 use oracle::table;
 use support::mongod::Mongod;
 
+/// After that many commands each should have answered without an error.
+const ENOUGH: u64 = 20_000;
+
 struct Options {
     seed: u64,
     commands: u64,
@@ -83,7 +86,7 @@ fn run(options: &Options) -> Result<(), String> {
         start.elapsed().as_secs_f64()
     );
     let never = run.never_done();
-    if !never.is_empty() {
+    if !never.is_empty() && run.commands >= ENOUGH {
         return Err(format!("these commands never answered without an error: {never:?}"));
     }
     Ok(())

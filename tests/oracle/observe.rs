@@ -28,6 +28,8 @@ local function look(db, key)
     for i = 1, #value, 2 do names[#names + 1] = value[i] end
     local times = #names > 0 and redis.pcall('HPEXPIRETIME', key, 'FIELDS', #names, unpack(names))
     for _, time in ipairs(times or {}) do
+      -- -2: over since the line above, on some servers.
+      if time == -2 then time = 0 end
       if time >= 0 and (ends < 0 or time < ends) then ends = time end
     end
   end

@@ -147,10 +147,11 @@ impl Seen {
         if !self.exists() {
             return Became::Nothing;
         }
+        // Vector sets too where they are foreign: Redis 8.2 reports no change of them.
+        let Some(mut fields) = self.fields.clone() else { return Became::Unwritable };
         if !place.kind.is_empty() && place.kind != self.kind {
             return Became::Foreign;
         }
-        let Some(mut fields) = self.fields.clone() else { return Became::Unwritable };
         fields.remove("_id");
         fields.remove(place.key_field);
         if let Some(name) = place.ttl_field {

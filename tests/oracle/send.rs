@@ -124,7 +124,10 @@ impl Sender {
         let packed: Vec<u8> = commands.iter().flat_map(Cmd::get_packed_command).collect();
         self.connection.send_packed_command(&packed).expect("the server is there");
         let mut reply = || match self.connection.recv_response() {
-            Err(error) if error.is_io_error() => panic!("the server has gone: {error}"),
+            Err(error) if error.code().is_none() => {
+                let all = packed.escape_ascii();
+                panic!("no reply but {error}: {}", all.to_string().replace("\\r\\n", " "))
+            }
             reply => reply,
         };
         commands.iter().map(|_| reply()).collect()

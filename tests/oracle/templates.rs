@@ -8,7 +8,8 @@
 //!   `{dump}` what DUMP answers `{db}` another database `{cond}` NX, XX, GT or LT
 //! - times: `{sec}` `{ms}` from now `{at}` `{atms}` since 1970
 //!
-//! A command may have several lines. Errors are part of the run: wrong types, missing keys.
+//! No place is searched by a binary member: Valkey puts it into its error as it is, and no client
+//! can read that. A command may have several lines. Errors are part of the run: wrong types, missing keys.
 
 pub const TEMPLATES: &[&str] = &[
     // Strings
@@ -123,9 +124,9 @@ pub const TEMPLATES: &[&str] = &[
     "ZRANGESTORE {z} {z} 0 {n}",
     "GEOADD {g} {lon} {lat} {m} {lon} {lat} {m}",
     "GEOSEARCHSTORE {g} {g} FROMLONLAT {lon} {lat} BYRADIUS 3000 km",
-    "GEOSEARCHSTORE {z} {g} FROMMEMBER {m} BYBOX 3000 3000 km STOREDIST",
+    "GEOSEARCHSTORE {z} {g} FROMMEMBER {f} BYBOX 3000 3000 km STOREDIST",
     "GEORADIUS {g} {lon} {lat} 3000 km STORE {g}",
-    "GEORADIUSBYMEMBER {g} {m} 3000 km STORE {g}",
+    "GEORADIUSBYMEMBER {g} {f} 3000 km STORE {g}",
     // Streams
     "XADD {q} * {f} {val} {f} {int}",
     "XADD {q} {id} {f} {val}",

@@ -16,8 +16,8 @@ use super::templates::{STEPS, name};
 use crate::support::redis_server::command;
 
 /// Times that each template is tried at most, and at least.
-const MOST: usize = 200;
-const LEAST: usize = 24;
+const MOST: usize = 400;
+const LEAST: usize = 60;
 /// A message that says that no more events come before it.
 const MARK: &str = "oracle-mark";
 

@@ -32,11 +32,11 @@ mod link;
 mod mapping;
 mod memory;
 mod network;
-mod orphans;
 mod oracle;
 #[allow(dead_code, reason = "make oracle uses the rest")]
 #[path = "../oracle/mod.rs"]
 mod oracle_run;
+mod orphans;
 mod outage;
 mod pause;
 mod pauses;

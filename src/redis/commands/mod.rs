@@ -126,7 +126,7 @@ const fn entry(name: &'static CStr, run: Raw, flags: &'static CStr, acl: &'stati
 const ADMIN: &CStr = c"write admin no-mandatory-keys";
 const DANGEROUS: &CStr = c"admin dangerous";
 
-const COMMANDS: [Entry; 16] = [
+const COMMANDS: [Entry; 17] = [
     entry(c"WB.REGISTER", register_entry, ADMIN, DANGEROUS),
     entry(c"WB.UNREGISTER", unregister_entry, ADMIN, DANGEROUS),
     entry(c"WB.STATUS", status_entry, c"readonly fast allow-stale no-mandatory-keys", c"read fast"),

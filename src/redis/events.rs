@@ -85,6 +85,14 @@ unsafe extern "C" fn on_key(
             return gone::on_gone(module, ctx, key, touch);
         }
         let mut engine = module.engine.borrow_mut();
+        if kind == api::REDISMODULE_NOTIFY_GENERIC {
+            // SAFETY: the event's name ends with NUL.
+            match unsafe { CStr::from_ptr(event) }.to_bytes() {
+                b"move_from" => engine.leaves(ctx.db(), key),
+                b"move_to" if engine.arrives(ctx.db(), key, clock::now_us()) => return,
+                _ => {}
+            }
+        }
         if touch == Touch::Deleted && engine.was_announced(ctx.db(), key) {
             return;
         }

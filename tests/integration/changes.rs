@@ -1,6 +1,8 @@
 //! What counts as a change: every write Redis can make to a key.
 
+use crate::support::mongod::Mongod;
 use crate::support::oracle::Mapping;
+use crate::support::redis_server::{Redis, command};
 use crate::world::World;
 
 /// Runs the commands one by one; after each, MongoDB must hold what Redis holds.
@@ -141,4 +143,27 @@ fn reading_changes_nothing() {
     world.redis.cmd(&["TOUCH", "k:1"]);
     world.redis.cmd(&["OBJECT", "ENCODING", "k:1"]);
     assert_eq!(world.redis.status().int("captured_total"), before);
+}
+
+#[test]
+fn a_key_that_is_moved_inside_multi_is_deleted_here_and_written_there() {
+    let database = Mongod::shared().database();
+    let redis = Redis::start(&Mongod::shared().uri());
+    let mut there = redis.connect_db(2);
+    redis.cmd(&["WB.REGISTER", "m:", &database.namespace("here")]);
+    command(&["WB.REGISTER", "m:", &database.namespace("there")]).exec(&mut there).expect("there");
+    redis.cmd(&["SET", "m:1", "x"]);
+    redis.cmd(&["SET", "m:2", "y"]);
+    redis.flush();
+    let mut here = redis.connect();
+    redis::pipe().atomic().cmd("MOVE").arg("m:1").arg(2).exec(&mut here).expect("MOVE");
+    redis.flush();
+    let names = |collection: &str| {
+        let documents = database.collection(collection).all();
+        let mut names: Vec<_> =
+            documents.iter().map(|d| d.get_str("_id").expect("_id").to_owned()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!((names("here"), names("there")), (vec!["2".to_owned()], vec!["1".to_owned()]));
 }

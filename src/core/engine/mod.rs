@@ -2,6 +2,7 @@
 //! back. It calls nobody; whoever calls it says what time it is.
 
 mod doubt;
+mod elsewhere;
 mod explain;
 mod gone;
 mod heavy;
@@ -74,6 +75,8 @@ pub struct Engine {
     announced: Option<(u16, Vec<u8>)>,
     doubts: doubt::Doubts,
     lanes: lanes::Lanes,
+    /// The key that left a database last: see [`arrives`](Self::arrives).
+    left: Option<(u16, Vec<u8>)>,
     /// Keys whose values take long to read.
     heavy: Heavy,
     /// Dirty values that could not be captured before their keys went away.
@@ -137,6 +140,8 @@ impl Engine {
         let Some(slot) = self.routes.find(db, key) else { return false };
         let touch = match touch {
             Touch::Lifetime if self.shows_lifetime(slot) => Touch::Timed,
+            // A value that was refused must not be lost when its key goes.
+            Touch::Lifetime if self.dead.find(db, key).is_some() => Touch::Timed,
             // Whoever looks ahead must hear of it; nobody else.
             Touch::Lifetime if !self.dirty.is_watching() => return false,
             other => other,

@@ -81,7 +81,7 @@ pub(super) fn check(registration: &Registration) -> Result<(), String> {
     Ok(())
 }
 
-/// The words that [`parse`] reads as `schema`.
+/// The words that `parse` reads as `schema`.
 pub fn words(schema: &Schema) -> Vec<Vec<u8>> {
     let mut words: Vec<Vec<u8>> = Vec::new();
     let mut push = |word: &str| words.push(word.as_bytes().to_vec());

@@ -9,6 +9,7 @@
 //! - `api`, `ctx`, `reply`, `log`, `guard`, `clock`, `signals`: the ground they stand on.
 
 mod api;
+mod arrival;
 mod call;
 mod clock;
 mod commands;

@@ -159,7 +159,7 @@ fn value_of(
         }
         other => match collection(other) {
             Some((key_type, content)) if wanted.takes(key_type) => {
-                opened.collection(content, wanted, out)
+                opened.walk(content, wanted, out)
             }
             None if wanted.key_type == KeyType::Any => Found::Unwritable(
                 "values of this type cannot be written: register a longer prefix for these keys \
@@ -182,6 +182,14 @@ fn collection(key_type: isize) -> Option<(KeyType, Content)> {
     })
 }
 
+/// The types that are read in steps where they are large.
+fn steps(key_type: isize) -> Option<(KeyType, Content)> {
+    match key_type {
+        api::REDISMODULE_KEYTYPE_STRING => Some((KeyType::String, Content::String)),
+        other => collection(other),
+    }
+}
+
 /// The value behind a key that the server opened for us, and when it expires: also of a key whose
 /// time is over, which nobody could open by its name. All types but JSON.
 ///
@@ -200,7 +208,7 @@ pub unsafe fn of_open_key(
         }
         other => {
             let (_, content) = collection(other).filter(|(kind, _)| wanted.takes(*kind))?;
-            opened.collection(content, wanted, out)
+            opened.walk(content, wanted, out)
         }
     };
     let content = match found {
@@ -228,9 +236,14 @@ pub fn read_on(
     (out, start): (&mut Vec<u8>, usize),
 ) -> Option<(Step, i64)> {
     let opened = Opened::new(ctx, name, module.read_mode.get())?;
-    collection(opened.key_type()).filter(|(_, content)| *content == walk.content())?;
+    steps(opened.key_type()).filter(|(_, content)| *content == walk.content())?;
     let expire_ms = if wanted.expiry { opened.expire_ms() } else { NO_EXPIRY };
     Some((opened.step(walk, wanted, out, start), expire_ms))
+}
+
+/// True if there is such a key in the selected database.
+pub fn exists(module: &Module, ctx: Ctx<'_>, name: &Text) -> bool {
+    Opened::new(ctx, name, module.read_mode.get()).is_some()
 }
 
 /// A key open for reading.
@@ -270,8 +283,8 @@ impl Opened {
         }
     }
 
-    /// Appends all elements, or as many as there is time for.
-    fn collection(&self, content: Content, wanted: Wanted, out: &mut Vec<u8>) -> Found {
+    /// Appends all elements or bytes, or as many as there is time for.
+    fn walk(&self, content: Content, wanted: Wanted, out: &mut Vec<u8>) -> Found {
         let start = out.len();
         let mut walk = Walk::new(content, self.len());
         match self.step(&mut walk, wanted, out, start) {
@@ -301,6 +314,9 @@ impl Opened {
         wanted: Wanted,
         out: &mut Vec<u8>,
     ) -> Found {
+        if self.len() > LARGE_BYTES {
+            return self.walk(Content::String, wanted, out);
+        }
         if self.len() > IN_PLACE_BYTES {
             return self.in_place(wanted, out);
         }

@@ -1,6 +1,7 @@
-//! Walks through a collection: a hash, list, set, sorted set or stream, all at once or in steps.
+//! Walks through a large string or a collection: a hash, list, set, sorted set or stream, all at
+//! once or in steps.
 //!
-//! A walk in steps is sound only as long as nobody changes the collection between them; whoever
+//! A walk in steps is sound only as long as nobody changes the value between them; whoever
 //! takes the steps sees to that.
 
 use std::ffi::{c_long, c_void};
@@ -8,16 +9,18 @@ use std::ptr;
 
 use super::api::{self, api};
 use super::clock;
-use super::ctx::{Owned, bytes};
+use super::ctx::{Owned, bytes, raw_bytes};
 use super::sync::Cursor;
 use crate::core::value::{Content, push_bytes};
 
 /// Elements, or buckets of them, between two looks at the clock.
 const CLOCK_STEPS: u32 = 64;
+/// Bytes of a string between two looks at the clock.
+const CLOCK_BYTES: usize = 16 * 1024;
 /// A sorted set up to this size is read by its order, which is fast and cannot be resumed.
 const FEW: usize = 1_000;
 
-/// How far a collection was read.
+/// How far a value was read.
 #[derive(Debug)]
 pub struct Walk {
     content: Content,
@@ -32,6 +35,8 @@ enum At {
     Order,
     /// The next index of a list.
     Index(c_long),
+    /// The next byte of a string.
+    Byte(usize),
     /// The last ID of a stream.
     Id(Option<api::RedisModuleStreamID>),
 }
@@ -81,9 +86,10 @@ impl<'o> Room<'o> {
 }
 
 impl Walk {
-    /// Begins at the beginning of a collection of `len` elements.
+    /// Begins at the beginning of a string, or of a collection of `len` elements.
     pub fn new(content: Content, len: usize) -> Self {
         let at = match content {
+            Content::String => At::Byte(0),
             Content::List => At::Index(0),
             Content::Stream => At::Id(None),
             Content::Zset if len <= FEW => At::Order,
@@ -107,6 +113,7 @@ impl Walk {
             match &mut self.at {
                 At::Bucket(cursor) => buckets(key, cursor, self.content, room),
                 At::Order => order(key, room),
+                At::Byte(next) => text(key, next, room),
                 At::Index(next) => items(key, next, room),
                 At::Id(last) => entries(key, last, room),
             }
@@ -117,6 +124,33 @@ impl Walk {
             false => Step::More,
         }
     }
+}
+
+/// # Safety
+/// `key` is an open string.
+unsafe fn text(key: *mut api::RedisModuleKey, next: &mut usize, room: &mut Room<'_>) -> bool {
+    let mut len = 0;
+    // SAFETY: the caller vouches for the key; its bytes stay until it is closed.
+    let all = unsafe {
+        let start = api!(RedisModule_StringDMA)(key, &raw mut len, api::REDISMODULE_READ as i32);
+        raw_bytes(start, len)
+    };
+    let rest = all.get(*next..).unwrap_or_default();
+    room.full = room.out.len() + rest.len() > room.end;
+    if room.full {
+        return true;
+    }
+    if *next == 0 {
+        room.out.reserve(rest.len());
+    }
+    for piece in rest.chunks(CLOCK_BYTES) {
+        room.out.extend_from_slice(piece);
+        *next += piece.len();
+        if clock::now_us() >= room.end_us {
+            break;
+        }
+    }
+    *next == all.len()
 }
 
 /// # Safety

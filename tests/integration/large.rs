@@ -68,6 +68,33 @@ fn a_hash_of_a_million_fields_is_written_whole() {
 }
 
 #[test]
+fn a_large_string_is_read_in_steps_and_written_whole() {
+    let world = waiting();
+    let value = "0123456789abcdef".repeat(1_000_000);
+    world.redis.cmd(&["CONFIG", "SET", "writebehind.read-slice-us", "10"]);
+    let written = || world.redis.status().int("written_total");
+    let changes_while_it_is_read = |round: usize| {
+        let before = written();
+        world.redis.cmd(&["SET", "k:1", &value]);
+        let mut flushing = world.redis.connect();
+        std::thread::scope(|scope| {
+            let flush =
+                scope.spawn(|| redis::cmd("WB.FLUSH").exec(&mut flushing).expect("WB.FLUSH"));
+            let begun = || world.redis.status().int("in_flight_keys") == 1 || flush.is_finished();
+            wait_until("reading begins", SOON, begun);
+            world.redis.cmd(&["SETRANGE", "k:1", "0", &round.to_string()]);
+            flush.join().expect("flush");
+        });
+        world.redis.flush();
+        let expected = format!("{round}{}", &value[round.to_string().len()..]);
+        assert!(world.database.collection("keys").text("1", "value") == expected);
+        written() - before == 1
+    };
+    // Read at once, each of them would be written twice.
+    assert!((0..50).any(changes_while_it_is_read), "it is never changed while it is read");
+}
+
+#[test]
 fn commands_are_served_while_a_large_value_is_read() {
     let world = waiting();
     fill_hash(&world, "k:1", 500_000, 1);

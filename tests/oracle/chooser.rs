@@ -33,11 +33,13 @@ pub struct Chooser {
     pub rng: Rng,
     /// Payloads of DUMP.
     pub dumps: Vec<Vec<u8>>,
+    /// Registered keys have this prefix only, and none has a short time to live.
+    pub only: Option<&'static str>,
 }
 
 impl Chooser {
     pub fn new(seed: u64) -> Self {
-        Chooser { rng: Rng::with_seed(seed), dumps: Vec::new() }
+        Chooser { rng: Rng::with_seed(seed), dumps: Vec::new(), only: None }
     }
 
     pub fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
@@ -84,7 +86,7 @@ impl Chooser {
     }
 
     /// A key of the slot's type, mostly: its last letters say which type it has.
-    fn key(&mut self, slot: &str, db: i64, timed: bool) -> Vec<u8> {
+    pub fn key(&mut self, slot: &str, db: i64, timed: bool) -> Vec<u8> {
         let letter = match slot {
             "k" => self.pick(&["s", "p", "h", "l", "e", "z", "g", "q", "j"]),
             // Where there are vector sets, others shall meet them.
@@ -101,8 +103,11 @@ impl Chooser {
             "j" => "ReJSON-RL",
             _ => "vectorset",
         };
-        let here: Vec<&Place> =
-            PLACES.iter().filter(|place| place.timed == timed && place.db == db).collect();
+        let is_here = |place: &&Place| {
+            let wanted = self.only.is_none_or(|only| place.prefix == only);
+            wanted && place.timed == timed && place.db == db
+        };
+        let here: Vec<&Place> = PLACES.iter().filter(is_here).collect();
         let own: Vec<&Place> = here.iter().copied().filter(|place| place.kind == kind).collect();
         let place = match (own.is_empty(), here.is_empty()) {
             (false, _) if self.rng.u8(..100) < 25 => self.pick(&own),

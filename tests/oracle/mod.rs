@@ -8,10 +8,12 @@
 //! - `model`: what MongoDB may hold of a key
 //! - `check`: WB.FLUSH, and MongoDB against the model
 //! - `send`: commands one by one, in pipelines, MULTI, scripts and functions
+//! - `blocked`: a client that waits for a key, and one that fills it
 //! - `run`: the servers and the steps of a run
 //! - `coverage`: every write command of the server has a template, or a reason for having none
 //! - `table`: docs/COMMANDS.md
 
+pub mod blocked;
 pub mod check;
 pub mod chooser;
 pub mod coverage;

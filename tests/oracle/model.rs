@@ -108,6 +108,11 @@ impl Key {
         self.seen = Some(seen);
     }
 
+    /// It was there, perhaps unseen, and is deleted.
+    pub fn emptied(&mut self, place: &Place) {
+        self.gone(place, Ways { deleted: true, ..Ways::default() });
+    }
+
     fn there(&mut self, place: &Place, became: Became) {
         match became {
             Became::Document(document) => {

@@ -8,6 +8,7 @@ use super::check::{self, Keys};
 use super::chooser::{Chooser, Chosen};
 use super::coverage;
 use super::model::Key;
+use super::observe::Seen;
 use super::place::{self, DATABASES, PLACES};
 use super::send::{Done, Sender, Way};
 use super::templates::{TEMPLATES, name};
@@ -87,6 +88,7 @@ impl Run {
                 0 | 1 => self.flush(),
                 2 => self.swap()?,
                 3..20 => self.dump(),
+                20..40 => self.blocked(),
                 _ => self.step(),
             }
         }
@@ -95,7 +97,7 @@ impl Run {
 
     /// Random commands, in a random way.
     fn step(&mut self) {
-        let timed = self.chooser.rng.u8(..100) < 30;
+        let timed = self.chooser.only.is_none() && self.chooser.rng.u8(..100) < 30;
         let db = match self.chooser.rng.u8(..100) {
             _ if timed => 0,
             0..10 => 1,
@@ -149,6 +151,24 @@ impl Run {
             let ends = before.expire_ms >= 0 || before.kind == "hash" || chosen.short;
             key.before(place, before.clone());
             key.after(place, after.clone(), chosen.past, place.timed && ends && !frozen);
+        }
+    }
+
+    /// A client that waited got what it waited for, from the first of its keys, and left them so.
+    pub fn served(&mut self, way: Way, waiting: &Chosen, seen: Vec<Seen>) {
+        self.took(&waiting.name);
+        for (at, (address, after)) in waiting.keys.iter().zip(seen).enumerate() {
+            let Some(place) = place::of(address.0, &address.1).filter(|it| it.collection.is_some())
+            else {
+                continue;
+            };
+            let key = self.keys.entry(address.clone()).or_insert_with(Key::new);
+            let done = Done { error: None, before: Vec::new(), after: Vec::new() };
+            key.note(&told(self.commands, way, waiting, &done));
+            if at == 0 && !after.exists() {
+                key.emptied(place);
+            }
+            key.after(place, after, false, false);
         }
     }
 

@@ -9,17 +9,45 @@ use std::time::Duration;
 
 use redis::{Connection, PubSub, RedisResult};
 
+use super::chooser::Chosen;
 use super::coverage::LEFT_OUT;
 use super::run::Run;
 use super::send::Way;
-use super::templates::{STEPS, name};
+use super::templates::{self, STEPS, name};
 use crate::support::redis_server::command;
 
-/// Times that each template is tried at most, and at least.
-const MOST: usize = 400;
-const LEAST: usize = 60;
+/// Times that each template is tried at most.
+const MOST: usize = 800;
+/// So often in a row without anything new, and it is enough.
+const ENOUGH: usize = 200;
+/// The prefix of the keys: any type, with the default options.
+const PREFIX: &str = "a:";
 /// A message that says that no more events come before it.
 const MARK: &str = "oracle-mark";
+
+/// Values of all types, with members that random words often name.
+const FULL: [(char, &str); 12] = [
+    ('s', "SET {} 3"),
+    ('p', "PFADD {} a b c"),
+    ('h', "HSET {} a 1 b 2 c x d 4"),
+    ('l', "RPUSH {} a b c d"),
+    ('e', "SADD {} a b c d"),
+    ('z', "ZADD {} 1 a 2 b 3 c 4 d"),
+    ('g', "GEOADD {} 1 40 a 2 41 b -3 42 c"),
+    ('q', "XADD {} 2-1 a 1"),
+    ('q', "XADD {} 5-1 a 2"),
+    ('q', "XGROUP CREATE {} g 0"),
+    ('q', "XREADGROUP GROUP g c1 STREAMS {} >"),
+    ('j', r#"JSON.SET {} $ {"a":2,"b":"s","c":[1,2,3],"o":{"a":1},"t":true}"#),
+];
+/// The same with one member, after which a key is gone.
+const SMALL: [(char, &str); 5] = [
+    ('h', "HSET {} a 1"),
+    ('l', "RPUSH {} a"),
+    ('e', "SADD {} a"),
+    ('z', "ZADD {} 1 a"),
+    ('g', "GEOADD {} 1 40 a"),
+];
 
 /// What one command was seen to do.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,6 +73,7 @@ pub fn rows(run: &mut Run) -> Result<Rows, String> {
     events.psubscribe("__keyevent@*").expect("PSUBSCRIBE");
     events.subscribe(MARK).expect("SUBSCRIBE");
     let mut publisher = run.redis.connect();
+    run.chooser.only = Some(PREFIX);
     for _ in 0..5 {
         run.some(300)?;
     }
@@ -52,12 +81,17 @@ pub fn rows(run: &mut Run) -> Result<Rows, String> {
     let mut rows = Rows::new();
     for template in run.templates.clone() {
         let row = rows.entry(name(template)).or_default();
-        let mut good = 0;
+        let mut last_new = 0;
         for tried in 0..MOST {
-            if tried >= LEAST && good >= LEAST / 4 {
+            if tried - last_new >= ENOUGH && (row.writes || row.deletes || tried > MOST / 2) {
                 break;
             }
             let chosen = run.chooser.fill(template, 0, false);
+            if let Some(values) = [None, Some(&FULL[..]), Some(&SMALL), Some(&[])][tried % 4] {
+                prepare(run, &chosen, values);
+                run.redis.flush();
+                drain(&mut events, &mut publisher);
+            }
             let before = counters(run);
             let done = run.send(Way::Alone, 0, &[chosen]).remove(0);
             let seen = drain(&mut events, &mut publisher);
@@ -65,11 +99,14 @@ pub fn rows(run: &mut Run) -> Result<Rows, String> {
             assert_eq!(flushed.pending, 0, "{flushed:?}");
             let after = counters(run);
             if done.error.is_none() {
-                good += 1;
+                let known = row.clone();
                 row.events.extend(seen);
                 row.writes |= after.0 > before.0;
                 row.deletes |= after.1 > before.1;
                 row.nothing |= after == before;
+                if *row != known {
+                    last_new = tried;
+                }
             }
             if tried % 50 == 49 {
                 run.some(60)?;
@@ -79,6 +116,24 @@ pub fn rows(run: &mut Run) -> Result<Rows, String> {
     }
     run.check()?;
     Ok(rows)
+}
+
+/// Puts one of the values under each of the command's keys, or nothing.
+fn prepare(run: &mut Run, chosen: &Chosen, values: &[(char, &str)]) {
+    let mut commands = Vec::new();
+    for address in &chosen.keys {
+        let name = String::from_utf8_lossy(&address.1).into_owned();
+        let Some(letter) = name.strip_prefix(PREFIX).and_then(|rest| rest.chars().next()) else {
+            continue;
+        };
+        let kind = values.iter().filter(|(of, _)| *of == letter).map(|(_, line)| *line);
+        for line in std::iter::once("DEL {}").chain(kind) {
+            let words = line.split(' ').map(|word| word.replace("{}", &name).into_bytes());
+            let (words, keys) = (words.collect(), vec![address.clone()]);
+            commands.push(Chosen { name: templates::name(line), words, keys, ..chosen.clone() });
+        }
+    }
+    run.send(Way::Pipeline, 0, &commands);
 }
 
 fn counters(run: &Run) -> (i64, i64) {
@@ -95,7 +150,7 @@ fn drain(events: &mut PubSub<'_>, publisher: &mut Connection) -> BTreeSet<String
         let message = events.get_message().expect("an event");
         let channel = message.get_channel_name();
         match channel.split_once("__:") {
-            Some((_, "new" | "keymiss")) => {}
+            Some((_, "new" | "keymiss" | "expired")) => {}
             Some((_, name)) => {
                 names.insert(name.to_owned());
             }
@@ -113,7 +168,7 @@ pub fn document(servers: &[(String, Rows)]) -> String {
     let names: Vec<&str> = servers.iter().map(|(name, _)| name.as_str()).collect();
     let _ = writeln!(
         out,
-        "{} with RedisJSON, one by one, with the default options.",
+        "{} with RedisJSON, one by one, under one registration with the default options.",
         names.join(" and ")
     );
     out.push_str(
@@ -126,13 +181,12 @@ pub fn document(servers: &[(String, Rows)]) -> String {
     );
     let commands: BTreeSet<&String> = servers.iter().flat_map(|(_, rows)| rows.keys()).collect();
     for command in commands {
-        let mut told: Vec<(&str, &Row)> = Vec::new();
+        let mut told: Vec<(&str, Row)> = Vec::new();
         for (server, rows) in servers {
-            match rows.get(command) {
-                Some(row) if told.iter().all(|(_, other)| *other != row) => {
-                    told.push((server, row));
-                }
-                _ => {}
+            let Some(row) = rows.get(command) else { continue };
+            match told.iter_mut().find(|(_, other)| other.is_like(row)) {
+                Some((_, other)) => other.join(row),
+                None => told.push((server, row.clone())),
             }
         }
         let everywhere = servers.iter().all(|(_, rows)| rows.contains_key(command));
@@ -165,6 +219,24 @@ fn listed(events: &BTreeSet<String>) -> String {
 }
 
 impl Row {
+    /// Of a command that had no effect yet.
+    fn nothing() -> Row {
+        Row { nothing: true, ..Row::default() }
+    }
+
+    /// True if the two differ by chance only.
+    fn is_like(&self, other: &Row) -> bool {
+        let touches = |row: &Row| row.writes || row.deletes;
+        self.events == other.events || !(touches(self) || touches(other))
+    }
+
+    fn join(&mut self, other: &Row) {
+        self.events.extend(other.events.iter().cloned());
+        self.writes |= other.writes;
+        self.deletes |= other.deletes;
+        self.nothing |= other.nothing;
+    }
+
     fn written(&self) -> String {
         let all = [(self.writes, "upsert"), (self.deletes, "delete"), (self.nothing, "nothing")];
         let words: Vec<&str> =

@@ -15,6 +15,7 @@ pub const TEMPLATES: &[&str] = &[
     // Strings
     "SET {s} {val}",
     "SET {s} {int}",
+    "SET {s} {n}",
     "SET {s} {val} KEEPTTL",
     "SET {s} {val} XX GET",
     "SET {s} {val} EX {sec}",
@@ -44,7 +45,7 @@ pub const TEMPLATES: &[&str] = &[
     "INCRBYFLOAT {s} {flt}",
     "DECR {s}",
     "DECRBY {s} {int}",
-    "DELIFEQ {s} {int}",
+    "DELIFEQ {s} {n}",
     "PFADD {p} {m} {m} {m}",
     "PFMERGE {p} {p} {p}",
     // Hashes

@@ -2,6 +2,7 @@
 //! made of the keys.
 //!
 //! - `place`: the prefixes and their registrations
+//! - `typed`: what a SCHEMA makes of a document
 //! - `templates`: the shapes of every write command
 //! - `chooser`: random words in those shapes
 //! - `observe`: what a key is right before and right after a command
@@ -24,3 +25,4 @@ pub mod run;
 pub mod send;
 pub mod table;
 pub mod templates;
+pub mod typed;

@@ -152,6 +152,10 @@ impl Seen {
         if !place.kind.is_empty() && place.kind != self.kind {
             return Became::Foreign;
         }
+        if let Some(schema) = place.schema {
+            let Some(typed) = schema(fields) else { return Became::Unwritable };
+            fields = typed;
+        }
         fields.remove("_id");
         fields.remove(place.key_field);
         if let Some(name) = place.ttl_field {

@@ -1,5 +1,9 @@
 //! The prefixes that a run writes to, and how they are registered.
 
+use mongodb::bson::Document;
+
+use super::typed;
+
 /// What a registration says about a key that is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gone {
@@ -24,6 +28,8 @@ pub struct Place {
     pub on_expire: Gone,
     /// Keys have short times to live here, and here only.
     pub timed: bool,
+    /// What its SCHEMA makes of a document; nothing for what it refuses.
+    pub schema: Option<fn(Document) -> Option<Document>>,
 }
 
 const fn place(
@@ -44,6 +50,7 @@ const fn place(
         on_delete: Gone::Delete,
         on_expire: Gone::Keep,
         timed: false,
+        schema: None,
     }
 }
 
@@ -53,7 +60,7 @@ const fn unregistered(prefix: &'static str, db: i64) -> Place {
 
 /// The places of a run. Keys in `timed` places are never in one command with others, because a
 /// time to live goes with the key.
-pub const PLACES: [Place; 22] = [
+pub const PLACES: [Place; 24] = [
     place("a:", "any", "", "INTERVAL 0"),
     // Longer than the one above, and so first.
     place("a:longer:", "longer", "", "TYPE ANY INTERVAL 5"),
@@ -69,6 +76,8 @@ pub const PLACES: [Place; 22] = [
     Place { merge: true, ..place("n:", "merged_hashes", "hash", "TYPE HASH WRITE MERGE") },
     Place { on_delete: Gone::Keep, ..place("k:", "kept", "", "ONDEL KEEP INTERVAL 0") },
     Place { ttl_field: Some("exp"), ..place("d:", "dated", "", "TTLFIELD exp INTERVAL 0") },
+    Place { schema: Some(typed::hash), ..place("c:", "typed", "hash", typed::HASH) },
+    Place { schema: Some(typed::json), ..place("y:", "typed_json", "ReJSON-RL", typed::JSON) },
     unregistered("o:", 0),
     Place { db: 1, ..place("a:", "other_any", "", "INTERVAL 0") },
     Place { db: 1, ..place("h:", "other_hashes", "hash", "TYPE HASH") },

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::lag::Percentiles;
 use super::registration::Registration;
 use super::value::{Content, Span};
 
@@ -128,9 +129,9 @@ pub enum Report {
     Link(Link),
     /// Lag of what was written in the last minute or two, from change to acknowledgement.
     Lag {
-        /// Median in microseconds.
-        p50_us: u64,
-        /// 99th percentile in microseconds.
-        p99_us: u64,
+        /// The registration that it is of, with its slot; nothing for all together.
+        of: Option<(u16, Arc<Registration>)>,
+        /// The figures.
+        lag: Percentiles,
     },
 }

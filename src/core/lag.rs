@@ -7,6 +7,15 @@ pub const WINDOW_US: u64 = 60_000_000;
 /// Longest lag told apart, 30 days in microseconds; a longer one counts as this.
 const LONGEST_US: u64 = 30 * 86_400 * 1_000_000;
 
+/// Lag of late.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Percentiles {
+    /// Median, microseconds.
+    pub p50_us: u64,
+    /// 99th percentile, microseconds.
+    pub p99_us: u64,
+}
+
 /// Lag from change to acknowledgement, in microseconds, exact to 1 %.
 #[derive(Debug)]
 pub struct Lag {
@@ -39,14 +48,17 @@ impl Lag {
         }
     }
 
-    /// Median and 99th percentile at `now_us`, or `None` when nothing was measured of late.
-    pub fn percentiles(&mut self, now_us: u64) -> Option<(u64, u64)> {
+    /// The figures at `now_us`, or `None` when nothing was measured of late.
+    pub fn percentiles(&mut self, now_us: u64) -> Option<Percentiles> {
         self.rotate(now_us);
         let Histograms { current, previous, both } = self.histograms.as_mut()?;
         both.reset();
         both.add(&*current).ok()?;
         both.add(&*previous).ok()?;
-        (!both.is_empty()).then(|| (both.value_at_quantile(0.5), both.value_at_quantile(0.99)))
+        (!both.is_empty()).then(|| Percentiles {
+            p50_us: both.value_at_quantile(0.5),
+            p99_us: both.value_at_quantile(0.99),
+        })
     }
 
     /// Lets go of what is older than two windows. Call it before recording, too.
@@ -80,17 +92,18 @@ mod tests {
     fn percentiles_are_exact_to_one_percent() {
         let mut lag = Lag::new(0);
         (1..=1000).for_each(|n| lag.record(n * 1000));
-        let (p50, p99) = lag.percentiles(1).unwrap();
-        assert!(p50.abs_diff(500_000) <= 5_000, "{p50}");
-        assert!(p99.abs_diff(990_000) <= 9_900, "{p99}");
+        let Percentiles { p50_us, p99_us } = lag.percentiles(1).unwrap();
+        assert!(p50_us.abs_diff(500_000) <= 5_000, "{p50_us}");
+        assert!(p99_us.abs_diff(990_000) <= 9_900, "{p99_us}");
     }
 
     #[test]
     fn what_was_measured_a_window_ago_still_counts_and_two_windows_ago_does_not() {
         let mut lag = Lag::new(0);
         lag.record(7);
-        assert_eq!(lag.percentiles(WINDOW_US), Some((7, 7)));
-        assert_eq!(lag.percentiles(2 * WINDOW_US - 1), Some((7, 7)));
+        let seven = Some(Percentiles { p50_us: 7, p99_us: 7 });
+        assert_eq!(lag.percentiles(WINDOW_US), seven);
+        assert_eq!(lag.percentiles(2 * WINDOW_US - 1), seven);
         assert_eq!(lag.percentiles(2 * WINDOW_US), None);
     }
 
@@ -105,7 +118,7 @@ mod tests {
     fn an_absurd_lag_is_counted_as_the_longest_one() {
         let mut lag = Lag::new(0);
         lag.record(u64::MAX);
-        let (p50, _) = lag.percentiles(0).unwrap();
-        assert!(p50 >= LONGEST_US / 100 * 99);
+        let lag = lag.percentiles(0).unwrap();
+        assert!(lag.p50_us >= LONGEST_US / 100 * 99);
     }
 }

@@ -106,6 +106,11 @@ pub struct Registration {
 }
 
 impl Registration {
+    /// True if both are registrations of the same keys, with whatever options.
+    pub fn is_same_prefix(&self, other: &Registration) -> bool {
+        (self.db, &self.prefix) == (other.db, &other.prefix)
+    }
+
     /// A registration with every option at its default.
     pub fn new(db: u16, prefix: &[u8], namespace: Namespace) -> Self {
         Registration {

@@ -301,7 +301,7 @@ impl<C: Connector> Engine<C> {
     }
 
     fn report_lag(&mut self) {
-        if let Some(report) = self.lag.due((self.ends.now_us)()) {
+        for report in self.lag.due((self.ends.now_us)()) {
             self.outbox.push(report);
         }
     }

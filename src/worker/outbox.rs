@@ -1,5 +1,6 @@
 //! The worker's reports to the server thread, and when to wake it for them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
@@ -7,6 +8,7 @@ use crossbeam_channel::Sender;
 use super::wake::Asked;
 use crate::core::batch::{Batch, Report};
 use crate::core::lag::Lag;
+use crate::core::registration::Registration;
 
 /// Least time between two reports of the lag.
 const LAG_EVERY_US: u64 = 100_000;
@@ -47,35 +49,73 @@ impl Outbox {
 /// Measures the lag of acknowledged batches, and says when to report it.
 #[derive(Debug)]
 pub struct LagReports {
-    lag: Lag,
+    all: Lag,
+    /// By slot.
+    each: HashMap<u16, Measured>,
     reported_at_us: Option<u64>,
     unreported: bool,
+}
+
+/// The lag of one registration.
+#[derive(Debug)]
+struct Measured {
+    registration: Arc<Registration>,
+    lag: Lag,
+    unreported: bool,
+}
+
+impl Measured {
+    fn new(batch: &Batch, now_us: u64) -> Self {
+        let registration = batch.registration.clone();
+        Measured { registration, lag: Lag::new(now_us), unreported: false }
+    }
 }
 
 impl LagReports {
     /// Nothing measured yet, at `now_us`.
     pub fn new(now_us: u64) -> Self {
-        LagReports { lag: Lag::new(now_us), reported_at_us: None, unreported: false }
+        let (all, each) = (Lag::new(now_us), HashMap::new());
+        LagReports { all, each, reported_at_us: None, unreported: false }
     }
 
     /// Every item of `batch` was acknowledged at `now_us`.
     pub fn acknowledged(&mut self, batch: &Batch, now_us: u64) {
-        self.lag.rotate(now_us);
-        for item in &batch.items {
-            self.lag.record(now_us.saturating_sub(item.since_us));
+        if batch.items.is_empty() {
+            return;
         }
-        self.unreported |= !batch.items.is_empty();
+        let one = self.each.entry(batch.slot).or_insert_with(|| Measured::new(batch, now_us));
+        if !one.registration.is_same_prefix(&batch.registration) {
+            *one = Measured::new(batch, now_us);
+        }
+        one.unreported = true;
+        for lag in [&mut self.all, &mut one.lag] {
+            lag.rotate(now_us);
+            for item in &batch.items {
+                lag.record(now_us.saturating_sub(item.since_us));
+            }
+        }
+        self.unreported = true;
     }
 
-    /// The report that is due at `now_us`, if one is.
-    pub fn due(&mut self, now_us: u64) -> Option<Report> {
-        if self.due_in_us(now_us)? > 0 {
-            return None;
+    /// The reports that are due at `now_us`.
+    pub fn due(&mut self, now_us: u64) -> Vec<Report> {
+        if self.due_in_us(now_us).is_none_or(|pause| pause > 0) {
+            return Vec::new();
         }
         self.unreported = false;
         self.reported_at_us = Some(now_us);
-        let (p50_us, p99_us) = self.lag.percentiles(now_us)?;
-        Some(Report::Lag { p50_us, p99_us })
+        let mut reports = Vec::new();
+        let all = self.all.percentiles(now_us);
+        reports.extend(all.map(|lag| Report::Lag { of: None, lag }));
+        self.each.retain(|slot, one| {
+            let lag = one.lag.percentiles(now_us);
+            if std::mem::take(&mut one.unreported) {
+                let of = Some((*slot, one.registration.clone()));
+                reports.extend(lag.map(|lag| Report::Lag { of, lag }));
+            }
+            lag.is_some()
+        });
+        reports
     }
 
     /// Microseconds until the next report is due; `None` when nothing is to be reported.

@@ -4,6 +4,7 @@ use redis::{Connection, Value};
 
 use crate::support::redis_server::command;
 use crate::support::reply::Fields;
+use crate::support::wait::{SOON, wait_until};
 use crate::world::World;
 
 const STATUS: [&str; 25] = [
@@ -142,6 +143,26 @@ fn link_goes_up_with_the_first_write() {
     assert!(status.int("last_write_unix_ms") > 1_700_000_000_000);
     assert!(status.int("lag_p50_us") > 0 && status.int("lag_p99_us") > 0);
     assert!(status.int("bytes_total") > 0 && status.int("batches_total") > 0);
+}
+
+#[test]
+fn the_lag_of_a_prefix_is_its_own() {
+    let world = World::new();
+    world.register("slow:", "slow", "INTERVAL 300");
+    world.register("quiet:", "quiet", "");
+    world.redis.cmd(&["SET", "slow:1", "x"]);
+    let lag = |prefix: &str| {
+        let status: Fields = world.redis.run(&["WB.STATUS", prefix]);
+        (status.int("lag_p50_us"), status.int("lag_p99_us"))
+    };
+    wait_until("the lag is told", SOON, || lag("slow:").0 > 0);
+    // Exact to 1 %.
+    assert!(lag("slow:").0 >= 297_000 && lag("slow:").1 >= 297_000, "{:?}", lag("slow:"));
+    assert_eq!(lag("quiet:"), (0, 0));
+    // Another registration of the same name begins anew.
+    world.redis.cmd(&["WB.UNREGISTER", "slow:"]);
+    world.register("slow:", "slow", "");
+    assert_eq!(lag("slow:"), (0, 0));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Into the engine: how batches ended, and what that makes of their keys.
 
-use super::{Engine, Flight, Refused};
+use super::{Engine, Flight, Refused, Slot};
 use crate::core::batch::{Batch, Link, Report, Verdict, Written};
 use crate::core::dirty::{Settled, Taken};
 use crate::core::flush::Ended;
@@ -38,7 +38,13 @@ impl Engine {
                 }
                 self.link.change(link, now_us, unix_ms);
             }
-            Report::Lag { p50_us, p99_us } => self.lag = Some((now_us, p50_us, p99_us)),
+            Report::Lag { of: None, lag } => self.lag = Some((now_us, lag)),
+            Report::Lag { of: Some((slot, registration)), lag } => {
+                let same = |bound: &&mut Slot| bound.registration.is_same_prefix(&registration);
+                if let Some(bound) = self.slot_mut(slot).filter(same) {
+                    bound.lag = Some((now_us, lag));
+                }
+            }
             Report::Done { batch, verdict } => {
                 if matches!(verdict, Verdict::Returned { in_doubt: true, .. }) {
                     self.doubt(&batch);

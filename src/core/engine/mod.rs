@@ -22,6 +22,7 @@ use super::dead::DeadLetters;
 use super::dirty::Dirty;
 use super::flush::{Ended, Progress, Scope, Waiters};
 use super::heavy::Heavy;
+use super::lag::Percentiles;
 use super::link::LinkWatch;
 use super::registration::Registration;
 use super::route::Routes;
@@ -61,8 +62,8 @@ pub struct Engine {
     flights: Vec<Flight>,
     /// Buffers of finished batches.
     spare: Vec<super::batch::Batch>,
-    /// When the lag was reported, its median and 99th percentile.
-    lag: Option<(u64, u64, u64)>,
+    /// When the lag was reported, and what it was.
+    lag: Option<(u64, Percentiles)>,
     last_error: String,
     /// True while nothing is sent at all.
     paused: bool,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::core::lag::Percentiles;
 use crate::core::registration::Registration;
 
 /// What was done for a registration since the module was loaded.
@@ -64,6 +65,8 @@ pub struct Slot {
     pub sync_pending: bool,
     /// How far the scan of its keys is, or how far the last one came.
     pub scanned: Scanned,
+    /// When its lag was reported, and what it was.
+    pub lag: Option<(u64, Percentiles)>,
     /// True while nothing of it is sent.
     pub paused: bool,
     /// True when it comes from the file of registrations, which outlives the data.
@@ -89,6 +92,7 @@ impl Slot {
             discards: false,
             sync_pending: false,
             scanned: Scanned::default(),
+            lag: None,
             paused: false,
             from_file: false,
             suspect_batches: 0,

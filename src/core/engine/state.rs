@@ -1,7 +1,7 @@
 //! The engine's state in figures, for WB.STATUS and INFO.
 
 use super::{Counters, Engine, Slot};
-use crate::core::lag::WINDOW_US;
+use crate::core::lag::{Percentiles, WINDOW_US};
 
 /// Figures of one registration.
 #[derive(Debug)]
@@ -10,6 +10,8 @@ pub struct PrefixState<'a> {
     pub slot: &'a Slot,
     /// Counters, all of them.
     pub counters: Counters,
+    /// Lag of late; 0 for none measured.
+    pub lag: Percentiles,
     /// Keys not acknowledged, in flight ones included.
     pub dirty_keys: usize,
     /// Keys read and sent, not acknowledged.
@@ -51,10 +53,8 @@ pub struct State<'a> {
     pub syncs_pending: usize,
     /// Counters of all registrations, gone ones included.
     pub counters: Counters,
-    /// Median lag of late, microseconds; 0 for none measured.
-    pub lag_p50_us: u64,
-    /// 99th percentile of lag of late, microseconds; 0 for none measured.
-    pub lag_p99_us: u64,
+    /// Lag of late; 0 for none measured.
+    pub lag: Percentiles,
     /// The last problem.
     pub last_error: &'a str,
     /// Dirty values that could not be captured before their keys went away.
@@ -72,8 +72,6 @@ impl Engine {
         }
         let oldest_us = self.slots().filter_map(|slot| self.oldest_us(slot));
         let oldest_us = oldest_us.chain(self.oldest_heavy_us(None)).min();
-        let lag = self.lag.filter(|(at_us, _, _)| now_us < at_us + 2 * WINDOW_US);
-        let (_, lag_p50_us, lag_p99_us) = lag.unwrap_or_default();
         State {
             link: self.link.name(),
             link_error: self.link.error(),
@@ -87,8 +85,7 @@ impl Engine {
             rescans_pending: self.rescans().count(),
             syncs_pending: self.syncs().count(),
             counters,
-            lag_p50_us,
-            lag_p99_us,
+            lag: of_late(self.lag, now_us),
             last_error: &self.last_error,
             lost_total: self.lost_total,
             memory_bytes: self.dirty.memory_bytes()
@@ -102,8 +99,10 @@ impl Engine {
         let queue = self.dirty.queue(slot);
         let oldest_us = self.oldest_us(slot).into_iter().chain(self.oldest_heavy_us(Some(slot)));
         let oldest_us = oldest_us.min();
+        let bound = self.slot(slot)?;
         Some(PrefixState {
-            slot: self.slot(slot)?,
+            slot: bound,
+            lag: of_late(bound.lag, now_us),
             counters: self.counters(slot),
             dirty_keys: queue.dirty(),
             in_flight_keys: queue.in_flight,
@@ -137,6 +136,10 @@ impl Engine {
         let missed = self.dirty.missed(slot).oldest_us();
         [in_flight, waiting, missed].into_iter().flatten().min()
     }
+}
+
+fn of_late(lag: Option<(u64, Percentiles)>, now_us: u64) -> Percentiles {
+    lag.filter(|(at_us, _)| now_us < at_us + 2 * WINDOW_US).unwrap_or_default().1
 }
 
 fn age_ms(since_us: Option<u64>, now_us: u64) -> u64 {

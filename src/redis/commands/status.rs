@@ -44,8 +44,8 @@ fn module_status(call: &Call<'_>, engine: &Engine) {
     reply.number_field(c"rescans_pending", state.rescans_pending as u64);
     reply.number_field(c"syncs_pending", state.syncs_pending as u64);
     totals(reply, &state.counters);
-    reply.number_field(c"lag_p50_us", state.lag_p50_us);
-    reply.number_field(c"lag_p99_us", state.lag_p99_us);
+    reply.number_field(c"lag_p50_us", state.lag.p50_us);
+    reply.number_field(c"lag_p99_us", state.lag.p99_us);
     reply.text_field("last_error", state.last_error.as_bytes());
     reply.number_field(c"last_write_unix_ms", state.counters.last_write_unix_ms);
     reply.number_field(c"memory_bytes", state.memory_bytes as u64);
@@ -69,7 +69,7 @@ fn prefix_status(call: &Call<'_>, engine: &Engine, slot: u16) {
     // Prefix and namespace, then the options as pairs; SCHEMA with its words comes last.
     let schema_len = if schema.is_empty() { 0 } else { schema.len() + 1 };
     let options = words.get(2..words.len() - schema_len).unwrap_or_default();
-    reply.map(options.len() / 2 + 22 + usize::from(!schema.is_empty()));
+    reply.map(options.len() / 2 + 24 + usize::from(!schema.is_empty()));
     reply.text_field("prefix", &registration.prefix);
     reply.number_field(c"db", u64::from(registration.db));
     reply.text_field("namespace", registration.namespace.to_string().as_bytes());
@@ -94,6 +94,8 @@ fn prefix_status(call: &Call<'_>, engine: &Engine, slot: u16) {
     let percent = if scans { sync::percent(call.ctx, state.slot.scanned) } else { 100 };
     reply.number_field(c"sync_percent", percent);
     totals(reply, &state.counters);
+    reply.number_field(c"lag_p50_us", state.lag.p50_us);
+    reply.number_field(c"lag_p99_us", state.lag.p99_us);
     reply.text_field("last_error", state.slot.last_error.as_bytes());
     reply.number_field(c"last_write_unix_ms", state.counters.last_write_unix_ms);
 }

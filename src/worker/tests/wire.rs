@@ -158,7 +158,10 @@ async fn the_lag_is_reported_at_most_every_100_ms_and_never_forgotten() {
         }
         bench.pass(200).await;
         let lags = bench.seen.iter().filter_map(|report| match report {
-            Report::Lag { p50_us, .. } => Some(*p50_us),
+            Report::Lag { of: Some((_, registration)), lag } => {
+                assert_eq!(registration.prefix, b"");
+                Some(lag.p50_us)
+            }
             _ => None,
         });
         let lags = lags.collect::<Vec<_>>();

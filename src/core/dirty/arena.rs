@@ -3,6 +3,9 @@
 
 /// Bytes of a full chunk; a longer key has a chunk of its own.
 const CHUNK_BYTES: usize = 64 * 1024;
+/// Stands for the length of a key that is not shorter than that: the length itself follows in four
+/// bytes.
+const LONG: u8 = u8::MAX;
 
 /// Where a key is kept.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,28 +34,54 @@ pub struct Arena {
 impl Arena {
     /// Keeps a copy of `key`.
     pub fn store(&mut self, key: &[u8]) -> Place {
+        let long = key.len() >= usize::from(LONG);
+        let stored_bytes = key.len() + if long { 1 + size_of::<u32>() } else { 1 };
         let index = match self.current {
-            Some(index) if self.has_room(index, key.len()) => index,
-            _ => self.open(key.len()),
+            Some(index) if self.has_room(index, stored_bytes) => index,
+            _ => self.open(stored_bytes),
         };
         let chunk = &mut self.chunks[index as usize];
         let before = chunk.bytes.capacity();
-        // At most CHUNK_BYTES - 1, or 0 in a chunk of its own.
+        // At most CHUNK_BYTES - 2, or 0 in a chunk of its own.
         let offset = chunk.bytes.len() as u16;
+        if long {
+            chunk.bytes.push(LONG);
+            // The server's strings are far shorter than 4 GiB.
+            chunk.bytes.extend_from_slice(&(key.len() as u32).to_le_bytes());
+        } else {
+            chunk.bytes.push(key.len() as u8);
+        }
         chunk.bytes.extend_from_slice(key);
         chunk.live += 1;
         self.held_bytes += chunk.bytes.capacity() - before;
         Place { chunk: index, offset }
     }
 
-    /// The key of `len` bytes at `place`.
+    /// The key at `place`.
     #[inline]
-    pub fn bytes(&self, place: Place, len: usize) -> &[u8] {
-        let start = usize::from(place.offset);
-        match self.chunks.get(place.chunk as usize) {
-            Some(chunk) => chunk.bytes.get(start..start + len).unwrap_or_default(),
-            None => &[],
+    pub fn key(&self, place: Place) -> &[u8] {
+        first_key(self.stored(place))
+    }
+
+    /// Whether the key at `place` is `key`. Where memcmp is written with masked AVX-512 loads, it
+    /// waits for the neighbour's cache line, too.
+    #[inline]
+    pub fn is(&self, place: Place, key: &[u8]) -> bool {
+        let stored = self.key(place);
+        if stored.len() != key.len() {
+            return false;
         }
+        let ((words, rest), (stored_words, stored_rest)) = (key.as_chunks(), stored.as_chunks());
+        let mut pairs = words.iter().zip(stored_words);
+        pairs.all(|(a, b)| u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b))
+            && rest.iter().zip(stored_rest).all(|(a, b)| a == b)
+    }
+
+    /// What is kept from `place` on: the key with its length, and what came after it.
+    #[inline]
+    pub fn stored(&self, place: Place) -> &[u8] {
+        let chunk = self.chunks.get(place.chunk as usize);
+        chunk.and_then(|chunk| chunk.bytes.get(usize::from(place.offset)..)).unwrap_or_default()
     }
 
     /// Forgets the key at `place`.
@@ -81,9 +110,7 @@ impl Arena {
     }
 
     fn has_room(&self, index: u32, len: usize) -> bool {
-        let used = self.chunks[index as usize].bytes.len();
-        // An empty key must not get the offset CHUNK_BYTES, which is more than 16 bits hold.
-        used < CHUNK_BYTES && used + len <= CHUNK_BYTES
+        self.chunks[index as usize].bytes.len() + len <= CHUNK_BYTES
     }
 
     /// Opens a chunk with room for `len` bytes and makes it the current one.
@@ -111,6 +138,25 @@ impl Arena {
     }
 }
 
+/// The key that `stored` begins with.
+#[inline]
+fn first_key(stored: &[u8]) -> &[u8] {
+    let Some((len, rest)) = stored.split_first() else { return &[] };
+    if *len < LONG {
+        return rest.get(..usize::from(*len)).unwrap_or_default();
+    }
+    match rest.split_first_chunk() {
+        Some((len, rest)) => rest.get(..u32::from_le_bytes(*len) as usize).unwrap_or_default(),
+        None => &[],
+    }
+}
+
+/// The last byte of the key that `stored` begins with, to have all of a short key in the cache.
+#[inline]
+pub fn touch(stored: &[u8]) -> u8 {
+    first_key(stored).last().copied().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,13 +164,14 @@ mod tests {
     #[test]
     fn keys_of_every_length_come_back() {
         let mut arena = Arena::default();
-        let keys: Vec<Vec<u8>> = [0, 1, 20, 65_535, 65_536, 65_537, 0, 200_000, 3]
-            .into_iter()
-            .map(|len| vec![len as u8; len])
-            .collect();
+        let keys: Vec<Vec<u8>> =
+            [0, 1, 20, 253, 254, 255, 256, 65_530, 65_531, 65_532, 65_537, 0, 200_000, 3]
+                .into_iter()
+                .map(|len| vec![len as u8; len])
+                .collect();
         let places: Vec<Place> = keys.iter().map(|key| arena.store(key)).collect();
         for (key, place) in keys.iter().zip(places) {
-            assert_eq!(arena.bytes(place, key.len()), key);
+            assert_eq!(arena.key(place), key);
         }
     }
 

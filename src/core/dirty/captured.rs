@@ -137,7 +137,7 @@ impl Dirty {
                 db: entry.db,
                 slot: entry.slot,
                 touch: entry.touch,
-                since_us: entry.since_us(),
+                since_us: entry.since_us,
                 key: self.key_of(entry),
                 captured: self.captured(id),
             }
@@ -194,7 +194,7 @@ impl Dirty {
             })
             .collect();
         for id in flying {
-            let since_us = self.entries.at(id).since_us();
+            let since_us = self.entries.at(id).since_us;
             self.give_back(id, since_us);
         }
     }
@@ -220,6 +220,6 @@ impl Dirty {
     }
 
     fn key_of(&self, entry: &Entry) -> &[u8] {
-        self.arenas[usize::from(entry.slot)].bytes(entry.place(), entry.key_len as usize)
+        self.arenas[usize::from(entry.slot)].key(entry.place())
     }
 }

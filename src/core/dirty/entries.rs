@@ -1,5 +1,5 @@
-//! The entries of the dirty table: 36 bytes a key beside the key itself, in blocks that never
-//! move, linked into one list a registration, oldest first.
+//! The entries of the dirty table: 32 bytes a key beside the key itself, in blocks that never
+//! move, linked into one list a registration, oldest first. An entry is in one cache line.
 
 use super::arena::Place;
 use crate::core::change::Touch;
@@ -12,19 +12,19 @@ const BLOCK: usize = 4096;
 
 /// What is known of a dirty key.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
 pub struct Entry {
+    /// When the key became dirty after it was last read, in microseconds.
+    pub since_us: u64,
     /// Older neighbour in the list.
     pub prev: u32,
     /// Newer neighbour in the list; the next free entry in a free one.
     pub next: u32,
     /// Grows with every change of the key.
     pub ver: u32,
-    pub key_len: u32,
     /// A [`Place`] in two parts, because as a whole it is padded to eight bytes.
     chunk: u32,
     offset: u16,
-    /// Two halves, because eight-byte alignment would cost four bytes an entry.
-    since: [u32; 2],
     pub db: u16,
     pub slot: u16,
     pub state: State,
@@ -46,15 +46,14 @@ pub enum State {
 
 impl Entry {
     /// An entry outside every list.
-    pub fn new(db: u16, slot: u16, place: Place, key_len: u32) -> Self {
+    pub fn new(db: u16, slot: u16, place: Place) -> Self {
         Entry {
             prev: NONE,
             next: NONE,
             ver: 0,
-            key_len,
             chunk: place.chunk,
             offset: place.offset,
-            since: [0; 2],
+            since_us: 0,
             db,
             slot,
             state: State::Dirty,
@@ -70,16 +69,6 @@ impl Entry {
     /// Sets [`place`](Self::place).
     pub fn set_place(&mut self, place: Place) {
         (self.chunk, self.offset) = (place.chunk, place.offset);
-    }
-
-    /// When the key became dirty after it was last read, in microseconds.
-    pub fn since_us(&self) -> u64 {
-        u64::from(self.since[1]) << 32 | u64::from(self.since[0])
-    }
-
-    /// Sets [`since_us`](Self::since_us).
-    pub fn set_since_us(&mut self, since_us: u64) {
-        self.since = [since_us as u32, (since_us >> 32) as u32];
     }
 }
 
@@ -159,7 +148,7 @@ impl Entries {
 
     fn add_block(&mut self) {
         let first = (self.blocks.len() * BLOCK) as u32;
-        let mut entry = Entry::new(0, 0, Place::default(), 0);
+        let mut entry = Entry::new(0, 0, Place::default());
         entry.state = State::Free;
         let mut block = vec![entry; BLOCK].into_boxed_slice();
         for (at, entry) in block.iter_mut().enumerate() {
@@ -239,8 +228,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_takes_36_bytes() {
-        assert_eq!(size_of::<Entry>(), 36);
+    fn an_entry_takes_32_bytes_and_no_two_cache_lines() {
+        assert_eq!((size_of::<Entry>(), align_of::<Entry>()), (32, 32));
     }
 
     #[test]
@@ -248,7 +237,7 @@ mod tests {
         let mut entries = Entries::default();
         let mut list = List::default();
         let ids: Vec<u32> =
-            (0..4).map(|_| entries.insert(Entry::new(0, 0, Place::default(), 0))).collect();
+            (0..4).map(|_| entries.insert(Entry::new(0, 0, Place::default()))).collect();
         list.push_back(&mut entries, ids[1]);
         list.push_back(&mut entries, ids[2]);
         list.push_front(&mut entries, ids[0]);
@@ -267,7 +256,7 @@ mod tests {
     fn memory_is_given_back_when_the_last_key_is_clean() {
         let mut entries = Entries::default();
         let ids: Vec<u32> =
-            (0..10_000).map(|_| entries.insert(Entry::new(0, 0, Place::default(), 0))).collect();
+            (0..10_000).map(|_| entries.insert(Entry::new(0, 0, Place::default()))).collect();
         assert_eq!(entries.len(), 10_000);
         for id in ids {
             entries.remove(id);

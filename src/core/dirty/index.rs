@@ -55,6 +55,13 @@ impl Index {
         }
     }
 
+    /// Where `hash` stands if no other came before it.
+    #[inline]
+    pub fn home(&self, hash: u32) -> &u64 {
+        let segment = self.segment(hash);
+        &segment.slots[hash as usize & (segment.slots.len() - 1)]
+    }
+
     /// Adds `entry` under `hash`.
     pub fn insert(&mut self, hash: u32, entry: u32) {
         while self.segment(hash).is_full() {

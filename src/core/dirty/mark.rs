@@ -1,6 +1,6 @@
 //! Into the dirty set: changes are folded in, many at a time.
 
-use super::arena::Place;
+use super::arena::{self, Place};
 use super::entries::{self, State};
 use super::{Dirty, DirtyKey, Moved};
 use crate::core::change::{Change, FOLD_AT, Log, Touch};
@@ -37,23 +37,34 @@ impl Dirty {
 
     /// Touches what [`mark`](Self::mark) will need, one kind of place after the other, and puts
     /// down the entry that each hash leads to: most likely that of the key.
+    ///
+    /// Nothing in a loop is decided by what that loop loads for the first time: a branch that was
+    /// guessed wrongly would wait for the load, and the loads after it would wait for the branch.
     fn visit(&self, hashes: &[u32], found: &mut [u32]) {
+        let mut homes = [&0; FOLD_AT];
+        for (home, hash) in homes.iter_mut().zip(hashes) {
+            *home = self.index.home(*hash);
+        }
+        std::hint::black_box(homes.iter().fold(0, |all, home| all ^ **home));
         for (id, hash) in found.iter_mut().zip(hashes) {
             *id = self.index.find(*hash, |_| true).unwrap_or(entries::NONE);
         }
-        let mut places = [(0u16, Place::default()); FOLD_AT];
-        for (place, id) in
-            places.iter_mut().zip(found.iter()).filter(|(_, id)| **id != entries::NONE)
+        let mut seen = [None; FOLD_AT];
+        for (entry, id) in seen.iter_mut().zip(found.iter()).filter(|(_, id)| **id != entries::NONE)
         {
-            let entry = self.entries.at(*id);
-            *place = (entry.slot, entry.place());
+            *entry = Some(self.entries.at(*id));
         }
-        let mut sum = 0u32;
-        for (slot, place) in &places[..found.len()] {
-            let key = self.arenas[usize::from(*slot)].bytes(*place, 1);
-            sum ^= u32::from(key.first().copied().unwrap_or_default());
+        let mut places = [(0u16, Place::default()); FOLD_AT];
+        for (place, entry) in places.iter_mut().zip(seen) {
+            if let Some(entry) = entry {
+                *place = (entry.slot, entry.place());
+            }
         }
-        std::hint::black_box(sum);
+        let mut keys = [&[][..]; FOLD_AT];
+        for (key, (slot, place)) in keys.iter_mut().zip(&places[..found.len()]) {
+            *key = self.arenas[usize::from(*slot)].stored(*place);
+        }
+        std::hint::black_box(keys.iter().fold(0, |all, key| all ^ arena::touch(key)));
     }
 
     /// Marks a key whose hash, and the entry that it most likely has, are known.
@@ -91,7 +102,7 @@ impl Dirty {
         match entry.state {
             State::InFlight => {
                 entry.state = State::InFlightAgain;
-                entry.set_since_us(now_us);
+                entry.since_us = now_us;
             }
             _ => self.queues[slot].coalesced_total += 1,
         }
@@ -112,7 +123,7 @@ impl Dirty {
     fn change_slot(&mut self, id: u32, slot: u16) {
         let entry = *self.entries.at(id);
         let (old, new) = (usize::from(entry.slot), usize::from(slot));
-        self.moved.push(Moved { entry: id, slot: entry.slot, since_us: entry.since_us() });
+        self.moved.push(Moved { entry: id, slot: entry.slot, since_us: entry.since_us });
         if entry.state == State::Dirty {
             self.queues[old].unlink(&mut self.entries, id);
             self.queues[new].push(&mut self.entries, id);

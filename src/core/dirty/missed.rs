@@ -20,8 +20,8 @@ const INDEX_BYTES: usize = 18;
 /// A registration may always have so many keys: one whose keys cannot be written for long does
 /// not keep the others from being scanned.
 const ALWAYS: usize = 1_024;
-/// What an entry takes beside the bytes of its key.
-const ENTRY_BYTES: usize = size_of::<Entry>() + INDEX_BYTES;
+/// What an entry takes beside the bytes of its key, whose length takes a byte.
+const ENTRY_BYTES: usize = size_of::<Entry>() + INDEX_BYTES + 1;
 
 /// The changes of a registration that are in no entry of the set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

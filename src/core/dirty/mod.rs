@@ -141,12 +141,12 @@ impl Dirty {
         let taken = Taken {
             entry: id,
             ver: entry.ver,
-            since_us: entry.since_us(),
+            since_us: entry.since_us,
             db: entry.db,
             touch: entry.touch,
         };
-        let (place, len) = (entry.place(), entry.key_len as usize);
-        copy(self.arenas[usize::from(slot)].bytes(place, len));
+        let place = entry.place();
+        copy(self.arenas[usize::from(slot)].key(place));
         self.in_flight += 1;
         self.queues[usize::from(slot)].in_flight += 1;
         Some(taken)
@@ -164,8 +164,7 @@ impl Dirty {
             return Settled::Unknown;
         };
         if entry.state == State::InFlight {
-            let key =
-                self.arenas[usize::from(entry.slot)].bytes(entry.place(), entry.key_len as usize);
+            let key = self.arenas[usize::from(entry.slot)].key(entry.place());
             gone(entry.db, key);
             self.drop_entry(id, key_hash(&self.hasher, entry.db, key));
             return Settled::Clean;
@@ -173,12 +172,12 @@ impl Dirty {
         self.move_key(id);
         self.entries.at_mut(id).state = State::Dirty;
         let queue = &mut self.queues[usize::from(entry.slot)];
-        if self.hastened.remove(&id) || queue.is_flushed(entry.since_us()) {
+        if self.hastened.remove(&id) || queue.is_flushed(entry.since_us) {
             queue.push_due(&mut self.entries, id);
         } else {
             queue.push(&mut self.entries, id);
         }
-        Settled::Again(entry.since_us())
+        Settled::Again(entry.since_us)
     }
 
     /// A key in flight was not written: it is dirty as before, and due at once.
@@ -189,7 +188,7 @@ impl Dirty {
         self.move_key(id);
         let again = self.entries.at_mut(id);
         again.state = State::Dirty;
-        again.set_since_us(since_us);
+        again.since_us = since_us;
         self.queues[usize::from(entry.slot)].push_due(&mut self.entries, id);
         Settled::Again(since_us)
     }
@@ -199,7 +198,7 @@ impl Dirty {
         if let Some(entry) = self.landed(id) {
             let again = self.entries.at_mut(id);
             again.state = State::Dirty;
-            again.set_since_us(since_us);
+            again.since_us = since_us;
             self.queues[usize::from(entry.slot)].push(&mut self.entries, id);
         }
     }
@@ -220,8 +219,8 @@ impl Dirty {
     pub fn discard(&mut self, slot: u16, mut dropped: impl FnMut(u32, u64)) {
         while let Some(id) = self.queues[usize::from(slot)].pop(&mut self.entries) {
             let entry = *self.entries.at(id);
-            let key = self.arenas[usize::from(slot)].bytes(entry.place(), entry.key_len as usize);
-            dropped(id, entry.since_us());
+            let key = self.arenas[usize::from(slot)].key(entry.place());
+            dropped(id, entry.since_us);
             let hash = key_hash(&self.hasher, entry.db, key);
             self.drop_entry(id, hash);
         }
@@ -285,9 +284,7 @@ impl Dirty {
     #[inline]
     fn is_key(&self, id: u32, db: u16, key: &[u8]) -> bool {
         let entry = self.entries.at(id);
-        entry.db == db
-            && entry.key_len as usize == key.len()
-            && self.arenas[usize::from(entry.slot)].bytes(entry.place(), key.len()) == key
+        entry.db == db && self.arenas[usize::from(entry.slot)].is(entry.place(), key)
     }
 
     /// Takes entry `id` out of its queue or its flight.
@@ -333,7 +330,7 @@ impl Dirty {
 
     fn rehome(&mut self, id: u32, entry: Entry, slot: u16) {
         let from = &self.arenas[usize::from(entry.slot)];
-        let key = from.bytes(entry.place(), entry.key_len as usize).to_vec();
+        let key = from.key(entry.place()).to_vec();
         self.free_key(entry.slot, entry.place());
         let place = self.store_key(slot, &key);
         self.entries.at_mut(id).set_place(place);
@@ -342,10 +339,10 @@ impl Dirty {
     /// Adds a key that is not in the set yet, behind all others.
     fn insert(&mut self, hash: u32, new: DirtyKey<'_>) -> u32 {
         let place = self.store_key(new.slot, new.key);
-        let mut entry = Entry::new(new.db, new.slot, place, new.key.len() as u32);
+        let mut entry = Entry::new(new.db, new.slot, place);
         entry.touch = new.touch;
         entry.ver = self.ver;
-        entry.set_since_us(new.since_us);
+        entry.since_us = new.since_us;
         let id = self.entries.insert(entry);
         self.index.insert(hash, id);
         self.queues[usize::from(new.slot)].push(&mut self.entries, id);

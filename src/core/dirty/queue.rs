@@ -75,7 +75,7 @@ impl Queue {
     }
 
     pub(super) fn head_since_us(&self, entries: &Entries) -> Option<u64> {
-        Some(entries.at(self.list.head()?).since_us())
+        Some(entries.at(self.list.head()?).since_us)
     }
 
     pub(super) fn due_us(&self, entries: &Entries, interval_us: u64) -> Option<u64> {

@@ -32,7 +32,7 @@ impl Dirty {
             entry: id,
             slot: entry.slot,
             touch: entry.touch,
-            since_us: entry.since_us(),
+            since_us: entry.since_us,
             in_flight: entry.state != State::Dirty,
             again: entry.state == State::InFlightAgain,
             captured: self.captured(id),

@@ -1,4 +1,4 @@
-//! Commands that read one key, for what modules cannot read natively.
+//! Commands that read keys, for what modules cannot read natively.
 
 use std::ffi::CStr;
 
@@ -46,6 +46,44 @@ pub fn call(ctx: Ctx<'_>, command: &CStr, name: &Text, out: &mut Vec<u8>) -> Cal
         };
         api!(RedisModule_FreeCallReply)(reply);
         called
+    }
+}
+
+/// Runs `command name ...` and hands each string it returns to `each`, with its place. False if the
+/// server does not run it, as when it has another name.
+pub fn call_many(
+    ctx: Ctx<'_>,
+    command: &CStr,
+    names: &mut [*mut api::RedisModuleString],
+    mut each: impl FnMut(usize, &[u8]),
+) -> bool {
+    // SAFETY: "v" takes an array of strings and its length; the caller's strings live until after
+    // the call. The reply and the bytes in it are valid until it is freed.
+    unsafe {
+        let reply = api!(RedisModule_Call)(
+            ctx.raw(),
+            command.as_ptr(),
+            c"v".as_ptr(),
+            names.as_mut_ptr(),
+            names.len(),
+        );
+        if reply.is_null() {
+            return false;
+        }
+        let runs = api!(RedisModule_CallReplyType)(reply) as isize == api::REDISMODULE_REPLY_ARRAY;
+        for at in (0..names.len()).take_while(|_| runs) {
+            let element = api!(RedisModule_CallReplyArrayElement)(reply, at);
+            let is_string = !element.is_null()
+                && api!(RedisModule_CallReplyType)(element) as isize
+                    == api::REDISMODULE_REPLY_STRING;
+            if is_string {
+                let mut len = 0;
+                let start = api!(RedisModule_CallReplyStringPtr)(element, &raw mut len);
+                each(at, raw_bytes(start, len));
+            }
+        }
+        api!(RedisModule_FreeCallReply)(reply);
+        runs
     }
 }
 

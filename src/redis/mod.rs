@@ -8,6 +8,7 @@
 //! - `module`: the state that the server thread owns.
 //! - `api`, `ctx`, `reply`, `log`, `guard`, `clock`, `signals`: the ground they stand on.
 
+mod age;
 mod api;
 mod arrival;
 mod call;

@@ -16,7 +16,8 @@ use super::commands::flush;
 use super::ctx::{Ctx, Text, must_not_replicate};
 use super::guard::guard;
 use super::module::{self, Module};
-use super::{clock, early, log, partial, read, sync};
+use super::read::Reader;
+use super::{clock, early, log, partial, sync};
 use crate::core::batch::{Batch, Report, Verdict};
 use crate::core::engine::{Acknowledged, Engine, Flight};
 use crate::core::link::Line;
@@ -286,23 +287,27 @@ fn fill(
     end_us: u64,
     clean: &mut Acknowledged,
 ) -> bool {
+    let mut reader = Reader::new(module, ctx, batch, end_us, clean);
     let mut looked_at = 0;
+    let mut in_time = true;
     for count in 1usize.. {
         // The borrow ends with the statement: reading calls into the server.
-        let taken = module.engine.borrow_mut().take(batch, now_us);
+        let taken = module.engine.borrow_mut().take(reader.batch, now_us);
         let Some((taken, key)) = taken else { break };
-        if !read::key(module, ctx, batch, &taken, key, end_us, clean) {
+        if !reader.key(&taken, key) {
             break;
         }
-        let much = batch.bytes.len() >= looked_at + CLOCK_BYTES;
-        if much || count.is_multiple_of(CLOCK_KEYS) {
-            looked_at = batch.bytes.len();
-            if clock::now_us() >= end_us {
-                return false;
+        let bytes = reader.batch.bytes.len();
+        if bytes >= looked_at + CLOCK_BYTES || count.is_multiple_of(CLOCK_KEYS) {
+            looked_at = bytes;
+            in_time = clock::now_us() < end_us;
+            if !in_time {
+                break;
             }
         }
     }
-    true
+    reader.finish();
+    in_time
 }
 
 /// Hands a batch to the worker. False when that takes none, although there was a credit for it: it

@@ -3,6 +3,7 @@
 use std::ffi::{CStr, c_int};
 use std::mem::ManuallyDrop;
 
+use super::age::Age;
 use super::api::{self, api};
 use super::call::{Called, call};
 use super::clock;
@@ -35,6 +36,8 @@ pub enum Found {
     Unfinished(Walk),
     /// A large value, which was not begun.
     Later,
+    /// A short string of this age, which was left as wanted.
+    Short(Age),
     /// More than a document can hold.
     TooLarge,
     /// No such key.
@@ -58,6 +61,8 @@ pub struct Wanted {
     pub most_bytes: usize,
     /// When to pause within a large value, microseconds; nothing to leave large values alone.
     pub end_us: Option<u64>,
+    /// Short strings are left: many of them are read by one command.
+    pub leaves_short: bool,
 }
 
 impl Wanted {
@@ -66,7 +71,13 @@ impl Wanted {
         let most_bytes =
             if registration.schema.is_some() { MOST_BYTES_WITH_SCHEMA } else { MOST_BYTES };
         let expiry = registration.ttl_field.is_some();
-        Wanted { key_type: registration.key_type, expiry, most_bytes, end_us: Some(u64::MAX) }
+        Wanted {
+            key_type: registration.key_type,
+            expiry,
+            most_bytes,
+            end_us: Some(u64::MAX),
+            leaves_short: false,
+        }
     }
 
     fn takes(&self, key_type: KeyType) -> bool {
@@ -320,6 +331,9 @@ impl Opened {
         if self.len() > IN_PLACE_BYTES {
             return self.in_place(wanted, out);
         }
+        if wanted.leaves_short {
+            return Found::Short(self.age());
+        }
         match self.call(module, ctx, c"GET", name, out) {
             Called::Text => Found::Value(Content::String),
             Called::Nothing => Found::Gone,
@@ -359,31 +373,28 @@ impl Opened {
         name: &Text,
         out: &mut Vec<u8>,
     ) -> Called {
-        let (mut idle_ms, mut frequency) = (-1, -1);
-        // SAFETY: the key is open; both functions write one number, -1 if the eviction policy
-        // is of the other kind.
-        unsafe {
-            api!(RedisModule_GetLRU)(self.0, &raw mut idle_ms);
-            api!(RedisModule_GetLFU)(self.0, &raw mut frequency);
-        }
+        let age = self.age();
         drop(self);
         let called = call(ctx, command, name, out);
-        // Most keys were written a moment ago: the command makes them no younger.
-        let aged = idle_ms > 0 || frequency >= 0;
-        if aged
-            && matches!(called, Called::Text)
-            && let Some(again) = Opened::new(ctx, name, module.read_mode.get())
-        {
-            // SAFETY: the key is open.
-            unsafe {
-                if idle_ms > 0 {
-                    api!(RedisModule_SetLRU)(again.0, idle_ms);
-                } else {
-                    api!(RedisModule_SetLFU)(again.0, frequency);
-                }
-            }
+        if matches!(called, Called::Text) {
+            keep_age(module, ctx, name, age);
         }
         called
+    }
+
+    fn age(&self) -> Age {
+        // SAFETY: the key is open.
+        unsafe { Age::of(self.0) }
+    }
+}
+
+/// Gives the key back the age it had before a command read it.
+pub fn keep_age(module: &Module, ctx: Ctx<'_>, name: &Text, age: Age) {
+    if age.is_changed_by_a_command()
+        && let Some(again) = Opened::new(ctx, name, module.read_mode.get())
+    {
+        // SAFETY: the key is open.
+        unsafe { age.give_to(again.0) };
     }
 }
 

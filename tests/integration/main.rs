@@ -48,6 +48,7 @@ mod schema;
 mod secrets;
 mod settings;
 mod stepdowns;
+mod strings;
 #[allow(dead_code, reason = "the demo uses the rest")]
 #[path = "../support/mod.rs"]
 mod support;

@@ -107,7 +107,7 @@ fn would(
             }
             Content::Tombstone
         }
-        Found::Unreadable | Found::Later | Found::Unfinished(_) => {
+        Found::Unreadable | Found::Later | Found::Short(_) | Found::Unfinished(_) => {
             return Would::Nothing("the server does not let the key be read now");
         }
     };

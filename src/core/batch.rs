@@ -73,6 +73,8 @@ pub struct Written {
     pub refused: Vec<Refusal>,
     /// Bytes of the commands that were sent.
     pub sent_bytes: u64,
+    /// So many items are taken in already; 0 in a report of the worker.
+    pub settled: usize,
 }
 
 /// How a batch ended.

@@ -63,7 +63,7 @@ impl Sink for MongoSink {
         within: Duration,
     ) -> Result<Written, Failure> {
         if built.commands.is_empty() {
-            return Ok(Written { refused: built.refused, sent_bytes: 0 });
+            return Ok(Written { refused: built.refused, sent_bytes: 0, settled: 0 });
         }
         let registration = &*batch.registration;
         let write_concern = self.connected.write_concern.clone();
@@ -92,7 +92,7 @@ impl Sink for MongoSink {
             if let Some(sent_bytes) = end? {
                 self.useless.borrow_mut().remove(namespace);
                 self.newness.borrow_mut().learn(namespace, documents, lane.created());
-                return Ok(Written { refused, sent_bytes });
+                return Ok(Written { refused, sent_bytes, settled: 0 });
             }
             self.useless.borrow_mut().add(namespace);
             // The first ones went with the transaction.

@@ -40,7 +40,7 @@ pub async fn write_out(
 ) -> Result<Finished, Failure> {
     let Built { commands, refused } = built;
     let jobs = commands.into_iter().rev().map(Job::new).collect();
-    let written = Written { refused, sent_bytes: 0 };
+    let written = Written { refused, sent_bytes: 0, settled: 0 };
     let mut writing = Writing { batch, jobs, written, existing: 0 };
     while let Some(job) = writing.jobs.pop() {
         let Job { command: Command { bytes, items, kind }, attempt, halvings } = job;

@@ -40,7 +40,7 @@ unsafe extern "C" fn info(ctx: *mut api::RedisModuleInfoCtx, for_crash_report: c
 }
 
 /// Every figure by its name in WB.STATUS; `link_up` and `link_down` stand for `link`.
-pub fn numbers(state: &State<'_>) -> [(&'static CStr, u64); 25] {
+pub fn numbers(state: &State<'_>) -> [(&'static CStr, u64); 26] {
     let counters = &state.counters;
     [
         (c"link_up", u64::from(state.link == "up")),
@@ -67,6 +67,7 @@ pub fn numbers(state: &State<'_>) -> [(&'static CStr, u64); 25] {
         (c"last_write_unix_ms", counters.last_write_unix_ms),
         (c"memory_bytes", state.memory_bytes as u64),
         (c"lost_total", state.lost_total),
+        (c"slice_max_us", state.slice_max_us),
         (c"broken", 0),
     ]
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::ctx::Ctx;
 use super::module::{Module, module};
 use super::{clock, log, tick};
-use crate::core::engine::{Acknowledged, FlushScope};
+use crate::core::engine::FlushScope;
 use crate::worker::Worker;
 
 /// Longest wait for the thread's end, after the drain.
@@ -34,7 +34,7 @@ fn write_on(module: &Module, ctx: Ctx<'_>) {
     let waiter = module.engine.borrow_mut().flush(FlushScope::All, clock::now_us());
     loop {
         // Nobody is told of these acknowledgements: the AOF is closed.
-        tick::settle_reports(module, SLICE_US, false, &mut Acknowledged::default());
+        tick::settle_reports(module, SLICE_US, false, |_| ());
         let (dirty, unpaused) = {
             let engine = module.engine.borrow();
             (engine.dirty_len(), engine.dirty_unpaused())

@@ -19,12 +19,14 @@ use super::module::{self, Module};
 use super::read::Reader;
 use super::{clock, early, log, partial, sync};
 use crate::core::batch::{Batch, Report, Verdict};
-use crate::core::engine::{Acknowledged, Engine, Flight};
+use crate::core::engine::{Acknowledged, Engine, Flight, Keys};
 use crate::core::link::Line;
 use crate::worker::Worker;
 
 /// Keys in one replicated command.
 const ACK_KEYS: usize = 512;
+/// Keys that become clean between two looks at the clock.
+const SETTLE_KEYS: usize = 128;
 /// So many reports are put aside during a pause; then no more batches are sent.
 const HELD: usize = 64;
 /// That `dirty-max-bytes` is reached is logged once in this time at most.
@@ -45,12 +47,17 @@ pub const NOT_NOW: u32 = api::REDISMODULE_CTX_FLAGS_SLAVE
 /// The loop is about to sleep.
 pub fn before_sleep(ctx: Ctx<'_>) {
     let module = module::module();
+    let began_us = clock::now_us();
     let synced = sync::step(module, ctx);
     early::step(module, ctx);
-    let changed = synced | fold(module) | take_reports(module, ctx) | settle_doubts(module, ctx);
-    if changed {
+    let folded = fold(module, began_us);
+    let worked = synced | take_reports(module, ctx) | settle_doubts(module, ctx);
+    if folded || worked {
         flush::answer_finished(module);
         plan(module);
+    }
+    if worked {
+        note_slice(module, began_us);
     }
     log_link(&mut module.engine.borrow_mut());
     log_missed(module);
@@ -87,7 +94,15 @@ pub fn after_sleep(ctx: Ctx<'_>) {
             flush::answer_finished(module);
         }
         plan(module);
+        note_slice(module, now_us);
     }
+}
+
+/// Keeps the longest time that the server's thread was busy with us at a stretch.
+fn note_slice(module: &Module, began_us: u64) {
+    let took_us = clock::now_us() - began_us;
+    let mut engine = module.engine.borrow_mut();
+    engine.slice_max_us = engine.slice_max_us.max(took_us);
 }
 
 /// Works out anew when the next batch can begin.
@@ -99,10 +114,10 @@ pub fn plan(module: &Module) {
     module.next_due_us.set(due_us.unwrap_or(u64::MAX));
 }
 
-fn fold(module: &Module) -> bool {
+fn fold(module: &Module, now_us: u64) -> bool {
     let mut engine = module.engine.borrow_mut();
     if engine.has_log() {
-        engine.fold(clock::now_us());
+        engine.fold(now_us);
     }
     engine.take_changed()
 }
@@ -144,11 +159,9 @@ fn take_reports(module: &Module, ctx: Ctx<'_>) -> bool {
     if !has_reports(module) {
         return false;
     }
-    let mut clean = Acknowledged::default();
     let slice_us = u64::try_from(module.settings().read_slice_us).unwrap_or(0);
     let hold = must_not_replicate();
-    settle_reports(module, slice_us, hold, &mut clean);
-    replicate(ctx, &clean);
+    settle_reports(module, slice_us, hold, |clean| replicate(ctx, clean));
     let lanes = if hold { None } else { module.engine.borrow_mut().take_untold_lanes() };
     if let Some(lanes) = lanes {
         ctx.replicate(c"WB._LANES", &[Text::new(lanes.as_flattened())]);
@@ -156,27 +169,42 @@ fn take_reports(module: &Module, ctx: Ctx<'_>) -> bool {
     true
 }
 
-/// Takes in reports for `slice_us` at most; with `hold`, acknowledgements are put aside.
-pub fn settle_reports(module: &Module, slice_us: u64, hold: bool, clean: &mut Acknowledged) {
+/// Takes in reports for `slice_us` at most; with `hold`, acknowledgements are put aside. `tell` gets
+/// what became of keys, a part at a time.
+pub fn settle_reports(module: &Module, slice_us: u64, hold: bool, tell: impl Fn(&Acknowledged)) {
+    if let Some(worker) = &*module.worker.borrow() {
+        worker.begin_drain();
+    }
+    let mut clean = Acknowledged::default();
+    let began_us = clock::now_us();
+    let mut now_us = began_us;
+    while now_us < began_us + slice_us && settle_report(module, hold, now_us, &mut clean) {
+        if clean.len() >= ACK_KEYS {
+            tell(&clean);
+            clean.clear();
+        }
+        now_us = clock::now_us();
+    }
+    tell(&clean);
+    log_link(&mut module.engine.borrow_mut());
+}
+
+/// Takes in the next report, or a part of it. False when there is none that can be.
+fn settle_report(module: &Module, hold: bool, now_us: u64, clean: &mut Acknowledged) -> bool {
     let worker = module.worker.borrow();
-    let Some(worker) = &*worker else { return };
+    let Some(worker) = &*worker else { return false };
     let mut engine = module.engine.borrow_mut();
     let mut held = module.held.borrow_mut();
-    let now_us = clock::now_us();
-    worker.begin_drain();
-    loop {
-        let first = if hold { None } else { held.pop_front() };
-        let Some(report) = first.or_else(|| worker.report()) else { break };
-        if hold && matches!(report, Report::Done { verdict: Verdict::Written(_), .. }) {
-            held.push_back(report);
-        } else {
-            engine.report(report, now_us, clock::unix_ms(), clean);
-        }
-        if clock::now_us() >= now_us + slice_us || (hold && held.len() >= HELD) {
-            break;
-        }
+    let first = if hold { None } else { held.pop_front() };
+    let Some(report) = first.or_else(|| worker.report()) else { return false };
+    if hold && matches!(report, Report::Done { verdict: Verdict::Written(_), .. }) {
+        held.push_back(report);
+    } else if let Some(rest) =
+        engine.report_part(report, SETTLE_KEYS, (now_us, clock::unix_ms()), clean)
+    {
+        held.push_front(rest);
     }
-    log_link(&mut engine);
+    !hold || held.len() < HELD
 }
 
 /// Logs when `dirty-max-bytes` is reached, but not every time.
@@ -241,16 +269,24 @@ pub fn replicate(ctx: Ctx<'_>, clean: &Acknowledged) {
     }
 }
 
-fn replicate_keys(ctx: Ctx<'_>, command: &CStr, keys: &[(u16, Vec<u8>)]) {
-    for keys in keys.chunk_by(|a, b| a.0 == b.0) {
-        for keys in keys.chunks(ACK_KEYS) {
-            let Some((db, _)) = keys.first() else {
-                continue;
-            };
-            ctx.select(*db);
-            let words: Vec<Text> = keys.iter().map(|(_, key)| Text::new(key)).collect();
-            ctx.replicate(command, &words);
+fn replicate_keys(ctx: Ctx<'_>, command: &CStr, keys: &Keys) {
+    let mut words: Vec<Text> = Vec::with_capacity(keys.len().min(ACK_KEYS));
+    let mut selected = None;
+    for (db, key) in keys.iter() {
+        if selected != Some(db) || words.len() == ACK_KEYS {
+            replicate_words(ctx, command, &mut words);
+            ctx.select(db);
+            selected = Some(db);
         }
+        words.push(Text::new(key));
+    }
+    replicate_words(ctx, command, &mut words);
+}
+
+fn replicate_words(ctx: Ctx<'_>, command: &CStr, words: &mut Vec<Text>) {
+    if !words.is_empty() {
+        ctx.replicate(command, words);
+        words.clear();
     }
 }
 

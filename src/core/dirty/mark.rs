@@ -41,11 +41,7 @@ impl Dirty {
     /// Nothing in a loop is decided by what that loop loads for the first time: a branch that was
     /// guessed wrongly would wait for the load, and the loads after it would wait for the branch.
     fn visit(&self, hashes: &[u32], found: &mut [u32]) {
-        let mut homes = [&0; FOLD_AT];
-        for (home, hash) in homes.iter_mut().zip(hashes) {
-            *home = self.index.home(*hash);
-        }
-        std::hint::black_box(homes.iter().fold(0, |all, home| all ^ **home));
+        self.visit_homes(hashes);
         for (id, hash) in found.iter_mut().zip(hashes) {
             *id = self.index.find(*hash, |_| true).unwrap_or(entries::NONE);
         }
@@ -65,6 +61,30 @@ impl Dirty {
             *key = self.arenas[usize::from(*slot)].stored(*place);
         }
         std::hint::black_box(keys.iter().fold(0, |all, key| all ^ arena::touch(key)));
+    }
+
+    /// Touches what looking up, or removing, these hashes will need: [`FOLD_AT`] of them at most.
+    fn visit_homes(&self, hashes: &[u32]) {
+        let mut homes = [&0; FOLD_AT];
+        for (home, hash) in homes.iter_mut().zip(hashes) {
+            *home = self.index.home(*hash);
+        }
+        std::hint::black_box(homes.iter().fold(0, |all, home| all ^ **home));
+    }
+
+    /// Touches what [`acknowledge`](Self::acknowledge) will need for these entries, [`FOLD_AT`] of
+    /// them at most.
+    pub fn visit_entries(&self, ids: impl Iterator<Item = u32>) {
+        let mut hashes = [0u32; FOLD_AT];
+        let mut count = 0;
+        for (hash, id) in hashes.iter_mut().zip(ids) {
+            if let Some(entry) = self.entries.get(id) {
+                let key = self.arenas[usize::from(entry.slot)].key(entry.place());
+                *hash = self.hash(entry.db, key);
+            }
+            count += 1;
+        }
+        self.visit_homes(&hashes[..count]);
     }
 
     /// Marks a key whose hash, and the entry that it most likely has, are known.

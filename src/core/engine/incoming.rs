@@ -1,7 +1,8 @@
 //! Into the engine: how batches ended, and what that makes of their keys.
 
-use super::{Engine, Flight, Refused, Slot};
+use super::{Engine, Flight, Keys, Refused, Slot};
 use crate::core::batch::{Batch, Link, Report, Verdict, Written};
+use crate::core::change::FOLD_AT;
 use crate::core::dirty::{Settled, Taken};
 use crate::core::flush::Ended;
 use crate::core::value::Content;
@@ -9,8 +10,8 @@ use crate::core::value::Content;
 /// What replicas and the AOF are to be told of keys that were sent.
 #[derive(Debug, Default)]
 pub struct Acknowledged {
-    /// Database and key of those that became clean.
-    pub keys: Vec<(u16, Vec<u8>)>,
+    /// Those that became clean.
+    pub keys: Keys,
     /// Those that MongoDB refused, clean or not.
     pub dead: Vec<Refused>,
     /// Database and key of those that are dirty again, but MongoDB took their last change and so
@@ -23,12 +24,37 @@ impl Acknowledged {
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.dead.is_empty() && self.revived.is_empty()
     }
+
+    /// Number of keys of which something is to be told.
+    pub fn len(&self) -> usize {
+        self.keys.len() + self.dead.len() + self.revived.len()
+    }
+
+    /// Forgets all, and keeps the memory.
+    pub fn clear(&mut self) {
+        self.keys.clear();
+        self.dead.clear();
+        self.revived.clear();
+    }
 }
 
 impl Engine {
     /// Takes in one report of the worker. Fold the log first: a change that is still in it must
     /// keep its key dirty. Keys that are clean now are added to `clean`.
     pub fn report(&mut self, report: Report, now_us: u64, unix_ms: u64, clean: &mut Acknowledged) {
+        let rest = self.report_part(report, usize::MAX, (now_us, unix_ms), clean);
+        debug_assert!(rest.is_none());
+    }
+
+    /// The same for `most` keys of a written batch. What is left of the report comes back, and is
+    /// to be taken in before any other one.
+    pub fn report_part(
+        &mut self,
+        report: Report,
+        most: usize,
+        (now_us, unix_ms): (u64, u64),
+        clean: &mut Acknowledged,
+    ) -> Option<Report> {
         match report {
             Report::Credit(more) => self.credits += more,
             Report::Lanes(lanes) => self.set_lanes(lanes, true),
@@ -46,29 +72,46 @@ impl Engine {
                 }
             }
             Report::Done { batch, verdict } => {
-                if matches!(verdict, Verdict::Returned { in_doubt: true, .. }) {
-                    self.doubt(&batch);
-                }
-                if batch.epoch != self.epoch {
-                    self.stale_flights = self.stale_flights.saturating_sub(1);
-                    return self.recycle(batch);
-                }
-                let flight = Flight::of(&batch);
-                if let Some(at) = self.flights.iter().position(|other| *other == flight) {
-                    self.flights.swap_remove(at);
-                }
-                match verdict {
-                    Verdict::Written(written) => {
-                        self.written(&batch, written, (now_us, unix_ms), clean);
-                    }
-                    Verdict::Returned { error, hold_ms, .. } => {
-                        self.returned(&batch, &error, now_us + hold_ms * 1000);
-                    }
-                }
-                self.retire_if_done(batch.slot);
-                self.recycle(batch);
+                return self.done(batch, verdict, most, (now_us, unix_ms), clean);
             }
         }
+        None
+    }
+
+    fn done(
+        &mut self,
+        batch: Batch,
+        mut verdict: Verdict,
+        most: usize,
+        (now_us, unix_ms): (u64, u64),
+        clean: &mut Acknowledged,
+    ) -> Option<Report> {
+        if matches!(verdict, Verdict::Returned { in_doubt: true, .. }) {
+            self.doubt(&batch);
+        }
+        if batch.epoch != self.epoch {
+            self.stale_flights = self.stale_flights.saturating_sub(1);
+            self.recycle(batch);
+            return None;
+        }
+        match &mut verdict {
+            Verdict::Written(written) => {
+                self.written(&batch, written, most, (now_us, unix_ms), clean);
+                if written.settled < batch.items.len() {
+                    return Some(Report::Done { batch, verdict });
+                }
+            }
+            Verdict::Returned { error, hold_ms, .. } => {
+                self.returned(&batch, error, now_us + *hold_ms * 1000);
+            }
+        }
+        let flight = Flight::of(&batch);
+        if let Some(at) = self.flights.iter().position(|other| *other == flight) {
+            self.flights.swap_remove(at);
+        }
+        self.retire_if_done(batch.slot);
+        self.recycle(batch);
+        None
     }
 
     /// A key that was taken needs no write: it counts as acknowledged.
@@ -82,7 +125,7 @@ impl Engine {
             self.forget_doubt(db, &key);
             refused = self.skip_letter(taken, db, &key);
             if refused.is_none() {
-                clean.keys.push((db, key));
+                clean.keys.push(db, &key);
             }
         }
         self.tell(slot, taken.entry, taken.since_us, settled, refused.is_none());
@@ -99,22 +142,33 @@ impl Engine {
         }
     }
 
+    /// Takes in the next `most` items of a written batch.
     fn written(
         &mut self,
         batch: &Batch,
-        written: Written,
+        written: &mut Written,
+        most: usize,
         (now_us, unix_ms): (u64, u64),
         clean: &mut Acknowledged,
     ) {
-        let mut refused = written.refused.into_iter().peekable();
+        let start = written.settled;
+        let items = batch.items.get(start..).unwrap_or_default();
+        let items = &items[..most.min(items.len())];
+        written.settled += items.len();
+        let part = written.refused.partition_point(|refusal| refusal.index < written.settled);
+        let mut refused = written.refused.drain(..part).peekable();
         let mut counts = [0u64; 3];
-        for (index, item) in batch.items.iter().enumerate() {
+        for (index, item) in (start..).zip(items) {
+            if (index - start).is_multiple_of(FOLD_AT) {
+                let next = items[index - start..].iter().take(FOLD_AT);
+                self.dirty.visit_entries(next.map(|item| item.entry));
+            }
             let refusal = refused.next_if(|refusal| refusal.index == index);
             self.written_in_doubt(batch, item, now_us);
             let refused = refusal.map(|refusal| self.refuse(batch, item, refusal, unix_ms));
             let settled = self.dirty.acknowledge(item.entry, item.ver, |db, key| {
                 if refused.is_none() {
-                    clean.keys.push((db, key.to_vec()));
+                    clean.keys.push(db, key);
                 }
             });
             self.tell(batch.slot, item.entry, item.since_us, settled, refused.is_none());
@@ -132,14 +186,18 @@ impl Engine {
                 }
             }
         }
+        drop(refused);
+        let is_last = written.settled == batch.items.len();
         if let Some(slot) = self.slot_mut(batch.slot) {
             let counters = &mut slot.counters;
             counters.written_total += counts[0];
             counters.deleted_total += counts[1];
             counters.failed_total += counts[2];
-            counters.batches_total += 1;
-            counters.bytes_total += written.sent_bytes;
             counters.last_write_unix_ms = unix_ms;
+            if is_last {
+                counters.batches_total += 1;
+                counters.bytes_total += written.sent_bytes;
+            }
         }
     }
 

@@ -6,6 +6,7 @@ mod explain;
 mod gone;
 mod heavy;
 mod incoming;
+mod keys;
 mod lanes;
 mod letters;
 mod outgoing;
@@ -29,6 +30,7 @@ use super::route::Routes;
 use super::settings::Settings;
 pub use explain::{Explained, KeyState, Obstacle};
 pub use incoming::Acknowledged;
+pub use keys::Keys;
 pub use letters::{LetterScope, Refused};
 pub use outgoing::{Flight, Missing, item};
 pub use slot::{Counters, Scanned, Slot};
@@ -79,6 +81,8 @@ pub struct Engine {
     heavy: Heavy,
     /// Dirty values that could not be captured before their keys went away.
     pub lost_total: u64,
+    /// The longest time for which the server's thread read values or took in reports, microseconds.
+    pub slice_max_us: u64,
 }
 
 impl Engine {

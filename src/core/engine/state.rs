@@ -59,6 +59,8 @@ pub struct State<'a> {
     pub last_error: &'a str,
     /// Dirty values that could not be captured before their keys went away.
     pub lost_total: u64,
+    /// The longest time for which the server's thread read values or took in reports, microseconds.
+    pub slice_max_us: u64,
     /// Memory of the dirty state.
     pub memory_bytes: usize,
 }
@@ -88,6 +90,7 @@ impl Engine {
             lag: of_late(self.lag, now_us),
             last_error: &self.last_error,
             lost_total: self.lost_total,
+            slice_max_us: self.slice_max_us,
             memory_bytes: self.dirty.memory_bytes()
                 + self.log.memory_bytes()
                 + self.dead.memory_bytes(),

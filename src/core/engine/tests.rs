@@ -1,5 +1,6 @@
 mod explain;
 mod letters;
+mod parts;
 mod pause;
 
 use super::*;
@@ -49,7 +50,7 @@ fn done(engine: &mut Engine, batch: Batch, verdict: Verdict, now_us: u64) -> Vec
     let mut clean = Acknowledged::default();
     engine.report(Report::Done { batch, verdict }, now_us, 7, &mut clean);
     engine.report(Report::Credit(1), now_us, 7, &mut clean);
-    clean.keys.into_iter().map(|(_, key)| String::from_utf8(key).unwrap()).collect()
+    clean.keys.iter().map(|(_, key)| String::from_utf8(key.to_vec()).unwrap()).collect()
 }
 
 fn written() -> Verdict {
@@ -122,7 +123,7 @@ fn a_refused_change_is_a_dead_letter_until_a_newer_write_succeeds() {
     }
     let flight = batch(&mut engine, u64::MAX).unwrap();
     let refused = vec![Refusal { index: 1, code: 121, reason: "refused".to_owned() }];
-    let verdict = Verdict::Written(Written { refused, sent_bytes: 9 });
+    let verdict = Verdict::Written(Written { refused, sent_bytes: 9, settled: 0 });
     assert_eq!(done(&mut engine, flight, verdict, 5), ["a:1"], "the letter tells of the other");
     let state = engine.state(5);
     assert_eq!((state.dirty_keys, state.dead_letters, state.counters.failed_total), (0, 1, 1));

@@ -28,7 +28,7 @@ fn module_status(call: &Call<'_>, engine: &Engine) {
     let mut warnings: Vec<String> = pause::warning(engine).into_iter().chain(kept).collect();
     warnings.extend(limit_warning(engine));
     let warnings = warnings.join("; ");
-    reply.map(29);
+    reply.map(30);
     reply.text_field("version", env!("CARGO_PKG_VERSION").as_bytes());
     let replica = call.ctx.flags() & REDISMODULE_CTX_FLAGS_SLAVE != 0;
     reply.text_field("role", if replica { b"replica" } else { b"master" });
@@ -50,6 +50,7 @@ fn module_status(call: &Call<'_>, engine: &Engine) {
     reply.number_field(c"last_write_unix_ms", state.counters.last_write_unix_ms);
     reply.number_field(c"memory_bytes", state.memory_bytes as u64);
     reply.number_field(c"lost_total", state.lost_total);
+    reply.number_field(c"slice_max_us", state.slice_max_us);
     reply.text_field("warning", warnings.as_bytes());
     reply.bytes(b"prefixes");
     reply.array(state.registrations);

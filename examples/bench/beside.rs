@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::bare::{Bare, Shape};
 use crate::report::{Goal, Report};
 use crate::sample::{median, paired};
-use crate::support::redis_server::Redis;
 use crate::{load, servers};
 
+/// The default of `read-slice-us`.
+const SLICE_US: f64 = 500.0;
 const CLIENTS: &str = "-c 10 -r 100000";
 
 pub fn run(report: &mut Report) {
@@ -15,7 +16,6 @@ pub fn run(report: &mut Report) {
     let bare = Bare::new(&mongod.uri());
     let redis = servers::ours(&mongod.uri());
     redis.cmd(&["WB.REGISTER", "user:", "bench.beside"]);
-    redis.cmd(&["CONFIG", "SET", "latency-monitor-threshold", "1"]);
     let keys = report.scaled(100_000, 20_000);
     let requests = report.scaled(30_000, 10_000);
     let rounds = report.scaled(8, 3);
@@ -53,9 +53,10 @@ pub fn run(report: &mut Report) {
         let what = format!("p99 of {name} while draining");
         report.value(&what, ours, plain, "ms", ratio, Goal::AtMost(1.25), note);
     }
-    let longest = longest_slice_ms(&redis);
-    let note = "1 ms is the resolution; it includes waiting for a processor".to_owned();
-    report.value("longest slice", longest, 1.0, "ms", longest, Goal::AtMost(1.0), note);
+    let longest = redis.status().int("slice_max_us") as f64;
+    let note = "read-slice-us is 500; it includes waiting for a processor".to_owned();
+    let ratio = longest / SLICE_US;
+    report.value("longest slice", longest, SLICE_US, "µs", ratio, Goal::AtMost(2.0), note);
 }
 
 /// Runs `clients` while `other` runs in a thread of its own.
@@ -67,11 +68,4 @@ fn beside(other: impl FnOnce(&AtomicBool) + Send, clients: impl FnOnce() -> f64)
         stop.store(true, Ordering::Relaxed);
         p99_ms
     })
-}
-
-/// The server measures what modules do after its sleep as `module-acquire-GIL`.
-fn longest_slice_ms(redis: &Redis) -> f64 {
-    let latest: Vec<(String, i64, i64, i64)> = redis.run(&["LATENCY", "LATEST"]);
-    let slice = latest.iter().find(|(event, ..)| event == "module-acquire-GIL");
-    slice.map_or(0.0, |(_, _, _, longest)| *longest as f64)
 }

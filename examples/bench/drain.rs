@@ -14,7 +14,7 @@ const EXISTING: &str = "bench.existing";
 
 pub fn run(report: &mut Report) {
     let keys = report.scaled(1_000_000, 20_000);
-    let rounds = report.scaled(3, 1);
+    let rounds = report.scaled(3, 3);
     let mongod = servers::mongod();
     let bare = Bare::new(&mongod.uri());
     let shape = best_shape(report, &bare, keys);
@@ -25,33 +25,91 @@ pub fn run(report: &mut Report) {
     load::fill_users(&redis, 0..1, 0);
     redis.flush();
 
-    let (mut ours, mut loops) = (Rates::default(), Vec::new());
-    for round in 0..rounds {
-        loops
-            .push(keys as f64 / bare.upsert(EXISTING, 0..keys, 2 * round + 1, shape).as_secs_f64());
-        ours.add(drain(report, &redis, &mongod, keys, 2 * round + 2));
-    }
-    let existing = report_rates(report, "existing documents", &ours, &loops, 0.95);
-
-    let (mut ours, mut loops) = (Rates::default(), Vec::new());
-    for round in 0..rounds {
-        let (one, other) = (format!("bench.loop{round}"), format!("bench.ours{round}"));
-        for name in [&one, &other] {
-            let collection = name.split('.').next_back();
-            mongod.named_database("bench").run(doc! { "create": collection });
-        }
-        loops.push(keys as f64 / bare.upsert(&one, 0..keys, round, shape).as_secs_f64());
-        redis.cmd(&["WB.REGISTER", "user:", &other]);
-        ours.add(drain(report, &redis, &mongod, keys, round));
-        for name in [&one, &other] {
-            let collection = name.split('.').next_back();
-            mongod.named_database("bench").run(doc! { "drop": collection });
-        }
-    }
-    let new = report_rates(report, "new documents", &ours, &loops, 2.0);
+    let forms = [None, Some(DEFAULT), Some(shape)];
+    let mut turn = 0;
+    let mut existing: Runs = Default::default();
+    in_turns(rounds, |at| {
+        turn += 1;
+        existing[at].add(match forms[at] {
+            None => bare_rate(&bare, EXISTING, keys, turn, shape),
+            Some(form) => {
+                form.set(&redis);
+                drain(report, &redis, &mongod, keys, turn)
+            }
+        });
+    });
+    let mut new: Runs = Default::default();
+    in_turns(rounds, |at| {
+        turn += 1;
+        let name = format!("new{turn}");
+        let namespace = format!("bench.{name}");
+        mongod.named_database("bench").run(doc! { "create": &name });
+        new[at].add(match forms[at] {
+            None => bare_rate(&bare, &namespace, keys, turn, shape),
+            Some(form) => {
+                form.set(&redis);
+                redis.cmd(&["WB.REGISTER", "user:", &namespace]);
+                drain(report, &redis, &mongod, keys, turn)
+            }
+        });
+        mongod.named_database("bench").run(doc! { "drop": &name });
+    });
+    let existing = report_rates(report, "existing documents", &existing, 0.95, shape);
+    let new = report_rates(report, "new documents", &new, 2.0, shape);
     let groups = [("existing documents".to_owned(), existing), ("new documents".to_owned(), new)];
     let title = "Documents a second to MongoDB, medians";
-    plot::bars(&report.file("drain.svg"), title, "1/s", &["bare loop", "module"], &groups);
+    let kinds = ["bare loop", "module, defaults", "module, as the loop"];
+    plot::bars(&report.file("drain.svg"), title, "1/s", &kinds, &groups);
+}
+
+/// The settings of the module as they are.
+const DEFAULT: Shape = Shape { batch: 1000, connections: 2 };
+
+impl Shape {
+    fn set(self, redis: &Redis) {
+        servers::set(redis, "batch-max-keys", &self.batch.to_string());
+        servers::set(redis, "max-in-flight-batches", &self.connections.to_string());
+    }
+}
+
+/// What was measured of one kind of documents: of the loop, of ours with the settings as they are, and
+/// of ours with the loop's batch size and number of connections.
+type Runs = [Rates; 3];
+
+/// Runs all three in each round, each time in another order.
+fn in_turns(rounds: u64, mut run: impl FnMut(usize)) {
+    for round in 0..rounds as usize {
+        for step in 0..3 {
+            run((round + step) % 3);
+        }
+    }
+}
+
+fn bare_rate(bare: &Bare, namespace: &str, keys: u64, turn: u64, shape: Shape) -> (f64, f64, f64) {
+    let took = bare.upsert(namespace, 0..keys, turn, shape);
+    (keys as f64 / took.as_secs_f64(), 0.0, 0.0)
+}
+
+fn report_rates(
+    report: &mut Report,
+    what: &str,
+    [bare, ours @ ..]: &Runs,
+    least: f64,
+    shape: Shape,
+) -> Vec<f64> {
+    let mut all = vec![median(&bare.rate)];
+    let Shape { batch, connections } = shape;
+    let forms = ["defaults".to_owned(), format!("{connections} batches of {batch}")];
+    for (ours, form) in ours.iter().zip(forms) {
+        let (rate, plain) = (median(&ours.rate), median(&bare.rate));
+        let ratio = paired(&ours.rate, &bare.rate);
+        let (server_us, worker_us) = (median(&ours.server_us), median(&ours.worker_us));
+        let note = format!("CPU a key: server thread {server_us:.2} µs, worker {worker_us:.2} µs");
+        let what = format!("{what}, {form}");
+        report.value(&what, rate, plain, "/s", ratio, Goal::AtLeast(least), note);
+        all.push(rate);
+    }
+    all
 }
 
 /// What each drain of ours found.
@@ -110,19 +168,4 @@ fn best_shape(report: &Report, bare: &Bare, keys: u64) -> Shape {
     let best = shapes.into_iter().min_by_key(fastest).expect("a shape");
     report.progress(&format!("the loop is fastest with {best:?}"));
     best
-}
-
-fn report_rates(
-    report: &mut Report,
-    what: &str,
-    ours: &Rates,
-    loops: &[f64],
-    least: f64,
-) -> Vec<f64> {
-    let (rate, plain) = (median(&ours.rate), median(loops));
-    let ratio = paired(&ours.rate, loops);
-    let (server_us, worker_us) = (median(&ours.server_us), median(&ours.worker_us));
-    let note = format!("CPU a key: server thread {server_us:.2} µs, worker {worker_us:.2} µs");
-    report.value(what, rate, plain, "/s", ratio, Goal::AtLeast(least), note);
-    vec![plain, rate]
 }

@@ -72,7 +72,7 @@ fn measure(redis: &Redis, mongod: &Mongod, keys: u64) -> (f64, f64) {
 }
 
 /// Keys that were read and sent before MongoDB had to answer.
-fn until_all_credits_are_spent(redis: &Redis) -> i64 {
+pub fn until_all_credits_are_spent(redis: &Redis) -> i64 {
     let begun = Instant::now();
     let (mut last, mut since) = (0, Instant::now());
     loop {

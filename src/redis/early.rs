@@ -63,17 +63,13 @@ pub fn start(ctx: Ctx<'_>, module: &Module) {
 
 /// A command is about to run, and before it the server may evict keys.
 unsafe extern "C" fn on_command(command: *mut api::RedisModuleCommandFilterCtx) {
-    // SAFETY: takes no argument and reads the server's counters.
-    let ratio = unsafe { api!(RedisModule_GetUsedMemoryRatio)() };
-    // SAFETY: the server's filter context is valid during the callback.
-    let lowers = unsafe { lowers_the_limit(command) };
-    if ratio < PRESSURE && !lowers {
-        return;
-    }
     guard((), || {
         let module = module();
+        // SAFETY: the server's filter context is valid during the callback.
+        let lowers = unsafe { lowers_the_limit(command) };
         // A lower limit evicts at once, within the command.
-        if !lowers && !module.engine.borrow().has_fresh() {
+        let evicts = lowers || (module.engine.borrow().has_fresh() && is_pressed());
+        if !evicts {
             return;
         }
         let detached = module.early.borrow().as_ref().map(|early| early.detached);
@@ -89,12 +85,23 @@ unsafe extern "C" fn on_command(command: *mut api::RedisModuleCommandFilterCtx) 
     });
 }
 
+/// True when eviction may come with the next command.
+fn is_pressed() -> bool {
+    // SAFETY: takes no argument and reads the server's counters.
+    unsafe { api!(RedisModule_GetUsedMemoryRatio)() >= PRESSURE }
+}
+
 /// True for a CONFIG SET that may lower the limit or let keys be evicted at all.
 ///
 /// # Safety
 /// The server's context of a command filter that runs now.
 unsafe fn lowers_the_limit(command: *mut api::RedisModuleCommandFilterCtx) -> bool {
-    // SAFETY: the caller vouches for the context; words beyond the last are null.
+    // Most commands are told apart by their length.
+    // SAFETY: the caller vouches for the context.
+    if unsafe { api!(RedisModule_CommandFilterArgsCount)(command) } < 4 {
+        return false;
+    }
+    // SAFETY: as above; words beyond the last are null.
     let word = |at| unsafe {
         let word = api!(RedisModule_CommandFilterArgGet)(command, at);
         if word.is_null() { &[][..] } else { bytes(word) }
@@ -116,9 +123,7 @@ pub fn step(module: &Module, ctx: Ctx<'_>) {
         return with(module, |early| early.looked_away = true);
     }
     look_back(module, ctx);
-    // SAFETY: as above.
-    let pressed = unsafe { api!(RedisModule_GetUsedMemoryRatio)() } >= PRESSURE;
-    if pressed {
+    if is_pressed() {
         press(module, ctx);
     } else {
         with(module, |early| early.under_pressure = false);

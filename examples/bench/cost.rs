@@ -38,12 +38,13 @@ const PIPELINED: &str = "-P 16 -c 50 -r 100000";
 const SINGLE: &str = "-P 1 -c 50 -r 100000";
 
 pub fn run(report: &mut Report) {
-    let servers =
-        [servers::plain(), servers::empty(), servers::away("elsewhere:"), servers::away("")];
     let requests = report.scaled(60_000, 30_000);
     let rounds = report.scaled(30, 5);
     let mut groups = Vec::new();
     for (name, command) in COMMANDS {
+        // New ones, so that no more keys are dirty than those of this command.
+        let servers =
+            [servers::plain(), servers::empty(), servers::away("elsewhere:"), servers::away("")];
         let run = |server: usize, requests, options| {
             benchmark(&servers[server], requests, options, command)
         };

@@ -57,28 +57,30 @@ pub fn run(report: &mut Report) {
     slices(report);
 }
 
-/// The longest slice while MongoDB is frozen, so that there is a processor for the server thread.
+/// The longest slice of reading while MongoDB is frozen, so that there is a processor for the server
+/// thread. Each server reads as many batches as MongoDB may be given at a time.
 fn slices(report: &mut Report) {
     let mongod = servers::mongod();
-    let redis = servers::ours(&mongod.uri());
-    redis.cmd(&["WB.REGISTER", "user:", "bench.slices"]);
-    let rounds = report.scaled(50, 10);
     let keys = 4_000;
-    load::fill_users(&redis, 0..keys, 0);
-    redis.flush();
+    let rounds = report.scaled(15, 5);
+    let mut longest = Vec::new();
     for round in 0..rounds {
-        servers::hold(&redis);
+        let redis = servers::ours(&mongod.uri());
+        redis.cmd(&["WB.REGISTER", "user:", "bench.slices"]);
+        load::fill_users(&redis, 0..1, round);
+        redis.flush();
         load::fill_users(&redis, 0..keys, round);
         mongod.freeze();
         servers::drain(&redis);
         until_all_credits_are_spent(&redis);
+        longest.push(redis.status().int("slice_max_us") as f64);
         mongod.thaw();
         redis.flush();
     }
-    let longest = redis.status().int("slice_max_us") as f64;
-    let note = format!("read-slice-us is 500; {rounds} times {keys} hashes, on the clock");
-    let ratio = longest / SLICE_US;
-    report.value("longest slice", longest, SLICE_US, "µs", ratio, Goal::AtMost(2.0), note);
+    let (ours, worst) = (median(&longest), longest.iter().copied().fold(0.0, f64::max));
+    let note = format!("read-slice-us is 500; median of {rounds} servers, the worst {worst:.0}");
+    let ratio = ours / SLICE_US;
+    report.value("longest slice", ours, SLICE_US, "µs", ratio, Goal::AtMost(2.0), note);
 }
 
 /// Runs `clients` while `other` runs in a thread of its own.

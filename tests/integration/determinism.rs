@@ -113,3 +113,22 @@ fn master_replicas_and_the_aof_agree_after_any_commands() {
         }
     }
 }
+
+#[test]
+fn a_large_batch_that_is_taken_in_by_parts_is_clean_everywhere() {
+    let mut world = World::with(|setup| setup.durable().config("repl-diskless-sync-delay 0"));
+    world.register("k:", "keys", "INTERVAL 600000 BATCH 20000");
+    let replica = Setup::new(&nowhere()).durable().start();
+    replica.follow(&world.redis);
+    world.redis.cmd(&["CONFIG", "SET", "writebehind.read-slice-us", "10"]);
+    let script = "for i = 1, 20000 do redis.call('SET', 'k:' .. i, i) end";
+    world.redis.cmd(&["EVAL", script, "0"]);
+    let flushed = world.redis.flush();
+    assert_eq!((flushed.persisted, flushed.failed, flushed.pending), (20_000, 0, 0));
+    world.redis.cmd(&["SET", "k:1", "again"]);
+    replica.wait_until_in_step_with(&world.redis);
+    agree(&world.redis, &replica);
+    world.redis.kill();
+    world.redis.start_again();
+    assert_eq!(world.redis.status().int("dirty_keys"), 1);
+}

@@ -50,11 +50,6 @@ impl Routes {
         self.by_db.iter().find(|routes| routes.db == db)?.find(key)
     }
 
-    /// The databases in which `key` is routed.
-    pub fn dbs_of(&self, key: &[u8]) -> impl Iterator<Item = u16> {
-        self.by_db.iter().filter(|routes| routes.find(key).is_some()).map(|routes| routes.db)
-    }
-
     /// True when no key of any database is routed.
     pub fn is_empty(&self) -> bool {
         self.by_db.is_empty()

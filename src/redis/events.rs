@@ -6,7 +6,7 @@ use super::api::{self, api};
 use super::ctx::{Ctx, bytes};
 use super::guard::guard;
 use super::module::module;
-use super::{arrival, clock, early, gone, persist, shutdown, tick};
+use super::{clock, early, gone, persist, shutdown, tick};
 use crate::core::change::Touch;
 
 /// All kinds of change of a key, and no others: not NEW (SET reports itself), not LOADED, not
@@ -84,11 +84,15 @@ unsafe extern "C" fn on_key(
         if matches!(touch, Touch::Expired | Touch::Evicted) {
             return gone::on_gone(module, ctx, key, touch);
         }
-        // SAFETY: the event's name ends with NUL.
-        if touch == Touch::Timed && unsafe { arrives(event) } && arrival::is_unsure(ctx) {
-            return arrival::mark(module, ctx, key);
-        }
         let mut engine = module.engine.borrow_mut();
+        if kind == api::REDISMODULE_NOTIFY_GENERIC {
+            // SAFETY: the event's name ends with NUL.
+            match unsafe { CStr::from_ptr(event) }.to_bytes() {
+                b"move_from" => engine.leaves(ctx.db(), key),
+                b"move_to" if engine.arrives(ctx.db(), key, clock::now_us()) => return,
+                _ => {}
+            }
+        }
         if touch == Touch::Deleted && engine.was_announced(ctx.db(), key) {
             return;
         }
@@ -97,15 +101,6 @@ unsafe extern "C" fn on_key(
         }
     });
     api::REDISMODULE_OK as c_int
-}
-
-/// True if a key comes from another one, perhaps of another database.
-///
-/// # Safety
-/// `event` is a string that ends with NUL.
-unsafe fn arrives(event: *const c_char) -> bool {
-    // SAFETY: the string ends with NUL.
-    matches!(unsafe { CStr::from_ptr(event) }.to_bytes(), b"move_to" | b"copy_to")
 }
 
 /// What an event says of its key; nothing where no document can have changed.

@@ -10,7 +10,6 @@
 
 mod age;
 mod api;
-mod arrival;
 mod call;
 mod clock;
 mod commands;

@@ -252,11 +252,6 @@ pub fn read_on(
     Some((opened.step(walk, wanted, out, start), expire_ms))
 }
 
-/// True if there is such a key in the selected database.
-pub fn exists(module: &Module, ctx: Ctx<'_>, name: &Text) -> bool {
-    Opened::new(ctx, name, module.read_mode.get()).is_some()
-}
-
 /// A key open for reading.
 struct Opened(*mut api::RedisModuleKey);
 

@@ -41,6 +41,8 @@ pub struct Run {
     lost: i64,
     /// Valkey 8.1 leaves a client in the database that MOVE and COPY wrote to.
     strays: bool,
+    /// Valkey 9.1 reports COPY … DB inside MULTI in the wrong database.
+    misnames: bool,
 }
 
 impl Run {
@@ -77,6 +79,7 @@ impl Run {
             keys: Keys::new(),
             lost: 0,
             strays: info.contains("valkey_version:8.1"),
+            misnames: info.contains("valkey_version:9.1"),
         }
     }
 
@@ -115,7 +118,12 @@ impl Run {
         let mut commands = Vec::new();
         while commands.len() < most {
             let template = self.chooser.pick(&self.templates);
-            if !(self.strays && template.contains("{db}") && way != Way::Alone) {
+            let is_fault = match template.contains("{db}") {
+                true if self.strays => way != Way::Alone,
+                true if self.misnames => way == Way::Multi && template.starts_with("COPY"),
+                _ => false,
+            };
+            if !is_fault {
                 commands.push(self.chooser.fill(template, db, timed));
             }
         }

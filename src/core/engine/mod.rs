@@ -2,6 +2,7 @@
 //! back. It calls nobody; whoever calls it says what time it is.
 
 mod doubt;
+mod elsewhere;
 mod explain;
 mod gone;
 mod heavy;
@@ -77,6 +78,8 @@ pub struct Engine {
     announced: Option<(u16, Vec<u8>)>,
     doubts: doubt::Doubts,
     lanes: lanes::Lanes,
+    /// The key that left a database last: see [`arrives`](Self::arrives).
+    left: Option<(u16, Vec<u8>)>,
     /// Keys whose values take long to read.
     heavy: Heavy,
     /// Dirty values that could not be captured before their keys went away.
@@ -149,11 +152,6 @@ impl Engine {
             other => other,
         };
         self.log.push(Change { db, slot, touch, key })
-    }
-
-    /// The logical databases in which a registration has that key.
-    pub fn dbs_of(&self, key: &[u8]) -> Vec<u16> {
-        self.routes.dbs_of(key).collect()
     }
 
     fn shows_lifetime(&self, slot: u16) -> bool {

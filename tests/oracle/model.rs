@@ -181,8 +181,8 @@ impl Key {
                 };
                 let any = || self.was_possible(found);
                 let last = || match &self.last {
-                    _ if lossy => any(),
-                    Some(last) => self.holds(place, last, found),
+                    Some(last) => self.holds(place, last, found) || (lossy && any()),
+                    None if lossy => any(),
                     None => found == self.base.as_ref(),
                 };
                 self.refused

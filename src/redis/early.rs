@@ -15,6 +15,7 @@ use super::ctx::{Ctx, Text, bytes};
 use super::guard::guard;
 use super::module::{Module, module};
 use super::sync::Cursor;
+use super::wanted::Wanted;
 use super::{clock, gone, persist, value};
 use crate::core::dirty::Captured;
 
@@ -300,7 +301,7 @@ unsafe extern "C" fn on_scanned(
             return;
         }
         let slot = engine.slot_of_key(scan.db, name);
-        let Some(wanted) = slot.map(|slot| value::Wanted::of(&slot.registration)) else { return };
+        let Some(wanted) = slot.map(|slot| Wanted::of(&slot.registration)) else { return };
         drop(engine);
         let mut value = Vec::new();
         // SAFETY: as above.

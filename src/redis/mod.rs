@@ -34,3 +34,4 @@ mod sync;
 mod tick;
 mod value;
 mod walk;
+mod wanted;

@@ -6,8 +6,9 @@
 
 use super::ctx::{Ctx, Text};
 use super::module::Module;
-use super::value::{Wanted, read_on, too_large};
+use super::value::{read_on, too_large};
 use super::walk::{Step, Walk};
+use super::wanted::Wanted;
 use super::{clock, tick};
 use crate::core::batch::Batch;
 use crate::core::dirty::Taken;

@@ -10,7 +10,8 @@ use super::clock;
 use super::ctx::{Ctx, Text, raw_bytes};
 use super::module::Module;
 use super::walk::{Room, Step, Walk};
-use crate::core::registration::{KeyType, Registration};
+use super::wanted::Wanted;
+use crate::core::registration::KeyType;
 use crate::core::unfit::{MAX_DOCUMENT_BYTES, Unfit};
 use crate::core::value::{Content, NO_EXPIRY};
 
@@ -18,11 +19,7 @@ use crate::core::value::{Content, NO_EXPIRY};
 /// of a shorter one would change its encoding.
 const IN_PLACE_BYTES: usize = 256;
 
-/// No more of a value is copied: as strings, this is certainly more than a document can hold.
-const MOST_BYTES: usize = MAX_DOCUMENT_BYTES / 2 * 3;
-/// The same where SCHEMA may make less of it.
-const MOST_BYTES_WITH_SCHEMA: usize = 4 * MAX_DOCUMENT_BYTES;
-/// The same for JSON text, which may take six bytes for one.
+/// No more JSON text is kept, which may take six bytes for one.
 const MOST_BYTES_OF_JSON: usize = 8 * MAX_DOCUMENT_BYTES;
 /// A value with more elements or bytes is large: reading it may take longer than a slice.
 const LARGE_ELEMENTS: usize = 500;
@@ -48,41 +45,6 @@ pub enum Found {
     Unwritable(&'static str),
     /// The server refuses to read it now.
     Unreadable,
-}
-
-/// What is wanted of a key.
-#[derive(Clone, Copy, Debug)]
-pub struct Wanted {
-    /// A key of another type is [`Found::Foreign`].
-    pub key_type: KeyType,
-    /// Without it the server is not asked for the expiry.
-    pub expiry: bool,
-    /// No more bytes than this are copied of one value.
-    pub most_bytes: usize,
-    /// When to pause within a large value, microseconds; nothing to leave large values alone.
-    pub end_us: Option<u64>,
-    /// Short strings are left: many of them are read by one command.
-    pub leaves_short: bool,
-}
-
-impl Wanted {
-    /// What the documents of `registration` are made of, read in one go.
-    pub fn of(registration: &Registration) -> Self {
-        let most_bytes =
-            if registration.schema.is_some() { MOST_BYTES_WITH_SCHEMA } else { MOST_BYTES };
-        let expiry = registration.ttl_field.is_some();
-        Wanted {
-            key_type: registration.key_type,
-            expiry,
-            most_bytes,
-            end_us: Some(u64::MAX),
-            leaves_short: false,
-        }
-    }
-
-    fn takes(&self, key_type: KeyType) -> bool {
-        self.key_type == KeyType::Any || self.key_type == key_type
-    }
 }
 
 /// What reading a key gave.

@@ -6,7 +6,8 @@ use crate::core::value::Content;
 use crate::mongo::explain::{Operation, explain};
 use crate::redis::clock;
 use crate::redis::ctx::Text;
-use crate::redis::value::{self, Found, Wanted};
+use crate::redis::value::{self, Found};
+use crate::redis::wanted::Wanted;
 
 /// Runs the command. It reads the key in one go, like a command that returns all of the value.
 pub fn command(call: &Call<'_>) {

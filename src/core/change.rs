@@ -24,14 +24,28 @@ pub enum Touch {
     Found = 6,
     /// Not changed, but perhaps with another time to live.
     Lifetime = 7,
+    /// Removed on purpose, or only a part of it: the server does not say which.
+    PerhapsDeleted = 8,
 }
 
 impl Touch {
     /// The inverse of `as u8`.
     pub fn from_u8(number: u8) -> Option<Touch> {
-        [Touch::Changed, Touch::Deleted, Touch::Expired, Touch::Evicted, Touch::Captured]
-            .into_iter()
-            .find(|touch| *touch as u8 == number)
+        [
+            Touch::Changed,
+            Touch::Deleted,
+            Touch::Expired,
+            Touch::Evicted,
+            Touch::Captured,
+            Touch::PerhapsDeleted,
+        ]
+        .into_iter()
+        .find(|touch| *touch as u8 == number)
+    }
+
+    /// True if the key may hold a value that is nowhere else.
+    pub fn may_hold_value(self) -> bool {
+        matches!(self, Touch::Changed | Touch::PerhapsDeleted)
     }
 }
 

@@ -29,7 +29,7 @@ pub struct DeadLetter {
 impl DeadLetter {
     /// True if the value is in Redis alone, so that it must be copied before its key goes away.
     pub fn is_uncaptured(&self) -> bool {
-        self.touch == Touch::Changed && self.captured.is_none()
+        self.touch.may_hold_value() && self.captured.is_none()
     }
 
     /// The same without the value, which may be large.
@@ -100,6 +100,15 @@ impl DeadLetters {
             letter.captured = Some(value);
         });
         found.is_some()
+    }
+
+    /// A key that was perhaps deleted was not, which its letter tells from now on.
+    pub fn was_not_deleted(&mut self, db: u16, key: &[u8]) {
+        self.change(db, key, |letter| {
+            if letter.touch == Touch::PerhapsDeleted {
+                letter.touch = Touch::Changed;
+            }
+        });
     }
 
     /// The captured value of `key`, which leaves its letter.

@@ -137,8 +137,9 @@ unsafe fn touch(kind: c_int, event: *const c_char) -> Option<Touch> {
             name if name.starts_with(b"xgroup-") => return None,
             _ => Touch::Changed,
         },
-        // RedisJSON deletes a key at its root without a `del`.
-        api::REDISMODULE_NOTIFY_MODULE if name() == b"json.del" => Touch::Deleted,
+        // RedisJSON deletes a key at its root without a `del`. To look whether the key is there
+        // could let it expire in the midst of the command.
+        api::REDISMODULE_NOTIFY_MODULE if name() == b"json.del" => Touch::PerhapsDeleted,
         _ => Touch::Changed,
     })
 }

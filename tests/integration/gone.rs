@@ -1,6 +1,8 @@
 //! Dirty keys that go away while MongoDB is away: expired, evicted, flushed, swapped, moved.
 //! What was acknowledged last is written all the same.
 
+use mongodb::bson::doc;
+
 use crate::support::oracle::Mapping;
 use crate::support::wait::{SOON, wait_until};
 use crate::world::World;
@@ -98,6 +100,41 @@ fn a_dirty_key_that_is_evicted_takes_its_document_along_under_onevict_delete() {
     let world = dirty("ONEVICT DELETE");
     evict_all(&world);
     has_new(&world, &[]);
+}
+
+/// Options, how a key goes, and whether its document stays then.
+const JSON_WAYS: [(&str, &str, bool); 5] = [
+    ("", "expires", true),
+    ("", "is evicted", true),
+    ("", "is flushed", true),
+    ("ONEXPIRE DELETE", "expires", false),
+    ("ONEVICT DELETE", "is evicted", false),
+];
+
+#[test]
+fn a_json_value_without_a_path_that_was_deleted_is_written_when_its_key_goes() {
+    for (options, way, keeps) in JSON_WAYS {
+        let world = World::json();
+        world.register("k:", "keys", &format!("TYPE JSON {options}"));
+        let set = ["JSON.SET", "k:1", "$", r#"{"a":1,"b":2}"#];
+        world.redis.cmd(&set);
+        world.redis.flush();
+        world.redis.cmd(&["WB.PAUSE"]);
+        world.redis.cmd(&["JSON.DEL", "k:1", "$.b"]);
+        match way {
+            "expires" => drop(world.redis.cmd(&["PEXPIRE", "k:1", "30"])),
+            "is flushed" => drop(world.redis.cmd(&["FLUSHALL"])),
+            _ => evict_all(&world),
+        }
+        wait_until_empty(&world);
+        world.redis.cmd(&["WB.RESUME"]);
+        let flushed = world.redis.flush();
+        assert_eq!((flushed.failed, flushed.pending), (0, 0), "{flushed:?}");
+        let document = world.database.collection("keys").by_id("1");
+        let expected = keeps.then(|| doc! { "_id": "1", "a": 1_i64 });
+        assert_eq!(document, expected, "{options} {way}");
+        assert_eq!(world.redis.status().int("lost_total"), 0, "{options} {way}");
+    }
 }
 
 #[test]

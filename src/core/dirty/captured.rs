@@ -173,7 +173,7 @@ impl Dirty {
         let fresh = self.fresh.as_mut().map(std::mem::take).unwrap_or_default();
         let entries = fresh.iter().filter_map(|id| self.entries.get(*id));
         entries
-            .filter(|entry| entry.touch == Touch::Changed)
+            .filter(|entry| entry.touch.may_hold_value())
             .map(|entry| (entry.db, self.key_of(entry).to_vec()))
             .collect()
     }

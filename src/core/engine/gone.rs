@@ -65,10 +65,24 @@ impl Engine {
                 // One that was perhaps missed is counted, too: it is not known to be clean.
                 if self.is_uncaptured(db, key) {
                     self.lost_total += 1;
+                    self.was_not_deleted(db, slot, key, now_us);
                 }
             }
         }
         true
+    }
+
+    /// A key of `slot` that was perhaps deleted was not: it has just expired or been evicted.
+    fn was_not_deleted(&mut self, db: u16, slot: u16, key: &[u8], now_us: u64) {
+        match self.dirty.touched(db, key) {
+            // As a change of its own, because the key may be being read right now.
+            Some(Touch::PerhapsDeleted) => {
+                self.log.push(Change { db, slot, touch: Touch::Changed, key });
+                self.fold(now_us);
+            }
+            Some(_) => {}
+            None => self.dead.was_not_deleted(db, key),
+        }
     }
 
     /// Asks for [`fresh`](Self::fresh): the server reports keys only after they went.
@@ -90,7 +104,7 @@ impl Engine {
     /// True if a key is dirty, or may be, or was refused, and its value is in Redis alone.
     pub fn is_uncaptured(&self, db: u16, key: &[u8]) -> bool {
         match self.dirty.touched(db, key) {
-            Some(touch) => touch == Touch::Changed,
+            Some(touch) => touch.may_hold_value(),
             None => {
                 self.dead.find(db, key).is_some_and(DeadLetter::is_uncaptured)
                     || self.maybe_missed(db, key).is_some()

@@ -121,7 +121,7 @@ impl Engine {
     /// `touch` is [`Touch::Changed`] when the server did not say how the key went.
     pub fn on_missing(registration: &Registration, touch: Touch) -> Missing {
         let policy = match touch {
-            Touch::Deleted => registration.on_delete,
+            Touch::Deleted | Touch::PerhapsDeleted => registration.on_delete,
             Touch::Expired => registration.on_expire,
             Touch::Evicted => registration.on_evict,
             // Gone without a word, as FLUSHALL does it: MongoDB keeps its documents.

@@ -218,10 +218,25 @@ fn a_batch_ends_at_its_limits() {
 #[test]
 fn what_is_done_about_a_missing_key_depends_on_how_it_went() {
     let registration = registration("a:");
-    assert_eq!(Engine::on_missing(&registration, Touch::Deleted), Missing::Delete);
+    for touch in [Touch::Deleted, Touch::PerhapsDeleted] {
+        assert_eq!(Engine::on_missing(&registration, touch), Missing::Delete);
+    }
     for touch in [Touch::Expired, Touch::Evicted, Touch::Changed] {
         assert_eq!(Engine::on_missing(&registration, touch), Missing::Keep);
     }
+}
+
+#[test]
+fn a_key_that_was_perhaps_deleted_was_not_if_it_expires_uncaptured() {
+    let mut engine = engine(&["a:"]);
+    engine.touch(0, b"a:1", Touch::PerhapsDeleted);
+    assert!(engine.must_capture(0, b"a:1", Touch::Expired, 1));
+    let mut batch = engine.begin_batch(u64::MAX).unwrap();
+    let (taken, _) = engine.take(&mut batch, u64::MAX).unwrap();
+    assert!(engine.gone(0, b"a:1", Touch::Expired, 2));
+    assert_eq!(engine.state(2).lost_total, 1);
+    assert!(engine.changed_since(&taken), "it is being read");
+    assert_eq!(engine.dirty.touched(0, b"a:1"), Some(Touch::Changed));
 }
 
 #[test]

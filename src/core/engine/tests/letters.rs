@@ -140,6 +140,19 @@ fn a_refused_deletion_is_retried_as_one() {
 }
 
 #[test]
+fn a_refused_change_of_a_key_that_was_perhaps_deleted_is_none_once_it_expires_uncaptured() {
+    let (mut master, mut replica) = pair(&[("a:1", Touch::PerhapsDeleted)]);
+    let flight = batch(&mut master, u64::MAX).unwrap();
+    end(&mut master, &mut replica, flight, refused(&[0]));
+    for engine in [&mut master, &mut replica] {
+        assert!(engine.must_capture(0, b"a:1", Touch::Expired, 60));
+        engine.gone(0, b"a:1", Touch::Expired, 60);
+        engine.retry(LetterScope::All, 70);
+        assert_eq!(first(engine), (Touch::Changed, None));
+    }
+}
+
+#[test]
 fn a_captured_value_goes_into_the_letter_and_back() {
     let (mut master, mut replica) = pair(&[("a:1", Touch::Changed)]);
     for engine in [&mut master, &mut replica] {

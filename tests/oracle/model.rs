@@ -43,6 +43,8 @@ pub struct Key {
     seen: Option<Seen>,
     /// Its change became a dead letter, perhaps, and nothing better was written since.
     pub refused: bool,
+    /// A key that is not ours may have had the name, and expired under our registration.
+    borrowed: bool,
     log: VecDeque<String>,
 }
 
@@ -55,6 +57,7 @@ impl Key {
             last: None,
             seen: None,
             refused: false,
+            borrowed: false,
             log: VecDeque::new(),
         }
     }
@@ -158,8 +161,9 @@ impl Key {
     }
 
     /// SWAPDB: another key may have the name now, and be taken for this one when its deletion was
-    /// to leave the document.
+    /// to leave the document. If it is a copy whose time runs out, it takes the document along.
     pub fn swapped(&mut self, place: &Place) {
+        self.borrowed |= place.timed && place.on_expire == Gone::Delete;
         if let Now::Gone(ways) = &mut self.now {
             ways.unseen |= place.on_delete == Gone::Keep || !ways.deleted;
         }
@@ -169,6 +173,7 @@ impl Key {
     /// server may not have told of an expiry in time.
     pub fn allows(&self, place: &Place, found: Option<&Document>, lossy: bool) -> bool {
         match &self.now {
+            _ if self.borrowed && found.is_none() => true,
             Now::Settled => found == self.base.as_ref(),
             Now::There(document) => self.holds(place, document, found),
             Now::Unwritable => true,
@@ -223,9 +228,11 @@ impl Key {
 
     /// MongoDB was right: from here on.
     pub fn settle(&mut self, found: Option<Document>) {
+        let deleted = self.borrowed && found.is_none();
+        self.borrowed = false;
         self.base = found;
         self.possible.clear();
-        if let Now::Gone(_) = self.now {
+        if deleted || matches!(self.now, Now::Gone(_)) {
             self.now = Now::Settled;
         }
     }

@@ -137,8 +137,8 @@ impl Chooser {
             _ => now_ms + from_now_ms,
         };
         chosen.short |= from_now_ms < LONG_MS;
-        // An `at` in seconds, and 0 seconds, are over when they come.
-        chosen.past |= from_now_ms <= 0 || (from_now_ms < LONG_MS && matches!(slot, "sec" | "at"));
+        // A moment in seconds, and 0 seconds, are over when they come; one in milliseconds may be.
+        chosen.past |= from_now_ms <= 0 || (from_now_ms < LONG_MS && slot != "ms");
         value.to_string()
     }
 

@@ -162,10 +162,16 @@ impl Key {
 
     /// SWAPDB: another key may have the name now, and be taken for this one when its deletion was
     /// to leave the document. If it is a copy whose time runs out, it takes the document along.
-    pub fn swapped(&mut self, place: &Place) {
+    /// `misnames` when the server may have named this key for one that moved between others.
+    pub fn swapped(&mut self, place: &Place, misnames: bool) {
         self.borrowed |= place.timed && place.on_expire == Gone::Delete;
-        if let Now::Gone(ways) = &mut self.now {
-            ways.unseen |= place.on_delete == Gone::Keep || !ways.deleted;
+        let is_there = self.existed();
+        match &mut self.now {
+            Now::Gone(ways) => ways.unseen |= place.on_delete == Gone::Keep || !ways.deleted,
+            Now::Settled if misnames && !is_there => {
+                self.now = Now::Gone(Ways { unseen: true, ..Ways::default() });
+            }
+            _ => {}
         }
     }
 

@@ -207,7 +207,7 @@ impl Run {
         self.took("SWAPDB");
         for (address, key) in &mut self.keys {
             key.note(&format!("{}: SWAPDB 0 {other}", self.commands));
-            key.swapped(place::of(address.0, &address.1).expect("a place"));
+            key.swapped(place::of(address.0, &address.1).expect("a place"), self.misnames);
         }
         let result = if self.chooser.rng.bool() { self.compare() } else { Ok(()) };
         self.redis.cmd(&["SWAPDB", "0", &other]);

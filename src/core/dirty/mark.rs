@@ -109,6 +109,13 @@ impl Dirty {
             return;
         };
         let ver = self.ver;
+        let entry = self.entries.at(id);
+        // Nobody who has read the key must be told, and what is not written stays clean in the cache.
+        let same = (entry.touch, entry.slot) == (change.touch, change.slot);
+        if same && entry.state != State::InFlight && change.touch != Touch::Captured {
+            self.queues[slot].coalesced_total += 1;
+            return;
+        }
         let entry = self.entries.at_mut(id);
         entry.ver = ver;
         let earlier = std::mem::replace(&mut entry.touch, settled(change.touch));

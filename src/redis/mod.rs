@@ -6,10 +6,11 @@
 //! - `gone`: keys that go away; `persist`: our state in the RDB; `sync`: keys that exist already.
 //! - `commands`, `settings`, `info`: what users see.
 //! - `module`: the state that the server thread owns.
-//! - `api`, `ctx`, `reply`, `log`, `guard`, `clock`, `signals`: the ground they stand on.
+//! - `api`, `ctx`, `reply`, `log`, `guard`, `clock`, `signals`, `batch_work`: the ground they stand on.
 
 mod age;
 mod api;
+mod batch_work;
 mod call;
 mod clock;
 mod commands;

@@ -115,6 +115,7 @@ impl Module {
     pub fn start_worker(&self) -> Result<(), String> {
         let options = self.worker_options();
         let _signals = super::signals::block_all();
+        let _batch_work = super::batch_work::begin();
         let worker =
             Worker::start(MongoConnector, options, clock::now_us, Box::new(wake_server))
                 .map_err(|error| format!("the background thread cannot be started: {error}"))?;

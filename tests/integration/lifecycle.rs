@@ -89,6 +89,34 @@ fn json_may_be_registered_before_its_module_is_there() {
 }
 
 /// A replica of the world's server, in step with it.
+/// How the scheduler treats each thread of the server, by its name (field 41 of proc(5)).
+fn policies(redis: &Redis) -> Vec<(String, libc::c_int)> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", redis.pid())).expect("tasks");
+    let stat = |task: std::io::Result<std::fs::DirEntry>| {
+        // A thread may end meanwhile.
+        let stat = std::fs::read_to_string(task.expect("a task").path().join("stat")).ok()?;
+        let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
+        let policy = rest.split_whitespace().nth(41 - 3)?.parse().expect("a policy");
+        Some((name.to_owned(), policy))
+    };
+    tasks.filter_map(stat).collect()
+}
+
+#[test]
+fn the_worker_pushes_the_servers_thread_from_no_processor_when_it_wakes_up() {
+    let world = World::new();
+    world.register("k:", "keys", "");
+    world.redis.cmd(&["SET", "k:1", "a"]);
+    world.redis.flush();
+    let policies = policies(&world.redis);
+    let is_worker = |name: &str| name.starts_with("wb-") || name.starts_with("tokio");
+    let (ours, servers): (Vec<_>, Vec<_>) =
+        policies.into_iter().partition(|(name, _)| is_worker(name));
+    assert!(ours.iter().any(|(name, _)| name == "wb-worker"), "{ours:?}");
+    assert!(ours.iter().all(|(_, policy)| *policy == libc::SCHED_BATCH), "{ours:?}");
+    assert!(servers.iter().all(|(_, policy)| *policy == libc::SCHED_OTHER), "{servers:?}");
+}
+
 fn replica_of(world: &World) -> Redis {
     let replica = Redis::start(&Mongod::shared().uri());
     replica.cmd(&["REPLICAOF", "127.0.0.1", &world.redis.port().to_string()]);

@@ -3,8 +3,7 @@
 //!
 //! - Time to live: every key that becomes dirty is asked for it once; its value is captured in
 //!   its last second.
-//! - Eviction: from 85 % of maxmemory on, every dirty value is captured before the next command
-//!   runs, because the server evicts at the beginning of a command.
+//! - Eviction: see [`pressure`].
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -13,10 +12,11 @@ use std::ffi::{CStr, CString, c_void};
 use super::api::{self, api};
 use super::ctx::{Ctx, Text, bytes};
 use super::guard::guard;
-use super::module::{Module, module};
+use super::module::Module;
+use super::pressure::{self, Pressure};
 use super::sync::Cursor;
 use super::wanted::Wanted;
-use super::{clock, gone, persist, value};
+use super::{clock, gone, value};
 use crate::core::dirty::Captured;
 
 /// A value is captured when its key has less time to live than this: much more than a turn of
@@ -27,91 +27,26 @@ const LAST_MS: i64 = 1_000;
 const AGAIN_MS: i64 = 30_000;
 /// So many keys are worth asking first whether any key can expire at all.
 const MANY: usize = 32;
-/// Share of maxmemory from which on eviction may come with the next command.
-const PRESSURE: f32 = 0.85;
 
 /// What is known of the ends of dirty keys.
 #[derive(Debug)]
 pub struct Early {
     /// When keys are to be looked at again, milliseconds since 1970, with database and key.
     ends: BinaryHeap<Reverse<(i64, u16, Vec<u8>)>>,
-    /// True while every dirty value is captured at once.
-    under_pressure: bool,
+    /// What is known of memory.
+    pub pressure: Pressure,
     /// True while this server is none that writes: then nobody looks, and later everybody must
     /// be looked at.
     looked_away: bool,
-    /// A context for the command filter, which has none of its own.
-    detached: *mut api::RedisModuleCtx,
 }
 
 /// Begins to look ahead.
 pub fn start(ctx: Ctx<'_>, module: &Module) {
-    // SAFETY: called in RedisModule_OnLoad with its context. The detached context lives as long
-    // as the module. The filter is ours; it leaves out the commands that we call ourselves.
-    let detached = unsafe {
-        api!(RedisModule_RegisterCommandFilter)(
-            ctx.raw(),
-            Some(on_command),
-            api::REDISMODULE_CMDFILTER_NOSELF as i32,
-        );
-        api!(RedisModule_GetDetachedThreadSafeContext)(ctx.raw())
-    };
-    let early =
-        Early { ends: BinaryHeap::new(), under_pressure: false, looked_away: false, detached };
+    let pressure = Pressure::start(ctx);
+    let early = Early { ends: BinaryHeap::new(), pressure, looked_away: false };
     module.early.replace(Some(early));
     module.engine.borrow_mut().watch();
-}
-
-/// A command is about to run, and before it the server may evict keys.
-unsafe extern "C" fn on_command(command: *mut api::RedisModuleCommandFilterCtx) {
-    guard((), || {
-        let module = module();
-        // SAFETY: the server's filter context is valid during the callback.
-        let lowers = unsafe { lowers_the_limit(command) };
-        // A lower limit evicts at once, within the command.
-        let evicts = lowers || (module.engine.borrow().has_fresh() && is_pressed());
-        if !evicts {
-            return;
-        }
-        let detached = module.early.borrow().as_ref().map(|early| early.detached);
-        // SAFETY: the detached context is valid for the module's life; the filter runs on the
-        // server's thread, between commands or inside a script.
-        let Some(ctx) = detached.map(|raw| unsafe { Ctx::new(raw) }) else { return };
-        if ctx.flags() & super::tick::NOT_NOW == 0 {
-            if lowers {
-                gone::capture_all(ctx, None, |db| db);
-            }
-            press(module, ctx);
-        }
-    });
-}
-
-/// True when eviction may come with the next command.
-fn is_pressed() -> bool {
-    // SAFETY: takes no argument and reads the server's counters.
-    unsafe { api!(RedisModule_GetUsedMemoryRatio)() >= PRESSURE }
-}
-
-/// True for a CONFIG SET that may lower the limit or let keys be evicted at all.
-///
-/// # Safety
-/// The server's context of a command filter that runs now.
-unsafe fn lowers_the_limit(command: *mut api::RedisModuleCommandFilterCtx) -> bool {
-    // Most commands are told apart by their length.
-    // SAFETY: the caller vouches for the context.
-    if unsafe { api!(RedisModule_CommandFilterArgsCount)(command) } < 4 {
-        return false;
-    }
-    // SAFETY: as above; words beyond the last are null.
-    let word = |at| unsafe {
-        let word = api!(RedisModule_CommandFilterArgGet)(command, at);
-        if word.is_null() { &[][..] } else { bytes(word) }
-    };
-    if !word(0).eq_ignore_ascii_case(b"config") || !word(1).eq_ignore_ascii_case(b"set") {
-        return false;
-    }
-    let names = (2..).step_by(2).map(word).take_while(|name| !name.is_empty());
-    names.into_iter().any(|name| name.to_ascii_lowercase().starts_with(b"maxmemory"))
+    pressure::watch_limit(module, ctx);
 }
 
 /// Looks at what has become dirty, before the loop sleeps.
@@ -124,10 +59,7 @@ pub fn step(module: &Module, ctx: Ctx<'_>) {
         return with(module, |early| early.looked_away = true);
     }
     look_back(module, ctx);
-    if is_pressed() {
-        press(module, ctx);
-    } else {
-        with(module, |early| early.under_pressure = false);
+    if !pressure::step(module, ctx) {
         look(module, ctx);
     }
     capture_last(module, ctx);
@@ -142,27 +74,8 @@ pub fn next_us(module: &Module) -> u64 {
     })
 }
 
-/// Captures every dirty value, if keys can be evicted at all.
-fn press(module: &Module, ctx: Ctx<'_>) {
-    if !module.early.borrow().as_ref().is_some_and(|early| early.under_pressure) {
-        let policy = persist::config_value(ctx, c"maxmemory-policy");
-        if policy.as_deref() == Some(b"noeviction") {
-            return look(module, ctx);
-        }
-        with(module, |early| early.under_pressure = true);
-        gone::capture_all(ctx, None, |db| db);
-    }
-    let fresh = module.engine.borrow_mut().fresh(clock::now_us());
-    for (db, key) in fresh {
-        if module.engine.borrow().is_uncaptured(db, &key) {
-            ctx.select(db);
-            gone::capture(module, ctx, db, &key);
-        }
-    }
-}
-
 /// Asks every key that became dirty for its time to live.
-fn look(module: &Module, ctx: Ctx<'_>) {
+pub fn look(module: &Module, ctx: Ctx<'_>) {
     if module.engine.borrow().has_fresh() {
         let fresh = module.engine.borrow_mut().fresh(clock::now_us());
         look_at(module, ctx, fresh);
@@ -329,7 +242,8 @@ fn expiry_ms(module: &Module, ctx: Ctx<'_>, key: &[u8]) -> Option<i64> {
     }
 }
 
-fn with(module: &Module, change: impl FnOnce(&mut Early)) {
+/// Changes what is known, on servers where that is needed.
+pub fn with(module: &Module, change: impl FnOnce(&mut Early)) {
     if let Some(early) = module.early.borrow_mut().as_mut() {
         change(early);
     }

@@ -6,7 +6,7 @@ use super::api::{self, api};
 use super::ctx::{Ctx, bytes};
 use super::guard::guard;
 use super::module::module;
-use super::{clock, early, gone, persist, shutdown, tick};
+use super::{clock, early, gone, persist, pressure, shutdown, tick};
 use crate::core::change::Touch;
 
 /// All kinds of change of a key, and no others: not NEW (SET reports itself), not LOADED, not
@@ -21,6 +21,9 @@ const KINDS: c_int = api::REDISMODULE_NOTIFY_GENERIC
     | api::REDISMODULE_NOTIFY_EVICTED
     | api::REDISMODULE_NOTIFY_STREAM
     | api::REDISMODULE_NOTIFY_MODULE;
+
+const TOO_OLD: &str = "the server refuses to report changes of keys, of its settings or turns of \
+                       its event loop; use Redis 7.0 or newer, or Valkey";
 
 /// Subscribes to all of it.
 ///
@@ -40,14 +43,18 @@ pub fn subscribe(ctx: Ctx<'_>) -> Result<(), String> {
             | subscribe_to(ctx, api::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED, persist::on_role)
     };
     if refused != 0 {
-        return Err("the server refuses to report changes of keys or turns of its event loop; \
-                    use Redis 7.0 or newer, or Valkey"
-            .to_owned());
+        return Err(TOO_OLD.to_owned());
     }
     // SAFETY: as above. Redis 7.0 does not have this event.
     let has_key_event =
         unsafe { subscribe_to(ctx, api::REDISMODULE_EVENT_KEY, gone::on_key_event) == 0 };
     if !has_key_event {
+        // SAFETY: as above.
+        let refused =
+            unsafe { subscribe_to(ctx, api::REDISMODULE_EVENT_CONFIG, pressure::on_config) };
+        if refused != 0 {
+            return Err(TOO_OLD.to_owned());
+        }
         early::start(ctx, module());
     }
     Ok(())

@@ -3,7 +3,7 @@
 //! - [`load`]: RedisModule_OnLoad and RedisModule_OnUnload.
 //! - `events`: what the server tells us; `tick`: when we work; `read`, `value`: how values are read,
 //!   `walk`, `partial`: large ones, and in steps; `call`: by commands.
-//! - `gone`: keys that go away; `persist`: our state in the RDB; `sync`: keys that exist already.
+//! - `gone`: keys that go away, `early`, `pressure`: on Redis 7.0; `persist`: our state in the RDB; `sync`: keys that exist already.
 //! - `commands`, `settings`, `info`: what users see.
 //! - `module`: the state that the server thread owns.
 //! - `api`, `ctx`, `reply`, `log`, `guard`, `clock`, `signals`, `batch_work`: the ground they stand on.
@@ -25,6 +25,7 @@ mod log;
 mod module;
 mod partial;
 mod persist;
+mod pressure;
 mod read;
 mod reply;
 mod settings;

@@ -155,3 +155,50 @@ fn a_key_read_back_after_its_eviction_is_not_taken_for_deleted() {
     }
     all_arrived(&world, &expected);
 }
+
+/// Large values of many clients: more than the distance to the limit within one turn of the loop.
+fn write_large(redis: &Redis, turn: char) -> HashMap<String, String> {
+    let value = |key: usize| format!("{key}{}", turn.to_string().repeat(1 << 20));
+    std::thread::scope(|scope| {
+        for client in 0..16 {
+            let mut connection = redis.connect();
+            scope.spawn(move || {
+                for key in (client * 5)..(client * 5 + 5) {
+                    let set = command(&["SET", &format!("k:{key}"), &value(key)]);
+                    set.exec(&mut connection).expect("SET");
+                }
+            });
+        }
+    });
+    (0..80).map(|key| (key.to_string(), value(key))).collect()
+}
+
+#[test]
+fn large_values_of_many_clients_at_once_all_arrive_under_a_limit_from_the_start() {
+    let world =
+        World::away(|setup| setup.config("maxmemory 48mb").config("maxmemory-policy allkeys-lru"));
+    world.register("k:", "keys", "");
+    write_large(&world.redis, 'a');
+    all_arrived(&world, &write_large(&world.redis, 'b'));
+}
+
+#[test]
+fn what_a_limit_evicts_that_is_set_in_a_transaction_arrives() {
+    for policy_first in [false, true] {
+        let world = World::away(|setup| setup);
+        world.register("k:", "keys", "");
+        let mut expected = HashMap::new();
+        expect(&mut expected, "first", &write(&world.redis, "first", 0..2_000, false));
+        let policy = ["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"];
+        if policy_first {
+            world.redis.cmd(&policy);
+        }
+        let mut pipeline = redis::pipe();
+        pipeline.atomic().add_command(command(&["CONFIG", "SET", "maxmemory", "2mb"])).ignore();
+        pipeline.add_command(command(&policy)).ignore();
+        pipeline.query::<()>(&mut world.redis.connection()).expect("EXEC");
+        // Not before the values are gone.
+        world.redis.cmd(&["DBSIZE"]);
+        all_arrived(&world, &expected);
+    }
+}

@@ -23,11 +23,13 @@ mod cpu;
 mod documents;
 mod drain;
 mod fence;
+mod hollow;
 mod lag;
 mod load;
 mod memory;
 mod plot;
 mod read;
+mod remote;
 mod report;
 mod sample;
 mod servers;
@@ -42,13 +44,14 @@ use report::Report;
 
 type Section = (&'static str, fn(&mut Report));
 
-const SECTIONS: [Section; 9] = [
+const SECTIONS: [Section; 10] = [
     ("cost", cost::run),
     ("read", read::run),
     ("drain", drain::run),
     ("coalesce", coalesce::run),
     ("lag", lag::run),
     ("beside", beside::run),
+    ("remote", remote::run),
     ("memory", memory::run),
     ("start", start::run),
     ("fence", fence::run),

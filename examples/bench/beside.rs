@@ -84,7 +84,7 @@ fn slices(report: &mut Report) {
 }
 
 /// Runs `clients` while `other` runs in a thread of its own.
-fn beside(other: impl FnOnce(&AtomicBool) + Send, clients: impl FnOnce() -> f64) -> f64 {
+pub fn beside(other: impl FnOnce(&AtomicBool) + Send, clients: impl FnOnce() -> f64) -> f64 {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| other(&stop));

@@ -1,8 +1,11 @@
 //! With MongoDB on another machine: what the module's own work costs the clients of Redis, and
 //! whether their load leaves it enough.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::bare::{Bare, Shape};
+use crate::beside::beside;
 use crate::hollow::Hollow;
 use crate::report::{Goal, Report};
 use crate::sample::{least, median, paired};
@@ -10,6 +13,8 @@ use crate::{load, servers};
 
 /// What a document takes there. With two batches on the wire that is the rate of a real one here.
 const EACH: Duration = Duration::from_micros(30);
+/// The same batches as the module's.
+const SHAPE: Shape = Shape { batch: 1000, connections: 2 };
 /// Keys a second that reach MongoDB whatever the clients do.
 const FLOOR: f64 = 50_000.0;
 
@@ -21,6 +26,7 @@ pub fn run(report: &mut Report) {
 /// What clients notice while dirty keys are written.
 fn clients(report: &mut Report) {
     let hollow = Hollow::start(EACH);
+    let bare = Bare::new(&hollow.uri());
     let redis = servers::ours(&hollow.uri());
     redis.cmd(&["WB.REGISTER", "user:", "bench.remote"]);
     let keys = report.scaled(150_000, 30_000);
@@ -31,11 +37,21 @@ fn clients(report: &mut Report) {
         ("SET", &["SET", "key:__rand_int__", "xxx"][..]),
     ] {
         let clients = || load::benchmark(&redis, requests, "-c 10 -r 100000", command).p99_ms;
-        let (mut idle, mut draining, mut rates) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut idle, mut busy, mut draining) = (Vec::new(), Vec::new(), Vec::new());
+        let mut rates = Vec::new();
         for round in 0..rounds {
             servers::hold(&redis);
             redis.flush();
             idle.push(clients());
+            // Who writes takes processor time, module or not.
+            busy.push(beside(
+                |stop| {
+                    while !stop.load(Ordering::Relaxed) {
+                        bare.upsert("bench.remote", 0..10_000, round, SHAPE);
+                    }
+                },
+                clients,
+            ));
             load::fill_users(&redis, 0..keys, round);
             let (before, start) = (hollow.written(), Instant::now());
             servers::drain(&redis);
@@ -44,7 +60,11 @@ fn clients(report: &mut Report) {
             rates.push((hollow.written() - before) as f64 / seconds);
             assert!(redis.status().int("dirty_keys") > 0, "the drain ended before the clients");
         }
-        let note = format!("medians; {:.0} keys/s were drained", median(&rates));
+        let note = format!(
+            "medians; {:.0} keys/s were drained; {:.2} × of when a bare loop writes as many",
+            median(&rates),
+            paired(&draining, &busy)
+        );
         let (ours, plain) = (median(&draining), median(&idle));
         let what = format!("p99 of {name} while draining to another machine");
         let ratio = paired(&draining, &idle);

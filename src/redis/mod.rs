@@ -1,7 +1,8 @@
 //! The server's side: everything that speaks to Redis, and the only `unsafe` code.
 //!
 //! - [`load`]: RedisModule_OnLoad and RedisModule_OnUnload.
-//! - `events`: what the server tells us; `tick`: when we work; `read`, `value`: how values are read,
+//! - `events`: what the server tells us; `tick`: when we work, `turn`: how long;
+//!   `fill`: `read`, `value`: how values are read,
 //!   `walk`, `partial`: large ones, and in steps; `call`: by commands.
 //! - `gone`: keys that go away, `early`, `pressure`: on Redis 7.0; `persist`: our state in the RDB; `sync`: keys that exist already.
 //! - `commands`, `settings`, `info`: what users see.
@@ -17,6 +18,7 @@ mod commands;
 mod ctx;
 mod early;
 mod events;
+mod fill;
 mod gone;
 mod guard;
 mod info;
@@ -34,6 +36,7 @@ mod signals;
 mod startup;
 mod sync;
 mod tick;
+mod turn;
 mod value;
 mod walk;
 mod wanted;

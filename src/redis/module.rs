@@ -9,8 +9,9 @@ use super::early::Early;
 use super::partial::Partial;
 use super::settings::Sources;
 use super::sync::Syncs;
+use super::turn::Turn;
 use super::{api, clock, log};
-use crate::core::batch::Report;
+use crate::core::batch::{Batch, Report};
 use crate::core::engine::Engine;
 use crate::core::settings::Settings;
 use crate::mongo::sink::MongoConnector;
@@ -57,6 +58,10 @@ pub struct Module {
     pub rescans: Cell<usize>,
     /// When the next batch can begin, as far as known; `u64::MAX` for never.
     pub next_due_us: Cell<u64>,
+    /// A batch that is filled on in the next turn.
+    pub held_batch: RefCell<Option<Batch>>,
+    /// What others had of the server.
+    pub turn: Turn,
     /// When the timer fires that is set; `u64::MAX` for none.
     pub timer_us: Cell<u64>,
     /// That timer.
@@ -93,6 +98,8 @@ pub fn module() -> &'static Module {
                 waiting: RefCell::default(),
                 held: RefCell::default(),
                 partial: RefCell::default(),
+                held_batch: RefCell::default(),
+                turn: Turn::default(),
                 syncs: RefCell::default(),
                 rescans: Cell::new(0),
                 next_due_us: Cell::new(u64::MAX),

@@ -9,7 +9,7 @@ use super::module::Module;
 use super::value::{read_on, too_large};
 use super::walk::{Step, Walk};
 use super::wanted::Wanted;
-use super::{clock, tick};
+use super::{clock, fill};
 use crate::core::batch::Batch;
 use crate::core::dirty::Taken;
 use crate::core::engine::item;
@@ -104,5 +104,5 @@ pub fn step(module: &Module, ctx: Ctx<'_>, end_us: u64) {
     drop(engine);
     let value = Span { start: key.end, end: batch.bytes.len() };
     batch.items.push(item(taken, *key, content, value, expire_ms));
-    tick::send(module, partial.batch);
+    fill::send(module, partial.batch);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::ctx::Ctx;
 use super::module::{Module, module};
-use super::{clock, log, tick};
+use super::{clock, fill, log, tick};
 use crate::core::engine::FlushScope;
 use crate::worker::Worker;
 
@@ -46,7 +46,7 @@ fn write_on(module: &Module, ctx: Ctx<'_>) {
             break;
         }
         // Nor of those that needed no write.
-        tick::send_due(module, ctx, now_us, now_us + SLICE_US);
+        fill::send_due(module, ctx, now_us, SLICE_US);
         if let Some(worker) = &*module.worker.borrow() {
             wait(worker, end_us.saturating_sub(now_us).min(SLICE_US));
         }

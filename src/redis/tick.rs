@@ -16,10 +16,9 @@ use super::commands::flush;
 use super::ctx::{Ctx, Text, must_not_replicate};
 use super::guard::guard;
 use super::module::{self, Module};
-use super::read::Reader;
-use super::{clock, early, log, partial, sync};
-use crate::core::batch::{Batch, Report, Verdict};
-use crate::core::engine::{Acknowledged, Engine, Flight, Keys};
+use super::{clock, early, fill, log, partial, sync, turn};
+use crate::core::batch::{Report, Verdict};
+use crate::core::engine::{Acknowledged, Engine, Keys};
 use crate::core::link::Line;
 use crate::worker::Worker;
 
@@ -33,10 +32,6 @@ const HELD: usize = 64;
 const LOG_EVERY_US: u64 = 60_000_000;
 /// How long what cannot be replicated waits at the least.
 const PAUSED_US: u64 = 10_000;
-/// The clock is looked at once for so many keys.
-const CLOCK_KEYS: usize = 16;
-/// And whenever so many bytes were read.
-const CLOCK_BYTES: usize = 16 * 1024;
 /// While one of these holds, keys are neither read nor sent.
 pub const NOT_NOW: u32 = api::REDISMODULE_CTX_FLAGS_SLAVE
     | api::REDISMODULE_CTX_FLAGS_LOADING
@@ -48,6 +43,7 @@ pub const NOT_NOW: u32 = api::REDISMODULE_CTX_FLAGS_SLAVE
 pub fn before_sleep(ctx: Ctx<'_>) {
     let module = module::module();
     let began_us = clock::now_us();
+    module.turn.ends(began_us);
     let synced = sync::step(module, ctx);
     early::step(module, ctx);
     let folded = fold(module, began_us);
@@ -82,20 +78,18 @@ fn has_reports(module: &Module) -> bool {
 /// The loop has slept, and no command has run since.
 pub fn after_sleep(ctx: Ctx<'_>) {
     let module = module::module();
-    if module.next_due_us.get() == u64::MAX {
-        return;
-    }
     let now_us = clock::now_us();
-    if module.next_due_us.get() <= now_us && ctx.flags() & NOT_NOW == 0 {
-        let slice_us = u64::try_from(module.settings().read_slice_us).unwrap_or(0);
-        let clean = send_due(module, ctx, now_us, now_us + slice_us);
-        replicate(ctx, &clean);
-        if !clean.is_empty() {
-            flush::answer_finished(module);
-        }
-        plan(module);
-        note_slice(module, now_us);
+    if module.next_due_us.get() > now_us || ctx.flags() & NOT_NOW != 0 {
+        return module.turn.begins(now_us);
     }
+    let clean = fill::send_due(module, ctx, now_us, turn::slice_us(module, now_us));
+    replicate(ctx, &clean);
+    if !clean.is_empty() {
+        flush::answer_finished(module);
+    }
+    plan(module);
+    note_slice(module, now_us);
+    module.turn.begins(clock::now_us());
 }
 
 /// Keeps the longest time that the server's thread was busy with us at a stretch.
@@ -109,7 +103,7 @@ fn note_slice(module: &Module, began_us: u64) {
 pub fn plan(module: &Module) {
     partial::drop_old(module);
     let engine = module.engine.borrow();
-    let reads_on = engine.may_send() && partial::is_under_way(module);
+    let reads_on = engine.may_send() && (partial::is_under_way(module) || fill::is_held(module));
     let due_us = if reads_on { Some(0) } else { engine.next_due_us() };
     module.next_due_us.set(due_us.unwrap_or(u64::MAX));
 }
@@ -159,7 +153,7 @@ fn take_reports(module: &Module, ctx: Ctx<'_>) -> bool {
     if !has_reports(module) {
         return false;
     }
-    let slice_us = u64::try_from(module.settings().read_slice_us).unwrap_or(0);
+    let slice_us = turn::slice_us(module, clock::now_us());
     let hold = must_not_replicate();
     settle_reports(module, slice_us, hold, |clean| replicate(ctx, clean));
     let lanes = if hold { None } else { module.engine.borrow_mut().take_untold_lanes() };
@@ -287,86 +281,6 @@ fn replicate_words(ctx: Ctx<'_>, command: &CStr, words: &mut Vec<Text>) {
     if !words.is_empty() {
         ctx.replicate(command, words);
         words.clear();
-    }
-}
-
-/// Reads due keys until `end_us` and sends them. Returns those that needed no write.
-pub fn send_due(module: &Module, ctx: Ctx<'_>, now_us: u64, end_us: u64) -> Acknowledged {
-    let mut clean = Acknowledged::default();
-    // A large value has half of the time, and what the others leave.
-    partial::step(module, ctx, now_us + end_us.saturating_sub(now_us) / 2);
-    let mut in_time = true;
-    while in_time {
-        let Some(mut batch) = module.engine.borrow_mut().begin_batch(now_us) else {
-            break;
-        };
-        ctx.select(batch.registration.db);
-        in_time = fill(module, ctx, &mut batch, now_us, end_us, &mut clean);
-        if batch.items.is_empty() {
-            module.engine.borrow_mut().recycle(batch);
-        } else if !send(module, batch) {
-            break;
-        }
-    }
-    if in_time {
-        partial::step(module, ctx, end_us);
-    }
-    clean
-}
-
-/// Reads keys into `batch` until it is full or nothing is due; false when time is up.
-fn fill(
-    module: &Module,
-    ctx: Ctx<'_>,
-    batch: &mut Batch,
-    now_us: u64,
-    end_us: u64,
-    clean: &mut Acknowledged,
-) -> bool {
-    let mut reader = Reader::new(module, ctx, batch, end_us, clean);
-    let mut looked_at = 0;
-    let mut in_time = true;
-    for count in 1usize.. {
-        // The borrow ends with the statement: reading calls into the server.
-        let taken = module.engine.borrow_mut().take(reader.batch, now_us);
-        let Some((taken, key)) = taken else { break };
-        if !reader.key(&taken, key) {
-            break;
-        }
-        let bytes = reader.batch.bytes.len();
-        if bytes >= looked_at + CLOCK_BYTES || count.is_multiple_of(CLOCK_KEYS) {
-            looked_at = bytes;
-            in_time = clock::now_us() < end_us;
-            if !in_time {
-                break;
-            }
-        }
-    }
-    reader.finish();
-    in_time
-}
-
-/// Hands a batch to the worker. False when that takes none, although there was a credit for it: it
-/// has ended.
-pub fn send(module: &Module, batch: Batch) -> bool {
-    let worker = module.worker.borrow();
-    let mut engine = module.engine.borrow_mut();
-    let Some(worker) = &*worker else {
-        engine.unsent(batch);
-        return false;
-    };
-    let flight = Flight::of(&batch);
-    engine.sending(&batch);
-    match worker.send(batch) {
-        Ok(()) => {
-            engine.sent(flight);
-            true
-        }
-        Err(batch) => {
-            engine.unsent(batch);
-            engine.lose_credits();
-            false
-        }
     }
 }
 

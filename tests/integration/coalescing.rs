@@ -1,5 +1,7 @@
 //! A key changed many times between two writes is written once, with its last value.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use mongodb::bson::{Bson, doc};
 use redis::Value;
 
@@ -94,4 +96,43 @@ fn an_interval_holds_a_key_back_until_it_is_asked_for() {
     let reply: Value = redis.run(&["GET", "c:2"]);
     assert_eq!(reply, Value::BulkString(b"299".to_vec()));
     assert_eq!(database.collection("counters").text("2", "value"), "299");
+}
+
+/// Commands of that name since mongod started.
+fn commands(mongod: &Mongod, name: &str) -> i64 {
+    let status = mongod.admin(doc! { "serverStatus": 1 });
+    let metrics = status.get_document("metrics").expect("metrics");
+    let commands = metrics.get_document("commands").expect("commands");
+    commands.get_document(name).expect("a command").get_i64("total").expect("a total")
+}
+
+#[test]
+fn batches_are_full_although_clients_leave_little_time_for_reading() {
+    const KEYS: i64 = 20_000;
+    let (mongod, redis, _) = alone();
+    let all = || ["insert", "update"].map(|name| commands(&mongod, name)).iter().sum::<i64>();
+    let fill = "for i = 1, ARGV[1] do redis.call('SET', 'c:' .. i, i) end";
+    for turn in 0..2 {
+        redis.cmd(&["WB.PAUSE"]);
+        redis.cmd(&["EVAL", fill, "0", &KEYS.to_string()]);
+        let before = all();
+        let mut client = redis.connect();
+        let is_written = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_written.load(Ordering::Relaxed) {
+                    redis::cmd("PING").exec(&mut client).expect("PING");
+                }
+            });
+            redis.cmd(&["WB.RESUME"]);
+            redis.flush();
+            is_written.store(true, Ordering::Relaxed);
+        });
+        // A thousand keys a batch, and the first ones less.
+        let commands = all() - before;
+        assert!(
+            (KEYS / 1000..=KEYS / 1000 + 15).contains(&commands),
+            "{turn}: {commands} commands"
+        );
+    }
 }

@@ -63,6 +63,8 @@ pub struct Engine {
     turn: usize,
     /// Slot and oldest change of every batch in flight.
     flights: Vec<Flight>,
+    /// The same of a batch that is still being filled.
+    held: Option<Flight>,
     /// Buffers of finished batches.
     spare: Vec<super::batch::Batch>,
     /// When the lag was reported, and what it was.
@@ -309,7 +311,7 @@ impl Engine {
             self.forgive(slot);
         }
         // A batch of its may still report, even if its keys belong to others now.
-        let flies = self.flights.iter().any(|flight| flight.slot == slot);
+        let flies = self.flights.iter().chain(&self.held).any(|flight| flight.slot == slot);
         let dead = self.dead.count(slot) > 0;
         let missed = self.dirty.has_missed(slot);
         if flies || dead || missed || self.dirty.queue(slot).dirty() > 0 {

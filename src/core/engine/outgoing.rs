@@ -83,12 +83,27 @@ impl Engine {
         // The first key is never subject to the limit of bytes.
         let full = batch.items.len() >= most_keys
             || (!batch.items.is_empty() && batch.bytes.len() >= most_bytes);
-        if full || self.slot_due_us(batch.slot).is_none_or(|due_us| due_us > now_us) {
+        // A batch that was held may have been begun under other options.
+        let bound = self.slot(batch.slot)?;
+        if full
+            || !Arc::ptr_eq(&bound.registration, &batch.registration)
+            || self.slot_due_us(batch.slot).is_none_or(|due_us| due_us > now_us)
+        {
             return None;
         }
         let start = batch.bytes.len();
         let taken = self.dirty.take(batch.slot, |key| batch.bytes.extend_from_slice(key))?;
         Some((taken, Span { start, end: batch.bytes.len() }))
+    }
+
+    /// A batch is filled on later; its keys are in flight.
+    pub fn holds(&mut self, batch: &Batch) {
+        self.held = Some(Flight::of(batch));
+    }
+
+    /// The batch that was held is filled on, sent or given up now.
+    pub fn goes_on(&mut self) {
+        self.held = None;
     }
 
     /// A batch is on its way: a credit is spent.

@@ -125,6 +125,7 @@ impl Engine {
         self.epoch = self.epoch.wrapping_add(1);
         self.stale_flights += self.flights.len();
         self.flights.clear();
+        self.held = None;
     }
 
     /// A number that two engines with the same dirty keys share.

@@ -134,7 +134,8 @@ impl Engine {
     }
 
     fn oldest_us(&self, slot: u16) -> Option<u64> {
-        let in_flight = self.flights.iter().filter(|f| f.slot == slot).map(|f| f.oldest_us).min();
+        let in_flight = self.flights.iter().chain(&self.held).filter(|flight| flight.slot == slot);
+        let in_flight = in_flight.map(|flight| flight.oldest_us).min();
         let waiting = self.dirty.oldest_us(slot);
         let missed = self.dirty.missed(slot).oldest_us();
         [in_flight, waiting, missed].into_iter().flatten().min()

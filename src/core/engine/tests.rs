@@ -1,4 +1,5 @@
 mod explain;
+mod held;
 mod letters;
 mod parts;
 mod pause;

@@ -41,9 +41,11 @@ fn strings_are_read_many_at_a_time_and_stay_encoded_as_they_are() {
     world.redis.flush();
     let commands: String = world.redis.run(&["INFO", "commandstats"]);
     let line = commands.lines().find(|line| line.starts_with("cmdstat_mget:"));
-    let calls = line.and_then(|line| line.split([':', '=', ',']).nth(2)).map(str::parse::<usize>);
+    let calls = line.and_then(|line| line.split([':', '=', ',']).nth(2)?.parse().ok());
     let short = KEYS - KEYS / 5;
-    assert_eq!(calls, Some(Ok(short.div_ceil(16))), "{commands}");
+    // A slice of reading may end after every sixteenth key, of whatever kind, and none is left over.
+    let fits = short.div_ceil(16)..=KEYS.div_ceil(16);
+    assert!(calls.is_some_and(|calls: usize| fits.contains(&calls)), "{commands}");
     assert!(!commands.contains("cmdstat_get:"), "{commands}");
     assert_eq!(of_each::<String>(&world, "ENCODING"), before);
     all_is_there(&world);

@@ -307,4 +307,9 @@ fn set_timer(module: &Module, ctx: Ctx<'_>, due_us: u64) {
     };
     module.timer.set(timer);
     module.timer_us.set(due_us);
+    // Redis 7.0 has decided already how long it sleeps, without this timer: 1 / hz at the worst. The
+    // next turn counts it in.
+    if module.early.borrow().is_some() {
+        module::wake_server();
+    }
 }

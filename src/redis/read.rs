@@ -180,9 +180,10 @@ impl<'a> Reader<'a> {
         }
         let touch = if gone { taken.touch } else { Touch::Deleted };
         let missing = Engine::on_missing(&batch.registration, touch);
-        // During a pause keys do not expire and only look as if they had; and a key that needs no
-        // write could not be acknowledged.
-        if missing == Missing::Keep && must_not_replicate() {
+        // During a pause keys do not expire and only look as if they had, or been deleted as was
+        // said of them; and a key that needs no write could not be acknowledged.
+        let is_sure = missing == Missing::Delete && touch != Touch::PerhapsDeleted;
+        if !is_sure && must_not_replicate() {
             engine.postpone(batch, taken, now_us + UNSETTLED_US);
             batch.bytes.truncate(key.start);
             return false;

@@ -4,6 +4,7 @@
 use mongodb::bson::doc;
 
 use crate::support::oracle::Mapping;
+use crate::support::redis_server::command;
 use crate::support::wait::{SOON, wait_until};
 use crate::world::World;
 
@@ -135,6 +136,23 @@ fn a_json_value_without_a_path_that_was_deleted_is_written_when_its_key_goes() {
         assert_eq!(document, expected, "{options} {way}");
         assert_eq!(world.redis.status().int("lost_total"), 0, "{options} {way}");
     }
+}
+
+#[test]
+fn a_json_value_without_a_path_whose_time_is_over_during_a_pause_is_written_after_it() {
+    let world = World::json();
+    world.register("k:", "keys", "TYPE JSON INTERVAL 200");
+    world.redis.cmd(&["JSON.SET", "k:1", "$", r#"{"a":1,"b":2}"#]);
+    world.redis.flush();
+    let mut pipeline = redis::pipe();
+    pipeline.add_command(command(&["JSON.DEL", "k:1", "$.b"])).ignore();
+    pipeline.add_command(command(&["PEXPIRE", "k:1", "50"])).ignore();
+    pipeline.add_command(command(&["CLIENT", "PAUSE", "700", "WRITE"])).ignore();
+    pipeline.query::<()>(&mut world.redis.connection()).expect("a pause");
+    let status = || world.redis.status().int("dirty_keys");
+    wait_until("it is written", SOON, || status() == 0);
+    let document = world.database.collection("keys").by_id("1");
+    assert_eq!(document, Some(doc! { "_id": "1", "a": 1_i64 }));
 }
 
 #[test]

@@ -27,12 +27,17 @@ pub fn send_due(module: &Module, ctx: Ctx<'_>, now_us: u64, slice_us: u64) -> Ac
         let Some(mut batch) = next_batch(module, now_us) else { break };
         ctx.select(batch.registration.db);
         let mut reader = Reader::new(module, ctx, &mut batch, value_us, &mut clean);
+        let added = reader.batch.items.len();
         in_time = fill(module, &mut reader, now_us, end_us);
         reader.finish();
+        if !batch.items.is_empty() && !in_time {
+            module.engine.borrow_mut().holds(&batch, added);
+            module.held_batch.replace(Some(batch));
+            break;
+        }
+        module.engine.borrow_mut().lets_go();
         if batch.items.is_empty() {
             module.engine.borrow_mut().recycle(batch);
-        } else if !in_time {
-            hold(module, batch);
         } else if !send(module, batch) {
             break;
         }
@@ -47,21 +52,16 @@ pub fn send_due(module: &Module, ctx: Ctx<'_>, now_us: u64, slice_us: u64) -> Ac
 fn next_batch(module: &Module, now_us: u64) -> Option<Batch> {
     let mut engine = module.engine.borrow_mut();
     let Some(held) = module.held_batch.take() else { return engine.begin_batch(now_us) };
-    engine.goes_on();
     if !engine.is_of_now(&held) {
         engine.recycle(held);
         return engine.begin_batch(now_us);
     }
     if !engine.may_send() {
+        engine.lets_go();
         engine.unsent(held);
         return None;
     }
     Some(held)
-}
-
-fn hold(module: &Module, batch: Batch) {
-    module.engine.borrow_mut().holds(&batch);
-    module.held_batch.replace(Some(batch));
 }
 
 /// True if a batch waits to be filled.

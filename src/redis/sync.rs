@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::api::{self, api};
 use super::ctx::{Ctx, Text, bytes, must_not_replicate};
 use super::module::Module;
-use super::{clock, log};
+use super::{clock, log, turn};
 use crate::core::change::Touch;
 use crate::core::engine::{Engine, Scanned};
 use crate::core::registration::Registration;
@@ -80,8 +80,8 @@ pub fn step(module: &Module, ctx: Ctx<'_>) -> bool {
         ctx.replicate(c"WB._SCAN", &[Text::new(&registration.prefix)]);
         Sync { registration: Arc::clone(&registration), epoch, cursor: Cursor::new(), marked: 0 }
     });
-    let slice_us = u64::try_from(module.settings().read_slice_us).unwrap_or(0);
-    let end_us = clock::now_us() + slice_us;
+    let now_us = clock::now_us();
+    let end_us = now_us + turn::slice_us(module, now_us);
     if scan(module, ctx, slot, &mut sync, end_us) {
         module.syncs.borrow_mut().by_slot.insert(slot, sync);
         return false;

@@ -96,13 +96,17 @@ impl Engine {
         Some((taken, Span { start, end: batch.bytes.len() }))
     }
 
-    /// A batch is filled on later; its keys are in flight.
-    pub fn holds(&mut self, batch: &Batch) {
-        self.held = Some(Flight::of(batch));
+    /// A batch is filled on later; its keys are in flight. It has these items, the ones from `added`
+    /// on since it was held before.
+    pub fn holds(&mut self, batch: &Batch, added: usize) {
+        let items = batch.items.get(added..).unwrap_or_default();
+        let added_us = items.iter().map(|item| item.since_us).min().unwrap_or(u64::MAX);
+        let before_us = self.held.map_or(u64::MAX, |held| held.oldest_us);
+        self.held = Some(Flight { slot: batch.slot, oldest_us: before_us.min(added_us) });
     }
 
-    /// The batch that was held is filled on, sent or given up now.
-    pub fn goes_on(&mut self) {
+    /// The batch that was held is about to be sent or given up.
+    pub fn lets_go(&mut self) {
         self.held = None;
     }
 
@@ -117,6 +121,7 @@ impl Engine {
         for item in batch.items.iter().rev() {
             self.dirty.give_back(item.entry, item.since_us);
         }
+        self.retire_if_done(batch.slot);
         self.recycle(batch);
     }
 

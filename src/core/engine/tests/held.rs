@@ -6,7 +6,7 @@ use super::*;
 fn begun(engine: &mut Engine) -> Batch {
     let mut batch = engine.begin_batch(u64::MAX).expect("a batch");
     add(engine, &mut batch).expect("a key");
-    engine.holds(&batch);
+    engine.holds(&batch, 0);
     batch
 }
 
@@ -24,12 +24,11 @@ fn keys_are_added_until_the_registration_has_other_options() {
         touch(&mut engine, key, 1);
     }
     let mut batch = begun(&mut engine);
-    engine.goes_on();
     assert!(add(&mut engine, &mut batch).is_some());
-    engine.holds(&batch);
+    engine.holds(&batch, 1);
     engine.register(registration("a:"));
-    engine.goes_on();
     assert!(add(&mut engine, &mut batch).is_none());
+    engine.lets_go();
     engine.sent(Flight::of(&batch));
     assert_eq!(done(&mut engine, batch, written(), 5), ["a:1", "a:2"]);
     assert_eq!(engine.state(5).dirty_keys, 1);
@@ -39,12 +38,17 @@ fn keys_are_added_until_the_registration_has_other_options() {
 fn its_registration_stays_until_it_has_ended_though_its_keys_are_anothers_now() {
     let mut engine = engine(&["a:"]);
     touch(&mut engine, "a:1", 1);
-    let batch = begun(&mut engine);
+    touch(&mut engine, "a:2", 1);
+    let mut batch = begun(&mut engine);
     engine.register(registration("a:1"));
     touch(&mut engine, "a:1", 2);
     engine.unregister(0, b"a:", false, 3);
+    // Its last key needs no write.
+    let (taken, key) = engine.take(&mut batch, u64::MAX).expect("a key");
+    engine.skip(batch.slot, &taken, &mut Acknowledged::default());
+    batch.bytes.truncate(key.start);
     assert!(engine.slot(batch.slot).is_some());
-    engine.goes_on();
+    engine.lets_go();
     engine.sent(Flight::of(&batch));
     let slot = batch.slot;
     done(&mut engine, batch, written(), 4);
@@ -56,9 +60,24 @@ fn its_registration_stays_until_it_has_ended_though_its_keys_are_anothers_now() 
 fn its_keys_are_as_old_as_they_were() {
     let mut engine = engine(&["a:"]);
     touch(&mut engine, "a:1", 1_000_000);
-    begun(&mut engine);
+    touch(&mut engine, "a:2", 2_000_000);
+    let mut batch = begun(&mut engine);
+    assert!(add(&mut engine, &mut batch).is_some());
+    engine.holds(&batch, 1);
     assert_eq!(engine.state(3_000_000).oldest_dirty_ms, 2_000);
-    engine.goes_on();
+}
+
+#[test]
+fn its_keys_are_dropped_when_it_is_not_sent_and_nobody_wants_them_any_more() {
+    let mut engine = engine(&["a:"]);
+    touch(&mut engine, "a:1", 1);
+    let batch = begun(&mut engine);
+    engine.unregister(0, b"a:", true, 2);
+    engine.lets_go();
+    let slot = batch.slot;
+    engine.unsent(batch);
+    assert_eq!(engine.state(3).dirty_keys, 0);
+    assert!(engine.slot(slot).is_none());
 }
 
 #[test]

@@ -6,11 +6,14 @@ use crate::bare::{Bare, Shape};
 use crate::read::until_all_credits_are_spent;
 use crate::report::{Goal, Report};
 use crate::sample::{median, paired};
+use crate::support::redis_server::Redis;
 use crate::{load, servers};
 
 /// The default of `read-slice-us`.
 const SLICE_US: f64 = 500.0;
-const CLIENTS: &str = "-c 10 -r 100000";
+pub const CLIENTS: &str = "-c 10 -r 100000";
+/// The same batches as the module's.
+const SHAPE: Shape = Shape { batch: 1000, connections: 2 };
 
 pub fn run(report: &mut Report) {
     let mongod = servers::mongod();
@@ -20,31 +23,19 @@ pub fn run(report: &mut Report) {
     let keys = report.scaled(100_000, 20_000);
     let requests = report.scaled(30_000, 10_000);
     let rounds = report.scaled(8, 3);
-    let shape = Shape { batch: 1000, connections: 2 };
     for (name, command) in [
         ("GET", &["GET", "key:__rand_int__"][..]),
         ("SET", &["SET", "key:__rand_int__", "xxx"][..]),
     ] {
         let clients = || load::benchmark(&redis, requests, CLIENTS, command).p99_ms;
-        let (mut idle, mut busy, mut draining) = (Vec::new(), Vec::new(), Vec::new());
-        for round in 0..rounds {
-            servers::hold(&redis);
-            redis.flush();
-            idle.push(clients());
-            // MongoDB needs the processor too, whoever writes to it.
-            busy.push(beside(
-                |stop| {
-                    while !stop.load(Ordering::Relaxed) {
-                        bare.upsert("bench.beside", 0..10_000, round, shape);
-                    }
-                },
-                clients,
-            ));
+        let loops = (&bare, "bench.beside");
+        let [idle, busy, draining] = in_turns(&redis, loops, rounds, clients, |round| {
             load::fill_users(&redis, 0..keys, round);
             servers::drain(&redis);
-            draining.push(clients());
+            let p99_ms = clients();
             report.progress(&format!("{} keys left", redis.status().int("dirty_keys")));
-        }
+            p99_ms
+        });
         let (ours, plain) = (median(&draining), median(&idle));
         let note = format!(
             "medians; {:.2} × of when a bare loop writes the same to MongoDB",
@@ -83,8 +74,33 @@ fn slices(report: &mut Report) {
     report.value("longest slice", ours, SLICE_US, "µs", ratio, Goal::AtMost(2.0), note);
 }
 
+/// What `clients` find in each round: with nothing to write, beside a bare loop of upserts that knows no
+/// Redis, and what `draining` finds. Whoever writes to MongoDB takes processor time.
+pub fn in_turns(
+    redis: &Redis,
+    (bare, namespace): (&Bare, &str),
+    rounds: u64,
+    clients: impl Fn() -> f64,
+    draining: impl Fn(u64) -> f64,
+) -> [Vec<f64>; 3] {
+    let mut found: [Vec<f64>; 3] = Default::default();
+    for round in 0..rounds {
+        servers::hold(redis);
+        redis.flush();
+        found[0].push(clients());
+        let upserts = |stop: &AtomicBool| {
+            while !stop.load(Ordering::Relaxed) {
+                bare.upsert(namespace, 0..10_000, round, SHAPE);
+            }
+        };
+        found[1].push(beside(upserts, &clients));
+        found[2].push(draining(round));
+    }
+    found
+}
+
 /// Runs `clients` while `other` runs in a thread of its own.
-pub fn beside(other: impl FnOnce(&AtomicBool) + Send, clients: impl FnOnce() -> f64) -> f64 {
+fn beside(other: impl FnOnce(&AtomicBool) + Send, clients: impl FnOnce() -> f64) -> f64 {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| other(&stop));

@@ -1,11 +1,11 @@
 //! With MongoDB on another machine: what the module's own work costs the clients of Redis, and
 //! whether their load leaves it enough.
 
-use std::sync::atomic::Ordering;
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use crate::bare::{Bare, Shape};
-use crate::beside::beside;
+use crate::bare::Bare;
+use crate::beside::{CLIENTS, in_turns};
 use crate::hollow::Hollow;
 use crate::report::{Goal, Report};
 use crate::sample::{least, median, paired};
@@ -13,8 +13,6 @@ use crate::{load, servers};
 
 /// What a document takes there. With two batches on the wire that is the rate of a real one here.
 const EACH: Duration = Duration::from_micros(30);
-/// The same batches as the module's.
-const SHAPE: Shape = Shape { batch: 1000, connections: 2 };
 /// Keys a second that reach MongoDB whatever the clients do.
 const FLOOR: f64 = 50_000.0;
 
@@ -36,33 +34,22 @@ fn clients(report: &mut Report) {
         ("GET", &["GET", "key:__rand_int__"][..]),
         ("SET", &["SET", "key:__rand_int__", "xxx"][..]),
     ] {
-        let clients = || load::benchmark(&redis, requests, "-c 10 -r 100000", command).p99_ms;
-        let (mut idle, mut busy, mut draining) = (Vec::new(), Vec::new(), Vec::new());
-        let mut rates = Vec::new();
-        for round in 0..rounds {
-            servers::hold(&redis);
-            redis.flush();
-            idle.push(clients());
-            // Who writes takes processor time, module or not.
-            busy.push(beside(
-                |stop| {
-                    while !stop.load(Ordering::Relaxed) {
-                        bare.upsert("bench.remote", 0..10_000, round, SHAPE);
-                    }
-                },
-                clients,
-            ));
+        let clients = || load::benchmark(&redis, requests, CLIENTS, command).p99_ms;
+        let rates = RefCell::new(Vec::new());
+        let loops = (&bare, "bench.remote");
+        let [idle, busy, draining] = in_turns(&redis, loops, rounds, clients, |round| {
             load::fill_users(&redis, 0..keys, round);
             let (before, start) = (hollow.written(), Instant::now());
             servers::drain(&redis);
-            draining.push(clients());
+            let p99_ms = clients();
             let seconds = start.elapsed().as_secs_f64();
-            rates.push((hollow.written() - before) as f64 / seconds);
+            rates.borrow_mut().push((hollow.written() - before) as f64 / seconds);
             assert!(redis.status().int("dirty_keys") > 0, "the drain ended before the clients");
-        }
+            p99_ms
+        });
         let note = format!(
             "medians; {:.0} keys/s were drained; {:.2} × of when a bare loop writes as many",
-            median(&rates),
+            median(&rates.borrow()),
             paired(&draining, &busy)
         );
         let (ours, plain) = (median(&draining), median(&idle));

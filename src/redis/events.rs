@@ -5,7 +5,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use super::api::{self, api};
 use super::ctx::{Ctx, bytes};
 use super::guard::guard;
-use super::module::module;
+use super::module::{Module, module};
 use super::{clock, early, gone, persist, pressure, shutdown, tick};
 use crate::core::change::Touch;
 
@@ -21,6 +21,12 @@ const KINDS: c_int = api::REDISMODULE_NOTIFY_GENERIC
     | api::REDISMODULE_NOTIFY_EVICTED
     | api::REDISMODULE_NOTIFY_STREAM
     | api::REDISMODULE_NOTIFY_MODULE;
+
+/// Those of them whose events all say that there is a new value.
+const PLAIN: c_int = api::REDISMODULE_NOTIFY_STRING
+    | api::REDISMODULE_NOTIFY_LIST
+    | api::REDISMODULE_NOTIFY_SET
+    | api::REDISMODULE_NOTIFY_ZSET;
 
 const TOO_OLD: &str = "the server refuses to report changes of keys, of its settings or turns of \
                        its event loop; use Redis 7.0 or newer, or Valkey";
@@ -88,33 +94,50 @@ unsafe extern "C" fn on_key(
         let (ctx, key) = unsafe { (Ctx::new(ctx), bytes(key)) };
         // SAFETY: as above.
         let Some(touch) = (unsafe { touch(kind, event) }) else { return };
-        if matches!(touch, Touch::Expired | Touch::Evicted) {
-            return gone::on_gone(module, ctx, key, touch);
+        if touch != Touch::Changed {
+            // SAFETY: as above.
+            let name = unsafe { CStr::from_ptr(event) };
+            return on_special(module, ctx, (kind, name), key, touch);
         }
+        let db = ctx.db();
         let mut engine = module.engine.borrow_mut();
-        if kind == api::REDISMODULE_NOTIFY_GENERIC {
-            // SAFETY: the event's name ends with NUL.
-            match unsafe { CStr::from_ptr(event) }.to_bytes() {
-                b"move_from" => engine.leaves(ctx.db(), key),
-                b"move_to" if engine.arrives(ctx.db(), key, clock::now_us()) => return,
-                _ => {}
-            }
-        }
-        if touch == Touch::Deleted && engine.was_announced(ctx.db(), key) {
-            return;
-        }
-        if engine.touch(ctx.db(), key, touch) {
+        if engine.touch(db, key, Touch::Changed) {
             engine.fold(clock::now_us());
         }
     });
     api::REDISMODULE_OK as c_int
 }
 
+/// A key went, came with a time to live, or got another one.
+fn on_special(module: &Module, ctx: Ctx<'_>, event: (c_int, &CStr), key: &[u8], touch: Touch) {
+    if matches!(touch, Touch::Expired | Touch::Evicted) {
+        return gone::on_gone(module, ctx, key, touch);
+    }
+    let mut engine = module.engine.borrow_mut();
+    if event.0 == api::REDISMODULE_NOTIFY_GENERIC {
+        match event.1.to_bytes() {
+            b"move_from" => engine.leaves(ctx.db(), key),
+            b"move_to" if engine.arrives(ctx.db(), key, clock::now_us()) => return,
+            _ => {}
+        }
+    }
+    if touch == Touch::Deleted && engine.was_announced(ctx.db(), key) {
+        return;
+    }
+    if engine.touch(ctx.db(), key, touch) {
+        engine.fold(clock::now_us());
+    }
+}
+
 /// What an event says of its key; nothing where no document can have changed.
 ///
 /// # Safety
 /// `event` is a string that ends with NUL.
+#[inline]
 unsafe fn touch(kind: c_int, event: *const c_char) -> Option<Touch> {
+    if kind & PLAIN != 0 {
+        return Some(Touch::Changed);
+    }
     // SAFETY: the string ends with NUL.
     let name = || unsafe { CStr::from_ptr(event) }.to_bytes();
     // SAFETY: as above; an empty string has no second character.

@@ -124,6 +124,17 @@ impl Log {
         Some(Change { db: entry.db, slot: entry.slot, touch: entry.touch, key })
     }
 
+    /// All entries from `index` on, in order of appending.
+    pub fn changes(&self, index: usize) -> impl Iterator<Item = Change<'_>> {
+        let before = index.checked_sub(1).and_then(|before| self.entries.get(before));
+        let mut start = before.map_or(0, |before| before.end);
+        self.entries.iter().skip(index).map(move |entry| {
+            let key = self.bytes.get(start..entry.end).unwrap_or_default();
+            start = entry.end;
+            Change { db: entry.db, slot: entry.slot, touch: entry.touch, key }
+        })
+    }
+
     /// Empties the log and keeps its memory.
     pub fn clear(&mut self) {
         self.entries.clear();

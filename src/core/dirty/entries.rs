@@ -1,7 +1,11 @@
 //! The entries of the dirty table: 32 bytes a key beside the key itself, in blocks that never
 //! move, linked into one list a registration, oldest first. An entry is in one cache line.
+//!
+//! Beside each stands the fingerprint of its key while another change of it would change nothing: eight in
+//! a cache line, and neither entry nor key need be looked at then.
 
 use super::arena::Place;
+use super::hash::NO_FINGERPRINT;
 use crate::core::change::Touch;
 
 /// No entry: the end of a list.
@@ -72,10 +76,16 @@ impl Entry {
     }
 }
 
+#[derive(Debug)]
+struct Block {
+    entries: Box<[Entry]>,
+    quiet: Box<[u64; BLOCK]>,
+}
+
 /// Entries by number.
 #[derive(Debug)]
 pub struct Entries {
-    blocks: Vec<Box<[Entry]>>,
+    blocks: Vec<Block>,
     free: u32,
     len: usize,
 }
@@ -95,18 +105,39 @@ impl Entries {
     /// Entry `id`, which must have come from [`insert`](Self::insert).
     #[inline]
     pub fn at(&self, id: u32) -> &Entry {
-        &self.blocks[id as usize / BLOCK][id as usize % BLOCK]
+        &self.blocks[id as usize / BLOCK].entries[id as usize % BLOCK]
     }
 
-    /// The same, to change it.
+    /// The same, to change it. It is not [`quiet`](Self::quiet) any more.
     #[inline]
     pub fn at_mut(&mut self, id: u32) -> &mut Entry {
-        &mut self.blocks[id as usize / BLOCK][id as usize % BLOCK]
+        let block = &mut self.blocks[id as usize / BLOCK];
+        block.quiet[id as usize % BLOCK] = NO_FINGERPRINT;
+        &mut block.entries[id as usize % BLOCK]
+    }
+
+    /// While another change of the key of entry `id` in its registration would change nothing of
+    /// the entry, [the fingerprint of both](super::hash::KeyHash::fingerprint); [`NO_FINGERPRINT`] otherwise.
+    #[inline]
+    pub fn quiet(&self, id: u32) -> u64 {
+        self.blocks[id as usize / BLOCK].quiet[id as usize % BLOCK]
+    }
+
+    /// Sets [`quiet`](Self::quiet).
+    #[inline]
+    pub fn set_quiet(&mut self, id: u32, fingerprint: u64) {
+        self.blocks[id as usize / BLOCK].quiet[id as usize % BLOCK] = fingerprint;
+    }
+
+    /// Entry `id`, to link it: that changes nothing of its key.
+    #[inline]
+    fn link(&mut self, id: u32) -> &mut Entry {
+        &mut self.blocks[id as usize / BLOCK].entries[id as usize % BLOCK]
     }
 
     /// Entry `id` if it is in use.
     pub fn get(&self, id: u32) -> Option<&Entry> {
-        let entry = self.blocks.get(id as usize / BLOCK)?.get(id as usize % BLOCK)?;
+        let entry = self.blocks.get(id as usize / BLOCK)?.entries.get(id as usize % BLOCK)?;
         (entry.state != State::Free).then_some(entry)
     }
 
@@ -143,18 +174,19 @@ impl Entries {
 
     /// Bytes of memory held.
     pub fn memory_bytes(&self) -> usize {
-        self.blocks.len() * BLOCK * size_of::<Entry>()
+        self.blocks.len() * BLOCK * (size_of::<Entry>() + size_of::<u64>())
     }
 
     fn add_block(&mut self) {
         let first = (self.blocks.len() * BLOCK) as u32;
         let mut entry = Entry::new(0, 0, Place::default());
         entry.state = State::Free;
-        let mut block = vec![entry; BLOCK].into_boxed_slice();
-        for (at, entry) in block.iter_mut().enumerate() {
+        let mut entries = vec![entry; BLOCK].into_boxed_slice();
+        for (at, entry) in entries.iter_mut().enumerate() {
             entry.next = if at + 1 == BLOCK { NONE } else { first + at as u32 + 1 };
         }
-        self.blocks.push(block);
+        let quiet = Box::new([NO_FINGERPRINT; BLOCK]);
+        self.blocks.push(Block { entries, quiet });
         self.free = first;
     }
 }
@@ -187,11 +219,11 @@ impl List {
     /// Appends entry `id`.
     pub fn push_back(&mut self, entries: &mut Entries, id: u32) {
         let tail = std::mem::replace(&mut self.tail, id);
-        let entry = entries.at_mut(id);
+        let entry = entries.link(id);
         (entry.prev, entry.next) = (tail, NONE);
         match tail {
             NONE => self.head = id,
-            tail => entries.at_mut(tail).next = id,
+            tail => entries.link(tail).next = id,
         }
         self.len += 1;
     }
@@ -199,11 +231,11 @@ impl List {
     /// Puts entry `id` first.
     pub fn push_front(&mut self, entries: &mut Entries, id: u32) {
         let head = std::mem::replace(&mut self.head, id);
-        let entry = entries.at_mut(id);
+        let entry = entries.link(id);
         (entry.prev, entry.next) = (NONE, head);
         match head {
             NONE => self.tail = id,
-            head => entries.at_mut(head).prev = id,
+            head => entries.link(head).prev = id,
         }
         self.len += 1;
     }
@@ -213,11 +245,11 @@ impl List {
         let Entry { prev, next, .. } = *entries.at(id);
         match prev {
             NONE => self.head = next,
-            prev => entries.at_mut(prev).next = next,
+            prev => entries.link(prev).next = next,
         }
         match next {
             NONE => self.tail = prev,
-            next => entries.at_mut(next).prev = prev,
+            next => entries.link(next).prev = prev,
         }
         self.len -= 1;
     }

@@ -11,6 +11,17 @@ const MAX_DEPTH: u32 = 22;
 /// The hash above, the entry + 1 below; 0 is an empty place.
 type Slot = u64;
 
+/// What stands in a place.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Home(Slot);
+
+impl Home {
+    /// All of it, to have it loaded.
+    pub fn bits(self) -> u64 {
+        self.0
+    }
+}
+
 #[derive(Debug)]
 struct Segment {
     depth: u32,
@@ -55,11 +66,20 @@ impl Index {
         }
     }
 
-    /// Where `hash` stands if no other came before it.
+    /// The place of `hash` if no other came before it: for [`first`](Self::first).
     #[inline]
-    pub fn home(&self, hash: u32) -> &u64 {
+    pub fn home(&self, hash: u32) -> Home {
         let segment = self.segment(hash);
-        &segment.slots[hash as usize & (segment.slots.len() - 1)]
+        Home(segment.slots[hash as usize & (segment.slots.len() - 1)])
+    }
+
+    /// The first entry of `hash`, whose [`home`](Self::home) was visited.
+    #[inline]
+    pub fn first(&self, hash: u32, home: Home) -> Option<u32> {
+        if (home.0 >> 32) as u32 == hash && home.0 as u32 != 0 {
+            return Some(home.0 as u32 - 1);
+        }
+        self.find(hash, |_| true)
     }
 
     /// Adds `entry` under `hash`.

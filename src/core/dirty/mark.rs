@@ -2,8 +2,23 @@
 
 use super::arena::{self, Place};
 use super::entries::{self, State};
+use super::hash::NO_FINGERPRINT;
+use super::index::Home;
 use super::{Dirty, DirtyKey, Moved};
 use crate::core::change::{Change, FOLD_AT, Log, Touch};
+
+/// What is known of a change before it is marked.
+#[derive(Clone, Copy, Default)]
+struct Look {
+    /// What makes it [quiet](entries::Entries::quiet), if anything does.
+    fingerprint: u64,
+    /// Of its key.
+    hash: u32,
+    /// The entry that the hash leads to: most likely that of the key.
+    found: u32,
+    /// Slot of the registration.
+    slot: u16,
+}
 
 impl Dirty {
     /// Moves all changes of `log` into the set.
@@ -13,22 +28,28 @@ impl Dirty {
     pub fn fold(&mut self, log: &mut Log, now_us: u64) {
         let now_us = now_us.max(self.latest_us);
         self.latest_us = now_us;
-        let mut hashes = [0u32; FOLD_AT];
-        let mut found = [entries::NONE; FOLD_AT];
+        let mut looks = [Look::default(); FOLD_AT];
         let mut start = 0;
         while start < log.len() {
             let len = (log.len() - start).min(FOLD_AT);
-            for (at, hash) in hashes[..len].iter_mut().enumerate() {
-                if let Some(change) = log.change(start + at) {
-                    *hash = self.hash(change.db, change.key);
-                }
+            for (look, change) in looks[..len].iter_mut().zip(log.changes(start)) {
+                let Change { db, slot, touch, key } = change;
+                let hash = self.hashes.of(db, key);
+                let fingerprint = match touch {
+                    Touch::Changed => hash.fingerprint(slot),
+                    _ => NO_FINGERPRINT,
+                };
+                *look = Look { fingerprint, hash: hash.index, found: entries::NONE, slot };
             }
-            self.visit(&hashes[..len], &mut found[..len]);
+            let looks = &mut looks[..len];
+            self.visit(looks);
+            let quiet = looks.iter().take_while(|look| self.is_quiet(look)).count();
+            for look in &looks[..quiet] {
+                self.queues[usize::from(look.slot)].changed_quietly();
+            }
             let mut room = self.room_bytes();
-            for (at, (hash, found)) in hashes[..len].iter().zip(&found).enumerate() {
-                if let Some(change) = log.change(start + at) {
-                    self.mark(change, (*hash, *found), now_us, &mut room);
-                }
+            for (look, change) in looks[quiet..].iter().zip(log.changes(start + quiet)) {
+                self.mark(change, look, now_us, &mut room);
             }
             start += len;
         }
@@ -36,40 +57,50 @@ impl Dirty {
     }
 
     /// Touches what [`mark`](Self::mark) will need, one kind of place after the other, and puts
-    /// down the entry that each hash leads to: most likely that of the key.
+    /// down the entry that each hash leads to.
     ///
     /// Nothing in a loop is decided by what that loop loads for the first time: a branch that was
     /// guessed wrongly would wait for the load, and the loads after it would wait for the branch.
-    fn visit(&self, hashes: &[u32], found: &mut [u32]) {
-        self.visit_homes(hashes);
-        for (id, hash) in found.iter_mut().zip(hashes) {
-            *id = self.index.find(*hash, |_| true).unwrap_or(entries::NONE);
+    fn visit(&self, looks: &mut [Look]) {
+        let mut homes = [Home::default(); FOLD_AT];
+        for (home, look) in homes.iter_mut().zip(looks.iter()) {
+            *home = self.index.home(look.hash);
         }
-        let mut seen = [None; FOLD_AT];
-        for (entry, id) in seen.iter_mut().zip(found.iter()).filter(|(_, id)| **id != entries::NONE)
-        {
-            *entry = Some(self.entries.at(*id));
+        for (look, home) in looks.iter_mut().zip(homes) {
+            look.found = self.index.first(look.hash, home).unwrap_or(entries::NONE);
         }
+        let mut loud = [0; FOLD_AT];
+        let mut count = 0;
+        for look in looks.iter().filter(|look| look.found != entries::NONE) {
+            loud[count] = look.found;
+            count += usize::from(!self.is_quiet(look));
+        }
+        if count > 0 {
+            self.visit_keys(&loud[..count]);
+        }
+    }
+
+    /// Whether another change of the key changes nothing of the entry that was found, which is its
+    /// own.
+    #[inline]
+    fn is_quiet(&self, look: &Look) -> bool {
+        look.fingerprint != NO_FINGERPRINT
+            && look.found != entries::NONE
+            && self.entries.quiet(look.found) == look.fingerprint
+    }
+
+    /// Touches these entries and their keys, [`FOLD_AT`] of them at most.
+    fn visit_keys(&self, ids: &[u32]) {
         let mut places = [(0u16, Place::default()); FOLD_AT];
-        for (place, entry) in places.iter_mut().zip(seen) {
-            if let Some(entry) = entry {
-                *place = (entry.slot, entry.place());
-            }
+        for (place, id) in places.iter_mut().zip(ids) {
+            let entry = self.entries.at(*id);
+            *place = (entry.slot, entry.place());
         }
         let mut keys = [&[][..]; FOLD_AT];
-        for (key, (slot, place)) in keys.iter_mut().zip(&places[..found.len()]) {
+        for (key, (slot, place)) in keys.iter_mut().zip(&places[..ids.len()]) {
             *key = self.arenas[usize::from(*slot)].stored(*place);
         }
         std::hint::black_box(keys.iter().fold(0, |all, key| all ^ arena::touch(key)));
-    }
-
-    /// Touches what looking up, or removing, these hashes will need: [`FOLD_AT`] of them at most.
-    fn visit_homes(&self, hashes: &[u32]) {
-        let mut homes = [&0; FOLD_AT];
-        for (home, hash) in homes.iter_mut().zip(hashes) {
-            *home = self.index.home(*hash);
-        }
-        std::hint::black_box(homes.iter().fold(0, |all, home| all ^ **home));
     }
 
     /// Touches what [`acknowledge`](Self::acknowledge) will need for these entries, [`FOLD_AT`] of
@@ -84,17 +115,22 @@ impl Dirty {
             }
             count += 1;
         }
-        self.visit_homes(&hashes[..count]);
+        let homes = hashes[..count].iter().map(|hash| self.index.home(*hash));
+        std::hint::black_box(homes.fold(0, |all, home| all ^ home.bits()));
     }
 
     /// Marks a key whose hash, and the entry that it most likely has, are known.
-    fn mark(&mut self, change: Change<'_>, (hash, found): (u32, u32), now_us: u64, room: &mut i64) {
+    fn mark(&mut self, change: Change<'_>, look: &Look, now_us: u64, room: &mut i64) {
+        let Look { hash, found, fingerprint, .. } = *look;
         if change.touch == Touch::Lifetime {
             return self.look_again(change, hash);
         }
-        self.ver = self.ver.wrapping_add(1);
         let slot = usize::from(change.slot);
+        if self.is_quiet(look) {
+            return self.queues[slot].changed_quietly();
+        }
         self.queues[slot].captured_total += 1;
+        self.ver = self.ver.wrapping_add(1);
         let likely =
             (found != entries::NONE && self.is_key(found, change.db, change.key)).then_some(found);
         let Some(id) = likely.or_else(|| self.find(hash, change.db, change.key)) else {
@@ -105,10 +141,17 @@ impl Dirty {
             let touch = settled(touch);
             let new = DirtyKey { db, slot, touch, since_us: now_us, key, captured: None };
             let id = self.insert(hash, new);
+            self.hush(id, change.slot, fingerprint);
             self.fresh.iter_mut().for_each(|fresh| fresh.push(id));
             return;
         };
-        let ver = self.ver;
+        self.mark_again(id, change, now_us);
+        self.hush(id, change.slot, fingerprint);
+    }
+
+    /// Marks a key that is dirty already.
+    fn mark_again(&mut self, id: u32, change: Change<'_>, now_us: u64) {
+        let slot = usize::from(change.slot);
         let entry = self.entries.at(id);
         // Nobody who has read the key must be told, and what is not written stays clean in the cache.
         let same = (entry.touch, entry.slot) == (change.touch, change.slot);
@@ -116,6 +159,7 @@ impl Dirty {
             self.queues[slot].coalesced_total += 1;
             return;
         }
+        let ver = self.ver;
         let entry = self.entries.at_mut(id);
         entry.ver = ver;
         let earlier = std::mem::replace(&mut entry.touch, settled(change.touch));
@@ -135,6 +179,15 @@ impl Dirty {
         }
         if self.entries.at(id).slot != change.slot {
             self.change_slot(id, change.slot);
+        }
+    }
+
+    /// Notes, after a change of entry `id` in `slot`, whether another one would change nothing: it
+    /// is dirty, or in flight and told to be dirty again.
+    fn hush(&mut self, id: u32, slot: u16, fingerprint: u64) {
+        let entry = self.entries.at(id);
+        if (entry.touch, entry.slot) == (Touch::Changed, slot) {
+            self.entries.set_quiet(id, fingerprint);
         }
     }
 

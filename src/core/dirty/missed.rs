@@ -21,7 +21,7 @@ const INDEX_BYTES: usize = 18;
 /// not keep the others from being scanned.
 const ALWAYS: usize = 1_024;
 /// What an entry takes beside the bytes of its key, whose length takes a byte.
-const ENTRY_BYTES: usize = size_of::<Entry>() + INDEX_BYTES + 1;
+const ENTRY_BYTES: usize = size_of::<Entry>() + size_of::<u64>() + INDEX_BYTES + 1;
 
 /// The changes of a registration that are in no entry of the set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 mod arena;
 mod captured;
 mod entries;
+mod hash;
 mod index;
 mod mark;
 mod missed;
@@ -13,12 +14,12 @@ mod queue;
 mod standing;
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, Hasher};
 
 use self::arena::{Arena, Place};
 use self::captured::CapturedValues;
 pub use self::captured::{Captured, DirtyKey};
 use self::entries::{Entries, Entry, State};
+use self::hash::Hashes;
 use self::index::Index;
 pub use self::missed::Missed;
 pub use self::queue::Queue;
@@ -65,7 +66,7 @@ pub struct Moved {
 /// The set of dirty keys of all registrations.
 #[derive(Debug, Default)]
 pub struct Dirty {
-    hasher: foldhash::fast::RandomState,
+    hashes: Hashes,
     index: Index,
     entries: Entries,
     queues: Vec<Queue>,
@@ -166,7 +167,7 @@ impl Dirty {
         if entry.state == State::InFlight {
             let key = self.arenas[usize::from(entry.slot)].key(entry.place());
             gone(entry.db, key);
-            self.drop_entry(id, key_hash(&self.hasher, entry.db, key));
+            self.drop_entry(id, self.hash(entry.db, key));
             return Settled::Clean;
         }
         self.move_key(id);
@@ -221,7 +222,7 @@ impl Dirty {
             let entry = *self.entries.at(id);
             let key = self.arenas[usize::from(slot)].key(entry.place());
             dropped(id, entry.since_us);
-            let hash = key_hash(&self.hasher, entry.db, key);
+            let hash = self.hash(entry.db, key);
             self.drop_entry(id, hash);
         }
     }
@@ -273,7 +274,7 @@ impl Dirty {
 
     #[inline]
     fn hash(&self, db: u16, key: &[u8]) -> u32 {
-        key_hash(&self.hasher, db, key)
+        self.hashes.of(db, key).index
     }
 
     fn find(&self, hash: u32, db: u16, key: &[u8]) -> Option<u32> {
@@ -366,15 +367,6 @@ impl Dirty {
         arena.free(place);
         self.key_bytes = self.key_bytes + arena.memory_bytes() - before;
     }
-}
-
-#[inline]
-fn key_hash(hasher: &impl BuildHasher, db: u16, key: &[u8]) -> u32 {
-    let mut hasher = hasher.build_hasher();
-    hasher.write(key);
-    hasher.write_u16(db);
-    let hash = hasher.finish();
-    (hash ^ (hash >> 32)) as u32
 }
 
 #[cfg(test)]

@@ -51,6 +51,13 @@ impl Queue {
         })
     }
 
+    /// Counts a change that needs no write of its own.
+    #[inline]
+    pub(super) fn changed_quietly(&mut self) {
+        self.captured_total += 1;
+        self.coalesced_total += 1;
+    }
+
     pub(super) fn push(&mut self, entries: &mut Entries, id: u32) {
         self.list.push_back(entries, id);
     }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::core::change::{Change, Log};
+use crate::core::value::Content;
 
 fn touch(dirty: &mut Dirty, slot: u16, key: &[u8], now_us: u64) {
     let mut log = Log::default();
@@ -138,7 +139,9 @@ fn a_dirty_key_costs_its_length_and_64_bytes() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Touch(u8, u16),
+    /// Several changes at once: key, slot and how.
+    Touch(Vec<(u8, u16, Touch)>),
+    Capture(u8),
     Take(u16),
     Acknowledge(usize),
     GiveBack(usize),
@@ -147,9 +150,22 @@ enum Step {
     Discard(u16),
 }
 
+fn change() -> impl Strategy<Value = (u8, u16, Touch)> {
+    let how = prop_oneof![
+        6 => Just(Touch::Changed),
+        1 => Just(Touch::Deleted),
+        1 => Just(Touch::Timed),
+        1 => Just(Touch::Expired),
+        1 => Just(Touch::PerhapsDeleted),
+        1 => Just(Touch::Lifetime),
+    ];
+    (0u8..12, prop_oneof![4 => Just(0u16), 1 => Just(1)], how)
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (0u8..12, 0u16..2).prop_map(|(key, slot)| Step::Touch(key, slot)),
+        4 => prop::collection::vec(change(), 1..6).prop_map(Step::Touch),
+        1 => (0u8..12).prop_map(Step::Capture),
         3 => (0u16..2).prop_map(Step::Take),
         2 => any::<usize>().prop_map(Step::Acknowledge),
         1 => any::<usize>().prop_map(Step::GiveBack),
@@ -159,12 +175,19 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the set must know of a key: its registration, its version, and the version in flight.
+/// What the set must know of a key: its registration, its version, how it was touched last, and
+/// whether it is in flight.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     slot: u16,
     ver: u32,
+    touch: Touch,
     in_flight: bool,
+}
+
+/// The bytes of a key: a long one among them, whose changes are never skipped.
+fn key_bytes(key: u8) -> Vec<u8> {
+    vec![key; if key == 0 { 300 } else { 3 + usize::from(key) }]
 }
 
 proptest! {
@@ -175,15 +198,39 @@ proptest! {
         let mut model: BTreeMap<u8, Known> = BTreeMap::new();
         // Key, its entry when taken, and the model's version then.
         let mut flights: Vec<(u8, Taken, u32)> = Vec::new();
+        let mut changed = [0; 2];
         for (at, step) in steps.into_iter().enumerate() {
             let now_us = at as u64 + 1;
             match step {
-                Step::Touch(key, slot) => {
-                    touch(&mut dirty, slot, &[key; 3], now_us);
-                    let known =
-                        model.entry(key).or_insert(Known { slot, ver: 0, in_flight: false });
-                    known.ver += 1;
-                    known.slot = slot;
+                Step::Touch(changes) => {
+                    let mut log = Log::default();
+                    for (key, slot, touch) in &changes {
+                        let bytes = key_bytes(*key);
+                        log.push(Change { db: 0, slot: *slot, touch: *touch, key: &bytes });
+                    }
+                    dirty.fold(&mut log, now_us);
+                    for (key, slot, touch) in changes {
+                        if touch == Touch::Lifetime {
+                            continue;
+                        }
+                        let touch = if touch == Touch::Timed { Touch::Changed } else { touch };
+                        let known = model.entry(key).or_insert(Known {
+                            slot,
+                            ver: 0,
+                            touch,
+                            in_flight: false,
+                        });
+                        known.ver += 1;
+                        (known.slot, known.touch) = (slot, touch);
+                        changed[usize::from(slot)] += 1;
+                    }
+                }
+                Step::Capture(key) => {
+                    let (content, bytes) = (Content::Tombstone, Box::default());
+                    let value = Captured { content, expire_ms: -1, bytes };
+                    let known = model.get_mut(&key);
+                    prop_assert_eq!(dirty.capture(0, &key_bytes(key), value), known.is_some());
+                    known.into_iter().for_each(|known| known.touch = Touch::Captured);
                 }
                 Step::Take(slot) => match take(&mut dirty, slot) {
                     Some((taken, key)) => {
@@ -197,7 +244,7 @@ proptest! {
                 Step::Acknowledge(which) if !flights.is_empty() => {
                     let (key, taken, ver) = flights.swap_remove(which % flights.len());
                     let settled = dirty.acknowledge(taken.entry, taken.ver, |_, gone| {
-                        assert_eq!(gone, [key; 3]);
+                        assert_eq!(gone, key_bytes(key));
                     });
                     let known = model.get_mut(&key).expect("in flight, so known");
                     prop_assert_eq!(settled == Settled::Clean, known.ver == ver);
@@ -213,11 +260,17 @@ proptest! {
                     model.get_mut(&key).expect("in flight, so known").in_flight = false;
                 }
                 Step::Forget(key) => {
-                    prop_assert_eq!(dirty.forget(0, &[key; 3]).is_some(), model.remove(&key).is_some());
+                    prop_assert_eq!(
+                        dirty.forget(0, &key_bytes(key)).is_some(),
+                        model.remove(&key).is_some()
+                    );
                     flights.retain(|flight| flight.0 != key);
                 }
                 Step::Hasten(key) => {
-                    prop_assert_eq!(dirty.hasten(0, &[key; 3]).is_some(), model.contains_key(&key));
+                    prop_assert_eq!(
+                        dirty.hasten(0, &key_bytes(key)).is_some(),
+                        model.contains_key(&key)
+                    );
                 }
                 Step::Discard(slot) => {
                     dirty.discard(slot, |_, _| ());
@@ -227,9 +280,16 @@ proptest! {
             }
             let in_flight = model.values().filter(|known| known.in_flight).count();
             prop_assert_eq!((dirty.len(), dirty.in_flight()), (model.len(), in_flight));
+            for (key, known) in &model {
+                let standing = dirty.standing(0, &key_bytes(*key)).expect("dirty, so it stands");
+                prop_assert_eq!((standing.touch, standing.slot), (known.touch, known.slot));
+                prop_assert_eq!(standing.in_flight, known.in_flight);
+                prop_assert_eq!(standing.captured.is_some(), known.touch == Touch::Captured);
+            }
             for slot in 0..2 {
                 let expected = model.values().filter(|known| known.slot == slot).count();
                 prop_assert_eq!(dirty.queue(slot).dirty(), expected);
+                prop_assert_eq!(dirty.queue(slot).captured_total, changed[usize::from(slot)]);
             }
         }
     }

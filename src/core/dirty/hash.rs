@@ -1,0 +1,188 @@
+//! What stands for a key: 32 bits that lead to its entry, and the fingerprint of 64 that it has
+//! in its registration.
+//!
+//! They come from a multilinear hash: the sum of the words of the key, each times a random number
+//! of its own, modulo 2^128. Its upper half is strongly universal (D. Lemire, O. Kaser: Strongly
+//! universal string hashing is fast, The Computer Journal 57, 2014): two keys share it with a
+//! probability of 2^-64, whoever chose them, as long as nobody knows the numbers. Keys that differ
+//! in one of the lower 49 bits of a word share the 16 bits below it, too, with one of 2^-80.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+/// A longer key has no such hash, so that there are so many numbers and no more.
+const LONGEST: usize = 256;
+/// One for each word of a key, and one before them for its length and database.
+const NUMBERS: usize = LONGEST / 8 + 1;
+
+/// No fingerprint: it says nothing.
+pub const NO_FINGERPRINT: u64 = 0;
+
+/// What stands for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KeyHash {
+    /// For the index.
+    pub index: u32,
+    /// The other half of the upper half of the sum, and what is below: nothing for a long key.
+    rest: Option<(u32, u16)>,
+}
+
+/// How keys are hashed: in another way in each set.
+#[derive(Debug)]
+pub struct Hashes {
+    start: u128,
+    numbers: Box<[u128; NUMBERS]>,
+    long: foldhash::fast::RandomState,
+}
+
+impl Default for Hashes {
+    fn default() -> Self {
+        // SipHash with a key from the system.
+        Hashes::new(&RandomState::new())
+    }
+}
+
+impl Hashes {
+    fn new(random: &impl BuildHasher) -> Self {
+        let number = |at: usize| {
+            let half = |half: usize| u128::from(random.hash_one((at, half)));
+            half(0) << 64 | half(1)
+        };
+        Hashes {
+            start: number(NUMBERS),
+            numbers: Box::new(std::array::from_fn(number)),
+            long: foldhash::fast::RandomState::default(),
+        }
+    }
+
+    /// Hashes a key in a database.
+    #[inline]
+    pub fn of(&self, db: u16, key: &[u8]) -> KeyHash {
+        if key.len() > LONGEST {
+            return KeyHash { index: self.long(db, key), rest: None };
+        }
+        let [first, numbers @ ..] = &*self.numbers;
+        let mut sum = add(self.start, *first, (key.len() as u64) << 16 | u64::from(db));
+        let (words, rest) = key.as_chunks();
+        for (word, number) in words.iter().zip(numbers) {
+            sum = add(sum, *number, u64::from_be_bytes(*word));
+        }
+        if !rest.is_empty()
+            && let Some(number) = numbers.get(words.len())
+        {
+            let word = match key.last_chunk() {
+                // Some bytes once more, which harms nothing: all keys of this length have them so.
+                Some(last) => u64::from_be_bytes(*last),
+                None => rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+            };
+            sum = add(sum, *number, word);
+        }
+        let scattered = scatter((sum >> 64) as u64);
+        KeyHash {
+            index: (scattered >> 32) as u32,
+            rest: Some((scattered as u32, (sum >> 48) as u16)),
+        }
+    }
+
+    #[cold]
+    fn long(&self, db: u16, key: &[u8]) -> u32 {
+        let mut hasher = self.long.build_hasher();
+        hasher.write(key);
+        hasher.write_u16(db);
+        let hash = hasher.finish();
+        (hash ^ (hash >> 32)) as u32
+    }
+}
+
+impl KeyHash {
+    /// The key's fingerprint in the registration in `slot`. With the hash for the index, no other key has
+    /// it but with the probability above. [`NO_FINGERPRINT`] for a long key.
+    #[inline]
+    pub fn fingerprint(self, slot: u16) -> u64 {
+        self.rest.map_or(NO_FINGERPRINT, |(half, below)| {
+            // From 1 on, so that it is one.
+            u64::from(half) << 32 | u64::from(below) << 16 | (u64::from(slot) + 1)
+        })
+    }
+}
+
+#[inline]
+fn add(sum: u128, number: u128, word: u64) -> u128 {
+    sum.wrapping_add(number.wrapping_mul(u128::from(word)))
+}
+
+/// Words in arithmetic progression have hashes in one, which would crowd in the index. Each step can
+/// be undone: what differs goes on to differ.
+#[inline]
+fn scatter(hash: u64) -> u64 {
+    let hash = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let hash = (hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash ^ (hash >> 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_bit_of_a_key_counts() {
+        let hashes = Hashes::default();
+        for len in (0..=40).chain([255, 256]) {
+            let key = vec![7u8; len];
+            let mut seen = HashSet::from([hashes.of(0, &key).fingerprint(0)]);
+            for bit in 0..len * 8 {
+                let mut other = key.clone();
+                other[bit / 8] ^= 1 << (bit % 8);
+                assert!(
+                    seen.insert(hashes.of(0, &other).fingerprint(0)),
+                    "bit {bit} of {len} bytes"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn length_and_database_count() {
+        let hashes = Hashes::default();
+        let zeros = [0u8; 300];
+        let all = || (0..300).map(|len| (0, &zeros[..len])).chain((1..100).map(|db| (db, &[][..])));
+        let index: HashSet<u32> = all().map(|(db, key)| hashes.of(db, key).index).collect();
+        assert!(index.len() > 399 - 3, "{}", index.len());
+        let prints: HashSet<u64> =
+            all().map(|(db, key)| hashes.of(db, key).fingerprint(0)).collect();
+        assert_eq!(prints.len(), 257 + 1 + 99, "all long keys have none");
+        assert!(prints.contains(&NO_FINGERPRINT));
+    }
+
+    #[test]
+    fn a_key_has_another_fingerprint_in_each_registration() {
+        let hash = Hashes::default().of(3, b"k");
+        let all: HashSet<u64> = (0..u16::MAX).map(|slot| hash.fingerprint(slot)).collect();
+        assert_eq!(all.len(), usize::from(u16::MAX));
+        assert!(!all.contains(&NO_FINGERPRINT));
+    }
+
+    #[test]
+    fn each_set_has_its_own() {
+        assert_ne!(Hashes::default().of(0, b"k"), Hashes::default().of(0, b"k"));
+    }
+
+    #[test]
+    fn keys_in_order_are_scattered() {
+        for seed in 0..4 {
+            let hashes = Hashes::new(&foldhash::quality::FixedState::with_seed(seed));
+            let keys = (0..1_000_000u32).map(|number| format!("key:{number:012}"));
+            let both = keys.map(|key| hashes.of(0, key.as_bytes()));
+            let all: HashSet<(u32, u64)> =
+                both.map(|hash| (hash.index, hash.fingerprint(0))).collect();
+            assert_eq!(all.len(), 1_000_000);
+            // At random, 116 of a million find their place taken.
+            let places: HashSet<u32> = all.iter().map(|both| both.0).collect();
+            assert!(places.len() > 999_700, "{}", places.len());
+            // At random, all 65,536 are met.
+            let below: HashSet<u64> = all.iter().map(|both| both.1 >> 16 & 0xffff).collect();
+            assert!(below.len() > 40_000, "{}", below.len());
+        }
+    }
+}

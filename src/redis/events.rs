@@ -1,12 +1,13 @@
 //! Everything the server tells us by itself: changed keys, turns of the event loop, shutdown.
 
+use std::collections::BTreeSet;
 use std::ffi::{CStr, c_char, c_int, c_void};
 
 use super::api::{self, api};
-use super::ctx::{Ctx, bytes};
+use super::ctx::{Ctx, Text, bytes};
 use super::guard::guard;
 use super::module::{Module, module};
-use super::{clock, early, gone, persist, pressure, shutdown, tick};
+use super::{clock, early, gone, persist, pressure, shutdown, tick, value};
 use crate::core::change::Touch;
 
 /// All kinds of change of a key, and no others: not NEW (SET reports itself), not LOADED, not
@@ -117,7 +118,12 @@ fn on_special(module: &Module, ctx: Ctx<'_>, event: (c_int, &CStr), key: &[u8], 
     if event.0 == api::REDISMODULE_NOTIFY_GENERIC {
         match event.1.to_bytes() {
             b"move_from" => engine.leaves(ctx.db(), key),
-            b"move_to" if engine.arrives(ctx.db(), key, clock::now_us()) => return,
+            b"move_to" => {
+                if let Some(dbs) = engine.arrives(ctx.db(), key) {
+                    drop(engine);
+                    return arrived(module, ctx, key, dbs);
+                }
+            }
             _ => {}
         }
     }
@@ -127,6 +133,23 @@ fn on_special(module: &Module, ctx: Ctx<'_>, event: (c_int, &CStr), key: &[u8], 
     if engine.touch(ctx.db(), key, touch) {
         engine.fold(clock::now_us());
     }
+}
+
+/// A key has arrived in one of these databases. Where it is not, a mark would undo what is known of a
+/// key that went.
+fn arrived(module: &Module, ctx: Ctx<'_>, key: &[u8], dbs: BTreeSet<u16>) {
+    let (here, name) = (ctx.db(), Text::new(key));
+    for db in dbs {
+        ctx.select(db);
+        if value::is_there(ctx, &name) == Some(false) {
+            continue;
+        }
+        let mut engine = module.engine.borrow_mut();
+        if engine.touch(db, key, Touch::Timed) {
+            engine.fold(clock::now_us());
+        }
+    }
+    ctx.select(here);
 }
 
 /// What an event says of its key; nothing where no document can have changed.

@@ -64,13 +64,27 @@ pub fn mode() -> c_int {
     let wanted = api::REDISMODULE_OPEN_KEY_NOTOUCH
         | api::REDISMODULE_OPEN_KEY_NONOTIFY
         | api::REDISMODULE_OPEN_KEY_NOSTATS;
+    (api::REDISMODULE_READ | (wanted & known_modes())) as c_int
+}
+
+/// The access modes that this server has.
+fn known_modes() -> u32 {
     // SAFETY: the function takes no argument and returns a constant.
-    let known = match unsafe { api::RedisModule_GetOpenKeyModesAll } {
+    match unsafe { api::RedisModule_GetOpenKeyModesAll } {
         // SAFETY: as above.
         Some(all) => (unsafe { all() }) as u32,
         None => api::REDISMODULE_OPEN_KEY_NOTOUCH,
-    };
-    (api::REDISMODULE_READ | (wanted & known)) as c_int
+    }
+}
+
+/// Whether the selected database has that key, in the midst of a command: a key whose time is over
+/// stays. Nothing where the server cannot tell without letting it go.
+pub fn is_there(ctx: Ctx<'_>, name: &Text) -> Option<bool> {
+    if known_modes() & api::REDISMODULE_OPEN_KEY_NOEXPIRE == 0 {
+        return None;
+    }
+    let mode = mode() | api::REDISMODULE_OPEN_KEY_NOEXPIRE as c_int;
+    Some(Opened::new(ctx, name, mode).is_some())
 }
 
 /// Reads the value of the key `name` in the selected database and appends it to `out`.
@@ -211,7 +225,14 @@ pub fn read_on(
     let opened = Opened::new(ctx, name, module.read_mode.get())?;
     steps(opened.key_type()).filter(|(_, content)| *content == walk.content())?;
     let expire_ms = if wanted.expiry { opened.expire_ms() } else { NO_EXPIRY };
-    Some((opened.step(walk, wanted, out, start), expire_ms))
+    let step = opened.step(walk, wanted, out, start);
+    let spent = step == Step::Done && is_spent(walk.content(), &out[start..]);
+    (!spent).then_some((step, expire_ms))
+}
+
+/// True for a hash whose fields have all expired: Redis is about to delete it.
+fn is_spent(content: Content, read: &[u8]) -> bool {
+    content == Content::Hash && read.is_empty()
 }
 
 /// A key open for reading.
@@ -256,6 +277,7 @@ impl Opened {
         let start = out.len();
         let mut walk = Walk::new(content, self.len());
         match self.step(&mut walk, wanted, out, start) {
+            Step::Done if is_spent(content, &out[start..]) => Found::Gone,
             Step::Done => Found::Value(content),
             Step::More => Found::Unfinished(walk),
             Step::TooLarge => Found::TooLarge,

@@ -3,6 +3,7 @@
 use crate::support::mongod::Mongod;
 use crate::support::oracle::Mapping;
 use crate::support::redis_server::{Redis, command};
+use crate::support::wait::{SOON, wait_until};
 use crate::world::World;
 
 /// Runs the commands one by one; after each, MongoDB must hold what Redis holds.
@@ -166,4 +167,39 @@ fn a_key_that_is_moved_inside_multi_is_deleted_here_and_written_there() {
         names
     };
     assert_eq!((names("here"), names("there")), (vec!["2".to_owned()], vec!["1".to_owned()]));
+}
+
+#[test]
+fn a_move_inside_multi_leaves_alone_what_went_from_other_databases() {
+    let database = Mongod::shared().database();
+    let redis = Redis::start(&Mongod::shared().uri());
+    redis.cmd(&["WB.REGISTER", "m:", &database.namespace("here")]);
+    let [mut there, mut elsewhere] = [2, 3].map(|db| redis.connect_db(db));
+    for (connection, collection) in [(&mut there, "there"), (&mut elsewhere, "elsewhere")] {
+        let namespace = database.namespace(collection);
+        command(&["WB.REGISTER", "m:", &namespace]).exec(connection).expect("WB.REGISTER");
+    }
+    redis.cmd(&["MSET", "m:1", "x", "m:2", "y"]);
+    for line in [["SET", "m:1", "old"], ["SET", "m:2", "old"]] {
+        command(&line).exec(&mut elsewhere).expect("SET");
+    }
+    redis.flush();
+    redis.cmd(&["WB.PAUSE"]);
+    command(&["DEL", "m:1"]).exec(&mut elsewhere).expect("DEL");
+    command(&["SET", "m:2", "new", "PX", "1"]).exec(&mut elsewhere).expect("SET");
+    wait_until("it expires", SOON, || {
+        command(&["EXISTS", "m:2"]).query::<i64>(&mut elsewhere).expect("EXISTS") == 0
+    });
+    for key in ["m:1", "m:2"] {
+        // A connection of its own, because Valkey 8.1 leaves it in the other database.
+        let mut here = redis.connect();
+        redis::pipe().atomic().cmd("MOVE").arg(key).arg(2).exec(&mut here).expect("MOVE");
+    }
+    redis.cmd(&["WB.RESUME"]);
+    redis.flush();
+    assert_eq!(database.collection("here").count(), 0);
+    let of = |collection: &str, id: &str| database.collection(collection).text(id, "value");
+    assert_eq!([of("there", "1"), of("there", "2")], ["x", "y"]);
+    assert_eq!(database.collection("elsewhere").count(), 1);
+    assert_eq!(of("elsewhere", "2"), "new", "its last value");
 }

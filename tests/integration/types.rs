@@ -246,6 +246,36 @@ fn fields_of_a_hash_that_expire_leave_the_document() {
 }
 
 #[test]
+fn a_hash_without_a_living_field_is_as_good_as_deleted() {
+    let world = registered();
+    world.register("kept:", "kept", "ONDEL KEEP");
+    let [keys, kept] = ["keys", "kept"].map(|name| world.database.collection(name));
+    world.redis.cmd(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
+    for key in ["k:1", "kept:1"] {
+        world.redis.cmd(&["HSET", key, "a", "1", "b", "2"]);
+        world.redis.flush();
+        world.redis.cmd(&["WB.PAUSE"]);
+        world.redis.cmd(&["HSET", key, "a", "2"]);
+        let expire = ["HPEXPIRE", key, "1", "FIELDS", "2", "a", "b"];
+        if command(&expire).exec(&mut world.redis.connection()).is_err() {
+            // Redis before 7.4, Valkey before 9.
+            return;
+        }
+        let read = || world.redis.run::<Vec<String>>(&["HGETALL", key]).is_empty();
+        wait_until("its fields expire", SOON, read);
+        world.redis.cmd(&["WB.RESUME"]);
+        let flushed = world.redis.flush();
+        assert_eq!((flushed.failed, flushed.pending), (0, 0), "{flushed:?}");
+    }
+    // Redis has told of the fields, and not yet of the key.
+    let last = doc! { "_id": "1", "a": "1", "b": "2" };
+    assert_eq!([keys.document("1"), kept.document("1")], [last.clone(), last.clone()]);
+    world.redis.cmd(&["DEBUG", "SET-ACTIVE-EXPIRE", "1"]);
+    wait_until("the key goes", SOON, || keys.count() == 0);
+    assert_eq!(kept.document("1"), last);
+}
+
+#[test]
 fn reading_collections_leaves_no_trace() {
     let world = registered();
     let lines = ["RPUSH k:1 a", "SADD k:2 a b", "SADD k:5 1 2", "ZADD k:3 1 a", "XADD k:4 1-1 a b"];

@@ -15,8 +15,8 @@ use crate::core::change::Touch;
 /// The set grows in steps: a block of entries, a chunk of keys. It counts as full when the next
 /// step might not fit.
 const STEP_BYTES: usize = 256 * 1024;
-/// What a key takes in the index, at most.
-const INDEX_BYTES: usize = 18;
+/// What a key takes in the index at most, just after its segments were split.
+const INDEX_BYTES: usize = 22;
 /// A registration may always have so many keys: one whose keys cannot be written for long does
 /// not keep the others from being scanned.
 const ALWAYS: usize = 1_024;

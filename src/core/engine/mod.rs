@@ -294,7 +294,8 @@ impl Engine {
 
     fn add_slot(&mut self, slot: Slot) -> Option<u16> {
         let free = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
-        let number = u16::try_from(free).ok()?;
+        // The last number stays free, so that their count is a number, too.
+        let number = u16::try_from(free).ok().filter(|number| *number < u16::MAX)?;
         if free == self.slots.len() {
             self.slots.push(None);
         }

@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::report::{Goal, Report};
-use crate::sample::{least, paired};
+use crate::sample::{least, median, paired};
 use crate::support::mongod::nowhere;
 use crate::support::redis_server::{Redis, Setup};
 use crate::{cpu, documents, load, servers};
@@ -35,12 +35,16 @@ pub fn run(report: &mut Report) {
                 cpus[kind].push(cpu);
             }
         }
-        let [plain, with] = &cpus;
-        let note =
-            format!("least CPU time; median ratio of the time {:.2}", paired(&times[1], &times[0]));
-        let (ours, plain) = (least(with), least(plain));
+        let note = format!(
+            "medians, by the server's log; least CPU time {:.2} against {:.2} s, {:.2} ×",
+            least(&cpus[1]),
+            least(&cpus[0]),
+            least(&cpus[1]) / least(&cpus[0])
+        );
+        let (ours, plain) = (median(&times[1]), median(&times[0]));
         let what = format!("loading an {what} of {keys} hashes");
-        report.value(&what, ours, plain, "s", ours / plain, Goal::AtMost(1.1), note);
+        let ratio = paired(&times[1], &times[0]);
+        report.value(&what, ours, plain, "s", ratio, Goal::AtMost(1.1), note);
     }
 }
 

@@ -131,6 +131,9 @@ impl<'a> Reader<'a> {
             engine.was_read(batch.registration.db, &batch.bytes[key.range()], took_us, now_us);
         }
         let content = match found {
+            Found::Value(content) if value::is_spent(content, &batch.bytes[start..]) => {
+                return self.missing(taken, key, expire_ms, true);
+            }
             Found::Value(content) => content,
             Found::Short(age) => {
                 self.short.push(Short { item: batch.items.len(), taken: *taken, name, age });

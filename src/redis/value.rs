@@ -230,8 +230,9 @@ pub fn read_on(
     (!spent).then_some((step, expire_ms))
 }
 
-/// True for a hash whose fields have all expired: Redis is about to delete it.
-fn is_spent(content: Content, read: &[u8]) -> bool {
+/// True for a hash whose fields have all expired: Redis is about to delete it. Whoever captures it
+/// takes it as it is, because its name may be another key's at once.
+pub fn is_spent(content: Content, read: &[u8]) -> bool {
     content == Content::Hash && read.is_empty()
 }
 
@@ -277,7 +278,6 @@ impl Opened {
         let start = out.len();
         let mut walk = Walk::new(content, self.len());
         match self.step(&mut walk, wanted, out, start) {
-            Step::Done if is_spent(content, &out[start..]) => Found::Gone,
             Step::Done => Found::Value(content),
             Step::More => Found::Unfinished(walk),
             Step::TooLarge => Found::TooLarge,

@@ -87,9 +87,11 @@ fn the_server_is_woken_once_until_it_drains() {
         assert!(Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(1));
     }
-    std::thread::sleep(Duration::from_millis(50));
-    assert_eq!(wakes.load(Ordering::SeqCst), 1);
+    // When the thread has ended, it has reported everything.
     assert!(worker.stop(PATIENCE));
+    assert_eq!(wakes.load(Ordering::SeqCst), 1);
+    let reports = std::iter::from_fn(|| worker.report());
+    assert_eq!(reports.filter(|report| matches!(report, Report::Done { .. })).count(), 4);
 }
 
 #[test]
@@ -150,13 +152,20 @@ fn stop_gives_up_what_is_on_the_wire_and_reports_it() {
 
 #[test]
 fn stop_does_not_wait_for_a_thread_that_hangs() {
-    let doubles = Doubles::default();
-    let hang = Box::new(|| std::thread::sleep(Duration::from_secs(2)));
-    let mut worker = Worker::start(doubles, options("a", 2), real_us, hang).unwrap();
-    std::thread::sleep(Duration::from_millis(100));
+    let (hangs, is_hanging) = crossbeam_channel::bounded(1);
+    let (release, released) = crossbeam_channel::bounded::<()>(0);
+    let hang = Box::new(move || {
+        // It may be asked to wake the server more than once.
+        let _ = hangs.try_send(());
+        // Ends when the test does.
+        let _ = released.recv();
+    });
+    let mut worker = Worker::start(Doubles::default(), options("a", 2), real_us, hang).unwrap();
+    is_hanging.recv_timeout(PATIENCE).expect("the thread hangs");
     let asked = Instant::now();
     assert!(!worker.stop(Duration::from_millis(200)));
-    assert!(asked.elapsed() < Duration::from_secs(1));
+    assert!(asked.elapsed() < PATIENCE);
+    drop(release);
 }
 
 #[test]

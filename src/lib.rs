@@ -9,6 +9,18 @@
 //! - `redis`: the only folder that speaks to the server, and the only one with `unsafe`.
 
 #![deny(unsafe_code)]
+// A panic would break the module, so none is written where data passes. Tests may.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::panic,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 pub mod core;
 pub mod mongo;

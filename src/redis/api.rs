@@ -17,6 +17,7 @@ macro_rules! api {
 pub(crate) use api;
 
 /// A function that was checked at load is gone: impossible, and caught by the guard if not.
+#[allow(clippy::panic, reason = "nothing can go on without the function")]
 #[cold]
 pub fn absent(name: &str) -> ! {
     panic!("the server has no {name}");

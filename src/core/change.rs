@@ -113,17 +113,6 @@ impl Log {
         self.entries.is_empty()
     }
 
-    /// Entry `index`, in order of appending.
-    pub fn change(&self, index: usize) -> Option<Change<'_>> {
-        let entry = self.entries.get(index)?;
-        let start = match index.checked_sub(1) {
-            Some(before) => self.entries.get(before)?.end,
-            None => 0,
-        };
-        let key = self.bytes.get(start..entry.end)?;
-        Some(Change { db: entry.db, slot: entry.slot, touch: entry.touch, key })
-    }
-
     /// All entries from `index` on, in order of appending.
     pub fn changes(&self, index: usize) -> impl Iterator<Item = Change<'_>> {
         let before = index.checked_sub(1).and_then(|before| self.entries.get(before));
@@ -160,10 +149,10 @@ mod tests {
         for (slot, key) in [&b"a"[..], b"", b"bc"].into_iter().enumerate() {
             log.push(Change { db: 1, slot: slot as u16, touch: Touch::Expired, key });
         }
-        let keys: Vec<&[u8]> =
-            (0..log.len()).filter_map(|i| log.change(i)).map(|c| c.key).collect();
+        let keys: Vec<&[u8]> = log.changes(0).map(|change| change.key).collect();
         assert_eq!(keys, [&b"a"[..], b"", b"bc"]);
-        assert!(log.change(3).is_none());
+        assert_eq!(log.changes(2).map(|change| change.key).collect::<Vec<_>>(), [b"bc"]);
+        assert!(log.changes(3).next().is_none());
     }
 
     #[test]
@@ -173,6 +162,6 @@ mod tests {
         let asked = (0..FOLD_AT).filter(|_| log.push(change)).count();
         assert_eq!(asked, 1);
         log.clear();
-        assert!(log.is_empty() && log.change(0).is_none());
+        assert!(log.is_empty() && log.changes(0).next().is_none());
     }
 }

@@ -135,8 +135,8 @@ fn on_special(module: &Module, ctx: Ctx<'_>, event: (c_int, &CStr), key: &[u8], 
     }
 }
 
-/// A key has arrived in one of these databases. Where it is not, a mark would undo what is known of a
-/// key that went.
+/// A key has arrived in one of these databases. Where it is not, a mark would undo what is known of
+/// a key that went.
 fn arrived(module: &Module, ctx: Ctx<'_>, key: &[u8], dbs: BTreeSet<u16>) {
     let (here, name) = (ctx.db(), Text::new(key));
     for db in dbs {

@@ -1,8 +1,8 @@
 //! The entries of the dirty table: 32 bytes a key beside the key itself, in blocks that never
 //! move, linked into one list a registration, oldest first. An entry is in one cache line.
 //!
-//! Beside each stands the fingerprint of its key while another change of it would change nothing: eight in
-//! a cache line, and neither entry nor key need be looked at then.
+//! Beside each stands the fingerprint of its key while another change of it would change nothing:
+//! eight in a cache line, and neither entry nor key need be looked at then.
 
 use super::arena::Place;
 use super::hash::NO_FINGERPRINT;
@@ -117,7 +117,8 @@ impl Entries {
     }
 
     /// While another change of the key of entry `id` in its registration would change nothing of
-    /// the entry, [the fingerprint of both](super::hash::KeyHash::fingerprint); [`NO_FINGERPRINT`] otherwise.
+    /// the entry, [the fingerprint of both](super::hash::KeyHash::fingerprint); otherwise
+    /// [`NO_FINGERPRINT`].
     #[inline]
     pub fn quiet(&self, id: u32) -> u64 {
         self.blocks[id as usize / BLOCK].quiet[id as usize % BLOCK]

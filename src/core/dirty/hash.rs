@@ -94,8 +94,8 @@ impl Hashes {
 }
 
 impl KeyHash {
-    /// The key's fingerprint in the registration in `slot`. With the hash for the index, no other key has
-    /// it but with the probability above. [`NO_FINGERPRINT`] for a long key.
+    /// The key's fingerprint in the registration in `slot`. With the hash for the index, no other
+    /// key has it but with the probability above. [`NO_FINGERPRINT`] for a long key.
     #[inline]
     pub fn fingerprint(self, slot: u16) -> u64 {
         self.rest.map_or(NO_FINGERPRINT, |(half, below)| {
@@ -110,8 +110,8 @@ fn add(sum: u128, number: u128, word: u64) -> u128 {
     sum.wrapping_add(number.wrapping_mul(u128::from(word)))
 }
 
-/// Words in arithmetic progression have hashes in one, which would crowd in the index. Each step can
-/// be undone: what differs goes on to differ.
+/// Words in arithmetic progression have hashes in one, which would crowd in the index. Each step
+/// can be undone: what differs goes on to differ.
 #[inline]
 fn scatter(hash: u64) -> u64 {
     let hash = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);

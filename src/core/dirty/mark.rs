@@ -153,7 +153,8 @@ impl Dirty {
     fn mark_again(&mut self, id: u32, change: Change<'_>, now_us: u64) {
         let slot = usize::from(change.slot);
         let entry = self.entries.at(id);
-        // Nobody who has read the key must be told, and what is not written stays clean in the cache.
+        // Nobody who has read the key must be told, and what is not written stays clean in the
+        // cache.
         let same = (entry.touch, entry.slot) == (change.touch, change.slot);
         if same && entry.state != State::InFlight && change.touch != Touch::Captured {
             self.queues[slot].coalesced_total += 1;

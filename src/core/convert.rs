@@ -7,6 +7,8 @@ use super::schema::FieldType;
 mod date;
 mod decimal;
 
+use date::Unit;
+
 /// A value as Redis has it: bytes, or what JSON has beside strings. Null needs no conversion.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Scalar<'a> {
@@ -74,7 +76,9 @@ pub fn convert<'a>(value: Scalar<'a>, to: FieldType) -> Option<Converted<'a>> {
         FieldType::Double => double(value).map(Converted::Double),
         FieldType::Decimal => decimal(value).map(Converted::Decimal),
         FieldType::Bool => bool(value).map(Converted::Bool),
-        FieldType::Date => date(value).map(Converted::Date),
+        FieldType::Date => date(value, Unit::Guessed).map(Converted::Date),
+        FieldType::DateS => date(value, Unit::Seconds).map(Converted::Date),
+        FieldType::DateMs => date(value, Unit::Milliseconds).map(Converted::Date),
         FieldType::ObjectId => bytes(value).and_then(hex).map(Converted::ObjectId),
         FieldType::Uuid => bytes(value).and_then(uuid).map(Converted::Uuid),
         FieldType::Binary => bytes(value).map(Converted::Binary),
@@ -172,12 +176,12 @@ fn bool(value: Scalar<'_>) -> Option<bool> {
     }
 }
 
-fn date(value: Scalar<'_>) -> Option<i64> {
+fn date(value: Scalar<'_>, unit: Unit) -> Option<i64> {
     match value {
-        Scalar::Bytes(bytes) => date::parse(bytes),
-        Scalar::Int(number) => Some(date::epoch_ms(number)),
-        Scalar::Double(number) => whole(number).map(date::epoch_ms),
-        Scalar::Unsigned(_) | Scalar::Bool(_) => None,
+        Scalar::Bytes(bytes) => date::parse(bytes, unit),
+        Scalar::Bool(_) => None,
+        // By the digits that are written: 0.123 as a double is a little less than 123 ms.
+        number => date::parse(written(number)?.as_bytes(), unit),
     }
 }
 

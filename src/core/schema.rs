@@ -18,8 +18,12 @@ pub enum FieldType {
     Decimal,
     /// `true`, `false`, `1` or `0`.
     Bool,
-    /// ISO 8601, or seconds or milliseconds since 1970.
+    /// ISO 8601, or seconds or milliseconds since 1970, whichever the number looks like.
     Date,
+    /// ISO 8601, or seconds since 1970.
+    DateS,
+    /// ISO 8601, or milliseconds since 1970.
+    DateMs,
     /// 24 hexadecimal digits.
     ObjectId,
     /// A hyphenated UUID, as Binary subtype 4.
@@ -35,13 +39,15 @@ pub enum FieldType {
 }
 
 /// Every type with its word.
-pub const FIELD_TYPES: [(&str, FieldType); 12] = [
+pub const FIELD_TYPES: [(&str, FieldType); 14] = [
     ("STRING", FieldType::String),
     ("INT64", FieldType::Int64),
     ("DOUBLE", FieldType::Double),
     ("DECIMAL", FieldType::Decimal),
     ("BOOL", FieldType::Bool),
     ("DATE", FieldType::Date),
+    ("DATE_S", FieldType::DateS),
+    ("DATE_MS", FieldType::DateMs),
     ("OBJECTID", FieldType::ObjectId),
     ("UUID", FieldType::Uuid),
     ("BINARY", FieldType::Binary),

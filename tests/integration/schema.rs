@@ -89,6 +89,27 @@ fn paths_of_json_are_converted() {
 }
 
 #[test]
+fn dates_have_fractions_and_a_unit_where_it_is_given() {
+    let world = World::json();
+    world.register("h:", "hashes", "SCHEMA at DATE s DATE_S ms DATE_MS");
+    world.register("j:", "json", "TYPE JSON SCHEMA at DATE s DATE_S ms DATE_MS");
+    // 1971 in milliseconds, which DATE would take for seconds.
+    world.redis.cmd(&["HSET", "h:1", "at", "1659038730.123", "s", "0.5", "ms", "50000000000"]);
+    let json = r#"{"at":1659038730.123,"s":0.5,"ms":50000000000}"#;
+    world.redis.cmd(&["JSON.SET", "j:1", "$", json]);
+    assert_eq!(world.redis.flush().failed, 0);
+    for collection in ["hashes", "json"] {
+        let expected = doc! {
+            "_id": "1",
+            "at": DateTime::from_millis(1_659_038_730_123),
+            "s": DateTime::from_millis(500),
+            "ms": DateTime::from_millis(50_000_000_000),
+        };
+        assert_eq!(world.database.collection(collection).document("1"), expected, "{collection}");
+    }
+}
+
+#[test]
 fn counters_and_sets_of_numbers_are_numbers() {
     let world = World::new();
     world.register("k:", "keys", "SCHEMA value INT64");
@@ -109,7 +130,9 @@ fn awkward_values_are_faithful_or_dead_letters_and_hold_up_nobody() {
         ("DOUBLE", &["1e400", "-1e400", "x"]),
         ("DECIMAL", &["1e6145", "12345678901234567890123456789012345"]),
         ("BOOL", &["yes"]),
-        ("DATE", &["yesterday"]),
+        ("DATE", &["yesterday", "1659038730."]),
+        ("DATE_S", &["9223372036854775807"]),
+        ("DATE_MS", &["tomorrow"]),
         ("OBJECTID", &["12"]),
         ("UUID", &["12"]),
         ("JSON", &["{", "[1e400]", "{\"a\\u0000\":1}"]),

@@ -1,21 +1,44 @@
 //! Dates: ISO 8601, and seconds or milliseconds since 1970.
 
+mod number;
+
+use number::Number;
+
 /// A number nearer to zero than this counts seconds (up to the year 5138), any other milliseconds
 /// (from March 1973 on, and before October 1966).
 const SECONDS_BELOW: u64 = 100_000_000_000;
 
-/// Milliseconds since 1970 of a number of seconds or milliseconds.
-pub fn epoch_ms(number: i64) -> i64 {
-    if number.unsigned_abs() < SECONDS_BELOW { number * 1000 } else { number }
+/// What a number counts since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Seconds when it is below [`SECONDS_BELOW`], else milliseconds.
+    Guessed,
+    /// Seconds.
+    Seconds,
+    /// Milliseconds.
+    Milliseconds,
 }
 
-/// Milliseconds since 1970 of an ISO 8601 date or a whole number. What is finer than a
+/// Milliseconds since 1970 of an ISO 8601 date or a number of `unit`. What is finer than a
 /// millisecond is cut off; without a zone a date is UTC, without a time midnight.
-pub fn parse(text: &[u8]) -> Option<i64> {
-    let digits = text.strip_prefix(b"-").unwrap_or(text);
-    if digits.iter().all(u8::is_ascii_digit) {
-        return std::str::from_utf8(text).ok()?.parse().ok().map(epoch_ms);
+pub fn parse(text: &[u8], unit: Unit) -> Option<i64> {
+    match Number::read(text) {
+        Some(number) => epoch_ms(&number, unit),
+        None => iso_8601(text),
     }
+}
+
+fn epoch_ms(number: &Number<'_>, unit: Unit) -> Option<i64> {
+    let is_seconds = match unit {
+        // A number that is too large for an int64 counts no seconds either.
+        Unit::Guessed => number.whole().is_some_and(|whole| whole.unsigned_abs() < SECONDS_BELOW),
+        Unit::Seconds => true,
+        Unit::Milliseconds => false,
+    };
+    number.floor(if is_seconds { 3 } else { 0 })
+}
+
+fn iso_8601(text: &[u8]) -> Option<i64> {
     let mut rest = Rest(text);
     let year = rest.number(4)?;
     rest.byte(b"-")?;

@@ -89,6 +89,13 @@ fn dates_are_read_from_iso_8601_seconds_and_milliseconds() {
         ("99999999999", 99_999_999_999_000),
         ("100000000000", 100_000_000_000),
         ("1700000000123", 1_700_000_000_123),
+        // As redis-om, Python and Java write the time.
+        ("1659038730.123", 1_659_038_730_123),
+        ("1659038730.1234567", 1_659_038_730_123),
+        ("1.659038730123E9", 1_659_038_730_123),
+        ("99999999999.9999", 99_999_999_999_999),
+        ("-0.25", -250),
+        ("1700000000123.75", 1_700_000_000_123),
         ("1970-01-01", 0),
         ("2024-02-29", 1_709_164_800_000),
         ("2023-11-14T22:13:20Z", 1_700_000_000_000),
@@ -110,7 +117,11 @@ fn dates_are_read_from_iso_8601_seconds_and_milliseconds() {
         &[
             "",
             "-",
-            "1.5",
+            "1.",
+            ".5",
+            "1659038730,5",
+            "1659038730.5Z",
+            "1e30",
             "tomorrow",
             "2023-",
             "2023-1-1",
@@ -136,7 +147,30 @@ fn dates_are_read_from_iso_8601_seconds_and_milliseconds() {
     );
     assert_eq!(convert(Scalar::Int(7), FieldType::Date), Some(Converted::Date(7_000)));
     assert_eq!(convert(Scalar::Double(7.0), FieldType::Date), Some(Converted::Date(7_000)));
-    assert_eq!(convert(Scalar::Double(7.5), FieldType::Date), None);
+    let redis_om = Scalar::Double(1_659_038_730.123);
+    assert_eq!(convert(redis_om, FieldType::Date), Some(Converted::Date(1_659_038_730_123)));
+    assert_eq!(convert(Scalar::Double(1e30), FieldType::Date), None);
+    assert_eq!(convert(Scalar::Unsigned(u64::MAX), FieldType::Date), None);
+    assert_eq!(convert(Scalar::Bool(true), FieldType::Date), None);
+}
+
+#[test]
+fn a_date_of_a_given_unit_is_not_guessed() {
+    for (text, seconds, milliseconds) in [
+        ("50000000000", Some(50_000_000_000_000), Some(50_000_000_000)),
+        ("0.5", Some(500), Some(0)),
+        ("-0.5", Some(-500), Some(-1)),
+        ("1659038730123", Some(1_659_038_730_123_000), Some(1_659_038_730_123)),
+        ("9223372036854775807", None, Some(i64::MAX)),
+        ("2023-11-14T22:13:20Z", Some(1_700_000_000_000), Some(1_700_000_000_000)),
+        ("yesterday", None, None),
+    ] {
+        assert_eq!(of(text, FieldType::DateS), seconds.map(Converted::Date), "{text}");
+        assert_eq!(of(text, FieldType::DateMs), milliseconds.map(Converted::Date), "{text}");
+    }
+    let number = Scalar::Int(50_000_000_000);
+    assert_eq!(convert(number, FieldType::DateMs), Some(Converted::Date(50_000_000_000)));
+    assert_eq!(convert(number, FieldType::DateS), Some(Converted::Date(50_000_000_000_000)));
 }
 
 #[test]
@@ -294,6 +328,16 @@ proptest! {
     fn dates_are_those_of_the_bson_crate(unix_ms in -62_167_219_200_000i64..253_402_300_800_000) {
         let text = DateTime::from_millis(unix_ms).try_to_rfc3339_string().unwrap();
         prop_assert_eq!(of(&text, FieldType::Date), Some(Converted::Date(unix_ms)));
+    }
+
+    #[test]
+    fn a_date_in_seconds_is_the_same_in_a_hash_and_in_json(unix_ms in -62_167_219_200_000i64..253_402_300_800_000) {
+        // As most programs come to it: a double of the milliseconds, divided.
+        let seconds = unix_ms as f64 / 1000.0;
+        let expected = Some(Converted::Date(unix_ms));
+        let text = seconds.to_string();
+        prop_assert_eq!(of(&text, FieldType::DateS), expected.clone());
+        prop_assert_eq!(convert(Scalar::Double(seconds), FieldType::DateS), expected);
     }
 
     #[test]

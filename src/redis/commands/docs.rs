@@ -110,6 +110,8 @@ const FIELD_TYPES: &[Arg] = &[
     word(c"decimal", c"DECIMAL"),
     word(c"bool", c"BOOL"),
     word(c"date", c"DATE"),
+    word(c"date-s", c"DATE_S"),
+    word(c"date-ms", c"DATE_MS"),
     word(c"objectid", c"OBJECTID"),
     word(c"uuid", c"UUID"),
     word(c"binary", c"BINARY"),

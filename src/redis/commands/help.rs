@@ -2,7 +2,7 @@
 
 use super::Call;
 
-const LINES: [&str; 35] = [
+const LINES: [&str; 36] = [
     "WB.<command> [<arg> [value] [opt] ...]. Commands are:",
     "REGISTER <prefix> <database.collection>",
     "         [TYPE ANY|HASH|JSON|STRING|LIST|SET|ZSET|STREAM]",
@@ -11,8 +11,9 @@ const LINES: [&str; 35] = [
     "         [TTLFIELD <field>] [INTERVAL <ms>] [BATCH <keys>] [SYNC]",
     "         [SCHEMA <field|*> <type> [AS <name>] ...]",
     "    Write every change of keys under the prefix to the MongoDB collection.",
-    "    SCHEMA comes last. Its types: STRING, INT64, DOUBLE, DECIMAL, BOOL, DATE, OBJECTID,",
-    "    UUID, BINARY, JSON, AUTO, SKIP. A field is a hash's, or a path of JSON (address.zip).",
+    "    SCHEMA comes last. Its types: STRING, INT64, DOUBLE, DECIMAL, BOOL, DATE, DATE_S,",
+    "    DATE_MS, OBJECTID, UUID, BINARY, JSON, AUTO, SKIP.",
+    "    A field is a hash's, or a path of JSON (address.zip).",
     "UNREGISTER <prefix> [DISCARD]",
     "    Stop capturing. What is dirty is still written, or with DISCARD dropped.",
     "STATUS [<prefix>]",

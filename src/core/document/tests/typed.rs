@@ -61,7 +61,10 @@ fn fields_of_a_hash_get_their_types_and_names() {
 
 #[test]
 fn a_value_that_does_not_convert_is_refused_by_field_and_type_and_never_shown() {
-    for to in ["INT64", "DOUBLE", "DECIMAL", "BOOL", "DATE", "OBJECTID", "UUID", "JSON"] {
+    for to in [
+        "INT64", "DOUBLE", "DECIMAL", "BOOL", "DATE", "DATE_S", "DATE_MS", "OBJECTID", "UUID",
+        "JSON",
+    ] {
         let registration = typed(&format!("SCHEMA age {to}"));
         for value in [&b"s3cret"[..], b"\xff", b"{\"s3cret\":"] {
             let why = of_hash(&registration, &[(b"age", value)]).unwrap_err().to_string();

@@ -2,6 +2,7 @@
 //! until a newer write of the key succeeds or somebody drops them.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use super::change::Touch;
 use super::dirty::Captured;
@@ -124,6 +125,11 @@ impl DeadLetters {
     /// Every dead letter with its database and key, in that order.
     pub fn iter(&self) -> impl Iterator<Item = (u16, &[u8], &DeadLetter)> {
         self.letters.iter().map(|((db, key), letter)| (*db, key.as_slice(), letter))
+    }
+
+    /// Database and key of the first dead letter from there on.
+    pub fn next_from(&self, from: Bound<(u16, Vec<u8>)>) -> Option<(u16, Vec<u8>)> {
+        self.letters.range((from, Bound::Unbounded)).next().map(|(key, _)| key.clone())
     }
 
     /// Forgets all dead letters of one registration.

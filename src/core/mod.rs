@@ -11,6 +11,7 @@ pub mod document;
 pub mod engine;
 pub mod flow;
 pub mod flush;
+pub mod heap;
 pub mod heavy;
 pub mod id;
 pub mod json;

@@ -5,8 +5,7 @@
 //!   its last second.
 //! - Eviction: see [`pressure`].
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, c_void};
 
 use super::api::{self, api};
@@ -16,100 +15,131 @@ use super::module::Module;
 use super::pressure::{self, Pressure};
 use super::sync::Cursor;
 use super::wanted::Wanted;
-use super::{clock, gone, value};
+use super::{clock, gone, turn, value};
 use crate::core::dirty::Captured;
+use crate::core::engine::Watched;
 
 /// A value is captured when its key has less time to live than this: much more than a turn of
 /// the event loop takes.
-const LAST_MS: i64 = 1_000;
-/// A key with more time than that is looked at again after this time at the latest: by then it
-/// is clean, mostly, and forgotten here.
-const AGAIN_MS: i64 = 30_000;
-/// So many keys are worth asking first whether any key can expire at all.
+const LAST_MS: u64 = 1_000;
+/// When a value is captured so much later than it could be, the slice is [`URGENT_US`] long: the
+/// server removes expired keys in a quarter of its time.
+const LATE_MS: u64 = 500;
+const URGENT_US: u64 = 2_000;
+/// So many keys without a time to live are opened before it is asked whether any key has one.
 const MANY: usize = 32;
+/// Keys that are opened between two looks at the clock.
+const CLOCK_KEYS: usize = 16;
 
-/// What is known of the ends of dirty keys.
+/// What is known of the ends of dirty keys, beside what the engine knows.
 #[derive(Debug)]
 pub struct Early {
-    /// When keys are to be looked at again, milliseconds since 1970, with database and key.
-    ends: BinaryHeap<Reverse<(i64, u16, Vec<u8>)>>,
     /// What is known of memory.
     pub pressure: Pressure,
-    /// True while this server is none that writes: then nobody looks, and later everybody must
-    /// be looked at.
-    looked_away: bool,
+    /// True when keys were left that should be looked at at once.
+    is_behind: bool,
+    /// The bytes of the key that is looked at.
+    key: Vec<u8>,
 }
 
 /// Begins to look ahead.
 pub fn start(ctx: Ctx<'_>, module: &Module) {
     let pressure = Pressure::start(ctx);
-    let early = Early { ends: BinaryHeap::new(), pressure, looked_away: false };
-    module.early.replace(Some(early));
+    module.early.replace(Some(Early { pressure, is_behind: false, key: Vec::new() }));
     module.engine.borrow_mut().watch();
     pressure::watch_limit(module, ctx);
 }
 
-/// Looks at what has become dirty, before the loop sleeps.
-pub fn step(module: &Module, ctx: Ctx<'_>) {
-    if module.early.borrow().is_none() {
-        return;
+/// Looks at what has become dirty, and captures what is about to expire, for a slice each, before
+/// the loop sleeps. True if there was anything to do.
+pub fn step(module: &Module, ctx: Ctx<'_>) -> bool {
+    if module.early.borrow().is_none() || ctx.flags() & super::tick::NOT_NOW != 0 {
+        return false;
     }
-    if ctx.flags() & super::tick::NOT_NOW != 0 {
-        module.engine.borrow_mut().fresh(clock::now_us());
-        return with(module, |early| early.looked_away = true);
-    }
-    look_back(module, ctx);
-    if !pressure::step(module, ctx) {
-        look(module, ctx);
-    }
-    capture_last(module, ctx);
+    let captured = capture_last(module, ctx);
+    let end_us = end_of_slice(module);
+    let looked = pressure::step(module, ctx, end_us) || look(module, ctx, end_us);
+    let is_behind = {
+        let engine = module.engine.borrow();
+        engine.has_fresh() || engine.next_end_ms().is_some_and(|end_ms| end_ms <= now_ms())
+    };
+    with(module, |early| early.is_behind = is_behind);
+    captured || looked
 }
 
-/// When values must be captured next, microseconds.
+/// When keys must be looked at next, microseconds.
 pub fn next_us(module: &Module) -> u64 {
-    let early = module.early.borrow();
-    let next = early.as_ref().and_then(|early| early.ends.peek());
-    next.map_or(u64::MAX, |Reverse((end_ms, _, _))| {
-        u64::try_from(*end_ms).unwrap_or(0).saturating_mul(1000)
+    match &*module.early.borrow() {
+        None => u64::MAX,
+        Some(early) if early.is_behind => 0,
+        Some(_) => {
+            let end_ms = module.engine.borrow().next_end_ms();
+            end_ms.map_or(u64::MAX, |end_ms| end_ms.saturating_mul(1000))
+        }
+    }
+}
+
+fn end_of_slice(module: &Module) -> u64 {
+    let now_us = clock::now_us();
+    now_us + turn::slice_us(module, now_us)
+}
+
+/// Hands each key that should be looked at to `each`, until `end_us`; the clock is looked at once
+/// for `clock_keys` of them. True if there was one.
+pub fn each_fresh(
+    module: &Module,
+    end_us: u64,
+    clock_keys: usize,
+    mut each: impl FnMut(Watched, &[u8]),
+) -> bool {
+    module.engine.borrow_mut().fold(clock::now_us());
+    let mut key = take_key(module);
+    let mut count = 0usize;
+    loop {
+        // The borrow ends with the statement: looking calls into the server.
+        let watched = module.engine.borrow_mut().next_fresh(&mut key);
+        let Some(watched) = watched else { break };
+        each(watched, &key);
+        count += 1;
+        if count.is_multiple_of(clock_keys) && clock::now_us() >= end_us {
+            break;
+        }
+    }
+    with(module, |early| early.key = key);
+    count > 0
+}
+
+/// Asks every key that became dirty for its time to live, until `end_us`. True if there was one.
+pub fn look(module: &Module, ctx: Ctx<'_>, end_us: u64) -> bool {
+    if !module.engine.borrow().has_fresh() {
+        return false;
+    }
+    let now_ms = now_ms();
+    let (mut opened, mut asked) = (0, None);
+    each_fresh(module, end_us, CLOCK_KEYS, |watched, key| {
+        if opened >= MANY && asked.is_none_or(|(db, _)| db != watched.db) {
+            asked = Some((watched.db, can_expire(ctx, watched.db)));
+        }
+        if asked.is_some_and(|(_, can_expire)| !can_expire) {
+            return;
+        }
+        ctx.select(watched.db);
+        match expiry_ms(module, ctx, key) {
+            Some(end_ms) => look_again(module, watched, key, (now_ms, end_ms)),
+            None => opened += 1,
+        }
     })
 }
 
-/// Asks every key that became dirty for its time to live.
-pub fn look(module: &Module, ctx: Ctx<'_>) {
-    if module.engine.borrow().has_fresh() {
-        let fresh = module.engine.borrow_mut().fresh(clock::now_us());
-        look_at(module, ctx, fresh);
-    }
+fn look_again(module: &Module, watched: Watched, key: &[u8], (now_ms, end_ms): (u64, u64)) {
+    let at_ms = end_ms.saturating_sub(LAST_MS);
+    module.engine.borrow_mut().look_at(watched, key, (now_ms, at_ms));
 }
 
-/// Looks at every dirty key, after a time in which nobody did.
-fn look_back(module: &Module, ctx: Ctx<'_>) {
-    if module.early.borrow().as_ref().is_some_and(|early| early.looked_away) {
-        with(module, |early| early.looked_away = false);
-        for db in dbs_to_watch(module, ctx) {
-            let keys = module.engine.borrow_mut().uncaptured(Some(db), clock::now_us());
-            look_at(module, ctx, keys);
-        }
-    }
-}
-
-fn look_at(module: &Module, ctx: Ctx<'_>, keys: Vec<(u16, Vec<u8>)>) {
-    let now_ms = now_ms();
-    let many = keys.len() >= MANY;
-    let mut last = None;
-    for (db, key) in keys {
-        if many && last.is_none_or(|(last_db, _)| last_db != db) {
-            last = Some((db, can_expire(ctx, db)));
-        }
-        if last.is_some_and(|(_, can_expire)| !can_expire) {
-            continue;
-        }
-        ctx.select(db);
-        if let Some(end_ms) = expiry_ms(module, ctx, &key) {
-            let at_ms = (end_ms - LAST_MS).min(now_ms + AGAIN_MS);
-            with(module, |early| early.ends.push(Reverse((at_ms, db, key))));
-        }
-    }
+/// The buffer for the key that is looked at.
+fn take_key(module: &Module) -> Vec<u8> {
+    let mut early = module.early.borrow_mut();
+    early.as_mut().map(|early| std::mem::take(&mut early.key)).unwrap_or_default()
 }
 
 /// The logical databases with dirty keys and with keys that can expire.
@@ -141,33 +171,35 @@ fn says_none_expire(counts: &[u8]) -> bool {
     counts.split(|byte| *byte == b',').any(|count| count == b"expires=0")
 }
 
-fn now_ms() -> i64 {
-    i64::try_from(clock::unix_ms()).unwrap_or(i64::MAX)
+fn now_ms() -> u64 {
+    clock::unix_ms()
 }
 
-/// Captures the values of keys in their last second.
-fn capture_last(module: &Module, ctx: Ctx<'_>) {
+/// Captures the values of keys in their last second, for a slice. True if there was one.
+fn capture_last(module: &Module, ctx: Ctx<'_>) -> bool {
     let now_ms = now_ms();
+    let first_ms = module.engine.borrow().next_end_ms();
+    let Some(first_ms) = first_ms.filter(|first_ms| *first_ms <= now_ms) else { return false };
+    let is_late = first_ms + LATE_MS <= now_ms;
+    let end_us = end_of_slice(module).max(clock::now_us() + if is_late { URGENT_US } else { 0 });
+    let mut key = take_key(module);
     loop {
-        let due = {
-            let mut early = module.early.borrow_mut();
-            let Some(early) = early.as_mut() else { return };
-            match early.ends.peek() {
-                Some(Reverse((at_ms, _, _))) if *at_ms <= now_ms => early.ends.pop(),
-                _ => return,
-            }
-        };
-        let Some(Reverse((_, db, key))) = due else { return };
-        if !module.engine.borrow().is_uncaptured(db, &key) {
-            continue;
-        }
-        ctx.select(db);
+        let watched = module.engine.borrow_mut().take_end(now_ms, &mut key);
+        let Some(watched) = watched else { break };
+        ctx.select(watched.db);
         match expiry_ms(module, ctx, &key) {
-            Some(end_ms) if end_ms - LAST_MS <= now_ms => gone::capture(module, ctx, db, &key),
-            Some(_) => look_at(module, ctx, vec![(db, key)]),
+            Some(end_ms) if end_ms <= now_ms + LAST_MS => {
+                gone::capture(module, ctx, watched.db, &key);
+            }
+            Some(end_ms) => look_again(module, watched, &key, (now_ms, end_ms)),
             None => {}
         }
+        if clock::now_us() >= end_us {
+            break;
+        }
     }
+    with(module, |early| early.key = key);
+    true
 }
 
 /// Data was loaded, or there is no master any more that lets keys expire: dirty values whose time
@@ -210,7 +242,8 @@ unsafe extern "C" fn on_scanned(
         }
         // SAFETY: the server opened the key for this callback.
         let expire_ms = unsafe { api!(RedisModule_GetAbsExpire)(key) };
-        if expire_ms < 0 || expire_ms - LAST_MS > now_ms() {
+        let is_last = |end_ms: u64| end_ms <= now_ms() + LAST_MS;
+        if !u64::try_from(expire_ms).is_ok_and(is_last) {
             return;
         }
         let slot = engine.slot_of_key(scan.db, name);
@@ -227,7 +260,7 @@ unsafe extern "C" fn on_scanned(
 }
 
 /// When `key` of the selected database expires, milliseconds since 1970.
-fn expiry_ms(module: &Module, ctx: Ctx<'_>, key: &[u8]) -> Option<i64> {
+fn expiry_ms(module: &Module, ctx: Ctx<'_>, key: &[u8]) -> Option<u64> {
     let name = Text::new(key);
     // SAFETY: the context is that of a running callback in which keys may be opened; the name
     // lives until the key is closed.
@@ -238,7 +271,8 @@ fn expiry_ms(module: &Module, ctx: Ctx<'_>, key: &[u8]) -> Option<i64> {
         }
         let expire_ms = api!(RedisModule_GetAbsExpire)(opened);
         api!(RedisModule_CloseKey)(opened);
-        (expire_ms >= 0).then_some(expire_ms)
+        // -1 says that it does not expire.
+        u64::try_from(expire_ms).ok()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Eviction on servers that report it only when the value is gone already (Redis 7.0): from 85 % of
-//! maxmemory on, every dirty value is captured at once.
+//! maxmemory on, every dirty value is captured: in slices at first, and from 95 % on before the next
+//! command.
 //!
 //! The server evicts at the beginning of a command, and in a timer after its limit was lowered. So
 //! while there is a limit, a filter looks before each command at what became dirty since the loop
@@ -9,13 +10,16 @@ use std::ffi::{CStr, c_void};
 
 use super::api::{self, api};
 use super::ctx::Ctx;
-use super::early::{look, with};
+use super::early::{each_fresh, look, with};
 use super::guard::guard;
 use super::module::{Module, module};
-use super::{clock, gone, persist, tick};
+use super::{gone, persist, tick};
 
 /// Share of maxmemory from which on eviction may come with the next command.
 const PRESSURE: f32 = 0.85;
+
+/// Share of maxmemory from which on nothing is left for the next slice.
+const URGENT: f32 = 0.95;
 
 /// What is known of memory.
 #[derive(Debug)]
@@ -67,8 +71,8 @@ pub unsafe extern "C" fn on_config(
         // SAFETY: the server's context is valid during the callback.
         let ctx = unsafe { Ctx::new(ctx) };
         watch_limit(module, ctx);
-        if ctx.flags() & ELSEWHERE == 0 && is_pressed() {
-            press(module, ctx);
+        if ctx.flags() & ELSEWHERE == 0 && is_pressed(PRESSURE) {
+            press(module, ctx, u64::MAX);
         }
     });
 }
@@ -82,7 +86,7 @@ const ELSEWHERE: u32 = api::REDISMODULE_CTX_FLAGS_SLAVE
 unsafe extern "C" fn on_command(_: *mut api::RedisModuleCommandFilterCtx) {
     guard((), || {
         let module = module();
-        if !module.engine.borrow().has_fresh() || !is_pressed() {
+        if !module.engine.borrow().has_fresh() || !is_pressed(URGENT) {
             return;
         }
         let detached = module.early.borrow().as_ref().map(|early| early.pressure.detached);
@@ -90,43 +94,43 @@ unsafe extern "C" fn on_command(_: *mut api::RedisModuleCommandFilterCtx) {
         // server's thread, between commands or inside a script.
         let Some(ctx) = detached.map(|raw| unsafe { Ctx::new(raw) }) else { return };
         if ctx.flags() & tick::NOT_NOW == 0 {
-            press(module, ctx);
+            press(module, ctx, u64::MAX);
         }
     });
 }
 
-/// Captures what is dirty, if memory is short; false if it is not. Before the loop sleeps.
-pub fn step(module: &Module, ctx: Ctx<'_>) -> bool {
-    let pressed = is_pressed();
+/// Captures what is dirty, if memory is short, until `end_us` or, if it is very short, all of it;
+/// false if it is not. Before the loop sleeps.
+pub fn step(module: &Module, ctx: Ctx<'_>, end_us: u64) -> bool {
+    let pressed = is_pressed(PRESSURE);
     if pressed {
-        press(module, ctx);
+        press(module, ctx, if is_pressed(URGENT) { u64::MAX } else { end_us });
     } else {
         with(module, |early| early.pressure.on = false);
     }
     pressed
 }
 
-/// True when eviction may come with the next command.
-fn is_pressed() -> bool {
+/// True when that share of maxmemory is in use. Eviction comes with the first command after the
+/// whole of it.
+fn is_pressed(share: f32) -> bool {
     // SAFETY: takes no argument and reads the server's counters.
-    unsafe { api!(RedisModule_GetUsedMemoryRatio)() >= PRESSURE }
+    unsafe { api!(RedisModule_GetUsedMemoryRatio)() >= share }
 }
 
-/// Captures every dirty value, if keys can be evicted at all.
-fn press(module: &Module, ctx: Ctx<'_>) {
+/// Captures every dirty value until `end_us`, if keys can be evicted at all.
+fn press(module: &Module, ctx: Ctx<'_>, end_us: u64) {
     if !module.early.borrow().as_ref().is_some_and(|early| early.pressure.on) {
         let policy = persist::config_value(ctx, c"maxmemory-policy");
         if policy.as_deref() == Some(b"noeviction") {
-            return look(module, ctx);
+            look(module, ctx, end_us);
+            return;
         }
         with(module, |early| early.pressure.on = true);
-        gone::capture_all(ctx, None, |db| db);
+        module.engine.borrow_mut().look_back();
     }
-    let fresh = module.engine.borrow_mut().fresh(clock::now_us());
-    for (db, key) in fresh {
-        if module.engine.borrow().is_uncaptured(db, &key) {
-            ctx.select(db);
-            gone::capture(module, ctx, db, &key);
-        }
-    }
+    each_fresh(module, end_us, 1, |watched, key| {
+        ctx.select(watched.db);
+        gone::capture(module, ctx, watched.db, key);
+    });
 }

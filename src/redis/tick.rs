@@ -45,9 +45,9 @@ pub fn before_sleep(ctx: Ctx<'_>) {
     let began_us = clock::now_us();
     module.turn.ends(began_us);
     let synced = sync::step(module, ctx);
-    early::step(module, ctx);
+    let early = early::step(module, ctx);
     let folded = fold(module, began_us);
-    let worked = synced | take_reports(module, ctx) | settle_doubts(module, ctx);
+    let worked = synced | early | take_reports(module, ctx) | settle_doubts(module, ctx);
     if folded || worked {
         flush::answer_finished(module);
         plan(module);

@@ -29,6 +29,7 @@ mod large;
 mod lifecycle;
 mod limit;
 mod link;
+mod lookahead;
 mod mapping;
 mod memory;
 mod network;

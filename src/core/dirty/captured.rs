@@ -78,6 +78,7 @@ impl Dirty {
         let Some(id) = self.find(self.hash(db, key), db, key) else { return false };
         self.entries.at_mut(id).touch = Touch::Captured;
         self.captured.insert(id, value);
+        self.unwatch(id);
         true
     }
 
@@ -154,33 +155,8 @@ impl Dirty {
             return self.miss(saved.slot, saved.since_us);
         }
         self.ver = self.ver.wrapping_add(1);
-        self.insert(hash, saved);
-    }
-
-    /// From now on, keys that become dirty are kept for [`fresh`](Self::fresh).
-    pub fn watch(&mut self) {
-        self.fresh.get_or_insert_default();
-    }
-
-    /// True if somebody asked for [`fresh`](Self::fresh).
-    pub fn is_watching(&self) -> bool {
-        self.fresh.is_some()
-    }
-
-    /// The keys that became dirty, lost their captured value or changed their time to live since
-    /// this was last asked, as far as they are dirty and not captured. A key may stand here twice.
-    pub fn fresh(&mut self) -> Vec<(u16, Vec<u8>)> {
-        let fresh = self.fresh.as_mut().map(std::mem::take).unwrap_or_default();
-        let entries = fresh.iter().filter_map(|id| self.entries.get(*id));
-        entries
-            .filter(|entry| entry.touch.may_hold_value())
-            .map(|entry| (entry.db, self.key_of(entry).to_vec()))
-            .collect()
-    }
-
-    /// True when [`fresh`](Self::fresh) has something to say.
-    pub fn has_fresh(&self) -> bool {
-        self.fresh.as_ref().is_some_and(|fresh| !fresh.is_empty())
+        let id = self.insert(hash, saved);
+        self.is_fresh(id);
     }
 
     /// Makes every key that is in flight dirty again: nothing that its batch reports counts any
@@ -219,7 +195,7 @@ impl Dirty {
         })
     }
 
-    fn key_of(&self, entry: &Entry) -> &[u8] {
+    pub(super) fn key_of(&self, entry: &Entry) -> &[u8] {
         self.arenas[usize::from(entry.slot)].key(entry.place())
     }
 }

@@ -167,6 +167,12 @@ impl Entries {
         }
     }
 
+    /// The number of the first entry in use that is not before `id`.
+    pub fn next_from(&self, id: u32) -> Option<u32> {
+        let end = (self.blocks.len() * BLOCK) as u32;
+        (id..end).find(|id| self.at(*id).state != State::Free)
+    }
+
     /// The numbers of all entries in use.
     pub fn ids(&self) -> impl Iterator<Item = u32> + '_ {
         let all = 0..(self.blocks.len() * BLOCK) as u32;

@@ -142,7 +142,7 @@ impl Dirty {
             let new = DirtyKey { db, slot, touch, since_us: now_us, key, captured: None };
             let id = self.insert(hash, new);
             self.hush(id, change.slot, fingerprint);
-            self.fresh.iter_mut().for_each(|fresh| fresh.push(id));
+            self.is_fresh(id);
             return;
         };
         self.mark_again(id, change, now_us);
@@ -169,8 +169,9 @@ impl Dirty {
         }
         let anew = entry.state == State::InFlight || earlier == Touch::Captured;
         if anew || change.touch == Touch::Timed {
-            self.fresh.iter_mut().for_each(|fresh| fresh.push(id));
+            self.is_fresh(id);
         }
+        let entry = self.entries.at_mut(id);
         match entry.state {
             State::InFlight => {
                 entry.state = State::InFlightAgain;
@@ -195,8 +196,8 @@ impl Dirty {
     /// A key has another time to live. What is clean need not be written for that.
     fn look_again(&mut self, change: Change<'_>, hash: u32) {
         let id = self.find(hash, change.db, change.key);
-        if let (Some(id), Some(fresh)) = (id, &mut self.fresh) {
-            fresh.push(id);
+        if let Some(id) = id {
+            self.is_fresh(id);
         }
     }
 

@@ -12,6 +12,7 @@ mod mark;
 mod missed;
 mod queue;
 mod standing;
+mod watch;
 
 use std::collections::HashSet;
 
@@ -24,6 +25,7 @@ use self::index::Index;
 pub use self::missed::Missed;
 pub use self::queue::Queue;
 pub use self::standing::Standing;
+use self::watch::Watch;
 use super::change::Touch;
 
 /// A key taken out of its queue to be read.
@@ -84,8 +86,8 @@ pub struct Dirty {
     key_bytes: usize,
     /// Registrations that missed something.
     missing: usize,
-    /// Entries to be looked at early, if [`watch`](Self::watch) asked for it.
-    fresh: Option<Vec<u32>>,
+    /// Keys to be looked at before they can go, if [`watch`](Self::watch) asked for it.
+    watch: Option<Watch>,
 }
 
 impl Dirty {
@@ -270,6 +272,7 @@ impl Dirty {
             + self.entries.memory_bytes()
             + self.key_bytes
             + self.captured.memory_bytes()
+            + self.watch_bytes()
     }
 
     #[inline]
@@ -315,10 +318,12 @@ impl Dirty {
             self.captured.remove(id);
         }
         self.hastened.remove(&id);
+        self.unwatch(id);
         self.index.remove(hash, id);
         self.entries.remove(id);
         if self.entries.len() == 0 {
             self.index.shrink();
+            self.shrink_watch();
         }
     }
 

@@ -7,8 +7,6 @@ use super::{Engine, Missing};
 use crate::core::change::{Change, Touch};
 use crate::core::dead::DeadLetter;
 use crate::core::dirty::Captured;
-#[cfg(doc)]
-use crate::core::dirty::Dirty;
 use crate::core::value::{Content, NO_EXPIRY};
 
 impl Engine {
@@ -83,22 +81,6 @@ impl Engine {
             Some(_) => {}
             None => self.dead.was_not_deleted(db, key),
         }
-    }
-
-    /// Asks for [`fresh`](Self::fresh): the server reports keys only after they went.
-    pub fn watch(&mut self) {
-        self.dirty.watch();
-    }
-
-    /// Keys that should be looked at before they can go; see [`Dirty::fresh`].
-    pub fn fresh(&mut self, now_us: u64) -> Vec<(u16, Vec<u8>)> {
-        self.fold(now_us);
-        self.dirty.fresh()
-    }
-
-    /// True when [`fresh`](Self::fresh) has something to say.
-    pub fn has_fresh(&self) -> bool {
-        self.dirty.has_fresh() || !self.log.is_empty()
     }
 
     /// True if a key is dirty, or may be, or was refused, and its value is in Redis alone.

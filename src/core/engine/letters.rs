@@ -163,6 +163,7 @@ impl Engine {
     fn keep_letter(&mut self, db: u16, key: &[u8], letter: DeadLetter) {
         let slot = letter.slot;
         let earlier = self.dead.replace(db, key, letter);
+        self.watch_letter(db, key);
         if let Some(earlier) = earlier.filter(|earlier| *earlier != slot) {
             self.retire_if_done(earlier);
         }

@@ -16,6 +16,7 @@ mod rescan;
 mod saved;
 mod slot;
 mod state;
+mod watch;
 
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ pub use letters::{LetterScope, Refused};
 pub use outgoing::{Flight, Missing, item};
 pub use slot::{Counters, Scanned, Slot};
 pub use state::{PrefixState, State};
+pub use watch::Watched;
 
 /// All state of the module that belongs to the server thread.
 #[derive(Debug, Default)]
@@ -84,6 +86,7 @@ pub struct Engine {
     left: Option<(u16, Vec<u8>)>,
     /// Keys whose values take long to read.
     heavy: Heavy,
+    watched_letters: watch::WatchedLetters,
     /// Dirty values that could not be captured before their keys went away.
     pub lost_total: u64,
     /// The longest time for which the server's thread read values or took in reports, microseconds.

@@ -60,6 +60,7 @@ impl Engine {
             self.dirty.set_missed(slot, Missed::default());
         }
         self.dead = Default::default();
+        self.watched_letters = Default::default();
         self.resume(None);
         self.announced = None;
         self.loaded_slots.clear();
@@ -112,6 +113,7 @@ impl Engine {
                 if let Some(slot) = self.loaded_slots.get(&letter.slot).copied() {
                     letter.slot = slot;
                     self.dead.replace(db, key, letter);
+                    self.watch_letter(db, key);
                 }
             }
         }

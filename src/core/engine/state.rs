@@ -93,7 +93,8 @@ impl Engine {
             slice_max_us: self.slice_max_us,
             memory_bytes: self.dirty.memory_bytes()
                 + self.log.memory_bytes()
-                + self.dead.memory_bytes(),
+                + self.dead.memory_bytes()
+                + self.watched_letters.memory_bytes(),
         }
     }
 

@@ -1,0 +1,162 @@
+//! Keys to be looked at before they can go, on servers that report them only after they went: dirty
+//! ones, and those with a dead letter.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
+
+use super::Engine;
+
+/// A key with a dead letter is looked at again after this time at the latest, milliseconds: it may
+/// have no letter by then, and is forgotten.
+const AGAIN_MS: u64 = 30_000;
+
+type Key = (u16, Vec<u8>);
+
+/// A key to be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// Its logical database.
+    pub db: u16,
+    /// Its entry in the dirty set; nothing if it has a dead letter instead.
+    entry: Option<u32>,
+}
+
+/// The keys with dead letters that are to be looked at. Each is here once.
+#[derive(Debug, Default)]
+pub(super) struct WatchedLetters {
+    fresh: VecDeque<Key>,
+    /// When they are to be looked at, milliseconds since 1970, in two orders.
+    ends: BTreeSet<(u64, Key)>,
+    by_key: BTreeMap<Key, u64>,
+    /// Letters of keys from here on are to be looked at as if they were fresh.
+    back: Option<Bound<Key>>,
+    bytes: usize,
+}
+
+impl WatchedLetters {
+    fn push(&mut self, key: Key) {
+        self.bytes += key.1.len() + size_of::<Key>();
+        self.fresh.push_back(key);
+    }
+
+    fn pop(&mut self) -> Option<Key> {
+        let key = self.fresh.pop_front()?;
+        self.bytes -= key.1.len() + size_of::<Key>();
+        Some(key)
+    }
+
+    fn set(&mut self, key: Key, at_ms: u64) {
+        self.remove(&key);
+        self.bytes += Self::bytes_of(&key);
+        self.ends.insert((at_ms, key.clone()));
+        self.by_key.insert(key, at_ms);
+    }
+
+    fn remove(&mut self, key: &Key) {
+        if let Some(at_ms) = self.by_key.remove(key) {
+            self.bytes -= Self::bytes_of(key);
+            self.ends.remove(&(at_ms, key.clone()));
+        }
+    }
+
+    fn next_ms(&self) -> Option<u64> {
+        self.ends.first().map(|(at_ms, _)| *at_ms)
+    }
+
+    fn take(&mut self, now_ms: u64) -> Option<Key> {
+        let (_, key) = self.ends.first().filter(|(at_ms, _)| *at_ms <= now_ms)?.clone();
+        self.remove(&key);
+        Some(key)
+    }
+
+    /// Bytes of memory held, about.
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn bytes_of(key: &Key) -> usize {
+        2 * (key.1.len() + size_of::<(u64, Key)>())
+    }
+}
+
+impl Engine {
+    /// Asks for [`next_fresh`](Self::next_fresh): the server reports keys only after they went.
+    pub fn watch(&mut self) {
+        self.dirty.watch();
+    }
+
+    /// The next key that should be looked at before it can go. Its bytes are put into `key`. Fold
+    /// the log first.
+    pub fn next_fresh(&mut self, key: &mut Vec<u8>) -> Option<Watched> {
+        if let Some((id, db)) = self.dirty.next_fresh(key) {
+            return Some(Watched { db, entry: Some(id) });
+        }
+        while let Some((db, name)) = self.watched_letters.pop().or_else(|| self.next_letter()) {
+            if self.is_refused(db, &name) {
+                *key = name;
+                return Some(Watched { db, entry: None });
+            }
+        }
+        None
+    }
+
+    /// True when [`next_fresh`](Self::next_fresh) may have something to say.
+    pub fn has_fresh(&self) -> bool {
+        let letters = &self.watched_letters;
+        self.dirty.has_fresh()
+            || !self.log.is_empty()
+            || !letters.fresh.is_empty()
+            || letters.back.is_some()
+    }
+
+    /// Lets every key whose value is in Redis alone be looked at as if it were fresh.
+    pub fn look_back(&mut self) {
+        self.dirty.look_back();
+        self.watched_letters.back = (!self.dead.is_empty()).then_some(Bound::Unbounded);
+    }
+
+    /// Lets a key be looked at again at `at_ms`, milliseconds since 1970.
+    pub fn look_at(&mut self, watched: Watched, key: &[u8], (now_ms, at_ms): (u64, u64)) {
+        match watched.entry {
+            Some(id) => self.dirty.look_at(id, (watched.db, key), at_ms),
+            None => {
+                let at_ms = at_ms.min(now_ms + AGAIN_MS);
+                self.watched_letters.set((watched.db, key.to_vec()), at_ms);
+            }
+        }
+    }
+
+    /// When the next key must be looked at, milliseconds since 1970.
+    pub fn next_end_ms(&self) -> Option<u64> {
+        self.dirty.next_end_ms().into_iter().chain(self.watched_letters.next_ms()).min()
+    }
+
+    /// The next key that must be looked at by `now_ms`. Its bytes are put into `key`.
+    pub fn take_end(&mut self, now_ms: u64, key: &mut Vec<u8>) -> Option<Watched> {
+        if let Some((id, db)) = self.dirty.take_end(now_ms, key) {
+            return Some(Watched { db, entry: Some(id) });
+        }
+        while let Some((db, name)) = self.watched_letters.take(now_ms) {
+            if self.is_refused(db, &name) {
+                *key = name;
+                return Some(Watched { db, entry: None });
+            }
+        }
+        None
+    }
+
+    /// A key has a dead letter now: if its value is in Redis alone, it is to be looked at.
+    pub(super) fn watch_letter(&mut self, db: u16, key: &[u8]) {
+        let uncaptured = self.dead.find(db, key).is_some_and(|letter| letter.is_uncaptured());
+        if uncaptured && self.dirty.is_watching() {
+            self.watched_letters.push((db, key.to_vec()));
+        }
+    }
+
+    /// The next key with a letter of those that are looked at although they are not fresh.
+    fn next_letter(&mut self) -> Option<Key> {
+        let key = self.dead.next_from(self.watched_letters.back.take()?)?;
+        self.watched_letters.back = Some(Bound::Excluded(key.clone()));
+        Some(key)
+    }
+}

@@ -10,6 +10,7 @@ use writebehind::core::batch::{Batch, Item};
 use writebehind::core::change::{Change, Log, Touch};
 use writebehind::core::dirty::{Dirty, Taken};
 use writebehind::core::registration::{Namespace, Registration};
+use writebehind::core::route::Routes;
 use writebehind::core::value::{Content, NO_EXPIRY, Span, push_bytes};
 use writebehind::mongo::command::{self, Kind};
 
@@ -50,6 +51,23 @@ fn filled(size: u32) -> (Dirty, Log) {
     }
     dirty.fold(&mut log, 1);
     (dirty, log)
+}
+
+fn routing(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("find the registration of a key");
+    for count in [1u16, 500, 20_000] {
+        let mut routes = Routes::default();
+        for slot in 0..count {
+            routes.insert(0, format!("tenant:{slot}:").as_bytes(), slot);
+        }
+        let last = format!("tenant:{}:key", count - 1);
+        for (name, key) in [("of none", "key:000000000001"), ("of one", last.as_str())] {
+            group.bench_function(BenchmarkId::new(name, count), |bencher| {
+                bencher.iter(|| routes.find(0, black_box(key.as_bytes())));
+            });
+        }
+    }
+    group.finish();
 }
 
 fn marking(criterion: &mut Criterion) {
@@ -155,5 +173,5 @@ fn building(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(core, marking, whole_way, building);
+criterion_group!(core, routing, marking, whole_way, building);
 criterion_main!(core);

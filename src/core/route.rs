@@ -1,8 +1,13 @@
 //! Routing: the registration that a key belongs to, by the longest matching prefix.
 
+/// From so many prefixes on, what all of them begin with is compared first, and their heads are
+/// those of the rest: `tenant:0001:` and its like differ late.
+const MANY: usize = 16;
+
 /// Prefixes of all logical databases.
 #[derive(Debug, Default)]
 pub struct Routes {
+    /// Sorted by database.
     by_db: Vec<DbRoutes>,
 }
 
@@ -12,14 +17,22 @@ struct DbRoutes {
     /// The empty prefix stands apart: comparing with an empty slice costs 100–200 ns where
     /// memcmp is written with masked AVX-512 loads.
     catch_all: Option<u16>,
-    /// Sorted by prefix.
+    /// What every prefix begins with, where there are many; else nothing.
+    common: Box<[u8]>,
+    /// The head of each prefix behind `common`, in the order of the prefixes: most keys are told
+    /// apart by these alone.
+    heads: Vec<u64>,
+    /// Their numbers, in the same order.
+    order: Vec<u32>,
+    /// By number; those in no place of `order` are free.
     routes: Vec<Route>,
+    free: Vec<u32>,
 }
 
 #[derive(Debug)]
 struct Route {
     prefix: Box<[u8]>,
-    /// Its first eight bytes, and which of them there are: most keys are told apart by these.
+    /// Its head, and which bytes of it there are.
     head: u64,
     mask: u64,
     slot: u16,
@@ -30,11 +43,11 @@ struct Route {
 impl Routes {
     /// Routes keys under `prefix` in `db` to `slot`, in place of any earlier route of it.
     pub fn insert(&mut self, db: u16, prefix: &[u8], slot: u16) {
-        let at = match self.by_db.iter().position(|routes| routes.db == db) {
-            Some(at) => at,
-            None => {
-                self.by_db.push(DbRoutes { db, catch_all: None, routes: Vec::new() });
-                self.by_db.len() - 1
+        let at = match self.by_db.binary_search_by_key(&db, |routes| routes.db) {
+            Ok(at) => at,
+            Err(at) => {
+                self.by_db.insert(at, DbRoutes::new(db));
+                at
             }
         };
         self.by_db[at].insert(prefix, slot);
@@ -42,16 +55,29 @@ impl Routes {
 
     /// Stops routing `prefix` in `db`; its keys go to the next shorter prefix.
     pub fn remove(&mut self, db: u16, prefix: &[u8]) {
-        if let Some(routes) = self.by_db.iter_mut().find(|routes| routes.db == db) {
-            routes.remove(prefix);
+        let Ok(at) = self.by_db.binary_search_by_key(&db, |routes| routes.db) else { return };
+        self.by_db[at].remove(prefix);
+        if self.by_db[at].is_empty() {
+            self.by_db.remove(at);
         }
-        self.by_db.retain(|routes| routes.catch_all.is_some() || !routes.routes.is_empty());
     }
 
     /// The slot that `key` in `db` belongs to.
     #[inline]
     pub fn find(&self, db: u16, key: &[u8]) -> Option<u16> {
-        self.by_db.iter().find(|routes| routes.db == db)?.find(key)
+        match self.by_db.as_slice() {
+            [only] if only.db == db => only.find(key),
+            [] | [_] => None,
+            many => {
+                let at = many.binary_search_by_key(&db, |routes| routes.db).ok()?;
+                many[at].find(key)
+            }
+        }
+    }
+
+    /// The databases in which keys are routed.
+    pub fn dbs(&self) -> impl Iterator<Item = u16> + '_ {
+        self.by_db.iter().map(|routes| routes.db)
     }
 
     /// True when no key of any database is routed.
@@ -61,17 +87,52 @@ impl Routes {
 }
 
 impl DbRoutes {
+    fn new(db: u16) -> Self {
+        DbRoutes {
+            db,
+            catch_all: None,
+            common: Box::default(),
+            heads: Vec::new(),
+            order: Vec::new(),
+            routes: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.catch_all.is_none() && self.order.is_empty()
+    }
+
     fn insert(&mut self, prefix: &[u8], slot: u16) {
         if prefix.is_empty() {
             self.catch_all = Some(slot);
             return;
         }
-        match self.routes.binary_search_by(|route| (*route.prefix).cmp(prefix)) {
-            Ok(at) => self.routes[at].slot = slot,
-            Err(at) => {
-                self.routes.insert(at, Route::new(prefix, slot));
-                self.link();
+        let at = match self.position(prefix) {
+            Ok(at) => {
+                let number = self.order[at];
+                self.routes[number as usize].slot = slot;
+                return;
             }
+            Err(at) => at,
+        };
+        let parent = self.longest_until(at, prefix);
+        let route = Route { prefix: prefix.into(), head: 0, mask: 0, slot, parent };
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.routes[number as usize] = route;
+                number
+            }
+            None => {
+                self.routes.push(route);
+                (self.routes.len() - 1) as u32
+            }
+        };
+        self.order.insert(at, number);
+        self.heads.insert(at, 0);
+        self.adopt(at, parent, Some(number));
+        if !self.share(prefix) {
+            self.set_head(at);
         }
     }
 
@@ -80,61 +141,134 @@ impl DbRoutes {
             self.catch_all = None;
             return;
         }
-        self.routes.retain(|route| *route.prefix != *prefix);
-        self.link();
+        let Ok(at) = self.position(prefix) else { return };
+        let number = self.order[at];
+        let route = &mut self.routes[number as usize];
+        (route.prefix, route.mask) = (Box::default(), 0);
+        let parent = route.parent;
+        self.adopt_from(at + 1, prefix, Some(number), parent);
+        self.order.remove(at);
+        self.heads.remove(at);
+        self.free.push(number);
     }
 
-    /// Sets every parent. In sorted order the prefixes of a prefix stand before it, so one pass
-    /// with a stack of open prefixes is enough.
-    fn link(&mut self) {
-        let mut open: Vec<u32> = Vec::new();
-        for at in 0..self.routes.len() {
-            while let Some(&top) = open.last() {
-                if self.routes[at].prefix.starts_with(&self.routes[top as usize].prefix) {
-                    break;
-                }
-                open.pop();
+    /// Where `prefix` is in the order, or where it belongs.
+    fn position(&self, prefix: &[u8]) -> Result<usize, usize> {
+        self.order.binary_search_by(|number| (*self.routes[*number as usize].prefix).cmp(prefix))
+    }
+
+    /// The longest prefix of those before `at` that `key` starts with. The one just before `at` either
+    /// is it, or starts with it: its parents lead there.
+    fn longest_until(&self, at: usize, key: &[u8]) -> Option<u32> {
+        let mut number = Some(*self.order.get(at.checked_sub(1)?)?);
+        while let Some(route) = number.and_then(|number| self.routes.get(number as usize)) {
+            if key.starts_with(&route.prefix) {
+                return number;
             }
-            self.routes[at].parent = open.last().copied();
-            open.push(at as u32);
+            number = route.parent;
         }
+        None
+    }
+
+    /// Gives those that start with the prefix at `at`, and have the parent `from`, the parent `to`.
+    fn adopt(&mut self, at: usize, from: Option<u32>, to: Option<u32>) {
+        let prefix = self.routes[self.order[at] as usize].prefix.clone();
+        self.adopt_from(at + 1, &prefix, from, to);
+    }
+
+    /// The same, for those from `start` on in the order that start with `prefix`: they stand together.
+    fn adopt_from(&mut self, start: usize, prefix: &[u8], from: Option<u32>, to: Option<u32>) {
+        for number in self.order.iter().skip(start) {
+            let route = &mut self.routes[*number as usize];
+            if !route.prefix.starts_with(prefix) {
+                break;
+            }
+            if route.parent == from {
+                route.parent = to;
+            }
+        }
+    }
+
+    /// Shortens what all prefixes begin with, as a new one demands. True if the heads are other ones
+    /// now.
+    fn share(&mut self, prefix: &[u8]) -> bool {
+        let common = match self.order.len() {
+            MANY => {
+                let (first, last) = (self.order[0], self.order[MANY - 1]);
+                // Of sorted strings, the first and the last have nothing in common but what all have.
+                let last = &self.routes[last as usize].prefix;
+                shared(&self.routes[first as usize].prefix, last)
+            }
+            _ => shared(&self.common, prefix),
+        };
+        if common == self.common.len() {
+            return false;
+        }
+        self.common = match self.order.len() {
+            MANY => prefix[..common].into(),
+            _ => self.common[..common].into(),
+        };
+        (0..self.order.len()).for_each(|at| self.set_head(at));
+        true
+    }
+
+    fn set_head(&mut self, at: usize) {
+        let route = &mut self.routes[self.order[at] as usize];
+        let rest = route.prefix.get(self.common.len()..).unwrap_or_default();
+        route.head = head(rest);
+        route.mask = match rest.len() {
+            0 => 0,
+            len => u64::MAX << (64 - 8 * len.min(8)),
+        };
+        self.heads[at] = route.head;
     }
 
     #[inline]
     fn find(&self, key: &[u8]) -> Option<u16> {
-        if self.routes.is_empty() { self.catch_all } else { self.find_longest(key) }
+        if self.order.is_empty() { self.catch_all } else { self.find_longest(key) }
     }
 
     fn find_longest(&self, key: &[u8]) -> Option<u16> {
-        let head = head(key);
+        let common = self.common.len();
+        if common > 0 && !key.starts_with(&self.common) {
+            return self.catch_all;
+        }
+        let rest = &key[common..];
+        let head = head(rest);
         // The greatest prefix that is not after the key either matches, or starts with the
         // longest one that does: walk up from it.
-        let after = self.routes.partition_point(|route| {
-            route.head < head || (route.head == head && *route.prefix <= *key)
-        });
-        let mut at = after.checked_sub(1);
-        while let Some(route) = at.and_then(|at| self.routes.get(at)) {
-            if route.matches(key, head) {
+        let mut after = self.heads.partition_point(|other| *other < head);
+        if self.heads.get(after) == Some(&head) {
+            let same = self.heads[after..].partition_point(|other| *other == head);
+            after += self.order[after..after + same]
+                .partition_point(|number| *self.routes[*number as usize].prefix <= *key);
+        }
+        let mut number = after.checked_sub(1).and_then(|at| self.order.get(at)).copied();
+        while let Some(route) = number.and_then(|number| self.routes.get(number as usize)) {
+            if route.matches(key, rest.len(), head) {
                 return Some(route.slot);
             }
-            at = route.parent.map(|parent| parent as usize);
+            number = route.parent;
         }
         self.catch_all
     }
 }
 
 impl Route {
-    /// A route for a prefix that is not empty.
-    fn new(prefix: &[u8], slot: u16) -> Self {
-        let mask = u64::MAX << (64 - 8 * prefix.len().clamp(1, 8));
-        Route { prefix: prefix.into(), head: head(prefix), mask, slot, parent: None }
-    }
-
-    fn matches(&self, key: &[u8], head: u64) -> bool {
+    /// Whether `key` starts with the prefix, given how long it is behind what all have in common,
+    /// and the head of that.
+    #[inline]
+    fn matches(&self, key: &[u8], rest: usize, head: u64) -> bool {
+        let common = key.len() - rest;
         (self.head ^ head) & self.mask == 0
             && key.len() >= self.prefix.len()
-            && (self.prefix.len() <= 8 || key.starts_with(&self.prefix))
+            && (self.prefix.len() <= common + 8 || key.starts_with(&self.prefix))
     }
+}
+
+/// How many bytes both begin with.
+fn shared(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 /// The first eight bytes, in an order that is that of the strings; zeros after a shorter one.
@@ -198,11 +332,18 @@ mod tests {
     proptest! {
         #[test]
         fn finds_what_a_search_of_all_prefixes_finds(
-            prefixes in prop::collection::btree_set("[ab\0]{0,4}|abababa[ab\0]{0,4}", 0..12),
+            prefixes in prop::collection::btree_set("[ab\0]{0,4}|abababa[ab\0]{0,4}", 0..40),
+            common in "(aaaaaaaaa|ab|)",
             removed in prop::collection::vec("[ab]{0,4}", 0..4),
             key in "[abc\0]{0,6}|abababa[abc\0]{0,6}",
+            shuffle in any::<u64>(),
         ) {
-            let mut all: Vec<String> = prefixes.into_iter().collect();
+            let with = |rest: &String| format!("{common}{rest}");
+            let prefixes: Vec<String> = prefixes.iter().map(with).collect();
+            let removed: Vec<String> = removed.iter().map(with).collect();
+            let keys = [with(&key), key];
+            let mut all = prefixes;
+            fastrand::Rng::with_seed(shuffle).shuffle(&mut all);
             let mut routes = Routes::default();
             for (slot, prefix) in all.iter().enumerate() {
                 routes.insert(0, prefix.as_bytes(), slot as u16);
@@ -213,12 +354,14 @@ mod tests {
                 routes.remove(0, prefix.as_bytes());
                 all.retain(|other| other != prefix);
             }
-            let expected = all
-                .iter()
-                .filter(|prefix| key.starts_with(prefix.as_str()))
-                .max_by_key(|prefix| prefix.len())
-                .map(|prefix| slots[prefix]);
-            prop_assert_eq!(routes.find(0, key.as_bytes()), expected);
+            for key in keys {
+                let expected = all
+                    .iter()
+                    .filter(|prefix| key.starts_with(prefix.as_str()))
+                    .max_by_key(|prefix| prefix.len())
+                    .map(|prefix| slots[prefix]);
+                prop_assert_eq!(routes.find(0, key.as_bytes()), expected);
+            }
         }
     }
 }

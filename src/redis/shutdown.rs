@@ -41,7 +41,7 @@ fn write_on(module: &Module, ctx: Ctx<'_>) {
         };
         let now_us = clock::now_us();
         if unpaused == 0 || now_us >= end_us {
-            let rescans = module.engine.borrow().rescans().count();
+            let rescans = module.engine.borrow().rescans_len();
             report(unpaused, dirty.saturating_sub(unpaused), rescans);
             break;
         }

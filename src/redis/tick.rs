@@ -102,7 +102,7 @@ fn note_slice(module: &Module, began_us: u64) {
 /// Works out anew when the next batch can begin.
 pub fn plan(module: &Module) {
     partial::drop_old(module);
-    let engine = module.engine.borrow();
+    let mut engine = module.engine.borrow_mut();
     let reads_on = engine.may_send() && (partial::is_under_way(module) || fill::is_held(module));
     let due_us = if reads_on { Some(0) } else { engine.next_due_us() };
     module.next_due_us.set(due_us.unwrap_or(u64::MAX));
@@ -204,7 +204,7 @@ fn settle_report(module: &Module, hold: bool, now_us: u64, clean: &mut Acknowled
 /// Logs when `dirty-max-bytes` is reached, but not every time.
 fn log_missed(module: &Module) {
     static LAST_US: AtomicU64 = AtomicU64::new(0);
-    let rescans = module.engine.borrow().rescans().count();
+    let rescans = module.engine.borrow().rescans_len();
     if rescans <= module.rescans.replace(rescans) {
         return;
     }

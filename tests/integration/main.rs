@@ -30,6 +30,7 @@ mod lifecycle;
 mod limit;
 mod link;
 mod lookahead;
+mod many;
 mod mapping;
 mod memory;
 mod network;

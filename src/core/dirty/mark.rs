@@ -47,6 +47,8 @@ impl Dirty {
             for look in &looks[..quiet] {
                 self.queues[usize::from(look.slot)].changed_quietly();
             }
+            self.captured_total += quiet as u64;
+            self.coalesced_total += quiet as u64;
             let mut room = self.room_bytes();
             for (look, change) in looks[quiet..].iter().zip(log.changes(start + quiet)) {
                 self.mark(change, look, now_us, &mut room);
@@ -126,7 +128,9 @@ impl Dirty {
             return self.look_again(change, hash);
         }
         let slot = usize::from(change.slot);
+        self.captured_total += 1;
         if self.is_quiet(look) {
+            self.coalesced_total += 1;
             return self.queues[slot].changed_quietly();
         }
         self.queues[slot].captured_total += 1;
@@ -158,6 +162,7 @@ impl Dirty {
         let same = (entry.touch, entry.slot) == (change.touch, change.slot);
         if same && entry.state != State::InFlight && change.touch != Touch::Captured {
             self.queues[slot].coalesced_total += 1;
+            self.coalesced_total += 1;
             return;
         }
         let ver = self.ver;
@@ -177,7 +182,10 @@ impl Dirty {
                 entry.state = State::InFlightAgain;
                 entry.since_us = now_us;
             }
-            _ => self.queues[slot].coalesced_total += 1,
+            _ => {
+                self.queues[slot].coalesced_total += 1;
+                self.coalesced_total += 1;
+            }
         }
         if self.entries.at(id).slot != change.slot {
             self.change_slot(id, change.slot);
@@ -207,8 +215,8 @@ impl Dirty {
         let (old, new) = (usize::from(entry.slot), usize::from(slot));
         self.moved.push(Moved { entry: id, slot: entry.slot, since_us: entry.since_us });
         if entry.state == State::Dirty {
-            self.queues[old].unlink(&mut self.entries, id);
-            self.queues[new].push(&mut self.entries, id);
+            self.unlink(entry.slot, id);
+            self.push(slot, id);
         } else {
             self.queues[old].in_flight -= 1;
             self.queues[new].in_flight += 1;

@@ -8,6 +8,8 @@
 //! So this holds at any time: a key that is dirty is in the set, or its registration missed
 //! something.
 
+use std::collections::BTreeSet;
+
 use super::Dirty;
 use super::entries::Entry;
 use crate::core::change::Touch;
@@ -57,9 +59,12 @@ impl Dirty {
 
     /// Sets what `slot` missed: when data is loaded, or nothing is left to be found.
     pub fn set_missed(&mut self, slot: u16, missed: Missed) {
-        let before = std::mem::replace(&mut self.queues[usize::from(slot)].missed, missed);
-        self.missing -= usize::from(before != Missed::default());
-        self.missing += usize::from(missed != Missed::default());
+        self.queues[usize::from(slot)].missed = missed;
+        if missed == Missed::default() {
+            self.missing.remove(&slot);
+        } else {
+            self.missing.insert(slot);
+        }
     }
 
     /// A scan of all keys of `slot` begins. It finds everything that was missed so far; what is
@@ -82,7 +87,7 @@ impl Dirty {
     }
 
     /// True when nobody should wait to be coalesced: each key that is written makes room.
-    pub(super) fn is_pressed(&self) -> bool {
+    pub fn is_pressed(&self) -> bool {
         self.has_missed_any() || self.is_nearly_full()
     }
 
@@ -93,7 +98,12 @@ impl Dirty {
 
     /// True if some registration missed something.
     pub fn has_missed_any(&self) -> bool {
-        self.missing > 0
+        !self.missing.is_empty()
+    }
+
+    /// The slots of registrations that missed something.
+    pub fn missing(&self) -> &BTreeSet<u16> {
+        &self.missing
     }
 
     /// Bytes that new keys may still take; below 0 there is no room.
@@ -120,7 +130,9 @@ impl Dirty {
     /// A change of a key of `slot` is not remembered.
     pub(super) fn miss(&mut self, slot: u16, now_us: u64) {
         let missed = self.missed(slot);
-        self.set_missed(slot, Missed { since_us: missed.since_us.or(Some(now_us)), ..missed });
+        if missed.since_us.is_none() {
+            self.set_missed(slot, Missed { since_us: Some(now_us), ..missed });
+        }
     }
 
     /// Bytes in use. Unlike [`memory_bytes`](Self::memory_bytes) it falls with every key that

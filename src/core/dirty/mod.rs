@@ -11,10 +11,11 @@ mod index;
 mod mark;
 mod missed;
 mod queue;
+mod queues;
 mod standing;
 mod watch;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use self::arena::{Arena, Place};
 use self::captured::CapturedValues;
@@ -84,31 +85,21 @@ pub struct Dirty {
     limit_bytes: usize,
     /// Memory of all arenas.
     key_bytes: usize,
-    /// Registrations that missed something.
-    missing: usize,
+    /// The slots of registrations that missed something.
+    missing: BTreeSet<u16>,
+    /// Keys dirty up to this time do not wait for their interval.
+    flush_us: u64,
+    /// The slots whose keys may be due at another time since this was last asked.
+    stirred: Vec<u16>,
+    /// Changes of all registrations, those that are gone included.
+    captured_total: u64,
+    /// Those of them that needed no write of their own.
+    coalesced_total: u64,
     /// Keys to be looked at before they can go, if [`watch`](Self::watch) asked for it.
     watch: Option<Watch>,
 }
 
 impl Dirty {
-    /// Makes room for the registration in `slot`.
-    pub fn open_slot(&mut self, slot: u16) {
-        while self.queues.len() <= usize::from(slot) {
-            self.queues.push(Queue::default());
-            self.arenas.push(Arena::default());
-        }
-    }
-
-    /// The queue of `slot`.
-    pub fn queue(&self, slot: u16) -> &Queue {
-        &self.queues[usize::from(slot)]
-    }
-
-    /// The queue of `slot`, to change when its keys are due.
-    pub fn queue_mut(&mut self, slot: u16) -> &mut Queue {
-        &mut self.queues[usize::from(slot)]
-    }
-
     /// Keys that are dirty, in flight or not.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -138,7 +129,7 @@ impl Dirty {
 
     /// Takes the first key of `slot`'s queue and hands its bytes to `copy`.
     pub fn take(&mut self, slot: u16, copy: impl FnOnce(&[u8])) -> Option<Taken> {
-        let id = self.queues[usize::from(slot)].pop(&mut self.entries)?;
+        let id = self.pop(slot)?;
         let entry = self.entries.at_mut(id);
         entry.state = State::InFlight;
         let taken = Taken {
@@ -174,11 +165,10 @@ impl Dirty {
         }
         self.move_key(id);
         self.entries.at_mut(id).state = State::Dirty;
-        let queue = &mut self.queues[usize::from(entry.slot)];
-        if self.hastened.remove(&id) || queue.is_flushed(entry.since_us) {
-            queue.push_due(&mut self.entries, id);
+        if self.hastened.remove(&id) || self.is_flushed(entry.slot, entry.since_us) {
+            self.push_due(entry.slot, id);
         } else {
-            queue.push(&mut self.entries, id);
+            self.push(entry.slot, id);
         }
         Settled::Again(entry.since_us)
     }
@@ -192,7 +182,7 @@ impl Dirty {
         let again = self.entries.at_mut(id);
         again.state = State::Dirty;
         again.since_us = since_us;
-        self.queues[usize::from(entry.slot)].push_due(&mut self.entries, id);
+        self.push_due(entry.slot, id);
         Settled::Again(since_us)
     }
 
@@ -202,7 +192,7 @@ impl Dirty {
             let again = self.entries.at_mut(id);
             again.state = State::Dirty;
             again.since_us = since_us;
-            self.queues[usize::from(entry.slot)].push(&mut self.entries, id);
+            self.push(entry.slot, id);
         }
     }
 
@@ -220,7 +210,7 @@ impl Dirty {
     /// Drops every dirty key of `slot` that is not in flight; `dropped` gets the entry of each and
     /// since when it was dirty.
     pub fn discard(&mut self, slot: u16, mut dropped: impl FnMut(u32, u64)) {
-        while let Some(id) = self.queues[usize::from(slot)].pop(&mut self.entries) {
+        while let Some(id) = self.pop(slot) {
             let entry = *self.entries.at(id);
             let key = self.arenas[usize::from(slot)].key(entry.place());
             dropped(id, entry.since_us);
@@ -246,24 +236,12 @@ impl Dirty {
         let id = self.find(self.hash(db, key), db, key)?;
         let entry = *self.entries.at(id);
         if entry.state == State::Dirty {
-            let queue = &mut self.queues[usize::from(entry.slot)];
-            queue.unlink(&mut self.entries, id);
-            queue.push_due(&mut self.entries, id);
+            self.unlink(entry.slot, id);
+            self.push_due(entry.slot, id);
         } else {
             self.hastened.insert(id);
         }
         Some(id)
-    }
-
-    /// Since when the oldest waiting key of `slot` is dirty, microseconds.
-    pub fn oldest_us(&self, slot: u16) -> Option<u64> {
-        self.queue(slot).head_since_us(&self.entries)
-    }
-
-    /// When the first key of `slot` is due, given the registration's interval.
-    pub fn due_us(&self, slot: u16, interval_us: u64) -> Option<u64> {
-        let interval_us = if self.is_pressed() { 0 } else { interval_us };
-        self.queue(slot).due_us(&self.entries, interval_us)
     }
 
     /// Bytes of memory held.
@@ -294,11 +272,10 @@ impl Dirty {
     /// Takes entry `id` out of its queue or its flight.
     fn unqueue(&mut self, id: u32) {
         let entry = *self.entries.at(id);
-        let queue = &mut self.queues[usize::from(entry.slot)];
         if entry.state == State::Dirty {
-            queue.unlink(&mut self.entries, id);
+            self.unlink(entry.slot, id);
         } else {
-            queue.in_flight -= 1;
+            self.queues[usize::from(entry.slot)].in_flight -= 1;
             self.in_flight -= 1;
         }
     }
@@ -351,7 +328,7 @@ impl Dirty {
         entry.since_us = new.since_us;
         let id = self.entries.insert(entry);
         self.index.insert(hash, id);
-        self.queues[usize::from(new.slot)].push(&mut self.entries, id);
+        self.push(new.slot, id);
         if let Some(value) = new.captured {
             self.captured.insert(id, value.clone());
         }

@@ -14,6 +14,8 @@ pub struct Queue {
     flush_us: u64,
     /// Changes that are in no entry.
     pub(super) missed: Missed,
+    /// True when its slot is among those that were [stirred](super::Dirty::stir).
+    pub(super) is_stirred: bool,
     /// Keys that were read and are not acknowledged.
     pub in_flight: usize,
     /// Changes seen.
@@ -34,7 +36,7 @@ impl Queue {
     }
 
     /// Makes every key that is dirty since `watermark_us` or longer due at once.
-    pub fn flush(&mut self, watermark_us: u64) {
+    pub(super) fn flush(&mut self, watermark_us: u64) {
         self.flush_us = self.flush_us.max(watermark_us);
     }
 
@@ -85,9 +87,10 @@ impl Queue {
         Some(entries.at(self.list.head()?).since_us)
     }
 
-    pub(super) fn due_us(&self, entries: &Entries, interval_us: u64) -> Option<u64> {
+    /// When the first key is due, given its interval and what was flushed everywhere.
+    pub(super) fn due_us(&self, entries: &Entries, interval_us: u64, flush_us: u64) -> Option<u64> {
         let since_us = self.head_since_us(entries)?;
-        if self.due > 0 || self.is_flushed(since_us) {
+        if self.due > 0 || since_us <= flush_us || self.is_flushed(since_us) {
             return Some(0);
         }
         Some(since_us.saturating_add(interval_us))

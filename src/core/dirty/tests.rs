@@ -72,7 +72,7 @@ fn a_flush_makes_what_is_dirty_due_and_not_what_comes_later() {
     let mut dirty = set(1);
     touch(&mut dirty, 0, b"a", 10);
     let watermark_us = dirty.watermark_us(10);
-    dirty.queue_mut(0).flush(watermark_us);
+    dirty.flush(0, watermark_us);
     touch(&mut dirty, 0, b"b", 10);
     assert_eq!(dirty.due_us(0, 1_000), Some(0));
     take(&mut dirty, 0).unwrap();

@@ -63,7 +63,7 @@ impl Engine {
         self.doubts.suspect_us = self.dirty.watermark_us(now_us);
         // As many batches as one server has out at a time.
         let batches = u32::try_from(self.settings.max_in_flight_batches).unwrap_or(1) * 2;
-        for number in 0..self.slots.len() as u16 {
+        for number in 0..self.registry.end() {
             let dirty = self.dirty.queue(number).dirty() > 0;
             if let Some(slot) = self.slot_mut(number) {
                 slot.suspect_batches = if dirty { batches } else { 0 };

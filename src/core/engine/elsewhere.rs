@@ -17,9 +17,7 @@ impl Engine {
     /// when it is to be marked as usual.
     pub fn arrives(&mut self, db: u16, key: &[u8]) -> Option<BTreeSet<u16>> {
         self.left.take().filter(|(from, name)| *from == db && name == key)?;
-        let live = self.live_slots().filter_map(|slot| self.slot(slot));
-        let dbs = live.map(|slot| slot.registration.db);
-        Some(dbs.filter(|other| *other != db).collect())
+        Some(self.routes.dbs().filter(|other| *other != db).collect())
     }
 }
 

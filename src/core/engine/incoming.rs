@@ -188,8 +188,7 @@ impl Engine {
         }
         drop(refused);
         let is_last = written.settled == batch.items.len();
-        if let Some(slot) = self.slot_mut(batch.slot) {
-            let counters = &mut slot.counters;
+        self.count(batch.slot, |counters| {
             counters.written_total += counts[0];
             counters.deleted_total += counts[1];
             counters.failed_total += counts[2];
@@ -198,7 +197,7 @@ impl Engine {
                 counters.batches_total += 1;
                 counters.bytes_total += written.sent_bytes;
             }
-        }
+        });
     }
 
     fn returned(&mut self, batch: &Batch, error: &str, hold_us: u64) {
@@ -207,10 +206,11 @@ impl Engine {
             self.dirty.give_back(item.entry, item.since_us);
         }
         self.note_error(Some(batch.slot), error);
+        self.count(batch.slot, |counters| counters.retries_total += 1);
         if let Some(slot) = self.slot_mut(batch.slot) {
-            slot.counters.retries_total += 1;
             slot.hold_us = hold_us;
         }
+        self.dirty.stir(batch.slot);
     }
 
     fn tell(&mut self, slot: u16, entry: u32, since_us: u64, settled: Settled, persisted: bool) {

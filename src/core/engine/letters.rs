@@ -133,9 +133,7 @@ impl Engine {
         };
         let prefix = self.slot(letter.slot)?.registration.prefix.clone();
         self.note_error(Some(letter.slot), VALUE_IS_GONE);
-        if let Some(slot) = self.slot_mut(letter.slot) {
-            slot.counters.failed_total += 1;
-        }
+        self.count(letter.slot, |counters| counters.failed_total += 1);
         self.dead.replace(db, key, letter.without_value());
         Some(Refused { db, key: key.to_vec(), prefix, letter, again: false })
     }

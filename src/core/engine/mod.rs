@@ -12,8 +12,10 @@ mod lanes;
 mod letters;
 mod outgoing;
 mod pause;
+mod registry;
 mod rescan;
 mod saved;
+mod schedule;
 mod slot;
 mod state;
 mod watch;
@@ -49,7 +51,8 @@ pub struct Engine {
     /// The link to MongoDB.
     pub link: LinkWatch,
     routes: Routes,
-    slots: Vec<Option<Slot>>,
+    registry: registry::Registry,
+    schedule: schedule::Schedule,
     log: Log,
     dirty: Dirty,
     waiters: Waiters,
@@ -62,7 +65,7 @@ pub struct Engine {
     /// Batches of earlier epochs that have not ended.
     stale_flights: usize,
     /// The slot that is asked first for the next batch.
-    turn: usize,
+    turn: u16,
     /// Slot and oldest change of every batch in flight.
     flights: Vec<Flight>,
     /// The same of a batch that is still being filled.
@@ -74,8 +77,9 @@ pub struct Engine {
     last_error: String,
     /// True while nothing is sent at all.
     paused: bool,
-    /// Counters of registrations that are gone.
-    retired: Counters,
+    /// Counters of all registrations, those that are gone included; captured and coalesced are counted
+    /// in the dirty set.
+    counted: Counters,
     /// The slots of the registrations that are being loaded, by their saved numbers.
     loaded_slots: std::collections::HashMap<u16, u16>,
     /// The key whose removal was announced, and why: see [`gone`](Self::gone).
@@ -98,6 +102,14 @@ impl Engine {
     /// slot, or nothing when there are 65,535 registrations already.
     pub fn register(&mut self, registration: Registration) -> Option<u16> {
         let (db, prefix) = (registration.db, registration.prefix.clone());
+        let slot = self.bind(registration)?;
+        self.inherit_missed(slot, db, &prefix);
+        Some(slot)
+    }
+
+    /// The same without a look at what others have missed.
+    fn bind(&mut self, registration: Registration) -> Option<u16> {
+        let (db, prefix) = (registration.db, registration.prefix.clone());
         let slot = match self.slot_of(db, &prefix) {
             Some(slot) => {
                 if let Some(bound) = self.slot_mut(slot) {
@@ -110,11 +122,11 @@ impl Engine {
                 }
                 slot
             }
-            None => self.add_slot(Slot::new(Arc::new(registration)))?,
+            None => self.registry.add(Slot::new(Arc::new(registration)))?,
         };
         self.dirty.open_slot(slot);
         self.routes.insert(db, &prefix, slot);
-        self.inherit_missed(slot, db, &prefix);
+        self.changed_slot(slot);
         Some(slot)
     }
 
@@ -136,9 +148,10 @@ impl Engine {
             bound.hold_us = 0;
         }
         // Nothing more will be coalesced, so nothing needs to wait.
+        self.changed_slot(slot);
         let watermark_us = self.dirty.watermark_us(now_us);
-        let queue = self.dirty.queue_mut(slot);
-        queue.flush(watermark_us);
+        self.dirty.flush(slot, watermark_us);
+        let queue = self.dirty.queue(slot);
         let keys = if discard { queue.waiting() } else { queue.dirty() };
         self.retire_if_done(slot);
         Some(keys)
@@ -228,10 +241,10 @@ impl Engine {
     /// The flushes that have ended since this was last asked.
     pub fn flushed(&mut self) -> Vec<u64> {
         // A key that went to another registration while it was in flight is not told of again.
-        let (dirty, slots) = (&self.dirty, self.slots.len());
+        let (dirty, end) = (&self.dirty, self.registry.end());
         self.waiters.settle(|scope| match scope {
             Scope::All => dirty.is_empty(),
-            Scope::Slot(slot) => usize::from(*slot) >= slots || dirty.queue(*slot).dirty() == 0,
+            Scope::Slot(slot) => *slot >= end || dirty.queue(*slot).dirty() == 0,
             Scope::Keys(_) => false,
         });
         self.waiters.done()
@@ -254,17 +267,12 @@ impl Engine {
 
     /// The slot of `prefix` in `db`, also while it only drains.
     pub fn slot_of(&self, db: u16, prefix: &[u8]) -> Option<u16> {
-        let found = self.slots.iter().position(|slot| {
-            slot.as_ref().is_some_and(|slot| {
-                slot.registration.db == db && slot.registration.prefix == prefix
-            })
-        });
-        found.map(|slot| slot as u16)
+        self.registry.find(db, prefix)
     }
 
     /// The registration in `slot`.
     pub fn slot(&self, slot: u16) -> Option<&Slot> {
-        self.slots.get(usize::from(slot))?.as_ref()
+        self.registry.at(slot)
     }
 
     /// The slot that `key` of `db` belongs to.
@@ -288,22 +296,25 @@ impl Engine {
     }
 
     fn slot_mut(&mut self, slot: u16) -> Option<&mut Slot> {
-        self.slots.get_mut(usize::from(slot))?.as_mut()
+        self.registry.at_mut(slot)
+    }
+
+    /// A registration captures or not from now on, has other keys to mark, or is due at another time.
+    fn changed_slot(&mut self, slot: u16) {
+        self.registry.changed(slot);
+        self.dirty.stir(slot);
+    }
+
+    /// Counts for a registration, and for all of them.
+    fn count(&mut self, slot: u16, count: impl Fn(&mut Counters)) {
+        count(&mut self.counted);
+        if let Some(bound) = self.slot_mut(slot) {
+            count(&mut bound.counters);
+        }
     }
 
     fn is_live(&self, slot: u16) -> bool {
         self.slot(slot).is_some_and(|slot| slot.live)
-    }
-
-    fn add_slot(&mut self, slot: Slot) -> Option<u16> {
-        let free = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
-        // The last number stays free, so that their count is a number, too.
-        let number = u16::try_from(free).ok().filter(|number| *number < u16::MAX)?;
-        if free == self.slots.len() {
-            self.slots.push(None);
-        }
-        self.slots[free] = Some(slot);
-        Some(number)
     }
 
     /// Frees the slot of an unregistered prefix when its last key is written or dropped.
@@ -321,11 +332,8 @@ impl Engine {
         if flies || dead || missed || self.dirty.queue(slot).dirty() > 0 {
             return;
         }
-        if let Some(gone) = self.slots.get_mut(usize::from(slot)).and_then(Option::take) {
-            self.retired.add(&gone.counters);
-            let queue = self.dirty.queue_mut(slot);
-            self.retired.captured_total += std::mem::take(&mut queue.captured_total);
-            self.retired.coalesced_total += std::mem::take(&mut queue.coalesced_total);
+        if self.registry.remove(slot).is_some() {
+            self.dirty.forget_counters(slot);
             self.dead.remove_slot(slot);
         }
     }

@@ -41,27 +41,13 @@ pub enum Missing {
 }
 
 impl Engine {
-    /// When the next batch can begin, microseconds; nothing while none can.
-    pub fn next_due_us(&self) -> Option<u64> {
-        if !self.may_send() {
-            return None;
-        }
-        let slots = 0..self.slots.len() as u16;
-        let due = slots.filter_map(|slot| self.slot_due_us(slot));
-        due.chain(self.heavy.next_us()).min()
-    }
-
     /// Begins a batch of the registration whose turn it is among those that are due.
     pub fn begin_batch(&mut self, now_us: u64) -> Option<Batch> {
         if !self.may_send() {
             return None;
         }
         self.release_heavy(now_us);
-        let count = self.slots.len();
-        let slot = (0..count)
-            .map(|step| ((self.turn + step) % count) as u16)
-            .find(|slot| self.slot_due_us(*slot).is_some_and(|due_us| due_us <= now_us))?;
-        self.turn = usize::from(slot) + 1;
+        let slot = self.next_slot(now_us)?;
         let registration = Arc::clone(&self.slot(slot)?.registration);
         let (mut items, mut bytes) = match self.spare.pop() {
             Some(spare) => (spare.items, spare.bytes),
@@ -173,6 +159,7 @@ impl Engine {
             && let Some(slot) = self.slot_mut(batch.slot)
         {
             slot.hold_us = slot.hold_us.max(hold_us);
+            self.dirty.stir(batch.slot);
         }
     }
 
@@ -187,7 +174,7 @@ impl Engine {
         self.credits > 0 && self.stale_flights == 0
     }
 
-    fn slot_due_us(&self, slot: u16) -> Option<u64> {
+    pub(super) fn slot_due_us(&self, slot: u16) -> Option<u64> {
         let bound = self.slot(slot).filter(|_| !self.is_paused(slot))?;
         let interval_ms = match bound.registration.interval_ms {
             // Nothing more will be coalesced.

@@ -18,9 +18,8 @@ impl Engine {
             return self.set_paused(slot, false);
         }
         self.paused = false;
-        for slot in self.slots.iter_mut().flatten() {
-            slot.paused = false;
-        }
+        self.registry.iter_mut().for_each(|slot| slot.paused = false);
+        self.stir_all();
     }
 
     /// True while nothing of `slot` is sent, because it or everything is paused.
@@ -35,15 +34,15 @@ impl Engine {
 
     /// The registrations that are paused by themselves, also those that only drain.
     pub fn paused_registrations(&self) -> impl Iterator<Item = &Registration> {
-        let paused = self.slots.iter().flatten().filter(|slot| slot.paused);
+        let paused = self.registry.iter().filter(|slot| slot.paused);
         paused.map(|slot| &*slot.registration)
     }
 
     /// Dirty keys that will be acknowledged without anybody ending a pause: all but those that
     /// wait in paused registrations.
     pub fn dirty_unpaused(&self) -> usize {
-        let slots = (0..self.slots.len() as u16).filter(|slot| self.slot(*slot).is_some());
-        slots
+        self.registry
+            .numbers()
             .map(|slot| {
                 let queue = self.dirty.queue(slot);
                 if self.is_paused(slot) { queue.in_flight } else { queue.dirty() }
@@ -51,9 +50,10 @@ impl Engine {
             .sum()
     }
 
-    fn set_paused(&mut self, slot: u16, paused: bool) {
-        if let Some(slot) = self.slot_mut(slot) {
+    fn set_paused(&mut self, number: u16, paused: bool) {
+        if let Some(slot) = self.slot_mut(number) {
             slot.paused = paused;
+            self.dirty.stir(number);
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::registry::next_after;
 use super::{Engine, Scanned, Slot};
 use crate::core::change::{Change, Touch};
 use crate::core::dirty::Missed;
@@ -18,19 +19,17 @@ impl Engine {
     /// need, and while there is no room.
     pub fn next_scan(&self, last: u16) -> Option<u16> {
         let down = self.link.name() == "down";
-        let count = self.slots.len();
-        let turns = (1..=count).map(|step| ((usize::from(last) + step) % count) as u16);
-        turns.into_iter().find(|slot| {
-            let asked = self.slot(*slot).is_some_and(|slot| slot.live && slot.sync_pending);
-            let missed = !down && self.dirty.has_missed(*slot);
-            (asked || missed) && self.dirty.has_room_to_scan(*slot)
-        })
+        let has_room = |slot| self.dirty.has_room_to_scan(slot);
+        let asked = next_after(self.registry.to_sync(), last, has_room);
+        let missing = if down { None } else { next_after(self.dirty.missing(), last, has_room) };
+        let turn = |slot: &u16| slot.wrapping_sub(last).wrapping_sub(1);
+        asked.into_iter().chain(missing).min_by_key(turn)
     }
 
     /// Keys of `slot` may belong to those that a shorter prefix missed before: the scan of that one
     /// leaves them to the longest.
     pub(super) fn inherit_missed(&mut self, slot: u16, db: u16, prefix: &[u8]) {
-        let others = (0..self.slots.len() as u16).filter(|other| {
+        let others = self.dirty.missing().iter().copied().filter(|other| {
             *other != slot
                 && self.slot(*other).is_some_and(|other| {
                     let of = &other.registration;
@@ -91,7 +90,18 @@ impl Engine {
                 && key.starts_with(&other.prefix)
         };
         key.starts_with(&registration.prefix)
-            && !self.slots.iter().flatten().any(|other| longer(&other.registration))
+            && !self.routes_longer(registration, key)
+            && !self.draining().any(|other| longer(&other.registration))
+    }
+
+    /// True if the longest prefix that captures `key` is longer than that of the registration.
+    fn routes_longer(&self, registration: &Registration, key: &[u8]) -> bool {
+        let live = self.routes.find(registration.db, key).and_then(|slot| self.slot(slot));
+        live.is_some_and(|live| live.registration.prefix.len() > registration.prefix.len())
+    }
+
+    fn draining(&self) -> impl Iterator<Item = &Slot> {
+        self.registry.draining().iter().filter_map(|slot| self.slot(*slot))
     }
 
     /// A scan of `slot` has found `key`. It is [`Touch::Found`] for who scans: limit or not, it
@@ -120,15 +130,14 @@ impl Engine {
         self.retire_if_done(slot);
     }
 
-    /// The slots whose scan was asked for and has not ended.
-    pub fn syncs(&self) -> impl Iterator<Item = u16> + '_ {
-        self.live_slots().filter(|slot| self.slot(*slot).is_some_and(|bound| bound.sync_pending))
+    /// How many slots missed changes.
+    pub fn rescans_len(&self) -> usize {
+        self.dirty.missing().len()
     }
 
     /// The slots that missed changes.
     pub fn rescans(&self) -> impl Iterator<Item = u16> + '_ {
-        let all = if self.dirty.has_missed_any() { self.slots.len() } else { 0 };
-        (0..all as u16).filter(|slot| self.dirty.has_missed(*slot))
+        self.dirty.missing().iter().copied()
     }
 
     /// The registration of such a slot in `db`, or in all databases, with its number.
@@ -170,7 +179,7 @@ impl Engine {
         let misses =
             |slot: u16| self.dirty.missed(slot).oldest_us().is_some_and(|us| us <= watermark_us);
         match scope {
-            Scope::All => (0..self.slots.len() as u16).any(misses),
+            Scope::All => self.rescans().any(misses),
             Scope::Slot(slot) => misses(*slot),
             // Their keys were found when they came.
             Scope::Keys(_) => false,
@@ -201,11 +210,10 @@ impl Engine {
     pub(super) fn hasten_scope(&mut self, scope: &Scope, watermark_us: u64) {
         match scope {
             Scope::All => {
-                for slot in 0..self.slots.len() as u16 {
-                    self.dirty.queue_mut(slot).flush(watermark_us);
-                }
+                self.dirty.flush_all(watermark_us);
+                self.stir_all();
             }
-            Scope::Slot(slot) => self.dirty.queue_mut(*slot).flush(watermark_us),
+            Scope::Slot(slot) => self.dirty.flush(*slot, watermark_us),
             Scope::Keys(_) => {}
         }
     }

@@ -11,7 +11,7 @@ use crate::core::persist::{Record, SavedKey};
 impl Engine {
     /// True when there is nothing to save: the data can then be loaded without the module.
     pub fn is_blank(&self) -> bool {
-        !self.paused && self.slots.iter().all(Option::is_none) && self.dead.is_empty()
+        !self.paused && self.registry.len() == 0 && self.dead.is_empty()
     }
 
     /// Hands every record to `save`: registrations first, because the others refer to them.
@@ -20,15 +20,15 @@ impl Engine {
         if self.paused {
             save(Record::Paused);
         }
-        for (number, slot) in self.slots.iter().enumerate() {
-            let Some(slot) = slot else { continue };
+        for number in self.registry.numbers() {
+            let Some(slot) = self.slot(number) else { continue };
             save(Record::Registration {
-                slot: number as u16,
+                slot: number,
                 live: slot.live,
                 discards: slot.discards,
                 sync_pending: slot.sync_pending,
                 paused: slot.paused,
-                missed: self.dirty.missed(number as u16),
+                missed: self.dirty.missed(number),
                 registration: slot.registration.as_ref().clone(),
             });
         }
@@ -56,7 +56,7 @@ impl Engine {
         self.log.clear();
         self.dirty.clear();
         self.begin_epoch();
-        for slot in 0..self.slots.len() as u16 {
+        for slot in self.rescans().collect::<Vec<u16>>() {
             self.dirty.set_missed(slot, Missed::default());
         }
         self.dead = Default::default();
@@ -64,13 +64,14 @@ impl Engine {
         self.resume(None);
         self.announced = None;
         self.loaded_slots.clear();
-        for number in 0..self.slots.len() as u16 {
+        for number in 0..self.registry.end() {
             let Some(slot) = self.slot(number).filter(|slot| !slot.from_file) else { continue };
             let registration = Arc::clone(&slot.registration);
             self.routes.remove(registration.db, &registration.prefix);
             if let Some(slot) = self.slot_mut(number) {
                 slot.live = false;
             }
+            self.changed_slot(number);
             self.retire_if_done(number);
         }
     }
@@ -90,7 +91,7 @@ impl Engine {
                 registration,
             } => {
                 let (db, prefix) = (registration.db, registration.prefix.clone());
-                let Some(slot) = self.register(registration) else { return };
+                let Some(slot) = self.bind(registration) else { return };
                 self.loaded_slots.insert(saved, slot);
                 self.dirty.set_missed(slot, missed);
                 if !live {
@@ -102,6 +103,7 @@ impl Engine {
                     bound.sync_pending = sync_pending;
                     bound.paused = paused;
                 }
+                self.changed_slot(slot);
             }
             Record::Key(SavedKey { slot, db, touch, since_us, key, captured }) => {
                 if let Some(slot) = self.loaded_slots.get(&slot).copied() {
@@ -163,9 +165,10 @@ impl Engine {
 
     /// Begins or ends the marking of existing keys.
     pub fn set_sync_pending(&mut self, slot: u16, pending: bool) {
-        if let Some(slot) = self.slot_mut(slot) {
-            slot.sync_pending = pending;
+        if let Some(bound) = self.slot_mut(slot) {
+            bound.sync_pending = pending;
         }
+        self.registry.changed(slot);
     }
 
     /// Marks a slot as one of the file: it survives the loading of data.

@@ -28,21 +28,6 @@ pub struct Counters {
     pub last_write_unix_ms: u64,
 }
 
-impl Counters {
-    /// Adds `other`; of the times the later one stays.
-    pub fn add(&mut self, other: &Counters) {
-        self.captured_total += other.captured_total;
-        self.coalesced_total += other.coalesced_total;
-        self.written_total += other.written_total;
-        self.deleted_total += other.deleted_total;
-        self.failed_total += other.failed_total;
-        self.retries_total += other.retries_total;
-        self.batches_total += other.batches_total;
-        self.bytes_total += other.bytes_total;
-        self.last_write_unix_ms = self.last_write_unix_ms.max(other.last_write_unix_ms);
-    }
-}
-
 /// How far a scan of existing keys is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scanned {

@@ -68,24 +68,20 @@ pub struct State<'a> {
 impl Engine {
     /// Figures of the whole module at `now_us`.
     pub fn state(&self, now_us: u64) -> State<'_> {
-        let mut counters = self.retired;
-        for slot in self.slots() {
-            counters.add(&self.counters(slot));
-        }
-        let oldest_us = self.slots().filter_map(|slot| self.oldest_us(slot));
-        let oldest_us = oldest_us.chain(self.oldest_heavy_us(None)).min();
+        let mut counters = self.counted;
+        (counters.captured_total, counters.coalesced_total) = self.dirty.totals();
         State {
             link: self.link.name(),
             link_error: self.link.error(),
             link_since_unix_ms: self.link.since_unix_ms(),
             paused: self.paused,
-            registrations: self.live_slots().count(),
+            registrations: self.registry.live_len(),
             dirty_keys: self.dirty.len() + self.log.len(),
             in_flight_keys: self.dirty.in_flight(),
             dead_letters: self.dead.len(),
-            oldest_dirty_ms: age_ms(oldest_us, now_us),
-            rescans_pending: self.rescans().count(),
-            syncs_pending: self.syncs().count(),
+            oldest_dirty_ms: age_ms(self.oldest_of_all_us(), now_us),
+            rescans_pending: self.dirty.missing().len(),
+            syncs_pending: self.registry.to_sync().len(),
             counters,
             lag: of_late(self.lag, now_us),
             last_error: &self.last_error,
@@ -119,11 +115,16 @@ impl Engine {
 
     /// The slots that capture.
     pub fn live_slots(&self) -> impl Iterator<Item = u16> + '_ {
-        self.slots().filter(|slot| self.is_live(*slot))
+        self.registry.numbers().filter(|slot| self.is_live(*slot))
     }
 
-    fn slots(&self) -> impl Iterator<Item = u16> + '_ {
-        (0..self.slots.len() as u16).filter(|slot| self.slot(*slot).is_some())
+    /// Since when the oldest change of all is waiting, microseconds. Registrations without one are not
+    /// looked at, however many there are.
+    pub(super) fn oldest_of_all_us(&self) -> Option<u64> {
+        let in_flight = self.flights.iter().chain(&self.held).map(|flight| flight.oldest_us);
+        let waiting = self.waiting_slots().filter_map(|slot| self.dirty.oldest_us(slot));
+        let missed = self.rescans().filter_map(|slot| self.dirty.missed(slot).oldest_us());
+        in_flight.chain(waiting).chain(missed).chain(self.oldest_heavy_us(None)).min()
     }
 
     fn counters(&self, slot: u16) -> Counters {
@@ -134,7 +135,7 @@ impl Engine {
         counters
     }
 
-    fn oldest_us(&self, slot: u16) -> Option<u64> {
+    pub(super) fn oldest_us(&self, slot: u16) -> Option<u64> {
         let in_flight = self.flights.iter().chain(&self.held).filter(|flight| flight.slot == slot);
         let in_flight = in_flight.map(|flight| flight.oldest_us).min();
         let waiting = self.dirty.oldest_us(slot);

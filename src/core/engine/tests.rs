@@ -3,6 +3,7 @@ mod held;
 mod letters;
 mod parts;
 mod pause;
+mod schedule;
 mod watch;
 
 use super::*;
@@ -277,14 +278,4 @@ fn who_looks_ahead_hears_of_another_time_to_live_of_dirty_keys() {
     assert_eq!(fresh(&mut engine, 2), ["a:1"]);
     assert_eq!(done(&mut engine, flight, written(), 300_000), ["a:1"], "it has not changed");
     assert_eq!(engine.state(3).counters.captured_total, 1);
-}
-
-#[test]
-fn the_registration_after_65_535_others_is_refused() {
-    let namespace = Namespace { database: "d".to_owned(), collection: "c".to_owned() };
-    let registration = Arc::new(Registration::new(0, b"", namespace));
-    let slots = (0..65_534).map(|_| Some(Slot::new(Arc::clone(&registration)))).collect();
-    let mut engine = Engine { slots, ..Engine::default() };
-    assert_eq!(engine.add_slot(Slot::new(Arc::clone(&registration))), Some(65_534));
-    assert_eq!(engine.add_slot(Slot::new(registration)), None);
 }

@@ -1,6 +1,6 @@
 //! The settings `writebehind.*`: CONFIG GET / SET / REWRITE, and `loadmodule ... <name> <value>`.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_longlong, c_void};
+use std::ffi::{CStr, CString, OsString, c_char, c_int, c_longlong, c_void};
 use std::path::{Path, PathBuf};
 
 use super::api::{self, api};
@@ -44,7 +44,8 @@ pub struct Sources {
     texts: [String; 3],
     /// What CONFIG GET is given; the server copies it and leaves it to us.
     given: [Option<Text>; 3],
-    from_environment: Option<String>,
+    /// What the environment holds, without the space around it; an error when that is no text.
+    from_environment: Option<Result<String, String>>,
 }
 
 impl Default for Sources {
@@ -52,7 +53,7 @@ impl Default for Sources {
         Sources {
             texts: [DEFAULT_URI.to_owned(), String::new(), String::new()],
             given: [None, None, None],
-            from_environment: std::env::var(URI_VARIABLE).ok().filter(|uri| !uri.is_empty()),
+            from_environment: std::env::var_os(URI_VARIABLE).and_then(from_environment),
         }
     }
 }
@@ -63,8 +64,10 @@ impl Sources {
         if !self.texts[URI_FILE].is_empty() {
             return UriSource::File(PathBuf::from(&self.texts[URI_FILE]));
         }
-        let text = self.from_environment.as_ref().unwrap_or(&self.texts[URI]);
-        UriSource::Text(text.clone())
+        match &self.from_environment {
+            Some(Ok(uri)) => UriSource::Text(uri.clone()),
+            _ => UriSource::Text(self.texts[URI].clone()),
+        }
     }
 
     /// The file of registrations; empty for none.
@@ -75,11 +78,20 @@ impl Sources {
     /// # Errors
     /// One sentence when the environment's connection string is of no use.
     pub fn check_environment(&self) -> Result<(), String> {
-        match &self.from_environment {
-            Some(uri) => uri::validate_secret(uri)
-                .map_err(|error| format!("environment variable {URI_VARIABLE}: {error}")),
-            None => Ok(()),
-        }
+        let Some(uri) = &self.from_environment else { return Ok(()) };
+        uri.clone()
+            .and_then(|uri| uri::validate_secret(&uri))
+            .map_err(|error| format!("environment variable {URI_VARIABLE}: {error}"))
+    }
+}
+
+/// The connection string in the value of the environment variable; nothing when it is blank. A
+/// value that was read from a mounted secret ends with a newline.
+fn from_environment(value: OsString) -> Option<Result<String, String>> {
+    match value.into_string() {
+        Ok(text) if text.trim().is_empty() => None,
+        Ok(text) => Some(Ok(text.trim().to_owned())),
+        Err(_) => Some(Err("the connection string must be UTF-8".to_owned())),
     }
 }
 
@@ -191,6 +203,7 @@ fn put_number(at: usize, value: i64) {
 }
 
 fn put_text(at: usize, value: &str) -> Result<(), String> {
+    let value = if at == URI { value.trim() } else { value };
     match at {
         URI => uri::validate_setting(value)?,
         URI_FILE if !value.is_empty() => {

@@ -222,7 +222,7 @@ fn a_password_from_the_environment_is_shown_nowhere() {
 #[test]
 fn a_malformed_uri_of_the_environment_stops_the_load_and_is_not_repeated() {
     let setup = Setup::default()
-        .environment("WRITEBEHIND_MONGODB_URI", &format!("mongodb://ann:{PASSWORD}@127.0.0.1"));
+        .environment("WRITEBEHIND_MONGODB_URI", format!("mongodb://ann:{PASSWORD}@127.0.0.1"));
     let log = setup.try_start().err().expect("no server");
     assert!(log.contains("WRITEBEHIND_MONGODB_URI"), "{log}");
     let mut told = Told::default();

@@ -1,5 +1,8 @@
 //! CONFIG GET and SET, `loadmodule` arguments, and where the URI may come from.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use crate::support::mongod::{Mongod, nowhere};
 use crate::support::redis_server::{Redis, Setup};
 use crate::support::wait::{SOON, wait_until};
@@ -155,6 +158,26 @@ fn the_password_of_a_uri_file_is_shown_nowhere() {
 #[test]
 fn the_uri_may_come_from_the_environment() {
     let redis =
-        Setup::default().environment("WRITEBEHIND_MONGODB_URI", &Mongod::shared().uri()).start();
+        Setup::default().environment("WRITEBEHIND_MONGODB_URI", Mongod::shared().uri()).start();
     writes_arrive(&redis);
+}
+
+#[test]
+fn space_around_the_uri_does_not_count_wherever_it_comes_from() {
+    let uri = format!(" {}\n", Mongod::shared().uri());
+    writes_arrive(&Setup::default().environment("WRITEBEHIND_MONGODB_URI", &uri).start());
+    let redis = Redis::start(&nowhere());
+    redis.cmd(&["CONFIG", "SET", "writebehind.mongodb-uri", &uri]);
+    assert_eq!(setting(&redis, "mongodb-uri"), uri.trim());
+    writes_arrive(&redis);
+    let blank = Setup::new(&Mongod::shared().uri()).environment("WRITEBEHIND_MONGODB_URI", " \n");
+    writes_arrive(&blank.start());
+}
+
+#[test]
+fn a_uri_in_the_environment_that_is_no_text_is_refused() {
+    let value = OsStr::from_bytes(b"mongodb://\xff");
+    let setup = Setup::default().environment("WRITEBEHIND_MONGODB_URI", value);
+    let log = setup.try_start().err().expect("the server must not start");
+    assert!(log.contains("WRITEBEHIND_MONGODB_URI: the connection string must be UTF-8"), "{log}");
 }

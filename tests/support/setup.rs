@@ -1,5 +1,6 @@
 //! What a redis-server is started with.
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -25,7 +26,7 @@ pub struct Setup {
     config: Vec<String>,
     modules: Vec<String>,
     settings: String,
-    environment: Vec<(String, String)>,
+    environment: Vec<(String, OsString)>,
     program: Option<PathBuf>,
 }
 
@@ -53,8 +54,8 @@ impl Setup {
     }
 
     /// A variable of the server's environment.
-    pub fn environment(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
+    pub fn environment(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.environment.push((name.to_owned(), value.as_ref().to_owned()));
         self
     }
 

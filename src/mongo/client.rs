@@ -4,11 +4,13 @@
 //! inherit no write concern and are never retried, and a frozen server is noticed after
 //! `heartbeatFrequencyMS` + `connectTimeoutMS`.
 
+use std::fs::File;
+use std::io;
 use std::num::NonZeroU8;
 use std::time::Duration;
 
 use mongodb::Client;
-use mongodb::options::{Acknowledgment, ClientOptions, ConnectionString};
+use mongodb::options::{Acknowledgment, ClientOptions, ConnectionString, Tls};
 use tokio::time::timeout;
 
 use super::command::{Acknowledged, WriteConcern};
@@ -22,6 +24,8 @@ use crate::sink::Broken;
 const MAX_POOL_SIZE: u32 = MAX_IN_FLIGHT_BATCHES.max as u32 + 1;
 /// Longest look-up of a `mongodb+srv` name.
 const DNS_WITHIN: Duration = Duration::from_secs(5);
+/// Longest wait for the file system.
+const FILE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Defaults of what a connection string leaves open.
 const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(3);
@@ -49,8 +53,35 @@ pub async fn connect(uri: &str) -> Result<Connected, Broken> {
         .map_err(|_| Broken::passing("the name server does not answer for the mongodb+srv name"))?
         .map_err(|error| outcome::broken(&error))?;
     fill(&mut options);
+    check_files(&options).await?;
     let client = Client::with_options(options).map_err(|error| outcome::broken(&error))?;
     Ok(Connected { client, write_concern })
+}
+
+/// The driver reads the files of TLS on this thread, and its error does not say which one it means.
+async fn check_files(options: &ClientOptions) -> Result<(), Broken> {
+    let Some(Tls::Enabled(tls)) = &options.tls else { return Ok(()) };
+    let named = [
+        ("tlsCAFile", tls.ca_file_path.clone()),
+        ("tlsCertificateKeyFile", tls.cert_key_file_path.clone()),
+    ];
+    for (option, path) in named {
+        let Some(path) = path else { continue };
+        let check = tokio::task::spawn_blocking(move || match std::fs::metadata(&path) {
+            Ok(file) if file.is_file() => File::open(&path).map(drop),
+            Ok(_) => Err(io::Error::other("it is no regular file")),
+            Err(error) => Err(error),
+        });
+        let why = match timeout(FILE_WITHIN, check).await {
+            Ok(Ok(Ok(()))) => continue,
+            Ok(Ok(Err(error))) => error.to_string(),
+            Ok(Err(_)) | Err(_) => "the file system does not answer".to_owned(),
+        };
+        return Err(Broken::lasting(format!(
+            "the file that the connection string's option {option} names cannot be read: {why}"
+        )));
+    }
+    Ok(())
 }
 
 fn fill(options: &mut ClientOptions) {

@@ -192,10 +192,15 @@ pub fn broken(error: &Error) -> Broken {
             let (why, lasts) = selection(message);
             if lasts { lasting(why) } else { passing(why) }
         }
-        ErrorKind::InvalidTlsConfig { .. } => {
-            lasting("the TLS options or certificate files are not usable")
-        }
+        ErrorKind::InvalidTlsConfig { .. } => lasting(
+            "a file that tlsCAFile or tlsCertificateKeyFile names holds no usable certificate and key",
+        ),
         ErrorKind::DnsResolve { .. } => passing("the name of mongodb+srv has no usable record"),
+        ErrorKind::IncompatibleServer { message, .. } if message.contains(LOAD_BALANCING) => {
+            lasting(
+                "loadBalanced=true takes a load balancer, and this is a server; remove the option",
+            )
+        }
         ErrorKind::IncompatibleServer { .. } => lasting(TOO_OLD),
         ErrorKind::InvalidArgument { .. } => {
             lasting("the connection string's options are not usable with it")
@@ -207,6 +212,8 @@ pub fn broken(error: &Error) -> Broken {
 
 const AUTHENTICATION: &str = "authentication failed; check user, password and authSource";
 const TOO_OLD: &str = "the server is too old, 4.4 or newer is needed";
+/// In the driver's text when `loadBalanced=true` meets a server.
+const LOAD_BALANCING: &str = "load balancing mode";
 const NO_PRIMARY: &str = "the replica set has no primary at the moment";
 
 /// What the driver's text of a failed server selection contains, the cause that it stands for,

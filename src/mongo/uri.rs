@@ -1,39 +1,51 @@
 //! Connection strings: which ones are taken, and what of them may be shown.
+//!
+//! All that the driver refuses, now or when it makes a client, is refused here first, because its own
+//! errors repeat values and come late. What has no effect on this module is left out of what the driver
+//! gets, with a note.
 
-use mongodb::options::{Acknowledgment, ConnectionString, HostInfo};
+mod options;
+mod parts;
 
-/// Most members a write concern can name; a replica set has no more.
-const MOST_MEMBERS: u32 = 50;
-/// What people are told about a password in `mongodb-uri`.
+use mongodb::options::{ConnectionString, HostInfo};
+
+use options::Fate;
+use parts::Parts;
+
+/// What is said of a password in `mongodb-uri`.
 const PASSWORD: &str = "mongodb-uri takes no password, because a setting can be read by others; \
      put the whole connection string into a file and name it with mongodb-uri-file, or set the \
      environment variable WRITEBEHIND_MONGODB_URI";
 
-/// Checks a connection string for `CONFIG SET writebehind.mongodb-uri`. Looks up no name.
+/// Checks a connection string for `CONFIG SET writebehind.mongodb-uri`. Looks up no name. Returns a
+/// note on each option that has no effect.
 ///
 /// # Errors
-/// One sentence when it is malformed, holds a password, or asks for writes that nobody
-/// acknowledges. It never repeats the connection string.
-pub fn validate_setting(uri: &str) -> Result<(), String> {
-    let parsed = parse(uri)?;
-    if has_password(uri, &parsed) {
+/// One sentence when it is malformed, holds a password, or has an option that cannot be taken. It
+/// names the option and never repeats the connection string.
+pub fn validate_setting(uri: &str) -> Result<Vec<String>, String> {
+    let checked = check(uri)?;
+    if has_password(uri, &checked.parts) {
         return Err(PASSWORD.to_owned());
     }
-    Ok(())
+    check_credentials(&checked).map_err(refused)?;
+    Ok(checked.notes)
 }
 
 /// Checks a connection string that may hold credentials: from `mongodb-uri-file` or the
-/// environment. Looks up no name.
+/// environment. Looks up no name. Returns a note on each option that has no effect.
 ///
 /// # Errors
 /// As [`validate_setting`], but a password is taken.
-pub fn validate_secret(uri: &str) -> Result<(), String> {
-    parse(uri).map(drop)
+pub fn validate_secret(uri: &str) -> Result<Vec<String>, String> {
+    let checked = check(uri)?;
+    check_credentials(&checked).map_err(refused)?;
+    Ok(checked.notes)
 }
 
 /// The hosts that `uri` names, for logs: no user, no password, no options.
 pub fn hosts(uri: &str) -> String {
-    match ConnectionString::parse(uri).map(|parsed| parsed.host_info) {
+    match parse(uri).map(|parsed| parsed.host_info) {
         Ok(HostInfo::HostIdentifiers(hosts)) => {
             hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
         }
@@ -43,120 +55,156 @@ pub fn hosts(uri: &str) -> String {
     }
 }
 
-/// Parses `uri` and checks its write concern.
+/// Checks `uri` and parses what of it the driver needs.
 pub(super) fn parse(uri: &str) -> Result<ConnectionString, String> {
-    let parsed = ConnectionString::parse(uri).map_err(|_| malformed(uri))?;
-    match parsed.write_concern.as_ref().and_then(|concern| concern.w.as_ref()) {
-        Some(Acknowledgment::Nodes(0)) => Err("the MongoDB connection string asks for w=0, with \
-             which nobody would know what is written; take w=majority or a number from 1 to 50"
-            .to_owned()),
-        Some(Acknowledgment::Nodes(n)) if *n > MOST_MEMBERS => Err("the MongoDB connection \
-             string asks for more than w=50, the most members a replica set can have"
-            .to_owned()),
-        _ => Ok(parsed),
-    }
-}
-
-/// Why `uri` is malformed, without repeating anything that could be a secret.
-fn malformed(uri: &str) -> String {
-    let why = match uri.split_once("://") {
-        Some(("mongodb" | "mongodb+srv", rest)) => match bad_option(uri, rest) {
-            Some(option) => format!("its option {option} is unknown or has a wrong value"),
-            None => "special characters in user and password must be percent-encoded, and \
-                 mongodb+srv takes one name without a port"
-                .to_owned(),
-        },
-        _ => "it must begin with mongodb:// or mongodb+srv://".to_owned(),
-    };
-    format!("the MongoDB connection string is malformed: {why}")
-}
-
-/// The name of the first option that the driver refuses by itself. Not when there could be
-/// credentials: a password that is not encoded can look like an option.
-fn bad_option<'u>(uri: &str, rest: &'u str) -> Option<&'u str> {
-    let options = rest.split_once('?').map(|(_, options)| options)?;
-    if uri.contains('@') {
-        return None;
-    }
-    options.split('&').find_map(|pair| {
-        let (name, _) = pair.split_once('=')?;
-        let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphabetic());
-        let alone = format!("mongodb://localhost/?{pair}");
-        (plain && ConnectionString::parse(alone).is_err()).then_some(name)
+    let checked = check(uri)?;
+    check_credentials(&checked).map_err(refused)?;
+    // Whatever the driver finds beyond that, its text may repeat a value.
+    ConnectionString::parse(&checked.plain).map_err(|_| {
+        refused(
+            "the driver does not take it; check authMechanismProperties and host names".to_owned(),
+        )
     })
 }
 
-fn has_password(uri: &str, parsed: &ConnectionString) -> bool {
-    let credential = parsed.credential.as_ref();
-    let secret_option = uri.to_ascii_lowercase();
-    credential.is_some_and(|credential| credential.password.is_some())
-        || ["password=", "aws_session_token"].iter().any(|name| secret_option.contains(name))
+/// A connection string whose options are right, each by itself and all together.
+struct Checked<'u> {
+    parts: Parts<'u>,
+    /// What the driver gets.
+    plain: String,
+    notes: Vec<String>,
+}
+
+impl Checked<'_> {
+    fn option(&self, wanted: &str) -> Option<String> {
+        let found = self.parts.options.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        found.and_then(|(_, value)| *value).map(parts::decoded)
+    }
+
+    fn is(&self, name: &str, value: &str) -> bool {
+        self.option(name).is_some_and(|given| given == value)
+    }
+}
+
+fn refused(why: String) -> String {
+    format!("the MongoDB connection string cannot be used: {why}")
+}
+
+fn check(uri: &str) -> Result<Checked<'_>, String> {
+    let parts = parts::split(uri).map_err(refused)?;
+    let (mut plain, mut notes) = (parts.place.to_owned(), Vec::new());
+    let mut seen: Vec<&str> = Vec::new();
+    for (given, value) in &parts.options {
+        let Some((name, takes)) = options::find(given) else {
+            return Err(refused(unknown(given, value.is_some())));
+        };
+        let fate = match value {
+            Some(value) => options::check(name, takes, value),
+            None => Err("has no value; it takes the form name=value".to_owned()),
+        };
+        match fate.map_err(|why| refused(format!("its option {name} {why}")))? {
+            Fate::Dropped(why) => notes.extend(why.map(|why| {
+                format!("the option {name} of the connection string has no effect: {why}")
+            })),
+            Fate::Kept(kept) if seen.contains(&kept) => {
+                return Err(refused(format!("its option {name} is there twice")));
+            }
+            Fate::Kept(kept) => {
+                plain.push(if seen.is_empty() { '?' } else { '&' });
+                plain.push_str(kept);
+                plain.push('=');
+                plain.push_str(value.unwrap_or_default());
+                seen.push(kept);
+            }
+        }
+    }
+    let checked = Checked { parts, plain, notes };
+    check_together(&checked).map_err(refused)?;
+    Ok(checked)
+}
+
+/// A name that could be part of something else is not repeated.
+fn unknown(name: &str, has_value: bool) -> String {
+    let plain =
+        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    if has_value && plain && (1..=40).contains(&name.len()) {
+        return format!("it has no option {name} that MongoDB knows; correct or remove it");
+    }
+    "what stands behind the ? must be options of the form name=value, with & between them"
+        .to_owned()
+}
+
+/// Options that exclude each other, or the form of the connection string.
+fn check_together(uri: &Checked<'_>) -> Result<(), String> {
+    let parts = &uri.parts;
+    let has = |name| uri.option(name).is_some();
+    let is_true = |name| uri.is(name, "true");
+    let some_hosts = uri.option("srvMaxHosts").is_some_and(|most| most.parse() != Ok(0));
+    let tls_off = uri.is("tls", "false") || uri.is("ssl", "false");
+    let tls = ["tlsCAFile", "tlsCertificateKeyFile", "tlsInsecure", "tlsAllowInvalidCertificates"];
+    let rules = [
+        (is_true("directConnection") && parts.hosts > 1, "directConnection=true takes one host"),
+        (is_true("directConnection") && parts.srv, "directConnection=true takes no mongodb+srv"),
+        (is_true("loadBalanced") && parts.hosts > 1, "loadBalanced=true takes one host"),
+        (is_true("loadBalanced") && has("replicaSet"), "loadBalanced=true takes no replicaSet"),
+        (
+            is_true("loadBalanced") && is_true("directConnection"),
+            "loadBalanced=true takes no directConnection=true",
+        ),
+        (has("srvServiceName") && !parts.srv, "srvServiceName takes mongodb+srv"),
+        (has("srvMaxHosts") && !parts.srv, "srvMaxHosts takes mongodb+srv"),
+        (some_hosts && has("replicaSet"), "srvMaxHosts takes no replicaSet"),
+        (some_hosts && is_true("loadBalanced"), "srvMaxHosts takes no loadBalanced=true"),
+        (
+            has("tlsInsecure") && has("tlsAllowInvalidCertificates"),
+            "of tlsInsecure and tlsAllowInvalidCertificates it takes one",
+        ),
+        (tls_off && tls.into_iter().any(has), "its options on TLS take tls=true"),
+    ];
+    match rules.into_iter().find(|(broken, _)| *broken) {
+        Some((_, rule)) => Err(rule.to_owned()),
+        None => Ok(()),
+    }
+}
+
+/// Whether authentication can succeed at all with what is given.
+fn check_credentials(uri: &Checked<'_>) -> Result<(), String> {
+    let mechanism = uri.option("authMechanism");
+    let mechanism = mechanism.as_deref();
+    let password = uri.parts.user.is_some_and(|(_, password)| password.is_some());
+    let source = uri.option("authSource");
+    let external = source.is_none_or(|source| source == "$external");
+    let why = match (mechanism, uri.parts.user) {
+        (None, Some(_)) if !password => {
+            "it names a user without a password; authentication without \
+             one takes authMechanism=MONGODB-X509"
+        }
+        (Some("SCRAM-SHA-256" | "SCRAM-SHA-1" | "PLAIN"), _) if !password => {
+            "its option authMechanism takes a user and a password in front of the hosts"
+        }
+        (Some("MONGODB-X509"), _) if password => {
+            "its option authMechanism=MONGODB-X509 takes no password"
+        }
+        (Some("MONGODB-X509" | "MONGODB-OIDC"), _) if !external => {
+            "its option authSource takes $external with this authMechanism"
+        }
+        (Some("MONGODB-OIDC"), _)
+            if !uri
+                .option("authMechanismProperties")
+                .is_some_and(|of| of.contains("ENVIRONMENT:")) =>
+        {
+            "its option authMechanism=MONGODB-OIDC takes authMechanismProperties=ENVIRONMENT:..."
+        }
+        _ => return Ok(()),
+    };
+    Err(why.to_owned())
+}
+
+fn has_password(uri: &str, parts: &Parts<'_>) -> bool {
+    let lower = uri.to_ascii_lowercase();
+    parts.user.is_some_and(|(_, password)| password.is_some())
+        || ["password=", "aws_session_token"].iter().any(|name| lower.contains(name))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn plain_connection_strings_are_taken() {
-        for uri in [
-            "mongodb://127.0.0.1:27017",
-            "mongodb://a,b:27018/?replicaSet=rs0&w=majority&journal=true",
-            "mongodb+srv://cluster0.example.net/?retryWrites=false",
-            "mongodb://user@host/?authMechanism=MONGODB-X509&tls=true",
-            "mongodb://[::1]:27017/?w=2",
-        ] {
-            assert_eq!(validate_setting(uri), Ok(()), "{uri}");
-        }
-    }
-
-    #[test]
-    fn a_password_is_refused_with_the_way_out_and_taken_from_a_file() {
-        for uri in ["mongodb://u:hunter2@h", "mongodb+srv://u:hunter2@h.example.net/?w=1"] {
-            let error = validate_setting(uri).unwrap_err();
-            assert!(error.contains("mongodb-uri-file") && !error.contains("hunter2"), "{error}");
-            assert_eq!(validate_secret(uri), Ok(()));
-        }
-    }
-
-    #[test]
-    fn a_malformed_one_is_refused_without_being_repeated() {
-        for uri in [
-            "",
-            "hunter2",
-            "redis://hunter2",
-            "mongodb://",
-            "mongodb://u:hun@ter2@h",
-            "mongodb://u:hun/ter2@h",
-            "mongodb://u:hun?ter2=1@h",
-            "mongodb://h/?hunter2",
-            "mongodb://h:hunter2/",
-            "mongodb+srv://h.example.net:27017",
-            "mongodb://h/?maxPoolSize=hunter2",
-        ] {
-            let error = validate_setting(uri).expect_err(uri);
-            assert!(!error.contains("hun") && !error.contains("ter2"), "{uri}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_wrong_option_is_named_when_no_credentials_can_be_mistaken_for_it() {
-        let error = validate_setting("mongodb://h/?w=1&maxPoolSize=many").unwrap_err();
-        assert!(error.contains("maxPoolSize"), "{error}");
-        let error = validate_secret("mongodb://u:a?hunter=1@h/?maxPoolSize=many").unwrap_err();
-        assert!(!error.contains("hunter"), "{error}");
-    }
-
-    #[test]
-    fn writes_that_nobody_acknowledges_are_refused() {
-        assert!(validate_setting("mongodb://h/?w=0").unwrap_err().contains("w=0"));
-        assert!(validate_setting("mongodb://h/?w=51").is_err());
-    }
-
-    #[test]
-    fn logs_show_hosts_and_nothing_else() {
-        assert_eq!(hosts("mongodb://u:hunter2@a,b:1/db?w=1"), "a:27017,b:1");
-        assert_eq!(hosts("mongodb+srv://u:hunter2@c.example.net"), "c.example.net");
-        assert_eq!(hosts("mongodb://u:hun@ter2@h"), "(unknown)");
-    }
-}
+mod tests;

@@ -79,9 +79,11 @@ impl Sources {
     /// One sentence when the environment's connection string is of no use.
     pub fn check_environment(&self) -> Result<(), String> {
         let Some(uri) = &self.from_environment else { return Ok(()) };
-        uri.clone()
-            .and_then(|uri| uri::validate_secret(&uri))
-            .map_err(|error| format!("environment variable {URI_VARIABLE}: {error}"))
+        let checked = uri.clone().and_then(|uri| uri::validate_secret(&uri));
+        log_notes(
+            &checked.map_err(|error| format!("environment variable {URI_VARIABLE}: {error}"))?,
+        );
+        Ok(())
     }
 }
 
@@ -205,12 +207,13 @@ fn put_number(at: usize, value: i64) {
 fn put_text(at: usize, value: &str) -> Result<(), String> {
     let value = if at == URI { value.trim() } else { value };
     match at {
-        URI => uri::validate_setting(value)?,
+        URI => log_notes(&uri::validate_setting(value)?),
         URI_FILE if !value.is_empty() => {
             // Not kept: the worker reads it again at every new contact.
             let content = read_uri(Path::new(value))
                 .map_err(|error| format!("mongodb-uri-file cannot be read: {error}"))?;
-            uri::validate_secret(&content).map_err(|error| format!("mongodb-uri-file: {error}"))?;
+            let checked = uri::validate_secret(&content);
+            log_notes(&checked.map_err(|error| format!("mongodb-uri-file: {error}"))?);
         }
         _ => {}
     }
@@ -218,6 +221,11 @@ fn put_text(at: usize, value: &str) -> Result<(), String> {
     value.clone_into(&mut module.sources.borrow_mut().texts[at]);
     module.configure_worker();
     Ok(())
+}
+
+/// What of a connection string has no effect.
+fn log_notes(notes: &[String]) {
+    notes.iter().for_each(|note| log::notice(note));
 }
 
 unsafe extern "C" fn number(_: *const c_char, at: *mut c_void) -> c_longlong {

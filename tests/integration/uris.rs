@@ -69,3 +69,62 @@ fn a_mongodb_srv_name_without_a_record_is_told_soon() {
     assert!(error.contains("mongodb+srv"), "{error}");
     assert_eq!(redis.status().int("dirty_keys"), 1);
 }
+
+/// Sets a connection string that is refused, and returns the sentence. The module must go on.
+#[track_caller]
+fn refusal(redis: &Redis, uri: &str) -> String {
+    let error = redis.error(&["CONFIG", "SET", "writebehind.mongodb-uri", uri]);
+    assert_eq!(redis.info("writebehind", "writebehind_broken").as_deref(), Some("0"), "{uri}");
+    error
+}
+
+#[test]
+fn an_option_that_cannot_work_is_refused_by_its_name_when_it_is_set() {
+    let redis = Redis::start(&nowhere());
+    for (options, words) in [
+        ("maxPoolSize=0", "its option maxPoolSize takes a whole number from 1"),
+        ("heartbeatFrequencyMS=100", "its option heartbeatFrequencyMS takes milliseconds, a whole"),
+        ("tz_aware=true", "no option tz_aware that MongoDB knows"),
+        ("loadBalanced=true&replicaSet=rs", "loadBalanced=true takes no replicaSet"),
+        ("serverSelectionTimeoutMS=0", "its option serverSelectionTimeoutMS takes milliseconds"),
+        ("connectTimeoutMS=99999999999999", "its option connectTimeoutMS takes milliseconds"),
+    ] {
+        let error = refusal(&redis, &format!("mongodb://127.0.0.1:27017/?{options}"));
+        assert!(error.contains(words), "{error}");
+    }
+    let error = refusal(&redis, "mongodb://127.0.0.1:99999");
+    assert!(error.contains("the port of a host is no number from 1 to 65535"), "{error}");
+    let error = refusal(&redis, "mongodb://ann:%aünter@h");
+    assert!(error.contains("percent-encoded"), "{error}");
+}
+
+#[test]
+fn an_option_without_effect_is_taken_and_noted_in_the_log() {
+    let options =
+        "socketTimeoutMS=30000&compressors=zstd&readPreference=secondaryPreferred&timeoutMS=1";
+    let redis = Redis::start(&nowhere());
+    set_uri(&redis, &format!("{}&{options}", Mongod::shared().uri()));
+    let database = Mongod::shared().database();
+    redis.cmd(&["WB.REGISTER", "k:", &database.namespace("keys")]);
+    write(&redis, 0..10, "x");
+    assert_eq!(redis.flush_with(&["TIMEOUT", "15000"]).pending, 0);
+    let log = redis.log();
+    for name in ["socketTimeoutMS", "compressors", "readPreference", "timeoutMS"] {
+        let note = format!("the option {name} of the connection string has no effect: ");
+        assert!(log.contains(&note), "{log}");
+    }
+}
+
+#[test]
+fn a_load_balancer_that_is_none_and_a_file_that_is_missing_are_told_by_the_option() {
+    let redis = Redis::start(&format!(
+        "mongodb://127.0.0.1:{}/?loadBalanced=true",
+        Mongod::shared().port()
+    ));
+    redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
+    write(&redis, 0..1, "x");
+    let tells = |words: &str| redis.status().text("link_error").contains(words);
+    wait_until("the option is named", SOON, || tells("loadBalanced=true"));
+    set_uri(&redis, "mongodb://127.0.0.1/?tls=true&tlsCAFile=/nonexistent/ca");
+    wait_until("the option is named", SOON, || tells("option tlsCAFile names cannot be read"));
+}

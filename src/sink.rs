@@ -73,6 +73,13 @@ pub trait Sink: 'static {
     /// Asks whether the link works, within a bounded time.
     fn ping(&self) -> impl Future<Output = Result<(), Broken>>;
 
+    /// Ends when there may be [`news`](Self::news). No news is missed between two calls.
+    fn has_news(&self) -> impl Future<Output = ()>;
+
+    /// What the sink has learned of the link by itself since this was last asked, between writes
+    /// too: whether a server takes writes, or why none does. Nothing when nothing has changed.
+    fn news(&self) -> Option<Result<(), Broken>>;
+
     /// The sessions in which it has sent batches so far; they only grow in number.
     fn lanes(&self) -> Vec<LaneId>;
 
@@ -84,7 +91,8 @@ pub trait Sink: 'static {
     fn close(&self) -> impl Future<Output = ()>;
 }
 
-/// Makes sinks: at the first batch, and again whenever the settings name another place.
+/// Makes sinks: when there is something to write for, and again whenever the settings name another
+/// place.
 pub trait Connector: Send + 'static {
     /// What it makes.
     type Sink: Sink;

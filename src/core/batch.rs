@@ -98,9 +98,9 @@ pub enum Verdict {
 /// State of the link to MongoDB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Link {
-    /// Nothing was sent yet.
+    /// There is nothing to write for: no registration, or a replica. MongoDB is not contacted.
     Idle,
-    /// The last contact succeeded.
+    /// A server takes writes.
     Up,
     /// No contact; the worker tries again by itself.
     Down {

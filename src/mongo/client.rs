@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::command::{Acknowledged, WriteConcern};
 use super::outcome;
 use super::uri;
+use super::watch::Watch;
 use crate::core::settings::MAX_IN_FLIGHT_BATCHES;
 use crate::sink::Broken;
 
@@ -39,6 +40,8 @@ pub struct Connected {
     pub client: Client,
     /// The write concern of each command.
     pub write_concern: WriteConcern,
+    /// What the driver's monitors see.
+    pub watch: Watch,
 }
 
 /// Makes a client for `uri`. Looks up `mongodb+srv` names.
@@ -54,8 +57,10 @@ pub async fn connect(uri: &str) -> Result<Connected, Broken> {
         .map_err(|error| outcome::broken(&error))?;
     fill(&mut options);
     check_files(&options).await?;
+    let watch = Watch::new(options.hosts.iter().map(ToString::to_string).collect());
+    options.sdam_event_handler = Some(watch.handler());
     let client = Client::with_options(options).map_err(|error| outcome::broken(&error))?;
-    Ok(Connected { client, write_concern })
+    Ok(Connected { client, write_concern, watch })
 }
 
 /// The driver reads the files of TLS on this thread, and its error does not say which one it means.

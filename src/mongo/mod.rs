@@ -12,5 +12,7 @@ pub mod operation;
 mod outcome;
 pub mod sink;
 mod transaction;
+mod unknown_host;
 pub mod uri;
+mod watch;
 mod writing;

@@ -188,10 +188,7 @@ pub fn broken(error: &Error) -> Broken {
         }
         ErrorKind::ConnectionPoolCleared { .. } => unanswered("the server stopped answering"),
         ErrorKind::Authentication { .. } => lasting(AUTHENTICATION),
-        ErrorKind::ServerSelection { message, .. } => {
-            let (why, lasts) = selection(message);
-            if lasts { lasting(why) } else { passing(why) }
-        }
+        ErrorKind::ServerSelection { message, .. } => no_server(message),
         ErrorKind::InvalidTlsConfig { .. } => lasting(
             "a file that tlsCAFile or tlsCertificateKeyFile names holds no usable certificate and key",
         ),
@@ -218,7 +215,7 @@ const NO_PRIMARY: &str = "the replica set has no primary at the moment";
 
 /// What the driver's text of a failed server selection contains, the cause that it stands for,
 /// and whether somebody must see to it.
-const SELECTION: [(&str, &str, bool); 15] = [
+const SELECTION: [(&str, &str, bool); 16] = [
     ("SCRAM failure", AUTHENTICATION, true),
     ("uthentication", AUTHENTICATION, true),
     ("Connection refused", "connection refused; is it running, and are host and port right", false),
@@ -227,6 +224,7 @@ const SELECTION: [(&str, &str, bool); 15] = [
     ("invalid peer certificate", "its TLS certificate is not valid for this host", true),
     ("tls handshake eof", "the server does not speak TLS", true),
     ("unexpected end of file", "the server hangs up; does it want TLS", false),
+    ("Connection reset", "the server closed the connection; does it still run", false),
     ("Servers: [ ]", "no server of this replica set found; check replicaSet", true),
     ("ReplicaSetNoPrimary", NO_PRIMARY, false),
     ("RSSecondary", NO_PRIMARY, false),
@@ -235,6 +233,12 @@ const SELECTION: [(&str, &str, bool); 15] = [
     ("timed out", "no server answers", false),
     ("wire version", TOO_OLD, true),
 ];
+
+/// Why no server takes writes, as the driver's text about the topology has it.
+pub fn no_server(topology: &str) -> Broken {
+    let (why, lasting) = selection(topology);
+    Broken { lasting, ..Broken::passing(format!("MongoDB cannot be used: {why}")) }
+}
 
 fn selection(message: &str) -> (&'static str, bool) {
     if message.contains("ReplicaSetNoPrimary") && !message.contains("Servers: [") {

@@ -11,7 +11,6 @@ use super::command::{self, Built, CommandOptions, Kind};
 use super::index::Indexes;
 use super::lane::{Fence, Lanes, next_number};
 use super::newness::Newness;
-use super::outcome;
 use super::transaction::{Useless, send_at_once};
 use super::writing::{Finished, write_out};
 use crate::core::batch::{Batch, LaneId, Written};
@@ -119,12 +118,20 @@ impl Sink for MongoSink {
                 self.lanes.set_fence(Fence::of(&hello));
                 Ok(())
             }
-            Ok(Err(error)) => Err(outcome::broken(&error)),
+            Ok(Err(error)) => Err(self.connected.watch.broken(&error)),
             Err(_) => {
                 let seconds = PING_WITHIN.as_secs();
                 Err(Broken::passing(format!("MongoDB does not answer within {seconds} s")))
             }
         }
+    }
+
+    async fn has_news(&self) {
+        self.connected.watch.has_news().await;
+    }
+
+    fn news(&self) -> Option<Result<(), Broken>> {
+        self.connected.watch.news()
     }
 
     fn lanes(&self) -> Vec<LaneId> {

@@ -68,6 +68,10 @@ pub struct Module {
     pub timer: Cell<u64>,
     /// True when the server is about to exit.
     pub is_shut_down: Cell<bool>,
+    /// True while this server is a replica, which writes nothing.
+    pub is_replica: Cell<bool>,
+    /// Whether the worker was asked to keep the link up.
+    keeps_link: Cell<bool>,
     /// On a server that reports keys only after they went: what is known of their ends.
     pub early: RefCell<Option<Early>>,
     /// Blocks of state that a replica loads beside the old data; nothing otherwise.
@@ -108,6 +112,8 @@ pub fn module() -> &'static Module {
                 early: RefCell::default(),
                 loading_beside: RefCell::default(),
                 is_shut_down: Cell::new(false),
+                is_replica: Cell::new(false),
+                keeps_link: Cell::new(false),
                 read_mode: Cell::new(0),
             })
         })
@@ -115,7 +121,7 @@ pub fn module() -> &'static Module {
 }
 
 impl Module {
-    /// Starts the background thread. MongoDB is not contacted before there is something to write.
+    /// Starts the background thread. MongoDB is contacted when there is something to write for.
     ///
     /// # Errors
     /// One sentence when the thread cannot be started.
@@ -128,6 +134,17 @@ impl Module {
                 .map_err(|error| format!("the background thread cannot be started: {error}"))?;
         self.worker.replace(Some(worker));
         Ok(())
+    }
+
+    /// Asks the worker to keep the link up, or not to, when that has changed: a master with a
+    /// registration, or with keys of one that is gone, needs it.
+    pub fn follow_need(&self) {
+        let engine = self.engine.borrow();
+        let needed = !self.is_replica.get() && (!engine.is_deaf() || engine.dirty_len() > 0);
+        drop(engine);
+        if needed != self.keeps_link.replace(needed) {
+            self.configure_worker();
+        }
     }
 
     /// Tells the worker that settings have changed.
@@ -153,7 +170,8 @@ impl Module {
 
     fn worker_options(&self) -> WorkerOptions {
         let former = self.engine.borrow().former_lanes().to_vec();
-        WorkerOptions::new(self.sources.borrow().uri_source(), &self.settings(), former)
+        let (uri, keeps_link) = (self.sources.borrow().uri_source(), self.keeps_link.get());
+        WorkerOptions::new(uri, &self.settings(), former, keeps_link)
     }
 }
 

@@ -217,8 +217,10 @@ pub unsafe extern "C" fn on_role(
         engine.begin_epoch();
         engine.suspect(clock::now_us());
         drop(engine);
+        let is_master = subevent == api::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER;
+        module.is_replica.set(!is_master);
         module.configure_worker();
-        if subevent == api::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER {
+        if is_master {
             // SAFETY: the server's context is valid during the callback.
             early::on_alone(module, unsafe { Ctx::new(ctx) });
         }

@@ -55,6 +55,7 @@ pub fn before_sleep(ctx: Ctx<'_>) {
     if worked {
         note_slice(module, began_us);
     }
+    module.follow_need();
     log_link(&mut module.engine.borrow_mut());
     log_missed(module);
     // With more to do at once, the loop must not sleep.

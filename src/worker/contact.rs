@@ -43,14 +43,30 @@ pub async fn contact<C: Connector>(
     last: Option<Rc<Linked<C::Sink>>>,
     options: WorkerOptions,
 ) -> Contact<C::Sink> {
-    let linked = match link(&*connector, last, &options).await {
+    let linked = match link(&*connector, last.clone(), &options).await {
         Ok(linked) => linked,
         Err(error) => {
             return Contact { linked: None, link: Err(error) };
         }
     };
-    let link = linked.sink.ping().await;
+    let is_new = last.is_none_or(|last| !Rc::ptr_eq(&last, &linked));
+    let link = tokio::select! {
+        link = linked.sink.ping() => link,
+        // A ping waits for a server that takes writes. What a new sink learns is as new as the ping,
+        // so when it has asked every server in vain there is no need to wait.
+        error = no_server(&linked.sink), if is_new => Err(error),
+    };
     Contact { linked: Some(linked), link }
+}
+
+/// Why no server takes writes, as soon as the sink knows.
+async fn no_server<S: Sink>(sink: &S) -> Broken {
+    loop {
+        sink.has_news().await;
+        if let Some(Err(error)) = sink.news() {
+            return error;
+        }
+    }
 }
 
 async fn link<C: Connector>(

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use crate::core::batch::{Batch, Item, LaneId, Refusal, Written};
 use crate::core::registration::{Namespace, Registration};
 use crate::core::value::{Content, NO_EXPIRY, Span};
@@ -38,6 +40,8 @@ pub struct World {
     /// `Some` while no server can be reached.
     pub away: Option<String>,
     pub hang_in_ping: bool,
+    /// What the sink learns by itself.
+    pub news: Option<Result<(), Broken>>,
     /// Whether what is given up can never be applied late.
     pub fenced: bool,
     pub lanes: Vec<LaneId>,
@@ -55,7 +59,7 @@ pub struct World {
 
 /// Makes [`Double`]s that share one [`World`].
 #[derive(Clone, Debug, Default)]
-pub struct Doubles(Arc<Mutex<World>>);
+pub struct Doubles(Arc<Mutex<World>>, Arc<Notify>);
 
 impl Doubles {
     pub fn new(behaviour: Behaviour) -> Self {
@@ -66,6 +70,12 @@ impl Doubles {
 
     pub fn world(&self) -> MutexGuard<'_, World> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The sink learns this by itself.
+    pub fn learn(&self, news: Result<(), Broken>) {
+        self.world().news = Some(news);
+        self.1.notify_one();
     }
 
     pub fn written(&self) -> BTreeSet<String> {
@@ -164,6 +174,14 @@ impl Sink for Double {
             std::future::pending().await
         }
         self.doubles.world().away.clone().map_or(Ok(()), |error| Err(Broken::passing(error)))
+    }
+
+    async fn has_news(&self) {
+        self.doubles.1.notified().await;
+    }
+
+    fn news(&self) -> Option<Result<(), Broken>> {
+        self.doubles.world().news.take()
     }
 
     fn lanes(&self) -> Vec<LaneId> {

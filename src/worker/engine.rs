@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::contact::{CONTACT_WITHIN, Contact, Linked, contact};
 use super::credit::Credits;
+use super::follow::View;
 use super::link::LinkState;
 use super::options::WorkerOptions;
 use super::outbox::{LagReports, Outbox};
@@ -83,6 +84,8 @@ pub struct Engine<C: Connector> {
     pub(super) flights: HashMap<Id, Flight<C::Sink>>,
     pub(super) contact: Option<AbortHandle>,
     pub(super) contact_at: Option<Instant>,
+    /// What the sink knows of the link by itself.
+    pub(super) view: View,
 }
 
 /// What the engine keeps of its ends; the rest is in the outbox.
@@ -121,6 +124,7 @@ impl<C: Connector> Engine<C> {
             flights: HashMap::new(),
             contact: None,
             contact_at: None,
+            view: View::default(),
         }
     }
 
@@ -137,6 +141,7 @@ impl<C: Connector> Engine<C> {
             }
             self.take_options();
             self.take_batches();
+            self.follow_news();
             self.reach(&mut tasks);
             let launched = self.launch(&mut tasks);
             self.close_retired(&mut tasks);
@@ -173,6 +178,7 @@ impl<C: Connector> Engine<C> {
         if let Some(contact) = self.contact.take() {
             contact.abort();
         }
+        self.view = View::default();
         let used = self.linked.is_some() || !self.link.takes_batches();
         if let Some(linked) = self.linked.take() {
             self.retire(linked);
@@ -194,10 +200,13 @@ impl<C: Connector> Engine<C> {
         }
     }
 
-    /// Starts a contact when one is due, or when the first batch needs it.
+    /// Starts a contact when one is due, or when there is no sink and something to write for.
     fn reach(&mut self, tasks: &mut Tasks<C::Sink>) {
+        if !self.needs_link() {
+            return self.let_go();
+        }
         let now = Instant::now();
-        if self.linked.is_none() && !self.waiting.is_empty() {
+        if self.linked.is_none() {
             self.contact_at.get_or_insert(now);
         }
         if self.contact.is_some() || self.contact_at.is_none_or(|at| at > now) {
@@ -309,12 +318,21 @@ impl<C: Connector> Engine<C> {
     async fn sleep(&mut self, listener: &Listener, tasks: &mut Tasks<C::Sink>) {
         let lag_in = self.lag.due_in_us((self.ends.now_us)()).map(Duration::from_micros);
         let lag_at = lag_in.map(|pause| Instant::now() + pause);
-        let wake_at = [lag_at, self.contact_at.filter(|_| self.contact.is_none())];
+        let wake_at =
+            [lag_at, self.contact_at.filter(|_| self.contact.is_none()), self.view.fails_at()];
         let wake_at = wake_at.into_iter().flatten().min();
+        let linked = self.linked.clone();
+        let news = async {
+            match &linked {
+                Some(linked) => linked.sink.has_news().await,
+                None => std::future::pending().await,
+            }
+        };
         listener.announce_sleep();
         if !self.has_mail() {
             tokio::select! {
                 () = listener.rung() => {}
+                () = news => {}
                 Some(joined) = tasks.join_next_with_id(), if !tasks.is_empty() => {
                     self.joined(joined);
                 }

@@ -34,7 +34,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread `wb-worker`. MongoDB is not contacted before the first batch.
+    /// Starts the thread `wb-worker`. MongoDB is contacted when the options say that the link is kept
+    /// up, or with the first batch.
     ///
     /// `now_us` is the clock of [`Item::since_us`](crate::core::batch::Item::since_us).
     /// `wake_server` is called on the worker thread, at most once until

@@ -9,12 +9,41 @@ use crate::sink::Broken;
 pub struct LinkState {
     state: Link,
     failures: u32,
+    /// Whether the last failure does not pass by itself.
+    lasting: bool,
+    /// How often a link that seemed to work failed since a batch was acknowledged.
+    relapses: u32,
 }
 
+/// After so many relapses a link that seems to work again is not trusted any more than the pauses
+/// between attempts allow.
+const RELAPSES: u32 = 3;
+
 impl LinkState {
-    /// Nothing was sent yet.
+    /// There is nothing to write for yet.
     pub fn idle() -> Self {
-        LinkState { state: Link::Idle, failures: 0 }
+        LinkState { state: Link::Idle, failures: 0, lasting: false, relapses: 0 }
+    }
+
+    /// There is nothing to write for any more. Returns the change, if it is one.
+    pub fn rest(&mut self) -> Option<Link> {
+        self.moved();
+        self.change(Link::Idle)
+    }
+
+    /// True until there is something to write for and the first attempt has ended.
+    pub fn is_idle(&self) -> bool {
+        self.state == Link::Idle
+    }
+
+    /// A batch failed on a link that was up, or a ping although a server takes writes.
+    pub fn relapsed(&mut self) {
+        self.relapses = self.relapses.saturating_add(1);
+    }
+
+    /// Whether a server that takes writes again is a reason to try the link at once.
+    pub fn may_hasten(&self) -> bool {
+        !self.takes_batches() && !self.lasting && self.relapses < RELAPSES
     }
 
     /// Why the link is down, if it is.
@@ -38,7 +67,7 @@ impl LinkState {
     /// A batch was acknowledged: whatever failed before is over, pauses start short again. An
     /// answered ping does not say as much: some links answer pings and fail every write.
     pub fn acknowledged(&mut self) -> Option<Link> {
-        self.failures = 0;
+        (self.failures, self.relapses) = (0, 0);
         self.change(Link::Up)
     }
 
@@ -46,6 +75,7 @@ impl LinkState {
     /// again, in milliseconds.
     pub fn failed(&mut self, why: &Broken, backoff: Backoff, random: u64) -> (Option<Link>, u64) {
         self.failures = self.failures.saturating_add(1);
+        self.lasting = why.lasting;
         let pause_ms = match why.lasting {
             true => backoff.slow_delay_ms(random),
             false => backoff.delay_ms(self.failures, random),
@@ -53,9 +83,17 @@ impl LinkState {
         (self.change(Link::Down { error: why.error.clone() }), pause_ms)
     }
 
+    /// A link that is down is down for this reason by now. Returns the change, if it is one.
+    pub fn explained(&mut self, why: &Broken) -> Option<Link> {
+        if self.takes_batches() || self.lasting {
+            return None;
+        }
+        self.change(Link::Down { error: why.error.clone() })
+    }
+
     /// The settings name another place: failures of the old one do not count.
     pub fn moved(&mut self) {
-        self.failures = 0;
+        (self.failures, self.relapses, self.lasting) = (0, 0, false);
     }
 
     fn change(&mut self, state: Link) -> Option<Link> {
@@ -108,5 +146,46 @@ mod tests {
     fn what_somebody_must_see_to_is_tried_seldom() {
         let mut link = LinkState::idle();
         assert!(link.failed(&Broken::lasting("password"), BACKOFF, 0).1 >= 500);
+        assert!(!link.may_hasten());
+    }
+
+    #[test]
+    fn a_server_that_is_back_is_tried_at_once_until_it_has_failed_too_often() {
+        let mut link = LinkState::idle();
+        link.answered();
+        for _ in 0..3 {
+            assert!(!link.may_hasten(), "it is up");
+            link.failed(&Broken::passing("cut"), BACKOFF, 0);
+            assert!(link.may_hasten());
+            link.relapsed();
+            link.answered();
+        }
+        link.failed(&Broken::passing("cut"), BACKOFF, 0);
+        assert!(!link.may_hasten());
+        link.acknowledged();
+        link.failed(&Broken::passing("cut"), BACKOFF, 0);
+        assert!(link.may_hasten());
+    }
+
+    #[test]
+    fn a_better_reason_takes_the_place_of_one_that_passes_by_itself() {
+        let mut link = LinkState::idle();
+        link.answered();
+        assert_eq!(link.explained(&Broken::passing("refused")), None, "it is up");
+        link.failed(&Broken::passing("cut"), BACKOFF, 0);
+        let refused = Some(Link::Down { error: "refused".to_owned() });
+        assert_eq!(link.explained(&Broken::passing("refused")), refused);
+        assert_eq!(link.explained(&Broken::passing("refused")), None);
+        link.failed(&Broken::lasting("password"), BACKOFF, 0);
+        assert_eq!(link.explained(&Broken::passing("refused")), None);
+    }
+
+    #[test]
+    fn a_link_that_is_not_needed_any_more_is_idle() {
+        let mut link = LinkState::idle();
+        link.failed(&Broken::lasting("password"), BACKOFF, 0);
+        assert_eq!(link.rest(), Some(Link::Idle));
+        assert_eq!(link.rest(), None);
+        assert!(link.takes_batches() && link.is_idle());
     }
 }

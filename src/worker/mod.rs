@@ -6,13 +6,14 @@
 //! - `thread`: the thread's body, which survives panics.
 //! - `engine`: the loop between channels, tasks and timers.
 //! - `outcome`: what follows when a write or a contact has ended.
-//! - `contact`: makes a sink and tries the link.
+//! - `contact`: makes a sink and tries the link; `follow`: the link between batches.
 //! - `credit`, `link`, `rest`: the decisions, pure.
 //! - `outbox`: reports to the server.
 
 mod contact;
 mod credit;
 mod engine;
+mod follow;
 pub mod handle;
 mod link;
 pub mod options;

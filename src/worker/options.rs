@@ -41,12 +41,19 @@ pub struct WorkerOptions {
     pub write_timeout: Duration,
     /// Sessions of an earlier life of this server, or of the master before it.
     pub former_lanes: Vec<LaneId>,
+    /// Whether the link is kept up between batches: a master with a registration.
+    pub keeps_link: bool,
 }
 
 impl WorkerOptions {
     /// Takes what the worker needs out of `settings`; values out of range become the nearest
     /// allowed ones.
-    pub fn new(uri: UriSource, settings: &Settings, former_lanes: Vec<LaneId>) -> Self {
+    pub fn new(
+        uri: UriSource,
+        settings: &Settings,
+        former_lanes: Vec<LaneId>,
+        keeps_link: bool,
+    ) -> Self {
         let ms = |value: i64| u64::try_from(value).unwrap_or(0);
         let max_in_flight = settings.max_in_flight_batches.clamp(1, i64::from(MAX_IN_FLIGHT));
         WorkerOptions {
@@ -58,6 +65,7 @@ impl WorkerOptions {
             },
             write_timeout: Duration::from_millis(ms(settings.write_timeout_ms)),
             former_lanes,
+            keeps_link,
         }
     }
 }

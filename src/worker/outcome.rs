@@ -7,6 +7,7 @@ use tokio::time::{Duration, Instant};
 
 use super::contact::{Contact, Linked};
 use super::engine::{Ended, Engine, Flight};
+use super::follow::{RETRY_IN, View};
 use super::thread::PANIC;
 use crate::core::batch::{Batch, Link, Report, Verdict, Written};
 use crate::sink::{Broken, Connector, Failure, Sink};
@@ -47,6 +48,7 @@ impl<C: Connector> Engine<C> {
             let last = self.linked.replace(Rc::clone(&linked));
             let same = last.as_ref().is_some_and(|last| Rc::ptr_eq(last, &linked));
             if !same {
+                self.view = View::default();
                 last.into_iter().for_each(|last| self.retire(last));
             }
         }
@@ -56,7 +58,14 @@ impl<C: Connector> Engine<C> {
                 let change = self.link.answered();
                 self.report_link(change);
             }
-            Err(error) => self.link_failed(&error),
+            Err(error) => {
+                self.link_failed(&error);
+                if self.view.takes_writes() && self.link.may_hasten() {
+                    self.link.relapsed();
+                    let soon = Instant::now() + RETRY_IN;
+                    self.contact_at = self.contact_at.map(|at| at.min(soon));
+                }
+            }
         }
     }
 
@@ -90,6 +99,7 @@ impl<C: Connector> Engine<C> {
                 // All batches on the wire fail together: only the first one counts. And what an
                 // old link did says nothing about the new one.
                 if current && self.link.takes_batches() {
+                    self.link.relapsed();
                     self.link_failed(&why);
                 }
                 let in_doubt = why.unanswered && !fences;
@@ -112,7 +122,7 @@ impl<C: Connector> Engine<C> {
         self.done(batch, Verdict::Returned { error, hold_ms, in_doubt });
     }
 
-    fn link_failed(&mut self, why: &Broken) {
+    pub(super) fn link_failed(&mut self, why: &Broken) {
         self.flow.failed();
         let (change, pause_ms) = self.link.failed(why, self.options.backoff, fastrand::u64(..));
         self.contact_at = Some(Instant::now() + Duration::from_millis(pause_ms));
@@ -147,6 +157,7 @@ impl<C: Connector> Engine<C> {
     /// sink when it runs again.
     pub(super) fn recover(&mut self, error: &str) {
         self.contact = None;
+        self.view = View::default();
         if let Some(linked) = self.linked.take() {
             self.retire(linked);
         }
@@ -156,7 +167,7 @@ impl<C: Connector> Engine<C> {
         self.outbox.flush();
     }
 
-    fn report_link(&mut self, change: Option<Link>) {
+    pub(super) fn report_link(&mut self, change: Option<Link>) {
         if let Some(link) = change {
             self.outbox.push(Report::Link(link));
         }

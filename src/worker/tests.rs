@@ -26,6 +26,7 @@ fn options(uri: &str, max_in_flight: u32) -> WorkerOptions {
         backoff,
         write_timeout,
         former_lanes: Vec::new(),
+        keeps_link: true,
     }
 }
 

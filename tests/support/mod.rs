@@ -11,6 +11,7 @@
 //! - `users`: a mongod with authentication
 //! - `certificates`: a certificate authority and what it issues
 //! - `proxy`: a TCP proxy that delays, cuts, holds and swallows
+//! - `renaming`: a way to mongod on which it calls itself by an unknown host name
 //! - `collection`: a MongoDB collection, read and changed as another application would
 //! - `reply`: the maps that the module's commands answer with
 //! - `oracle`: after WB.FLUSH, MongoDB's document == document(Redis's value)
@@ -25,6 +26,7 @@ pub mod oracle;
 pub mod process;
 pub mod proxy;
 pub mod redis_server;
+pub mod renaming;
 pub mod replica_set;
 pub mod replication;
 pub mod reply;

@@ -1,6 +1,7 @@
 //! The link: down, up, and what is in between.
 
 use super::*;
+use crate::sink::Broken;
 use crate::worker::doubles::{Behaviour, batch};
 
 #[tokio::test(start_paused = true)]
@@ -138,6 +139,98 @@ async fn failures_of_batches_on_the_wire_count_once() {
         bench.doubles.world().away = None;
         bench.pass(50).await;
         assert_eq!(bench.links(), [Link::Up], "the first pause is the shortest");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_link_is_up_before_the_first_batch_and_goes_when_it_is_not_needed_any_more() {
+    Bench::run(Doubles::new(Behaviour::RespondSlowly(100)), options("a", 2), async |bench| {
+        bench.pass(0).await;
+        assert_eq!(bench.links(), [Link::Up]);
+        bench.send(batch("good", &["k1"], 0));
+        bench.pass(10).await;
+        bench.worker.configure(WorkerOptions { keeps_link: false, ..options("a", 2) });
+        bench.pass(10).await;
+        assert_eq!(bench.links(), [], "a batch is on the wire");
+        bench.pass(200).await;
+        assert_eq!(bench.links(), [Link::Idle]);
+        assert_eq!(bench.doubles.world().closed, ["a"]);
+        bench.worker.configure(options("a", 2));
+        bench.pass(10).await;
+        assert_eq!(bench.links(), [Link::Up]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_is_down_and_not_needed_any_more_is_idle_and_tried_no_more() {
+    let doubles = Doubles::default();
+    doubles.world().away = Some("away".to_owned());
+    Bench::run(doubles, options("a", 2), async |bench| {
+        bench.pass(1000).await;
+        bench.worker.configure(WorkerOptions { keeps_link: false, ..options("a", 2) });
+        bench.pass(10).await;
+        assert_eq!(bench.links(), [down("away"), Link::Idle]);
+        let pings = bench.doubles.world().pings;
+        bench.pass(60_000).await;
+        assert_eq!(bench.doubles.world().pings, pings);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_link_follows_what_the_sink_learns_between_batches() {
+    Bench::run(Doubles::default(), options("a", 2), async |bench| {
+        bench.pass(0).await;
+        bench.links();
+        let refused = || Broken::passing("refused");
+        bench.doubles.learn(Err(refused()));
+        bench.pass(100).await;
+        bench.doubles.learn(Ok(()));
+        bench.pass(1000).await;
+        assert_eq!(bench.links(), [], "a connection that is made anew is no failure");
+
+        bench.doubles.world().away = Some("refused".to_owned());
+        bench.doubles.learn(Err(refused()));
+        bench.pass(300).await;
+        assert_eq!(bench.links(), [down("refused")]);
+        // By now the pauses are long.
+        bench.pass(60_000).await;
+        bench.doubles.world().away = None;
+        bench.doubles.learn(Ok(()));
+        bench.pass(1).await;
+        assert_eq!(bench.links(), [Link::Up]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_contact_does_not_wait_when_no_server_is_left_to_ask() {
+    let doubles = Doubles::default();
+    doubles.world().hang_in_ping = true;
+    Bench::run(doubles, options("a", 2), async |bench| {
+        bench.pass(10).await;
+        bench.doubles.learn(Err(Broken::passing("refused")));
+        bench.pass(1).await;
+        assert_eq!(bench.links(), [down("refused")]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_takes_writes_and_fails_them_is_tried_less_and_less() {
+    Bench::run(Doubles::new(Behaviour::FailAfterWrite), options("a", 1), async |bench| {
+        bench.pass(0).await;
+        for _ in 0..600 {
+            if bench.credits > 0 {
+                bench.send(batch("good", &["k1"], 0));
+            }
+            bench.pass(100).await;
+            bench.doubles.learn(Ok(()));
+        }
+        let attempts = bench.doubles.world().written.len();
+        assert!((8..=60).contains(&attempts), "{attempts} attempts in a minute");
     })
     .await;
 }

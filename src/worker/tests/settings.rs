@@ -101,9 +101,11 @@ async fn settings_that_change_nothing_of_the_link_keep_it() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_worker_contacts_nobody_because_of_new_settings() {
-    Bench::run(Doubles::default(), options("a", 1), async |bench| {
+    let idle =
+        |uri, max_in_flight| WorkerOptions { keeps_link: false, ..options(uri, max_in_flight) };
+    Bench::run(Doubles::default(), idle("a", 1), async |bench| {
         bench.pass(0).await;
-        bench.worker.configure(options("b", 2));
+        bench.worker.configure(idle("b", 2));
         bench.pass(1000).await;
         assert_eq!(bench.doubles.world().connects, 0);
         assert_eq!(bench.links(), []);

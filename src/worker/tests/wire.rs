@@ -7,14 +7,15 @@ use crate::worker::doubles::{Behaviour, batch};
 use crate::worker::engine::WRITE_WITHIN;
 
 #[tokio::test(start_paused = true)]
-async fn credits_come_before_any_contact_and_one_comes_back_after_each_batch() {
-    Bench::run(Doubles::default(), options("a", 2), async |bench| {
+async fn without_a_link_to_keep_credits_come_before_any_contact_and_it_goes_after_each_batch() {
+    let options = WorkerOptions { keeps_link: false, ..options("a", 2) };
+    Bench::run(Doubles::default(), options, async |bench| {
         bench.pass(0).await;
         assert_eq!(bench.credits, 4);
         assert_eq!(bench.doubles.world().connects, 0);
         bench.send(batch("good", &["k1"], 0));
         bench.pass(10).await;
-        assert_eq!(bench.links(), [Link::Up]);
+        assert_eq!(bench.links(), [Link::Up, Link::Idle]);
         assert!(matches!(bench.verdicts().as_slice(), [(_, Verdict::Written(_))]));
         assert_eq!(bench.credits, 4);
         assert!(bench.doubles.written().contains("k1"));

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::core::batch::{Batch, LaneId, Written};
+use crate::core::check::{Checkup, Need};
 
 /// Why a batch, as a whole, was not acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,4 +106,8 @@ pub trait Connector: Send + 'static {
         uri: &str,
         former: Vec<LaneId>,
     ) -> impl Future<Output = Result<Self::Sink, Broken>>;
+
+    /// Looks at the deployment of `uri`, beside all sinks, within a bounded time. What it found does not
+    /// repeat the URI.
+    fn check(&self, uri: &str, needs: &[Need]) -> impl Future<Output = Checkup>;
 }

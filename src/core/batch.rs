@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::check::Checkup;
 use super::lag::Percentiles;
 use super::registration::Registration;
 use super::value::{Content, Span};
@@ -129,6 +130,13 @@ pub enum Report {
     Credit(u32),
     /// The link changed.
     Link(Link),
+    /// A check has ended.
+    Checked {
+        /// Which one.
+        id: u64,
+        /// What it found.
+        found: Box<Checkup>,
+    },
     /// Lag of what was written in the last minute or two, from change to acknowledgement.
     Lag {
         /// The registration that it is of, with its slot; nothing for all together.

@@ -4,6 +4,7 @@ pub mod args;
 pub mod batch;
 pub mod bson;
 pub mod change;
+pub mod check;
 pub mod convert;
 pub mod dead;
 pub mod dirty;

@@ -1,5 +1,6 @@
 //! MongoDB as the sink.
 
+mod check;
 mod client;
 mod codes;
 pub mod command;

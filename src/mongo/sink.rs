@@ -6,6 +6,7 @@ use std::time::Duration;
 use mongodb::bson::doc;
 use tokio::time::timeout;
 
+use super::check::check;
 use super::client::{Connected, connect};
 use super::command::{self, Built, CommandOptions, Kind};
 use super::index::Indexes;
@@ -14,6 +15,7 @@ use super::newness::Newness;
 use super::transaction::{Useless, send_at_once};
 use super::writing::{Finished, write_out};
 use crate::core::batch::{Batch, LaneId, Written};
+use crate::core::check::{Checkup, Need};
 use crate::sink::{Broken, Connector, Failure, Sink};
 
 /// Longest wait for a greeting; finding a server takes 3 s by default.
@@ -33,6 +35,10 @@ impl Connector for MongoConnector {
         let lanes = Lanes::new(connected.client.clone(), former);
         let (useless, newness) = (RefCell::default(), RefCell::default());
         Ok(MongoSink { connected, lanes, indexes: Indexes::default(), useless, newness })
+    }
+
+    async fn check(&self, uri: &str, needs: &[Need]) -> Checkup {
+        check(uri, needs).await
     }
 }
 

@@ -45,6 +45,16 @@ impl Watch {
         }
     }
 
+    /// Why no server takes writes, as soon as every one was asked in vain.
+    pub async fn no_server_left(&self) -> Broken {
+        loop {
+            self.has_news().await;
+            if let Some(Err(broken)) = self.news() {
+                return broken;
+            }
+        }
+    }
+
     /// Takes in the driver's events.
     pub fn handler(&self) -> EventHandler<SdamEvent> {
         let watch = self.clone();

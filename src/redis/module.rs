@@ -48,6 +48,10 @@ pub struct Module {
     pub sources: RefCell<Sources>,
     /// Waiting clients by their flush.
     pub waiting: RefCell<HashMap<u64, Waiting>>,
+    /// Clients that wait for a check, by its number.
+    pub checks: RefCell<HashMap<u64, *mut api::RedisModuleBlockedClient>>,
+    /// The number of the next check.
+    pub next_check: Cell<u64>,
     /// Reports that wait for the end of a pause.
     pub held: RefCell<VecDeque<Report>>,
     /// The large value that is being read.
@@ -100,6 +104,8 @@ pub fn module() -> &'static Module {
                 worker: RefCell::default(),
                 sources: RefCell::default(),
                 waiting: RefCell::default(),
+                checks: RefCell::default(),
+                next_check: Cell::new(0),
                 held: RefCell::default(),
                 partial: RefCell::default(),
                 held_batch: RefCell::default(),
@@ -139,12 +145,14 @@ impl Module {
     /// Asks the worker to keep the link up, or not to, when that has changed: a master with a
     /// registration, or with keys of one that is gone, needs it.
     pub fn follow_need(&self) {
-        let engine = self.engine.borrow();
-        let needed = !self.is_replica.get() && (!engine.is_deaf() || engine.dirty_len() > 0);
-        drop(engine);
-        if needed != self.keeps_link.replace(needed) {
+        if self.needs_link() != self.keeps_link.get() {
             self.configure_worker();
         }
+    }
+
+    fn needs_link(&self) -> bool {
+        let engine = self.engine.borrow();
+        !self.is_replica.get() && (!engine.is_deaf() || engine.dirty_len() > 0)
     }
 
     /// Tells the worker that settings have changed.
@@ -170,8 +178,9 @@ impl Module {
 
     fn worker_options(&self) -> WorkerOptions {
         let former = self.engine.borrow().former_lanes().to_vec();
-        let (uri, keeps_link) = (self.sources.borrow().uri_source(), self.keeps_link.get());
-        WorkerOptions::new(uri, &self.settings(), former, keeps_link)
+        let uri = self.sources.borrow().uri_source();
+        self.keeps_link.set(self.needs_link());
+        WorkerOptions::new(uri, &self.settings(), former, self.keeps_link.get())
     }
 }
 

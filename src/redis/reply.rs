@@ -47,6 +47,12 @@ impl<'a> Reply<'a> {
         unsafe { api!(RedisModule_ReplyWithLongLong)(self.0.raw(), number) };
     }
 
+    /// A number that may be negative.
+    pub fn signed(self, number: i64) {
+        // SAFETY: as above.
+        unsafe { api!(RedisModule_ReplyWithLongLong)(self.0.raw(), number) };
+    }
+
     /// A string.
     pub fn bytes(self, bytes: &[u8]) {
         // SAFETY: as above; the bytes are copied.

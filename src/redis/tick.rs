@@ -12,7 +12,7 @@ use std::ffi::{CStr, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::api::{self, api};
-use super::commands::flush;
+use super::commands::{check, flush};
 use super::ctx::{Ctx, Text, must_not_replicate};
 use super::guard::guard;
 use super::module::{self, Module};
@@ -192,7 +192,9 @@ fn settle_report(module: &Module, hold: bool, now_us: u64, clean: &mut Acknowled
     let mut held = module.held.borrow_mut();
     let first = if hold { None } else { held.pop_front() };
     let Some(report) = first.or_else(|| worker.report()) else { return false };
-    if hold && matches!(report, Report::Done { verdict: Verdict::Written(_), .. }) {
+    if let Report::Checked { id, found } = report {
+        check::answer(module, id, *found);
+    } else if hold && matches!(report, Report::Done { verdict: Verdict::Written(_), .. }) {
         held.push_back(report);
     } else if let Some(rest) =
         engine.report_part(report, SETTLE_KEYS, (now_us, clock::unix_ms()), clean)

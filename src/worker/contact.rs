@@ -74,15 +74,20 @@ async fn link<C: Connector>(
     last: Option<Rc<Linked<C::Sink>>>,
     options: &WorkerOptions,
 ) -> Result<Rc<Linked<C::Sink>>, Broken> {
-    let uri = match &options.uri {
-        UriSource::Text(uri) => uri.clone(),
-        UriSource::File(path) => read(path.clone()).await.map_err(Broken::passing)?,
-    };
+    let uri = uri(&options.uri).await?;
     if let Some(last) = last.filter(|last| last.uri == uri) {
         return Ok(last);
     }
     let sink = connector.connect(&uri, options.former_lanes.clone()).await?;
     Ok(Rc::new(Linked { sink, uri }))
+}
+
+/// The connection string itself.
+pub async fn uri(source: &UriSource) -> Result<String, Broken> {
+    match source {
+        UriSource::Text(uri) => Ok(uri.clone()),
+        UriSource::File(path) => read(path.clone()).await.map_err(Broken::passing),
+    }
 }
 
 /// Reads on a thread of its own: a file system may hang.

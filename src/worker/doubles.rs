@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::core::batch::{Batch, Item, LaneId, Refusal, Written};
+use crate::core::check::{Checkup, Need};
 use crate::core::registration::{Namespace, Registration};
 use crate::core::value::{Content, NO_EXPIRY, Span};
 use crate::sink::{Broken, Connector, Failure, Sink};
@@ -90,6 +91,14 @@ impl Connector for Doubles {
         self.world().former = former;
         self.world().connects += 1;
         Ok(Double { uri: uri.to_owned(), doubles: self.clone() })
+    }
+
+    async fn check(&self, uri: &str, _: &[Need]) -> Checkup {
+        assert_ne!(self.world().behaviour, Behaviour::Panic, "asked to panic");
+        if self.world().behaviour == Behaviour::HoldResponse {
+            std::future::pending().await
+        }
+        Checkup { server: uri.to_owned(), ..Checkup::default() }
     }
 }
 

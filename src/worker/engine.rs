@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet, yield_now};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::check::CheckRequest;
 use super::contact::{CONTACT_WITHIN, Contact, Linked, contact};
 use super::credit::Credits;
 use super::follow::View;
@@ -21,13 +22,14 @@ use super::rest::Rests;
 use super::thread::{Ends, PANIC};
 use super::wake::Listener;
 use crate::core::batch::{Batch, LaneId, Report, Written};
+use crate::core::check::Checkup;
 use crate::core::flow::Flow;
 use crate::sink::{Broken, Connector, Failure, Sink};
 
 /// Last resort against a write that hangs; a sink has shorter limits of its own.
 pub const WRITE_WITHIN: Duration = Duration::from_secs(300);
 /// What is told when a last resort was needed.
-const SILENT: &str = "MongoDB does not answer at all";
+pub(super) const SILENT: &str = "MongoDB does not answer at all";
 /// Longest that an old sink, or a stop, waits for connections to close.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// The same at a stop.
@@ -55,19 +57,21 @@ pub enum Ended<S> {
     Write(Result<Written, Failure>),
     /// A contact was made, or not.
     Contact(Contact<S>),
+    /// A deployment was looked at.
+    Checked(Checkup),
     /// An old sink is closed.
     Closed,
 }
 
-type Tasks<S> = JoinSet<Ended<S>>;
+pub(super) type Tasks<S> = JoinSet<Ended<S>>;
 type Joined<S> = Result<(Id, Ended<S>), JoinError>;
 type Commands<C> = <<C as Connector>::Sink as Sink>::Commands;
 
 /// The worker's state. It outlives its runtime, so that no batch is lost with one.
 pub struct Engine<C: Connector> {
-    connector: Rc<C>,
+    pub(super) connector: Rc<C>,
     pub(super) options: WorkerOptions,
-    ends: EngineEnds,
+    pub(super) ends: EngineEnds,
     pub(super) outbox: Outbox,
     pub(super) lag: LagReports,
     pub(super) link: LinkState,
@@ -86,12 +90,15 @@ pub struct Engine<C: Connector> {
     pub(super) contact_at: Option<Instant>,
     /// What the sink knows of the link by itself.
     pub(super) view: View,
+    /// Checks that are under way.
+    pub(super) checks: HashMap<Id, u64>,
 }
 
 /// What the engine keeps of its ends; the rest is in the outbox.
 pub struct EngineEnds {
     batches: crossbeam_channel::Receiver<Batch>,
     options: crossbeam_channel::Receiver<WorkerOptions>,
+    pub(super) checks: crossbeam_channel::Receiver<CheckRequest>,
     doorbell: super::wake::Doorbell,
     stopping: std::sync::Arc<std::sync::atomic::AtomicBool>,
     pub(super) now_us: fn() -> u64,
@@ -108,6 +115,7 @@ impl<C: Connector> Engine<C> {
             ends: EngineEnds {
                 batches: ends.batches,
                 options: ends.options,
+                checks: ends.checks,
                 doorbell: ends.doorbell,
                 stopping: ends.stopping,
                 now_us: ends.now_us,
@@ -125,6 +133,7 @@ impl<C: Connector> Engine<C> {
             contact: None,
             contact_at: None,
             view: View::default(),
+            checks: HashMap::new(),
         }
     }
 
@@ -143,6 +152,7 @@ impl<C: Connector> Engine<C> {
             self.take_batches();
             self.follow_news();
             self.reach(&mut tasks);
+            self.begin_checks(&mut tasks);
             let launched = self.launch(&mut tasks);
             self.close_retired(&mut tasks);
             self.grant();
@@ -345,6 +355,7 @@ impl<C: Connector> Engine<C> {
     fn has_mail(&self) -> bool {
         !self.ends.batches.is_empty()
             || !self.ends.options.is_empty()
+            || !self.ends.checks.is_empty()
             || self.ends.stopping.load(Ordering::SeqCst)
     }
 
@@ -366,6 +377,7 @@ impl<C: Connector> Engine<C> {
         self.contact = None;
         self.take_batches();
         self.return_all("the module stops");
+        self.fail_checks("the module stops");
         if let Some(linked) = self.linked.take() {
             let _ = timeout(STOP_CLOSE_WITHIN, linked.sink.close()).await;
         }

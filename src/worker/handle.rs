@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, unbounded};
 
+use super::check::CheckRequest;
 use super::options::{MAX_IN_FLIGHT, WorkerOptions};
 use super::thread::{self, Ends};
 use super::wake::{Asked, Ringer, doorbell};
@@ -24,6 +25,7 @@ const DROP_WAIT: Duration = Duration::from_secs(1);
 pub struct Worker {
     batches: Sender<Batch>,
     options: Sender<WorkerOptions>,
+    checks: Sender<CheckRequest>,
     reports: Receiver<Report>,
     ringer: Ringer,
     asked: Arc<Asked>,
@@ -71,6 +73,7 @@ impl Worker {
         let (ringer, doorbell) = doorbell()?;
         let (batches_out, batches) = bounded(CHANNEL_BATCHES);
         let (options_out, options) = unbounded();
+        let (checks_out, checks) = unbounded();
         let (reports, reports_in) = unbounded();
         let (_, exited) = bounded(0);
         let asked = Arc::new(Asked::default());
@@ -78,6 +81,7 @@ impl Worker {
         let worker = Worker {
             batches: batches_out,
             options: options_out,
+            checks: checks_out,
             reports: reports_in,
             ringer,
             asked: Arc::clone(&asked),
@@ -85,8 +89,17 @@ impl Worker {
             exited,
             thread: None,
         };
-        let ends =
-            Ends { batches, options, reports, doorbell, asked, stopping, now_us, wake_server };
+        let ends = Ends {
+            batches,
+            options,
+            checks,
+            reports,
+            doorbell,
+            asked,
+            stopping,
+            now_us,
+            wake_server,
+        };
         Ok((worker, ends))
     }
 
@@ -111,6 +124,13 @@ impl Worker {
         if self.options.send(options).is_ok() {
             self.ringer.ring();
         }
+    }
+
+    /// Has a deployment looked at; the answer is a report. Never blocks. Says whether there will be one.
+    pub fn check(&self, request: CheckRequest) -> bool {
+        let sent = self.checks.send(request).is_ok();
+        self.ringer.ring();
+        sent
     }
 
     /// Call it before a run of [`report`](Self::report): what is reported from here on wakes the

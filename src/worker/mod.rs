@@ -7,9 +7,11 @@
 //! - `engine`: the loop between channels, tasks and timers.
 //! - `outcome`: what follows when a write or a contact has ended.
 //! - `contact`: makes a sink and tries the link; `follow`: the link between batches.
+//! - `check`: WB.CHECK, beside all that.
 //! - `credit`, `link`, `rest`: the decisions, pure.
 //! - `outbox`: reports to the server.
 
+mod check;
 mod contact;
 mod credit;
 mod engine;
@@ -28,6 +30,7 @@ mod doubles;
 #[cfg(test)]
 mod tests;
 
+pub use check::CheckRequest;
 pub use contact::read_uri;
 pub use handle::Worker;
 pub use options::{MAX_IN_FLIGHT, UriSource, WorkerOptions};

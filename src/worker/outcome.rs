@@ -29,6 +29,8 @@ impl<C: Connector> Engine<C> {
                 Some(Ended::Contact(contact)) => self.contacted(contact),
                 _ => self.link_failed(&Broken::passing(PANIC)),
             }
+        } else {
+            self.checked(id, ended);
         }
     }
 
@@ -164,6 +166,7 @@ impl<C: Connector> Engine<C> {
         self.retired.clear();
         self.link_failed(&Broken::passing(error));
         self.return_all(error);
+        self.fail_checks(error);
         self.outbox.flush();
     }
 

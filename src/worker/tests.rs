@@ -1,6 +1,7 @@
 //! The worker against sinks that misbehave. Most tests run the engine and the handle on one
 //! thread with paused time; the last ones run the real thread.
 
+mod check;
 mod link;
 mod real_thread;
 mod settings;

@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
 
+use super::check::CheckRequest;
 use super::engine::Engine;
 use super::options::WorkerOptions;
 use super::wake::{Asked, Doorbell};
@@ -27,6 +28,8 @@ pub struct Ends {
     pub batches: Receiver<Batch>,
     /// New options; the last one counts.
     pub options: Receiver<WorkerOptions>,
+    /// Deployments to look at.
+    pub checks: Receiver<CheckRequest>,
     /// Reports to the server.
     pub reports: Sender<Report>,
     /// Ends the worker's sleep.

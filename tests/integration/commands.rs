@@ -35,11 +35,12 @@ const STATUS: [&str; 25] = [
     "prefixes",
 ];
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
     "WB.REGISTER",
     "WB.UNREGISTER",
     "WB.STATUS",
     "WB.EXPLAIN",
+    "WB.CHECK",
     "WB.FLUSH",
     "WB.SYNC",
     "WB.PAUSE",

@@ -3,6 +3,7 @@
 mod authentication;
 mod bad_input;
 mod changes;
+mod check;
 mod coalescing;
 mod commands;
 #[allow(dead_code, reason = "make crash uses the rest")]

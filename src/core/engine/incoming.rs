@@ -64,6 +64,8 @@ impl Engine {
                 }
                 self.link.change(link, now_us, unix_ms);
             }
+            // For the client that asked, and nothing to the engine.
+            Report::Checked { .. } => {}
             Report::Lag { of: None, lag } => self.lag = Some((now_us, lag)),
             Report::Lag { of: Some((slot, registration)), lag } => {
                 let same = |bound: &&mut Slot| bound.registration.is_same_prefix(&registration);

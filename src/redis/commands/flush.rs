@@ -14,7 +14,7 @@ use crate::redis::reply::{REPLIED, Reply};
 use crate::redis::{clock, tick};
 
 /// Where a client may not be blocked.
-const NO_BLOCKING: u32 = api::REDISMODULE_CTX_FLAGS_MULTI
+pub const NO_BLOCKING: u32 = api::REDISMODULE_CTX_FLAGS_MULTI
     | api::REDISMODULE_CTX_FLAGS_LUA
     | api::REDISMODULE_CTX_FLAGS_DENY_BLOCKING;
 

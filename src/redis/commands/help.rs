@@ -2,7 +2,7 @@
 
 use super::Call;
 
-const LINES: [&str; 36] = [
+const LINES: &[&str] = &[
     "WB.<command> [<arg> [value] [opt] ...]. Commands are:",
     "REGISTER <prefix> <database.collection>",
     "         [TYPE ANY|HASH|JSON|STRING|LIST|SET|ZSET|STREAM]",
@@ -22,6 +22,8 @@ const LINES: [&str; 36] = [
     "    How does the key stand, and what would be written of it now.",
     "FLUSH [<prefix>] [KEYS <n> <key> ...] [TIMEOUT <ms>]",
     "    Write what is dirty now at once; reply when MongoDB has acknowledged it.",
+    "CHECK [<uri>]",
+    "    Connect to MongoDB; what is it, and may the user write where the registrations do.",
     "SYNC <prefix>",
     "    Mark every existing key under the prefix, in the background. WB.STATUS shows how far.",
     "PAUSE [<prefix>]",

@@ -1,5 +1,6 @@
 //! The commands: each parses, calls the engine, replies.
 
+pub mod check;
 mod deadletter;
 mod docs;
 mod explain;
@@ -92,6 +93,7 @@ callback!(unregister_entry, unregister::command);
 callback!(status_entry, status::command);
 callback!(sync_entry, sync::command);
 callback!(explain_entry, explain::command);
+callback!(check_entry, check::command);
 callback!(flush_entry, flush::command);
 callback!(pause_entry, pause::pause);
 callback!(resume_entry, pause::resume);
@@ -126,12 +128,18 @@ const fn entry(name: &'static CStr, run: Raw, flags: &'static CStr, acl: &'stati
 const ADMIN: &CStr = c"write admin no-mandatory-keys";
 const DANGEROUS: &CStr = c"admin dangerous";
 
-const COMMANDS: [Entry; 17] = [
+const COMMANDS: [Entry; 18] = [
     entry(c"WB.REGISTER", register_entry, ADMIN, DANGEROUS),
     entry(c"WB.UNREGISTER", unregister_entry, ADMIN, DANGEROUS),
     entry(c"WB.STATUS", status_entry, c"readonly fast allow-stale no-mandatory-keys", c"read fast"),
     entry(c"WB.EXPLAIN", explain_entry, c"readonly", c"read"),
     entry(c"WB.FLUSH", flush_entry, c"readonly blocking no-mandatory-keys", c"read blocking"),
+    entry(
+        c"WB.CHECK",
+        check_entry,
+        c"readonly admin blocking allow-stale no-mandatory-keys",
+        c"admin dangerous blocking",
+    ),
     entry(c"WB.PAUSE", pause_entry, ADMIN, DANGEROUS),
     entry(c"WB.RESUME", resume_entry, ADMIN, DANGEROUS),
     entry(c"WB.SYNC", sync_entry, ADMIN, DANGEROUS),

@@ -11,8 +11,8 @@ const LETTERS: &[Arg] = &[Arg {
     ..arg(c"scope", Kind::OneOf)
 }];
 
-/// WB.EXPLAIN, WB.SYNC, WB.PAUSE, WB.RESUME, WB.DEADLETTER and its subcommands.
-pub const DOCS: [Doc; 9] = [
+/// WB.EXPLAIN, WB.CHECK, WB.SYNC, WB.PAUSE, WB.RESUME, WB.DEADLETTER and its subcommands.
+pub const DOCS: [Doc; 10] = [
     Doc {
         name: c"WB.EXPLAIN",
         summary: c"Tells how a key stands, and the document that would be written of it now.",
@@ -20,6 +20,14 @@ pub const DOCS: [Doc; 9] = [
         arity: 2,
         args: &[arg(c"key", Kind::Key)],
         keys: Some(Keys::First),
+    },
+    Doc {
+        name: c"WB.CHECK",
+        summary: c"Connects to MongoDB and tells what it is and whether the user may write.",
+        complexity: c"O(N) where N is the number of registrations; the client waits for MongoDB",
+        arity: -1,
+        args: &[Arg { optional: true, ..arg(c"uri", Kind::Text) }],
+        keys: None,
     },
     Doc {
         name: c"WB.SYNC",

@@ -1,0 +1,171 @@
+//! WB.CHECK: connects, and asks a deployment what it is and what the user may do there.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::error::{Error, ErrorKind};
+use tokio::time::timeout;
+
+use super::client::{Connected, connect};
+use crate::core::check::{Checkup, Need, Rights};
+use crate::core::registration::Namespace;
+use crate::sink::Broken;
+
+/// Longest wait for all questions together.
+const WITHIN: Duration = Duration::from_secs(10);
+/// The code of a command that the user may not run.
+const UNAUTHORIZED: i32 = 13;
+
+/// Checks the deployment of `uri` with a client of its own.
+pub async fn check(uri: &str, needs: &[Need]) -> Checkup {
+    let connected = match connect(uri).await {
+        Ok(connected) => connected,
+        Err(broken) => return Checkup::failed(broken.error),
+    };
+    let found = timeout(WITHIN, ask(&connected, needs)).await;
+    connected.client.shutdown().immediate(true).await;
+    match found {
+        Ok(Ok(checkup)) => checkup,
+        Ok(Err(broken)) => Checkup::failed(broken.error),
+        Err(_) => {
+            let seconds = WITHIN.as_secs();
+            Checkup::failed(format!("MongoDB does not answer all questions within {seconds} s"))
+        }
+    }
+}
+
+async fn ask(connected: &Connected, needs: &[Need]) -> Result<Checkup, Broken> {
+    let admin = async |command: Document| {
+        let end = connected.client.database("admin").run_command(command).await;
+        end.map_err(|error| connected.watch.broken(&error))
+    };
+    // The first greeting waits for a connection; the next one takes the network's time alone.
+    tokio::select! {
+        greeting = admin(doc! { "hello": 1 }) => greeting?,
+        broken = connected.watch.no_server_left() => return Err(broken),
+    };
+    let asked_ms = unix_ms();
+    let hello = admin(doc! { "hello": 1 }).await?;
+    let now_ms = asked_ms.midpoint(unix_ms());
+    let build = admin(doc! { "buildInfo": 1 }).await?;
+    let local_ms = hello.get_datetime("localTime").map_or(now_ms, |time| time.timestamp_millis());
+    let mut checkup = Checkup {
+        error: String::new(),
+        server: build.get_str("version").unwrap_or_default().to_owned(),
+        topology: topology(&hello),
+        set_name: hello.get_str("setName").unwrap_or_default().to_owned(),
+        rights: Vec::new(),
+        clock_skew_ms: local_ms.saturating_sub(now_ms),
+    };
+    let status = admin(doc! { "connectionStatus": 1, "showPrivileges": true }).await?;
+    let auth = status.get_document("authInfo").cloned().unwrap_or_default();
+    let has_user = auth.get_array("authenticatedUsers").is_ok_and(|users| !users.is_empty());
+    let privileges = auth.get_array("authenticatedUserPrivileges").cloned().unwrap_or_default();
+    let open = !has_user && is_open(connected).await?;
+    checkup.rights = needs.iter().map(|need| rights(need, open, &privileges)).collect();
+    checkup.error = match checkup.rights.iter().find(|rights| !rights.missing.is_empty()) {
+        _ if !has_user && !open => {
+            "MongoDB asks for authentication, and the connection string has \
+             no user; put one with a password into a file and name it with mongodb-uri-file"
+                .to_owned()
+        }
+        Some(Rights { namespace, missing }) => format!(
+            "the user lacks the privilege {} on {namespace}; grant the role readWrite on the database",
+            missing.join(", ")
+        ),
+        None => String::new(),
+    };
+    Ok(checkup)
+}
+
+fn topology(hello: &Document) -> &'static str {
+    match hello.get_str("msg") {
+        _ if hello.contains_key("serviceId") => "load balanced",
+        Ok("isdbgrid") => "sharded",
+        _ if hello.contains_key("setName") => "replica set",
+        _ => "standalone",
+    }
+}
+
+/// Whether a connection without a user may do everything, because the server asks for none.
+async fn is_open(connected: &Connected) -> Result<bool, Broken> {
+    let database = connected.client.database("admin");
+    let list = doc! { "listDatabases": 1, "nameOnly": true, "filter": { "name": "admin" } };
+    match database.run_command(list).await {
+        Ok(_) => Ok(true),
+        Err(error) if is_unauthorized(&error) => Ok(false),
+        Err(error) => Err(connected.watch.broken(&error)),
+    }
+}
+
+fn is_unauthorized(error: &Error) -> bool {
+    matches!(&*error.kind, ErrorKind::Command(error) if error.code == UNAUTHORIZED)
+}
+
+fn rights(need: &Need, open: bool, privileges: &[Bson]) -> Rights {
+    let Need { namespace, actions } = need;
+    let may = |action: &str| {
+        open || privileges.iter().filter_map(Bson::as_document).any(|privilege| {
+            let resource = privilege.get_document("resource");
+            let actions = privilege.get_array("actions").map(Vec::as_slice).unwrap_or_default();
+            resource.is_ok_and(|resource| covers(resource, namespace))
+                && actions.iter().any(|given| given.as_str() == Some(action))
+        })
+    };
+    let missing = actions.iter().copied().filter(|action| !may(action)).collect();
+    Rights { namespace: namespace.to_string(), missing }
+}
+
+/// Whether a privilege's resource covers the namespace: an empty name stands for every one, but not for
+/// system collections.
+fn covers(resource: &Document, namespace: &Namespace) -> bool {
+    if resource.get_bool("anyResource").unwrap_or(false) {
+        return true;
+    }
+    let matches = |name: &str, own: &str| {
+        resource.get_str(name).is_ok_and(|given| given.is_empty() || given == own)
+    };
+    let named = resource.get_str("collection").is_ok_and(|name| !name.is_empty());
+    matches("db", &namespace.database)
+        && matches("collection", &namespace.collection)
+        && (named || !namespace.collection.starts_with("system."))
+}
+
+/// This machine's clock. The module's own clock does not say what time it is.
+fn unix_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_privilege_covers_by_database_and_collection() {
+        let namespace = |collection: &str| Namespace {
+            database: "shop".to_owned(),
+            collection: collection.to_owned(),
+        };
+        let covered = |resource: Document| covers(&resource, &namespace("movies"));
+        assert!(covered(doc! { "db": "shop", "collection": "" }));
+        assert!(covered(doc! { "db": "", "collection": "movies" }));
+        assert!(covered(doc! { "anyResource": true }));
+        assert!(!covered(doc! { "db": "shop", "collection": "users" }));
+        assert!(!covered(doc! { "db": "other", "collection": "" }));
+        assert!(!covered(doc! { "cluster": true }));
+        let all = doc! { "db": "shop", "collection": "" };
+        assert!(!covers(&all, &namespace("system.views")));
+    }
+
+    #[test]
+    fn what_the_user_may_not_do_is_listed() {
+        let namespace = Namespace { database: "shop".to_owned(), collection: "movies".to_owned() };
+        let need = Need { namespace, actions: vec!["insert", "update", "remove"] };
+        let given = doc! {
+            "resource": { "db": "shop", "collection": "" }, "actions": ["find", "insert"],
+        };
+        assert_eq!(rights(&need, false, &[given.into()]).missing, ["update", "remove"]);
+        assert_eq!(rights(&need, true, &[]).missing, Vec::<&str>::new());
+    }
+}

@@ -1,0 +1,118 @@
+//! WB.CHECK: whether a MongoDB deployment can be used, and what it is. The client waits, the server does
+//! not.
+
+use std::ffi::{c_int, c_void};
+
+use super::Call;
+use super::flush::NO_BLOCKING;
+use crate::core::check::{Checkup, Rights};
+use crate::mongo::uri;
+use crate::redis::api::{self, api};
+use crate::redis::ctx::Ctx;
+use crate::redis::guard::guard;
+use crate::redis::module::Module;
+use crate::redis::reply::{REPLIED, Reply};
+use crate::worker::{CheckRequest, UriSource};
+
+/// Most checks at a time; each has a connection of its own.
+const MOST_CHECKS: usize = 16;
+
+/// Runs the command.
+pub fn command(call: &Call<'_>) {
+    let uri = match call.arguments() {
+        [] => call.module.sources.borrow().uri_source(),
+        [uri] => match given(uri) {
+            Ok(uri) => UriSource::Text(uri),
+            Err(error) => return call.reply.error(&error),
+        },
+        _ => return call.reply.wrong_arity(),
+    };
+    if call.ctx.flags() & NO_BLOCKING != 0 {
+        return call
+            .reply
+            .error("WB.CHECK waits for MongoDB, so it cannot run in MULTI or in a script");
+    }
+    let module = call.module;
+    if module.checks.borrow().len() >= MOST_CHECKS {
+        return call.reply.error("so many WB.CHECK are under way already; try again in 20 seconds");
+    }
+    let registrations = {
+        let engine = module.engine.borrow();
+        let slots = engine.live_slots().filter_map(|slot| engine.slot(slot));
+        slots.map(|slot| slot.registration.clone()).collect()
+    };
+    let id = module.next_check.replace(module.next_check.get() + 1);
+    let request = CheckRequest { id, uri, registrations };
+    if !module.worker.borrow().as_ref().is_some_and(|worker| worker.check(request)) {
+        return call.reply.error("the background thread has ended; restart the server");
+    }
+    // The reply comes in a later turn of the event loop, so there is time to block the client.
+    module.checks.borrow_mut().insert(id, block(call.ctx));
+}
+
+fn given(uri: &[u8]) -> Result<String, String> {
+    let uri = std::str::from_utf8(uri).map_err(|_| "the connection string must be UTF-8")?.trim();
+    uri::validate_setting(uri)?;
+    Ok(uri.to_owned())
+}
+
+/// Replies to the client that waits for the check `id`. A client that has left meanwhile is unblocked as
+/// well: that frees what the server keeps of it.
+pub fn answer(module: &Module, id: u64, found: Checkup) {
+    let Some(client) = module.checks.borrow_mut().remove(&id) else { return };
+    let found = Box::into_raw(Box::new(found)).cast::<c_void>();
+    // SAFETY: the handle is unblocked once, because it has left the map; `free` frees the box.
+    unsafe { api!(RedisModule_UnblockClient)(client, found) };
+}
+
+fn block(ctx: Ctx<'_>) -> *mut api::RedisModuleBlockedClient {
+    // SAFETY: the context is that of a command whose client may be blocked; the callbacks fit. There is
+    // no limit of time: the worker answers every check within its own.
+    unsafe { api!(RedisModule_BlockClient)(ctx.raw(), Some(on_found), None, Some(free), 0) }
+}
+
+unsafe extern "C" fn on_found(
+    ctx: *mut api::RedisModuleCtx,
+    _: *mut *mut api::RedisModuleString,
+    _: c_int,
+) -> c_int {
+    guard((), || {
+        // SAFETY: the private data is the box that `answer` gave; it is freed after this callback.
+        let found = unsafe {
+            api!(RedisModule_GetBlockedClientPrivateData)(ctx).cast::<Checkup>().as_ref()
+        };
+        if let Some(found) = found {
+            // SAFETY: the server's context is valid during the callback.
+            write(Reply::new(unsafe { Ctx::new(ctx) }), found);
+        }
+    });
+    REPLIED
+}
+
+fn write(reply: Reply<'_>, found: &Checkup) {
+    reply.map(7);
+    reply.number_field(c"ok", u64::from(found.error.is_empty()));
+    reply.text_field("error", found.error.as_bytes());
+    reply.text_field("server", found.server.as_bytes());
+    reply.text_field("topology", found.topology.as_bytes());
+    reply.text_field("set_name", found.set_name.as_bytes());
+    reply.bytes(b"rights");
+    reply.array(found.rights.len());
+    for Rights { namespace, missing } in &found.rights {
+        reply.map(3);
+        reply.text_field("namespace", namespace.as_bytes());
+        reply.number_field(c"ok", u64::from(missing.is_empty()));
+        reply.bytes(b"missing");
+        reply.array(missing.len());
+        missing.iter().for_each(|action| reply.bytes(action.as_bytes()));
+    }
+    reply.bytes(b"clock_skew_ms");
+    reply.signed(found.clock_skew_ms);
+}
+
+unsafe extern "C" fn free(_: *mut api::RedisModuleCtx, found: *mut c_void) {
+    if !found.is_null() {
+        // SAFETY: made by Box::into_raw in `answer`, freed once.
+        drop(unsafe { Box::from_raw(found.cast::<Checkup>()) });
+    }
+}

@@ -1,0 +1,70 @@
+//! WB.CHECK on the worker: each check is a task of its own, beside the link and the batches.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::task::Id;
+use tokio::time::{Duration, timeout};
+
+use super::contact;
+use super::engine::{Ended, Engine, SILENT, Tasks};
+use super::options::UriSource;
+use super::thread::PANIC;
+use crate::core::batch::Report;
+use crate::core::check::{Checkup, needs};
+use crate::core::registration::Registration;
+use crate::sink::Connector;
+
+/// Last resort against a check that hangs; its steps have shorter limits of their own.
+const CHECK_WITHIN: Duration = Duration::from_secs(20);
+
+/// A deployment that is to be checked.
+#[derive(Debug)]
+pub struct CheckRequest {
+    /// Comes back with what was found.
+    pub id: u64,
+    /// Where it is.
+    pub uri: UriSource,
+    /// Whose rights are asked for.
+    pub registrations: Vec<Arc<Registration>>,
+}
+
+impl<C: Connector> Engine<C> {
+    /// Starts the checks that were asked for.
+    pub(super) fn begin_checks(&mut self, tasks: &mut Tasks<C::Sink>) {
+        while let Ok(CheckRequest { id, uri, registrations }) = self.ends.checks.try_recv() {
+            let connector = Rc::clone(&self.connector);
+            let task = tasks.spawn_local(async move {
+                let needs = needs(registrations.iter().map(|registration| &**registration));
+                let check = async {
+                    match contact::uri(&uri).await {
+                        Ok(uri) => connector.check(&uri, &needs).await,
+                        Err(broken) => Checkup::failed(broken.error),
+                    }
+                };
+                let found = timeout(CHECK_WITHIN, check).await;
+                Ended::Checked(found.unwrap_or_else(|_| Checkup::failed(SILENT)))
+            });
+            self.checks.insert(task.id(), id);
+        }
+    }
+
+    /// A check has ended; without `ended`, by a panic.
+    pub(super) fn checked(&mut self, task: Id, ended: Option<Ended<C::Sink>>) {
+        let Some(id) = self.checks.remove(&task) else { return };
+        let found = match ended {
+            Some(Ended::Checked(found)) => found,
+            _ => Checkup::failed(PANIC),
+        };
+        self.outbox.push(Report::Checked { id, found: Box::new(found) });
+    }
+
+    /// Answers every check that has not ended. No task of this engine may be alive.
+    pub(super) fn fail_checks(&mut self, error: &str) {
+        let under_way: Vec<u64> = self.checks.drain().map(|(_, id)| id).collect();
+        let asked: Vec<u64> = self.ends.checks.try_iter().map(|check| check.id).collect();
+        for id in under_way.into_iter().chain(asked) {
+            self.outbox.push(Report::Checked { id, found: Box::new(Checkup::failed(error)) });
+        }
+    }
+}

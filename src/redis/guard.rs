@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::log;
+use super::module::module;
 
 static BROKEN: AtomicBool = AtomicBool::new(false);
 
@@ -47,7 +48,15 @@ pub fn guard<T>(fallback: T, body: impl FnOnce() -> T) -> T {
         Err(_) => {
             BROKEN.store(true, Ordering::Relaxed);
             log::warning(&broken_error());
+            release_clients();
             fallback
         }
+    }
+}
+
+/// Lets the clients go that wait for a flush: from here on nothing else would.
+fn release_clients() {
+    if let Ok(mut blocked) = module().blocked.try_borrow_mut() {
+        blocked.release();
     }
 }

@@ -6,12 +6,13 @@
 //!   `walk`, `partial`: large ones, and in steps; `call`: by commands.
 //! - `gone`: keys that go away, `early`, `pressure`: on Redis 7.0; `persist`: our state in the RDB; `sync`: keys that exist already.
 //! - `commands`, `settings`, `info`: what users see.
-//! - `module`: the state that the server thread owns.
+//! - `module`: the state that the server thread owns; `blocked`: clients that wait.
 //! - `api`, `ctx`, `reply`, `log`, `guard`, `clock`, `signals`, `batch_work`: the ground they stand on.
 
 mod age;
 mod api;
 mod batch_work;
+mod blocked;
 mod call;
 mod clock;
 mod commands;

@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use super::blocked::Blocked;
 use super::early::Early;
 use super::partial::Partial;
 use super::settings::Sources;
@@ -17,25 +18,6 @@ use crate::core::settings::Settings;
 use crate::mongo::sink::MongoConnector;
 use crate::worker::{Worker, WorkerOptions};
 
-/// A client that waits for its flush to end.
-pub struct Waiting {
-    /// The blocked client.
-    pub client: *mut api::RedisModuleBlockedClient,
-    /// Whose dead letters are counted in its reply.
-    pub scope: FailedScope,
-}
-
-/// Which dead letters a flush counts as failed.
-#[derive(Clone, Debug)]
-pub enum FailedScope {
-    /// All of them.
-    All,
-    /// Those of one registration.
-    Slot(u16),
-    /// Those of these keys.
-    Keys(u16, Vec<Vec<u8>>),
-}
-
 /// The module's state. It is used under the server's lock alone, so its cells are never
 /// borrowed twice; and no borrow is held across a call into the server, because the server may
 /// call back (a key that expires while it is read).
@@ -46,12 +28,12 @@ pub struct Module {
     pub worker: RefCell<Option<Worker>>,
     /// Where the connection string comes from, and the file of registrations.
     pub sources: RefCell<Sources>,
-    /// Waiting clients by their flush.
-    pub waiting: RefCell<HashMap<u64, Waiting>>,
     /// Clients that wait for a check, by its number.
     pub checks: RefCell<HashMap<u64, *mut api::RedisModuleBlockedClient>>,
     /// The number of the next check.
     pub next_check: Cell<u64>,
+    /// Clients that wait for their flush.
+    pub blocked: RefCell<Blocked>,
     /// Reports that wait for the end of a pause.
     pub held: RefCell<VecDeque<Report>>,
     /// The large value that is being read.
@@ -103,9 +85,9 @@ pub fn module() -> &'static Module {
                 engine: RefCell::default(),
                 worker: RefCell::default(),
                 sources: RefCell::default(),
-                waiting: RefCell::default(),
                 checks: RefCell::default(),
                 next_check: Cell::new(0),
+                blocked: RefCell::default(),
                 held: RefCell::default(),
                 partial: RefCell::default(),
                 held_batch: RefCell::default(),

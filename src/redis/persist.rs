@@ -198,7 +198,6 @@ fn loaded(module: &Module) {
     }
     drop(engine);
     module.configure_worker();
-    super::commands::flush::answer_finished(module);
     tick::plan(module);
 }
 
@@ -224,7 +223,6 @@ pub unsafe extern "C" fn on_role(
             // SAFETY: the server's context is valid during the callback.
             early::on_alone(module, unsafe { Ctx::new(ctx) });
         }
-        super::commands::flush::answer_finished(module);
         tick::plan(module);
     });
 }

@@ -49,8 +49,10 @@ pub fn before_sleep(ctx: Ctx<'_>) {
     let folded = fold(module, began_us);
     let worked = synced | early | take_reports(module, ctx) | settle_doubts(module, ctx);
     if folded || worked {
-        flush::answer_finished(module);
         plan(module);
+    }
+    if folded || worked || !module.blocked.borrow().is_empty() {
+        flush::answer(module);
     }
     if worked {
         note_slice(module, began_us);
@@ -61,6 +63,7 @@ pub fn before_sleep(ctx: Ctx<'_>) {
     // With more to do at once, the loop must not sleep.
     let at_once = has_reports(module) || sync::is_pending(module, ctx);
     let next_us = module.next_due_us.get().min(early::next_us(module)).min(doubts_due_us(module));
+    let next_us = next_us.min(module.blocked.borrow().next_us());
     let due_us = if at_once { 0 } else { next_us };
     if due_us < module.timer_us.get() && ctx.flags() & NOT_NOW == 0 {
         set_timer(module, ctx, due_us);
@@ -85,9 +88,6 @@ pub fn after_sleep(ctx: Ctx<'_>) {
     }
     let clean = fill::send_due(module, ctx, now_us, turn::slice_us(module, now_us));
     replicate(ctx, &clean);
-    if !clean.is_empty() {
-        flush::answer_finished(module);
-    }
     plan(module);
     note_slice(module, now_us);
     module.turn.begins(clock::now_us());

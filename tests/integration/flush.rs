@@ -2,14 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use mongodb::bson::doc;
-use redis::Value;
-
 use crate::support::mongod::{Mongod, nowhere};
 use crate::support::redis_server::{Redis, Setup, command};
 use crate::support::reply::Flushed;
 use crate::support::wait::{SOON, wait_until};
 use crate::world::World;
+use mongodb::bson::doc;
 
 /// Nothing is written before it is asked for.
 const HELD: &str = "INTERVAL 60000";
@@ -142,19 +140,6 @@ fn what_mongodb_refuses_for_good_counts_as_failed() {
     assert_eq!(status.int("failed_total"), 1);
     assert!(status.text("last_error").contains("email"), "{}", status.text("last_error"));
     assert_eq!(world.database.collection("people").count(), 3);
-}
-
-#[test]
-fn a_client_that_leaves_while_it_waits_leaves_no_trace() {
-    let redis = stuck();
-    let mut waiting = redis.connect();
-    waiting.set_read_timeout(Some(Duration::from_millis(100))).expect("timeout");
-    redis::cmd("WB.FLUSH").query::<Value>(&mut waiting).expect_err("no reply");
-    drop(waiting);
-    wait_until("the client is gone", SOON, || {
-        redis.run::<String>(&["INFO", "clients"]).contains("blocked_clients:0")
-    });
-    assert_eq!(redis.status().int("dirty_keys"), 3);
 }
 
 #[test]

@@ -62,5 +62,6 @@ mod types;
 mod unchanged;
 mod uninstall;
 mod uris;
+mod waiters;
 mod warnings;
 mod world;

@@ -1,15 +1,16 @@
 //! WB.FLUSH: writes what is dirty at once and replies when MongoDB has acknowledged it.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 
 use super::Call;
 use crate::core::args;
 use crate::core::engine::{Engine, FlushScope};
 use crate::core::flush::Progress;
 use crate::redis::api::{self, api};
+use crate::redis::blocked::{FailedScope, Handle, Outcome, Waiting, free_outcome};
 use crate::redis::ctx::Ctx;
 use crate::redis::guard::{broken_error, guard};
-use crate::redis::module::{FailedScope, Module, Waiting, module};
+use crate::redis::module::{Module, module};
 use crate::redis::reply::{REPLIED, Reply};
 use crate::redis::{clock, tick};
 
@@ -17,14 +18,6 @@ use crate::redis::{clock, tick};
 pub const NO_BLOCKING: u32 = api::REDISMODULE_CTX_FLAGS_MULTI
     | api::REDISMODULE_CTX_FLAGS_LUA
     | api::REDISMODULE_CTX_FLAGS_DENY_BLOCKING;
-
-/// What a client is told.
-#[derive(Clone, Copy, Debug)]
-struct Outcome {
-    persisted: u64,
-    failed: u64,
-    pending: u64,
-}
 
 /// Runs the command.
 pub fn command(call: &Call<'_>) {
@@ -64,25 +57,35 @@ pub fn command(call: &Call<'_>) {
         let outcome = end(call.module, flush, &scope);
         return write(call.reply, outcome);
     }
-    let client = block(call.ctx, args.timeout_ms);
-    call.module.waiting.borrow_mut().insert(flush, Waiting { client, scope });
+    let end_us = match u64::try_from(args.timeout_ms) {
+        Ok(ms @ 1..) => clock::now_us().saturating_add(ms.saturating_mul(1000)),
+        _ => u64::MAX,
+    };
+    let handle = block(call.ctx);
+    call.module.blocked.borrow_mut().add(Waiting { handle, flush, scope, end_us });
 }
 
-/// Replies to the clients whose last key has ended.
-pub fn answer_finished(module: &Module) {
+/// Replies to the clients whose last key has ended, and to those whose time is over. Only before the
+/// loop sleeps: there the server takes them in at once, before anything else can happen to them.
+pub fn answer(module: &Module) {
     let finished = module.engine.borrow_mut().flushed();
     for flush in finished {
-        let Some(waiting) = module.waiting.borrow_mut().remove(&flush) else {
-            continue;
-        };
-        let outcome = end(module, flush, &waiting.scope);
-        // SAFETY: the client is blocked: it is taken out of the map when it leaves. The outcome
-        // is freed by `free_outcome`.
-        unsafe {
-            let outcome = Box::into_raw(Box::new(outcome)).cast::<c_void>();
-            api!(RedisModule_UnblockClient)(waiting.client, outcome);
+        let waiting = module.blocked.borrow_mut().take(flush);
+        if let Some(waiting) = waiting {
+            end_wait(module, waiting);
         }
     }
+    let now_us = clock::now_us();
+    loop {
+        let overdue = module.blocked.borrow_mut().take_overdue(now_us);
+        let Some(waiting) = overdue else { return };
+        end_wait(module, waiting);
+    }
+}
+
+fn end_wait(module: &Module, waiting: Waiting) {
+    let outcome = end(module, waiting.flush, &waiting.scope);
+    waiting.handle.answer(outcome);
 }
 
 fn end(module: &Module, flush: u64, scope: &FailedScope) -> Outcome {
@@ -110,57 +113,53 @@ fn write(reply: Reply<'_>, outcome: Outcome) {
     reply.number_field(c"pending", outcome.pending);
 }
 
-fn block(ctx: Ctx<'_>, timeout_ms: i64) -> *mut api::RedisModuleBlockedClient {
-    // SAFETY: the context is that of a command whose client may be blocked; the callbacks fit.
+/// Blocks the client without a time limit of the server's, which can take the reply away.
+fn block(ctx: Ctx<'_>) -> Handle {
+    // SAFETY: the context is that of a command whose client may be blocked; the callbacks fit, and
+    // the handle goes nowhere else.
     unsafe {
         let client = api!(RedisModule_BlockClient)(
             ctx.raw(),
-            Some(on_finished),
-            Some(on_timeout),
+            Some(on_answer),
+            Some(on_unblocked),
             Some(free_outcome),
-            timeout_ms,
+            0,
         );
         api!(RedisModule_SetDisconnectCallback)(client, Some(on_disconnect));
-        client
+        Handle::new(client)
     }
 }
 
-unsafe extern "C" fn on_finished(
+unsafe extern "C" fn on_answer(
     ctx: *mut api::RedisModuleCtx,
     _: *mut *mut api::RedisModuleString,
     _: c_int,
 ) -> c_int {
-    guard((), || {
-        // SAFETY: the private data is the outcome that `answer_finished` gave; it is freed after
-        // this callback.
-        let outcome = unsafe {
-            api!(RedisModule_GetBlockedClientPrivateData)(ctx).cast::<Outcome>().as_ref()
-        };
-        if let Some(outcome) = outcome {
-            // SAFETY: the server's context is valid during the callback.
-            write(Reply::new(unsafe { Ctx::new(ctx) }), *outcome);
-        }
-    });
-    REPLIED
+    reply(ctx, || {
+        // SAFETY: the private data is null or the outcome that `Handle::answer` was given; it is
+        // freed after this callback.
+        unsafe { api!(RedisModule_GetBlockedClientPrivateData)(ctx).cast::<Outcome>().as_ref() }
+            .copied()
+    })
 }
 
-unsafe extern "C" fn on_timeout(
+/// CLIENT UNBLOCK: the client gets what a timeout would have given it.
+unsafe extern "C" fn on_unblocked(
     ctx: *mut api::RedisModuleCtx,
     _: *mut *mut api::RedisModuleString,
     _: c_int,
 ) -> c_int {
-    // SAFETY: the server's context is valid during the callback.
+    reply(ctx, || {
+        // SAFETY: the server's context of a client that is blocked.
+        leave(unsafe { api!(RedisModule_GetBlockedClientHandle)(ctx) })
+    })
+}
+
+/// Replies with the outcome; without one the module is broken.
+fn reply(ctx: *mut api::RedisModuleCtx, outcome: impl FnOnce() -> Option<Outcome>) -> c_int {
+    // SAFETY: both callers have the server's context, which is valid during the callback.
     let reply = Reply::new(unsafe { Ctx::new(ctx) });
-    let answered = guard(false, || {
-        // SAFETY: as above. The private data is null, or the outcome of a flush that ended at
-        // the same moment and was not told yet; it is freed after this callback.
-        let (client, told) = unsafe {
-            let told = api!(RedisModule_GetBlockedClientPrivateData)(ctx).cast::<Outcome>();
-            (api!(RedisModule_GetBlockedClientHandle)(ctx), told.as_ref().copied())
-        };
-        let outcome = leave(client).or(told);
-        outcome.map(|outcome| write(reply, outcome)).is_some()
-    });
+    let answered = guard(false, || outcome().map(|outcome| write(reply, outcome)).is_some());
     if !answered {
         reply.error(&broken_error());
     }
@@ -173,22 +172,12 @@ unsafe extern "C" fn on_disconnect(
 ) {
     guard((), || {
         leave(client);
-        // The server unblocks the client itself when we do not.
     });
 }
 
-/// Forgets a client whose handle the server is about to free.
+/// Ends the wait of a client that the server has unblocked; its handle is freed after that.
 fn leave(client: *mut api::RedisModuleBlockedClient) -> Option<Outcome> {
     let module = module();
-    let mut waiting = module.waiting.borrow_mut();
-    let flush = waiting.iter().find(|(_, waiting)| waiting.client == client).map(|(id, _)| *id)?;
-    let left = waiting.remove(&flush)?;
-    Some(end(module, flush, &left.scope))
-}
-
-unsafe extern "C" fn free_outcome(_: *mut api::RedisModuleCtx, outcome: *mut c_void) {
-    if !outcome.is_null() {
-        // SAFETY: made by Box::into_raw in `answer_finished`, freed once.
-        drop(unsafe { Box::from_raw(outcome.cast::<Outcome>()) });
-    }
+    let left = module.blocked.borrow_mut().take_client(client)?;
+    Some(end(module, left.flush, &left.scope))
 }

@@ -21,7 +21,6 @@ pub fn command(call: &Call<'_>) {
     let Some(keys) = keys else {
         return call.no_registration(prefix);
     };
-    super::flush::answer_finished(call.module);
     tick::plan(call.module);
     call.ctx.replicate_verbatim();
     call.reply.integer(keys as u64);

@@ -4,7 +4,7 @@
 //! - `events`: what the server tells us; `tick`: when we work, `turn`: how long;
 //!   `fill`: `read`, `value`: how values are read,
 //!   `walk`, `partial`: large ones, and in steps; `call`: by commands.
-//! - `gone`: keys that go away, `early`, `pressure`: on Redis 7.0; `persist`: our state in the RDB; `sync`: keys that exist already.
+//! - `gone`: keys that go away, `early`, `pressure`: on Redis 7.0; `persist`, `data_type`: our state in the RDB; `sync`: keys that exist already.
 //! - `commands`, `settings`, `info`: what users see.
 //! - `module`: the state that the server thread owns; `blocked`: clients that wait.
 //! - `api`, `ctx`, `reply`, `log`, `guard`, `clock`, `signals`, `batch_work`: the ground they stand on.
@@ -17,6 +17,7 @@ mod call;
 mod clock;
 mod commands;
 mod ctx;
+mod data_type;
 mod early;
 mod events;
 mod fill;

@@ -8,7 +8,7 @@ use super::api::{self, api};
 use super::ctx::{Ctx, raw_bytes};
 use super::guard::guard;
 use super::module::{Module, module};
-use super::{clock, early, log, tick};
+use super::{clock, data_type, early, log, tick};
 use crate::core::persist::{Packer, VERSION, unpack};
 
 /// Nine characters, as the server demands; it stands in every RDB file with our state.
@@ -20,26 +20,12 @@ const TYPE_NAME: &CStr = c"writebehd";
 /// One sentence when the server refuses.
 pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
     let mut methods = api::RedisModuleTypeMethods {
-        version: u64::from(api::REDISMODULE_TYPE_METHOD_VERSION),
-        rdb_load: None,
-        rdb_save: None,
-        aof_rewrite: None,
-        mem_usage: None,
-        digest: None,
-        free: None,
         aux_load: Some(load),
         // Servers from 7.2 on take aux_save2, which may write nothing.
         aux_save: Some(save_always),
         aux_save_triggers: api::REDISMODULE_AUX_BEFORE_RDB as c_int,
-        free_effort: None,
-        unlink: None,
-        copy: None,
-        defrag: None,
-        mem_usage2: None,
-        free_effort2: None,
-        unlink2: None,
-        copy2: None,
         aux_save2: Some(save_if_any),
+        ..data_type::methods()
     };
     // SAFETY: called in RedisModule_OnLoad with its context; the server copies the methods.
     let made = unsafe {

@@ -47,6 +47,7 @@ mod poison;
 mod reconnects;
 mod registrations;
 mod replicas;
+mod payloads;
 mod schema;
 mod secrets;
 mod settings;

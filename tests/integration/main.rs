@@ -26,6 +26,7 @@ mod gone;
 mod info;
 mod internal;
 mod keys;
+mod hardened;
 mod large;
 mod lifecycle;
 mod limit;

@@ -14,6 +14,7 @@
 //! - `renaming`: a way to mongod on which it calls itself by an unknown host name
 //! - `collection`: a MongoDB collection, read and changed as another application would
 //! - `reply`: the maps that the module's commands answer with
+//! - `seccomp`: the system call filter of Debian's redis-server.service
 //! - `oracle`: after WB.FLUSH, MongoDB's document == document(Redis's value)
 //! - `wait`: polling with a deadline
 
@@ -30,6 +31,7 @@ pub mod renaming;
 pub mod replica_set;
 pub mod replication;
 pub mod reply;
+pub mod seccomp;
 pub mod setup;
 pub mod users;
 pub mod wait;

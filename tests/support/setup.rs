@@ -6,6 +6,7 @@ use std::process::Command;
 
 use super::process::{Process, free_port};
 use super::redis_server::Redis;
+use super::seccomp::confine;
 use super::{fetched, module_path};
 
 /// `WB_REDIS_SERVER`, the `redis-server` on the PATH, or the one that setup linked.
@@ -28,6 +29,7 @@ pub struct Setup {
     settings: String,
     environment: Vec<(String, OsString)>,
     program: Option<PathBuf>,
+    hardened: bool,
 }
 
 impl Setup {
@@ -63,6 +65,13 @@ impl Setup {
     pub fn program(mut self, program: &Path) -> Self {
         self.program = Some(std::path::absolute(program).expect("path of the server"));
         self
+    }
+
+    /// Under the system call filter of Debian's service.
+    pub fn hardened(mut self) -> Self {
+        self.hardened = true;
+        // The unit raises the limit of open files, and the server need not.
+        self.config("maxclients 100")
     }
 
     /// An AOF that has every write on disk before its reply is sent.
@@ -107,6 +116,9 @@ impl Setup {
     pub(super) fn process(&self, dir: &Path, arguments: &[&str]) -> Process {
         let mut command = Command::new(self.program.clone().unwrap_or_else(server_program));
         command.arg("redis.conf").args(arguments).envs(self.environment.iter().cloned());
+        if self.hardened {
+            confine(&mut command);
+        }
         Process::start(&mut command, dir)
     }
 

@@ -6,6 +6,7 @@
 //! - [`core`]: what is dirty, what a batch is, what a document looks like. Pure.
 //! - [`sink`], [`mongo`]: where batches go.
 //! - [`worker`]: the background thread that writes them.
+//! - [`file`]: files that the settings name.
 //! - `redis`: the only folder that speaks to the server, and the only one with `unsafe`.
 
 #![deny(unsafe_code)]
@@ -23,6 +24,7 @@
 )]
 
 pub mod core;
+pub mod file;
 pub mod mongo;
 #[allow(unsafe_code, reason = "the only folder that speaks to the server")]
 mod redis;

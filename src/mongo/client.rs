@@ -4,8 +4,6 @@
 //! inherit no write concern and are never retried, and a frozen server is noticed after
 //! `heartbeatFrequencyMS` + `connectTimeoutMS`.
 
-use std::fs::File;
-use std::io;
 use std::num::NonZeroU8;
 use std::time::Duration;
 
@@ -18,6 +16,7 @@ use super::outcome;
 use super::uri;
 use super::watch::Watch;
 use crate::core::settings::MAX_IN_FLIGHT_BATCHES;
+use crate::file;
 use crate::sink::Broken;
 
 /// Connections to a server, unless the connection string says otherwise: one for each batch that
@@ -25,8 +24,9 @@ use crate::sink::Broken;
 const MAX_POOL_SIZE: u32 = MAX_IN_FLIGHT_BATCHES.max as u32 + 1;
 /// Longest look-up of a `mongodb+srv` name.
 const DNS_WITHIN: Duration = Duration::from_secs(5);
-/// Longest wait for the file system.
+/// Longest wait for a certificate file, and the most that one may hold.
 const FILE_WITHIN: Duration = Duration::from_secs(2);
+const MOST_FILE_BYTES: u64 = 4 << 20;
 
 /// Defaults of what a connection string leaves open.
 const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(3);
@@ -72,13 +72,9 @@ async fn check_files(options: &ClientOptions) -> Result<(), Broken> {
     ];
     for (option, path) in named {
         let Some(path) = path else { continue };
-        let check = tokio::task::spawn_blocking(move || match std::fs::metadata(&path) {
-            Ok(file) if file.is_file() => File::open(&path).map(drop),
-            Ok(_) => Err(io::Error::other("it is no regular file")),
-            Err(error) => Err(error),
-        });
-        let why = match timeout(FILE_WITHIN, check).await {
-            Ok(Ok(Ok(()))) => continue,
+        let reading = tokio::task::spawn_blocking(move || file::read(&path, MOST_FILE_BYTES));
+        let why = match timeout(FILE_WITHIN, reading).await {
+            Ok(Ok(Ok(_))) => continue,
             Ok(Ok(Err(error))) => error.to_string(),
             Ok(Err(_)) | Err(_) => "the file system does not answer".to_owned(),
         };

@@ -7,7 +7,7 @@
 //! - `gone`: keys that go away, `early`, `pressure`: on Redis 7.0; `persist`, `data_type`: our state in the RDB; `sync`: keys that exist already.
 //! - `commands`, `settings`, `info`: what users see.
 //! - `module`: the state that the server thread owns; `blocked`: clients that wait.
-//! - `api`, `ctx`, `reply`, `log`, `guard`, `clock`, `signals`, `batch_work`: the ground they stand on.
+//! - `api`, `ctx`, `reply`, `log`, `guard`, `clock`, `file`, `signals`, `batch_work`: the ground they stand on.
 
 mod age;
 mod api;
@@ -20,6 +20,7 @@ mod ctx;
 mod data_type;
 mod early;
 mod events;
+mod file;
 mod fill;
 mod gone;
 mod guard;

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use super::api::{self, api};
 use super::ctx::{Ctx, Text, bytes};
+use super::file;
 use super::guard::{broken_error, guard};
 use super::log;
 use super::module::module;
 use crate::core::settings::{self, DEFAULT_URI, Limits, Settings};
 use crate::mongo::uri;
-use crate::worker::{UriSource, read_uri};
+use crate::worker::UriSource;
 
 /// Names an environment variable with a connection string that may hold credentials.
 const URI_VARIABLE: &str = "WRITEBEHIND_MONGODB_URI";
@@ -210,7 +211,7 @@ fn put_text(at: usize, value: &str) -> Result<(), String> {
         URI => log_notes(&uri::validate_setting(value)?),
         URI_FILE if !value.is_empty() => {
             // Not kept: the worker reads it again at every new contact.
-            let content = read_uri(Path::new(value))
+            let content = file::uri(Path::new(value))
                 .map_err(|error| format!("mongodb-uri-file cannot be read: {error}"))?;
             let checked = uri::validate_secret(&content);
             log_notes(&checked.map_err(|error| format!("mongodb-uri-file: {error}"))?);

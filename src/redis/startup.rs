@@ -1,6 +1,9 @@
 //! The file of registrations, for servers that keep nothing on disk.
 
+use std::path::Path;
+
 use super::commands::run_registration;
+use super::file;
 use super::module::Module;
 use crate::core::lines;
 
@@ -13,7 +16,7 @@ pub fn register_from_file(module: &Module) -> Result<(), String> {
     if path.is_empty() {
         return Ok(());
     }
-    let text = std::fs::read(&path)
+    let text = file::registrations(Path::new(&path))
         .map_err(|error| format!("registrations-file {path} cannot be read: {error}"))?;
     for (number, line) in lines::of(&text) {
         run_line(module, line).map_err(|error| format!("{path} line {number}: {error}"))?;

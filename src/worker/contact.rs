@@ -1,8 +1,7 @@
 //! A contact: reads the connection string, makes a sink when the last one does not fit any more,
 //! and asks it whether the link works.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::options::{UriSource, WorkerOptions};
+use crate::file;
 use crate::sink::{Broken, Connector, Sink};
 
 /// Last resort against a contact that hangs; its steps have shorter limits of their own.
@@ -102,21 +102,25 @@ async fn read(path: PathBuf) -> Result<String, String> {
     Err(format!("the file of mongodb-uri-file, {name}, cannot be used: {why}"))
 }
 
-/// Reads the connection string that `path` holds, without the space around it. It may wait for
+/// Reads the connection string that `path` holds, without the space around it. It may hang with
 /// the file system.
+fn read_uri(path: &Path) -> io::Result<String> {
+    uri_in(file::read(path, MOST_BYTES)?)
+}
+
+/// The same for the server's thread, which it holds up for `limit` at most.
 ///
 /// # Errors
-/// When the file cannot be read, is empty, not text, or longer than 64 KiB. No error repeats
-/// what it holds.
-pub fn read_uri(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let length = File::open(path)?.take(MOST_BYTES + 1).read_to_string(&mut text)? as u64;
-    let uri = text.trim();
-    if uri.is_empty() {
-        return Err(io::Error::other("it is empty"));
+/// When the file cannot be read in time, is no regular one, empty, not text, or longer than 64 KiB.
+/// No error repeats what it holds.
+pub fn read_uri_within(path: &Path, limit: Duration) -> io::Result<String> {
+    uri_in(file::read_within(path, MOST_BYTES, limit)?)
+}
+
+fn uri_in(bytes: Vec<u8>) -> io::Result<String> {
+    let text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))?;
+    match text.trim() {
+        "" => Err(io::Error::other("it is empty")),
+        uri => Ok(uri.to_owned()),
     }
-    if length > MOST_BYTES {
-        return Err(io::Error::other("it is longer than 64 KiB"));
-    }
-    Ok(uri.to_owned())
 }

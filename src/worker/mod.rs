@@ -31,6 +31,6 @@ mod doubles;
 mod tests;
 
 pub use check::CheckRequest;
-pub use contact::read_uri;
+pub use contact::read_uri_within;
 pub use handle::Worker;
 pub use options::{MAX_IN_FLIGHT, UriSource, WorkerOptions};

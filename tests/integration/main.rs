@@ -22,6 +22,7 @@ mod explain;
 mod faults;
 mod flush;
 mod ghosts;
+mod files;
 mod gone;
 mod info;
 mod internal;

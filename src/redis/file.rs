@@ -1,0 +1,36 @@
+//! Reading files that the settings name, for which the server's thread waits a short time only.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use super::module::module;
+use super::signals;
+use crate::file;
+use crate::worker::read_uri_within;
+
+/// Longest wait while the server serves clients.
+const SERVING: Duration = Duration::from_millis(250);
+/// Longest wait at load, which the file decides on.
+const LOADING: Duration = Duration::from_secs(2);
+/// More than 65,535 registrations take.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// The connection string in the file of `mongodb-uri-file`.
+///
+/// # Errors
+/// As [`read_uri_within`].
+pub fn uri(path: &Path) -> io::Result<String> {
+    let serving = module().worker.borrow().is_some();
+    let _signals = signals::block_all();
+    read_uri_within(path, if serving { SERVING } else { LOADING })
+}
+
+/// The lines in the file of `registrations-file`.
+///
+/// # Errors
+/// As [`file::read_within`].
+pub fn registrations(path: &Path) -> io::Result<Vec<u8>> {
+    let _signals = signals::block_all();
+    file::read_within(path, MOST_BYTES, LOADING)
+}

@@ -121,7 +121,7 @@ fn take_block(module: &Module, block: Vec<u8>) -> Result<(), String> {
         return Ok(());
     }
     let mut engine = module.engine.borrow_mut();
-    unpack(&block, |record| engine.load(record))
+    unpack(&block, |record| engine.load(record, clock::now_us()))
 }
 
 /// Data is loaded in place of what was there: at start, on a replica, by DEBUG RELOAD.
@@ -164,8 +164,9 @@ pub unsafe extern "C" fn on_loading_beside(
         if subevent == api::REDISMODULE_SUBEVENT_REPL_ASYNC_LOAD_COMPLETED {
             let mut engine = module.engine.borrow_mut();
             engine.clear();
+            let now_us = clock::now_us();
             for block in &blocks {
-                if let Err(error) = unpack(block, |record| engine.load(record)) {
+                if let Err(error) = unpack(block, |record| engine.load(record, now_us)) {
                     log::warning(&format!("the master's state cannot be loaded: {error}"));
                 }
             }

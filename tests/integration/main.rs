@@ -4,6 +4,7 @@ mod authentication;
 mod bad_input;
 mod changes;
 mod check;
+mod clocks;
 mod coalescing;
 mod commands;
 #[allow(dead_code, reason = "make crash uses the rest")]

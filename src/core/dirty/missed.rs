@@ -35,6 +35,12 @@ pub struct Missed {
 }
 
 impl Missed {
+    /// The same with no time after `now_us`.
+    pub fn until(self, now_us: u64) -> Missed {
+        let earlier = |us: Option<u64>| us.map(|us| us.min(now_us));
+        Missed { since_us: earlier(self.since_us), scanned_us: earlier(self.scanned_us) }
+    }
+
     /// The time of the first of them.
     pub fn oldest_us(self) -> Option<u64> {
         self.since_us.into_iter().chain(self.scanned_us).min()

@@ -77,7 +77,10 @@ impl Engine {
     }
 
     /// Adds one saved record. Call [`clear`](Self::clear) before the first.
-    pub fn load(&mut self, record: Record<'_>) {
+    ///
+    /// Times after `now_us` become `now_us`: the clock of the server that saved them may have been
+    /// ahead of this one, and a change in the future would be due, and end a flush, only then.
+    pub fn load(&mut self, record: Record<'_>, now_us: u64) {
         match record {
             Record::Paused => self.pause(None),
             Record::Lanes(lanes) => self.set_lanes(lanes, false),
@@ -93,7 +96,7 @@ impl Engine {
                 let (db, prefix) = (registration.db, registration.prefix.clone());
                 let Some(slot) = self.bind(registration) else { return };
                 self.loaded_slots.insert(saved, slot);
-                self.dirty.set_missed(slot, missed);
+                self.dirty.set_missed(slot, missed.until(now_us));
                 if !live {
                     self.routes.remove(db, &prefix);
                 }
@@ -107,13 +110,14 @@ impl Engine {
             }
             Record::Key(SavedKey { slot, db, touch, since_us, key, captured }) => {
                 if let Some(slot) = self.loaded_slots.get(&slot).copied() {
-                    let captured = captured.as_ref();
+                    let (captured, since_us) = (captured.as_ref(), since_us.min(now_us));
                     self.dirty.load(DirtyKey { db, slot, touch, since_us, key, captured });
                 }
             }
             Record::Dead { db, key, mut letter } => {
                 if let Some(slot) = self.loaded_slots.get(&letter.slot).copied() {
                     letter.slot = slot;
+                    letter.unix_ms = letter.unix_ms.min(now_us / 1000);
                     self.dead.replace(db, key, letter);
                     self.watch_letter(db, key);
                 }

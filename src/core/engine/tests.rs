@@ -1,3 +1,4 @@
+mod clock;
 mod explain;
 mod held;
 mod letters;

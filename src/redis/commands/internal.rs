@@ -47,7 +47,8 @@ pub fn dead(call: &Call<'_>) {
                 code: number(code),
                 reason: String::from_utf8_lossy(reason).into_owned(),
                 attempts: number(attempts),
-                unix_ms: number(unix_ms),
+                // The master's clock may be ahead of this one.
+                unix_ms: clock::unix_ms().min(number(unix_ms)),
                 touch: Touch::Changed,
                 captured: None,
             };

@@ -288,7 +288,7 @@ fn letters_with_their_values_come_back_when_loaded() {
     packer.end();
     drop(packer);
     let mut loaded = Engine::default();
-    saved.into_iter().for_each(|record| loaded.load(record));
+    saved.into_iter().for_each(|record| loaded.load(record, u64::MAX));
     assert_eq!(letters(&loaded), letters(&master));
     assert_eq!(loaded.digest(80), master.digest(80));
     assert_eq!(loaded.dead.memory_bytes(), master.dead.memory_bytes());

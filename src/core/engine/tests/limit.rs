@@ -206,7 +206,7 @@ fn what_was_missed_is_saved_and_loaded() {
     touch(&mut engine, "a:behind", 9);
     let mut loaded = Engine::default();
     let mut packer = crate::core::persist::Packer::new(|block: &[u8]| {
-        crate::core::persist::unpack(block, |record| loaded.load(record)).unwrap();
+        crate::core::persist::unpack(block, |record| loaded.load(record, u64::MAX)).unwrap();
     });
     engine.save(10, |record| packer.push(&record));
     packer.end();

@@ -96,7 +96,7 @@ fn pauses_are_saved_and_what_is_loaded_replaces_them() {
     let load = |blocks: &[Vec<u8>], engine: &mut Engine| {
         engine.clear();
         for block in blocks {
-            crate::core::persist::unpack(block, |record| engine.load(record)).unwrap();
+            crate::core::persist::unpack(block, |record| engine.load(record, u64::MAX)).unwrap();
         }
     };
     let mut loaded = Engine::default();

@@ -26,23 +26,31 @@ impl Ctx<'_> {
         self.raw
     }
 
-    /// The selected logical database.
-    pub fn db(self) -> u16 {
+    /// The selected logical database; nothing past 65,535, where there are no registrations.
+    pub fn db(self) -> Option<u16> {
+        u16::try_from(self.raw_db()).ok()
+    }
+
+    /// The selected logical database as the server numbers it.
+    pub fn raw_db(self) -> c_int {
         // SAFETY: the context is valid while the callback runs (see `new`).
-        let db = unsafe { api!(RedisModule_GetSelectedDb)(self.raw) };
-        // The server's own limit is far below 65,536 databases.
-        db as u16
+        unsafe { api!(RedisModule_GetSelectedDb)(self.raw) }
     }
 
     /// Selects a logical database for the calls that follow.
     pub fn select(self, db: u16) {
-        // SAFETY: as in `db`.
-        unsafe { api!(RedisModule_SelectDb)(self.raw, c_int::from(db)) };
+        self.select_raw(c_int::from(db));
+    }
+
+    /// The same by the server's number, which may be past 65,535.
+    pub fn select_raw(self, db: c_int) {
+        // SAFETY: as in `raw_db`.
+        unsafe { api!(RedisModule_SelectDb)(self.raw, db) };
     }
 
     /// `REDISMODULE_CTX_FLAGS_…`.
     pub fn flags(self) -> u32 {
-        // SAFETY: as in `db`.
+        // SAFETY: as in `raw_db`.
         unsafe { api!(RedisModule_GetContextFlags)(self.raw) as u32 }
     }
 
@@ -70,7 +78,7 @@ impl Ctx<'_> {
 
     /// Replicates the running command as it was sent.
     pub fn replicate_verbatim(self) {
-        // SAFETY: as in `db`.
+        // SAFETY: as in `raw_db`.
         unsafe { api!(RedisModule_ReplicateVerbatim)(self.raw) };
     }
 }

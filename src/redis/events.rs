@@ -93,14 +93,14 @@ unsafe extern "C" fn on_key(
         // SAFETY: the server's context, key and event name are valid during the callback, in
         // which nothing changes the key's name.
         let (ctx, key) = unsafe { (Ctx::new(ctx), bytes(key)) };
+        let Some(db) = ctx.db() else { return };
         // SAFETY: as above.
         let Some(touch) = (unsafe { touch(kind, event) }) else { return };
         if touch != Touch::Changed {
             // SAFETY: as above.
             let name = unsafe { CStr::from_ptr(event) };
-            return on_special(module, ctx, (kind, name), key, touch);
+            return on_special(module, ctx, (kind, name), (db, key), touch);
         }
-        let db = ctx.db();
         let mut engine = module.engine.borrow_mut();
         if engine.touch(db, key, Touch::Changed) {
             engine.fold(clock::now_us());
@@ -110,35 +110,41 @@ unsafe extern "C" fn on_key(
 }
 
 /// A key went, came with a time to live, or got another one.
-fn on_special(module: &Module, ctx: Ctx<'_>, event: (c_int, &CStr), key: &[u8], touch: Touch) {
+fn on_special(
+    module: &Module,
+    ctx: Ctx<'_>,
+    event: (c_int, &CStr),
+    (db, key): (u16, &[u8]),
+    touch: Touch,
+) {
     if matches!(touch, Touch::Expired | Touch::Evicted) {
-        return gone::on_gone(module, ctx, key, touch);
+        return gone::on_gone(module, ctx, (db, key), touch);
     }
     let mut engine = module.engine.borrow_mut();
     if event.0 == api::REDISMODULE_NOTIFY_GENERIC {
         match event.1.to_bytes() {
-            b"move_from" => engine.leaves(ctx.db(), key),
+            b"move_from" => engine.leaves(db, key),
             b"move_to" => {
-                if let Some(dbs) = engine.arrives(ctx.db(), key) {
+                if let Some(dbs) = engine.arrives(db, key) {
                     drop(engine);
-                    return arrived(module, ctx, key, dbs);
+                    return arrived(module, ctx, (db, key), dbs);
                 }
             }
             _ => {}
         }
     }
-    if touch == Touch::Deleted && engine.was_announced(ctx.db(), key) {
+    if touch == Touch::Deleted && engine.was_announced(db, key) {
         return;
     }
-    if engine.touch(ctx.db(), key, touch) {
+    if engine.touch(db, key, touch) {
         engine.fold(clock::now_us());
     }
 }
 
 /// A key has arrived in one of these databases. Where it is not, a mark would undo what is known of
 /// a key that went.
-fn arrived(module: &Module, ctx: Ctx<'_>, key: &[u8], dbs: BTreeSet<u16>) {
-    let (here, name) = (ctx.db(), Text::new(key));
+fn arrived(module: &Module, ctx: Ctx<'_>, (here, key): (u16, &[u8]), dbs: BTreeSet<u16>) {
+    let name = Text::new(key);
     for db in dbs {
         ctx.select(db);
         if value::is_there(ctx, &name) == Some(false) {

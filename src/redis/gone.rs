@@ -12,12 +12,14 @@ use super::{clock, sync};
 use crate::core::change::Touch;
 use crate::core::dirty::Captured;
 
+/// The number of the database when FLUSHALL removes those of all.
+const ALL: c_int = -1;
 /// While one of these holds, nothing of ours is put into the stream.
 const NOT_OURS: u32 = api::REDISMODULE_CTX_FLAGS_SLAVE | api::REDISMODULE_CTX_FLAGS_LOADING;
 
 /// The server reports that a key has expired or was evicted. Its DEL follows in the stream.
-pub fn on_gone(module: &Module, ctx: Ctx<'_>, key: &[u8], touch: Touch) {
-    let ours = module.engine.borrow_mut().gone(ctx.db(), key, touch, clock::now_us());
+pub fn on_gone(module: &Module, ctx: Ctx<'_>, (db, key): (u16, &[u8]), touch: Touch) {
+    let ours = module.engine.borrow_mut().gone(db, key, touch, clock::now_us());
     if ours && ctx.flags() & NOT_OURS == 0 && !must_not_replicate() {
         let kind: &[u8] = if touch == Touch::Evicted { b"evicted" } else { b"expired" };
         ctx.replicate(c"WB._GONE", &[Text::new(kind), Text::new(key)]);
@@ -25,8 +27,8 @@ pub fn on_gone(module: &Module, ctx: Ctx<'_>, key: &[u8], touch: Touch) {
 }
 
 /// The master announces that a key is about to expire or be evicted; it is still here.
-pub fn announced(module: &Module, ctx: Ctx<'_>, key: &[u8], touch: Touch) {
-    let (db, now_us) = (ctx.db(), clock::now_us());
+pub fn announced(module: &Module, ctx: Ctx<'_>, (db, key): (u16, &[u8]), touch: Touch) {
+    let now_us = clock::now_us();
     let must_capture = module.engine.borrow_mut().must_capture(db, key, touch, now_us);
     if must_capture {
         capture(module, ctx, db, key);
@@ -106,10 +108,11 @@ pub unsafe extern "C" fn on_key_event(
             let name = api!(RedisModule_GetKeyNameFromModuleKey)((*info).key);
             (Ctx::new(ctx), bytes(name))
         };
-        let (module, db) = (module(), ctx.db());
+        let module = module();
         if module.engine.borrow().is_deaf() {
             return;
         }
+        let Some(db) = ctx.db() else { return };
         let now_us = clock::now_us();
         let must_capture = module.engine.borrow_mut().must_capture(db, key, touch, now_us);
         if must_capture {
@@ -133,12 +136,16 @@ pub unsafe extern "C" fn on_flush(
         let db: c_int = unsafe { (*info.cast::<api::RedisModuleFlushInfo>()).dbnum };
         // SAFETY: the server's context is valid during the callback.
         let ctx = unsafe { Ctx::new(ctx) };
-        // All databases have the number -1.
-        let db = u16::try_from(db).ok();
-        capture_all(ctx, db, |db| db);
+        let db = match u16::try_from(db) {
+            Ok(db) => Some(db),
+            Err(_) if db == ALL => None,
+            // Nothing of it is dirty.
+            Err(_) => return,
+        };
+        capture_all(ctx, db, c_int::from);
         // Before the data of a master is loaded, the own data is removed in the same way.
         if ctx.flags() & api::REDISMODULE_CTX_FLAGS_REPLICA_IS_TRANSFERRING == 0 {
-            capture_missed(ctx, db, |db| db);
+            capture_missed(ctx, db, c_int::from);
         }
     });
 }
@@ -154,28 +161,33 @@ pub unsafe extern "C" fn on_swap(
         // SAFETY: for this event the server gives a RedisModuleSwapDbInfo.
         let (first, second) = unsafe {
             let info = &*info.cast::<api::RedisModuleSwapDbInfo>();
-            (info.dbnum_first as u16, info.dbnum_second as u16)
+            (info.dbnum_first, info.dbnum_second)
         };
         if first == second {
             return;
         }
         // SAFETY: the server's context is valid during the callback.
         let ctx = unsafe { Ctx::new(ctx) };
-        capture_all(ctx, Some(first), |_| second);
-        capture_all(ctx, Some(second), |_| first);
-        capture_missed(ctx, Some(first), |_| second);
-        capture_missed(ctx, Some(second), |_| first);
+        let swapped = [(first, second), (second, first)];
+        // One of them may be past those that have registrations.
+        let swapped = swapped.map(|(db, now)| u16::try_from(db).ok().map(|db| (db, now)));
+        for (db, now) in swapped.into_iter().flatten() {
+            capture_all(ctx, Some(db), |_| now);
+        }
+        for (db, now) in swapped.into_iter().flatten() {
+            capture_missed(ctx, Some(db), |_| now);
+        }
     });
 }
 
 /// Captures every key of `db`, or of all databases, that a registration may have missed, reading
 /// it where `stands_in` says. Nothing is left to be found then.
-fn capture_missed(ctx: Ctx<'_>, db: Option<u16>, stands_in: impl Fn(u16) -> u16) {
+fn capture_missed(ctx: Ctx<'_>, db: Option<u16>, stands_in: impl Fn(u16) -> c_int) {
     let module = module();
     let rescans = module.engine.borrow().rescans_of(db);
     for (slot, registration) in rescans {
         let db = registration.db;
-        ctx.select(stands_in(db));
+        ctx.select_raw(stands_in(db));
         let keys = sync::names(ctx, |key| {
             let engine = module.engine.borrow();
             engine.is_scanned(slot, key) && engine.maybe_missed(db, key).is_some()
@@ -189,11 +201,11 @@ fn capture_missed(ctx: Ctx<'_>, db: Option<u16>, stands_in: impl Fn(u16) -> u16)
 }
 
 /// Captures every dirty key of `db`, or of all databases, reading it where `stands_in` says.
-pub fn capture_all(ctx: Ctx<'_>, db: Option<u16>, stands_in: impl Fn(u16) -> u16) {
+pub fn capture_all(ctx: Ctx<'_>, db: Option<u16>, stands_in: impl Fn(u16) -> c_int) {
     let module = module();
     let keys = module.engine.borrow_mut().uncaptured(db, clock::now_us());
     for (db, key) in keys {
-        ctx.select(stands_in(db));
+        ctx.select_raw(stands_in(db));
         capture(module, ctx, db, &key);
     }
 }

@@ -80,6 +80,7 @@ fn load(ctx: Ctx<'_>, words: &[&[u8]]) -> Result<(), String> {
     let module = module();
     module.read_mode.set(value::mode());
     module.is_replica.set(ctx.flags() & api::REDISMODULE_CTX_FLAGS_SLAVE != 0);
+    module.databases.set(persist::databases(ctx));
     settings::register(ctx)?;
     settings::take_arguments(words)?;
     module.sources.borrow().check_environment()?;

@@ -62,6 +62,8 @@ pub struct Module {
     pub early: RefCell<Option<Early>>,
     /// Blocks of state that a replica loads beside the old data; nothing otherwise.
     pub loading_beside: RefCell<Option<Vec<Vec<u8>>>>,
+    /// Logical databases that the server has.
+    pub databases: Cell<u32>,
     /// Access modes for reading without a trace, as far as the server has them.
     pub read_mode: Cell<i32>,
 }
@@ -102,6 +104,7 @@ pub fn module() -> &'static Module {
                 is_shut_down: Cell::new(false),
                 is_replica: Cell::new(false),
                 keeps_link: Cell::new(false),
+                databases: Cell::new(u32::MAX),
                 read_mode: Cell::new(0),
             })
         })

@@ -9,7 +9,7 @@ use super::ctx::{Ctx, raw_bytes};
 use super::guard::guard;
 use super::module::{Module, module};
 use super::{clock, data_type, early, log, tick};
-use crate::core::persist::{Packer, VERSION, unpack};
+use crate::core::persist::{Packer, Record, VERSION, unpack};
 
 /// Nine characters, as the server demands; it stands in every RDB file with our state.
 const TYPE_NAME: &CStr = c"writebehd";
@@ -116,12 +116,37 @@ unsafe fn next_block(rdb: *mut api::RedisModuleIO) -> Option<Vec<u8>> {
 
 /// Loads a block, or keeps it while the old data still serves.
 fn take_block(module: &Module, block: Vec<u8>) -> Result<(), String> {
+    check_dbs(module, &block)?;
     if let Some(blocks) = &mut *module.loading_beside.borrow_mut() {
         blocks.push(block);
         return Ok(());
     }
     let mut engine = module.engine.borrow_mut();
     unpack(&block, |record| engine.load(record, clock::now_us()))
+}
+
+/// Nothing of a database that the server does not have could ever be read.
+fn check_dbs(module: &Module, block: &[u8]) -> Result<(), String> {
+    let (databases, mut most) = (module.databases.get(), 0);
+    unpack(block, |record| {
+        if let Record::Registration { registration, .. } = record {
+            most = most.max(u32::from(registration.db));
+        }
+    })?;
+    if most < databases {
+        return Ok(());
+    }
+    Err(format!(
+        "it has a registration in database {most}, and this server has {databases} databases: set \
+         databases to {} at the least",
+        most + 1
+    ))
+}
+
+/// The number of logical databases that the server has.
+pub fn databases(ctx: Ctx<'_>) -> u32 {
+    let value = config_value(ctx, c"databases").unwrap_or_default();
+    std::str::from_utf8(&value).ok().and_then(|value| value.parse().ok()).unwrap_or(u32::MAX)
 }
 
 /// Data is loaded in place of what was there: at start, on a replica, by DEBUG RELOAD.

@@ -11,6 +11,7 @@ mod commands;
 #[path = "../crash/mod.rs"]
 mod crash;
 mod crashes;
+mod databases;
 mod deadletter;
 mod deletion;
 mod determinism;
@@ -21,14 +22,14 @@ mod explain;
 #[allow(dead_code, reason = "make outage uses the rest")]
 #[path = "../faults/mod.rs"]
 mod faults;
+mod files;
 mod flush;
 mod ghosts;
-mod files;
 mod gone;
+mod hardened;
 mod info;
 mod internal;
 mod keys;
-mod hardened;
 mod large;
 mod lifecycle;
 mod limit;
@@ -46,11 +47,11 @@ mod orphans;
 mod outage;
 mod pause;
 mod pauses;
+mod payloads;
 mod poison;
 mod reconnects;
 mod registrations;
 mod replicas;
-mod payloads;
 mod schema;
 mod secrets;
 mod settings;

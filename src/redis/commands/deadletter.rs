@@ -30,7 +30,7 @@ pub fn list(call: &Call<'_>) {
     let engine = call.module.engine.borrow();
     let mut slot = None;
     if let Some(prefix) = args.prefix {
-        slot = engine.slot_of(call.ctx.db(), prefix);
+        slot = engine.slot_of(call.db, prefix);
         if slot.is_none() {
             return call.no_registration(prefix);
         }
@@ -74,7 +74,7 @@ fn change(call: &Call<'_>, name: &str, change: fn(&mut Engine, LetterScope<'_>) 
     if call.is_refused_on_replica("dead letters are retried and dropped") {
         return;
     }
-    let db = call.ctx.db();
+    let db = call.db;
     let mut engine = call.module.engine.borrow_mut();
     let scope = match args {
         Letters::All => LetterScope::All,

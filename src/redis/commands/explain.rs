@@ -12,7 +12,7 @@ use crate::redis::wanted::Wanted;
 /// Runs the command. It reads the key in one go, like a command that returns all of the value.
 pub fn command(call: &Call<'_>) {
     let [key] = call.arguments() else { return call.reply.wrong_arity() };
-    let db = call.ctx.db();
+    let db = call.db;
     let mut bytes = key.to_vec();
     let mut explained = ask(call, key);
     let mut read = read(call, key, &explained, &mut bytes);
@@ -58,7 +58,7 @@ fn ask(call: &Call<'_>, key: &[u8]) -> Explained {
     let now_us = clock::now_us();
     let engine: &mut Engine = &mut call.module.engine.borrow_mut();
     engine.fold(now_us);
-    engine.explain(call.ctx.db(), key, now_us)
+    engine.explain(call.db, key, now_us)
 }
 
 /// The key's value and expiry, appended to `bytes`; nothing for a key without a registration.

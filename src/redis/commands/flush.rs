@@ -29,7 +29,7 @@ pub fn command(call: &Call<'_>) {
     if flags & api::REDISMODULE_CTX_FLAGS_SLAVE != 0 {
         return call.reply.error("WB.FLUSH is for the master: a replica writes nothing to MongoDB");
     }
-    let db = call.ctx.db();
+    let db = call.db;
     let mut slot = None;
     if let Some(prefix) = args.prefix {
         slot = call.module.engine.borrow().slot_of(db, prefix);

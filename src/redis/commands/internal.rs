@@ -32,7 +32,7 @@ pub fn ack(call: &Call<'_>) {
     obey(call, || {
         let mut engine = call.module.engine.borrow_mut();
         for key in call.arguments() {
-            engine.forget(call.ctx.db(), key);
+            engine.forget(call.db, key);
         }
     });
 }
@@ -53,7 +53,7 @@ pub fn dead(call: &Call<'_>) {
                 captured: None,
             };
             call.module.engine.borrow_mut().bury(Refused {
-                db: call.ctx.db(),
+                db: call.db,
                 key: key.to_vec(),
                 prefix: prefix.to_vec(),
                 letter,
@@ -72,7 +72,7 @@ pub fn gone(call: &Call<'_>) {
     obey(call, || {
         if let [kind, key] = call.arguments() {
             let touch = if *kind == b"evicted" { Touch::Evicted } else { Touch::Expired };
-            gone::announced(call.module, call.ctx, key, touch);
+            gone::announced(call.module, call.ctx, (call.db, key), touch);
         }
     });
 }
@@ -120,7 +120,7 @@ pub fn synced(call: &Call<'_>) {
 fn with_slot(call: &Call<'_>, body: impl FnOnce(&mut Engine, u16, &[&[u8]])) {
     if let [prefix, rest @ ..] = call.arguments() {
         let mut engine = call.module.engine.borrow_mut();
-        if let Some(slot) = engine.slot_of(call.ctx.db(), prefix) {
+        if let Some(slot) = engine.slot_of(call.db, prefix) {
             body(&mut engine, slot, rest);
         }
     }

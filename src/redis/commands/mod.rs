@@ -28,6 +28,8 @@ pub struct Call<'a> {
     pub module: &'static Module,
     /// The context of the call.
     pub ctx: Ctx<'a>,
+    /// The selected logical database.
+    pub db: u16,
     /// Answers the client.
     pub reply: Reply<'a>,
     /// The command's words, its name first.
@@ -63,7 +65,7 @@ impl Call<'_> {
         let prefix = String::from_utf8_lossy(prefix);
         self.reply.error(&format!(
             "no registration of prefix '{prefix}' in database {}: WB.STATUS lists the prefixes",
-            self.ctx.db()
+            self.db
         ));
     }
 }
@@ -241,11 +243,23 @@ unsafe fn run(
     let done = guard(false, || {
         // SAFETY: the caller vouches for the words, which live as long as the call.
         let words = unsafe { words(argv, argc) };
-        body(&Call { module: module(), ctx, reply, words });
+        match ctx.db() {
+            Some(db) => body(&Call { module: module(), ctx, db, reply, words }),
+            None => refuse_db(ctx),
+        }
         true
     });
     if !done && is_broken() {
         reply.error(&broken_error());
     }
     REPLIED
+}
+
+/// No key of such a database is ever captured, so nothing may look as if it was.
+fn refuse_db(ctx: Ctx<'_>) {
+    Reply::new(ctx).error(&format!(
+        "database {} is past 65535, the last one whose keys writebehind captures: SELECT one from 0 \
+         to 65535",
+        ctx.raw_db()
+    ));
 }

@@ -24,7 +24,7 @@ fn change(call: &Call<'_>, done: &str, change: fn(&mut Engine, Option<u16>)) {
         return;
     }
     let mut engine = call.module.engine.borrow_mut();
-    let db = call.ctx.db();
+    let db = call.db;
     let slot = prefix.and_then(|prefix| engine.slot_of(db, prefix));
     if let Some(prefix) = prefix.filter(|_| slot.is_none()) {
         return call.no_registration(prefix);

@@ -14,7 +14,7 @@ pub fn command(call: &Call<'_>) {
         return;
     }
     let first = call.module.engine.borrow().is_blank();
-    match run(call.module, call.ctx.db(), call.arguments()) {
+    match run(call.module, call.db, call.arguments()) {
         Ok(_) => {
             if first {
                 log::notice(

@@ -13,7 +13,7 @@ pub fn command(call: &Call<'_>) {
     engine.fold(clock::now_us());
     match call.arguments() {
         [] => module_status(call, &engine),
-        [prefix] => match engine.live_slot(call.ctx.db(), prefix) {
+        [prefix] => match engine.live_slot(call.db, prefix) {
             Some(slot) => prefix_status(call, &engine, slot),
             None => call.no_registration(prefix),
         },

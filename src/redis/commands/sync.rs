@@ -10,7 +10,7 @@ pub fn command(call: &Call<'_>) {
         return;
     }
     let mut engine = call.module.engine.borrow_mut();
-    let Some(slot) = engine.live_slot(call.ctx.db(), prefix) else {
+    let Some(slot) = engine.live_slot(call.db, prefix) else {
         return call.no_registration(prefix);
     };
     engine.begin_sync(slot);

@@ -17,7 +17,7 @@ pub fn command(call: &Call<'_>) {
         return;
     }
     let now_us = clock::now_us();
-    let keys = call.module.engine.borrow_mut().unregister(call.ctx.db(), prefix, discard, now_us);
+    let keys = call.module.engine.borrow_mut().unregister(call.db, prefix, discard, now_us);
     let Some(keys) = keys else {
         return call.no_registration(prefix);
     };

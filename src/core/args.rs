@@ -1,10 +1,11 @@
 //! The arguments of the commands: from words to options and back.
 
+mod exclude;
 mod letters;
 
 pub mod schema;
 
-use super::registration::{IdType, KeyType, Namespace, OnGone, Registration, WriteMode};
+use super::registration::{IdType, KeyType, Namespace, OnError, OnGone, Registration, WriteMode};
 use super::settings::{BATCH_MAX_KEYS, FLUSH_INTERVAL_MS, Limits};
 pub use letters::{LetterList, Letters, letter_list, letters};
 
@@ -28,8 +29,11 @@ const WRITE_MODES: [(&str, WriteMode); 2] =
     [("REPLACE", WriteMode::Replace), ("MERGE", WriteMode::Merge)];
 const ON_GONE: [(&str, OnGone); 2] = [("DELETE", OnGone::Delete), ("KEEP", OnGone::Keep)];
 
-/// Words of SPEC options that this version does not carry out.
-const LATER: [&str; 2] = ["MODE", "READTHROUGH"];
+const ON_ERROR: [(&str, OnError); 3] =
+    [("DEADLETTER", OnError::DeadLetter), ("STRING", OnError::String), ("SKIP", OnError::Skip)];
+
+/// Options that a later version will have.
+const LATER: [&str; 7] = ["ATOMIC", "MODE", "PARTS", "RATE", "READTHROUGH", "REFRESH", "STAMP"];
 
 /// The words of a command, read one after the other.
 struct Words<'a>(std::slice::Iter<'a, &'a [u8]>);
@@ -46,6 +50,14 @@ impl<'a> Words<'a> {
             let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
             format!("{option} takes one of {}", names.join(", "))
         })
+    }
+
+    /// What becomes of the document of a key that is gone.
+    fn on_gone(&mut self, option: &str) -> Result<OnGone, String> {
+        if self.0.as_slice().first().is_some_and(|word| word.eq_ignore_ascii_case(b"MARK")) {
+            return Err(not_yet(&format!("{option} MARK")));
+        }
+        self.choice(option, &ON_GONE)
     }
 
     fn number(&mut self, option: &str, limits: Limits) -> Result<i64, String> {
@@ -90,9 +102,9 @@ pub fn register(db: u16, words: &[&[u8]]) -> Result<(Registration, bool), String
             }
             b"AS" if after_key => registration.key_as = words.choice("AS", &ID_TYPES)?,
             b"WRITE" => registration.write = words.choice("WRITE", &WRITE_MODES)?,
-            b"ONDEL" => registration.on_delete = words.choice("ONDEL", &ON_GONE)?,
-            b"ONEXPIRE" => registration.on_expire = words.choice("ONEXPIRE", &ON_GONE)?,
-            b"ONEVICT" => registration.on_evict = words.choice("ONEVICT", &ON_GONE)?,
+            b"ONDEL" => registration.on_delete = words.on_gone("ONDEL")?,
+            b"ONEXPIRE" => registration.on_expire = words.on_gone("ONEXPIRE")?,
+            b"ONEVICT" => registration.on_evict = words.on_gone("ONEVICT")?,
             b"TTLFIELD" => registration.ttl_field = Some(words.field("TTLFIELD")?),
             b"INTERVAL" => {
                 let ms = words.number("INTERVAL", FLUSH_INTERVAL_MS)?;
@@ -102,6 +114,9 @@ pub fn register(db: u16, words: &[&[u8]]) -> Result<(Registration, bool), String
                 // The limits fit into 32 bits.
                 registration.batch_max_keys = Some(words.number("BATCH", BATCH_MAX_KEYS)? as u32);
             }
+            b"EXCLUDE" => registration.exclude = exclude::parse(&mut words)?,
+            b"UNWRAP" => registration.unwraps = true,
+            b"ONERROR" => registration.on_error = words.choice("ONERROR", &ON_ERROR)?,
             b"SYNC" => sync = true,
             b"SCHEMA" => registration.schema = Some(Box::new(schema::parse(&mut words)?)),
             _ => return Err(unknown_option(&option)),
@@ -111,6 +126,10 @@ pub fn register(db: u16, words: &[&[u8]]) -> Result<(Registration, bool), String
     if ttl_field.is_some_and(|field| field == "_id" || field == registration.key_field) {
         return Err("TTLFIELD takes the name of a field other than _id and that of KEY".to_owned());
     }
+    let strings = matches!(registration.key_type, KeyType::Any | KeyType::String);
+    if registration.unwraps && !strings {
+        return Err("UNWRAP takes TYPE STRING or ANY: it is about strings".to_owned());
+    }
     schema::check(&registration)?;
     Ok((registration, sync))
 }
@@ -118,9 +137,13 @@ pub fn register(db: u16, words: &[&[u8]]) -> Result<(Registration, bool), String
 fn unknown_option(option: &[u8]) -> String {
     let option = String::from_utf8_lossy(option);
     if LATER.contains(&&*option) {
-        return format!("{option} is not supported by this version of writebehind yet");
+        return not_yet(&option);
     }
     format!("unknown option '{option}' for WB.REGISTER; WB.HELP lists the options")
+}
+
+fn not_yet(option: &str) -> String {
+    format!("{option} is not supported by this version of writebehind yet")
 }
 
 fn parse_namespace(word: &[u8]) -> Result<Namespace, String> {
@@ -152,29 +175,42 @@ fn name_of<T: PartialEq>(value: T, choices: &[(&'static str, T)]) -> &'static st
     choices.iter().find(|(_, choice)| *choice == value).map_or("", |(name, _)| name)
 }
 
-/// The words that [`register`] reads as `registration`: every option that differs from its
-/// default or stands for itself, each with one value; behind them SCHEMA with all of its own.
+/// The options of `registration` that have one value each: those that are at their defaults only
+/// where the default has a name.
+pub fn pairs(registration: &Registration) -> Vec<(&'static str, String)> {
+    let of = registration;
+    let mut pairs = vec![
+        ("TYPE", name_of(of.key_type, &KEY_TYPES).to_owned()),
+        ("KEY", of.key_field.clone()),
+        ("AS", name_of(of.key_as, &ID_TYPES).to_owned()),
+        ("WRITE", name_of(of.write, &WRITE_MODES).to_owned()),
+        ("ONDEL", name_of(of.on_delete, &ON_GONE).to_owned()),
+        ("ONEXPIRE", name_of(of.on_expire, &ON_GONE).to_owned()),
+        ("ONEVICT", name_of(of.on_evict, &ON_GONE).to_owned()),
+        ("ONERROR", name_of(of.on_error, &ON_ERROR).to_owned()),
+    ];
+    pairs.extend(of.ttl_field.iter().map(|field| ("TTLFIELD", field.clone())));
+    pairs.extend(of.interval_ms.map(|ms| ("INTERVAL", ms.to_string())));
+    pairs.extend(of.batch_max_keys.map(|keys| ("BATCH", keys.to_string())));
+    pairs
+}
+
+/// The words that [`register`] reads as `registration`. An option that came later than others is among
+/// them only where it is not at its default: older versions know the rest.
 pub fn words(registration: &Registration) -> Vec<Vec<u8>> {
     let mut words =
         vec![registration.prefix.clone(), registration.namespace.to_string().into_bytes()];
-    let mut push = |option: &str, value: &str| {
-        words.extend([option.as_bytes().to_vec(), value.as_bytes().to_vec()]);
-    };
-    push("TYPE", name_of(registration.key_type, &KEY_TYPES));
-    push("KEY", &registration.key_field);
-    push("AS", name_of(registration.key_as, &ID_TYPES));
-    push("WRITE", name_of(registration.write, &WRITE_MODES));
-    push("ONDEL", name_of(registration.on_delete, &ON_GONE));
-    push("ONEXPIRE", name_of(registration.on_expire, &ON_GONE));
-    push("ONEVICT", name_of(registration.on_evict, &ON_GONE));
-    if let Some(field) = &registration.ttl_field {
-        push("TTLFIELD", field);
+    for (option, value) in pairs(registration) {
+        if option == "ONERROR" && registration.on_error == OnError::default() {
+            continue;
+        }
+        words.extend([option.as_bytes().to_vec(), value.into_bytes()]);
     }
-    if let Some(ms) = registration.interval_ms {
-        push("INTERVAL", &ms.to_string());
+    if !registration.exclude.is_empty() {
+        words.extend(exclude::words(&registration.exclude));
     }
-    if let Some(keys) = registration.batch_max_keys {
-        push("BATCH", &keys.to_string());
+    if registration.unwraps {
+        words.push(b"UNWRAP".to_vec());
     }
     if let Some(schema) = &registration.schema {
         words.push(b"SCHEMA".to_vec());

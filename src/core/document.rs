@@ -4,7 +4,7 @@ use super::bson::{Document, FieldName};
 use super::id::Id;
 use super::json;
 use super::names::Names;
-use super::registration::Registration;
+use super::registration::{OnError, Registration};
 use super::schema::{FieldType, Schema};
 use super::unfit::{MAX_DOCUMENT_BYTES, Unfit};
 use super::value::{Content, NO_EXPIRY};
@@ -69,8 +69,27 @@ pub struct Read<'a> {
     pub content: Content,
     /// The value, laid out as the content says.
     pub value: &'a [u8],
-    /// The types of its fields, as far as they are no strings.
+    /// What becomes of its fields.
+    pub rules: Rules<'a>,
+}
+
+/// What a registration makes of the fields of a value.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules<'a> {
+    /// The types of fields, as far as they are no strings.
     pub schema: Option<&'a Schema>,
+    /// What becomes of a field that cannot have its type.
+    pub on_error: OnError,
+    /// True if a string that holds a JSON object becomes its fields.
+    pub unwraps: bool,
+}
+
+impl<'a> Rules<'a> {
+    /// The rules of `registration`.
+    pub fn of(registration: &'a Registration) -> Self {
+        let Registration { on_error, unwraps, .. } = *registration;
+        Rules { schema: registration.schema.as_deref(), on_error, unwraps }
+    }
 }
 
 impl<'a> Read<'a> {
@@ -108,7 +127,7 @@ pub fn write(
     names: &mut Names,
 ) -> Result<Shape, Unfit> {
     names.clear();
-    let Read { identity, expiry, content, value, schema } = *read;
+    let Read { identity, expiry, content, value, rules } = *read;
     identity.append_to(&mut document);
     if let Some(Expiry { field, at_ms: Some(at_ms) }) = expiry {
         document.element(field).date_ms(at_ms);
@@ -116,21 +135,25 @@ pub fn write(
     let reserved = |name: &str| read.reserves(name);
     let dollar = match content {
         Content::Tombstone => false,
-        Content::Json => json::append(value, &mut document, &reserved, schema, names)?,
+        Content::Json => json::append(value, &mut document, &reserved, rules, names)?,
         Content::Unwritable => {
             return Err(Unfit::Unwritable(String::from_utf8_lossy(value).into_owned()));
         }
         Content::Hash => {
-            let mut writer = Writer::new(&document, schema, names);
+            let mut writer = Writer::new(&document, rules, names);
             writer.hash(&mut document, value, &reserved)?
         }
         Content::String | Content::List | Content::Set | Content::Zset | Content::Stream => {
-            let (name, to) = value_field(schema, &reserved)?;
-            let mut writer = Writer::new(&document, schema, names);
-            if to != Some(FieldType::Skip) {
-                writer.value(&mut document, FieldName::new(name)?, to, content, value)?;
+            let unwraps = rules.unwraps && content == Content::String;
+            let object = if unwraps { unwrap(read, &mut document, names)? } else { None };
+            if object.is_none() {
+                let (name, to) = value_field(rules.schema, &reserved)?;
+                let mut writer = Writer::new(&document, rules, names);
+                if to != Some(FieldType::Skip) {
+                    writer.value(&mut document, FieldName::new(name)?, to, content, value)?;
+                }
             }
-            false
+            object.unwrap_or(false)
         }
     };
     if document.bytes() > MAX_DOCUMENT_BYTES {
@@ -138,6 +161,31 @@ pub fn write(
     }
     document.end();
     Ok(Shape { dollar })
+}
+
+/// Appends the fields of a JSON object that a string holds, and returns whether a name begins with
+/// `$`; nothing when it holds none. An object that MongoDB cannot hold is an error, as it is of a JSON
+/// key.
+fn unwrap(
+    read: &Read<'_>,
+    document: &mut Document<'_>,
+    names: &mut Names,
+) -> Result<Option<bool>, Unfit> {
+    if !json::begins_object(read.value) {
+        return Ok(None);
+    }
+    let start = document.position();
+    let reserved = |name: &str| read.reserves(name);
+    match json::append(read.value, document, &reserved, read.rules, names) {
+        Ok(dollar) => Ok(Some(dollar)),
+        Err(why) if json::is_valid(read.value) => Err(why),
+        Err(_) => {
+            let end = document.position();
+            document.remove(std::slice::from_ref(&(start..end)));
+            names.clear();
+            Ok(None)
+        }
+    }
 }
 
 /// The field for a value that has no fields of its own, and its type if SCHEMA gives it one.

@@ -9,17 +9,21 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
 use super::bson::{Document, Element, FieldName};
-use super::document::{VALUE, value_field};
-use super::names::Names;
+use super::document::{Rules, VALUE, value_field};
+use super::names::{Kept, Names};
+use super::registration::OnError;
 use super::schema::{Place, Schema};
 use super::unfit::{MAX_DOCUMENT_BYTES, MAX_LEVELS, Unfit};
 
+mod check;
+mod text;
 mod value;
 
+pub use check::{begins_object, is_valid, is_writable};
 use value::Value;
 
-/// Appends the root object's fields to `document`, all but those that `reserved` picks and with the
-/// types that `schema` wants; another root becomes the field `value`. Returns whether a field's
+/// Appends the root object's fields to `document`, all but those that `reserved` picks and with what
+/// `rules` make of them; another root becomes the field `value`. Returns whether a field's
 /// name begins with `$`.
 ///
 /// After an error `document` holds a torn element and must be thrown away.
@@ -27,26 +31,28 @@ pub fn append(
     text: &[u8],
     document: &mut Document<'_>,
     reserved: &dyn Fn(&str) -> bool,
-    schema: Option<&Schema>,
+    rules: Rules<'_>,
     names: &mut Names,
 ) -> Result<bool, Unfit> {
-    let end_limit = end_limit(document);
-    let mut run = Run { names, end_limit, dollar: false, unfit: None };
-    let place = schema.map_or_else(Place::default, Schema::root);
-    let is_object = text.trim_ascii_start().starts_with(b"{");
-    if is_object {
+    let mut run = Run { on_error: rules.on_error, ..Run::new(names, end_limit(document)) };
+    let place = rules.schema.map_or_else(Place::default, Schema::root);
+    if begins_object(text) {
         parse(text, &mut run, |parser, run| {
             parser.deserialize_map(Root { document, reserved, place, run })
         })?;
         return Ok(run.dollar);
     }
-    let name = value_field(schema, reserved)?.0;
+    let name = value_field(rules.schema, reserved)?.0;
     let field = place.field(VALUE)?.zip(Some(FieldName::new(name)?));
     if let Some(((_, place), name)) = field {
+        let opened = run.names.open();
+        let start = run.names.add(document, name.as_str());
         let element = document.element(name);
         parse(text, &mut run, |parser, run| {
             Value { element, level: 1, place, run }.deserialize(parser)
         })?;
+        run.keep(start);
+        run.names.close(opened, document);
     }
     Ok(false)
 }
@@ -62,7 +68,7 @@ pub fn write(
     end_limit: usize,
     names: &mut Names,
 ) -> Result<(), Unfit> {
-    let mut run = Run { names, end_limit, dollar: false, unfit: None };
+    let mut run = Run::new(names, end_limit);
     parse(text, &mut run, |parser, run| {
         Value { element, level, place: Place::default(), run }.deserialize(parser)
     })
@@ -97,9 +103,25 @@ struct Run<'r> {
     dollar: bool,
     /// Why we, and not the parser, stopped.
     unfit: Option<Unfit>,
+    /// What becomes of a value that cannot have its type.
+    on_error: OnError,
+    /// Whether the field that was begun last, of those that are not ended, stays.
+    kept: Kept,
 }
 
-impl Run<'_> {
+impl<'r> Run<'r> {
+    fn new(names: &'r mut Names, end_limit: usize) -> Self {
+        let (on_error, kept) = (OnError::DeadLetter, Kept::Whole);
+        Run { names, end_limit, dollar: false, unfit: None, on_error, kept }
+    }
+
+    /// The field that stands at `start` has got its value, and stays or is left out.
+    #[inline]
+    fn keep(&mut self, start: usize) {
+        let kept = std::mem::replace(&mut self.kept, Kept::Whole);
+        self.names.keep(start, kept);
+    }
+
     #[cold]
     fn stop<E: Error>(&mut self, why: Unfit) -> E {
         self.unfit = Some(why);
@@ -141,7 +163,9 @@ impl<'de> Visitor<'de> for Root<'_, '_, '_> {
             let key = Key { document, level: 1, reserved: Some(reserved), place, run };
             match map.next_key_seed(key)? {
                 Some(Some((element, place))) => {
+                    let start = element.start();
                     map.next_value_seed(Value { element, level: 1, place, run })?;
+                    run.keep(start);
                 }
                 Some(None) => drop(map.next_value::<IgnoredAny>()?),
                 None => break,

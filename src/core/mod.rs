@@ -12,6 +12,7 @@ pub mod document;
 pub mod engine;
 pub mod flow;
 pub mod flush;
+pub mod glob;
 pub mod heap;
 pub mod heavy;
 pub mod id;

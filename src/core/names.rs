@@ -1,4 +1,5 @@
-//! Finds field names that a document holds twice: the last one wins, where the last one stands.
+//! Finds field names that a document holds twice: the last one wins, where the last one stands. Takes
+//! out fields that are to be left out, too.
 
 use std::hash::BuildHasher;
 use std::ops::Range;
@@ -19,8 +20,20 @@ struct Entry {
 #[derive(Debug, Default)]
 pub struct Names {
     entries: Vec<Entry>,
+    /// Where elements stand that are to be left out, in ascending order.
+    left_out: Vec<usize>,
     // Seeded at random: nobody can choose names that all collide.
     hasher: foldhash::fast::RandomState,
+}
+
+/// Whether an element that was written stays in its document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a field that is left out has to be taken out again"]
+pub enum Kept {
+    /// It stays.
+    Whole,
+    /// It is taken out when its document ends.
+    LeftOut,
 }
 
 /// Where the names of one document begin.
@@ -31,6 +44,7 @@ impl Names {
     /// Forgets everything, what a document that was given up has left included.
     pub fn clear(&mut self) {
         self.entries.clear();
+        self.left_out.clear();
     }
 
     /// Begins the names of a document, nested in those that are open.
@@ -38,20 +52,35 @@ impl Names {
         Opened(self.entries.len())
     }
 
-    /// Notes that an element `name` is appended to `document` next.
+    /// Notes that an element `name` is appended to `document` next; returns where it will stand.
     #[inline]
-    pub fn add(&mut self, document: &Document<'_>, name: &str) {
-        let hash = self.hasher.hash_one(name.as_bytes());
-        self.entries.push(Entry { hash, start: document.position() });
+    pub fn add(&mut self, document: &Document<'_>, name: &str) -> usize {
+        let (hash, start) = (self.hasher.hash_one(name.as_bytes()), document.position());
+        self.entries.push(Entry { hash, start });
+        start
     }
 
-    /// Ends the names of `document`: of elements with the same name all but the last are removed.
+    /// The element that stands at `start`, and was added last to its document, stays or not.
+    #[inline]
+    pub fn keep(&mut self, start: usize, kept: Kept) {
+        if kept == Kept::LeftOut {
+            self.left_out.push(start);
+        }
+    }
+
+    /// Ends the names of `document`: of elements with the same name all but the last are removed,
+    /// and the last, too, if it is to be left out.
     pub fn close(&mut self, opened: Opened, document: &mut Document<'_>) {
         if let Some(entries) = self.entries.get_mut(opened.0..) {
-            let clean = entries.len() <= FEW && all_differ(entries);
+            // What is left out of documents around this one stands before it.
+            let first = entries.first().map_or(usize::MAX, |entry| entry.start);
+            let own = self.left_out.partition_point(|start| *start < first);
+            let left_out = self.left_out.get(own..).unwrap_or_default();
+            let clean = entries.len() <= FEW && all_differ(entries) && left_out.is_empty();
             if !clean {
-                remove_repeated(entries, document);
+                remove(entries, left_out, document);
             }
+            self.left_out.truncate(own);
         }
         self.entries.truncate(opened.0);
     }
@@ -68,9 +97,9 @@ fn all_differ(mut entries: &[Entry]) -> bool {
     true
 }
 
-fn remove_repeated(entries: &mut [Entry], document: &mut Document<'_>) {
+fn remove(entries: &mut [Entry], left_out: &[usize], document: &mut Document<'_>) {
     entries.sort_unstable_by_key(|entry| (entry.hash, entry.start));
-    let mut gone = Vec::new();
+    let mut gone = left_out.to_vec();
     for group in entries.chunk_by(|a, b| a.hash == b.hash).filter(|group| group.len() > 1) {
         // Nearly always one name; different names of one hash are a matter of chance.
         let mut kept: Vec<&[u8]> = Vec::new();
@@ -147,6 +176,52 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_out_takes_earlier_elements_of_its_name_along() {
+        let mut out = Vec::new();
+        let mut seen = Names::default();
+        let mut document = Document::begin(&mut out);
+        let opened = seen.open();
+        for (name, kept) in [
+            ("a", Kept::Whole),
+            ("b", Kept::LeftOut),
+            ("a", Kept::LeftOut),
+            ("c", Kept::Whole),
+            ("b", Kept::Whole),
+        ] {
+            let start = seen.add(&document, name);
+            document.element(FieldName::new(name).unwrap()).string(name);
+            seen.keep(start, kept);
+        }
+        seen.close(opened, &mut document);
+        document.end();
+        assert!(seen.entries.is_empty() && seen.left_out.is_empty());
+        let document = RawDocumentBuf::from_bytes(out).unwrap();
+        assert_eq!(document, rawdoc! { "c": "c", "b": "b" });
+    }
+
+    #[test]
+    fn what_is_left_out_of_a_nested_document_stays_in_the_outer_one() {
+        let mut out = Vec::new();
+        let mut seen = Names::default();
+        let mut document = Document::begin(&mut out);
+        let opened = seen.open();
+        let start = seen.add(&document, "a");
+        document.element(c"a").null();
+        seen.keep(start, Kept::LeftOut);
+        seen.add(&document, "b");
+        let mut nested = document.element(c"b").document();
+        let inner = seen.open();
+        let start = seen.add(&nested, "c");
+        nested.element(c"c").null();
+        seen.keep(start, Kept::LeftOut);
+        seen.close(inner, &mut nested);
+        nested.end();
+        seen.close(opened, &mut document);
+        document.end();
+        assert_eq!(RawDocumentBuf::from_bytes(out).unwrap(), rawdoc! { "b": {} });
+    }
+
+    #[test]
     fn names_with_the_same_hash_are_told_apart() {
         let mut out = Vec::new();
         let mut document = Document::begin(&mut out);
@@ -155,7 +230,7 @@ mod tests {
             entries.push(Entry { hash: 7, start: document.position() });
             document.element(name).null();
         }
-        remove_repeated(&mut entries, &mut document);
+        remove(&mut entries, &[], &mut document);
         document.end();
         let names = RawDocumentBuf::from_bytes(out).unwrap();
         let names: Vec<_> = names.iter().map(|field| field.unwrap().0.as_str()).collect();

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::glob::Glob;
 use super::schema::Schema;
 
 /// A MongoDB namespace, `database.collection`. The collection may contain dots.
@@ -71,6 +72,18 @@ pub enum OnGone {
     Keep,
 }
 
+/// What becomes of a field that SCHEMA cannot convert.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// The whole change becomes a dead letter.
+    #[default]
+    DeadLetter,
+    /// The field is a string, as it would be without SCHEMA.
+    String,
+    /// The field is left out.
+    Skip,
+}
+
 /// A key prefix bound to a namespace, with all options as registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
@@ -97,6 +110,12 @@ pub struct Registration {
     /// Field that holds the key's expiry as a date, if there is to be one; neither `_id` nor the
     /// key field.
     pub ttl_field: Option<String>,
+    /// Keys whose suffixes match one of them belong to no registration.
+    pub exclude: Vec<Glob>,
+    /// True if a string that holds a JSON object becomes its fields.
+    pub unwraps: bool,
+    /// What becomes of a field that the schema cannot convert.
+    pub on_error: OnError,
     /// The types of fields, where they are to be others than those that the value has.
     pub schema: Option<Box<Schema>>,
     /// Longest wait for coalescing in milliseconds; `None` takes the module's setting.
@@ -125,6 +144,9 @@ impl Registration {
             on_expire: OnGone::Keep,
             on_evict: OnGone::Keep,
             ttl_field: None,
+            exclude: Vec::new(),
+            unwraps: false,
+            on_error: OnError::DeadLetter,
             schema: None,
             interval_ms: None,
             batch_max_keys: None,
@@ -134,5 +156,11 @@ impl Registration {
     /// The part of `key` behind the prefix, which names the document.
     pub fn suffix<'k>(&self, key: &'k [u8]) -> &'k [u8] {
         key.get(self.prefix.len()..).unwrap_or_default()
+    }
+
+    /// True if EXCLUDE takes `key`, which begins with the prefix, away from the registration.
+    #[inline]
+    pub fn excludes(&self, key: &[u8]) -> bool {
+        self.exclude.iter().any(|glob| glob.matches(self.suffix(key)))
     }
 }

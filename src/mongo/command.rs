@@ -9,7 +9,7 @@ pub use options::{Acknowledged, CommandOptions, Place, WriteConcern};
 use super::operation;
 use crate::core::batch::{Batch, Item, Refusal};
 use crate::core::bson::{Array, Document};
-use crate::core::document::{Expiry, Identity, Read};
+use crate::core::document::{Expiry, Identity, Read, Rules};
 use crate::core::names::Names;
 use crate::core::unfit::Unfit;
 use crate::core::value::Content;
@@ -206,8 +206,8 @@ impl Builder<'_> {
             Kind::Insert | Kind::Update => {
                 let expiry = Expiry::of(registration, item.expire_ms)?;
                 let value = self.batch.value(item);
-                let schema = registration.schema.as_deref();
-                let read = Read { identity, expiry, content: item.content, value, schema };
+                let rules = Rules::of(registration);
+                let read = Read { identity, expiry, content: item.content, value, rules };
                 if kind == Kind::Insert {
                     operation::append_insert(&read, &mut self.names, ops)?;
                 } else {

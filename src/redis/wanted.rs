@@ -5,7 +5,7 @@ use crate::core::unfit::MAX_DOCUMENT_BYTES;
 
 /// No more of a value is copied: as strings, this is certainly more than a document can hold.
 const MOST_BYTES: usize = MAX_DOCUMENT_BYTES / 2 * 3;
-/// The same where SCHEMA may make less of it.
+/// The same where SCHEMA, or UNWRAP, may make less of it.
 const MOST_BYTES_WITH_SCHEMA: usize = 4 * MAX_DOCUMENT_BYTES;
 
 /// What is wanted of a key.
@@ -26,8 +26,8 @@ pub struct Wanted {
 impl Wanted {
     /// What the documents of `registration` are made of, read in one go.
     pub fn of(registration: &Registration) -> Self {
-        let most_bytes =
-            if registration.schema.is_some() { MOST_BYTES_WITH_SCHEMA } else { MOST_BYTES };
+        let may_shrink = registration.schema.is_some() || registration.unwraps;
+        let most_bytes = if may_shrink { MOST_BYTES_WITH_SCHEMA } else { MOST_BYTES };
         let expiry = registration.ttl_field.is_some();
         Wanted {
             key_type: registration.key_type,

@@ -18,6 +18,7 @@ mod determinism;
 mod durability;
 mod errors;
 mod eviction;
+mod exclude;
 mod explain;
 #[allow(dead_code, reason = "make outage uses the rest")]
 #[path = "../faults/mod.rs"]
@@ -39,6 +40,7 @@ mod many;
 mod mapping;
 mod memory;
 mod network;
+mod onerror;
 mod oracle;
 #[allow(dead_code, reason = "make oracle uses the rest")]
 #[path = "../oracle/mod.rs"]
@@ -66,6 +68,7 @@ mod ttlfield;
 mod types;
 mod unchanged;
 mod uninstall;
+mod unwrap;
 mod uris;
 mod waiters;
 mod warnings;

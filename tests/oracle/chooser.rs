@@ -191,6 +191,7 @@ impl Chooser {
             // Long enough to be kept, and read, in another way.
             3 => vec![b'x'; self.rng.usize(30..400)],
             4 => self.rng.i64(..).to_string().into_bytes(),
+            5 => self.json(0).into_bytes(),
             _ => format!("v{}", self.rng.u16(..)).into_bytes(),
         }
     }

@@ -30,6 +30,8 @@ pub struct Place {
     pub timed: bool,
     /// What its SCHEMA makes of a document; nothing for what it refuses.
     pub schema: Option<fn(Document) -> Option<Document>>,
+    /// Which suffixes EXCLUDE takes away.
+    pub excludes: Option<fn(&[u8]) -> bool>,
 }
 
 const fn place(
@@ -51,6 +53,7 @@ const fn place(
         on_expire: Gone::Keep,
         timed: false,
         schema: None,
+        excludes: None,
     }
 }
 
@@ -60,7 +63,7 @@ const fn unregistered(prefix: &'static str, db: i64) -> Place {
 
 /// The places of a run. Keys in `timed` places are never in one command with others, because a
 /// time to live goes with the key.
-pub const PLACES: [Place; 24] = [
+pub const PLACES: [Place; 28] = [
     place("a:", "any", "", "INTERVAL 0"),
     // Longer than the one above, and so first.
     place("a:longer:", "longer", "", "TYPE ANY INTERVAL 5"),
@@ -78,6 +81,16 @@ pub const PLACES: [Place; 24] = [
     Place { ttl_field: Some("exp"), ..place("d:", "dated", "", "TTLFIELD exp INTERVAL 0") },
     Place { schema: Some(typed::hash), ..place("c:", "typed", "hash", typed::HASH) },
     Place { schema: Some(typed::json), ..place("y:", "typed_json", "ReJSON-RL", typed::JSON) },
+    Place { schema: Some(typed::lenient), ..place("p:", "lenient", "hash", typed::LENIENT) },
+    Place {
+        schema: Some(typed::skipping),
+        ..place("r:", "skipping", "ReJSON-RL", typed::SKIPPING)
+    },
+    Place { schema: Some(typed::unwrapped), ..place("v:", "unwrapped", "", "UNWRAP INTERVAL 0") },
+    Place {
+        excludes: Some(|suffix| matches!(suffix, [b's', ..] | [_, b'2'])),
+        ..place("b:", "picked", "", "EXCLUDE 2 s* [^s]2 INTERVAL 0")
+    },
     unregistered("o:", 0),
     Place { db: 1, ..place("a:", "other_any", "", "INTERVAL 0") },
     Place { db: 1, ..place("h:", "other_hashes", "hash", "TYPE HASH") },
@@ -101,8 +114,13 @@ pub const PLACES: [Place; 24] = [
 /// The logical databases that are in use.
 pub const DATABASES: i64 = 3;
 
+/// Where the keys are that an EXCLUDE takes away.
+const EXCLUDED: &Place = &unregistered("", 0);
+
 /// Where that key belongs: the longest prefix of its database.
 pub fn of(db: i64, key: &[u8]) -> Option<&'static Place> {
     let fits = |place: &&Place| place.db == db && key.starts_with(place.prefix.as_bytes());
-    PLACES.iter().filter(fits).max_by_key(|place| place.prefix.len())
+    let place = PLACES.iter().filter(fits).max_by_key(|place| place.prefix.len())?;
+    let excluded = place.excludes.is_some_and(|excludes| excludes(&key[place.prefix.len()..]));
+    Some(if excluded { EXCLUDED } else { place })
 }

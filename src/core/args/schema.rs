@@ -63,7 +63,8 @@ pub(super) fn check(registration: &Registration) -> Result<(), String> {
     let ttl_field = registration.ttl_field.as_deref();
     let reserved =
         |name: &str| name == "_id" || name == registration.key_field || Some(name) == ttl_field;
-    let json = matches!(registration.key_type, KeyType::Any | KeyType::Json);
+    let json =
+        registration.unwraps || matches!(registration.key_type, KeyType::Any | KeyType::Json);
     let others = registration.key_type != KeyType::Json;
     let (mut names, mut paths) = (HashSet::new(), HashSet::new());
     for rule in schema.rules().iter().filter(|rule| rule.to != FieldType::Skip) {

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::core::glob::Glob;
 use crate::core::schema::{FIELD_TYPES, Rule, Schema};
 
 fn parse(line: &str) -> Result<(Registration, bool), String> {
@@ -30,6 +31,28 @@ fn options_are_read_in_any_order_and_case() {
     assert_eq!((registration.on_expire, registration.on_evict), (OnGone::Delete, OnGone::Delete));
     assert_eq!(registration.ttl_field.as_deref(), Some("expires"));
     assert_eq!((registration.interval_ms, registration.batch_max_keys), (Some(0), Some(10)));
+}
+
+#[test]
+fn globs_are_counted_and_may_be_spelled_like_options() {
+    let (registration, sync) = parse("p: a.b EXCLUDE 3 index:hash SYNC *:phantom UNWRAP").unwrap();
+    let globs: Vec<&[u8]> = registration.exclude.iter().map(Glob::text).collect();
+    assert_eq!(globs, [&b"index:hash"[..], b"SYNC", b"*:phantom"]);
+    assert!(registration.unwraps && !sync);
+    assert!(registration.excludes(b"p:1:phantom") && !registration.excludes(b"p:1"));
+    let globs = vec!["*"; 64].join(" ");
+    assert_eq!(parse(&format!("p: a.b EXCLUDE 64 {globs}")).unwrap().0.exclude.len(), 64);
+    let long = format!("p: a.b EXCLUDE 1 {}", "x".repeat(256));
+    assert!(parse(&long).unwrap_err().contains("at most 255 bytes"));
+}
+
+#[test]
+fn words_of_a_registration_without_newer_options_are_those_of_older_versions() {
+    let words = words(&parse("p: a.b").unwrap().0);
+    let words: Vec<&str> = words.iter().map(|word| std::str::from_utf8(word).unwrap()).collect();
+    let expected = "p: a.b TYPE ANY KEY _id AS STRING WRITE REPLACE ONDEL DELETE ONEXPIRE KEEP \
+                    ONEVICT KEEP";
+    assert_eq!(words.join(" "), expected);
 }
 
 #[test]
@@ -82,6 +105,24 @@ fn each_bad_argument_is_named() {
         ("p a.b SCHEMA x INT64 TYPE HASH", "SCHEMA \"TYPE\" takes one of"),
         ("p a.b MODE THROUGH", "MODE is not supported"),
         ("p a.b READTHROUGH", "READTHROUGH is not supported"),
+        ("p a.b REFRESH UPDATE", "REFRESH is not supported"),
+        ("p a.b parts {a}:{b}", "PARTS is not supported"),
+        ("p a.b RATE 5", "RATE is not supported"),
+        ("p a.b STAMP at", "STAMP is not supported"),
+        ("p a.b ATOMIC WHOLE", "ATOMIC is not supported"),
+        ("p a.b ONDEL MARK gone", "ONDEL MARK is not supported"),
+        ("p a.b ONEXPIRE mark gone", "ONEXPIRE MARK is not supported"),
+        ("p a.b ONEVICT MARK gone", "ONEVICT MARK is not supported"),
+        ("p a.b EXCLUDE", "EXCLUDE takes a whole number from 1 to 64"),
+        ("p a.b EXCLUDE 0", "EXCLUDE takes a whole number from 1 to 64"),
+        ("p a.b EXCLUDE 65 x", "EXCLUDE takes a whole number from 1 to 64"),
+        ("p a.b EXCLUDE *:phantom", "EXCLUDE takes a whole number from 1 to 64"),
+        ("p a.b EXCLUDE 2 x", "EXCLUDE 2 takes 2 globs"),
+        ("p a.b EXCLUDE 1 x SYNC y", "unknown option 'Y'"),
+        ("p a.b ONERROR", "ONERROR takes one of DEADLETTER, STRING, SKIP"),
+        ("p a.b ONERROR IGNORE", "ONERROR takes one of DEADLETTER, STRING, SKIP"),
+        ("p a.b UNWRAP TYPE HASH", "UNWRAP takes TYPE STRING or ANY"),
+        ("p a.b TYPE STRING UNWRAP SCHEMA c.x INT64 AS y c.y DATE", "two fields get the name"),
         ("p a.b FASTER", "unknown option 'FASTER'"),
     ] {
         let error = parse(line).unwrap_err();
@@ -121,6 +162,8 @@ proptest! {
     fn what_is_written_as_words_is_read_again(
         prefix in prop::collection::vec(any::<u8>(), 0..8),
         choice in prop::collection::vec(0usize..100, 8),
+        exclude in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..8), 0..4),
+        unwraps in any::<bool>(),
         // Not a field of the schema below: two fields must not get the same name.
         ttl_field in prop::option::of("[a-rt-zä -][a-zä -]{0,5}|TTLFIELD"),
         interval_ms in prop::option::of(0u64..1_000),
@@ -146,8 +189,13 @@ proptest! {
         let star = star.map(|to| pick(&FIELD_TYPES, to));
         let schema = (!rules.is_empty() || star.is_some()).then(|| Box::new(Schema::new(rules, star)));
         let namespace = Namespace { database: "d".to_owned(), collection: "c.d".to_owned() };
+        let key_type = pick(&KEY_TYPES, choice[0]);
+        let strings = matches!(key_type, KeyType::Any | KeyType::String);
         let registration = Registration {
-            key_type: pick(&KEY_TYPES, choice[0]),
+            key_type,
+            exclude: exclude.iter().map(|glob| Glob::new(glob).unwrap()).collect(),
+            unwraps: unwraps && strings,
+            on_error: pick(&ON_ERROR, choice[7]),
             key_field: ["_id", "movieId", "KEY"][choice[1] % 3].to_owned(),
             key_as: pick(&ID_TYPES, choice[2]),
             write: pick(&WRITE_MODES, choice[3]),

@@ -34,6 +34,12 @@ impl<'w> Element<'w> {
         self.out.len()
     }
 
+    /// Where the element begins in the buffer.
+    #[inline]
+    pub fn start(&self) -> usize {
+        self.tag_at
+    }
+
     /// Where the name stands, for [`name_at`](Self::name_at).
     #[inline]
     pub fn name_position(&self) -> usize {

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::VALUE;
 use super::fields::Writer;
 use crate::core::bson::Array;
+use crate::core::names::Kept;
 use crate::core::schema::FieldType;
 use crate::core::unfit::Unfit;
 use crate::core::value::Strings;
@@ -19,10 +20,11 @@ impl Writer<'_> {
         array: Array<'_>,
         to: Option<FieldType>,
         value: &[u8],
-    ) -> Result<(), Unfit> {
+    ) -> Result<Kept, Unfit> {
         let mut strings = Strings::new(value);
-        self.items(array, to, &mut strings)?;
-        if strings.is_empty() { Ok(()) } else { Err(Unfit::Torn) }
+        let kept = self.items(array, to, &mut strings)?;
+        // Behind an item that leaves the field out, nothing is read.
+        if strings.is_empty() || kept == Kept::LeftOut { Ok(kept) } else { Err(Unfit::Torn) }
     }
 
     /// Writes the members in the order of their bytes.
@@ -31,7 +33,7 @@ impl Writer<'_> {
         array: Array<'_>,
         to: Option<FieldType>,
         value: &[u8],
-    ) -> Result<(), Unfit> {
+    ) -> Result<Kept, Unfit> {
         let mut strings = Strings::new(value);
         let mut members: Vec<&[u8]> = strings.by_ref().collect();
         if !strings.is_empty() {
@@ -42,27 +44,33 @@ impl Writer<'_> {
         self.items(array, to, &mut members.into_iter())
     }
 
+    /// An item that cannot have its type and is to be left out leaves out the whole field: an array
+    /// without it would be another value.
     fn items(
         &mut self,
         mut array: Array<'_>,
         to: Option<FieldType>,
         items: &mut dyn Iterator<Item = &[u8]>,
-    ) -> Result<(), Unfit> {
+    ) -> Result<Kept, Unfit> {
+        let mut kept = Kept::Whole;
         for item in items {
             self.check(array.position())?;
             // Items have no names of their own.
-            self.string(array.push(), IN_ARRAY - 1, to, item).map_err(|why| match why {
+            kept = self.string(array.push(), IN_ARRAY - 1, to, item).map_err(|why| match why {
                 Unfit::Mismatch(_, to) => Unfit::Mismatch(VALUE.to_owned(), to),
                 why => why,
             })?;
+            if kept == Kept::LeftOut {
+                break;
+            }
         }
         array.end();
-        Ok(())
+        Ok(kept)
     }
 
     /// Writes `{member, score}`, ordered as Redis orders them: by score, then by the bytes of the
     /// member.
-    pub(super) fn zset(&mut self, mut array: Array<'_>, value: &[u8]) -> Result<(), Unfit> {
+    pub(super) fn zset(&mut self, mut array: Array<'_>, value: &[u8]) -> Result<Kept, Unfit> {
         let mut strings = Strings::new(value);
         let mut members = Vec::new();
         while let Some(member) = strings.next() {
@@ -80,16 +88,16 @@ impl Writer<'_> {
         for (score, member) in members {
             self.check(array.position())?;
             let mut document = array.push().document();
-            self.string(document.element(c"member"), IN_ARRAY, None, member)?;
+            self.plain(document.element(c"member"), member)?;
             document.element(c"score").double(score);
             document.end();
         }
         array.end();
-        Ok(())
+        Ok(Kept::Whole)
     }
 
     /// Writes `{id, fields}` in the order of the IDs, which is that of the value.
-    pub(super) fn stream(&mut self, mut array: Array<'_>, value: &[u8]) -> Result<(), Unfit> {
+    pub(super) fn stream(&mut self, mut array: Array<'_>, value: &[u8]) -> Result<Kept, Unfit> {
         let mut strings = Strings::new(value);
         let mut id = String::new();
         while !strings.is_empty() {
@@ -108,6 +116,6 @@ impl Writer<'_> {
             document.end();
         }
         array.end();
-        Ok(())
+        Ok(Kept::Whole)
     }
 }

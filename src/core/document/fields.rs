@@ -4,8 +4,10 @@ use std::str;
 
 use crate::core::bson::{Document, Element, FieldName};
 use crate::core::convert::{Scalar, convert};
+use crate::core::document::Rules;
 use crate::core::json::{self, end_limit};
-use crate::core::names::Names;
+use crate::core::names::{Kept, Names};
+use crate::core::registration::OnError;
 use crate::core::schema::{FieldType, Schema};
 use crate::core::unfit::Unfit;
 use crate::core::value::{Content, Strings};
@@ -13,6 +15,7 @@ use crate::core::value::{Content, Strings};
 /// Writes the parts of one value.
 pub(super) struct Writer<'a> {
     schema: Option<&'a Schema>,
+    on_error: OnError,
     names: &'a mut Names,
     /// Position in the buffer that the document's last element must not pass.
     end_limit: usize,
@@ -20,12 +23,9 @@ pub(super) struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     /// For what is appended to `document`.
-    pub fn new(
-        document: &Document<'_>,
-        schema: Option<&'a Schema>,
-        names: &'a mut Names,
-    ) -> Writer<'a> {
-        Writer { schema, names, end_limit: end_limit(document) }
+    pub fn new(document: &Document<'_>, rules: Rules<'a>, names: &'a mut Names) -> Writer<'a> {
+        let Rules { schema, on_error, .. } = rules;
+        Writer { schema, on_error, names, end_limit: end_limit(document) }
     }
 
     /// Appends the fields of a hash but for those that `reserved` picks; returns whether a name
@@ -84,8 +84,9 @@ impl<'a> Writer<'a> {
             return Ok(false);
         }
         let field = FieldName::new(name)?;
-        self.names.add(document, name);
-        self.string(document.element(field), level, to, value)?;
+        let start = self.names.add(document, name);
+        let kept = self.string(document.element(field), level, to, value)?;
+        self.names.keep(start, kept);
         Ok(name.starts_with('$'))
     }
 
@@ -98,14 +99,19 @@ impl<'a> Writer<'a> {
         content: Content,
         value: &[u8],
     ) -> Result<(), Unfit> {
+        let opened = self.names.open();
+        let start = self.names.add(document, name.as_str());
         let element = document.element(name);
-        match content {
-            Content::List => self.list(element.array(), to, value),
-            Content::Set => self.set(element.array(), to, value),
-            Content::Zset => self.zset(element.array(), value),
-            Content::Stream => self.stream(element.array(), value),
-            _ => self.string(element, 1, to, value),
-        }
+        let kept = match content {
+            Content::List => self.list(element.array(), to, value)?,
+            Content::Set => self.set(element.array(), to, value)?,
+            Content::Zset => self.zset(element.array(), value)?,
+            Content::Stream => self.stream(element.array(), value)?,
+            _ => self.string(element, 1, to, value)?,
+        };
+        self.names.keep(start, kept);
+        self.names.close(opened, document);
+        Ok(())
     }
 
     /// Writes `bytes` as the value of `element`, which stands in a document of that level.
@@ -116,16 +122,13 @@ impl<'a> Writer<'a> {
         level: u32,
         to: Option<FieldType>,
         bytes: &[u8],
-    ) -> Result<(), Unfit> {
+    ) -> Result<Kept, Unfit> {
         match to {
-            None => {
-                self.check(element.position() + bytes.len())?;
-                match str::from_utf8(bytes) {
-                    Ok(text) => element.string(text),
-                    Err(_) => element.binary(bytes),
-                }
-            }
+            None => self.plain(element, bytes)?,
             Some(FieldType::Json) => {
+                if self.on_error != OnError::DeadLetter && !json::is_writable(bytes, level) {
+                    return self.unconverted(element, FieldType::Json, bytes);
+                }
                 let name = element.name_at(element.name_position()).to_vec();
                 json::write(bytes, element, level, self.end_limit, self.names).map_err(|why| {
                     match why {
@@ -140,11 +143,40 @@ impl<'a> Writer<'a> {
                 }
                 match convert(Scalar::Bytes(bytes), to) {
                     Some(converted) => converted.write(element),
-                    None => return Err(to.mismatch(element.name_at(element.name_position()))),
+                    None => return self.unconverted(element, to, bytes),
                 }
             }
         }
+        Ok(Kept::Whole)
+    }
+
+    /// Writes `bytes` as they are.
+    #[inline]
+    pub fn plain(&self, element: Element<'_>, bytes: &[u8]) -> Result<(), Unfit> {
+        self.check(element.position() + bytes.len())?;
+        match str::from_utf8(bytes) {
+            Ok(text) => element.string(text),
+            Err(_) => element.binary(bytes),
+        }
         Ok(())
+    }
+
+    /// What the registration makes of `bytes` that cannot be a value of the type `to`.
+    #[cold]
+    fn unconverted(
+        &self,
+        element: Element<'_>,
+        to: FieldType,
+        bytes: &[u8],
+    ) -> Result<Kept, Unfit> {
+        match self.on_error {
+            OnError::DeadLetter => Err(to.mismatch(element.name_at(element.name_position()))),
+            OnError::String => self.plain(element, bytes).map(|()| Kept::Whole),
+            OnError::Skip => {
+                element.null();
+                Ok(Kept::LeftOut)
+            }
+        }
     }
 
     /// Asked before the copy: a value can be thirty times as large as a document.

@@ -42,8 +42,7 @@ fn convert_with_expiry(
 ) -> Result<(Parsed, bool), Unfit> {
     let identity = Identity::of(registration, key)?;
     let expiry = Expiry::of(registration, expire_ms)?;
-    let schema = registration.schema.as_deref();
-    let read = Read { identity, expiry, content, value, schema };
+    let read = Read { identity, expiry, content, value, rules: Rules::of(registration) };
     let mut out = b"something before".to_vec();
     let before = out.len();
     let document = Document::begin(&mut out);

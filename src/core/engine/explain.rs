@@ -101,7 +101,7 @@ impl Engine {
         let letter = self.dead.find(db, key);
         let missed = self.maybe_missed(db, key);
         let slot = standing.map(|standing| standing.slot).or(missed);
-        let slot = slot.or_else(|| self.routes.find(db, key)).or(letter.map(|letter| letter.slot));
+        let slot = slot.or_else(|| self.route(db, key)).or(letter.map(|letter| letter.slot));
         let bound = slot.and_then(|slot| Some((slot, self.slot(slot)?)));
         let (state, since_ms) = match (standing, letter, bound) {
             (Some(standing), ..) => self.how_dirty(standing, now_us),

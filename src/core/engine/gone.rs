@@ -13,7 +13,7 @@ impl Engine {
     /// True if the value of `key` must be captured before the key goes away as `touch` says: it
     /// is dirty, or may be, or was refused, and its document is to stay.
     pub fn must_capture(&mut self, db: u16, key: &[u8], touch: Touch, now_us: u64) -> bool {
-        let Some(slot) = self.routes.find(db, key).and_then(|slot| self.slot(slot)) else {
+        let Some(slot) = self.route(db, key).and_then(|slot| self.slot(slot)) else {
             return false;
         };
         if Engine::on_missing(&slot.registration, touch) == Missing::Delete {
@@ -50,7 +50,7 @@ impl Engine {
     /// A key went away as `touch` says. True when it belongs to a registration, so that replicas
     /// must be told.
     pub fn gone(&mut self, db: u16, key: &[u8], touch: Touch, now_us: u64) -> bool {
-        let Some(slot) = self.routes.find(db, key) else { return false };
+        let Some(slot) = self.route(db, key) else { return false };
         let Some(bound) = self.slot(slot) else { return false };
         match Engine::on_missing(&bound.registration, touch) {
             Missing::Delete => {

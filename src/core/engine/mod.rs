@@ -91,6 +91,8 @@ pub struct Engine {
     /// Keys whose values take long to read.
     heavy: Heavy,
     watched_letters: watch::WatchedLetters,
+    /// True once a registration had EXCLUDE: only then is it looked at with each key.
+    has_excluded: bool,
     /// Dirty values that could not be captured before their keys went away.
     pub lost_total: u64,
     /// The longest time for which the server's thread read values or took in reports, microseconds.
@@ -110,6 +112,7 @@ impl Engine {
     /// The same without a look at what others have missed.
     fn bind(&mut self, registration: Registration) -> Option<u16> {
         let (db, prefix) = (registration.db, registration.prefix.clone());
+        self.has_excluded |= !registration.exclude.is_empty();
         let slot = match self.slot_of(db, &prefix) {
             Some(slot) => {
                 if let Some(bound) = self.slot_mut(slot) {
@@ -160,7 +163,7 @@ impl Engine {
     /// A key was touched. Returns true when the log should be folded.
     #[inline]
     pub fn touch(&mut self, db: u16, key: &[u8], touch: Touch) -> bool {
-        let Some(slot) = self.routes.find(db, key) else { return false };
+        let Some(slot) = self.route(db, key) else { return false };
         let touch = match touch {
             Touch::Lifetime if self.shows_lifetime(slot) => Touch::Timed,
             // A value that was refused must not be lost when its key goes.
@@ -276,8 +279,20 @@ impl Engine {
     }
 
     /// The slot that `key` of `db` belongs to.
+    #[inline]
     pub fn route(&self, db: u16, key: &[u8]) -> Option<u16> {
-        self.routes.find(db, key)
+        let slot = self.routes.find(db, key)?;
+        let excluded = self.has_excluded && self.slot_excludes(slot, key);
+        (!excluded).then_some(slot)
+    }
+
+    /// True if `key` of `db` belongs to no registration because of an EXCLUDE.
+    pub fn is_excluded(&self, db: u16, key: &[u8]) -> bool {
+        self.routes.find(db, key).is_some_and(|slot| self.slot_excludes(slot, key))
+    }
+
+    fn slot_excludes(&self, slot: u16, key: &[u8]) -> bool {
+        self.slot(slot).is_some_and(|bound| bound.registration.excludes(key))
     }
 
     /// A problem worth an operator's eye, for `last_error`.

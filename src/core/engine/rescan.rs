@@ -80,16 +80,17 @@ impl Engine {
         let Some(bound) = self.slot(slot) else { return false };
         let registration = &bound.registration;
         if bound.live {
-            return self.routes.find(registration.db, key) == Some(slot);
+            return self.route(registration.db, key) == Some(slot);
         }
-        // Its prefix is routed no more. Of the keys that it had, those of longer prefixes were
-        // never its.
+        // Its prefix is routed no more. Of the keys that it had, those of longer prefixes and those
+        // that it excluded were never its.
         let longer = |other: &Registration| {
             other.db == registration.db
                 && other.prefix.len() > registration.prefix.len()
                 && key.starts_with(&other.prefix)
         };
         key.starts_with(&registration.prefix)
+            && !registration.excludes(key)
             && !self.routes_longer(registration, key)
             && !self.draining().any(|other| longer(&other.registration))
     }
@@ -155,7 +156,7 @@ impl Engine {
         if self.dirty.touched(db, key).is_some() {
             return None;
         }
-        let routed = self.routes.find(db, key).filter(|slot| self.dirty.has_missed(*slot));
+        let routed = self.route(db, key).filter(|slot| self.dirty.has_missed(*slot));
         let drains = |slot: &u16| {
             let bound = self.slot(*slot).filter(|bound| !bound.live);
             bound.is_some_and(|bound| bound.registration.db == db) && self.is_scanned(*slot, key)

@@ -1,4 +1,5 @@
 mod clock;
+mod exclude;
 mod explain;
 mod held;
 mod letters;

@@ -12,7 +12,7 @@ fn convert(text: &[u8]) -> Result<(Parsed, bool), Unfit> {
     let mut document = Document::begin(&mut out);
     document.element(c"_id").int32(1);
     let reserved = |name: &str| name == "_id" || name == "key";
-    let dollar = append(text, &mut document, &reserved, None, &mut Names::default())?;
+    let dollar = append(text, &mut document, &reserved, Rules::default(), &mut Names::default())?;
     document.end();
     // `try_from` checks UTF-8, types and lengths of everything.
     let parsed = Parsed::try_from(RawDocument::from_bytes(&out[before..]).unwrap()).unwrap();
@@ -124,8 +124,13 @@ fn reserved_names_are_skipped_at_the_root_and_kept_below() {
 fn a_value_without_a_place_is_refused() {
     let mut out = Vec::new();
     let mut document = Document::begin(&mut out);
-    let result =
-        append(b"[1]", &mut document, &|name| name == "value", None, &mut Names::default());
+    let result = append(
+        b"[1]",
+        &mut document,
+        &|name| name == "value",
+        Rules::default(),
+        &mut Names::default(),
+    );
     assert_eq!(result, Err(Unfit::NoPlaceForValue));
 }
 

@@ -4,9 +4,11 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::{Key, Run};
+use super::{Key, Run, is_writable, text};
 use crate::core::bson::{Array, Element};
 use crate::core::convert::{Scalar, convert};
+use crate::core::names::Kept;
+use crate::core::registration::OnError;
 use crate::core::schema::{FieldType, Place};
 use crate::core::unfit::Unfit;
 
@@ -33,15 +35,61 @@ impl Value<'_, '_, '_, '_> {
                 converted.write(self.element);
                 Ok(())
             }
-            None => {
+            None => self.unconverted(value, to),
+        }
+    }
+
+    /// What the registration makes of a scalar that cannot have the type that is wanted here.
+    #[cold]
+    fn unconverted<E: Error>(self, value: Scalar<'_>, to: FieldType) -> Result<(), E> {
+        match self.run.on_error {
+            OnError::DeadLetter => {
                 let why = self.mismatch(to);
                 Err(self.run.stop(why))
+            }
+            OnError::String => self.convert(value, FieldType::String),
+            OnError::Skip => {
+                self.leave_out();
+                Ok(())
             }
         }
     }
 
+    /// The field is taken out later, and has a value until then.
+    fn leave_out(self) {
+        self.run.kept = Kept::LeftOut;
+        self.element.null();
+    }
+
+    /// What the registration makes of an object that cannot have the type that is wanted here.
+    #[cold]
+    fn object<'de, A: MapAccess<'de>>(self, mut map: A, to: FieldType) -> Result<(), A::Error> {
+        match self.run.on_error {
+            OnError::DeadLetter => {
+                let why = self.mismatch(to);
+                return Err(self.run.stop(why));
+            }
+            OnError::String => {
+                let (mut json, mut too_deep) = (String::new(), false);
+                text::object(map, &mut json, &mut too_deep).map_err(|error| {
+                    if too_deep { self.run.stop(Unfit::TooDeep) } else { error }
+                })?;
+                self.run.check(self.element.position() + json.len(), self.level)?;
+                self.element.string(&json);
+            }
+            OnError::Skip => {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                self.leave_out();
+            }
+        }
+        Ok(())
+    }
+
     /// Text that stands for a value of its own.
     fn embed<E: Error>(self, text: &str) -> Result<(), E> {
+        if self.run.on_error != OnError::DeadLetter && !is_writable(text.as_bytes(), self.level) {
+            return self.unconverted(Scalar::Bytes(text.as_bytes()), FieldType::Json);
+        }
         let why = self.mismatch(FieldType::Json);
         let Value { element, level, run, .. } = self;
         let mut parser = serde_json::Deserializer::from_str(text);
@@ -131,8 +179,7 @@ impl<'de> Visitor<'de> for Value<'_, '_, '_, '_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         if let Some(to) = self.place.refuses_objects() {
-            let why = self.mismatch(to);
-            return Err(self.run.stop(why));
+            return self.object(map, to);
         }
         let Value { element, level, place, run } = self;
         let mut document = element.document();
@@ -142,7 +189,9 @@ impl<'de> Visitor<'de> for Value<'_, '_, '_, '_> {
             let key = Key { document: &mut document, level, reserved: None, place, run };
             match map.next_key_seed(key)? {
                 Some(Some((element, place))) => {
+                    let start = element.start();
                     map.next_value_seed(Value { element, level, place, run })?;
+                    run.keep(start);
                 }
                 Some(None) => drop(map.next_value::<IgnoredAny>()?),
                 None => break,

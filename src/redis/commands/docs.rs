@@ -87,6 +87,21 @@ const REGISTER: &[Arg] = &[
     choice(c"onexpire", c"ONEXPIRE", DELETE_OR_KEEP),
     choice(c"onevict", c"ONEVICT", DELETE_OR_KEEP),
     option(c"ttl-field", c"TTLFIELD", Kind::Text),
+    Arg {
+        token: Some(c"EXCLUDE"),
+        optional: true,
+        parts: &[
+            arg(c"numglobs", Kind::Number),
+            Arg { multiple: true, ..arg(c"glob", Kind::Text) },
+        ],
+        ..arg(c"exclude", Kind::Block)
+    },
+    Arg { optional: true, ..word(c"unwrap", c"UNWRAP") },
+    choice(
+        c"onerror",
+        c"ONERROR",
+        &[word(c"deadletter", c"DEADLETTER"), word(c"string", c"STRING"), word(c"skip", c"SKIP")],
+    ),
     option(c"interval-ms", c"INTERVAL", Kind::Number),
     option(c"batch-keys", c"BATCH", Kind::Number),
     Arg { optional: true, ..word(c"sync", c"SYNC") },

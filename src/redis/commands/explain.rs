@@ -91,7 +91,11 @@ fn would(
     key_len: usize,
 ) -> Would {
     let (Some((slot, registration)), Some((found, expire_ms))) = (&explained.bound, read) else {
-        return Would::Nothing("no registered prefix matches the key in this database");
+        let key = bytes.get(..key_len).unwrap_or_default();
+        return Would::Nothing(match call.module.engine.borrow().is_excluded(call.ctx.db(), key) {
+            true => "EXCLUDE of the prefix leaves out the key: it belongs to no registration",
+            false => "no registered prefix matches the key in this database",
+        });
     };
     let content = match found {
         Found::Value(content) => content,

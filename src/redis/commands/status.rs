@@ -65,19 +65,19 @@ fn prefix_status(call: &Call<'_>, engine: &Engine, slot: u16) {
         return;
     };
     let registration = &state.slot.registration;
-    let words = args::words(registration);
+    let options = args::pairs(registration);
     let schema = registration.schema.as_deref().map(args::schema::words).unwrap_or_default();
-    // Prefix and namespace, then the options as pairs; SCHEMA with its words comes last.
-    let schema_len = if schema.is_empty() { 0 } else { schema.len() + 1 };
-    let options = words.get(2..words.len() - schema_len).unwrap_or_default();
-    reply.map(options.len() / 2 + 24 + usize::from(!schema.is_empty()));
+    reply.map(options.len() + 26 + usize::from(!schema.is_empty()));
     reply.text_field("prefix", &registration.prefix);
     reply.number_field(c"db", u64::from(registration.db));
     reply.text_field("namespace", registration.namespace.to_string().as_bytes());
-    for option in options.chunks_exact(2) {
-        reply.bytes(&option[0].to_ascii_lowercase());
-        reply.bytes(&option[1]);
+    for (option, value) in options {
+        reply.text_field(&option.to_ascii_lowercase(), value.as_bytes());
     }
+    reply.number_field(c"unwrap", u64::from(registration.unwraps));
+    reply.bytes(b"exclude");
+    reply.array(registration.exclude.len());
+    registration.exclude.iter().for_each(|glob| reply.bytes(glob.text()));
     if !schema.is_empty() {
         reply.bytes(b"schema");
         reply.array(schema.len());

@@ -80,7 +80,7 @@ pub fn text(bytes: &[u8]) -> Bson {
 }
 
 /// JSON as BSON: whole numbers are Int64, all others Double.
-fn bson(json: serde_json::Value) -> Bson {
+pub fn bson(json: serde_json::Value) -> Bson {
     match json {
         serde_json::Value::Null => Bson::Null,
         serde_json::Value::Bool(value) => Bson::Boolean(value),

@@ -177,3 +177,82 @@ fn the_value_of_a_string_or_a_collection_has_the_rule_of_its_field() {
         assert_eq!(document, doc! { "_id": "7" });
     }
 }
+
+#[test]
+fn on_error_keeps_a_field_as_a_string_or_leaves_it_out() {
+    let schema = "SCHEMA age INT64 data JSON raw BOOL";
+    let fields: [(&[u8], &[u8]); 4] =
+        [(b"age", b"old"), (b"data", b"[1e999]"), (b"raw", b"\xff"), (b"other", b"x")];
+    let of = |on_error: &str| {
+        of_hash(&typed(&format!("ONERROR {on_error} {schema}")), &fields)
+            .map(|(document, _)| document)
+    };
+    assert_eq!(of("DEADLETTER"), Err(mismatch("age", "INT64")));
+    let raw = Binary { subtype: BinarySubtype::Generic, bytes: vec![0xff] };
+    let text = doc! { "_id": "7", "age": "old", "data": "[1e999]", "raw": raw, "other": "x" };
+    assert_eq!(of("STRING"), Ok(text));
+    assert_eq!(of("SKIP"), Ok(doc! { "_id": "7", "other": "x" }));
+}
+
+#[test]
+fn on_error_goes_for_whatever_json_has_at_the_place_of_a_field() {
+    let json =
+        r#"{"a":{"b":[1,{"c":"\n"}]},"list":[1,[true]],"at":"no","o":{"at":1,"x":{}},"n":null}"#;
+    let schema = "SCHEMA a INT64 list INT64 at DATE o.at BOOL o.x DATE n BOOL text JSON";
+    let text = of_json(&format!("ONERROR STRING {schema}"), json).unwrap();
+    let expected = doc! {
+        "a": r#"{"b":[1,{"c":"\n"}]}"#,
+        "list": [1_i64, ["true"]],
+        "at": "no",
+        "o": { "at": true, "x": "{}" },
+        "n": null,
+    };
+    assert_eq!(text, expected);
+    let skipped = of_json(&format!("ONERROR SKIP {schema}"), json).unwrap();
+    assert_eq!(skipped, doc! { "o": { "at": true }, "n": null });
+    let root = of_json("ONERROR SKIP SCHEMA value INT64", "[1,\"x\"]").unwrap();
+    assert_eq!(root, doc! {});
+}
+
+#[test]
+fn text_of_json_that_cannot_be_held_is_a_matter_of_on_error() {
+    let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    for text in [deep(MAX_LEVELS as usize + 1), r#"{"a\u0000":1}"#.to_owned(), "{".to_owned()] {
+        let json = format!("{{\"data\":{}}}", serde_json::to_string(&text).unwrap());
+        let kept = of_json("ONERROR STRING SCHEMA data JSON", &json).unwrap();
+        assert_eq!(kept, doc! { "data": text.clone() });
+        assert_eq!(of_json("ONERROR SKIP SCHEMA data JSON", &json), Ok(doc! {}));
+        assert!(of_json("SCHEMA data JSON", &json).is_err());
+    }
+    let whole = format!("{{\"data\":\"{}\"}}", deep(MAX_LEVELS as usize));
+    let written = |options: &str| of_json(&format!("{options}SCHEMA data JSON"), &whole).unwrap();
+    assert_eq!(written("ONERROR SKIP "), written(""));
+}
+
+#[test]
+fn too_deep_an_object_is_refused_though_it_shall_be_a_string() {
+    let levels = MAX_LEVELS as usize + 1;
+    let json = format!("{{\"a\":{}1{}}}", "{\"a\":".repeat(levels), "}".repeat(levels));
+    assert_eq!(of_json("ONERROR STRING SCHEMA a INT64", &json), Err(Unfit::TooDeep));
+}
+
+#[test]
+fn a_string_is_unwrapped_only_if_it_holds_an_object() {
+    let unwrapping = typed("UNWRAP SCHEMA a.b INT64 AS c value INT64");
+    let of = |text: &str| convert(&unwrapping, b"user:7", Content::String, text.as_bytes());
+    assert_eq!(
+        of(r#" {"a":{"b":"5"},"_id":1} "#),
+        Ok((doc! { "_id": "7", "a": { "c": 5_i64 } }, false))
+    );
+    assert_eq!(of(r#"{"$a":1}"#), Ok((doc! { "_id": "7", "$a": 1_i64 }, true)));
+    assert_eq!(of("{}"), Ok((doc! { "_id": "7" }, false)));
+    assert_eq!(of("12"), Ok((doc! { "_id": "7", "value": 12_i64 }, false)));
+    // A part of it was written when its end turns out not to be JSON.
+    let plain = typed("UNWRAP");
+    for text in [r#"{"a":[1,{"b":2},"#, r#"{"a":1}{"#, "{", "[{}]", "{\"a\":\u{1}}"] {
+        let written = convert(&plain, b"user:7", Content::String, text.as_bytes());
+        assert_eq!(written, Ok((doc! { "_id": "7", "value": text }, false)), "{text}");
+    }
+    assert_eq!(of(r#"{"a":{"b":"x"}}"#), Err(mismatch("a.b", "INT64")));
+    assert_eq!(of(r#"{"a":{"b":"x"}"#), Err(mismatch("value", "INT64")));
+}

@@ -79,6 +79,16 @@ impl<'a> Words<'a> {
     }
 }
 
+/// The option that was read before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Last {
+    Other,
+    /// `AS` and `WHOLE` may follow.
+    Key,
+    /// `WHOLE` may follow.
+    KeyAs,
+}
+
 /// Reads `<prefix> <database.collection> [option …]`; the bool says whether SYNC was given.
 ///
 /// # Errors
@@ -90,17 +100,21 @@ pub fn register(db: u16, words: &[&[u8]]) -> Result<(Registration, bool), String
     };
     let mut registration = Registration::new(db, prefix, parse_namespace(namespace)?);
     let mut sync = false;
-    let mut key_as_allowed = false;
+    let mut last = Last::Other;
     while let Some(word) = words.next() {
         let option = word.to_ascii_uppercase();
-        let after_key = std::mem::take(&mut key_as_allowed);
+        let before = std::mem::replace(&mut last, Last::Other);
         match option.as_slice() {
             b"TYPE" => registration.key_type = words.choice("TYPE", &KEY_TYPES)?,
             b"KEY" => {
                 registration.key_field = words.field("KEY")?;
-                key_as_allowed = true;
+                last = Last::Key;
             }
-            b"AS" if after_key => registration.key_as = words.choice("AS", &ID_TYPES)?,
+            b"AS" if before == Last::Key => {
+                registration.key_as = words.choice("AS", &ID_TYPES)?;
+                last = Last::KeyAs;
+            }
+            b"WHOLE" if before != Last::Other => registration.key_whole = true,
             b"WRITE" => registration.write = words.choice("WRITE", &WRITE_MODES)?,
             b"ONDEL" => registration.on_delete = words.on_gone("ONDEL")?,
             b"ONEXPIRE" => registration.on_expire = words.on_gone("ONEXPIRE")?,
@@ -116,6 +130,7 @@ pub fn register(db: u16, words: &[&[u8]]) -> Result<(Registration, bool), String
             }
             b"EXCLUDE" => registration.exclude = exclude::parse(&mut words)?,
             b"UNWRAP" => registration.unwraps = true,
+            b"SHARED" => registration.shared = true,
             b"ONERROR" => registration.on_error = words.choice("ONERROR", &ON_ERROR)?,
             b"SYNC" => sync = true,
             b"SCHEMA" => registration.schema = Some(Box::new(schema::parse(&mut words)?)),
@@ -125,6 +140,9 @@ pub fn register(db: u16, words: &[&[u8]]) -> Result<(Registration, bool), String
     let ttl_field = registration.ttl_field.as_deref();
     if ttl_field.is_some_and(|field| field == "_id" || field == registration.key_field) {
         return Err("TTLFIELD takes the name of a field other than _id and that of KEY".to_owned());
+    }
+    if registration.key_whole && registration.key_as != IdType::String {
+        return Err("KEY ... WHOLE takes AS STRING: a whole key is a string".to_owned());
     }
     let strings = matches!(registration.key_type, KeyType::Any | KeyType::String);
     if registration.unwraps && !strings {
@@ -175,6 +193,12 @@ fn name_of<T: PartialEq>(value: T, choices: &[(&'static str, T)]) -> &'static st
     choices.iter().find(|(_, choice)| *choice == value).map_or("", |(name, _)| name)
 }
 
+/// The words behind KEY.
+pub fn key(registration: &Registration) -> String {
+    let whole = if registration.key_whole { " WHOLE" } else { "" };
+    format!("{} AS {}{whole}", registration.key_field, name_of(registration.key_as, &ID_TYPES))
+}
+
 /// The options of `registration` that have one value each: those that are at their defaults only
 /// where the default has a name.
 pub fn pairs(registration: &Registration) -> Vec<(&'static str, String)> {
@@ -205,9 +229,15 @@ pub fn words(registration: &Registration) -> Vec<Vec<u8>> {
             continue;
         }
         words.extend([option.as_bytes().to_vec(), value.into_bytes()]);
+        if option == "AS" && registration.key_whole {
+            words.push(b"WHOLE".to_vec());
+        }
     }
     if !registration.exclude.is_empty() {
         words.extend(exclude::words(&registration.exclude));
+    }
+    if registration.shared {
+        words.push(b"SHARED".to_vec());
     }
     if registration.unwraps {
         words.push(b"UNWRAP".to_vec());

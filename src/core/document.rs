@@ -30,7 +30,7 @@ impl<'a> Identity<'a> {
     /// [`Unfit::Suffix`] when the suffix cannot be converted.
     pub fn of(registration: &'a Registration, key: &'a [u8]) -> Result<Self, Unfit> {
         let field = FieldName::new(&registration.key_field)?;
-        let id = Id::convert(registration.suffix(key), registration.key_as)?;
+        let id = Id::convert(registration.id_of(key), registration.key_as)?;
         Ok(Identity { field, id })
     }
 

@@ -27,5 +27,6 @@ pub mod retry;
 pub mod route;
 pub mod schema;
 pub mod settings;
+pub mod sharing;
 pub mod unfit;
 pub mod value;

@@ -7,6 +7,7 @@ use super::change::Touch;
 use super::dead::DeadLetter;
 use super::dirty::{Captured, Missed};
 use super::registration::Registration;
+use super::sharing::Stamps;
 use super::value::{Content, Strings, push_bytes};
 
 /// Version of the encoding; it grows when older versions of the module could not read it.
@@ -38,6 +39,13 @@ pub enum Record<'a> {
         missed: Missed,
         /// Its options.
         registration: Registration,
+    },
+    /// Which registrations share the collection of this one.
+    Sharing {
+        /// The number of the registration.
+        slot: u16,
+        /// When it was made, and when it was registered with SHARED.
+        stamps: Stamps,
     },
     /// A dirty key.
     Key(SavedKey<'a>),
@@ -117,6 +125,7 @@ const KEY: u8 = 2;
 const DEAD: u8 = 3;
 const PAUSED: u8 = 4;
 const LANES: u8 = 5;
+const SHARING: u8 = 6;
 
 fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
     match record {
@@ -145,6 +154,12 @@ fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
             for word in args::words(registration) {
                 push_bytes(out, &word);
             }
+        }
+        Record::Sharing { slot, stamps } => {
+            out.push(SHARING);
+            out.extend_from_slice(&slot.to_le_bytes());
+            out.extend_from_slice(&stamps.joined.to_le_bytes());
+            out.extend_from_slice(&stamps.shared.to_le_bytes());
         }
         Record::Key(saved) => {
             out.push(KEY);
@@ -236,6 +251,12 @@ fn decode(record: &[u8]) -> Option<Record<'_>> {
                 registration,
             })
         }
+        SHARING => {
+            let slot = bytes.u16()?;
+            let mut stamp = || bytes.array().map(u64::from_le_bytes);
+            let stamps = Stamps { joined: stamp()?, shared: stamp()? };
+            Some(Record::Sharing { slot, stamps })
+        }
         KEY => {
             let (slot, db) = (bytes.u16()?, bytes.u16()?);
             let touch = Touch::from_u8(bytes.byte()?)?;
@@ -315,6 +336,7 @@ mod tests {
                 missed: Missed { since_us: Some(7), scanned_us: None },
                 registration,
             },
+            Record::Sharing { slot: 2, stamps: Stamps { joined: 3, shared: u64::MAX } },
             Record::Dead { db: 3, key: b"p\0:1", letter },
             Record::Dead { db: 3, key: b"p\0:2", letter: captured },
         ];

@@ -95,10 +95,12 @@ pub struct Registration {
     pub namespace: Namespace,
     /// Keys of another type are not ours.
     pub key_type: KeyType,
-    /// Field that holds the key's suffix; `_id`, or another that gets a unique index.
+    /// Field that holds the key's suffix, or the whole key; `_id`, or another that gets a unique index.
     pub key_field: String,
     /// BSON type of that field.
     pub key_as: IdType,
+    /// True if that field holds the whole key, as a string.
+    pub key_whole: bool,
     /// Replace or merge.
     pub write: WriteMode,
     /// On DEL and everything that removes a key on purpose.
@@ -110,6 +112,9 @@ pub struct Registration {
     /// Field that holds the key's expiry as a date, if there is to be one; neither `_id` nor the
     /// key field.
     pub ttl_field: Option<String>,
+    /// True if the operator vouches that the ids of its keys and those of other registrations of
+    /// its collection never meet.
+    pub shared: bool,
     /// Keys whose suffixes match one of them belong to no registration.
     pub exclude: Vec<Glob>,
     /// True if a string that holds a JSON object becomes its fields.
@@ -139,11 +144,13 @@ impl Registration {
             key_type: KeyType::Any,
             key_field: "_id".to_owned(),
             key_as: IdType::String,
+            key_whole: false,
             write: WriteMode::Replace,
             on_delete: OnGone::Delete,
             on_expire: OnGone::Keep,
             on_evict: OnGone::Keep,
             ttl_field: None,
+            shared: false,
             exclude: Vec::new(),
             unwraps: false,
             on_error: OnError::DeadLetter,
@@ -156,6 +163,17 @@ impl Registration {
     /// The part of `key` behind the prefix, which names the document.
     pub fn suffix<'k>(&self, key: &'k [u8]) -> &'k [u8] {
         key.get(self.prefix.len()..).unwrap_or_default()
+    }
+
+    /// The part of `key` that its document holds: the suffix, or all of it.
+    pub fn id_of<'k>(&self, key: &'k [u8]) -> &'k [u8] {
+        if self.key_whole { key } else { self.suffix(key) }
+    }
+
+    /// True if both find the same document for a key.
+    pub fn has_same_key(&self, other: &Registration) -> bool {
+        (&self.key_field, self.key_as, self.key_whole)
+            == (&other.key_field, other.key_as, other.key_whole)
     }
 
     /// True if EXCLUDE takes `key`, which begins with the prefix, away from the registration.

@@ -205,7 +205,8 @@ fn loaded(module: &Module) {
     let mut engine = module.engine.borrow_mut();
     engine.fold(clock::now_us());
     engine.suspect(clock::now_us());
-    if let Some(warning) = super::commands::pause::warning(&engine) {
+    let warnings = super::commands::pause::warning(&engine).into_iter();
+    for warning in warnings.chain(engine.sharing_warning()) {
         log::warning(&warning);
     }
     drop(engine);

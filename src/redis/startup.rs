@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::commands::run_registration;
+use super::commands::{Source, run_registration};
 use super::file;
 use super::module::Module;
 use crate::core::lines;
@@ -33,7 +33,7 @@ fn run_line(module: &Module, line: &[u8]) -> Result<(), String> {
     if !command.eq_ignore_ascii_case(b"WB.REGISTER") {
         return Err("each line is a WB.REGISTER command".to_owned());
     }
-    let slot = run_registration(module, 0, arguments)?;
+    let slot = run_registration(module, 0, arguments, Source::Operator)?;
     module.engine.borrow_mut().set_from_file(slot);
     Ok(())
 }

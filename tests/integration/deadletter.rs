@@ -150,7 +150,7 @@ fn a_retry_writes_what_can_be_written_now() {
 fn a_newer_good_write_or_deletion_clears_the_letter() {
     let world = World::new();
     world.register("v:", "valid", "");
-    world.register("keep:", "valid", "ONDEL KEEP");
+    world.register("keep:", "valid", "ONDEL KEEP SHARED");
     world.database.run(doc! { "create": "valid", "validator": { "name": { "$exists": true } } });
     for key in ["v:1", "v:2", "keep:3"] {
         world.redis.cmd(&["HSET", key, "other", "x"]);

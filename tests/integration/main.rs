@@ -57,6 +57,7 @@ mod replicas;
 mod schema;
 mod secrets;
 mod settings;
+mod shared;
 mod stepdowns;
 mod strings;
 #[allow(dead_code, reason = "the demo uses the rest")]

@@ -102,7 +102,7 @@ fn every_one_of_many_prefixes_is_written() {
     for number in 0..PREFIXES {
         let namespace = world.database.namespace(&format!("c{}", number % 3));
         let prefix = format!("tenant:{number}:");
-        world.redis.cmd(&["WB.REGISTER", &prefix, &namespace, "INTERVAL", "0"]);
+        world.redis.cmd(&["WB.REGISTER", &prefix, &namespace, "INTERVAL", "0", "SHARED"]);
     }
     let began = Instant::now();
     for number in 0..PREFIXES {

@@ -86,14 +86,19 @@ fn documents(database: &TestDatabase, differences: &mut Vec<String>) -> HashMap<
     let mut all = HashMap::new();
     for place in &PLACES {
         let Some(collection) = place.collection else { continue };
-        for mut document in database.collection(collection).all() {
+        let is_own = |document: &Document| {
+            let key = document.get_str(place.key_field);
+            !place.whole || key.is_ok_and(|key| key.starts_with(place.prefix))
+        };
+        for mut document in database.collection(collection).all().into_iter().filter(is_own) {
             let key = document.remove(place.key_field);
             document.remove("_id");
             let Some(Bson::String(suffix)) = key else {
                 differences.push(format!("without a key in {collection}: {key:?} {document}"));
                 continue;
             };
-            let key = format!("{}{suffix}", place.prefix).into_bytes();
+            let prefix = if place.whole { "" } else { place.prefix };
+            let key = format!("{prefix}{suffix}").into_bytes();
             if let Some(first) = all.insert((place.db, key), document) {
                 differences.push(format!("two documents of one key in {collection}: {first}"));
             }

@@ -22,6 +22,8 @@ pub struct Place {
     /// The type that it takes, as TYPE names it; empty for all.
     pub kind: &'static str,
     pub key_field: &'static str,
+    /// The documents hold whole keys.
+    pub whole: bool,
     pub ttl_field: Option<&'static str>,
     pub merge: bool,
     pub on_delete: Gone,
@@ -47,6 +49,7 @@ const fn place(
         options,
         kind,
         key_field: "_id",
+        whole: false,
         ttl_field: None,
         merge: false,
         on_delete: Gone::Delete,
@@ -63,7 +66,7 @@ const fn unregistered(prefix: &'static str, db: i64) -> Place {
 
 /// The places of a run. Keys in `timed` places are never in one command with others, because a
 /// time to live goes with the key.
-pub const PLACES: [Place; 28] = [
+pub const PLACES: [Place; 30] = [
     place("a:", "any", "", "INTERVAL 0"),
     // Longer than the one above, and so first.
     place("a:longer:", "longer", "", "TYPE ANY INTERVAL 5"),
@@ -75,6 +78,9 @@ pub const PLACES: [Place; 28] = [
     place("z:", "zsets", "zset", "TYPE ZSET INTERVAL 10 BATCH 3"),
     place("q:", "streams", "stream", "TYPE STREAM INTERVAL 0"),
     Place { key_field: "kid", ..place("f:", "fields", "", "KEY kid INTERVAL 0") },
+    // Two prefixes in one collection.
+    Place { whole: true, ..place("g:", "whole", "", "KEY _id WHOLE INTERVAL 0") },
+    Place { whole: true, ..place("i:", "whole", "hash", "KEY _id WHOLE TYPE HASH INTERVAL 0") },
     Place { merge: true, ..place("m:", "merged", "", "WRITE MERGE INTERVAL 0") },
     Place { merge: true, ..place("n:", "merged_hashes", "hash", "TYPE HASH WRITE MERGE") },
     Place { on_delete: Gone::Keep, ..place("k:", "kept", "", "ONDEL KEEP INTERVAL 0") },

@@ -16,6 +16,7 @@ mod registry;
 mod rescan;
 mod saved;
 mod schedule;
+mod sharing;
 mod slot;
 mod state;
 mod watch;
@@ -32,6 +33,7 @@ use super::link::LinkWatch;
 use super::registration::Registration;
 use super::route::Routes;
 use super::settings::Settings;
+use super::sharing::Sharing;
 pub use explain::{Explained, KeyState, Obstacle};
 pub use incoming::Acknowledged;
 pub use keys::Keys;
@@ -91,6 +93,8 @@ pub struct Engine {
     /// Keys whose values take long to read.
     heavy: Heavy,
     watched_letters: watch::WatchedLetters,
+    /// Which registrations write to the same collection.
+    sharing: Sharing,
     /// True once a registration had EXCLUDE: only then is it looked at with each key.
     has_excluded: bool,
     /// Dirty values that could not be captured before their keys went away.
@@ -110,12 +114,16 @@ impl Engine {
     }
 
     /// The same without a look at what others have missed.
-    fn bind(&mut self, registration: Registration) -> Option<u16> {
+    fn bind(&mut self, mut registration: Registration) -> Option<u16> {
         let (db, prefix) = (registration.db, registration.prefix.clone());
         self.has_excluded |= !registration.exclude.is_empty();
         let slot = match self.slot_of(db, &prefix) {
             Some(slot) => {
+                self.sharing.join(slot, &registration);
+                // SHARED is remembered.
+                registration.shared = self.sharing.is_shared(slot);
                 if let Some(bound) = self.slot_mut(slot) {
+                    bound.former_key = bound.left_behind_by(&registration);
                     bound.registration = Arc::new(registration);
                     // How long a draining slot stays is not the same everywhere: a pause ends.
                     bound.paused &= bound.live;
@@ -125,7 +133,12 @@ impl Engine {
                 }
                 slot
             }
-            None => self.registry.add(Slot::new(Arc::new(registration)))?,
+            None => {
+                let registration = Arc::new(registration);
+                let slot = self.registry.add(Slot::new(Arc::clone(&registration)))?;
+                self.sharing.join(slot, &registration);
+                slot
+            }
         };
         self.dirty.open_slot(slot);
         self.routes.insert(db, &prefix, slot);
@@ -145,6 +158,7 @@ impl Engine {
         let slot = self.slot_of(db, prefix).filter(|slot| self.is_live(*slot))?;
         self.fold(now_us);
         self.routes.remove(db, prefix);
+        self.sharing.leave(slot);
         if let Some(bound) = self.slot_mut(slot) {
             bound.live = false;
             bound.discards = discard;

@@ -32,6 +32,9 @@ impl Engine {
                 registration: slot.registration.as_ref().clone(),
             });
         }
+        for (slot, stamps) in self.sharing.saved() {
+            save(Record::Sharing { slot, stamps });
+        }
         if !self.lanes().is_empty() {
             save(Record::Lanes(self.lanes().to_vec()));
         }
@@ -68,12 +71,14 @@ impl Engine {
             let Some(slot) = self.slot(number).filter(|slot| !slot.from_file) else { continue };
             let registration = Arc::clone(&slot.registration);
             self.routes.remove(registration.db, &registration.prefix);
+            self.sharing.leave(number);
             if let Some(slot) = self.slot_mut(number) {
                 slot.live = false;
             }
             self.changed_slot(number);
             self.retire_if_done(number);
         }
+        self.sharing.begin_load();
     }
 
     /// Adds one saved record. Call [`clear`](Self::clear) before the first.
@@ -99,6 +104,7 @@ impl Engine {
                 self.dirty.set_missed(slot, missed.until(now_us));
                 if !live {
                     self.routes.remove(db, &prefix);
+                    self.sharing.leave(slot);
                 }
                 if let Some(bound) = self.slot_mut(slot) {
                     bound.live = live;
@@ -107,6 +113,11 @@ impl Engine {
                     bound.paused = paused;
                 }
                 self.changed_slot(slot);
+            }
+            Record::Sharing { slot, stamps } => {
+                if let Some(slot) = self.loaded_slots.get(&slot).copied() {
+                    self.sharing.load(slot, stamps);
+                }
             }
             Record::Key(SavedKey { slot, db, touch, since_us, key, captured }) => {
                 if let Some(slot) = self.loaded_slots.get(&slot).copied() {

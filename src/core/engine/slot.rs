@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::core::args;
 use crate::core::lag::Percentiles;
 use crate::core::registration::Registration;
 
@@ -62,6 +63,8 @@ pub struct Slot {
     pub suspect_batches: u32,
     /// No batch is sent before this time, because MongoDB refused the last one.
     pub hold_us: u64,
+    /// The KEY before this one, if documents of it may be left in the collection.
+    pub former_key: Option<String>,
     /// The last problem with it.
     pub last_error: String,
     /// Counters; captured and coalesced are counted in the dirty set.
@@ -82,8 +85,29 @@ impl Slot {
             from_file: false,
             suspect_batches: 0,
             hold_us: 0,
+            former_key: None,
             last_error: String::new(),
             counters: Counters::default(),
         }
+    }
+
+    /// The KEY of the documents that stay unchanged when the registration becomes `next`. Nothing when
+    /// the KEY is the same, or when the collection is another one.
+    pub fn left_behind_by(&self, next: &Registration) -> Option<String> {
+        let now = &self.registration;
+        let leaves = self.live && now.namespace == next.namespace && !now.has_same_key(next);
+        leaves.then(|| args::key(now))
+    }
+
+    /// The warning about documents of the former KEY, in one sentence.
+    pub fn key_warning(&self) -> Option<String> {
+        let former = self.former_key.as_ref()?;
+        let Registration { prefix, namespace, .. } = &*self.registration;
+        let prefix = String::from_utf8_lossy(prefix);
+        Some(format!(
+            "prefix '{prefix}' was registered again with another KEY: documents of {namespace} that \
+             were written with KEY {former} stay as they are; sync the prefix, remove them as the \
+             documentation of WB.REGISTER says, and register it once more to end this warning"
+        ))
     }
 }

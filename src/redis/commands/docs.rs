@@ -79,6 +79,7 @@ const REGISTER: &[Arg] = &[
                     word(c"uuid", c"UUID"),
                 ],
             ),
+            Arg { optional: true, ..word(c"whole", c"WHOLE") },
         ],
         ..arg(c"key", Kind::Block)
     },
@@ -96,6 +97,7 @@ const REGISTER: &[Arg] = &[
         ],
         ..arg(c"exclude", Kind::Block)
     },
+    Arg { optional: true, ..word(c"shared", c"SHARED") },
     Arg { optional: true, ..word(c"unwrap", c"UNWRAP") },
     choice(
         c"onerror",

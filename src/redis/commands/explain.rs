@@ -92,7 +92,7 @@ fn would(
 ) -> Would {
     let (Some((slot, registration)), Some((found, expire_ms))) = (&explained.bound, read) else {
         let key = bytes.get(..key_len).unwrap_or_default();
-        return Would::Nothing(match call.module.engine.borrow().is_excluded(call.ctx.db(), key) {
+        return Would::Nothing(match call.module.engine.borrow().is_excluded(call.db, key) {
             true => "EXCLUDE of the prefix leaves out the key: it belongs to no registration",
             false => "no registered prefix matches the key in this database",
         });

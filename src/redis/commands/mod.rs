@@ -20,7 +20,7 @@ use super::ctx::{Ctx, words};
 use super::guard::{broken_error, guard, is_broken};
 use super::module::{Module, module};
 use super::reply::{REPLIED, Reply};
-pub use register::run as run_registration;
+pub use register::{Source, run as run_registration};
 
 /// What a command is given.
 pub struct Call<'a> {

@@ -2,6 +2,7 @@
 
 use super::Call;
 use crate::core::args;
+use crate::redis::api::{REDISMODULE_CTX_FLAGS_LOADING, REDISMODULE_CTX_FLAGS_REPLICATED};
 use crate::redis::module::Module;
 use crate::redis::{log, tick};
 
@@ -14,8 +15,13 @@ pub fn command(call: &Call<'_>) {
         return;
     }
     let first = call.module.engine.borrow().is_blank();
-    match run(call.module, call.db, call.arguments()) {
-        Ok(_) => {
+    let source = Source::of(call);
+    match run(call.module, call.db, call.arguments(), source) {
+        Ok(slot) => {
+            let left_behind = call.module.engine.borrow().key_warning(slot);
+            if let Some(warning) = left_behind.filter(|_| source != Source::Aof) {
+                log::warning(&warning);
+            }
             if first {
                 log::notice(
                     "from now on the RDB, the AOF and the replication stream hold registrations: \
@@ -30,12 +36,45 @@ pub fn command(call: &Call<'_>) {
     }
 }
 
+/// Where a registration comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A client, or the file of registrations.
+    Operator,
+    /// The master, which has accepted it.
+    Master,
+    /// The AOF: it was accepted before, and warnings are logged when all is loaded.
+    Aof,
+}
+
+impl Source {
+    fn of(call: &Call<'_>) -> Source {
+        let flags = call.ctx.flags();
+        if flags & REDISMODULE_CTX_FLAGS_LOADING != 0 {
+            Source::Aof
+        } else if flags & REDISMODULE_CTX_FLAGS_REPLICATED != 0 {
+            Source::Master
+        } else {
+            Source::Operator
+        }
+    }
+}
+
 /// Carries out the words behind WB.REGISTER.
 ///
 /// # Errors
-/// One sentence that names the argument and what it takes; nothing has changed then.
-pub fn run(module: &Module, db: u16, words: &[&[u8]]) -> Result<u16, String> {
+/// One sentence that names the argument and what it takes, or the registration that has the collection
+/// already; nothing has changed then.
+pub fn run(module: &Module, db: u16, words: &[&[u8]], source: Source) -> Result<u16, String> {
     let (registration, sync) = args::register(db, words)?;
+    if source != Source::Aof
+        && let Some(clash) = module.engine.borrow().clash(&registration)
+    {
+        if source == Source::Operator {
+            return Err(clash);
+        }
+        log::warning(&format!("the master registers two prefixes for one collection: {clash}"));
+    }
     let mut engine = module.engine.borrow_mut();
     let slot = engine.register(registration);
     let slot = slot.ok_or("there are 65,535 registrations already, and no more are possible")?;

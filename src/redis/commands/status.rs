@@ -12,7 +12,10 @@ pub fn command(call: &Call<'_>) {
     let mut engine = call.module.engine.borrow_mut();
     engine.fold(clock::now_us());
     match call.arguments() {
-        [] => module_status(call, &engine),
+        [] => {
+            let sharing = engine.sharing_warning();
+            module_status(call, &engine, sharing);
+        }
         [prefix] => match engine.live_slot(call.db, prefix) {
             Some(slot) => prefix_status(call, &engine, slot),
             None => call.no_registration(prefix),
@@ -21,12 +24,14 @@ pub fn command(call: &Call<'_>) {
     }
 }
 
-fn module_status(call: &Call<'_>, engine: &Engine) {
+fn module_status(call: &Call<'_>, engine: &Engine, sharing: Option<String>) {
     let reply = call.reply;
     let state = engine.state(clock::now_us());
     let kept = persist::warnings(call.ctx).into_iter().map(str::to_owned);
     let mut warnings: Vec<String> = pause::warning(engine).into_iter().chain(kept).collect();
     warnings.extend(limit_warning(engine));
+    warnings.extend(sharing);
+    warnings.extend(engine.key_warnings());
     let warnings = warnings.join("; ");
     reply.map(30);
     reply.text_field("version", env!("CARGO_PKG_VERSION").as_bytes());
@@ -67,13 +72,15 @@ fn prefix_status(call: &Call<'_>, engine: &Engine, slot: u16) {
     let registration = &state.slot.registration;
     let options = args::pairs(registration);
     let schema = registration.schema.as_deref().map(args::schema::words).unwrap_or_default();
-    reply.map(options.len() + 26 + usize::from(!schema.is_empty()));
+    reply.map(options.len() + 28 + usize::from(!schema.is_empty()));
     reply.text_field("prefix", &registration.prefix);
     reply.number_field(c"db", u64::from(registration.db));
     reply.text_field("namespace", registration.namespace.to_string().as_bytes());
     for (option, value) in options {
         reply.text_field(&option.to_ascii_lowercase(), value.as_bytes());
     }
+    reply.number_field(c"whole", u64::from(registration.key_whole));
+    reply.number_field(c"shared", u64::from(registration.shared));
     reply.number_field(c"unwrap", u64::from(registration.unwraps));
     reply.bytes(b"exclude");
     reply.array(registration.exclude.len());

@@ -1,0 +1,64 @@
+//! Registrations that share a collection: which are refused, and which are warned of.
+
+use super::Engine;
+use crate::core::registration::Registration;
+
+/// Pairs that a warning names.
+const NAMED: usize = 3;
+
+impl Engine {
+    /// Why `registration` must not be made, in one sentence, if another one has its collection.
+    pub fn clash(&self, registration: &Registration) -> Option<String> {
+        // Mostly there is none, and the prefix need not be looked for.
+        self.sharing.rival(None, registration)?;
+        let slot = self.live_slot(registration.db, &registration.prefix);
+        let first = &self.slot(self.sharing.rival(slot, registration)?)?.registration;
+        let Registration { namespace, key_field, .. } = registration;
+        Some(format!(
+            "{namespace} belongs to {} already, with the same KEY field {key_field:?}, so that two \
+             keys could get one document: take another collection, another KEY field, KEY ... WHOLE \
+             for both in one database, or say SHARED if their ids never meet",
+            name(first)
+        ))
+    }
+
+    /// The warning about documents of the former KEY of the registration in `slot`, in one sentence.
+    pub fn key_warning(&self, slot: u16) -> Option<String> {
+        self.slot(slot).filter(|bound| bound.live)?.key_warning()
+    }
+
+    /// These warnings of all registrations; no more than three.
+    pub fn key_warnings(&self) -> Vec<String> {
+        let slots = self.live_slots().filter_map(|slot| self.key_warning(slot));
+        slots.take(NAMED).collect()
+    }
+
+    /// The warning about registrations that share a collection and were loaded all the same, in one
+    /// sentence.
+    pub fn sharing_warning(&mut self) -> Option<String> {
+        let clashes = self.sharing.clashes().to_vec();
+        let named: Vec<String> = clashes
+            .iter()
+            .take(NAMED)
+            .filter_map(|(first, second)| {
+                let (first, second) = (self.slot(*first)?, self.slot(*second)?);
+                let (first, second) = (&first.registration, &second.registration);
+                Some(format!("{} of {} and {}", first.namespace, name(first), name(second)))
+            })
+            .collect();
+        let more = if clashes.len() > NAMED { " and others" } else { "" };
+        (!named.is_empty()).then(|| {
+            format!(
+                "registrations share a collection and its KEY field, so that a key of one can \
+                 overwrite or delete the document of another's: {}{more}; give one of them \
+                 another collection, or register it again with SHARED if their ids never meet",
+                named.join(", ")
+            )
+        })
+    }
+}
+
+fn name(registration: &Registration) -> String {
+    let prefix = String::from_utf8_lossy(&registration.prefix);
+    format!("prefix '{prefix}' of database {}", registration.db)
+}

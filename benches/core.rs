@@ -13,6 +13,7 @@ use writebehind::core::registration::{Namespace, Registration};
 use writebehind::core::route::Routes;
 use writebehind::core::value::{Content, NO_EXPIRY, Span, push_bytes};
 use writebehind::mongo::command::{self, Kind};
+use writebehind::mongo::lookup::Lookup;
 
 /// Events or keys of one measurement.
 const MANY: u32 = 4096;
@@ -167,7 +168,7 @@ fn building(criterion: &mut Criterion) {
         ("string", batch(Content::String, b"twenty bytes of text")),
     ] {
         group.bench_function(name, |bencher| {
-            bencher.iter(|| command::build(black_box(&batch), Kind::Update))
+            bencher.iter(|| command::build(black_box(&batch), Kind::Update, &Lookup::default()))
         });
     }
     group.finish();

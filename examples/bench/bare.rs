@@ -14,6 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use writebehind::mongo::command::{
     self, Acknowledged, Command, CommandOptions, Kind, Place, WriteConcern,
 };
+use writebehind::mongo::lookup::Lookup;
 
 use crate::documents;
 
@@ -99,7 +100,7 @@ pub struct Shape {
 /// The command that upserts the users of these numbers.
 pub fn users(namespace: &str, numbers: Range<u64>, turn: u64) -> Command {
     let batch = documents::batch(&documents::registration(namespace), numbers, turn);
-    command::build(&batch, Kind::Update).commands.pop().expect("a command")
+    command::build(&batch, Kind::Update, &Lookup::default()).commands.pop().expect("a command")
 }
 
 /// Panics unless all operations were applied and confirmed.

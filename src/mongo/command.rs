@@ -1,11 +1,13 @@
 //! Turns a batch into the raw `update` and `delete` commands that write it.
 
 use std::ffi::CStr;
+use std::iter::Peekable;
 
 mod options;
 
 pub use options::{Acknowledged, CommandOptions, Place, WriteConcern};
 
+use super::lookup::Lookup;
 use super::operation;
 use crate::core::batch::{Batch, Item, Refusal};
 use crate::core::bson::{Array, Document};
@@ -79,14 +81,34 @@ pub struct Built {
     pub commands: Vec<Command>,
     /// What cannot be written, in ascending order of index; with code 0.
     pub refused: Vec<Refusal>,
+    /// How the operations find their documents.
+    pub lookup: Lookup,
+}
+
+impl Built {
+    /// Documents that are to be inserted.
+    pub fn inserts(&self) -> usize {
+        let inserts = self.commands.iter().filter(|command| command.kind == Kind::Insert);
+        inserts.map(|command| command.items.len()).sum()
+    }
 }
 
 /// Builds the commands that write `batch`: documents with [`Kind::Update`], or with
 /// [`Kind::Insert`] where they are probably new. Never fails: what cannot be written is refused.
-pub fn build(batch: &Batch, documents: Kind) -> Built {
-    let mut builder = Builder { batch, names: Names::default(), built: Built::default() };
-    builder.add(documents);
-    builder.add(Kind::Delete);
+///
+/// Where `lookup` names an index, inserts follow an update of one document, because an insert
+/// cannot name an index: in a transaction the inserts are then as certain to find it.
+pub fn build(batch: &Batch, documents: Kind, lookup: &Lookup) -> Built {
+    let built = Built { lookup: lookup.clone(), ..Built::default() };
+    let mut builder = Builder { batch, names: Names::default(), built };
+    let items = || batch.items.iter().enumerate();
+    let mut live = items().filter(|(_, item)| item.content != Content::Tombstone).peekable();
+    if documents == Kind::Insert && lookup.index.is_some() {
+        builder.add(Kind::Update, &mut live, 1);
+    }
+    builder.add_all(documents, &mut live);
+    let mut gone = items().filter(|(_, item)| item.content == Content::Tombstone).peekable();
+    builder.add_all(Kind::Delete, &mut gone);
     let mut built = builder.built;
     built.refused.sort_by_key(|refusal| refusal.index);
     built
@@ -122,6 +144,11 @@ pub fn commit() -> Vec<u8> {
     bytes
 }
 
+/// Items of a batch with their indexes.
+trait Items<'b>: Iterator<Item = (usize, &'b Item)> {}
+
+impl<'b, I: Iterator<Item = (usize, &'b Item)>> Items<'b> for I {}
+
 struct Builder<'b> {
     batch: &'b Batch,
     names: Names,
@@ -129,43 +156,41 @@ struct Builder<'b> {
 }
 
 impl Builder<'_> {
-    /// Adds the commands for all items of one kind.
-    fn add(&mut self, kind: Kind) {
-        let batch = self.batch;
-        let items = batch.items.iter().enumerate();
-        let mut items = items
-            .filter(|(_, item)| (item.content == Content::Tombstone) == (kind == Kind::Delete));
-        let mut next = items.next();
-        while next.is_some() {
-            let mut bytes = Vec::with_capacity(self.estimate(kind));
-            let mut written = Vec::new();
-            let mut command = Document::begin(&mut bytes);
-            self.begin(kind, &mut command);
-            let mut ops = command.element(kind.operations()).array();
-            while let Some((index, item)) = next {
-                let mark = ops.mark();
-                match self.append_op(kind, item, &mut ops, written.is_empty()) {
-                    Ok(true) => written.push(index as u32),
-                    Ok(false) => {
-                        ops.roll_back(mark);
-                        break;
-                    }
-                    Err(why) => {
-                        ops.roll_back(mark);
-                        let reason = why.to_string();
-                        self.built.refused.push(Refusal { index, code: 0, reason });
-                    }
-                }
-                next = items.next();
-                if written.len() == MAX_COMMAND_OPS {
+    /// Adds the commands for all `items`.
+    fn add_all<'b>(&mut self, kind: Kind, items: &mut Peekable<impl Items<'b>>) {
+        while items.peek().is_some() {
+            self.add(kind, items, MAX_COMMAND_OPS);
+        }
+    }
+
+    /// Adds one command for the next `items`, of `most` operations; none if all are refused.
+    fn add<'b>(&mut self, kind: Kind, items: &mut Peekable<impl Items<'b>>, most: usize) {
+        let mut bytes = Vec::with_capacity(self.estimate(kind));
+        let mut written = Vec::new();
+        let mut command = Document::begin(&mut bytes);
+        self.begin(kind, &mut command);
+        let mut ops = command.element(kind.operations()).array();
+        while written.len() < most {
+            let Some((index, item)) = items.peek().copied() else { break };
+            let mark = ops.mark();
+            match self.append_op(kind, item, &mut ops, written.is_empty()) {
+                Ok(true) => written.push(index as u32),
+                Ok(false) => {
+                    ops.roll_back(mark);
                     break;
                 }
+                Err(why) => {
+                    ops.roll_back(mark);
+                    let reason = why.to_string();
+                    self.built.refused.push(Refusal { index, code: 0, reason });
+                }
             }
-            ops.end();
-            command.end();
-            if !written.is_empty() {
-                self.built.commands.push(Command { bytes, items: written, kind });
-            }
+            items.next();
+        }
+        ops.end();
+        command.end();
+        if !written.is_empty() {
+            self.built.commands.push(Command { bytes, items: written, kind });
         }
     }
 
@@ -202,7 +227,7 @@ impl Builder<'_> {
         let registration = &self.batch.registration;
         let identity = Identity::of(registration, self.batch.key(item))?;
         match kind {
-            Kind::Delete => operation::append_delete(&identity, ops),
+            Kind::Delete => operation::append_delete(&identity, &self.built.lookup, ops),
             Kind::Insert | Kind::Update => {
                 let expiry = Expiry::of(registration, item.expire_ms)?;
                 let value = self.batch.value(item);
@@ -211,7 +236,8 @@ impl Builder<'_> {
                 if kind == Kind::Insert {
                     operation::append_insert(&read, &mut self.names, ops)?;
                 } else {
-                    operation::append_update(&read, registration.write, &mut self.names, ops)?;
+                    let (write, lookup) = (registration.write, &self.built.lookup);
+                    operation::append_update(&read, write, lookup, &mut self.names, ops)?;
                 }
             }
         }

@@ -4,6 +4,7 @@ use mongodb::bson::{RawBsonRef, RawDocument};
 
 use super::command::{self, Kind};
 use super::extended;
+use super::lookup::Lookup;
 use crate::core::batch::Batch;
 
 /// What a batch of one key would do.
@@ -20,7 +21,7 @@ pub enum Operation {
 
 /// What `batch`, of one item, would do. It is built as if it were sent, and read back.
 pub fn explain(batch: &Batch) -> Operation {
-    let built = command::build(batch, Kind::Update);
+    let built = command::build(batch, Kind::Update, &Lookup::default());
     if let Some(refusal) = built.refused.into_iter().next() {
         return Operation::Refused(refusal.reason);
     }

@@ -1,35 +1,68 @@
-//! The unique index that a registration with a `KEY` other than `_id` needs, made before the
-//! first write: without it two documents could come to stand for one key.
+//! What operations must say so that each key has one document ([`Lookup`]): the unique index that a
+//! registration with a `KEY` other than `_id` needs, made before the first write, and the collation.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use mongodb::Database;
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::{Document, doc};
 use mongodb::error::{Error, ErrorKind};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::client::Connected;
 use super::codes::{Meaning, meaning};
+use super::listing::{Listing, has};
+use super::lookup::Lookup;
 use super::outcome::broken;
-use crate::core::registration::{Namespace, Registration};
+use crate::core::registration::{IdType, Namespace, Registration};
 use crate::sink::Failure;
 
 /// Longest wait for an index. On a large collection the server goes on building it after that.
 const INDEX_WITHIN: Duration = Duration::from_secs(10);
+/// The server is asked again after this: a collection may have been dropped and made otherwise.
+const FRESH: Duration = Duration::from_secs(60);
 
 /// `IndexOptionsConflict` and `IndexKeySpecsConflict`: such an index exists, made otherwise.
 const CONFLICTS: [i32; 2] = [85, 86];
 /// `CannotCreateIndex`.
 const CANNOT_CREATE: i32 = 67;
+/// `NamespaceNotFound`.
+const NO_COLLECTION: i32 = 26;
 
-/// The indexes that one client has seen to.
+/// What operations of a registration must say depends on these.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Place {
+    namespace: Namespace,
+    key_field: String,
+    strings: bool,
+}
+
+impl Place {
+    fn of(registration: &Registration) -> Self {
+        let Registration { namespace, key_field, key_as, .. } = registration;
+        let strings = *key_as == IdType::String;
+        Place { namespace: namespace.clone(), key_field: key_field.clone(), strings }
+    }
+}
+
+/// What one client has found out about collections.
 #[derive(Debug, Default)]
-pub struct Indexes(RefCell<HashSet<(Namespace, String)>>);
+pub struct Indexes(RefCell<HashMap<Place, (Lookup, Instant)>>);
 
 impl Indexes {
-    /// Makes sure that `registration`'s key field has a unique index; asks the server once.
+    /// What is known for `registration`, without asking.
+    pub fn known(&self, registration: &Registration) -> Option<Lookup> {
+        self.0.borrow().get(&Place::of(registration)).map(|(lookup, _)| lookup.clone())
+    }
+
+    /// `namespace` is not as it was known.
+    pub fn forget(&self, namespace: &Namespace) {
+        self.0.borrow_mut().retain(|place, _| place.namespace != *namespace);
+    }
+
+    /// What operations for `registration` must say. Asks the server when that is not known, or was
+    /// found out a while ago; makes sure that a key field other than `_id` has a unique index.
     ///
     /// # Errors
     /// [`Failure::Namespace`] says what stands in the way and what to do about it.
@@ -37,63 +70,87 @@ impl Indexes {
         &self,
         connected: &Connected,
         registration: &Registration,
-    ) -> Result<(), Failure> {
-        let Registration { namespace, key_field, .. } = registration;
-        if key_field == "_id" {
-            return Ok(());
+    ) -> Result<Lookup, Failure> {
+        let place = Place::of(registration);
+        let known = self.0.borrow().get(&place).cloned();
+        if let Some((lookup, asked)) = &known
+            && asked.elapsed() < FRESH
+        {
+            return Ok(lookup.clone());
         }
-        let index = (namespace.clone(), key_field.clone());
-        if self.0.borrow().contains(&index) {
-            return Ok(());
-        }
-        let database = connected.client.database(&namespace.database);
-        match timeout(INDEX_WITHIN, create(&database, registration)).await {
-            Ok(Ok(())) => {
-                self.0.borrow_mut().insert(index);
-                Ok(())
-            }
-            Ok(Err(error)) => Err(failure(&error, registration)),
-            Err(_) => Err(Failure::Namespace(format!(
-                "the unique index of {key_field} in {namespace} is still being built; writing \
-                 goes on by itself when it is ready"
-            ))),
-        }
+        let database = connected.client.database(&registration.namespace.database);
+        let lookup = match (timeout(INDEX_WITHIN, ask(&database, registration)).await, known) {
+            (Ok(lookup), _) => lookup?,
+            // A collection that is locked says nothing new.
+            (Err(_), Some((lookup, _))) => lookup,
+            (Err(_), None) => return Err(slow(registration)),
+        };
+        self.0.borrow_mut().insert(place, (lookup.clone(), Instant::now()));
+        Ok(lookup)
     }
 }
 
-async fn create(database: &Database, registration: &Registration) -> Result<(), Error> {
+async fn ask(database: &Database, registration: &Registration) -> Result<Lookup, Failure> {
     let Registration { namespace, key_field, .. } = registration;
-    let command = doc! {
-        "createIndexes": &namespace.collection,
-        "indexes": [{
-            "key": { key_field: 1 },
-            "name": format!("{key_field}_1"),
-            "unique": true,
-        }],
+    let list = doc! { "listIndexes": &namespace.collection };
+    // Without the privilege to list them nothing is known, and the write says what else is wrong.
+    let listing = match database.run_command(list).await {
+        Ok(reply) => Some(Listing::of(&reply)),
+        Err(error) => match code(&error) {
+            Some(NO_COLLECTION) => Some(Listing::default()),
+            Some(code) if !matches!(meaning(code), Meaning::Link(_) | Meaning::Lasting(_)) => None,
+            _ => return Err(Failure::Link(broken(&error))),
+        },
     };
-    match database.run_command(command).await {
-        Ok(_) => Ok(()),
-        Err(error) if code(&error).is_some_and(|code| CONFLICTS.contains(&code)) => {
-            let list = database.run_command(doc! { "listIndexes": &namespace.collection }).await?;
-            if has_unique(&list, key_field) { Ok(()) } else { Err(error) }
+    let Some(listing) = listing else {
+        let index = match key_field.as_str() {
+            "_id" => None,
+            _ => Some(create(database, registration, None).await?),
+        };
+        return Ok(Lookup { index, simple: true });
+    };
+    let collation = listing.collation();
+    if key_field != "_id" {
+        let index = create(database, registration, listing.unique(key_field)).await?;
+        return Ok(Lookup { index: Some(index), simple: collation.is_some() });
+    }
+    match collation {
+        Some(collation) if registration.key_as == IdType::String => {
+            Err(Failure::Namespace(format!(
+                "documents of {namespace} cannot be told apart by strings in _id, because the \
+                 collection has the collation {collation}; register the prefix with KEY <field>, \
+                 or write to a collection without one"
+            )))
         }
-        Err(error) => Err(error),
+        _ => Ok(Lookup::default()),
     }
 }
 
-/// Whether a reply of `listIndexes` holds an index on `field` alone that is unique for every
-/// document, whatever its name. The first page of the reply holds up to 101 indexes, and a
-/// collection has at most 64.
-fn has_unique(list: &Document, field: &str) -> bool {
-    let indexes = list.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
-    let indexes = indexes.map(Vec::as_slice).unwrap_or_default();
-    indexes.iter().filter_map(Bson::as_document).any(|index| {
-        let on_field = index
-            .get_document("key")
-            .is_ok_and(|key| key.len() == 1 && key.keys().all(|name| name == field));
-        let partial = index.contains_key("partialFilterExpression");
-        on_field && !partial && index.get_bool("unique").unwrap_or(false)
-    })
+/// Makes the unique index, or waits until the one that was `found` is built. Returns its name.
+async fn create(
+    database: &Database,
+    registration: &Registration,
+    found: Option<&Document>,
+) -> Result<String, Failure> {
+    let Registration { namespace, key_field, .. } = registration;
+    let mut index = found.cloned().unwrap_or_else(|| {
+        doc! {
+            "key": { key_field: 1 },
+            // An application may make one of the usual name for itself.
+            "name": format!("writebehind_{key_field}"),
+            "unique": true,
+            "partialFilterExpression": has(key_field),
+        }
+    });
+    index.insert("collation", doc! { "locale": "simple" });
+    let name = index.get_str("name").unwrap_or_default().to_owned();
+    let command = doc! { "createIndexes": &namespace.collection, "indexes": [index] };
+    match database.run_command(command).await {
+        Ok(_) => Ok(name),
+        // What exists need not be made: the right to do so is not needed either.
+        Err(error) if found.is_some() && code(&error).is_some() => Ok(name),
+        Err(error) => Err(failure(&error, registration)),
+    }
 }
 
 fn code(error: &Error) -> Option<i32> {
@@ -101,6 +158,19 @@ fn code(error: &Error) -> Option<i32> {
         ErrorKind::Command(error) => Some(error.code),
         _ => None,
     }
+}
+
+fn slow(registration: &Registration) -> Failure {
+    let Registration { namespace, key_field, .. } = registration;
+    Failure::Namespace(match key_field.as_str() {
+        "_id" => {
+            format!("{namespace} does not answer within {} s; is it locked", INDEX_WITHIN.as_secs())
+        }
+        _ => format!(
+            "the unique index of {key_field} in {namespace} is still being built; writing goes on \
+             by itself when it is ready"
+        ),
+    })
 }
 
 fn failure(error: &Error, registration: &Registration) -> Failure {
@@ -115,7 +185,8 @@ fn failure(error: &Error, registration: &Registration) -> Failure {
             "the collection cannot have it; in a sharded one the key must begin with the shard key"
         }
         code if CONFLICTS.contains(&code) => {
-            "an index on it exists that is not unique; drop that one"
+            "an index on it exists that is not unique, or is hidden, or is for a part of the \
+             documents; drop that one"
         }
         code => match meaning(code) {
             Meaning::Link(_) | Meaning::Lasting(_) => return Failure::Link(broken(error)),
@@ -170,20 +241,5 @@ mod tests {
     #[test]
     fn an_index_fails_with_the_link() {
         assert!(matches!(failure_of(11_602), Failure::Link(_)));
-    }
-
-    #[test]
-    fn a_unique_index_of_another_name_serves_and_others_do_not() {
-        let list = |index: Document| doc! { "cursor": { "firstBatch": [index] } };
-        let unique = doc! { "key": { "movieId": 1 }, "name": "mine", "unique": true };
-        assert!(has_unique(&list(unique.clone()), "movieId"));
-        assert!(!has_unique(&list(unique.clone()), "other"));
-        assert!(!has_unique(&list(doc! { "key": { "movieId": 1 } }), "movieId"));
-        let mut partial = unique.clone();
-        partial.insert("partialFilterExpression", doc! {});
-        assert!(!has_unique(&list(partial), "movieId"));
-        let wide = doc! { "key": { "movieId": 1, "year": 1 }, "unique": true };
-        assert!(!has_unique(&list(wide), "movieId"));
-        assert!(!has_unique(&doc! {}, "movieId"));
     }
 }

@@ -8,6 +8,8 @@ pub mod explain;
 mod extended;
 mod index;
 mod lane;
+mod listing;
+pub mod lookup;
 mod newness;
 pub mod operation;
 mod outcome;

@@ -13,6 +13,9 @@ const WORTH: f32 = 0.6;
 /// neighbouring document that another open transaction has put there, which makes two of them with
 /// neighbouring keys four times as expensive at 1,000 operations (MongoDB 6.0). Inserts do not.
 const MANY: f32 = 0.1;
+/// From this share on all documents of a batch are probably new. One that exists undoes a
+/// transaction of inserts.
+const ALL: f32 = 0.998;
 /// A smaller batch is done before it pays.
 const LEAST_OPS: usize = 10;
 
@@ -24,6 +27,11 @@ impl Newness {
     /// Whether a batch of `ops` documents for `namespace` should be inserted first.
     pub fn inserts(&self, namespace: &Namespace, ops: usize) -> bool {
         ops >= LEAST_OPS && self.0.get(namespace).is_some_and(|share| *share >= WORTH)
+    }
+
+    /// Whether all of a batch for `namespace` are probably new.
+    pub fn creates_all(&self, namespace: &Namespace) -> bool {
+        self.0.get(namespace).is_some_and(|share| *share >= ALL)
     }
 
     /// Whether upserts to `namespace` may create many documents, as far as is known.
@@ -56,7 +64,10 @@ mod tests {
         let mut newness = Newness::default();
         assert!(!newness.inserts(&namespace, 1000), "nothing is known yet");
         assert!(newness.creates_many(&namespace));
+        newness.learn(&namespace, 1000, 1000);
+        assert!(newness.creates_all(&namespace));
         newness.learn(&namespace, 1000, 990);
+        assert!(!newness.creates_all(&namespace));
         assert!(newness.inserts(&namespace, 1000));
         assert!(!newness.inserts(&namespace, 1));
         newness.learn(&namespace, 1, 0);

@@ -1,5 +1,6 @@
 //! Writes one operation of an `update` or `delete` command.
 
+use super::lookup::Lookup;
 use crate::core::bson::{Array, Document};
 use crate::core::document::{self, Identity, Read, Shape};
 use crate::core::names::Names;
@@ -22,20 +23,21 @@ enum Form {
 pub fn append_update(
     read: &Read<'_>,
     mode: WriteMode,
+    lookup: &Lookup,
     names: &mut Names,
     ops: &mut Array<'_>,
 ) -> Result<(), Unfit> {
     match mode {
-        WriteMode::Merge => append_upsert(read, Form::Merge, names, ops)?,
+        WriteMode::Merge => append_upsert(read, Form::Merge, lookup, names, ops)?,
         WriteMode::Replace => {
             let mark = ops.mark();
-            let shape = append_upsert(read, Form::Replacement, names, ops)?;
+            let shape = append_upsert(read, Form::Replacement, lookup, names, ops)?;
             if !shape.dollar {
                 return Ok(());
             }
             // Rare enough to be written twice.
             ops.roll_back(mark);
-            append_upsert(read, Form::Literal, names, ops)?
+            append_upsert(read, Form::Literal, lookup, names, ops)?
         }
     };
     Ok(())
@@ -47,10 +49,11 @@ pub fn append_insert(read: &Read<'_>, names: &mut Names, ops: &mut Array<'_>) ->
 }
 
 /// Appends the deletion of the document.
-pub fn append_delete(identity: &Identity<'_>, ops: &mut Array<'_>) {
+pub fn append_delete(identity: &Identity<'_>, lookup: &Lookup, ops: &mut Array<'_>) {
     let mut op = ops.push().document();
     append_query(identity, &mut op);
     op.element(c"limit").int32(1);
+    lookup.append_to(&mut op);
     op.end();
 }
 
@@ -63,6 +66,7 @@ fn append_query(identity: &Identity<'_>, op: &mut Document<'_>) {
 fn append_upsert(
     read: &Read<'_>,
     form: Form,
+    lookup: &Lookup,
     names: &mut Names,
     ops: &mut Array<'_>,
 ) -> Result<Shape, Unfit> {
@@ -101,6 +105,7 @@ fn append_upsert(
         }
     };
     op.element(c"upsert").bool(true);
+    lookup.append_to(&mut op);
     op.end();
     Ok(shape)
 }

@@ -13,6 +13,10 @@ use crate::sink::{Broken, Failure};
 /// How the driver begins its refusal of a message of more than 48 MB.
 const TOO_LONG: &str = "Message length";
 
+/// How MongoDB ends its refusal of an operation that names an index which does not exist; the code
+/// is that of any bad value.
+const NO_INDEX: &str = "hint provided does not correspond to an existing index";
+
 /// The end of a command.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -77,6 +81,13 @@ fn of_reply(reply: &Document, registration: &Registration) -> Outcome {
         if let Some(broken) = broken_by(code) {
             return Outcome::Failed(Failure::Link(broken));
         }
+        if is_without_index(error) {
+            return namespace(
+                code,
+                "the unique index of KEY is gone or hidden; a missing one is made again",
+                registration,
+            );
+        }
         let remedy = match meaning(code) {
             Meaning::Namespace(why) => return namespace(code, why, registration),
             Meaning::Clash | Meaning::TooSlow => Remedy::AgainOrRest,
@@ -90,6 +101,12 @@ fn of_reply(reply: &Document, registration: &Registration) -> Outcome {
     Outcome::Answered(hitches)
 }
 
+/// Whether the server does not have the index that the operation names. Text of a user may stand
+/// in the middle of a message only.
+fn is_without_index(error: &Document) -> bool {
+    error.get_str("errmsg").is_ok_and(|message| message.ends_with(NO_INDEX))
+}
+
 /// A duplicate in the index of the key itself is a race with another writer's insert: the next
 /// attempt finds the document. In any other index it is there to stay.
 fn duplicate(error: &Document, registration: &Registration) -> Remedy {
@@ -98,10 +115,16 @@ fn duplicate(error: &Document, registration: &Registration) -> Remedy {
         .map(|pattern| pattern.keys().cloned().collect::<Vec<_>>())
         .unwrap_or_default();
     // Only names go into the reason: the server's message holds the values as well.
+    let names = fields.join(", ");
     let reason = if fields.is_empty() {
         "another document has the same value in a unique index".to_owned()
+    } else if has_no_value(error) {
+        format!(
+            "another document without {names} exists, and the unique index of {names} takes no \
+             second one; make that index partial or sparse"
+        )
     } else {
-        format!("another document has the same value in the unique index of {}", fields.join(", "))
+        format!("another document has the same value in the unique index of {names}")
     };
     let reason = coded(&reason, DUPLICATE_KEY);
     match (fields.pop(), fields.is_empty()) {
@@ -110,6 +133,13 @@ fn duplicate(error: &Document, registration: &Registration) -> Remedy {
         }
         _ => Remedy::Refuse(reason),
     }
+}
+
+/// Whether what the duplicate shares is that it lacks the fields, or that they are null.
+fn has_no_value(error: &Document) -> bool {
+    error
+        .get_document("keyValue")
+        .is_ok_and(|value| !value.is_empty() && value.values().all(|value| *value == Bson::Null))
 }
 
 fn of_error(error: &Error, registration: &Registration) -> Outcome {

@@ -11,6 +11,7 @@ use super::client::{Connected, connect};
 use super::command::{self, Built, CommandOptions, Kind};
 use super::index::Indexes;
 use super::lane::{Fence, Lanes, next_number};
+use super::lookup::Lookup;
 use super::newness::Newness;
 use super::transaction::{Useless, send_at_once};
 use super::writing::{Finished, write_out};
@@ -56,9 +57,8 @@ impl Sink for MongoSink {
     type Commands = Built;
 
     fn build(&self, batch: &Batch) -> Built {
-        let namespace = &batch.registration.namespace;
-        let inserts = self.newness.borrow().inserts(namespace, batch.items.len());
-        command::build(batch, if inserts { Kind::Insert } else { Kind::Update })
+        let lookup = self.indexes.known(&batch.registration).unwrap_or_default();
+        command::build(batch, self.documents(batch, &lookup), &lookup)
     }
 
     async fn write(
@@ -70,50 +70,11 @@ impl Sink for MongoSink {
         if built.commands.is_empty() {
             return Ok(Written { refused: built.refused, sent_bytes: 0, settled: 0 });
         }
-        let registration = &*batch.registration;
-        let write_concern = self.connected.write_concern.clone();
-        let options = &CommandOptions { write_concern, within };
-        self.indexes.ensure(&self.connected, registration).await?;
-        self.lanes.fence_off(registration, options).await?;
-        let mut lane = self.lanes.take().await?;
-
-        let Built { commands, refused } = built;
-        let ops: usize = commands.iter().map(|command| command.items.len()).sum();
-        let documents = commands.iter().filter(|command| command.kind != Kind::Delete);
-        let documents: usize = documents.map(|command| command.items.len()).sum();
-        let namespace = &registration.namespace;
-        // One document that exists would undo a transaction of inserts.
-        let at_once = ops >= TRANSACTION_OPS
-            && commands.iter().all(|command| command.kind != Kind::Insert)
-            && (documents == 0 || !self.newness.borrow().creates_many(namespace))
-            && lane.has_transactions()
-            && self.useless.borrow_mut().allows(namespace);
-        let built = if at_once {
-            let send = async |bytes, place| lane.send(registration, options, bytes, place).await;
-            let end = send_at_once(commands, next_number(), send).await;
-            if end.is_err() {
-                lane.leave_open();
-            }
-            if let Some(sent_bytes) = end? {
-                self.useless.borrow_mut().remove(namespace);
-                self.newness.borrow_mut().learn(namespace, documents, lane.created());
-                return Ok(Written { refused, sent_bytes, settled: 0 });
-            }
-            self.useless.borrow_mut().add(namespace);
-            // The first ones went with the transaction.
-            command::build(batch, Kind::Update)
-        } else {
-            Built { commands, refused }
-        };
-        let send = async |bytes| {
-            let place = lane.place();
-            lane.send(registration, options, bytes, place).await
-        };
-        let inserting = built.commands.iter().any(|command| command.kind == Kind::Insert);
-        let Finished { written, existing } = write_out(batch, built, send).await?;
-        let created = if inserting { documents - existing } else { lane.created() };
-        self.newness.borrow_mut().learn(namespace, documents, created);
-        Ok(written)
+        let end = self.write_built(batch, built, within).await;
+        if matches!(end, Err(Failure::Namespace(_))) {
+            self.indexes.forget(&batch.registration.namespace);
+        }
+        end
     }
 
     async fn ping(&self) -> Result<(), Broken> {
@@ -150,5 +111,87 @@ impl Sink for MongoSink {
 
     async fn close(&self) {
         self.connected.client.clone().shutdown().immediate(true).await;
+    }
+}
+
+impl MongoSink {
+    /// How the documents of `batch` are written: inserted where most are new.
+    fn documents(&self, batch: &Batch, lookup: &Lookup) -> Kind {
+        let (namespace, ops) = (&batch.registration.namespace, batch.items.len());
+        let newness = self.newness.borrow();
+        // An insert is certain to make no second document of its key where the key is `_id`, or in
+        // a transaction that has found the unique index.
+        let certain = || match &lookup.index {
+            None => batch.registration.key_field == "_id",
+            Some(_) => {
+                ops >= TRANSACTION_OPS
+                    && newness.creates_all(namespace)
+                    && self.lanes.fence() == Fence::Transactions
+                    && !self.useless.borrow().rests(namespace)
+            }
+        };
+        if newness.inserts(namespace, ops) && certain() { Kind::Insert } else { Kind::Update }
+    }
+
+    async fn write_built(
+        &self,
+        batch: &Batch,
+        mut built: Built,
+        within: Duration,
+    ) -> Result<Written, Failure> {
+        let registration = &*batch.registration;
+        let write_concern = self.connected.write_concern.clone();
+        let options = &CommandOptions { write_concern, within };
+        let lookup = &self.indexes.ensure(&self.connected, registration).await?;
+        if built.lookup != *lookup {
+            built = command::build(batch, self.documents(batch, lookup), lookup);
+        }
+        self.lanes.fence_off(registration, options).await?;
+        let mut lane = self.lanes.take().await?;
+
+        let inserts = built.inserts();
+        let Built { commands, refused, .. } = built;
+        let ops: usize = commands.iter().map(|command| command.items.len()).sum();
+        let documents = commands.iter().filter(|command| command.kind != Kind::Delete);
+        let documents: usize = documents.map(|command| command.items.len()).sum();
+        let namespace = &registration.namespace;
+        let only_at_once = inserts > 0 && lookup.index.is_some();
+        // One document that exists would undo a transaction of inserts.
+        let worth = only_at_once
+            || documents == 0
+            || (inserts == 0 && !self.newness.borrow().creates_many(namespace));
+        let at_once = ops >= TRANSACTION_OPS
+            && worth
+            && lane.has_transactions()
+            && self.useless.borrow_mut().allows(namespace);
+        let built = if at_once {
+            let send = async |bytes, place| lane.send(registration, options, bytes, place).await;
+            let end = send_at_once(commands, next_number(), send).await;
+            if end.is_err() {
+                lane.leave_open();
+            }
+            if let Some(sent_bytes) = end? {
+                self.useless.borrow_mut().remove(namespace);
+                let created = lane.created() + inserts;
+                self.newness.borrow_mut().learn(namespace, documents, created);
+                return Ok(Written { refused, sent_bytes, settled: 0 });
+            }
+            self.useless.borrow_mut().add(namespace);
+            // The first ones went with the transaction.
+            command::build(batch, Kind::Update, lookup)
+        } else if only_at_once {
+            command::build(batch, Kind::Update, lookup)
+        } else {
+            Built { commands, refused, lookup: lookup.clone() }
+        };
+        let send = async |bytes| {
+            let place = lane.place();
+            lane.send(registration, options, bytes, place).await
+        };
+        let inserting = built.inserts() > 0;
+        let Finished { written, existing } = write_out(batch, built, send).await?;
+        let created = if inserting { documents - existing } else { lane.created() };
+        self.newness.borrow_mut().learn(namespace, documents, created);
+        Ok(written)
     }
 }

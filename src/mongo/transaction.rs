@@ -66,6 +66,11 @@ impl Useless {
         allowed
     }
 
+    /// Whether the next batch to `namespace` will be no transaction.
+    pub fn rests(&self, namespace: &Namespace) -> bool {
+        self.0.get(namespace).is_some_and(|rest| rest.batches_left > 0)
+    }
+
     /// A transaction was of no use: the next ones rest, longer each time.
     pub fn add(&mut self, namespace: &Namespace) {
         let rest = self.0.entry(namespace.clone()).or_insert(Rest { batches_left: 0, length: 0 });
@@ -141,8 +146,10 @@ mod tests {
         for rest in [16, 32, 64, 128, 256, 512, 1024, 1024] {
             useless.add(&namespace);
             for _ in 0..rest {
+                assert!(useless.rests(&namespace));
                 assert!(!useless.allows(&namespace));
             }
+            assert!(!useless.rests(&namespace));
             assert!(useless.allows(&namespace));
         }
         useless.remove(&namespace);

@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use super::codes::DUPLICATE_KEY;
 use super::command::{self, Built, Command, Kind};
+use super::lookup::Lookup;
 use super::outcome::{Hitch, Outcome, Remedy};
 use crate::core::batch::{Batch, Item, Refusal, Written};
 use crate::core::value::Span;
@@ -38,10 +39,10 @@ pub async fn write_out(
     built: Built,
     mut send: impl AsyncFnMut(Vec<u8>) -> Outcome,
 ) -> Result<Finished, Failure> {
-    let Built { commands, refused } = built;
+    let Built { commands, refused, lookup } = built;
     let jobs = commands.into_iter().rev().map(Job::new).collect();
     let written = Written { refused, sent_bytes: 0, settled: 0 };
-    let mut writing = Writing { batch, jobs, written, existing: 0 };
+    let mut writing = Writing { batch, lookup, jobs, written, existing: 0 };
     while let Some(job) = writing.jobs.pop() {
         let Job { command: Command { bytes, items, kind }, attempt, halvings } = job;
         writing.written.sent_bytes += bytes.len() as u64;
@@ -88,6 +89,7 @@ impl Job {
 /// A batch on its way.
 struct Writing<'b> {
     batch: &'b Batch,
+    lookup: Lookup,
     /// What is left to send, the next one last.
     jobs: Vec<Job>,
     written: Written,
@@ -166,7 +168,7 @@ impl Writing<'_> {
         let registration = self.batch.registration.clone();
         let some =
             Batch { registration, slot: self.batch.slot, epoch: self.batch.epoch, items, bytes };
-        let Built { commands, refused } = command::build(&some, Kind::Update);
+        let Built { commands, refused, .. } = command::build(&some, Kind::Update, &self.lookup);
         for Refusal { index, code, reason } in refused {
             if let Some(index) = indexes.get(index) {
                 self.refuse(*index, code, reason);

@@ -6,6 +6,7 @@ mod changes;
 mod check;
 mod clocks;
 mod coalescing;
+mod collations;
 mod commands;
 #[allow(dead_code, reason = "make crash uses the rest")]
 #[path = "../crash/mod.rs"]
@@ -28,6 +29,7 @@ mod flush;
 mod ghosts;
 mod gone;
 mod hardened;
+mod indexes;
 mod info;
 mod internal;
 mod keys;

@@ -9,7 +9,13 @@ use super::*;
 use crate::core::registration::{IdType, Namespace, Registration, WriteMode};
 use crate::core::value::{NO_EXPIRY, Span, push_bytes};
 
+mod lookups;
 mod sizes;
+
+/// What is built where the collection asks for nothing else.
+fn build(batch: &Batch, documents: Kind) -> Built {
+    super::build(batch, documents, &Lookup::default())
+}
 
 fn registration() -> Registration {
     let namespace = Namespace { database: "d".into(), collection: "c".into() };

@@ -180,6 +180,36 @@ fn a_duplicate_in_a_unique_index_is_refused_and_names_the_fields_only() {
 }
 
 #[test]
+fn a_duplicate_of_what_is_missing_says_that_the_index_counts_it() {
+    for (value, told) in [
+        (doc! { "a": null, "b": null }, "without a, b"),
+        (doc! { "a": null, "b": "secret" }, "same value in the unique index of a, b"),
+        (doc! {}, "same value in the unique index of a, b"),
+    ] {
+        let pattern = doc! { "a": 1, "b": 1 };
+        let error = doc! { "index": 3, "code": 11000, "keyPattern": pattern, "keyValue": value };
+        let outcome = reply(doc! { "ok": 1, "writeErrors": [error] });
+        let Outcome::Answered(hitches) = outcome else { panic!("{outcome:?}") };
+        let [Hitch { remedy: Remedy::Refuse(reason), .. }] = &hitches[..] else {
+            panic!("{hitches:?}")
+        };
+        assert!(reason.contains(told) && !reason.contains("secret"), "{reason}");
+    }
+}
+
+#[test]
+fn an_operation_without_its_index_is_the_namespaces_matter_whatever_a_value_says() {
+    let end = |errmsg: &str| {
+        let error = doc! { "index": 3, "code": 2, "errmsg": errmsg };
+        reply(doc! { "ok": 1, "writeErrors": [error] })
+    };
+    let gone = end(&format!("planner returned error :: caused by :: {NO_INDEX}"));
+    assert!(matches!(gone, Outcome::Failed(Failure::Namespace(_))), "{gone:?}");
+    let refused = end(&format!("no such field '{NO_INDEX}' is allowed"));
+    assert!(matches!(refused, Outcome::Answered(_)), "{refused:?}");
+}
+
+#[test]
 fn a_duplicate_of_the_key_itself_is_a_race_and_sent_again_first() {
     for field in ["_id", "movieId"] {
         assert!(matches!(duplicate_in(doc! { field: 1 }), Remedy::AgainOrRefuse(_)), "{field}");

@@ -61,7 +61,7 @@ async fn write_as(
 ) -> (Result<Finished, Failure>, BTreeMap<String, u32>) {
     let mut sent = BTreeMap::new();
     let batch = batch(all);
-    let built = command::build(&batch, documents);
+    let built = command::build(&batch, documents, &Lookup::default());
     let send = async |bytes| {
         let keys = keys(bytes);
         for key in &keys {

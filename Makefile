@@ -3,11 +3,12 @@ export RUST_TEST_THREADS ?= 4
 
 MATRIX := redis-7.4/redis-server redis-8.2/redis-server \
 	valkey-8.1/valkey-server valkey-9.1/valkey-server
+MONGO_MATRIX := mongodb-4.4/mongod mongodb-5.0/mongod mongod
 
-.PHONY: help setup build test test-matrix lint demo crash outage bench oracle commands clean
+.PHONY: help setup build test test-matrix test-mongo-matrix lint demo crash outage bench oracle commands clean
 
 help: ## Show the targets
-	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 20
 
 setup: ## Install what is missing, fetch mongod, RedisJSON and the films
 	@scripts/setup
@@ -26,6 +27,13 @@ test-matrix: test ## Run the integration tests on Redis 7.4 and 8.2, Valkey 8.1 
 	@set -e; for server in $(MATRIX); do \
 		echo "== $$server"; \
 		WB_REDIS_SERVER=.servers/$$server cargo test --release --test integration; \
+	done
+
+test-mongo-matrix: build ## Run the integration tests on MongoDB 4.4, 5.0 and 6.0
+	@scripts/fetch-servers mongo
+	@set -e; for mongod in $(MONGO_MATRIX); do \
+		echo "== $$mongod"; \
+		WB_MONGOD=.servers/$$mongod cargo test --release --test integration; \
 	done
 
 lint: setup ## Check format, clippy and rustdoc, warnings denied

@@ -68,9 +68,9 @@ pub fn meaning(code: i32) -> Meaning {
 
         121 => Refused("the document fails the collection's schema validation"),
         17_419 | 17_420 => Refused("the document is too large for MongoDB"),
-        2 | 9 | 40 | 52 | 55 | 56 | 57 => {
-            Refused("a field has a name or value that MongoDB does not take")
-        }
+        // MongoDB 4.4. Newer ones take such names in the forms that we send.
+        52 | 55 => Refused("a field's name begins with `$`, which MongoDB stores from 5.0 on"),
+        2 | 9 | 40 | 56 | 57 => Refused("a field has a name or value that MongoDB does not take"),
         28 => Refused("a field lies below one that holds no document"),
         53 => Refused("MongoDB does not take such an _id"),
         66 => Refused("the document exists with another _id, which cannot be changed"),

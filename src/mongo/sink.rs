@@ -1,6 +1,6 @@
 //! MongoDB as a [`Sink`].
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use mongodb::bson::doc;
@@ -24,6 +24,9 @@ const PING_WITHIN: Duration = Duration::from_secs(8);
 /// Batches with fewer operations are not worth the second round trip of a transaction.
 const TRANSACTION_OPS: usize = 30;
 
+/// `maxWireVersion` of MongoDB 5.0.
+const WIRE_5_0: i32 = 13;
+
 /// Makes MongoDB sinks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MongoConnector;
@@ -35,7 +38,8 @@ impl Connector for MongoConnector {
         let connected = connect(uri).await?;
         let lanes = Lanes::new(connected.client.clone(), former);
         let (useless, newness) = (RefCell::default(), RefCell::default());
-        Ok(MongoSink { connected, lanes, indexes: Indexes::default(), useless, newness })
+        let (indexes, is_old) = (Indexes::default(), Cell::new(false));
+        Ok(MongoSink { connected, lanes, indexes, useless, newness, is_old })
     }
 
     async fn check(&self, uri: &str, needs: &[Need]) -> Checkup {
@@ -51,6 +55,8 @@ pub struct MongoSink {
     indexes: Indexes,
     useless: RefCell<Useless>,
     newness: RefCell<Newness>,
+    /// MongoDB before 5.0: it refuses to update to names that begin with `$`, and inserts some.
+    is_old: Cell<bool>,
 }
 
 impl Sink for MongoSink {
@@ -83,6 +89,7 @@ impl Sink for MongoSink {
         match timeout(PING_WITHIN, admin.run_command(doc! { "hello": 1 })).await {
             Ok(Ok(hello)) => {
                 self.lanes.set_fence(Fence::of(&hello));
+                self.is_old.set(hello.get_i32("maxWireVersion").is_ok_and(|v| v < WIRE_5_0));
                 Ok(())
             }
             Ok(Err(error)) => Err(self.connected.watch.broken(&error)),
@@ -130,7 +137,12 @@ impl MongoSink {
                     && !self.useless.borrow().rests(namespace)
             }
         };
-        if newness.inserts(namespace, ops) && certain() { Kind::Insert } else { Kind::Update }
+        let takes = || !self.is_old.get() || !batch.bytes.contains(&b'$');
+        if newness.inserts(namespace, ops) && certain() && takes() {
+            Kind::Insert
+        } else {
+            Kind::Update
+        }
     }
 
     async fn write_built(

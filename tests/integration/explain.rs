@@ -4,6 +4,7 @@ use mongodb::bson::{Document, doc};
 use redis::Value;
 
 use crate::support::mongod::Mongod;
+use crate::support::mongod_setup::dollar_name;
 use crate::support::redis_server::{Redis, Setup, command};
 use crate::support::reply::Fields;
 use crate::support::wait::{SOON, wait_until};
@@ -45,10 +46,12 @@ fn is_what_arrives(world: &World, keys: &[&str]) {
 fn the_document_of_every_type_is_the_one_that_arrives() {
     let world = World::json();
     world.register("k:", "keys", "TTLFIELD until INTERVAL 600000");
+    let json = r#"{"$i":1,"d":1.0,"e":1e300,"n":null,"l":[true,{}]}"#;
+    let json = json.replace("$i", &dollar_name("i"));
     for words in [
         &["HSET", "k:hash", "a", "1", "dotted.$name", "é\"\\"][..],
         &["SET", "k:string", "x", "EX", "1000"],
-        &["JSON.SET", "k:json", "$", r#"{"$i":1,"d":1.0,"e":1e300,"n":null,"l":[true,{}]}"#],
+        &["JSON.SET", "k:json", "$", &json],
         &["RPUSH", "k:list", "a", "b"],
         &["SADD", "k:set", "a", "b"],
         &["ZADD", "k:zset", "1", "a", "-inf", "b"],

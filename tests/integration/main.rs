@@ -42,6 +42,7 @@ mod many;
 mod mapping;
 mod memory;
 mod network;
+mod old_mongodb;
 mod onerror;
 mod oracle;
 #[allow(dead_code, reason = "make oracle uses the rest")]

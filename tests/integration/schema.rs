@@ -3,6 +3,7 @@
 use mongodb::bson::{Binary, Bson, DateTime, Decimal128, doc, oid::ObjectId, spec::BinarySubtype};
 use redis::Value;
 
+use crate::support::mongod_setup::dollar_name;
 use crate::world::World;
 
 fn binary(subtype: BinarySubtype, bytes: &[u8]) -> Bson {
@@ -189,11 +190,12 @@ fn a_schema_is_shown_and_survives_a_restart() {
 #[test]
 fn merge_sets_converted_fields_and_leaves_others() {
     let world = World::new();
-    world.register("k:", "keys", "WRITE MERGE SCHEMA n INT64 $d INT64");
+    let d = &dollar_name("d");
+    world.register("k:", "keys", &format!("WRITE MERGE SCHEMA n INT64 {d} INT64"));
     let keys = world.database.collection("keys");
     keys.insert(doc! { "_id": "1", "foreign": 1, "n": 0 });
-    world.redis.cmd(&["HSET", "k:1", "n", "5", "$d", "6", "a.b", "x"]);
+    world.redis.cmd(&["HSET", "k:1", "n", "5", d, "6", "a.b", "x"]);
     world.redis.flush();
-    let expected = doc! { "_id": "1", "foreign": 1, "n": 5_i64, "$d": 6_i64, "a.b": "x" };
+    let expected = doc! { "_id": "1", "foreign": 1, "n": 5_i64, d: 6_i64, "a.b": "x" };
     assert_eq!(keys.document("1"), expected);
 }

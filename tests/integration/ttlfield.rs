@@ -3,6 +3,7 @@
 use mongodb::bson::{Bson, DateTime, Document, doc};
 
 use crate::support::collection::Collection;
+use crate::support::mongod_setup::dollar_name;
 use crate::support::wait::{SOON, wait_until};
 use crate::world::World;
 
@@ -178,10 +179,11 @@ fn a_field_of_that_name_in_the_value_never_stands_for_the_expiry() {
         let world = World::json();
         let sessions = world.database.collection("sessions");
         world.register("s:", "sessions", &format!("TTLFIELD until WRITE {write}"));
-        world.redis.cmd(&["HSET", "s:hash", "until", "x", "$dollar", "1", "a.until", "2"]);
+        let dollar = dollar_name("dollar");
+        world.redis.cmd(&["HSET", "s:hash", "until", "x", &dollar, "1", "a.until", "2"]);
         world.redis.cmd(&["JSON.SET", "s:json", "$", r#"{"until":1,"in":{"until":2}}"#]);
         world.redis.flush();
-        let hash = doc! { "_id": "hash", "$dollar": "1", "a.until": "2" };
+        let hash = doc! { "_id": "hash", &dollar: "1", "a.until": "2" };
         let json = doc! { "_id": "json", "in": { "until": 2_i64 } };
         same(&sessions.document("hash"), &hash, write);
         same(&sessions.document("json"), &json, write);

@@ -2,6 +2,7 @@
 
 use mongodb::bson::{Bson, doc};
 
+use crate::support::mongod_setup::dollar_name;
 use crate::support::oracle::Mapping;
 use crate::support::redis_server::command;
 use crate::support::wait::{SOON, wait_until};
@@ -202,11 +203,12 @@ fn every_encoding_of_a_collection_is_read_alike() {
 fn bytes_in_collections_that_are_no_text_become_binary() {
     let world = registered();
     let bytes: &[u8] = b"\xff\0\xfe";
+    let dollar = dollar_name("dollar.dot");
     for words in [
         [&b"RPUSH"[..], b"k:list", bytes, b"text"].as_slice(),
         &[b"SADD", b"k:set", bytes, b"text", b""],
         &[b"ZADD", b"k:zset", b"1", bytes, b"1", b"text"],
-        &[b"XADD", b"k:stream", b"1-1", b"raw", bytes, b"$dollar.dot", b"", b"", b"no name"],
+        &[b"XADD", b"k:stream", b"1-1", b"raw", bytes, dollar.as_bytes(), b"", b"", b"no name"],
     ] {
         world.redis.cmd(words);
     }

@@ -6,6 +6,7 @@ use fastrand::Rng;
 
 use super::place::{DATABASES, PLACES, Place};
 use super::templates::name;
+use crate::support::mongod_setup::dollar_name;
 
 /// A time to live that no run outlives.
 const LONG_MS: i64 = 100_000_000;
@@ -151,7 +152,7 @@ impl Chooser {
             "off" => self.rng.u8(..60).to_string(),
             "f" => self
                 .pick(&["a", "b", "c", "value", "_id", "kid", "exp", "x.y", "$z", "", "é", "d"])
-                .to_owned(),
+                .replace('$', &dollar_name("")),
             "f2" => self.pick(&["g", "i"]).to_owned(),
             "m" => return self.member(),
             "n" => self.rng.u8(1..5).to_string(),
@@ -215,7 +216,7 @@ impl Chooser {
             5 if level > 2 => "[]".to_owned(),
             5 => format!("[{},{}]", self.json(level + 1), self.json(level + 1)),
             6 | 7 if level > 2 => "{}".to_owned(),
-            6 | 7 => format!("{{\"a\":{},\"$d\":1}}", self.json(level + 1)),
+            6 | 7 => format!("{{\"a\":{},\"{}\":1}}", self.json(level + 1), dollar_name("d")),
             8 => "{}".to_owned(),
             _ => format!(
                 "{{\"a\":{},\"b\":\"s\",\"c\":[1,{}],\"o\":{},\"t\":true,\"_id\":1,\"x.y\":2}}",

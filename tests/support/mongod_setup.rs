@@ -1,7 +1,8 @@
 //! What a mongod is started with.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use mongodb::Client;
 use mongodb::options::ClientOptions;
@@ -10,6 +11,31 @@ use super::certificates::Certificates;
 use super::fetched;
 use super::mongod::{Mongod, block_on};
 use super::process::Process;
+
+/// `WB_MONGOD`, or what `scripts/fetch-servers` unpacks.
+fn program() -> PathBuf {
+    match std::env::var_os("WB_MONGOD") {
+        // Servers run in folders of their own.
+        Some(program) => std::path::absolute(program).expect("WB_MONGOD"),
+        None => fetched("mongod"),
+    }
+}
+
+/// The `4` of MongoDB 4.4.2.
+pub fn major_version() -> u32 {
+    static MAJOR: LazyLock<u32> = LazyLock::new(|| {
+        let output = Command::new(program()).arg("--version").output().expect("mongod --version");
+        let text = String::from_utf8(output.stdout).expect("its version");
+        let version = text.strip_prefix("db version v").and_then(|rest| rest.split('.').next());
+        version.and_then(|major| major.parse().ok()).expect("a version")
+    });
+    *MAJOR
+}
+
+/// A name that begins with `$`, which MongoDB stores from 5.0 on; with `%` for older ones.
+pub fn dollar_name(rest: &str) -> String {
+    format!("{}{rest}", if major_version() < 5 { '%' } else { '$' })
+}
 
 /// What a mongod is started with; `start` starts it.
 #[derive(Clone, Default)]
@@ -86,7 +112,7 @@ impl MongodSetup {
     }
 
     pub(super) fn process(&self, dir: &Path, port: u16) -> Process {
-        let mut command = Command::new(fetched("mongod"));
+        let mut command = Command::new(program());
         command.args(["--bind_ip", "127.0.0.1", "--port", &port.to_string(), "--dbpath", "."]);
         command.args(["--wiredTigerCacheSizeGB", "0.25"]).args(&self.arguments);
         Process::start(&mut command, dir)

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::commands::check;
 use super::log;
 use super::module::module;
 
@@ -54,9 +55,11 @@ pub fn guard<T>(fallback: T, body: impl FnOnce() -> T) -> T {
     }
 }
 
-/// Lets the clients go that wait for a flush: from here on nothing else would.
+/// Lets the clients go that wait for a flush or a check: from here on nothing else would.
 fn release_clients() {
-    if let Ok(mut blocked) = module().blocked.try_borrow_mut() {
+    let module = module();
+    check::release(module);
+    if let Ok(mut blocked) = module.blocked.try_borrow_mut() {
         blocked.release();
     }
 }

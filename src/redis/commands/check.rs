@@ -9,7 +9,7 @@ use crate::core::check::{Checkup, Rights};
 use crate::mongo::uri;
 use crate::redis::api::{self, api};
 use crate::redis::ctx::Ctx;
-use crate::redis::guard::guard;
+use crate::redis::guard::{broken_error, guard};
 use crate::redis::module::Module;
 use crate::redis::reply::{REPLIED, Reply};
 use crate::worker::{CheckRequest, UriSource};
@@ -60,8 +60,20 @@ fn given(uri: &[u8]) -> Result<String, String> {
 /// well: that frees what the server keeps of it.
 pub fn answer(module: &Module, id: u64, found: Checkup) {
     let Some(client) = module.checks.borrow_mut().remove(&id) else { return };
-    let found = Box::into_raw(Box::new(found)).cast::<c_void>();
-    // SAFETY: the handle is unblocked once, because it has left the map; `free` frees the box.
+    unblock(client, Box::into_raw(Box::new(found)).cast());
+}
+
+/// Lets every client go that waits for a check: the module is broken, and nothing else would.
+pub fn release(module: &Module) {
+    let Ok(mut checks) = module.checks.try_borrow_mut() else { return };
+    for (_, client) in checks.drain() {
+        unblock(client, std::ptr::null_mut());
+    }
+}
+
+fn unblock(client: *mut api::RedisModuleBlockedClient, found: *mut c_void) {
+    // SAFETY: both callers have taken the handle out of the map, so it is unblocked once; `free` frees
+    // the box.
     unsafe { api!(RedisModule_UnblockClient)(client, found) };
 }
 
@@ -76,16 +88,19 @@ unsafe extern "C" fn on_found(
     _: *mut *mut api::RedisModuleString,
     _: c_int,
 ) -> c_int {
-    guard((), || {
-        // SAFETY: the private data is the box that `answer` gave; it is freed after this callback.
+    // SAFETY: the server's context is valid during the callback.
+    let reply = Reply::new(unsafe { Ctx::new(ctx) });
+    let answered = guard(false, || {
+        // SAFETY: the private data is null or the box that `answer` gave; it is freed after this
+        // callback.
         let found = unsafe {
             api!(RedisModule_GetBlockedClientPrivateData)(ctx).cast::<Checkup>().as_ref()
         };
-        if let Some(found) = found {
-            // SAFETY: the server's context is valid during the callback.
-            write(Reply::new(unsafe { Ctx::new(ctx) }), found);
-        }
+        found.map(|found| write(reply, found)).is_some()
     });
+    if !answered {
+        reply.error(&broken_error());
+    }
     REPLIED
 }
 

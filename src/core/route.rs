@@ -4,6 +4,9 @@
 /// those of the rest: `tenant:0001:` and its like differ late.
 const MANY: usize = 16;
 
+/// Strings of two bytes.
+const BEGINS: usize = 1 << 16;
+
 /// Prefixes of all logical databases.
 #[derive(Debug, Default)]
 pub struct Routes {
@@ -18,7 +21,10 @@ struct DbRoutes {
     /// memcmp is written with masked AVX-512 loads.
     catch_all: Option<u16>,
     /// What every prefix begins with, where there are many; else nothing.
-    common: Box<[u8]>,
+    common: Head,
+    /// A bit for each two bytes with which a prefix goes on behind `common`: most keys that no
+    /// prefix takes are told by these. Nothing where there are few.
+    begins: Vec<u64>,
     /// The head of each prefix behind `common`, in the order of the prefixes: most keys are told
     /// apart by these alone.
     heads: Vec<u64>,
@@ -29,10 +35,19 @@ struct DbRoutes {
     free: Vec<u32>,
 }
 
+/// A string with its first eight bytes.
+#[derive(Debug, Default)]
+struct Head {
+    bytes: Box<[u8]>,
+    head: u64,
+    /// Which of the eight there are.
+    mask: u64,
+}
+
 #[derive(Debug)]
 struct Route {
     prefix: Box<[u8]>,
-    /// Its head, and which bytes of it there are.
+    /// Its head behind what all prefixes begin with, and which bytes of it there are.
     head: u64,
     mask: u64,
     slot: u16,
@@ -91,7 +106,8 @@ impl DbRoutes {
         DbRoutes {
             db,
             catch_all: None,
-            common: Box::default(),
+            common: Head::default(),
+            begins: Vec::new(),
             heads: Vec::new(),
             order: Vec::new(),
             routes: Vec::new(),
@@ -199,28 +215,36 @@ impl DbRoutes {
                 let last = &self.routes[last as usize].prefix;
                 shared(&self.routes[first as usize].prefix, last)
             }
-            _ => shared(&self.common, prefix),
+            _ => shared(&self.common.bytes, prefix),
         };
-        if common == self.common.len() {
+        let has_begins = !self.begins.is_empty() || self.order.len() < MANY;
+        if common == self.common.bytes.len() && has_begins {
             return false;
         }
-        self.common = match self.order.len() {
-            MANY => prefix[..common].into(),
-            _ => self.common[..common].into(),
-        };
+        self.common = Head::new(&prefix[..common]);
+        self.begins = if self.order.len() < MANY { Vec::new() } else { vec![0; BEGINS / 64] };
         (0..self.order.len()).for_each(|at| self.set_head(at));
         true
     }
 
     fn set_head(&mut self, at: usize) {
         let route = &mut self.routes[self.order[at] as usize];
-        let rest = route.prefix.get(self.common.len()..).unwrap_or_default();
-        route.head = head(rest);
-        route.mask = match rest.len() {
-            0 => 0,
-            len => u64::MAX << (64 - 8 * len.min(8)),
-        };
+        let rest = route.prefix.get(self.common.bytes.len()..).unwrap_or_default();
+        (route.head, route.mask) = (head(rest), mask(rest));
         self.heads[at] = route.head;
+        if !self.begins.is_empty() {
+            // A prefix that ends before goes on with any byte.
+            let first = (route.head >> 48) as usize;
+            let last = first | (!route.mask >> 48) as usize;
+            (first..=last).for_each(|begin| self.begins[begin / 64] |= 1 << (begin % 64));
+        }
+    }
+
+    /// False if no prefix goes on as `head` does.
+    #[inline]
+    fn may_begin(&self, head: u64) -> bool {
+        let begin = (head >> 48) as usize;
+        self.begins.get(begin / 64).is_none_or(|bits| bits >> (begin % 64) & 1 == 1)
     }
 
     #[inline]
@@ -229,12 +253,11 @@ impl DbRoutes {
     }
 
     fn find_longest(&self, key: &[u8]) -> Option<u16> {
-        let common = self.common.len();
-        if common > 0 && !key.starts_with(&self.common) {
+        let Some(rest) = self.common.strip(key) else { return self.catch_all };
+        let head = head(rest);
+        if !self.may_begin(head) {
             return self.catch_all;
         }
-        let rest = &key[common..];
-        let head = head(rest);
         // The greatest prefix that is not after the key either matches, or starts with the
         // longest one that does: walk up from it.
         let mut after = self.heads.partition_point(|other| *other < head);
@@ -266,9 +289,36 @@ impl Route {
     }
 }
 
+impl Head {
+    fn new(bytes: &[u8]) -> Self {
+        Head { bytes: bytes.into(), head: head(bytes), mask: mask(bytes) }
+    }
+
+    /// What comes behind it in `key`, if that starts with it.
+    #[inline]
+    fn strip<'k>(&self, key: &'k [u8]) -> Option<&'k [u8]> {
+        let len = self.bytes.len();
+        if len == 0 {
+            return Some(key);
+        }
+        let starts = (self.head ^ head(key)) & self.mask == 0
+            && key.len() >= len
+            && (len <= 8 || key.starts_with(&self.bytes));
+        starts.then(|| &key[len..])
+    }
+}
+
 /// How many bytes both begin with.
 fn shared(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// Which bytes of its head a string has.
+fn mask(bytes: &[u8]) -> u64 {
+    match bytes.len() {
+        0 => 0,
+        len => u64::MAX << (64 - 8 * len.min(8)),
+    }
 }
 
 /// The first eight bytes, in an order that is that of the strings; zeros after a shorter one.
@@ -281,87 +331,4 @@ fn head(bytes: &[u8]) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn routes(prefixes: &[&[u8]]) -> Routes {
-        let mut routes = Routes::default();
-        for (slot, prefix) in prefixes.iter().enumerate() {
-            routes.insert(0, prefix, slot as u16);
-        }
-        routes
-    }
-
-    #[test]
-    fn the_longest_matching_prefix_wins() {
-        let routes = routes(&[b"person", b"personal", b"person:"]);
-        assert_eq!(routes.find(0, b"person1"), Some(0));
-        assert_eq!(routes.find(0, b"personal1"), Some(1));
-        assert_eq!(routes.find(0, b"person:1"), Some(2));
-        assert_eq!(routes.find(0, b"perso"), None);
-    }
-
-    #[test]
-    fn the_empty_prefix_takes_what_no_other_does() {
-        let routes = routes(&[b"", b"a"]);
-        assert_eq!(routes.find(0, b""), Some(0));
-        assert_eq!(routes.find(0, b"b"), Some(0));
-        assert_eq!(routes.find(0, b"ab"), Some(1));
-    }
-
-    #[test]
-    fn a_removed_prefix_falls_back_to_a_shorter_one() {
-        let mut routes = routes(&[b"a", b"ab", b"abc"]);
-        routes.remove(0, b"ab");
-        assert_eq!(routes.find(0, b"abd"), Some(0));
-        assert_eq!(routes.find(0, b"abcd"), Some(2));
-    }
-
-    #[test]
-    fn databases_are_apart() {
-        let mut routes = routes(&[b"a"]);
-        routes.insert(3, b"b", 7);
-        assert_eq!(routes.find(3, b"a"), None);
-        assert_eq!(routes.find(3, b"b"), Some(7));
-        routes.remove(0, b"a");
-        routes.remove(3, b"b");
-        assert!(routes.is_empty());
-    }
-
-    proptest! {
-        #[test]
-        fn finds_what_a_search_of_all_prefixes_finds(
-            prefixes in prop::collection::btree_set("[ab\0]{0,4}|abababa[ab\0]{0,4}", 0..40),
-            common in "(aaaaaaaaa|ab|)",
-            removed in prop::collection::vec("[ab]{0,4}", 0..4),
-            key in "[abc\0]{0,6}|abababa[abc\0]{0,6}",
-            shuffle in any::<u64>(),
-        ) {
-            let with = |rest: &String| format!("{common}{rest}");
-            let prefixes: Vec<String> = prefixes.iter().map(with).collect();
-            let removed: Vec<String> = removed.iter().map(with).collect();
-            let keys = [with(&key), key];
-            let mut all = prefixes;
-            fastrand::Rng::with_seed(shuffle).shuffle(&mut all);
-            let mut routes = Routes::default();
-            for (slot, prefix) in all.iter().enumerate() {
-                routes.insert(0, prefix.as_bytes(), slot as u16);
-            }
-            let slots: std::collections::HashMap<String, u16> =
-                all.iter().enumerate().map(|(slot, prefix)| (prefix.clone(), slot as u16)).collect();
-            for prefix in &removed {
-                routes.remove(0, prefix.as_bytes());
-                all.retain(|other| other != prefix);
-            }
-            for key in keys {
-                let expected = all
-                    .iter()
-                    .filter(|prefix| key.starts_with(prefix.as_str()))
-                    .max_by_key(|prefix| prefix.len())
-                    .map(|prefix| slots[prefix]);
-                prop_assert_eq!(routes.find(0, key.as_bytes()), expected);
-            }
-        }
-    }
-}
+mod tests;

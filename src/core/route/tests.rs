@@ -1,0 +1,82 @@
+use super::*;
+use proptest::prelude::*;
+
+fn routes(prefixes: &[&[u8]]) -> Routes {
+    let mut routes = Routes::default();
+    for (slot, prefix) in prefixes.iter().enumerate() {
+        routes.insert(0, prefix, slot as u16);
+    }
+    routes
+}
+
+#[test]
+fn the_longest_matching_prefix_wins() {
+    let routes = routes(&[b"person", b"personal", b"person:"]);
+    assert_eq!(routes.find(0, b"person1"), Some(0));
+    assert_eq!(routes.find(0, b"personal1"), Some(1));
+    assert_eq!(routes.find(0, b"person:1"), Some(2));
+    assert_eq!(routes.find(0, b"perso"), None);
+}
+
+#[test]
+fn the_empty_prefix_takes_what_no_other_does() {
+    let routes = routes(&[b"", b"a"]);
+    assert_eq!(routes.find(0, b""), Some(0));
+    assert_eq!(routes.find(0, b"b"), Some(0));
+    assert_eq!(routes.find(0, b"ab"), Some(1));
+}
+
+#[test]
+fn a_removed_prefix_falls_back_to_a_shorter_one() {
+    let mut routes = routes(&[b"a", b"ab", b"abc"]);
+    routes.remove(0, b"ab");
+    assert_eq!(routes.find(0, b"abd"), Some(0));
+    assert_eq!(routes.find(0, b"abcd"), Some(2));
+}
+
+#[test]
+fn databases_are_apart() {
+    let mut routes = routes(&[b"a"]);
+    routes.insert(3, b"b", 7);
+    assert_eq!(routes.find(3, b"a"), None);
+    assert_eq!(routes.find(3, b"b"), Some(7));
+    routes.remove(0, b"a");
+    routes.remove(3, b"b");
+    assert!(routes.is_empty());
+}
+
+proptest! {
+    #[test]
+    fn finds_what_a_search_of_all_prefixes_finds(
+        prefixes in prop::collection::btree_set("[ab\0]{0,4}|abababa[ab\0]{0,4}", 0..40),
+        common in "(aaaaaaaaa|ab|)",
+        removed in prop::collection::vec("[ab]{0,4}", 0..4),
+        key in "[abc\0]{0,6}|abababa[abc\0]{0,6}",
+        shuffle in any::<u64>(),
+    ) {
+        let with = |rest: &String| format!("{common}{rest}");
+        let prefixes: Vec<String> = prefixes.iter().map(with).collect();
+        let removed: Vec<String> = removed.iter().map(with).collect();
+        let keys = [with(&key), key];
+        let mut all = prefixes;
+        fastrand::Rng::with_seed(shuffle).shuffle(&mut all);
+        let mut routes = Routes::default();
+        for (slot, prefix) in all.iter().enumerate() {
+            routes.insert(0, prefix.as_bytes(), slot as u16);
+        }
+        let slots: std::collections::HashMap<String, u16> =
+            all.iter().enumerate().map(|(slot, prefix)| (prefix.clone(), slot as u16)).collect();
+        for prefix in &removed {
+            routes.remove(0, prefix.as_bytes());
+            all.retain(|other| other != prefix);
+        }
+        for key in keys {
+            let expected = all
+                .iter()
+                .filter(|prefix| key.starts_with(prefix.as_str()))
+                .max_by_key(|prefix| prefix.len())
+                .map(|prefix| slots[prefix]);
+            prop_assert_eq!(routes.find(0, key.as_bytes()), expected);
+        }
+    }
+}

@@ -6,7 +6,7 @@ use super::api::{self, api};
 use super::clock;
 use super::ctx::Ctx;
 use super::guard::{guard, is_broken};
-use super::module::module;
+use super::module::{OwnReads, module};
 use crate::core::engine::State;
 
 /// Registers the section.
@@ -32,7 +32,7 @@ unsafe extern "C" fn info(ctx: *mut api::RedisModuleInfoCtx, for_crash_report: c
         let state = engine.state(clock::now_us());
         // SAFETY: the context is the server's; a section without a name is the module's own.
         unsafe { api!(RedisModule_InfoAddSection)(ctx, std::ptr::null()) };
-        for (name, value) in numbers(&state) {
+        for (name, value) in numbers(&state, &module().own_reads) {
             // SAFETY: as above; the name is copied.
             unsafe { api!(RedisModule_InfoAddFieldULongLong)(ctx, name.as_ptr(), value) };
         }
@@ -40,7 +40,7 @@ unsafe extern "C" fn info(ctx: *mut api::RedisModuleInfoCtx, for_crash_report: c
 }
 
 /// Every figure by its name in WB.STATUS; `link_up` and `link_down` stand for `link`.
-pub fn numbers(state: &State<'_>) -> [(&'static CStr, u64); 26] {
+pub fn numbers(state: &State<'_>, own_reads: &OwnReads) -> [(&'static CStr, u64); 28] {
     let counters = &state.counters;
     [
         (c"link_up", u64::from(state.link == "up")),
@@ -68,6 +68,8 @@ pub fn numbers(state: &State<'_>) -> [(&'static CStr, u64); 26] {
         (c"memory_bytes", state.memory_bytes as u64),
         (c"lost_total", state.lost_total),
         (c"slice_max_us", state.slice_max_us),
+        (c"own_hits_total", own_reads.hits.get()),
+        (c"own_misses_total", own_reads.misses.get()),
         (c"broken", 0),
     ]
 }

@@ -78,9 +78,9 @@ fn load(ctx: Ctx<'_>, words: &[&[u8]]) -> Result<(), String> {
         ));
     }
     let module = module();
-    module.read_mode.set(value::mode());
     module.is_replica.set(ctx.flags() & api::REDISMODULE_CTX_FLAGS_SLAVE != 0);
     module.databases.set(persist::databases(ctx));
+    module.read_mode.set(value::mode(module.is_replica.get()));
     settings::register(ctx)?;
     settings::take_arguments(words)?;
     module.sources.borrow().check_environment()?;

@@ -18,6 +18,23 @@ use crate::core::settings::Settings;
 use crate::mongo::sink::MongoConnector;
 use crate::worker::{Worker, WorkerOptions};
 
+/// Reads of keys by the module that are in the server's `keyspace_hits` and `keyspace_misses`.
+#[derive(Debug, Default)]
+pub struct OwnReads {
+    /// Keys that were there.
+    pub hits: Cell<u64>,
+    /// Keys that were not.
+    pub misses: Cell<u64>,
+}
+
+impl OwnReads {
+    /// The server counts one more read.
+    pub fn count(&self, is_hit: bool) {
+        let counter = if is_hit { &self.hits } else { &self.misses };
+        counter.set(counter.get() + 1);
+    }
+}
+
 /// The module's state. It is used under the server's lock alone, so its cells are never
 /// borrowed twice; and no borrow is held across a call into the server, because the server may
 /// call back (a key that expires while it is read).
@@ -66,6 +83,8 @@ pub struct Module {
     pub databases: Cell<u32>,
     /// Access modes for reading without a trace, as far as the server has them.
     pub read_mode: Cell<i32>,
+    /// Our reads that the server counts as those of clients.
+    pub own_reads: OwnReads,
 }
 
 struct Owned(Module);
@@ -106,6 +125,7 @@ pub fn module() -> &'static Module {
                 keeps_link: Cell::new(false),
                 databases: Cell::new(u32::MAX),
                 read_mode: Cell::new(0),
+                own_reads: OwnReads::default(),
             })
         })
         .0

@@ -90,7 +90,9 @@ impl<'a> Reader<'a> {
                 items[short[at].item].value = Span { start, end: bytes.len() };
                 is_read[at] = true;
             });
-        if !runs {
+        if runs {
+            is_read[..names.len()].iter().for_each(|is_read| self.module.own_reads.count(*is_read));
+        } else {
             self.most_short = 1;
         }
         let mut alone = Vec::new();

@@ -60,11 +60,23 @@ pub struct Reading {
 /// The access modes for reading that this server has: no LRU change anywhere, and where there
 /// are more, no statistics and no notification of a miss. A key whose time is over does expire
 /// when it is read, because only then do we hear of it and can keep its value.
-pub fn mode() -> c_int {
+///
+/// Redis 7.0 counts no key that is opened for writing. So a master opens them as if for writing, and
+/// the module has told the server that this alone changes nothing. On a replica it might remove a key
+/// whose time is over.
+pub fn mode(is_replica: bool) -> c_int {
     let wanted = api::REDISMODULE_OPEN_KEY_NOTOUCH
         | api::REDISMODULE_OPEN_KEY_NONOTIFY
         | api::REDISMODULE_OPEN_KEY_NOSTATS;
-    (api::REDISMODULE_READ | (wanted & known_modes())) as c_int
+    let known = wanted & known_modes();
+    let counted = known & api::REDISMODULE_OPEN_KEY_NOSTATS == 0;
+    let write = if counted && !is_replica { api::REDISMODULE_WRITE } else { 0 };
+    (api::REDISMODULE_READ | write | known) as c_int
+}
+
+/// True if the server counts keys that are opened in this mode.
+fn is_counted(mode: c_int) -> bool {
+    mode as u32 & (api::REDISMODULE_WRITE | api::REDISMODULE_OPEN_KEY_NOSTATS) == 0
 }
 
 /// The access modes that this server has.
@@ -83,8 +95,14 @@ pub fn is_there(ctx: Ctx<'_>, name: &Text) -> Option<bool> {
     if known_modes() & api::REDISMODULE_OPEN_KEY_NOEXPIRE == 0 {
         return None;
     }
-    let mode = mode() | api::REDISMODULE_OPEN_KEY_NOEXPIRE as c_int;
-    Some(Opened::new(ctx, name, mode).is_some())
+    let mode = mode(false) | api::REDISMODULE_OPEN_KEY_NOEXPIRE as c_int;
+    Some(Opened::with_mode(ctx, name, mode).is_some())
+}
+
+/// When the key `name` of the selected database expires, milliseconds since 1970, or
+/// [`NO_EXPIRY`]; nothing when there is no such key.
+pub fn expiry_ms(module: &Module, ctx: Ctx<'_>, name: &Text) -> Option<i64> {
+    Some(Opened::new(module, ctx, name)?.expire_ms())
 }
 
 /// Reads the value of the key `name` in the selected database and appends it to `out`.
@@ -96,7 +114,7 @@ pub fn value(
     out: &mut Vec<u8>,
 ) -> Reading {
     let mut reading = Reading { found: Found::Gone, expire_ms: NO_EXPIRY, took_us: 0 };
-    let Some(opened) = Opened::new(ctx, name, module.read_mode.get()) else { return reading };
+    let Some(opened) = Opened::new(module, ctx, name) else { return reading };
     if wanted.expiry {
         reading.expire_ms = opened.expire_ms();
     }
@@ -222,7 +240,7 @@ pub fn read_on(
     wanted: Wanted,
     (out, start): (&mut Vec<u8>, usize),
 ) -> Option<(Step, i64)> {
-    let opened = Opened::new(ctx, name, module.read_mode.get())?;
+    let opened = Opened::new(module, ctx, name)?;
     steps(opened.key_type()).filter(|(_, content)| *content == walk.content())?;
     let expire_ms = if wanted.expiry { opened.expire_ms() } else { NO_EXPIRY };
     let step = opened.step(walk, wanted, out, start);
@@ -240,11 +258,22 @@ pub fn is_spent(content: Content, read: &[u8]) -> bool {
 struct Opened(*mut api::RedisModuleKey);
 
 impl Opened {
-    fn new(ctx: Ctx<'_>, name: &Text, mode: c_int) -> Option<Opened> {
+    fn new(module: &Module, ctx: Ctx<'_>, name: &Text) -> Option<Opened> {
+        let mode = module.read_mode.get();
+        let opened = Opened::with_mode(ctx, name, mode);
+        if is_counted(mode) {
+            module.own_reads.count(opened.is_some());
+        }
+        opened
+    }
+
+    fn with_mode(ctx: Ctx<'_>, name: &Text, mode: c_int) -> Option<Opened> {
         // SAFETY: the context is that of a running callback in which keys may be opened (not a
         // one-shot), and the name lives until the key is closed.
         let key = unsafe { api!(RedisModule_OpenKey)(ctx.raw(), name.raw(), mode) };
-        (!key.is_null()).then_some(Opened(key))
+        let opened = (!key.is_null()).then_some(Opened(key))?;
+        // Opened as if for writing, a key that is not there is empty.
+        (opened.key_type() != api::REDISMODULE_KEYTYPE_EMPTY).then_some(opened)
     }
 
     /// When the key expires, milliseconds since 1970, or [`NO_EXPIRY`].
@@ -318,12 +347,10 @@ impl Opened {
             Called::Nothing => Found::Gone,
             // GET may be renamed, or refused by a cluster that is down. Better another encoding
             // than a value that is not written.
-            Called::Refused | Called::WrongType => {
-                match Opened::new(ctx, name, module.read_mode.get()) {
-                    Some(again) => again.in_place(wanted, out),
-                    None => Found::Gone,
-                }
-            }
+            Called::Refused | Called::WrongType => match Opened::new(module, ctx, name) {
+                Some(again) => again.in_place(wanted, out),
+                None => Found::Gone,
+            },
         }
     }
 
@@ -355,6 +382,11 @@ impl Opened {
         let age = self.age();
         drop(self);
         let called = call(ctx, command, name, out);
+        match called {
+            Called::Text | Called::WrongType => module.own_reads.count(true),
+            Called::Nothing => module.own_reads.count(false),
+            Called::Refused => {}
+        }
         if matches!(called, Called::Text) {
             keep_age(module, ctx, name, age);
         }
@@ -370,7 +402,7 @@ impl Opened {
 /// Gives the key back the age it had before a command read it.
 pub fn keep_age(module: &Module, ctx: Ctx<'_>, name: &Text, age: Age) {
     if age.is_changed_by_a_command()
-        && let Some(again) = Opened::new(ctx, name, module.read_mode.get())
+        && let Some(again) = Opened::new(module, ctx, name)
     {
         // SAFETY: the key is open.
         unsafe { age.give_to(again.0) };

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::redis_server::Redis;
+use crate::support::redis_server::{Redis, Setup, command};
 use crate::world::World;
 
 /// The fields of status that are numbers, and stand in INFO too.
-const NUMBERS: [&str; 20] = [
+const NUMBERS: [&str; 22] = [
     "link_since_unix_ms",
     "paused",
     "registrations",
@@ -27,6 +27,8 @@ const NUMBERS: [&str; 20] = [
     "last_write_unix_ms",
     "memory_bytes",
     "slice_max_us",
+    "own_hits_total",
+    "own_misses_total",
 ];
 
 fn info(redis: &Redis) -> BTreeMap<String, String> {
@@ -75,4 +77,72 @@ fn info_of_everything_has_the_section() {
         let text: String = world.redis.run(&["INFO", section]);
         assert!(text.contains("writebehind_dirty_keys:0"), "{section}");
     }
+}
+
+/// What the server counts, and what of it the module says is its own.
+fn reads(redis: &Redis) -> [i64; 4] {
+    let counted = |field: &str| -> i64 {
+        redis.info("stats", field).expect("a figure").parse().expect("a number")
+    };
+    let status = redis.status();
+    [
+        counted("keyspace_hits"),
+        counted("keyspace_misses"),
+        status.int("own_hits_total"),
+        status.int("own_misses_total"),
+    ]
+}
+
+#[test]
+fn reads_of_the_module_are_told_apart_from_those_of_clients() {
+    let world = World::json();
+    world.register("k:", "keys", "TTLFIELD until");
+    for turn in 0..10 {
+        world.redis.cmd(&["SET", "k:short", &format!("{turn}")]);
+        world.redis.cmd(&["SET", "k:long", &format!("{turn}{}", "x".repeat(1_000))]);
+        world.redis.cmd(&["SET", "k:brief", "x", "EX", "100"]);
+        world.redis.cmd(&["HSET", "k:hash", "field", &format!("{turn}")]);
+        world.redis.cmd(&["JSON.SET", "k:json", "$", &format!("{{\"turn\": {turn}}}")]);
+        world.redis.cmd(&["RPUSH", "k:list", "x"]);
+        world.redis.flush();
+        world.redis.cmd(&["DEL", "k:list"]);
+        world.redis.flush();
+    }
+    // RedisJSON and LIST themselves may count what they look at when they write.
+    let without = Setup::without_module().json().start();
+    for turn in 0..10 {
+        without.cmd(&["SET", "k:short", &format!("{turn}")]);
+        without.cmd(&["SET", "k:long", &format!("{turn}{}", "x".repeat(1_000))]);
+        without.cmd(&["SET", "k:brief", "x", "EX", "100"]);
+        without.cmd(&["HSET", "k:hash", "field", &format!("{turn}")]);
+        without.cmd(&["JSON.SET", "k:json", "$", &format!("{{\"turn\": {turn}}}")]);
+        without.cmd(&["RPUSH", "k:list", "x"]);
+        without.cmd(&["DEL", "k:list"]);
+    }
+    let counted = |field: &str| -> i64 {
+        without.info("stats", field).expect("a figure").parse().expect("a number")
+    };
+    let [hits, misses, own_hits, own_misses] = reads(&world.redis);
+    let others = (counted("keyspace_hits"), counted("keyspace_misses"));
+    println!("{hits} hits, {own_hits} of them ours; {misses} misses, {own_misses} of them ours");
+    assert_eq!((hits - own_hits, misses - own_misses), others);
+    // Short strings and JSON are read by commands, all else without a trace.
+    assert_eq!((own_hits, own_misses), (30, 0));
+}
+
+#[test]
+fn reading_a_key_disturbs_no_transaction_that_watches_it() {
+    let world = World::new();
+    world.register("k:", "keys", "INTERVAL 600000");
+    world.redis.cmd(&["HSET", "k:1", "field", "value"]);
+    let before = world.redis.status().int("batches_total");
+    let mut watching = world.redis.connect();
+    command(&["WATCH", "k:1"]).exec(&mut watching).expect("OK");
+    world.redis.flush();
+    assert_eq!(world.redis.status().int("batches_total"), before + 1);
+    for words in [&["MULTI"][..], &["HSET", "k:1", "field", "other"]] {
+        command(words).exec(&mut watching).expect("taken");
+    }
+    let done: Option<Vec<i64>> = command(&["EXEC"]).query(&mut watching).expect("EXEC");
+    assert_eq!(done, Some(vec![0]), "the transaction was given up");
 }

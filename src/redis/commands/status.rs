@@ -33,7 +33,7 @@ fn module_status(call: &Call<'_>, engine: &Engine, sharing: Option<String>) {
     warnings.extend(sharing);
     warnings.extend(engine.key_warnings());
     let warnings = warnings.join("; ");
-    reply.map(30);
+    reply.map(32);
     reply.text_field("version", env!("CARGO_PKG_VERSION").as_bytes());
     let replica = call.ctx.flags() & REDISMODULE_CTX_FLAGS_SLAVE != 0;
     reply.text_field("role", if replica { b"replica" } else { b"master" });
@@ -56,6 +56,8 @@ fn module_status(call: &Call<'_>, engine: &Engine, sharing: Option<String>) {
     reply.number_field(c"memory_bytes", state.memory_bytes as u64);
     reply.number_field(c"lost_total", state.lost_total);
     reply.number_field(c"slice_max_us", state.slice_max_us);
+    reply.number_field(c"own_hits_total", call.module.own_reads.hits.get());
+    reply.number_field(c"own_misses_total", call.module.own_reads.misses.get());
     reply.text_field("warning", warnings.as_bytes());
     reply.bytes(b"prefixes");
     reply.array(state.registrations);

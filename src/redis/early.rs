@@ -5,23 +5,20 @@
 //!   its last second.
 //! - Eviction: see [`pressure`].
 
-use std::collections::BTreeSet;
-use std::ffi::{CStr, CString, c_void};
+use std::ffi::{CStr, CString};
 
 use super::api::{self, api};
-use super::ctx::{Ctx, Text, bytes};
-use super::guard::guard;
+use super::ctx::{Ctx, Text};
 use super::module::Module;
+use super::overdue::{self, Overdue};
 use super::pressure::{self, Pressure};
-use super::sync::Cursor;
-use super::wanted::Wanted;
 use super::{clock, gone, turn, value};
-use crate::core::dirty::Captured;
 use crate::core::engine::Watched;
+use crate::core::value::NO_EXPIRY;
 
 /// A value is captured when its key has less time to live than this: much more than a turn of
 /// the event loop takes.
-const LAST_MS: u64 = 1_000;
+pub const LAST_MS: u64 = 1_000;
 /// When a value is captured so much later than it could be, the slice is [`URGENT_US`] long: the
 /// server removes expired keys in a quarter of its time.
 const LATE_MS: u64 = 500;
@@ -36,6 +33,8 @@ const CLOCK_KEYS: usize = 16;
 pub struct Early {
     /// What is known of memory.
     pub pressure: Pressure,
+    /// What only a scan can find.
+    pub overdue: Overdue,
     /// True when keys were left that should be looked at at once.
     is_behind: bool,
     /// The bytes of the key that is looked at.
@@ -45,26 +44,40 @@ pub struct Early {
 /// Begins to look ahead.
 pub fn start(ctx: Ctx<'_>, module: &Module) {
     let pressure = Pressure::start(ctx);
-    module.early.replace(Some(Early { pressure, is_behind: false, key: Vec::new() }));
+    let overdue = Overdue::default();
+    let early = Early { pressure, overdue, is_behind: false, key: Vec::new() };
+    module.early.replace(Some(early));
     module.engine.borrow_mut().watch();
     pressure::watch_limit(module, ctx);
 }
 
+/// While one of these holds, no key is looked at.
+const NOT_NOW: u32 = api::REDISMODULE_CTX_FLAGS_LOADING
+    | api::REDISMODULE_CTX_FLAGS_ASYNC_LOADING
+    | api::REDISMODULE_CTX_FLAGS_LUA
+    | api::REDISMODULE_CTX_FLAGS_MULTI;
+
 /// Looks at what has become dirty, and captures what is about to expire, for a slice each, before
-/// the loop sleeps. True if there was anything to do.
+/// the loop sleeps. On a replica, too, so that it has nothing to look for when it is promoted. True
+/// if there was anything to do.
 pub fn step(module: &Module, ctx: Ctx<'_>) -> bool {
-    if module.early.borrow().is_none() || ctx.flags() & super::tick::NOT_NOW != 0 {
+    let flags = ctx.flags();
+    if module.early.borrow().is_none() || flags & NOT_NOW != 0 {
         return false;
     }
-    let captured = capture_last(module, ctx);
+    let is_replica = flags & api::REDISMODULE_CTX_FLAGS_SLAVE != 0;
+    let captured = capture_last(module, ctx, is_replica);
     let end_us = end_of_slice(module);
-    let looked = pressure::step(module, ctx, end_us) || look(module, ctx, end_us);
+    // A replica evicts nothing.
+    let looked =
+        !is_replica && pressure::step(module, ctx, end_us) || look(module, ctx, end_us, is_replica);
+    let scanned = overdue::step(module, ctx, end_of_slice(module));
     let is_behind = {
         let engine = module.engine.borrow();
         engine.has_fresh() || engine.next_end_ms().is_some_and(|end_ms| end_ms <= now_ms())
     };
-    with(module, |early| early.is_behind = is_behind);
-    captured || looked
+    with(module, |early| early.is_behind = is_behind || early.overdue.is_pending());
+    captured || looked || scanned
 }
 
 /// When keys must be looked at next, microseconds.
@@ -109,8 +122,9 @@ pub fn each_fresh(
     count > 0
 }
 
-/// Asks every key that became dirty for its time to live, until `end_us`. True if there was one.
-pub fn look(module: &Module, ctx: Ctx<'_>, end_us: u64) -> bool {
+/// Asks every key that became dirty for its time to live, until `end_us`. One that a replica does
+/// not find may have expired. True if there was one.
+pub fn look(module: &Module, ctx: Ctx<'_>, end_us: u64, is_replica: bool) -> bool {
     if !module.engine.borrow().has_fresh() {
         return false;
     }
@@ -124,15 +138,24 @@ pub fn look(module: &Module, ctx: Ctx<'_>, end_us: u64) -> bool {
             return;
         }
         ctx.select(watched.db);
-        match expiry_ms(module, ctx, key) {
+        match value::expiry_ms(module, ctx, &Text::new(key)) {
+            Some(NO_EXPIRY) => opened += 1,
+            // At once: data may be saved before the next turn, and the key be gone when it is loaded.
+            Some(end_ms) if is_last(end_ms, now_ms) => gone::capture(module, ctx, watched.db, key),
             Some(end_ms) => look_again(module, watched, key, (now_ms, end_ms)),
+            None if is_replica => with(module, |early| early.overdue.ask(watched.db)),
             None => opened += 1,
         }
     })
 }
 
-fn look_again(module: &Module, watched: Watched, key: &[u8], (now_ms, end_ms): (u64, u64)) {
-    let at_ms = end_ms.saturating_sub(LAST_MS);
+/// True if the key has its last second, or less.
+fn is_last(end_ms: i64, now_ms: u64) -> bool {
+    u64::try_from(end_ms).is_ok_and(|end_ms| end_ms <= now_ms + LAST_MS)
+}
+
+fn look_again(module: &Module, watched: Watched, key: &[u8], (now_ms, end_ms): (u64, i64)) {
+    let at_ms = u64::try_from(end_ms).unwrap_or(0).saturating_sub(LAST_MS);
     module.engine.borrow_mut().look_at(watched, key, (now_ms, at_ms));
 }
 
@@ -142,18 +165,9 @@ fn take_key(module: &Module) -> Vec<u8> {
     early.as_mut().map(|early| std::mem::take(&mut early.key)).unwrap_or_default()
 }
 
-/// The logical databases with dirty keys and with keys that can expire.
-fn dbs_to_watch(module: &Module, ctx: Ctx<'_>) -> BTreeSet<u16> {
-    let mut dbs = module.engine.borrow_mut().uncaptured_dbs(clock::now_us());
-    let missed = module.engine.borrow().rescans_of(None);
-    dbs.extend(missed.iter().map(|(_, registration)| registration.db));
-    dbs.retain(|db| can_expire(ctx, *db));
-    dbs
-}
-
 /// Whether any key of the database has a time to live. It takes a few microseconds, so it is asked
 /// before many keys are opened, of which mostly none has one.
-fn can_expire(ctx: Ctx<'_>, db: u16) -> bool {
+pub fn can_expire(ctx: Ctx<'_>, db: u16) -> bool {
     let Ok(field) = CString::new(format!("db{db}")) else { return true };
     // SAFETY: the context is that of a running callback. What the server tells is read before it
     // is freed; a field that it does not have is null.
@@ -171,12 +185,13 @@ fn says_none_expire(counts: &[u8]) -> bool {
     counts.split(|byte| *byte == b',').any(|count| count == b"expires=0")
 }
 
-fn now_ms() -> u64 {
+/// Milliseconds since 1970.
+pub fn now_ms() -> u64 {
     clock::unix_ms()
 }
 
 /// Captures the values of keys in their last second, for a slice. True if there was one.
-fn capture_last(module: &Module, ctx: Ctx<'_>) -> bool {
+fn capture_last(module: &Module, ctx: Ctx<'_>, is_replica: bool) -> bool {
     let now_ms = now_ms();
     let first_ms = module.engine.borrow().next_end_ms();
     let Some(first_ms) = first_ms.filter(|first_ms| *first_ms <= now_ms) else { return false };
@@ -187,11 +202,13 @@ fn capture_last(module: &Module, ctx: Ctx<'_>) -> bool {
         let watched = module.engine.borrow_mut().take_end(now_ms, &mut key);
         let Some(watched) = watched else { break };
         ctx.select(watched.db);
-        match expiry_ms(module, ctx, &key) {
-            Some(end_ms) if end_ms <= now_ms + LAST_MS => {
+        match value::expiry_ms(module, ctx, &Text::new(&key)) {
+            Some(NO_EXPIRY) => {}
+            Some(end_ms) if is_last(end_ms, now_ms) => {
                 gone::capture(module, ctx, watched.db, &key);
             }
             Some(end_ms) => look_again(module, watched, &key, (now_ms, end_ms)),
+            None if is_replica => with(module, |early| early.overdue.ask(watched.db)),
             None => {}
         }
         if clock::now_us() >= end_us {
@@ -200,80 +217,6 @@ fn capture_last(module: &Module, ctx: Ctx<'_>) -> bool {
     }
     with(module, |early| early.key = key);
     true
-}
-
-/// Data was loaded, or there is no master any more that lets keys expire: dirty values whose time
-/// ran out meanwhile are captured, before anybody's look at their keys removes them. They can be
-/// seen by a scan only, and JSON not even so.
-pub fn on_alone(module: &Module, ctx: Ctx<'_>) {
-    if module.early.borrow().is_none() {
-        return;
-    }
-    for db in dbs_to_watch(module, ctx) {
-        ctx.select(db);
-        let cursor = Cursor::new();
-        let mut scan = Scan { module, db };
-        // SAFETY: the cursor is ours; the callback gets the value it expects, which outlives
-        // the scan; keys may be scanned in this callback of the server.
-        unsafe {
-            let scan = (&raw mut scan).cast::<c_void>();
-            while api!(RedisModule_Scan)(ctx.raw(), cursor.0, Some(on_scanned), scan) != 0 {}
-        }
-    }
-}
-
-struct Scan<'a> {
-    module: &'a Module,
-    db: u16,
-}
-
-unsafe extern "C" fn on_scanned(
-    _: *mut api::RedisModuleCtx,
-    name: *mut api::RedisModuleString,
-    key: *mut api::RedisModuleKey,
-    scan: *mut c_void,
-) {
-    guard((), || {
-        // SAFETY: `on_alone` passes a `Scan`; the name is valid during the callback.
-        let (scan, name) = unsafe { (&*scan.cast::<Scan<'_>>(), bytes(name)) };
-        let engine = scan.module.engine.borrow();
-        if key.is_null() || !engine.is_uncaptured(scan.db, name) {
-            return;
-        }
-        // SAFETY: the server opened the key for this callback.
-        let expire_ms = unsafe { api!(RedisModule_GetAbsExpire)(key) };
-        let is_last = |end_ms: u64| end_ms <= now_ms() + LAST_MS;
-        if !u64::try_from(expire_ms).is_ok_and(is_last) {
-            return;
-        }
-        let slot = engine.slot_of_key(scan.db, name);
-        let Some(wanted) = slot.map(|slot| Wanted::of(&slot.registration)) else { return };
-        drop(engine);
-        let mut value = Vec::new();
-        // SAFETY: as above.
-        let read = unsafe { value::of_open_key(key, wanted, &mut value) };
-        if let Some((content, expire_ms)) = read {
-            let captured = Captured { content, expire_ms, bytes: value.into() };
-            scan.module.engine.borrow_mut().capture(scan.db, name, captured);
-        }
-    });
-}
-
-/// When `key` of the selected database expires, milliseconds since 1970.
-fn expiry_ms(module: &Module, ctx: Ctx<'_>, key: &[u8]) -> Option<u64> {
-    let name = Text::new(key);
-    // SAFETY: the context is that of a running callback in which keys may be opened; the name
-    // lives until the key is closed.
-    unsafe {
-        let opened = api!(RedisModule_OpenKey)(ctx.raw(), name.raw(), module.read_mode.get());
-        if opened.is_null() {
-            return None;
-        }
-        let expire_ms = api!(RedisModule_GetAbsExpire)(opened);
-        api!(RedisModule_CloseKey)(opened);
-        // -1 says that it does not expire.
-        u64::try_from(expire_ms).ok()
-    }
 }
 
 /// Changes what is known, on servers where that is needed.

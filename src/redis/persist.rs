@@ -8,7 +8,7 @@ use super::api::{self, api};
 use super::ctx::{Ctx, raw_bytes};
 use super::guard::guard;
 use super::module::{Module, module};
-use super::{clock, data_type, early, log, tick, value};
+use super::{clock, data_type, log, overdue, tick, value};
 use crate::core::persist::{Packer, Record, VERSION, unpack};
 
 /// Nine characters, as the server demands; it stands in every RDB file with our state.
@@ -165,7 +165,8 @@ pub unsafe extern "C" fn on_loading(
         match subevent {
             api::REDISMODULE_SUBEVENT_LOADING_ENDED | api::REDISMODULE_SUBEVENT_LOADING_FAILED => {
                 // SAFETY: the server's context is valid during the callback.
-                early::on_alone(module, unsafe { Ctx::new(ctx) });
+                let ctx = unsafe { Ctx::new(ctx) };
+                overdue::on_loaded(module, ctx);
                 loaded(module);
             }
             _ => module.engine.borrow_mut().clear(),
@@ -236,7 +237,7 @@ pub unsafe extern "C" fn on_role(
         module.read_mode.set(value::mode(!is_master));
         if is_master {
             // SAFETY: the server's context is valid during the callback.
-            early::on_alone(module, unsafe { Ctx::new(ctx) });
+            overdue::on_promoted(module, unsafe { Ctx::new(ctx) });
         }
         tick::plan(module);
     });

@@ -123,7 +123,7 @@ fn press(module: &Module, ctx: Ctx<'_>, end_us: u64) {
     if !module.early.borrow().as_ref().is_some_and(|early| early.pressure.on) {
         let policy = persist::config_value(ctx, c"maxmemory-policy");
         if policy.as_deref() == Some(b"noeviction") {
-            look(module, ctx, end_us);
+            look(module, ctx, end_us, false);
             return;
         }
         with(module, |early| early.pressure.on = true);

@@ -61,11 +61,18 @@ pub fn before_sleep(ctx: Ctx<'_>) {
     log_link(&mut module.engine.borrow_mut());
     log_missed(module);
     // With more to do at once, the loop must not sleep.
-    let at_once = has_reports(module) || sync::is_pending(module, ctx);
-    let next_us = module.next_due_us.get().min(early::next_us(module)).min(doubts_due_us(module));
-    let next_us = next_us.min(module.blocked.borrow().next_us());
-    let due_us = if at_once { 0 } else { next_us };
-    if due_us < module.timer_us.get() && ctx.flags() & NOT_NOW == 0 {
+    let flags = ctx.flags();
+    let due_us = if flags & NOT_NOW == 0 {
+        let at_once = has_reports(module) || sync::is_pending(module, ctx);
+        let next_us = module.next_due_us.get().min(doubts_due_us(module));
+        let next_us = next_us.min(module.blocked.borrow().next_us());
+        if at_once { 0 } else { next_us.min(early::next_us(module)) }
+    } else if flags & NOT_NOW == api::REDISMODULE_CTX_FLAGS_SLAVE {
+        early::next_us(module)
+    } else {
+        u64::MAX
+    };
+    if due_us < module.timer_us.get() {
         set_timer(module, ctx, due_us);
     }
 }

@@ -79,7 +79,7 @@ async fn check_files(options: &ClientOptions) -> Result<(), Broken> {
             Ok(Err(_)) | Err(_) => "the file system does not answer".to_owned(),
         };
         return Err(Broken::lasting(format!(
-            "the file that the connection string's option {option} names cannot be read: {why}"
+            "the TLS file that the connection string's option {option} names cannot be read: {why}"
         )));
     }
     Ok(())

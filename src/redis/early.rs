@@ -19,8 +19,8 @@ use crate::core::value::NO_EXPIRY;
 /// A value is captured when its key has less time to live than this: much more than a turn of
 /// the event loop takes.
 pub const LAST_MS: u64 = 1_000;
-/// When a value is captured so much later than it could be, the slice is [`URGENT_US`] long: the
-/// server removes expired keys in a quarter of its time.
+/// When a value is captured so much later than it could be, the slice is [`URGENT_US`] long at least:
+/// the server removes expired keys in a quarter of its time.
 const LATE_MS: u64 = 500;
 const URGENT_US: u64 = 2_000;
 /// So many keys without a time to live are opened before it is asked whether any key has one.
@@ -67,7 +67,8 @@ pub fn step(module: &Module, ctx: Ctx<'_>) -> bool {
     }
     let is_replica = flags & api::REDISMODULE_CTX_FLAGS_SLAVE != 0;
     let captured = capture_last(module, ctx, is_replica);
-    let end_us = end_of_slice(module);
+    // Longer than other slices: a key may have less time to live than a turn takes.
+    let end_us = end_of_slice(module).max(clock::now_us() + URGENT_US);
     // A replica evicts nothing.
     let looked =
         !is_replica && pressure::step(module, ctx, end_us) || look(module, ctx, end_us, is_replica);

@@ -72,9 +72,13 @@ pub struct Refusal {
 pub struct Written {
     /// The items that became dead letters, in ascending order of index; all others are done.
     pub refused: Vec<Refusal>,
+    /// The items that a unique index refused, in ascending order of index, none of them in
+    /// `refused`: another document has the value, and may change it.
+    pub contested: Vec<Refusal>,
     /// Bytes of the commands that were sent.
     pub sent_bytes: u64,
-    /// So many items are taken in already; 0 in a report of the worker.
+    /// So many items are taken in already; 0 in a report of the worker. The contested ones are
+    /// taken in after all others, and then leave their list.
     pub settled: usize,
 }
 

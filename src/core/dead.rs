@@ -1,11 +1,17 @@
 //! Dead letters: changes that can never be written as they are. They hold up nobody and stay
 //! until a newer write of the key succeeds or somebody drops them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use super::change::Touch;
 use super::dirty::Captured;
+
+/// MongoDB's code of a duplicate in a unique index.
+pub const DUPLICATE_KEY: i32 = 11_000;
+
+/// A letter by slot, database and key.
+pub type ContestedLetter = (u16, u16, Vec<u8>);
 
 /// Why the last change of a key is not in MongoDB, and what a retry needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +46,12 @@ impl DeadLetter {
 
     fn bytes(&self, key: &[u8]) -> usize {
         let captured = self.captured.as_ref().map_or(0, |captured| captured.bytes.len());
-        size_of::<((u16, Vec<u8>), DeadLetter)>() + key.len() + self.reason.len() + captured
+        let contested = match self.code {
+            DUPLICATE_KEY => size_of::<ContestedLetter>() + key.len(),
+            _ => 0,
+        };
+        let letter = size_of::<((u16, Vec<u8>), DeadLetter)>() + key.len() + self.reason.len();
+        letter + captured + contested
     }
 }
 
@@ -50,6 +61,10 @@ pub struct DeadLetters {
     letters: BTreeMap<(u16, Vec<u8>), DeadLetter>,
     /// How many each slot has.
     counts: Vec<usize>,
+    /// Those that a unique index refused: what it refuses today it may take tomorrow.
+    contested: BTreeSet<ContestedLetter>,
+    /// How many of them each slot has; none has 0.
+    contested_counts: BTreeMap<u16, usize>,
     bytes: usize,
 }
 
@@ -72,8 +87,14 @@ impl DeadLetters {
         }
         self.counts[slot] += 1;
         self.bytes += letter.bytes(key);
-        let earlier = self.letters.insert((db, key.to_vec()), letter)?;
-        Some(self.uncount(key, &earlier))
+        let contested = (letter.code == DUPLICATE_KEY).then(|| (letter.slot, db, key.to_vec()));
+        let earlier = self.letters.insert((db, key.to_vec()), letter);
+        let earlier = earlier.map(|earlier| self.uncount(db, key, &earlier));
+        if let Some(contested) = contested {
+            *self.contested_counts.entry(contested.0).or_default() += 1;
+            self.contested.insert(contested);
+        }
+        earlier
     }
 
     /// Forgets the dead letter of `key`, whose slot is returned.
@@ -83,7 +104,7 @@ impl DeadLetters {
             return None;
         }
         let letter = self.letters.remove(&(db, key.to_vec()))?;
-        Some(self.uncount(key, &letter))
+        Some(self.uncount(db, key, &letter))
     }
 
     /// The dead letter of `key`.
@@ -122,6 +143,37 @@ impl DeadLetters {
         self.counts.get(usize::from(slot)).copied().unwrap_or(0)
     }
 
+    /// True when a unique index refused one of them.
+    pub fn has_contested(&self) -> bool {
+        !self.contested.is_empty()
+    }
+
+    /// The slots of the letters that a unique index refused, each once.
+    pub fn contested_slots(&self) -> impl Iterator<Item = u16> + '_ {
+        self.contested_counts.keys().copied()
+    }
+
+    /// How many letters of `slot` a unique index refused.
+    pub fn contested_count(&self, slot: u16) -> usize {
+        self.contested_counts.get(&slot).copied().unwrap_or(0)
+    }
+
+    /// The letters of `slot` that a unique index refused and that stand behind `last`, by
+    /// database and key.
+    pub fn contested_after(
+        &self,
+        slot: u16,
+        last: Option<&ContestedLetter>,
+    ) -> impl Iterator<Item = &ContestedLetter> {
+        let first = (slot, 0, Vec::new());
+        let from = match last.filter(|last| last.0 == slot) {
+            Some(last) => Bound::Excluded(last),
+            None => Bound::Included(&first),
+        };
+        let letters = self.contested.range::<ContestedLetter, _>((from, Bound::Unbounded));
+        letters.take_while(move |(of, ..)| *of == slot)
+    }
+
     /// Every dead letter with its database and key, in that order.
     pub fn iter(&self) -> impl Iterator<Item = (u16, &[u8], &DeadLetter)> {
         self.letters.iter().map(|((db, key), letter)| (*db, key.as_slice(), letter))
@@ -143,6 +195,8 @@ impl DeadLetters {
             *bytes -= if stays { 0 } else { letter.bytes(key) };
             stays
         });
+        self.contested.retain(|(of, ..)| *of != slot);
+        self.contested_counts.remove(&slot);
         self.counts[usize::from(slot)] = 0;
     }
 
@@ -167,7 +221,15 @@ impl DeadLetters {
         Some(result)
     }
 
-    fn uncount(&mut self, key: &[u8], letter: &DeadLetter) -> u16 {
+    fn uncount(&mut self, db: u16, key: &[u8], letter: &DeadLetter) -> u16 {
+        if letter.code == DUPLICATE_KEY {
+            self.contested.remove(&(letter.slot, db, key.to_vec()));
+            let count = self.contested_counts.entry(letter.slot).or_default();
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.contested_counts.remove(&letter.slot);
+            }
+        }
         self.bytes -= letter.bytes(key);
         self.counts[usize::from(letter.slot)] -= 1;
         letter.slot
@@ -231,6 +293,33 @@ mod tests {
         assert_eq!(letters.take_captured(0, b"k"), Some(value(b"v")));
         assert_eq!(letters.take_captured(0, b"k"), None);
         assert!(!letters.find(0, b"k").unwrap().is_uncaptured(), "it is being retried");
+    }
+
+    #[test]
+    fn letters_of_a_unique_index_are_found_by_registration() {
+        let mut letters = DeadLetters::default();
+        let contested = |slot| DeadLetter { code: DUPLICATE_KEY, ..letter(slot) };
+        letters.replace(0, b"a", letter(1));
+        assert!(!letters.has_contested());
+        for (db, key, slot) in [(0, b"b", 1), (1, b"a", 1), (0, b"c", 3), (0, b"d", 1)] {
+            letters.replace(db, key, contested(slot));
+        }
+        assert_eq!(letters.contested_slots().collect::<Vec<_>>(), [1, 3]);
+        let all = |letters: &DeadLetters, last: Option<&ContestedLetter>| {
+            letters.contested_after(1, last).cloned().collect::<Vec<_>>()
+        };
+        let found = all(&letters, None);
+        assert_eq!(found, [(1, 0, b"b".to_vec()), (1, 0, b"d".to_vec()), (1, 1, b"a".to_vec())]);
+        assert_eq!(all(&letters, Some(&found[0])), found[1..]);
+        assert_eq!(all(&letters, Some(&(3, 0, Vec::new()))), found, "a cursor of another slot");
+        assert_eq!(letters.contested_count(1), 3);
+        letters.replace(0, b"d", letter(1));
+        letters.remove(0, b"c");
+        assert_eq!((letters.contested_count(1), letters.contested_count(3)), (2, 0));
+        assert_eq!(letters.contested_slots().collect::<Vec<_>>(), [1]);
+        letters.remove_slot(1);
+        assert!(!letters.has_contested());
+        assert_eq!(letters.memory_bytes(), 0);
     }
 
     #[test]

@@ -31,7 +31,7 @@ use Meaning::{Clash, Lasting, Link, Namespace, Refused, TooSlow, Unknown, Unread
 pub const UNANSWERED: [i32; 4] = [6, 7, 89, 9001];
 
 /// The code of a duplicate key, which means different things for different indexes.
-pub const DUPLICATE_KEY: i32 = 11_000;
+pub use crate::core::dead::DUPLICATE_KEY;
 
 /// What `code` means.
 pub fn meaning(code: i32) -> Meaning {

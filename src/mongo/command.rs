@@ -3,8 +3,10 @@
 use std::ffi::CStr;
 use std::iter::Peekable;
 
+mod circle;
 mod options;
 
+pub use circle::{Step, current, filter, in_order};
 pub use options::{Acknowledged, CommandOptions, Place, WriteConcern};
 
 use super::lookup::Lookup;
@@ -77,7 +79,7 @@ pub struct Command {
 /// A batch as commands.
 #[derive(Debug, Default)]
 pub struct Built {
-    /// Deletes last; each key of the batch is in one of them, or refused.
+    /// Deletes first; each key of the batch is in one of them, or refused.
     pub commands: Vec<Command>,
     /// What cannot be written, in ascending order of index; with code 0.
     pub refused: Vec<Refusal>,
@@ -102,13 +104,14 @@ pub fn build(batch: &Batch, documents: Kind, lookup: &Lookup) -> Built {
     let built = Built { lookup: lookup.clone(), ..Built::default() };
     let mut builder = Builder { batch, names: Names::default(), built };
     let items = || batch.items.iter().enumerate();
+    // A deleted document may have a value that another one of the batch gets.
+    let mut gone = items().filter(|(_, item)| item.content == Content::Tombstone).peekable();
+    builder.add_all(Kind::Delete, &mut gone);
     let mut live = items().filter(|(_, item)| item.content != Content::Tombstone).peekable();
     if documents == Kind::Insert && lookup.index.is_some() {
         builder.add(Kind::Update, &mut live, 1);
     }
     builder.add_all(documents, &mut live);
-    let mut gone = items().filter(|(_, item)| item.content == Content::Tombstone).peekable();
-    builder.add_all(Kind::Delete, &mut gone);
     let mut built = builder.built;
     built.refused.sort_by_key(|refusal| refusal.index);
     built

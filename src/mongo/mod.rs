@@ -4,6 +4,7 @@ mod check;
 mod client;
 mod codes;
 pub mod command;
+mod contested;
 pub mod explain;
 mod extended;
 mod index;

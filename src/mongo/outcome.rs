@@ -18,7 +18,7 @@ const TOO_LONG: &str = "Message length";
 const NO_INDEX: &str = "hint provided does not correspond to an existing index";
 
 /// The end of a command.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub enum Outcome {
     /// The server answered; every operation that is not named is acknowledged.
     Answered(Vec<Hitch>),
@@ -35,8 +35,21 @@ pub enum Outcome {
     Failed(Failure),
 }
 
+impl Outcome {
+    /// True when it was not applied for a reason that passes by itself.
+    pub fn is_clash(&self) -> bool {
+        match self {
+            Outcome::Answered(hitches) => {
+                hitches.iter().any(|hitch| hitch.remedy == Remedy::AgainOrRest)
+            }
+            Outcome::TooSlow => true,
+            Outcome::Unreadable { .. } | Outcome::Failed(_) => false,
+        }
+    }
+}
+
 /// An operation that was not applied.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub struct Hitch {
     /// Its place in the command; `None` means all of them.
     pub op: Option<usize>,
@@ -47,14 +60,25 @@ pub struct Hitch {
 }
 
 /// What to do about an operation that was not applied.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub enum Remedy {
     /// Nothing helps: a dead letter with this reason.
     Refuse(String),
+    /// Another document has the value in a unique index: send it again when the rest is written.
+    Contested(Box<Duplicate>),
     /// Send it again; if that does not help, a dead letter with this reason.
     AgainOrRefuse(String),
     /// Send it again; if that does not help, the namespace rests.
     AgainOrRest,
+}
+
+/// A value that another document has in a unique index.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Duplicate {
+    /// Why the operation is refused if that stays so.
+    pub reason: String,
+    /// The index's fields with the values; none when the reply does not have them as they are.
+    pub values: Vec<(String, Bson)>,
 }
 
 /// Decides what the end of a command for `registration` means.
@@ -108,7 +132,7 @@ fn is_without_index(error: &Document) -> bool {
 }
 
 /// A duplicate in the index of the key itself is a race with another writer's insert: the next
-/// attempt finds the document. In any other index it is there to stay.
+/// attempt finds the document. In any other index it is there until that document changes.
 fn duplicate(error: &Document, registration: &Registration) -> Remedy {
     let mut fields = error
         .get_document("keyPattern")
@@ -131,7 +155,16 @@ fn duplicate(error: &Document, registration: &Registration) -> Remedy {
         (Some(field), true) if field == "_id" || field == registration.key_field => {
             Remedy::AgainOrRefuse(reason)
         }
-        _ => Remedy::Refuse(reason),
+        _ => Remedy::Contested(Box::new(Duplicate { reason, values: duplicate_values(error) })),
+    }
+}
+
+/// The fields of the index with the values that the error names. Under a collation the server
+/// names what the index has in their place.
+fn duplicate_values(error: &Document) -> Vec<(String, Bson)> {
+    match error.get_document("keyValue") {
+        Ok(values) if !error.contains_key("collation") => values.clone().into_iter().collect(),
+        _ => Vec::new(),
     }
 }
 

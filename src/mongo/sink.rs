@@ -3,20 +3,23 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use mongodb::bson::doc;
+use mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
 use tokio::time::timeout;
 
 use super::check::check;
 use super::client::{Connected, connect};
-use super::command::{self, Built, CommandOptions, Kind};
+use super::command::{self, Built, Command, CommandOptions, Kind};
+use super::contested::{self, Committed, Wire};
 use super::index::Indexes;
-use super::lane::{Fence, Lanes, next_number};
+use super::lane::{Fence, Held, Lanes, next_number};
 use super::lookup::Lookup;
 use super::newness::Newness;
+use super::outcome::Outcome;
 use super::transaction::{Useless, send_at_once};
 use super::writing::{Finished, write_out};
-use crate::core::batch::{Batch, LaneId, Written};
+use crate::core::batch::{Batch, LaneId, Refusal, Written};
 use crate::core::check::{Checkup, Need};
+use crate::core::registration::Registration;
 use crate::sink::{Broken, Connector, Failure, Sink};
 
 /// Longest wait for a greeting; finding a server takes 3 s by default.
@@ -74,7 +77,7 @@ impl Sink for MongoSink {
         within: Duration,
     ) -> Result<Written, Failure> {
         if built.commands.is_empty() {
-            return Ok(Written { refused: built.refused, sent_bytes: 0, settled: 0 });
+            return Ok(Written { refused: built.refused, ..Written::default() });
         }
         let end = self.write_built(batch, built, within).await;
         if matches!(end, Err(Failure::Namespace(_))) {
@@ -186,7 +189,7 @@ impl MongoSink {
                 self.useless.borrow_mut().remove(namespace);
                 let created = lane.created() + inserts;
                 self.newness.borrow_mut().learn(namespace, documents, created);
-                return Ok(Written { refused, sent_bytes, settled: 0 });
+                return Ok(Written { refused, sent_bytes, ..Written::default() });
             }
             self.useless.borrow_mut().add(namespace);
             // The first ones went with the transaction.
@@ -196,14 +199,67 @@ impl MongoSink {
         } else {
             Built { commands, refused, lookup: lookup.clone() }
         };
-        let send = async |bytes| {
-            let place = lane.place();
-            lane.send(registration, options, bytes, place).await
-        };
         let inserting = built.inserts() > 0;
-        let Finished { written, existing } = write_out(batch, built, send).await?;
+        let mut wire = LaneWire { lane: &mut lane, registration, options, sink: self };
+        let finished = write_out(batch, built, async |bytes| wire.send(bytes).await).await?;
+        let finished = contested::resolve(batch, finished, lookup, &mut wire).await?;
+        let Finished { mut written, existing, contested } = finished;
+        written.contested = contested.into_iter().map(Refusal::from).collect();
         let created = if inserting { documents - existing } else { lane.created() };
         self.newness.borrow_mut().learn(namespace, documents, created);
         Ok(written)
+    }
+}
+
+/// A lane with all that is needed to send a command in it.
+struct LaneWire<'l, 's> {
+    lane: &'l mut Held<'s>,
+    registration: &'l Registration,
+    options: &'l CommandOptions,
+    sink: &'l MongoSink,
+}
+
+impl Wire for LaneWire<'_, '_> {
+    async fn send(&mut self, command: Vec<u8>) -> Outcome {
+        let place = self.lane.place();
+        self.lane.send(self.registration, self.options, command, place).await
+    }
+
+    fn has_transactions(&self) -> bool {
+        self.lane.has_transactions()
+    }
+
+    async fn commit(&mut self, command: Command) -> Result<Committed, Failure> {
+        let LaneWire { lane, registration, options, .. } = self;
+        let mut clashed = false;
+        let send = async |bytes, place| {
+            let outcome = lane.send(registration, options, bytes, place).await;
+            clashed |= outcome.is_clash();
+            outcome
+        };
+        let end = send_at_once(vec![command], next_number(), send).await;
+        if end.is_err() {
+            lane.leave_open();
+        }
+        Ok(match end? {
+            Some(_) => Committed::Yes,
+            None if clashed => Committed::Clashed,
+            None => Committed::No,
+        })
+    }
+
+    async fn find(&mut self, command: Vec<u8>) -> Option<Vec<Document>> {
+        let command = RawDocumentBuf::from_bytes(command).ok()?;
+        let client = &self.sink.connected.client;
+        let database = client.database(&self.registration.namespace.database);
+        let found = timeout(self.options.within, database.run_raw_command(command)).await;
+        let mut found = found.ok()?.ok()?;
+        let Some(Bson::Document(mut cursor)) = found.remove("cursor") else { return None };
+        let Some(Bson::Array(batch)) = cursor.remove("firstBatch") else { return None };
+        let documents = batch.into_iter().filter_map(|found| match found {
+            Bson::Document(document) => Some(document),
+            _ => None,
+        });
+        Some(documents.collect())
     }
 }

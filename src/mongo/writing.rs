@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::codes::DUPLICATE_KEY;
 use super::command::{self, Built, Command, Kind};
 use super::lookup::Lookup;
-use super::outcome::{Hitch, Outcome, Remedy};
+use super::outcome::{Duplicate, Hitch, Outcome, Remedy};
 use crate::core::batch::{Batch, Item, Refusal, Written};
 use crate::core::value::Span;
 use crate::sink::{Broken, Failure};
@@ -27,6 +27,23 @@ pub struct Finished {
     pub written: Written,
     /// Documents that were to be inserted and existed already.
     pub existing: usize,
+    /// Items that a unique index refused, in ascending order.
+    pub contested: Vec<Contested>,
+}
+
+/// An item that a unique index refused.
+#[derive(Debug)]
+pub struct Contested {
+    /// Its index in the batch.
+    pub index: u32,
+    /// The value that another document has.
+    pub duplicate: Duplicate,
+}
+
+impl From<Contested> for Refusal {
+    fn from(Contested { index, duplicate }: Contested) -> Refusal {
+        Refusal { index: index as usize, code: DUPLICATE_KEY, reason: duplicate.reason }
+    }
 }
 
 /// Writes `batch`, which was built into `built`, by sending one command at a time.
@@ -41,8 +58,9 @@ pub async fn write_out(
 ) -> Result<Finished, Failure> {
     let Built { commands, refused, lookup } = built;
     let jobs = commands.into_iter().rev().map(Job::new).collect();
-    let written = Written { refused, sent_bytes: 0, settled: 0 };
-    let mut writing = Writing { batch, lookup, jobs, written, existing: 0 };
+    let written = Written { refused, ..Written::default() };
+    let (existing, contested) = (0, Vec::new());
+    let mut writing = Writing { batch, lookup, jobs, written, existing, contested };
     while let Some(job) = writing.jobs.pop() {
         let Job { command: Command { bytes, items, kind }, attempt, halvings } = job;
         writing.written.sent_bytes += bytes.len() as u64;
@@ -70,7 +88,9 @@ pub async fn write_out(
     }
     let mut written = writing.written;
     written.refused.sort_by_key(|refusal| refusal.index);
-    Ok(Finished { written, existing: writing.existing })
+    let mut contested = writing.contested;
+    contested.sort_by_key(|contested| contested.index);
+    Ok(Finished { written, existing: writing.existing, contested })
 }
 
 /// A command that is to be sent.
@@ -94,6 +114,7 @@ struct Writing<'b> {
     jobs: Vec<Job>,
     written: Written,
     existing: usize,
+    contested: Vec<Contested>,
 }
 
 impl Writing<'_> {
@@ -118,6 +139,13 @@ impl Writing<'_> {
                     for index in affected {
                         self.refuse(*index, code, reason.clone());
                     }
+                }
+                Remedy::Contested(duplicate) => {
+                    let duplicate = |index: &u32| (*index, (*duplicate).clone());
+                    let contested = affected.iter().map(duplicate);
+                    let contested =
+                        contested.map(|(index, duplicate)| Contested { index, duplicate });
+                    self.contested.extend(contested);
                 }
                 Remedy::AgainOrRest => {
                     let namespace = &self.batch.registration.namespace;
@@ -156,35 +184,48 @@ impl Writing<'_> {
         self.build_again(first, 1, halvings);
     }
 
-    /// Builds commands for some items of the batch. Their bytes are copied: it is rare.
     fn build_again(&mut self, indexes: &[u32], attempt: u32, halvings: u32) {
-        let mut bytes = Vec::new();
-        let mut items = Vec::with_capacity(indexes.len());
-        for item in indexes.iter().filter_map(|index| self.batch.items.get(*index as usize)) {
-            let key = copy(&mut bytes, self.batch.key(item));
-            let value = copy(&mut bytes, self.batch.value(item));
-            items.push(Item { key, value, ..*item });
-        }
-        let registration = self.batch.registration.clone();
-        let some =
-            Batch { registration, slot: self.batch.slot, epoch: self.batch.epoch, items, bytes };
-        let Built { commands, refused, .. } = command::build(&some, Kind::Update, &self.lookup);
+        let Built { commands, refused, .. } = rebuild(self.batch, indexes, &self.lookup);
         for Refusal { index, code, reason } in refused {
-            if let Some(index) = indexes.get(index) {
-                self.refuse(*index, code, reason);
-            }
+            self.refuse(index as u32, code, reason);
         }
-        for mut command in commands.into_iter().rev() {
-            for item in &mut command.items {
-                *item = indexes.get(*item as usize).copied().unwrap_or_default();
-            }
-            self.jobs.push(Job { command, attempt, halvings });
-        }
+        let jobs = commands.into_iter().rev();
+        self.jobs.extend(jobs.map(|command| Job { command, attempt, halvings }));
     }
 
     fn refuse(&mut self, index: u32, code: i32, reason: String) {
+        if code == DUPLICATE_KEY {
+            let duplicate = Duplicate { reason, values: Vec::new() };
+            return self.contested.push(Contested { index, duplicate });
+        }
         self.written.refused.push(Refusal { index: index as usize, code, reason });
     }
+}
+
+/// Builds commands for some items of a batch, in this order. Their bytes are copied: it is rare.
+pub fn rebuild(batch: &Batch, indexes: &[u32], lookup: &Lookup) -> Built {
+    let mut built = command::build(&some(batch, indexes), Kind::Update, lookup);
+    let index_of = |item: usize| indexes.get(item).copied().unwrap_or_default();
+    for refusal in &mut built.refused {
+        refusal.index = index_of(refusal.index) as usize;
+    }
+    for item in built.commands.iter_mut().flat_map(|command| &mut command.items) {
+        *item = index_of(*item as usize);
+    }
+    built
+}
+
+/// A batch of some items of another one.
+pub fn some(batch: &Batch, indexes: &[u32]) -> Batch {
+    let mut bytes = Vec::new();
+    let mut items = Vec::with_capacity(indexes.len());
+    for item in indexes.iter().filter_map(|index| batch.items.get(*index as usize)) {
+        let key = copy(&mut bytes, batch.key(item));
+        let value = copy(&mut bytes, batch.value(item));
+        items.push(Item { key, value, ..*item });
+    }
+    let registration = batch.registration.clone();
+    Batch { registration, slot: batch.slot, epoch: batch.epoch, items, bytes }
 }
 
 fn copy(buffer: &mut Vec<u8>, bytes: &[u8]) -> Span {

@@ -25,6 +25,7 @@ mod fill;
 mod gone;
 mod guard;
 mod info;
+mod letters;
 pub mod load;
 mod log;
 mod module;

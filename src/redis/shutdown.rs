@@ -31,6 +31,7 @@ pub fn drain(ctx: Ctx<'_>) {
 fn write_on(module: &Module, ctx: Ctx<'_>) {
     let limit_ms = u64::try_from(module.settings().shutdown_drain_ms).unwrap_or(0);
     let end_us = clock::now_us() + limit_ms * 1000;
+    module.engine.borrow_mut().leave_letters();
     let waiter = module.engine.borrow_mut().flush(FlushScope::All, clock::now_us());
     loop {
         // Nobody is told of these acknowledgements: the AOF is closed.

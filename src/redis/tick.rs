@@ -16,7 +16,7 @@ use super::commands::{check, flush};
 use super::ctx::{Ctx, Text, must_not_replicate};
 use super::guard::guard;
 use super::module::{self, Module};
-use super::{clock, early, fill, log, partial, sync, turn};
+use super::{clock, early, fill, letters, log, partial, sync, turn};
 use crate::core::batch::{Report, Verdict};
 use crate::core::engine::{Acknowledged, Engine, Keys};
 use crate::core::link::Line;
@@ -31,7 +31,7 @@ const HELD: usize = 64;
 /// That `dirty-max-bytes` is reached is logged once in this time at most.
 const LOG_EVERY_US: u64 = 60_000_000;
 /// How long what cannot be replicated waits at the least.
-const PAUSED_US: u64 = 10_000;
+pub const PAUSED_US: u64 = 10_000;
 /// While one of these holds, keys are neither read nor sent.
 pub const NOT_NOW: u32 = api::REDISMODULE_CTX_FLAGS_SLAVE
     | api::REDISMODULE_CTX_FLAGS_LOADING
@@ -47,7 +47,8 @@ pub fn before_sleep(ctx: Ctx<'_>) {
     let synced = sync::step(module, ctx);
     let early = early::step(module, ctx);
     let folded = fold(module, began_us);
-    let worked = synced | early | take_reports(module, ctx) | settle_doubts(module, ctx);
+    let reported = take_reports(module, ctx) | settle_doubts(module, ctx);
+    let worked = synced | early | reported | letters::retry(module, ctx);
     if folded || worked {
         plan(module);
     }
@@ -65,7 +66,7 @@ pub fn before_sleep(ctx: Ctx<'_>) {
     let due_us = if flags & NOT_NOW == 0 {
         let at_once = has_reports(module) || sync::is_pending(module, ctx);
         let next_us = module.next_due_us.get().min(doubts_due_us(module));
-        let next_us = next_us.min(module.blocked.borrow().next_us());
+        let next_us = next_us.min(module.blocked.borrow().next_us()).min(letters::due_us(module));
         if at_once { 0 } else { next_us.min(early::next_us(module)) }
     } else if flags & NOT_NOW == api::REDISMODULE_CTX_FLAGS_SLAVE {
         early::next_us(module)

@@ -41,6 +41,7 @@ mod lookahead;
 mod many;
 mod mapping;
 mod memory;
+mod moved_values;
 mod network;
 mod old_mongodb;
 mod onerror;

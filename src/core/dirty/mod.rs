@@ -10,6 +10,7 @@ mod hash;
 mod index;
 mod mark;
 mod missed;
+mod parked;
 mod queue;
 mod queues;
 mod standing;

@@ -41,6 +41,8 @@ pub enum Obstacle {
     Rest,
     /// Reading its value takes long; it rests between two reads, or behind another such key.
     Large,
+    /// A unique index refused it; other keys of the namespace, which may free the value, go first.
+    Unique,
 }
 
 impl KeyState {
@@ -68,6 +70,10 @@ impl KeyState {
             KeyState::Waiting(Obstacle::Link) => "MongoDB to be reached",
             KeyState::Waiting(Obstacle::Rest) => "the end of a pause after an error",
             KeyState::Waiting(Obstacle::Large) => "its turn to be read: its value is large",
+            KeyState::Waiting(Obstacle::Unique) => {
+                "other keys of its collection: one of them may free the value that a unique index \
+                 refused"
+            }
             KeyState::Paused => "WB.RESUME",
             KeyState::DeadLetter => "a newer write of the key, or WB.DEADLETTER RETRY",
             KeyState::NotRegistered | KeyState::Clean => "",
@@ -161,14 +167,16 @@ impl Engine {
             .find(|aside| in_flight && aside.epoch == self.epoch && aside.taken.entry == entry);
         // Of a key that changed meanwhile, the entry has the time of that change only.
         let since_us = aside.map_or(since_us, |aside| aside.taken.since_us.min(since_us));
+        let parked = in_flight && self.contested.is_parked(slot, entry);
         let held = self.slot(slot).is_some_and(|bound| bound.hold_us > now_us);
-        let state = match (aside, in_flight, again) {
+        let state = match (aside, in_flight && !parked, again) {
             (None, true, true) => KeyState::InFlightChanged,
             (None, true, false) => KeyState::InFlight,
             _ if self.is_paused(slot) => KeyState::Paused,
             _ if self.link.name() == "down" => KeyState::Waiting(Obstacle::Link),
             _ if held => KeyState::Waiting(Obstacle::Rest),
             (Some(_), ..) => KeyState::Waiting(Obstacle::Large),
+            _ if parked => KeyState::Waiting(Obstacle::Unique),
             _ => KeyState::Dirty,
         };
         (state, since_us / 1000)

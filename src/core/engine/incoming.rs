@@ -98,8 +98,15 @@ impl Engine {
         }
         match &mut verdict {
             Verdict::Written(written) => {
-                self.written(&batch, written, most, (now_us, unix_ms), clean);
                 if written.settled < batch.items.len() {
+                    self.written(&batch, written, most, (now_us, unix_ms), clean);
+                }
+                if written.settled == batch.items.len() && !written.contested.is_empty() {
+                    let failed =
+                        self.settle_contested(&batch, written, most, (now_us, unix_ms), clean);
+                    self.count(batch.slot, |counters| counters.failed_total += failed);
+                }
+                if written.settled < batch.items.len() || !written.contested.is_empty() {
                     return Some(Report::Done { batch, verdict });
                 }
             }
@@ -118,6 +125,7 @@ impl Engine {
 
     /// A key that was taken needs no write: it counts as acknowledged.
     pub fn skip(&mut self, slot: u16, taken: &Taken, clean: &mut Acknowledged) {
+        self.contested.forget(taken.entry);
         let mut skipped = None;
         let settled = self.dirty.acknowledge(taken.entry, taken.ver, |db, key| {
             skipped = Some((db, key.to_vec()));
@@ -159,6 +167,8 @@ impl Engine {
         written.settled += items.len();
         let part = written.refused.partition_point(|refusal| refusal.index < written.settled);
         let mut refused = written.refused.drain(..part).peekable();
+        let first = written.contested.partition_point(|refusal| refusal.index < start);
+        let mut contested = written.contested[first..].iter().peekable();
         let mut counts = [0u64; 3];
         for (index, item) in (start..).zip(items) {
             if (index - start).is_multiple_of(FOLD_AT) {
@@ -166,8 +176,15 @@ impl Engine {
                 self.dirty.visit_entries(next.map(|item| item.entry));
             }
             let refusal = refused.next_if(|refusal| refusal.index == index);
+            if contested.next_if(|refusal| refusal.index == index).is_some() {
+                continue;
+            }
             self.written_in_doubt(batch, item, now_us);
-            let refused = refusal.map(|refusal| self.refuse(batch, item, refusal, unix_ms));
+            match &refusal {
+                Some(_) => self.contested.forget(item.entry),
+                None => self.contested_written(batch, item),
+            }
+            let refused = refusal.map(|refusal| self.refuse(batch, item, refusal, unix_ms, 1));
             let settled = self.dirty.acknowledge(item.entry, item.ver, |db, key| {
                 if refused.is_none() {
                     clean.keys.push(db, key);
@@ -189,6 +206,9 @@ impl Engine {
             }
         }
         drop(refused);
+        if counts[0] + counts[1] > 0 {
+            self.hope_for_letters(&batch.registration.namespace);
+        }
         let is_last = written.settled == batch.items.len();
         self.count(batch.slot, |counters| {
             counters.written_total += counts[0];
@@ -215,12 +235,20 @@ impl Engine {
         self.dirty.stir(batch.slot);
     }
 
-    fn tell(&mut self, slot: u16, entry: u32, since_us: u64, settled: Settled, persisted: bool) {
+    pub(super) fn tell(
+        &mut self,
+        slot: u16,
+        entry: u32,
+        since_us: u64,
+        settled: Settled,
+        persisted: bool,
+    ) {
         let again_us = match settled {
             Settled::Clean => None,
             Settled::Again(since_us) => Some(since_us),
             Settled::Unknown => return,
         };
+        self.contested.ended(slot, since_us, again_us);
         self.waiters.ended(Ended { entry, slot, since_us, again_us, persisted });
     }
 }

@@ -92,13 +92,15 @@ impl Engine {
         }
     }
 
-    /// An item is refused: its key gets a dead letter. Call it before the item is acknowledged.
+    /// An item is refused after so many attempts: its key gets a dead letter. Call it before the
+    /// item is acknowledged.
     pub(super) fn refuse(
         &mut self,
         batch: &Batch,
         item: &Item,
         refusal: Refusal,
         unix_ms: u64,
+        tries: u32,
     ) -> Refused {
         let Refusal { code, reason, .. } = refusal;
         self.note_error(Some(batch.slot), &reason);
@@ -108,7 +110,7 @@ impl Engine {
         let (touch, captured) = read.unwrap_or((Touch::Changed, None));
         let slot = batch.slot;
         let attempts = self.dead.find(db, key).map_or(0, |earlier| earlier.attempts);
-        let attempts = attempts.saturating_add(1);
+        let attempts = attempts.saturating_add(tries);
         let letter = DeadLetter { slot, code, reason, attempts, unix_ms, touch, captured };
         let told = letter.without_value();
         self.keep_letter(db, key, letter);

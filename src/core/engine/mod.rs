@@ -1,6 +1,7 @@
 //! The engine: everything the server thread knows. Changes come in, batches go out, reports come
 //! back. It calls nobody; whoever calls it says what time it is.
 
+mod contested;
 mod doubt;
 mod elsewhere;
 mod explain;
@@ -88,6 +89,7 @@ pub struct Engine {
     announced: Option<(u16, Vec<u8>)>,
     doubts: doubt::Doubts,
     lanes: lanes::Lanes,
+    contested: contested::Contested,
     /// The key that left a database last: see [`arrives`](Self::arrives).
     left: Option<(u16, Vec<u8>)>,
     /// Keys whose values take long to read.
@@ -216,6 +218,7 @@ impl Engine {
         self.dirty.fold(&mut self.log, now_us);
         for moved in self.dirty.moved() {
             self.waiters.moved(moved.slot, moved.since_us);
+            self.contested.ended(moved.slot, moved.since_us, None);
             self.retire_if_done(moved.slot);
         }
     }
@@ -318,8 +321,9 @@ impl Engine {
     }
 
     fn discard(&mut self, slot: u16) {
-        let waiters = &mut self.waiters;
+        let (waiters, contested) = (&mut self.waiters, &mut self.contested);
         self.dirty.discard(slot, |entry, since_us| {
+            contested.ended(slot, since_us, None);
             waiters.ended(Ended { entry, slot, since_us, again_us: None, persisted: false });
         });
     }

@@ -47,6 +47,7 @@ impl Engine {
             return None;
         }
         self.release_heavy(now_us);
+        self.release_parked();
         let slot = self.next_slot(now_us)?;
         let registration = Arc::clone(&self.slot(slot)?.registration);
         let (mut items, mut bytes) = match self.spare.pop() {
@@ -71,10 +72,13 @@ impl Engine {
             || (!batch.items.is_empty() && batch.bytes.len() >= most_bytes);
         // A batch that was held may have been begun under other options.
         let bound = self.slot(batch.slot)?;
-        if full
-            || !Arc::ptr_eq(&bound.registration, &batch.registration)
-            || self.slot_due_us(batch.slot).is_none_or(|due_us| due_us > now_us)
-        {
+        if !Arc::ptr_eq(&bound.registration, &batch.registration) {
+            return None;
+        }
+        if self.contested.is_released(batch.slot) && bound.hold_us <= now_us {
+            return self.take_released(batch);
+        }
+        if full || self.slot_due_us(batch.slot).is_none_or(|due_us| due_us > now_us) {
             return None;
         }
         let start = batch.bytes.len();
@@ -182,6 +186,9 @@ impl Engine {
             Some(ms) => ms,
             None => u64::try_from(self.settings.flush_interval_ms).unwrap_or(0),
         };
+        if self.contested.is_released(slot) {
+            return Some(bound.hold_us);
+        }
         let due_us = self.dirty.due_us(slot, interval_ms.saturating_mul(1000))?;
         Some(due_us.max(bound.hold_us))
     }

@@ -10,6 +10,7 @@ impl Engine {
             None => self.paused = true,
             Some(slot) => self.set_paused(slot, true),
         }
+        self.unpark_paused();
     }
 
     /// Ends the pause of the registration in `slot`; without one every pause there is.

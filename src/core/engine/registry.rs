@@ -18,6 +18,7 @@ pub struct Registry {
     draining: BTreeSet<u16>,
     /// Those that capture and whose existing keys are still to be marked.
     to_sync: BTreeSet<u16>,
+    version: u64,
 }
 
 impl Registry {
@@ -91,6 +92,7 @@ impl Registry {
 
     /// Takes note of what a registration is now.
     pub fn changed(&mut self, slot: u16) {
+        self.version += 1;
         let (drains, syncs) = match self.at(slot) {
             Some(bound) => (!bound.live, bound.live && bound.sync_pending),
             None => (false, false),
@@ -102,6 +104,11 @@ impl Registry {
                 set.remove(&slot);
             }
         }
+    }
+
+    /// Grows with each change of a registration, and begins above 0.
+    pub fn version(&self) -> u64 {
+        self.version + 1
     }
 
     /// The slots in use.

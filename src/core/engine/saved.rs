@@ -141,6 +141,7 @@ impl Engine {
         self.waiters.abandon();
         self.dirty.end_flights();
         self.doubts = Default::default();
+        self.contested = Default::default();
         self.epoch = self.epoch.wrapping_add(1);
         self.stale_flights += self.flights.len();
         self.flights.clear();

@@ -49,7 +49,8 @@ impl Engine {
             return None;
         }
         let slots_us = if self.paused { None } else { self.slots_due_us() };
-        slots_us.into_iter().chain(self.heavy.next_us()).min()
+        let released_us = self.has_ended_wait().then_some(0);
+        slots_us.into_iter().chain(self.heavy.next_us()).chain(released_us).min()
     }
 
     fn slots_due_us(&mut self) -> Option<u64> {
@@ -98,7 +99,8 @@ impl Engine {
         let mut stirred = std::mem::take(&mut self.schedule.stirred);
         self.dirty.take_stirred(&mut stirred);
         for slot in stirred.drain(..) {
-            let waits = self.slot(slot).is_some() && self.dirty.queue(slot).waiting() > 0;
+            let waits = self.dirty.queue(slot).waiting() > 0 || self.contested.is_released(slot);
+            let waits = waits && self.slot(slot).is_some();
             let due_us = waits.then(|| self.slot_due_us(slot).unwrap_or(PAUSED));
             self.schedule.set(slot, due_us);
         }

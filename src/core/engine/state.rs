@@ -98,7 +98,7 @@ impl Engine {
     pub fn prefix_state(&self, slot: u16, now_us: u64) -> Option<PrefixState<'_>> {
         let queue = self.dirty.queue(slot);
         let oldest_us = self.oldest_us(slot).into_iter().chain(self.oldest_heavy_us(Some(slot)));
-        let oldest_us = oldest_us.min();
+        let oldest_us = oldest_us.chain(self.contested.oldest_us(Some(slot))).min();
         let bound = self.slot(slot)?;
         Some(PrefixState {
             slot: bound,
@@ -124,7 +124,8 @@ impl Engine {
         let in_flight = self.flights.iter().chain(&self.held).map(|flight| flight.oldest_us);
         let waiting = self.waiting_slots().filter_map(|slot| self.dirty.oldest_us(slot));
         let missed = self.rescans().filter_map(|slot| self.dirty.missed(slot).oldest_us());
-        in_flight.chain(waiting).chain(missed).chain(self.oldest_heavy_us(None)).min()
+        let parked = self.oldest_heavy_us(None).into_iter().chain(self.contested.oldest_us(None));
+        in_flight.chain(waiting).chain(missed).chain(parked).min()
     }
 
     fn counters(&self, slot: u16) -> Counters {

@@ -1,4 +1,5 @@
 mod clock;
+mod contested;
 mod exclude;
 mod explain;
 mod held;
@@ -136,7 +137,7 @@ fn a_refused_change_is_a_dead_letter_until_a_newer_write_succeeds() {
     }
     let flight = batch(&mut engine, u64::MAX).unwrap();
     let refused = vec![Refusal { index: 1, code: 121, reason: "refused".to_owned() }];
-    let verdict = Verdict::Written(Written { refused, sent_bytes: 9, settled: 0 });
+    let verdict = Verdict::Written(Written { refused, sent_bytes: 9, ..Written::default() });
     assert_eq!(done(&mut engine, flight, verdict, 5), ["a:1"], "the letter tells of the other");
     let state = engine.state(5);
     assert_eq!((state.dirty_keys, state.dead_letters, state.counters.failed_total), (0, 1, 1));

@@ -219,7 +219,7 @@ fn a_mixed_batch_maps_every_operation_to_its_item() {
         (b"k:7", Content::Tombstone, b""),
     ];
     let built = build(&batch(registration, &reads), Kind::Update);
-    let [update, delete] = &built.commands[..] else { panic!("not two commands") };
+    let [delete, update] = &built.commands[..] else { panic!("not two commands") };
     assert_eq!((update.kind, &update.items[..]), (Kind::Update, &[0, 4, 6][..]));
     assert_eq!((delete.kind, &delete.items[..]), (Kind::Delete, &[2, 7][..]));
     for command in [update, delete] {
@@ -286,7 +286,7 @@ fn an_insert_holds_the_documents_themselves() {
     ];
     let built = build(&batch(registration(), &reads), Kind::Insert);
     assert_eq!(built.refused.len(), 1);
-    let [insert, delete] = &built.commands[..] else { panic!("not two commands") };
+    let [delete, insert] = &built.commands[..] else { panic!("not two commands") };
     let expected = doc! {
         "insert": "c",
         "ordered": false,

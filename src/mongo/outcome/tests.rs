@@ -171,12 +171,18 @@ fn poison_is_refused_with_a_reason_that_holds_no_value() {
 }
 
 #[test]
-fn a_duplicate_in_a_unique_index_is_refused_and_names_the_fields_only() {
+fn a_duplicate_in_a_unique_index_is_contested_and_names_the_fields_only() {
     let reason = "another document has the same value in the unique index of email (code 11000)";
-    assert_eq!(duplicate_in(doc! { "email": 1 }), Remedy::Refuse(reason.to_owned()));
-    assert!(matches!(duplicate_in(doc! { "_id": 1, "x": 1 }), Remedy::Refuse(_)));
+    let contested = |reason: &str| {
+        Remedy::Contested(Box::new(Duplicate {
+            reason: reason.to_owned(),
+            values: vec![("a".to_owned(), Bson::Int32(42))],
+        }))
+    };
+    assert_eq!(duplicate_in(doc! { "email": 1 }), contested(reason));
+    assert!(matches!(duplicate_in(doc! { "_id": 1, "x": 1 }), Remedy::Contested(_)));
     assert!(matches!(one_op(DUPLICATE_KEY), Outcome::Answered(hitches)
-        if matches!(hitches[0].remedy, Remedy::Refuse(_))));
+        if matches!(hitches[0].remedy, Remedy::Contested(_))));
 }
 
 #[test]
@@ -190,9 +196,10 @@ fn a_duplicate_of_what_is_missing_says_that_the_index_counts_it() {
         let error = doc! { "index": 3, "code": 11000, "keyPattern": pattern, "keyValue": value };
         let outcome = reply(doc! { "ok": 1, "writeErrors": [error] });
         let Outcome::Answered(hitches) = outcome else { panic!("{outcome:?}") };
-        let [Hitch { remedy: Remedy::Refuse(reason), .. }] = &hitches[..] else {
+        let [Hitch { remedy: Remedy::Contested(duplicate), .. }] = &hitches[..] else {
             panic!("{hitches:?}")
         };
+        let reason = &duplicate.reason;
         assert!(reason.contains(told) && !reason.contains("secret"), "{reason}");
     }
 }

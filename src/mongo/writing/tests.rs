@@ -193,7 +193,7 @@ async fn a_command_that_is_too_slow_is_halved_a_few_times_only() {
 async fn a_failure_ends_the_batch_at_once() {
     let (end, sent) = write(&SIX, |_| Outcome::Failed(Failure::Link(Broken::passing("cut")))).await;
     assert_eq!(end.unwrap_err(), Failure::Link(Broken::passing("cut")));
-    assert_eq!(sent.len(), 4, "the deletes are not sent after the updates failed");
+    assert_eq!(sent.len(), 2, "the updates are not sent after the deletes failed");
 }
 
 #[tokio::test(start_paused = true)]
@@ -202,7 +202,7 @@ async fn what_cannot_be_inserted_because_it_exists_is_updated() {
     let (end, sent) = write_as(Kind::Insert, &SIX, |keys| {
         let duplicate =
             |op| Hitch { op: Some(op), code: 11_000, remedy: Remedy::Refuse("x".into()) };
-        if std::mem::take(&mut inserts) {
+        if keys[0] != "-b" && std::mem::take(&mut inserts) {
             assert_eq!(keys, ["a", "c", "e", "f"]);
             return Outcome::Answered(vec![duplicate(1), hitch(3, Remedy::Refuse("no".into()))]);
         }

@@ -65,7 +65,8 @@ fn a_refused_key_tells_why_and_keeps_its_value() {
     touch(&mut engine, "a:1", 1_000);
     let flight = batch(&mut engine, 200_000).unwrap();
     let refusal = Refusal { index: 0, code: 121, reason: "schema".to_owned() };
-    let verdict = Verdict::Written(Written { refused: vec![refusal], sent_bytes: 1, settled: 0 });
+    let verdict =
+        Verdict::Written(Written { refused: vec![refusal], sent_bytes: 1, ..Written::default() });
     done(&mut engine, flight, verdict, 300_000);
     let explained = engine.explain(0, b"a:1", 500_000);
     assert_eq!((explained.state, explained.since_unix_ms), (KeyState::DeadLetter, 7));

@@ -10,7 +10,7 @@ fn refused(indexes: &[usize]) -> Verdict {
         .iter()
         .map(|index| Refusal { index: *index, code: 121, reason: "refused".to_owned() })
         .collect();
-    Verdict::Written(Written { refused, sent_bytes: 9, settled: 0 })
+    Verdict::Written(Written { refused, sent_bytes: 9, ..Written::default() })
 }
 
 /// Ends a batch and has the replica told of it.

@@ -23,7 +23,7 @@ fn each_key_is_settled_once_and_the_batch_at_the_end() {
     let (mut engine, flight) = sent(12);
     let refusal = |index| Refusal { index, code: 121, reason: "refused".to_owned() };
     let refused = vec![refusal(4), refusal(5), refusal(11)];
-    let verdict = Verdict::Written(Written { refused, sent_bytes: 9, settled: 0 });
+    let verdict = Verdict::Written(Written { refused, sent_bytes: 9, ..Written::default() });
     touch(&mut engine, "a:7", 2);
     let (rest, clean) = part(&mut engine, Report::Done { batch: flight, verdict });
     assert_eq!(clean, ["a:0", "a:1", "a:2", "a:3"]);

@@ -27,7 +27,7 @@ fn every_operation_names_the_index_and_the_collation_that_it_needs() {
         (lookup(None, true), doc! { "collation": { "locale": "simple" } }),
     ] {
         let built = super::super::build(&batch, Kind::Update, &lookup);
-        let [updates, deletes] = &built.commands[..] else { panic!("not two commands") };
+        let [deletes, updates] = &built.commands[..] else { panic!("not two commands") };
         for op in operations(updates).into_iter().chain(operations(deletes)) {
             let rest = op.into_iter().filter(|(name, _)| ["hint", "collation"].contains(&&**name));
             assert_eq!(rest.collect::<Parsed>(), said);
@@ -39,7 +39,7 @@ fn every_operation_names_the_index_and_the_collation_that_it_needs() {
 #[test]
 fn inserts_by_a_field_follow_an_update_that_finds_the_index() {
     let built = super::super::build(&mixed(), Kind::Insert, &lookup(Some("i"), false));
-    let [update, insert, delete] = &built.commands[..] else { panic!("not three commands") };
+    let [delete, update, insert] = &built.commands[..] else { panic!("not three commands") };
     assert_eq!((update.kind, &update.items[..]), (Kind::Update, &[1][..]));
     assert_eq!((insert.kind, &insert.items[..]), (Kind::Insert, &[3][..]));
     assert_eq!((delete.kind, &delete.items[..]), (Kind::Delete, &[2][..]));

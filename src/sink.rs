@@ -15,6 +15,9 @@ pub enum Failure {
     /// The link works but this namespace refuses (no privilege, bad name, no unique index).
     /// Others go on. One sentence, without values.
     Namespace(String),
+    /// Something that this namespace needs does not answer (a shard, or one command while the
+    /// server answers others). Others go on.
+    Part(Broken),
 }
 
 /// Why the link does not work.
@@ -70,6 +73,9 @@ pub trait Sink: 'static {
         commands: Self::Commands,
         within: Duration,
     ) -> impl Future<Output = Result<Written, Failure>>;
+
+    /// Batches that it can have on the wire at a time.
+    fn places(&self) -> usize;
 
     /// Asks whether the link works, within a bounded time.
     fn ping(&self) -> impl Future<Output = Result<(), Broken>>;

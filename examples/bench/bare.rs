@@ -73,7 +73,7 @@ impl Bare {
 
     /// Sends one command of so many operations, which must all be applied.
     pub async fn send(&self, namespace: &str, mut bytes: Vec<u8>, operations: u64) {
-        self.options.complete(&mut bytes, Place::Alone);
+        self.options.complete(&mut bytes, Place::Alone, self.options.within);
         let database = self.client.database(namespace.split('.').next().expect("a database"));
         let command = RawDocumentBuf::from_bytes(bytes).expect("BSON");
         let reply = database.run_raw_command(command).await.expect("reply");

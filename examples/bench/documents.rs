@@ -48,7 +48,8 @@ pub fn batch(registration: &Arc<Registration>, numbers: std::ops::Range<u64>, tu
             Item { entry: 0, ver: 0, since_us: 0, key, content, value, expire_ms: NO_EXPIRY }
         })
         .collect();
-    Batch { registration: Arc::clone(registration), slot: 0, epoch: 0, items, bytes }
+    let registration = Arc::clone(registration);
+    Batch { registration, slot: 0, epoch: 0, slow: false, retry: 0, items, bytes }
 }
 
 fn append(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Span {

@@ -171,7 +171,7 @@ async fn send(
 ) {
     let (bench, admin) = (bare.client.database("bench"), bare.client.database("admin"));
     let complete = |mut bytes: Vec<u8>, place| {
-        bare.options.complete(&mut bytes, place);
+        bare.options.complete(&mut bytes, place, bare.options.within);
         RawDocumentBuf::from_bytes(bytes).expect("BSON")
     };
     for (number, bytes) in commands {

@@ -38,6 +38,10 @@ pub struct Batch {
     pub slot: u16,
     /// The epoch it was read in: what is reported of an earlier one does not count.
     pub epoch: u32,
+    /// True if it was sent with a credit for slow batches.
+    pub slow: bool,
+    /// The batch of a single key that was blocked so many times before; 0 for any other batch.
+    pub retry: u32,
     /// The keys.
     pub items: Vec<Item>,
     /// Keys and values of all items.
@@ -67,19 +71,66 @@ pub struct Refusal {
     pub reason: String,
 }
 
+/// MongoDB does not let one document be written at the moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// Index into [`Batch::items`].
+    pub index: usize,
+    /// One sentence for people; never a value.
+    pub reason: String,
+}
+
 /// A batch that MongoDB answered.
 #[derive(Debug, Default)]
 pub struct Written {
-    /// The items that became dead letters, in ascending order of index; all others are done.
+    /// The items that became dead letters, in ascending order of index.
     pub refused: Vec<Refusal>,
     /// The items that a unique index refused, in ascending order of index, none of them in
     /// `refused`: another document has the value, and may change it.
     pub contested: Vec<Refusal>,
+    /// The items that wait by themselves, in ascending order of index.
+    pub blocked: Vec<Blocked>,
+    /// The items that were not written and are dirty again, in ascending order. Those that are in
+    /// none of the lists are written.
+    pub returned: Vec<usize>,
+    /// Why items came back; empty if none did.
+    pub error: String,
+    /// How long the registration rests before what came back is tried again.
+    pub hold_ms: u64,
+    /// How long blocked keys wait.
+    pub blocked_ms: u64,
     /// Bytes of the commands that were sent.
     pub sent_bytes: u64,
     /// So many items are taken in already; 0 in a report of the worker. The contested ones are
     /// taken in after all others, and then leave their list.
     pub settled: usize,
+}
+
+impl Written {
+    /// Items that were not written, but for the contested ones.
+    pub fn unwritten(&self) -> usize {
+        self.refused.len() + self.blocked.len() + self.returned.len()
+    }
+
+    /// Adds what became of other items of the same batch, but for the contested ones.
+    pub fn add(&mut self, other: Written) {
+        self.sent_bytes += other.sent_bytes;
+        self.refused.extend(other.refused);
+        self.refused.sort_by_key(|refusal| refusal.index);
+        self.blocked.extend(other.blocked);
+        self.blocked.sort_by_key(|blocked| blocked.index);
+        self.returned.extend(other.returned);
+        self.returned.sort_unstable();
+        if self.error.is_empty() {
+            self.error = other.error;
+        }
+    }
+
+    /// True if the item of this index is neither written nor refused.
+    pub fn is_open(&self, index: usize) -> bool {
+        self.blocked.binary_search_by_key(&index, |blocked| blocked.index).is_ok()
+            || self.returned.binary_search(&index).is_ok()
+    }
 }
 
 /// How a batch ended.
@@ -132,6 +183,18 @@ pub enum Report {
     },
     /// So many more batches may be sent.
     Credit(u32),
+    /// So many more slow batches may be sent.
+    SlowCredit(u32),
+    /// Whether batches of a registration need credits for slow ones from now on, because they take
+    /// much longer than those of others.
+    Slow {
+        /// Slot of the registration.
+        slot: u16,
+        /// The registration.
+        registration: Arc<Registration>,
+        /// Whether they do.
+        slow: bool,
+    },
     /// The link changed.
     Link(Link),
     /// A check has ended.

@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod batch;
+pub mod blocked;
 pub mod bson;
 pub mod change;
 pub mod check;

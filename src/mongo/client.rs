@@ -19,9 +19,9 @@ use crate::core::settings::MAX_IN_FLIGHT_BATCHES;
 use crate::file;
 use crate::sink::Broken;
 
-/// Connections to a server, unless the connection string says otherwise: one for each batch that
-/// can be in flight, and one more. They are made when they are needed.
-const MAX_POOL_SIZE: u32 = MAX_IN_FLIGHT_BATCHES.max as u32 + 1;
+/// Connections to a server, unless the connection string says otherwise: for each batch that can be
+/// in flight, for as many slow ones, and a few more. They are made when they are needed.
+const MAX_POOL_SIZE: u32 = 2 * MAX_IN_FLIGHT_BATCHES.max as u32 + 4;
 /// Longest look-up of a `mongodb+srv` name.
 const DNS_WITHIN: Duration = Duration::from_secs(5);
 /// Longest wait for a certificate file, and the most that one may hold.
@@ -42,6 +42,8 @@ pub struct Connected {
     pub write_concern: WriteConcern,
     /// What the driver's monitors see.
     pub watch: Watch,
+    /// Connections that it makes to a server at the most.
+    pub connections: u32,
 }
 
 /// Makes a client for `uri`. Looks up `mongodb+srv` names.
@@ -59,8 +61,10 @@ pub async fn connect(uri: &str) -> Result<Connected, Broken> {
     check_files(&options).await?;
     let watch = Watch::new(options.hosts.iter().map(ToString::to_string).collect());
     options.sdam_event_handler = Some(watch.handler());
+    // 0 stands for any number.
+    let connections = options.max_pool_size.filter(|most| *most > 0).unwrap_or(u32::MAX);
     let client = Client::with_options(options).map_err(|error| outcome::broken(&error))?;
-    Ok(Connected { client, write_concern, watch })
+    Ok(Connected { client, write_concern, watch, connections })
 }
 
 /// The driver reads the files of TLS on this thread, and its error does not say which one it means.
@@ -151,6 +155,6 @@ mod tests {
         assert_eq!(options.heartbeat_freq, Some(Duration::from_secs(1)));
         let mut options = ClientOptions::parse("mongodb://h/").await.unwrap();
         fill(&mut options);
-        assert_eq!(options.max_pool_size, Some(65));
+        assert_eq!(options.max_pool_size, Some(132));
     }
 }

@@ -1,7 +1,10 @@
-//! MongoDB's error codes and what each of them means to us.
+//! MongoDB's error codes by what they concern: the link, the namespace, one operation for a while,
+//! or one document for good.
 //!
-//! The codes are those of `error_codes.yml` in MongoDB's source; that they come up in these
-//! places was seen on MongoDB 6.0 where the design notes say so.
+//! The codes and their names are those of `error_codes.yml` in MongoDB's source, and of the places
+//! in it that throw numbers of their own; that they come up in these places was seen on MongoDB 6.0
+//! where the design notes say so. A code that is not in this list is judged by what becomes of the
+//! other operations of its batch.
 
 /// What an error code asks for, wherever it stands: in the reply as a whole, at one operation,
 /// or as the write concern's error.
@@ -9,26 +12,32 @@
 pub enum Meaning {
     /// Nothing can be written until this is over.
     Link(&'static str),
-    /// Nothing can be written until somebody sees to it.
+    /// Nothing can be written until the operator changes something.
     Lasting(&'static str),
+    /// What this namespace needs behind the server is not reached; others may go on.
+    Part(&'static str),
     /// This namespace refuses; others may go on.
     Namespace(&'static str),
-    /// It clashed with something that passes by itself.
-    Clash,
+    /// It clashed with something that passes by itself, or the server lacks something for a while.
+    Passing(&'static str),
     /// The server's limit for one command was reached.
     TooSlow,
     /// One operation of the command cannot even be read by the server.
     Unreadable(&'static str),
     /// This one change is refused, now and always.
     Refused(&'static str),
+    /// The collection's options or indexes do not take this document. They may not take any.
+    Collection(&'static str),
     /// None of the codes we know.
     Unknown,
 }
 
-use Meaning::{Clash, Lasting, Link, Namespace, Refused, TooSlow, Unknown, Unreadable};
+use Meaning::{
+    Collection, Lasting, Link, Namespace, Part, Passing, Refused, TooSlow, Unknown, Unreadable,
+};
 
 /// The codes with which a router tells that it lost a shard: what it passed on may still run.
-pub const UNANSWERED: [i32; 4] = [6, 7, 89, 9001];
+pub const UNANSWERED: [i32; 5] = [6, 7, 89, 202, 9001];
 
 /// The code of a duplicate key, which means different things for different indexes.
 pub use crate::core::dead::DUPLICATE_KEY;
@@ -36,46 +45,122 @@ pub use crate::core::dead::DUPLICATE_KEY;
 /// What `code` means.
 pub fn meaning(code: i32) -> Meaning {
     match code {
-        6 | 7 | 89 | 9001 => Link("the connection between MongoDB's servers broke"),
-        91 | 189 | 10_058 | 10_107 | 11_600 | 11_602 | 13_435 | 13_436 => {
-            Link("the server is no primary at the moment, or is shutting down")
-        }
+        ..=999 => by_name(code),
+        _ => by_number(code),
+    }
+}
+
+/// The codes that were given out in order and have names.
+fn by_name(code: i32) -> Meaning {
+    match code {
+        91 | 189 | 216 | 333 => Link("the server is no primary at the moment, or is shutting down"),
         18 | 391 => Lasting("authentication failed; check user, password and authSource"),
         64 => Link("not enough members confirm the writes in time; check the replica set"),
         79 | 100 => Lasting(
             "the write concern asks for members or tags that the replica set does not have; \
              correct w in the connection string",
         ),
-        133 | 134 => Link("no member is fit for it at the moment"),
-        262 => Link("the server is too busy"),
-        14_031 => Link("the server's disk is full"),
+        322 | 323 | 324 | 347 => Lasting("the server does not speak this version of the API"),
+
+        6 | 7 | 89 | 202 => Part("the connection between MongoDB's servers broke"),
+        70 | 133 | 134 | 149 => Part("no member of a shard is fit for it at the moment"),
 
         13 => Namespace("the user may not write there; grant the role readWrite"),
         20 => Namespace("the server does not allow the operation there"),
+        26 | 227 | 242 | 383 => Namespace("the collection cannot be made; create it"),
+        72 => Namespace(
+            "the collection's options do not allow it; a time series collection takes no changes \
+             of single documents: register another collection",
+        ),
         73 => Namespace("the namespace's name is not valid; register another"),
-        166 => Namespace("it is a view; register a collection"),
-        8000 => Namespace("Atlas refuses it; check the cluster's quota and state"),
-        13_297 => Namespace("a database with the same name in other case exists"),
+        59 | 115 | 238 => Namespace("the server does not have the command"),
+        161 => Namespace("the server does not know the version of the collection's collation"),
+        165 | 166 | 167 | 169 | 182 => Namespace("it is a view; register a collection"),
+        215 => Namespace("the database is being dropped"),
+        276 | 285 => Namespace("an index is being built or was given up"),
+        291 => Namespace("the server finds no plan for it; check notablescan and the indexes"),
+        301 => Namespace("the server found damaged data in it"),
+        319 | 338 | 340 | 341 | 342 | 414 | 453 => {
+            Namespace("the collection is being moved or resharded")
+        }
+        371 => Namespace("writes of users are blocked by setUserWriteBlockMode"),
+        385 => Namespace("another operation on the database does not allow it"),
 
         // Another transaction of the same session came after it, or it is over already.
-        225 | 251 => Clash,
-        24 | 46 | 63 | 112 | 150 | 246 | 314 | 11_601 | 13_388 => Clash,
-        50 => TooSlow,
+        225 | 251 | 217 | 228 | 256 | 356 | 363 => Passing("its session is used elsewhere"),
+        24 | 46 | 107 | 112 | 117 | 208 | 267 | 314 => {
+            Passing("another operation in MongoDB holds it")
+        }
+        48 | 82 | 175 | 221 | 237 | 279 | 281 | 282 | 290 | 355 => {
+            Passing("the operation was interrupted in MongoDB")
+        }
+        63 | 150 | 200 | 203 | 239 | 246 | 249 | 250 | 272 | 343 => {
+            Passing("the routing of the collection is out of date")
+        }
+        365 | 388 => Passing("MongoDB's cache is too full for it"),
+        146 | 261 | 264 | 402 | 406 | 407 | 412 | 433 | 449 | 450 | 462 => {
+            Passing("MongoDB has too much to do")
+        }
+        50 | 262 => TooSlow,
 
-        10_334 | 16 => Unreadable("the document is too large for MongoDB"),
+        16 => Unreadable("the document is too large for MongoDB"),
         15 => Unreadable("the document is nested too deep for MongoDB"),
-        22 | 40_414 | 40_415 => Unreadable("the document is not valid for MongoDB"),
+        22 | 357 | 378 => Unreadable("the document is not valid for MongoDB"),
 
         121 => Refused("the document fails the collection's schema validation"),
-        17_419 | 17_420 => Refused("the document is too large for MongoDB"),
         // MongoDB 4.4. Newer ones take such names in the forms that we send.
         52 | 55 => Refused("a field's name begins with `$`, which MongoDB stores from 5.0 on"),
         2 | 9 | 40 | 56 | 57 => Refused("a field has a name or value that MongoDB does not take"),
         28 => Refused("a field lies below one that holds no document"),
         53 => Refused("MongoDB does not take such an _id"),
         66 => Refused("the document exists with another _id, which cannot be changed"),
-        171 | 16_755 | 16_766 => Refused("an index of the collection cannot take the value"),
         61 => Refused("the document lacks the collection's shard key"),
+        116 => Refused("the document is too large for the capped collection"),
+        171 => Refused("an index of the collection cannot take the value"),
+        201 => Collection("an index of the collection cannot take it"),
+        _ => Unknown,
+    }
+}
+
+/// The codes that are numbers of the place where they were thrown first.
+fn by_number(code: i32) -> Meaning {
+    match code {
+        10_058 | 10_107 | 11_600 | 11_602 | 13_435 | 13_436 => {
+            Link("the server is no primary at the moment, or is shutting down")
+        }
+        9001 => Part("the connection between MongoDB's servers broke"),
+        56_846 => Part("the config servers are not reached"),
+
+        8000 => Namespace("Atlas refuses it; check the cluster's quota and state"),
+        12_501 => Namespace("the quota of the database is used up"),
+        14_031 => Namespace("the server's disk is full"),
+        13_297 => Namespace("a database with the same name in other case exists"),
+        50_768 => Namespace("the server does not number the command"),
+
+        11_601 | 46_841 | 91_331 | 10_045_600 => {
+            Passing("the operation was interrupted in MongoDB")
+        }
+        12_586 | 12_587 | 50_915 => Passing("another operation in MongoDB holds it"),
+        13_388 => Passing("the routing of the collection is out of date"),
+        16_500 => Passing("MongoDB has too much to do"),
+
+        10_334 => Unreadable("the document is too large for MongoDB"),
+        40_413..=40_415 => Unreadable("the document is not valid for MongoDB"),
+
+        17_419 | 17_420 => Refused("the document is too large for MongoDB"),
+        16_755 | 16_756 | 16_766 | 16_804 | 13_026 | 13_027 | 13_068 | 13_654 => {
+            Refused("an index of the collection cannot take the value")
+        }
+        17_280 => Refused("a value is too long for an index of the collection"),
+
+        10_003 | 10_101 => Collection(
+            "it is a capped collection, which does not take documents that grow or are deleted: \
+             register another collection",
+        ),
+        17_261 | 17_262 => Collection(
+            "its text index takes a field of the document, `language` by default, for the name of \
+             a language, and the value is none: make the index with another language_override",
+        ),
         _ => Unknown,
     }
 }

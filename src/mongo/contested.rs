@@ -16,6 +16,7 @@ use mongodb::bson::{Bson, Document, RawDocument};
 use tokio::time::sleep;
 
 use super::command::{self, Command, Kind, Step};
+use super::limits::Limits;
 use super::lookup::Lookup;
 use super::outcome::Outcome;
 use super::writing::{Contested, Finished, rebuild, some, write_out};
@@ -45,8 +46,8 @@ pub enum Committed {
 
 /// The server, as far as it is needed here.
 pub trait Wire {
-    /// Sends a command that stands for itself.
-    async fn send(&mut self, command: Vec<u8>) -> Outcome;
+    /// Sends a command that stands for itself and may take `limit`.
+    async fn send(&mut self, command: Vec<u8>, limit: Duration) -> Outcome;
 
     /// Whether [`commit`](Self::commit) can do anything.
     fn has_transactions(&self) -> bool;
@@ -67,9 +68,10 @@ pub async fn resolve(
     batch: &Batch,
     mut finished: Finished,
     lookup: &Lookup,
+    limits: &mut Limits,
     wire: &mut impl Wire,
 ) -> Result<Finished, Failure> {
-    let left = finished.contested.len() + finished.written.refused.len();
+    let left = finished.contested.len() + finished.written.unwritten();
     let mut progress = batch.items.len() > left;
     for round in 0..ROUNDS {
         let contested = &finished.contested;
@@ -89,17 +91,14 @@ pub async fn resolve(
         }
         let order: Vec<u32> =
             order.iter().filter_map(|at| Some(contested.get(*at)?.index)).collect();
-        let again =
-            write_out(batch, rebuild(batch, &order, lookup), async |bytes| wire.send(bytes).await);
-        let again = again.await?;
-        let written = &mut finished.written;
-        written.sent_bytes += again.written.sent_bytes;
-        let left = again.contested.len() + again.written.refused.len();
+        let send = async |bytes, limit| wire.send(bytes, limit).await;
+        let again = write_out(batch, rebuild(batch, &order, lookup), limits, send).await?;
+        let left = again.contested.len() + again.written.unwritten();
         progress = left < order.len() || !opened.is_empty();
-        written.refused.extend(again.written.refused);
+        finished.written.add(again.written);
+        finished.applied = finished.applied.and(again.applied);
         finished.contested = again.contested;
     }
-    finished.written.refused.sort_by_key(|refusal| refusal.index);
     Ok(finished)
 }
 

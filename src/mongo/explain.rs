@@ -91,7 +91,15 @@ mod tests {
             expire_ms: NO_EXPIRY,
         };
         let registration = Arc::new(registration);
-        explain(&Batch { registration, slot: 0, epoch: 0, items: vec![item], bytes })
+        explain(&Batch {
+            registration,
+            slot: 0,
+            epoch: 0,
+            slow: false,
+            retry: 0,
+            items: vec![item],
+            bytes,
+        })
     }
 
     fn merging(registration: &mut Registration) {

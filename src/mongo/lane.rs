@@ -11,6 +11,8 @@
 //! Servers that are not members of a replica set number nothing.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -23,7 +25,7 @@ use tokio::time::timeout;
 use super::command::{CommandOptions, Place, nothing};
 use super::outcome::{self, Outcome};
 use crate::core::batch::LaneId;
-use crate::core::registration::Registration;
+use crate::core::registration::{Namespace, Registration};
 use crate::sink::{Broken, Failure};
 
 /// What the network may take on top of the server's own limit for a command.
@@ -65,8 +67,8 @@ pub fn next_number() -> i64 {
 #[derive(Debug)]
 struct Lane {
     session: ClientSession,
-    /// Its last command was not answered and may come late.
-    unanswered: bool,
+    /// Its last command, to this namespace, was not answered and may come late.
+    unanswered: Option<Namespace>,
     /// It was fenced off, and nothing was written in it since.
     unproven: bool,
 }
@@ -77,7 +79,9 @@ pub struct Lanes {
     client: Client,
     fence: Cell<Fence>,
     free: RefCell<Vec<Lane>>,
-    fencing: Mutex<()>,
+    /// For each namespace in which lanes were fenced off, so that they are one after the other.
+    fencing: RefCell<HashMap<Namespace, Rc<Mutex<()>>>>,
+    ending: Mutex<()>,
     /// Sessions of an earlier life that may hold something still.
     former: RefCell<Vec<LaneId>>,
     ids: RefCell<Vec<LaneId>>,
@@ -90,7 +94,8 @@ impl Lanes {
             client,
             fence: Cell::new(Fence::None),
             free: RefCell::default(),
-            fencing: Mutex::default(),
+            fencing: RefCell::default(),
+            ending: Mutex::default(),
             former: RefCell::new(former),
             ids: RefCell::default(),
         }
@@ -120,18 +125,20 @@ impl Lanes {
         if self.fence.get() == Fence::None {
             return Ok(held);
         }
-        held.lane = self.pick(|lane| lane.unproven).or_else(|| self.pick(|lane| !lane.unanswered));
+        held.lane =
+            self.pick(|lane| lane.unproven).or_else(|| self.pick(|lane| lane.unanswered.is_none()));
         if held.lane.is_none() {
             let session = self.client.start_session().await;
             let session = session.map_err(|error| Failure::Link(outcome::broken(&error)))?;
             self.ids.borrow_mut().extend(id(&session));
-            held.lane = Some(Lane { session, unanswered: false, unproven: false });
+            held.lane = Some(Lane { session, unanswered: None, unproven: false });
         }
         Ok(held)
     }
 
-    /// Makes sure that nothing which was sent and not answered is applied from now on. Call it
-    /// before each batch: a key of it may be in what was given up.
+    /// Makes sure that nothing which was sent to the namespace and not answered is applied from now
+    /// on. Call it before each batch: a key of it may be in what was given up. What was sent to
+    /// other namespaces concerns their batches.
     ///
     /// # Errors
     /// When the server does not answer, or does not take writes to the namespace.
@@ -140,31 +147,43 @@ impl Lanes {
         registration: &Registration,
         options: &CommandOptions,
     ) -> Result<(), Failure> {
-        // Whoever is fencing off a lane has taken it out of the free ones: wait for him.
-        let nobody_fences = self.fencing.try_lock().is_ok();
-        let idle = self.free.borrow().iter().all(|lane| !lane.unanswered);
-        if nobody_fences && idle && self.former.borrow().is_empty() {
+        let namespace = &registration.namespace;
+        let late = |lane: &Lane| lane.unanswered.as_ref() == Some(namespace);
+        self.end_former(options).await?;
+        // While a lane is being fenced off it is not among the free ones.
+        let fencing = self.fencing.borrow().get(namespace).cloned();
+        if fencing.is_none() && !self.free.borrow().iter().any(late) {
             return Ok(());
         }
-        let _turn = self.fencing.lock().await;
-        self.end_former(options).await?;
-        while let Some(lane) = self.pick(|lane| lane.unanswered) {
+        let fencing = fencing.unwrap_or_else(|| {
+            let mut fencing = self.fencing.borrow_mut();
+            Rc::clone(fencing.entry(namespace.clone()).or_default())
+        });
+        let turn = fencing.lock().await;
+        while let Some(lane) = self.pick(late) {
             let mut held = Held { lanes: self, lane: Some(lane), created: 0 };
-            let bytes = nothing(&registration.namespace.collection, ObjectId::new().bytes());
+            let bytes = nothing(&namespace.collection, ObjectId::new().bytes());
             let place = Place::Numbered(next_number());
-            let outcome = held.send(registration, options, bytes, place).await;
+            let outcome = held.send(registration, options, bytes, place, options.within).await;
             let fenced = matches!(&outcome, Outcome::Answered(hitches) if hitches.is_empty());
             if let Some(lane) = &mut held.lane {
-                (lane.unanswered, lane.unproven) = (!fenced, fenced);
+                lane.unanswered = Some(namespace.clone()).filter(|_| !fenced);
+                lane.unproven = fenced;
             }
             if !fenced {
                 return Err(match outcome {
                     Outcome::Failed(failure) => failure,
-                    _ => Failure::Link(Broken::passing(
+                    Outcome::Unconfirmed(broken) => Failure::Link(broken),
+                    _ => Failure::Part(Broken::passing(
                         "MongoDB is still busy with what it was sent before",
                     )),
                 });
             }
+        }
+        drop(turn);
+        // Those who wait for their turn have it from here.
+        if Rc::strong_count(&fencing) == 2 {
+            self.fencing.borrow_mut().remove(namespace);
         }
         Ok(())
     }
@@ -172,6 +191,10 @@ impl Lanes {
     /// Ends the transactions that an earlier life has begun: they would keep their documents
     /// locked until the server's own limit, 60 s by default. A server that refuses does just that.
     async fn end_former(&self, options: &CommandOptions) -> Result<(), Failure> {
+        if self.former.borrow().is_empty() {
+            return Ok(());
+        }
+        let _turn = self.ending.lock().await;
         let former = self.former.borrow().clone();
         if former.is_empty() {
             return Ok(());
@@ -195,6 +218,12 @@ impl Lanes {
         }
         self.former.borrow_mut().clear();
         Ok(())
+    }
+
+    /// Whether the server answers at all.
+    async fn answers(&self) -> bool {
+        let admin = self.client.database("admin");
+        timeout(SLACK, admin.run_command(doc! { "hello": 1 })).await.is_ok_and(|end| end.is_ok())
     }
 
     fn pick(&self, wanted: impl Fn(&Lane) -> bool) -> Option<Lane> {
@@ -228,10 +257,10 @@ impl Held<'_> {
         }
     }
 
-    /// A transaction was begun in it and not ended: it must be fenced off.
-    pub fn leave_open(&mut self) {
+    /// A transaction in `namespace` was begun in it and not ended: it must be fenced off.
+    pub fn leave_open(&mut self, namespace: &Namespace) {
         if let Some(lane) = &mut self.lane {
-            lane.unanswered = true;
+            lane.unanswered = Some(namespace.clone());
         }
     }
 
@@ -245,15 +274,17 @@ impl Held<'_> {
         self.lane.is_some() && self.lanes.fence.get() == Fence::Transactions
     }
 
-    /// Sends one command for `registration` and says what its end means.
+    /// Sends one command for `registration`, which the server may take `limit` for, and says what
+    /// its end means.
     pub async fn send(
         &mut self,
         registration: &Registration,
         options: &CommandOptions,
         mut bytes: Vec<u8>,
         place: Place,
+        limit: Duration,
     ) -> Outcome {
-        options.complete(&mut bytes, place);
+        options.complete(&mut bytes, place, limit);
         let Ok(command) = RawDocumentBuf::from_bytes(bytes) else {
             let reason = "the document is not valid BSON".to_owned();
             return Outcome::Unreadable { code: 0, reason };
@@ -267,7 +298,7 @@ impl Held<'_> {
         // Should this future be dropped, the answer is not heard.
         let run = match &mut self.lane {
             Some(lane) => {
-                lane.unanswered = true;
+                lane.unanswered = Some(registration.namespace.clone());
                 run.session(&mut lane.session)
             }
             None => run,
@@ -276,12 +307,16 @@ impl Held<'_> {
         let Ok(end) = timeout(within, run).await else {
             let seconds = within.as_secs();
             let error = format!("MongoDB does not answer within {seconds} s");
-            return Outcome::Failed(Failure::Link(Broken::unanswered(error)));
+            let broken = Broken::unanswered(error);
+            return Outcome::Failed(match self.lanes.answers().await {
+                true => Failure::Part(broken),
+                false => Failure::Link(broken),
+            });
         };
         self.created += end.as_ref().map_or(0, outcome::created);
         let outcome = outcome::classify(end.as_ref(), registration);
         if let Some(lane) = self.lane.as_mut().filter(|_| outcome::is_settled(&end)) {
-            lane.unanswered = false;
+            lane.unanswered = None;
             lane.unproven &= matches!(outcome, Outcome::Failed(_));
         }
         outcome

@@ -31,6 +31,8 @@ pub enum Outcome {
     },
     /// The server's limit for one command was reached; any part may be applied.
     TooSlow,
+    /// Each operation came to its end, and the members did not confirm them in time.
+    Unconfirmed(Broken),
     /// Nothing of it may be taken as written.
     Failed(Failure),
 }
@@ -40,10 +42,10 @@ impl Outcome {
     pub fn is_clash(&self) -> bool {
         match self {
             Outcome::Answered(hitches) => {
-                hitches.iter().any(|hitch| hitch.remedy == Remedy::AgainOrRest)
+                hitches.iter().any(|hitch| matches!(hitch.remedy, Remedy::AgainOrWait(_)))
             }
             Outcome::TooSlow => true,
-            Outcome::Unreadable { .. } | Outcome::Failed(_) => false,
+            Outcome::Unreadable { .. } | Outcome::Unconfirmed(_) | Outcome::Failed(_) => false,
         }
     }
 }
@@ -68,8 +70,11 @@ pub enum Remedy {
     Contested(Box<Duplicate>),
     /// Send it again; if that does not help, a dead letter with this reason.
     AgainOrRefuse(String),
-    /// Send it again; if that does not help, the namespace rests.
-    AgainOrRest,
+    /// Send it again; if that does not help, its key waits for this reason, or the namespace does.
+    AgainOrWait(String),
+    /// Send it again, unless all others are refused, too; if that does not help, the namespace rests
+    /// for this reason, or it is a dead letter: as the other operations show.
+    Judge(String),
 }
 
 /// A value that another document has in a unique index.
@@ -93,17 +98,21 @@ fn of_reply(reply: &Document, registration: &Registration) -> Outcome {
     // Applied, but not known to last: as good as not written.
     if let Some(Bson::Document(error)) = reply.get("writeConcernError") {
         let code = number(error, "code");
-        return Outcome::Failed(Failure::Link(broken_by(code).unwrap_or_else(|| {
+        let failure = failure_by(code).unwrap_or_else(|| {
             let why = "MongoDB: the writes are not confirmed by enough members";
-            Broken::passing(coded(why, code))
-        })));
+            Failure::Link(Broken::passing(coded(why, code)))
+        });
+        return match failure {
+            Failure::Link(broken) if matches!(code, 50 | 64) => Outcome::Unconfirmed(broken),
+            failure => Outcome::Failed(failure),
+        };
     }
     let errors = reply.get_array("writeErrors").map(Vec::as_slice).unwrap_or_default();
     let mut hitches = Vec::with_capacity(errors.len());
     for error in errors.iter().filter_map(Bson::as_document) {
         let code = number(error, "code");
-        if let Some(broken) = broken_by(code) {
-            return Outcome::Failed(Failure::Link(broken));
+        if let Some(failure) = failure_by(code) {
+            return Outcome::Failed(failure);
         }
         if is_without_index(error) {
             return namespace(
@@ -112,12 +121,15 @@ fn of_reply(reply: &Document, registration: &Registration) -> Outcome {
                 registration,
             );
         }
+        let sentence = |why| sentence(code, why, registration);
         let remedy = match meaning(code) {
             Meaning::Namespace(why) => return namespace(code, why, registration),
-            Meaning::Clash | Meaning::TooSlow => Remedy::AgainOrRest,
+            Meaning::Passing(why) => Remedy::AgainOrWait(sentence(why)),
+            Meaning::TooSlow => Remedy::AgainOrWait(sentence("it takes too long")),
             Meaning::Unreadable(why) | Meaning::Refused(why) => Remedy::Refuse(coded(why, code)),
             Meaning::Unknown if code == DUPLICATE_KEY => duplicate(error, registration),
-            _ => Remedy::AgainOrRefuse(coded("MongoDB refuses the change", code)),
+            Meaning::Collection(why) => Remedy::Judge(sentence(why)),
+            _ => Remedy::Judge(coded("MongoDB refuses the change", code)),
         };
         let op = usize::try_from(number(error, "index")).ok();
         hitches.push(Hitch { op, code, remedy });
@@ -209,13 +221,14 @@ pub fn is_settled(end: &Result<Document, Error>) -> bool {
 
 /// The whole command failed with `code`.
 fn of_code(code: i32, registration: &Registration) -> Outcome {
-    if let Some(broken) = broken_by(code) {
-        return Outcome::Failed(Failure::Link(broken));
+    if let Some(failure) = failure_by(code) {
+        return Outcome::Failed(failure);
     }
     match meaning(code) {
-        Meaning::Namespace(why) => namespace(code, why, registration),
-        Meaning::Clash => {
-            Outcome::Answered(vec![Hitch { op: None, code, remedy: Remedy::AgainOrRest }])
+        Meaning::Namespace(why) | Meaning::Collection(why) => namespace(code, why, registration),
+        Meaning::Passing(why) => {
+            let remedy = Remedy::AgainOrWait(sentence(code, why, registration));
+            Outcome::Answered(vec![Hitch { op: None, code, remedy }])
         }
         Meaning::TooSlow => Outcome::TooSlow,
         Meaning::Unreadable(why) => Outcome::Unreadable { code, reason: coded(why, code) },
@@ -224,11 +237,19 @@ fn of_code(code: i32, registration: &Registration) -> Outcome {
     }
 }
 
-/// Why there is no link, if `code` says so.
+/// What more than the namespace's own state keeps a command from being written, if `code` says so.
+fn failure_by(code: i32) -> Option<Failure> {
+    let broken = broken_by(code)?;
+    Some(match meaning(code) {
+        Meaning::Part(_) => Failure::Part(broken),
+        _ => Failure::Link(broken),
+    })
+}
+
 fn broken_by(code: i32) -> Option<Broken> {
     let broken = |why| Broken::passing(format!("MongoDB: {}", coded(why, code)));
     match meaning(code) {
-        Meaning::Link(why) => {
+        Meaning::Link(why) | Meaning::Part(why) => {
             Some(Broken { unanswered: UNANSWERED.contains(&code), ..broken(why) })
         }
         Meaning::Lasting(why) => Some(Broken { lasting: true, ..broken(why) }),
@@ -312,9 +333,12 @@ fn selection(message: &str) -> (&'static str, bool) {
 }
 
 fn namespace(code: i32, why: &str, registration: &Registration) -> Outcome {
+    Outcome::Failed(Failure::Namespace(sentence(code, why, registration)))
+}
+
+fn sentence(code: i32, why: &str, registration: &Registration) -> String {
     let namespace = &registration.namespace;
-    let sentence = format!("MongoDB does not write to {namespace}: {}", coded(why, code));
-    Outcome::Failed(Failure::Namespace(sentence))
+    format!("MongoDB does not write to {namespace}: {}", coded(why, code))
 }
 
 fn coded(sentence: &str, code: i32) -> String {

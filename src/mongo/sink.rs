@@ -8,10 +8,12 @@ use tokio::time::timeout;
 
 use super::check::check;
 use super::client::{Connected, connect};
-use super::command::{self, Built, Command, CommandOptions, Kind};
+use super::command::{self, Built, Command, CommandOptions, Kind, Place};
 use super::contested::{self, Committed, Wire};
 use super::index::Indexes;
+use super::judge::Applied;
 use super::lane::{Fence, Held, Lanes, next_number};
+use super::limits::Speeds;
 use super::lookup::Lookup;
 use super::newness::Newness;
 use super::outcome::Outcome;
@@ -40,9 +42,15 @@ impl Connector for MongoConnector {
     async fn connect(&self, uri: &str, former: Vec<LaneId>) -> Result<MongoSink, Broken> {
         let connected = connect(uri).await?;
         let lanes = Lanes::new(connected.client.clone(), former);
-        let (useless, newness) = (RefCell::default(), RefCell::default());
-        let (indexes, is_old) = (Indexes::default(), Cell::new(false));
-        Ok(MongoSink { connected, lanes, indexes, useless, newness, is_old })
+        Ok(MongoSink {
+            connected,
+            lanes,
+            indexes: Indexes::default(),
+            useless: RefCell::default(),
+            newness: RefCell::default(),
+            speeds: RefCell::default(),
+            is_old: Cell::new(false),
+        })
     }
 
     async fn check(&self, uri: &str, needs: &[Need]) -> Checkup {
@@ -60,6 +68,7 @@ pub struct MongoSink {
     newness: RefCell<Newness>,
     /// MongoDB before 5.0: it refuses to update to names that begin with `$`, and inserts some.
     is_old: Cell<bool>,
+    speeds: RefCell<Speeds>,
 }
 
 impl Sink for MongoSink {
@@ -84,6 +93,11 @@ impl Sink for MongoSink {
             self.indexes.forget(&batch.registration.namespace);
         }
         end
+    }
+
+    fn places(&self) -> usize {
+        // One is left to ask whether the link works.
+        (self.connected.connections as usize).saturating_sub(1).max(1)
     }
 
     async fn ping(&self) -> Result<(), Broken> {
@@ -170,6 +184,7 @@ impl MongoSink {
         let documents = commands.iter().filter(|command| command.kind != Kind::Delete);
         let documents: usize = documents.map(|command| command.items.len()).sum();
         let namespace = &registration.namespace;
+        let mut limits = self.speeds.borrow_mut().limits(namespace, within, batch.retry);
         let only_at_once = inserts > 0 && lookup.index.is_some();
         // One document that exists would undo a transaction of inserts.
         let worth = only_at_once
@@ -180,12 +195,18 @@ impl MongoSink {
             && lane.has_transactions()
             && self.useless.borrow_mut().allows(namespace);
         let built = if at_once {
-            let send = async |bytes, place| lane.send(registration, options, bytes, place).await;
+            let limit = limits.of(ops, batch.bytes.len(), 0);
+            let send = async |bytes, place| {
+                let limit = if let Place::Commit(_) = place { within } else { limit };
+                lane.send(registration, options, bytes, place, limit).await
+            };
             let end = send_at_once(commands, next_number(), send).await;
             if end.is_err() {
-                lane.leave_open();
+                lane.leave_open(namespace);
             }
             if let Some(sent_bytes) = end? {
+                let applied = Applied { written: documents, deleted: ops - documents };
+                self.speeds.borrow_mut().learn(namespace, &limits, applied, false);
                 self.useless.borrow_mut().remove(namespace);
                 let created = lane.created() + inserts;
                 self.newness.borrow_mut().learn(namespace, documents, created);
@@ -201,10 +222,13 @@ impl MongoSink {
         };
         let inserting = built.inserts() > 0;
         let mut wire = LaneWire { lane: &mut lane, registration, options, sink: self };
-        let finished = write_out(batch, built, async |bytes| wire.send(bytes).await).await?;
-        let finished = contested::resolve(batch, finished, lookup, &mut wire).await?;
-        let Finished { mut written, existing, contested } = finished;
+        let send = async |bytes, limit| wire.send(bytes, limit).await;
+        let finished = write_out(batch, built, &mut limits, send).await?;
+        let finished = contested::resolve(batch, finished, lookup, &mut limits, &mut wire).await?;
+        let Finished { mut written, existing, contested, applied } = finished;
         written.contested = contested.into_iter().map(Refusal::from).collect();
+        let returned = !written.returned.is_empty();
+        self.speeds.borrow_mut().learn(namespace, &limits, applied, returned);
         let created = if inserting { documents - existing } else { lane.created() };
         self.newness.borrow_mut().learn(namespace, documents, created);
         Ok(written)
@@ -220,9 +244,9 @@ struct LaneWire<'l, 's> {
 }
 
 impl Wire for LaneWire<'_, '_> {
-    async fn send(&mut self, command: Vec<u8>) -> Outcome {
+    async fn send(&mut self, command: Vec<u8>, limit: Duration) -> Outcome {
         let place = self.lane.place();
-        self.lane.send(self.registration, self.options, command, place).await
+        self.lane.send(self.registration, self.options, command, place, limit).await
     }
 
     fn has_transactions(&self) -> bool {
@@ -233,13 +257,13 @@ impl Wire for LaneWire<'_, '_> {
         let LaneWire { lane, registration, options, .. } = self;
         let mut clashed = false;
         let send = async |bytes, place| {
-            let outcome = lane.send(registration, options, bytes, place).await;
+            let outcome = lane.send(registration, options, bytes, place, options.within).await;
             clashed |= outcome.is_clash();
             outcome
         };
         let end = send_at_once(vec![command], next_number(), send).await;
         if end.is_err() {
-            lane.leave_open();
+            lane.leave_open(&registration.namespace);
         }
         Ok(match end? {
             Some(_) => Committed::Yes,

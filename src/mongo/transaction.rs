@@ -38,7 +38,9 @@ pub async fn send_at_once(
         sent_bytes += bytes.len() as u64;
         match send(bytes, place).await {
             Outcome::Answered(hitches) if hitches.is_empty() => {}
-            Outcome::Failed(failure @ Failure::Link(_)) => return Err(failure),
+            Outcome::Failed(failure @ (Failure::Link(_) | Failure::Part(_))) => {
+                return Err(failure);
+            }
             _ => return Ok(None),
         }
         place = Place::Further(number);

@@ -3,22 +3,22 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::codes::DUPLICATE_KEY;
 use super::command::{self, Built, Command, Kind};
+use super::judge::{Applied, Judge};
+use super::limits::Limits;
 use super::lookup::Lookup;
 use super::outcome::{Duplicate, Hitch, Outcome, Remedy};
 use crate::core::batch::{Batch, Item, Refusal, Written};
 use crate::core::value::Span;
-use crate::sink::{Broken, Failure};
+use crate::sink::Failure;
 
 /// Attempts at an operation that clashes with others before more than it must wait.
 const ATTEMPTS: u32 = 4;
 /// Longest pause before the second attempt; it grows with each.
 const CLASH_PAUSE: Duration = Duration::from_millis(20);
-/// How often a command that is too slow is halved.
-const HALVINGS: u32 = 3;
 
 /// A batch that is seen to its end.
 #[derive(Debug, Default)]
@@ -29,6 +29,8 @@ pub struct Finished {
     pub existing: usize,
     /// Items that a unique index refused, in ascending order.
     pub contested: Vec<Contested>,
+    /// Operations that MongoDB applied, and how many of them wrote documents.
+    pub applied: Applied,
 }
 
 /// An item that a unique index refused.
@@ -46,51 +48,67 @@ impl From<Contested> for Refusal {
     }
 }
 
-/// Writes `batch`, which was built into `built`, by sending one command at a time.
-/// An operation that is sent again is the same statement of state, so it may be applied twice.
+/// Writes `batch`, which was built into `built`, by sending one command at a time, each with the
+/// time that it may take. An operation that is sent again is the same statement of state, so it may
+/// be applied twice.
 ///
 /// # Errors
 /// The first failure ends it; any part may have been applied.
 pub async fn write_out(
     batch: &Batch,
     built: Built,
-    mut send: impl AsyncFnMut(Vec<u8>) -> Outcome,
+    limits: &mut Limits,
+    mut send: impl AsyncFnMut(Vec<u8>, Duration) -> Outcome,
 ) -> Result<Finished, Failure> {
     let Built { commands, refused, lookup } = built;
-    let jobs = commands.into_iter().rev().map(Job::new).collect();
     let written = Written { refused, ..Written::default() };
-    let (existing, contested) = (0, Vec::new());
-    let mut writing = Writing { batch, lookup, jobs, written, existing, contested };
+    let judge = Judge::new(&batch.registration, limits.is_proven());
+    let (jobs, existing, contested) = (Vec::new(), 0, Vec::new());
+    let mut writing = Writing { batch, lookup, jobs, written, existing, contested, judge };
+    for command in commands.into_iter().rev() {
+        writing.add(command, limits.most_ops());
+    }
+    let began = Instant::now();
     while let Some(job) = writing.jobs.pop() {
-        let Job { command: Command { bytes, items, kind }, attempt, halvings } = job;
+        if writing.judge.gives_up() || began.elapsed() > limits.batch() {
+            writing.jobs.push(job);
+            break;
+        }
+        let Job { command: Command { bytes, items, kind }, attempt, halvings, patient } = job;
         writing.written.sent_bytes += bytes.len() as u64;
-        match send(bytes).await {
+        let limit = match patient {
+            true => limits.longest(),
+            false => limits.of(items.len(), bytes.len(), halvings),
+        };
+        let sent = Instant::now();
+        match send(bytes, limit).await {
             Outcome::Answered(mut hitches) => {
-                if kind == Kind::Insert {
-                    writing.update_existing(&items, &mut hitches);
-                }
-                writing.settle(&items, hitches, attempt).await?;
+                limits.answered(items.len(), sent.elapsed());
+                let existing = match kind {
+                    Kind::Insert => writing.update_existing(&items, &mut hitches),
+                    Kind::Update | Kind::Delete => 0,
+                };
+                let (ops, sent) = (items.len() - existing, Sent { kind, attempt });
+                let failed = writing.settle(&items, sent, hitches).await?;
+                writing.judge.applies(kind, ops.saturating_sub(failed));
             }
             Outcome::Unreadable { code, reason } => match items.as_slice() {
                 [index] => writing.refuse(*index, code, reason),
                 _ => writing.halve(&items, halvings),
             },
-            Outcome::TooSlow if halvings < HALVINGS && items.len() > 1 => {
-                writing.halve(&items, halvings + 1);
+            Outcome::TooSlow => match items.as_slice() {
+                [index] => writing.judge.too_slow(*index, limit),
+                _ => writing.halve(&items, halvings + 1),
+            },
+            Outcome::Unconfirmed(_) if limit < limits.longest() => {
+                limits.be_patient();
+                writing.build_again(&items, attempt, halvings, true);
             }
-            Outcome::TooSlow => {
-                return Err(Failure::Link(Broken::passing(
-                    "MongoDB is too slow: it does not finish even a small batch in time",
-                )));
-            }
+            Outcome::Unconfirmed(broken) => return Err(Failure::Link(broken)),
             Outcome::Failed(failure) => return Err(failure),
         }
     }
-    let mut written = writing.written;
-    written.refused.sort_by_key(|refusal| refusal.index);
-    let mut contested = writing.contested;
-    contested.sort_by_key(|contested| contested.index);
-    Ok(Finished { written, existing: writing.existing, contested })
+    Ok(writing.finish())
 }
 
 /// A command that is to be sent.
@@ -98,12 +116,15 @@ struct Job {
     command: Command,
     attempt: u32,
     halvings: u32,
+    /// It gets all of the time.
+    patient: bool,
 }
 
-impl Job {
-    fn new(command: Command) -> Self {
-        Job { command, attempt: 1, halvings: 0 }
-    }
+/// What is known of a command that was answered.
+#[derive(Clone, Copy)]
+struct Sent {
+    kind: Kind,
+    attempt: u32,
 }
 
 /// A batch on its way.
@@ -115,24 +136,55 @@ struct Writing<'b> {
     written: Written,
     existing: usize,
     contested: Vec<Contested>,
+    judge: Judge<'b>,
 }
 
 impl Writing<'_> {
-    /// Sees to the operations of an answered command that were not applied.
+    /// Adds a command, in parts if it has more operations than that.
+    fn add(&mut self, command: Command, most_ops: usize) {
+        if command.items.len() <= most_ops {
+            self.jobs.push(Job { command, attempt: 1, halvings: 0, patient: false });
+            return;
+        }
+        for items in command.items.rchunks(most_ops) {
+            self.build_again(items, 1, 0, false);
+        }
+    }
+
+    /// What became of the batch. What was not sent any more comes back.
+    fn finish(mut self) -> Finished {
+        let unsent = self.jobs.iter().flat_map(|job| &job.command.items).copied();
+        let unsent: Vec<u32> = unsent.collect();
+        let applied = self.judge.applied();
+        self.judge.conclude(&unsent, &mut self.written);
+        self.written.refused.sort_by_key(|refusal| refusal.index);
+        self.contested.sort_by_key(|contested| contested.index);
+        let (existing, contested) = (self.existing, self.contested);
+        Finished { written: self.written, existing, contested, applied }
+    }
+
+    /// Sees to the operations of an answered command that were not applied; their number.
     async fn settle(
         &mut self,
         items: &[u32],
+        Sent { kind, attempt }: Sent,
         hitches: Vec<Hitch>,
-        attempt: u32,
-    ) -> Result<(), Failure> {
+    ) -> Result<usize, Failure> {
         let mut again = Vec::new();
+        let affected_by = |op: Option<usize>| match op {
+            Some(op) => items.get(op..=op).unwrap_or_default(),
+            None => items,
+        };
+        let failed = hitches.iter().map(|hitch| affected_by(hitch.op).len()).sum();
+        // What all operations are refused for will not be otherwise in a moment.
+        let all = failed == items.len() && failed > 1 && self.judge.applied().of(kind) == 0;
         for Hitch { op, code, remedy } in hitches {
-            let affected = match op {
-                Some(op) => items.get(op..=op).unwrap_or_default(),
-                None => items,
-            };
+            let affected = affected_by(op);
             match remedy {
-                Remedy::AgainOrRefuse(_) | Remedy::AgainOrRest if attempt < ATTEMPTS => {
+                Remedy::AgainOrRefuse(_) | Remedy::AgainOrWait(_) if attempt < ATTEMPTS => {
+                    again.extend_from_slice(affected);
+                }
+                Remedy::Judge(_) if attempt < ATTEMPTS && !all => {
                     again.extend_from_slice(affected);
                 }
                 Remedy::Refuse(reason) | Remedy::AgainOrRefuse(reason) => {
@@ -147,25 +199,25 @@ impl Writing<'_> {
                         contested.map(|(index, duplicate)| Contested { index, duplicate });
                     self.contested.extend(contested);
                 }
-                Remedy::AgainOrRest => {
-                    let namespace = &self.batch.registration.namespace;
-                    return Err(Failure::Namespace(format!(
-                        "writes to {namespace} keep clashing with other operations (code {code})"
-                    )));
+                Remedy::Judge(reason) => self.judge.judges(affected, kind, code, &reason),
+                Remedy::AgainOrWait(reason) if op.is_some() => {
+                    affected.iter().for_each(|index| self.judge.waits(*index, &reason));
                 }
+                Remedy::AgainOrWait(reason) => return Err(Failure::Namespace(reason)),
             }
         }
         if !again.is_empty() {
             sleep(CLASH_PAUSE.mul_f64(f64::from(attempt) * fastrand::f64())).await;
-            self.build_again(&again, attempt + 1, 0);
+            self.build_again(&again, attempt + 1, 0, false);
         }
-        Ok(())
+        Ok(failed)
     }
 
-    /// Takes the documents out of `hitches` that exist already, and has them updated instead.
+    /// Takes the documents out of `hitches` that exist already, and has them updated instead; their
+    /// number.
     ///
     /// A duplicate in another index counts as well: the document may be its own duplicate there.
-    fn update_existing(&mut self, items: &[u32], hitches: &mut Vec<Hitch>) {
+    fn update_existing(&mut self, items: &[u32], hitches: &mut Vec<Hitch>) -> usize {
         let mut existing = Vec::new();
         hitches.retain(|hitch| {
             let duplicate = hitch.op.filter(|_| hitch.code == DUPLICATE_KEY);
@@ -174,23 +226,24 @@ impl Writing<'_> {
         });
         self.existing += existing.len();
         if !existing.is_empty() {
-            self.build_again(&existing, 1, 0);
+            self.build_again(&existing, 1, 0, false);
         }
+        existing.len()
     }
 
     fn halve(&mut self, items: &[u32], halvings: u32) {
         let (first, second) = items.split_at(items.len() / 2);
-        self.build_again(second, 1, halvings);
-        self.build_again(first, 1, halvings);
+        self.build_again(second, 1, halvings, false);
+        self.build_again(first, 1, halvings, false);
     }
 
-    fn build_again(&mut self, indexes: &[u32], attempt: u32, halvings: u32) {
+    fn build_again(&mut self, indexes: &[u32], attempt: u32, halvings: u32, patient: bool) {
         let Built { commands, refused, .. } = rebuild(self.batch, indexes, &self.lookup);
         for Refusal { index, code, reason } in refused {
             self.refuse(index as u32, code, reason);
         }
         let jobs = commands.into_iter().rev();
-        self.jobs.extend(jobs.map(|command| Job { command, attempt, halvings }));
+        self.jobs.extend(jobs.map(|command| Job { command, attempt, halvings, patient }));
     }
 
     fn refuse(&mut self, index: u32, code: i32, reason: String) {
@@ -225,7 +278,8 @@ pub fn some(batch: &Batch, indexes: &[u32]) -> Batch {
         items.push(Item { key, value, ..*item });
     }
     let registration = batch.registration.clone();
-    Batch { registration, slot: batch.slot, epoch: batch.epoch, items, bytes }
+    let Batch { slot, epoch, slow, retry, .. } = *batch;
+    Batch { registration, slot, epoch, slow, retry, items, bytes }
 }
 
 fn copy(buffer: &mut Vec<u8>, bytes: &[u8]) -> Span {

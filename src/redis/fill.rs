@@ -7,7 +7,7 @@ use super::module::Module;
 use super::read::Reader;
 use super::{clock, partial, turn};
 use crate::core::batch::Batch;
-use crate::core::engine::{Acknowledged, Flight};
+use crate::core::engine::{Acknowledged, Engine, Flight};
 
 /// The clock is looked at once for so many keys.
 const CLOCK_KEYS: usize = 16;
@@ -56,7 +56,7 @@ fn next_batch(module: &Module, now_us: u64) -> Option<Batch> {
         engine.recycle(held);
         return engine.begin_batch(now_us);
     }
-    if !engine.may_send() {
+    if !engine.may_send_batch(&held) {
         engine.lets_go();
         engine.unsent(held);
         return None;
@@ -64,9 +64,10 @@ fn next_batch(module: &Module, now_us: u64) -> Option<Batch> {
     Some(held)
 }
 
-/// True if a batch waits to be filled.
-pub fn is_held(module: &Module) -> bool {
-    module.held_batch.borrow().is_some()
+/// True if a batch waits to be filled, and the worker will take it.
+pub fn can_go_on(module: &Module, engine: &Engine) -> bool {
+    let held = module.held_batch.borrow();
+    held.as_ref().is_some_and(|held| engine.may_send_batch(held))
 }
 
 /// Reads keys into a batch until it is full or nothing is due; false when time is up.

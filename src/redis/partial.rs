@@ -3,6 +3,9 @@
 //! Between two steps its key may change; then what was read is thrown away, and the key is read
 //! anew. So what is sent is always the value of one moment, that of the last step. A key that is
 //! disturbed again and again is read in one go.
+//!
+//! A value is read and sent to the end although its credit was spent meanwhile: only one value is
+//! read in steps at a time, and those of other registrations wait for it.
 
 use super::ctx::{Ctx, Text};
 use super::module::Module;
@@ -40,6 +43,8 @@ pub fn keep(
         registration: batch.registration.clone(),
         slot: batch.slot,
         epoch: batch.epoch,
+        slow: batch.slow,
+        retry: batch.retry,
         items: Vec::with_capacity(1),
         bytes: batch.bytes.split_off(key.start),
     };
@@ -69,10 +74,6 @@ pub fn step(module: &Module, ctx: Ctx<'_>, end_us: u64) {
         engine.fold(now_us);
         engine.is_as_taken(&partial.batch, &partial.taken)
     };
-    if unchanged && !module.engine.borrow().may_send() {
-        module.partial.replace(Some(partial));
-        return;
-    }
     let Partial { batch, taken, key, walk, took_us } = &mut partial;
     let wanted = Wanted { end_us: Some(end_us), ..Wanted::of(&batch.registration) };
     let (name, db) = (Text::new(&batch.bytes[key.range()]), batch.registration.db);

@@ -112,7 +112,7 @@ fn note_slice(module: &Module, began_us: u64) {
 pub fn plan(module: &Module) {
     partial::drop_old(module);
     let mut engine = module.engine.borrow_mut();
-    let reads_on = engine.may_send() && (partial::is_under_way(module) || fill::is_held(module));
+    let reads_on = partial::is_under_way(module) || fill::can_go_on(module, &engine);
     let due_us = if reads_on { Some(0) } else { engine.next_due_us() };
     module.next_due_us.set(due_us.unwrap_or(u64::MAX));
 }

@@ -28,6 +28,9 @@ pub enum Behaviour {
     RespondSlowly(u64),
     /// Refuses the namespace `shop.bad`.
     RefuseBadNamespace,
+    /// Takes so many milliseconds for a batch of the namespace `shop.bad`, and then writes none of
+    /// it.
+    HangBadNamespace(u64),
     /// Panics while writing.
     Panic,
     /// Panics while building.
@@ -155,6 +158,13 @@ impl Sink for Double {
         {
             return Err(Failure::Namespace("shop.bad refuses".to_owned()));
         }
+        if let Behaviour::HangBadNamespace(ms) = behaviour
+            && batch.registration.namespace.collection == "bad"
+        {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+            let returned = (0..batch.items.len()).collect();
+            return Ok(Written { returned, error: "too slow".to_owned(), ..Written::default() });
+        }
         assert_ne!(behaviour, Behaviour::Panic, "asked to panic");
         for item in &batch.items {
             let key = String::from_utf8_lossy(batch.key(item)).into_owned();
@@ -171,6 +181,10 @@ impl Sink for Double {
             _ => tokio::task::yield_now().await,
         }
         Ok(written)
+    }
+
+    fn places(&self) -> usize {
+        usize::MAX
     }
 
     async fn ping(&self) -> Result<(), Broken> {
@@ -222,6 +236,8 @@ pub fn batch(collection: &str, keys: &[&str], since_us: u64) -> Batch {
         registration: Arc::new(Registration::new(0, b"", namespace)),
         slot: 0,
         epoch: 0,
+        slow: false,
+        retry: 0,
         items,
         bytes,
     }

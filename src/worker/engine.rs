@@ -18,6 +18,7 @@ use super::follow::View;
 use super::link::LinkState;
 use super::options::WorkerOptions;
 use super::outbox::{LagReports, Outbox};
+use super::pace::Paces;
 use super::rest::Rests;
 use super::thread::{Ends, PANIC};
 use super::wake::Listener;
@@ -40,15 +41,23 @@ const TURNS_TO_THE_WIRE: u32 = 8;
 /// A batch that waits for its place on the wire.
 pub struct Waiting<C> {
     pub(super) batch: Batch,
-    commands: Option<C>,
+    pub(super) commands: Option<C>,
+}
+
+impl<C> Waiting<C> {
+    pub(super) fn is_built(&self) -> bool {
+        self.commands.is_some()
+    }
 }
 
 /// A batch on the wire. The task writes it, and here it survives should the task panic.
 pub struct Flight<S> {
     pub(super) batch: Rc<Batch>,
     pub(super) linked: Rc<Linked<S>>,
-    /// Batches on the wire when it started, itself among them.
+    /// Usual batches on the wire when it started, itself among them.
     pub(super) on_wire: u32,
+    /// When it started.
+    pub(super) since: Instant,
 }
 
 /// How a task ended.
@@ -76,6 +85,7 @@ pub struct Engine<C: Connector> {
     pub(super) lag: LagReports,
     pub(super) link: LinkState,
     pub(super) rests: Rests,
+    pub(super) paces: Paces,
     pub(super) credits: Credits,
     pub(super) flow: Flow,
     /// Sessions of sinks that are no longer used.
@@ -122,6 +132,7 @@ impl<C: Connector> Engine<C> {
             },
             link: LinkState::idle(),
             rests: Rests::default(),
+            paces: Paces::default(),
             credits: Credits::default(),
             flow: Flow::default(),
             former_lanes: Vec::new(),
@@ -153,6 +164,7 @@ impl<C: Connector> Engine<C> {
             self.follow_news();
             self.reach(&mut tasks);
             self.begin_checks(&mut tasks);
+            self.note_slow();
             let launched = self.launch(&mut tasks);
             self.close_retired(&mut tasks);
             self.grant();
@@ -203,6 +215,7 @@ impl<C: Connector> Engine<C> {
 
     fn take_batches(&mut self) {
         while let Ok(batch) = self.ends.batches.try_recv() {
+            self.arrived(&batch);
             self.waiting.push_back(Waiting { batch, commands: None });
         }
         if !self.link.takes_batches() {
@@ -237,42 +250,16 @@ impl<C: Connector> Engine<C> {
         }));
     }
 
-    /// Puts batches that are built on the wire while it has room. Says whether it did.
-    fn launch(&mut self, tasks: &mut Tasks<C::Sink>) -> bool {
-        let Some(linked) = &self.linked else {
-            return false;
-        };
-        let mut launched = false;
-        let allowed = self.flow.allowed(self.options.max_in_flight);
-        while self.flights.len() < allowed as usize {
-            if self.waiting.front().is_none_or(|first| first.commands.is_none()) {
-                break;
-            }
-            let Some(Waiting { batch, commands: Some(commands) }) = self.waiting.pop_front() else {
-                break;
-            };
-            let batch = Rc::new(batch);
-            let on_wire = self.flights.len() as u32 + 1;
-            let flight = Flight { batch: Rc::clone(&batch), linked: Rc::clone(linked), on_wire };
-            let (linked, within) = (Rc::clone(linked), self.options.write_timeout);
-            let task = tasks.spawn_local(async move {
-                let write = timeout(WRITE_WITHIN, linked.sink.write(&batch, commands, within));
-                Ended::Write(
-                    write.await.unwrap_or_else(|_| Err(Failure::Link(Broken::unanswered(SILENT)))),
-                )
-            });
-            self.flights.insert(task.id(), flight);
-            launched = true;
-        }
-        launched
-    }
-
-    /// Builds the commands of the first batch that has none. Says whether there was one.
+    /// Builds the commands of the first batch that has none, slow ones last. Says whether there was
+    /// one.
     fn build_one(&mut self) -> bool {
         let Some(linked) = &self.linked else {
             return false;
         };
-        let Some(at) = self.waiting.iter().position(|waiting| waiting.commands.is_none()) else {
+        let unbuilt = |waiting: &Waiting<_>| waiting.commands.is_none();
+        let usual = |waiting: &Waiting<_>| unbuilt(waiting) && !self.is_slow(&waiting.batch);
+        let first = self.waiting.iter().position(usual);
+        let Some(at) = first.or_else(|| self.waiting.iter().position(unbuilt)) else {
             return false;
         };
         let Some(waiting) = self.waiting.get_mut(at) else {
@@ -305,9 +292,12 @@ impl<C: Connector> Engine<C> {
         if !self.link.takes_batches() {
             return;
         }
-        let credits = self.credits.grant(self.flow.allowed(self.options.max_in_flight));
-        if credits > 0 {
-            self.outbox.push(Report::Credit(credits));
+        let (usual, slow) = self.credits.grant(self.flow.allowed(self.options.max_in_flight));
+        if usual > 0 {
+            self.outbox.push(Report::Credit(usual));
+        }
+        if slow > 0 {
+            self.outbox.push(Report::SlowCredit(slow));
         }
     }
 
@@ -328,8 +318,8 @@ impl<C: Connector> Engine<C> {
     async fn sleep(&mut self, listener: &Listener, tasks: &mut Tasks<C::Sink>) {
         let lag_in = self.lag.due_in_us((self.ends.now_us)()).map(Duration::from_micros);
         let lag_at = lag_in.map(|pause| Instant::now() + pause);
-        let wake_at =
-            [lag_at, self.contact_at.filter(|_| self.contact.is_none()), self.view.fails_at()];
+        let contact_at = self.contact_at.filter(|_| self.contact.is_none());
+        let wake_at = [lag_at, contact_at, self.view.fails_at(), self.slow_at()];
         let wake_at = wake_at.into_iter().flatten().min();
         let linked = self.linked.clone();
         let news = async {

@@ -15,8 +15,8 @@ use super::wake::{Asked, Ringer, doorbell};
 use crate::core::batch::{Batch, Report};
 use crate::sink::Connector;
 
-/// Batches that fit into the channel: as many as there can be credits.
-const CHANNEL_BATCHES: usize = 2 * MAX_IN_FLIGHT as usize;
+/// Batches that fit into the channel: as many as there can be credits, usual and slow ones.
+const CHANNEL_BATCHES: usize = 2 * (2 * MAX_IN_FLIGHT as usize + 8);
 /// Longest that a drop without [`Worker::stop`] waits for the thread.
 const DROP_WAIT: Duration = Duration::from_secs(1);
 

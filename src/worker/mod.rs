@@ -8,7 +8,8 @@
 //! - `outcome`: what follows when a write or a contact has ended.
 //! - `contact`: makes a sink and tries the link; `follow`: the link between batches.
 //! - `check`: WB.CHECK, beside all that.
-//! - `credit`, `link`, `rest`: the decisions, pure.
+//! - `places`: which batch goes on the wire next.
+//! - `credit`, `link`, `pace`, `rest`: the decisions, pure.
 //! - `outbox`: reports to the server.
 
 mod check;
@@ -21,6 +22,8 @@ mod link;
 pub mod options;
 mod outbox;
 mod outcome;
+mod pace;
+mod places;
 mod rest;
 mod thread;
 mod wake;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use super::wake::Asked;
-use crate::core::batch::{Batch, Report};
+use crate::core::batch::{Batch, Report, Written};
 use crate::core::lag::Lag;
 use crate::core::registration::Registration;
 
@@ -78,8 +78,8 @@ impl LagReports {
         LagReports { all, each, reported_at_us: None, unreported: false }
     }
 
-    /// Every item of `batch` was acknowledged at `now_us`.
-    pub fn acknowledged(&mut self, batch: &Batch, now_us: u64) {
+    /// `batch` was answered at `now_us`: the items that were not written are not measured.
+    pub fn acknowledged(&mut self, batch: &Batch, written: &Written, now_us: u64) {
         if batch.items.is_empty() {
             return;
         }
@@ -90,7 +90,8 @@ impl LagReports {
         one.unreported = true;
         for lag in [&mut self.all, &mut one.lag] {
             lag.rotate(now_us);
-            for item in &batch.items {
+            let items = batch.items.iter().enumerate();
+            for (_, item) in items.filter(|(index, _)| !written.is_open(*index)) {
                 lag.record(now_us.saturating_sub(item.since_us));
             }
         }

@@ -10,6 +10,7 @@ use super::engine::{Ended, Engine, Flight};
 use super::follow::{RETRY_IN, View};
 use super::thread::PANIC;
 use crate::core::batch::{Batch, Link, Report, Verdict, Written};
+use crate::core::registration::Namespace;
 use crate::sink::{Broken, Connector, Failure, Sink};
 
 impl<C: Connector> Engine<C> {
@@ -73,9 +74,11 @@ impl<C: Connector> Engine<C> {
 
     fn landed(&mut self, flight: Flight<C::Sink>, result: Result<Written, Failure>) {
         let (current, fences) = (self.is_current(&flight), self.fences(&flight));
-        let Flight { batch, linked, on_wire } = flight;
+        let Flight { batch, linked, on_wire, since } = flight;
         drop(linked);
         let batch = unshare(batch);
+        let namespace = batch.registration.namespace.clone();
+        let took = Some(since.elapsed()).filter(|_| batch.retry == 0);
         match result {
             Ok(written) => {
                 if current {
@@ -85,10 +88,11 @@ impl<C: Connector> Engine<C> {
                 }
                 let now_us = self.now_us();
                 let most = self.options.max_in_flight;
-                self.flow.acknowledged(batch.items.len(), now_us, on_wire, most);
-                self.lag.acknowledged(&batch, now_us);
-                self.rests.succeeded(&batch.registration.namespace);
-                self.done(batch, Verdict::Written(written));
+                if !self.is_slow(&batch) {
+                    self.flow.acknowledged(batch.items.len(), now_us, on_wire, most);
+                }
+                self.lag.acknowledged(&batch, &written, now_us);
+                self.answered(batch, written);
             }
             Err(Failure::Namespace(error)) => {
                 if current {
@@ -96,6 +100,10 @@ impl<C: Connector> Engine<C> {
                     self.report_link(change);
                 }
                 self.namespace_failed(batch, error, false);
+            }
+            Err(Failure::Part(why)) => {
+                let in_doubt = why.unanswered && !fences;
+                self.namespace_failed(batch, why.error, in_doubt);
             }
             Err(Failure::Link(why)) => {
                 // All batches on the wire fail together: only the first one counts. And what an
@@ -106,7 +114,30 @@ impl<C: Connector> Engine<C> {
                 }
                 let in_doubt = why.unanswered && !fences;
                 self.done(batch, Verdict::Returned { error: why.error, hold_ms: 0, in_doubt });
+                return;
             }
+        }
+        if let Some(took) = took {
+            self.note_pace(&namespace, took);
+        }
+    }
+
+    /// MongoDB answered a batch. What it did not write is tried again after a pause.
+    fn answered(&mut self, batch: Batch, mut written: Written) {
+        let namespace = &batch.registration.namespace;
+        let backoff = self.options.backoff;
+        if written.returned.len() + written.blocked.len() < batch.items.len() && batch.retry == 0 {
+            self.rests.succeeded(namespace);
+        }
+        if !written.error.is_empty() {
+            written.hold_ms = self.rests.failed(namespace, backoff, fastrand::u64(..));
+        }
+        written.blocked_ms = backoff.delay_ms(batch.retry + 1, fastrand::u64(..));
+        let (error, hold_ms) = (written.error.clone(), written.hold_ms);
+        let namespace = namespace.clone();
+        self.done(batch, Verdict::Written(written));
+        if !error.is_empty() {
+            self.return_waiting_of(&namespace, &error, hold_ms);
         }
     }
 
@@ -119,9 +150,17 @@ impl<C: Connector> Engine<C> {
 
     /// Returns `batch` and lets its registration rest, longer with each failure.
     pub(super) fn namespace_failed(&mut self, batch: Batch, error: String, in_doubt: bool) {
-        let namespace = &batch.registration.namespace;
-        let hold_ms = self.rests.failed(namespace, self.options.backoff, fastrand::u64(..));
-        self.done(batch, Verdict::Returned { error, hold_ms, in_doubt });
+        let namespace = batch.registration.namespace.clone();
+        let backoff = self.options.backoff;
+        let hold_ms = match batch.retry {
+            0 => self.rests.failed(&namespace, backoff, fastrand::u64(..)),
+            retry => backoff.delay_ms(retry + 1, fastrand::u64(..)),
+        };
+        let is_retry = batch.retry > 0;
+        self.done(batch, Verdict::Returned { error: error.clone(), hold_ms, in_doubt });
+        if !is_retry {
+            self.return_waiting_of(&namespace, &error, hold_ms);
+        }
     }
 
     pub(super) fn link_failed(&mut self, why: &Broken) {
@@ -131,6 +170,21 @@ impl<C: Connector> Engine<C> {
         // First of all the server must know that returned batches need not be sent again yet.
         self.report_link(change);
         self.return_waiting();
+    }
+
+    /// Returns what waits for its place on the wire and is for a namespace that rests.
+    fn return_waiting_of(&mut self, namespace: &Namespace, error: &str, hold_ms: u64) {
+        let mut at = 0;
+        while let Some(waiting) = self.waiting.get(at) {
+            if waiting.batch.registration.namespace != *namespace {
+                at += 1;
+                continue;
+            }
+            if let Some(waiting) = self.waiting.remove(at) {
+                let error = error.to_owned();
+                self.done(waiting.batch, Verdict::Returned { error, hold_ms, in_doubt: false });
+            }
+        }
     }
 
     /// Returns what waits for its place on the wire.
@@ -177,7 +231,8 @@ impl<C: Connector> Engine<C> {
     }
 
     fn done(&mut self, batch: Batch, verdict: Verdict) {
-        self.credits.ended();
+        let slow = self.is_slow(&batch);
+        self.credits.ended(slow);
         self.outbox.push(Report::Done { batch, verdict });
     }
 }
@@ -189,6 +244,8 @@ fn unshare(batch: Rc<Batch>) -> Batch {
         registration: shared.registration.clone(),
         slot: shared.slot,
         epoch: shared.epoch,
+        slow: shared.slow,
+        retry: shared.retry,
         items: shared.items.clone(),
         bytes: shared.bytes.clone(),
     })

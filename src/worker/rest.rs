@@ -20,6 +20,11 @@ impl Rests {
         backoff.delay_ms(*failures, random)
     }
 
+    /// Whether `namespace` refused the last batch.
+    pub fn is_failing(&self, namespace: &Namespace) -> bool {
+        self.0.contains_key(namespace)
+    }
+
     /// `namespace` took a batch: its pauses start short again.
     pub fn succeeded(&mut self, namespace: &Namespace) {
         if !self.0.is_empty() {

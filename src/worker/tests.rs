@@ -5,6 +5,7 @@ mod check;
 mod link;
 mod real_thread;
 mod settings;
+mod slow;
 mod wire;
 
 use std::time::Duration;
@@ -36,6 +37,7 @@ struct Bench {
     worker: Worker,
     doubles: Doubles,
     credits: u32,
+    slow_credits: u32,
     seen: Vec<Report>,
 }
 
@@ -44,7 +46,7 @@ impl Bench {
     async fn run(doubles: Doubles, options: WorkerOptions, test: impl AsyncFnOnce(&mut Bench)) {
         let (worker, ends) = Worker::unattended(clock_us, Box::new(|| ())).unwrap();
         let mut engine = Engine::new(doubles.clone(), options, ends);
-        let mut bench = Bench { worker, doubles, credits: 0, seen: Vec::new() };
+        let mut bench = Bench { worker, doubles, credits: 0, slow_credits: 0, seen: Vec::new() };
         let local = LocalSet::new();
         local.spawn_local(async move { engine.run().await.unwrap() });
         local.run_until(test(&mut bench)).await;
@@ -61,8 +63,10 @@ impl Bench {
         }
         self.worker.begin_drain();
         while let Some(report) = self.worker.report() {
-            if let Report::Credit(n) = report {
-                self.credits += n;
+            match report {
+                Report::Credit(n) => self.credits += n,
+                Report::SlowCredit(n) => self.slow_credits += n,
+                _ => {}
             }
             self.seen.push(report);
         }

@@ -7,7 +7,7 @@ use crate::support::reply::Fields;
 use crate::support::wait::{SOON, wait_until};
 use crate::world::World;
 
-const STATUS: [&str; 25] = [
+const STATUS: [&str; 26] = [
     "version",
     "role",
     "link",
@@ -17,6 +17,7 @@ const STATUS: [&str; 25] = [
     "registrations",
     "dirty_keys",
     "in_flight_keys",
+    "blocked_keys",
     "dead_letters",
     "oldest_dirty_ms",
     "captured_total",

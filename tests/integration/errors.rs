@@ -10,9 +10,11 @@ use crate::support::wait::{SOON, wait_until};
 /// Everything that the module may write with.
 const WRITES: [&str; 4] = ["update", "delete", "insert", "commitTransaction"];
 
-/// Codes that pass by themselves: no primary, shutting down, network, conflict, out of time.
-const TRANSIENT: [i32; 14] =
-    [6, 7, 50, 89, 91, 112, 189, 262, 9001, 10_107, 11_600, 11_602, 13_435, 13_436];
+/// Codes that pass by themselves: no primary, shutting down, network, conflict, out of time, cache.
+const TRANSIENT: [i32; 18] = [
+    6, 7, 24, 50, 89, 91, 112, 133, 189, 262, 365, 388, 9001, 10_107, 11_600, 11_602, 13_435,
+    13_436,
+];
 
 /// Servers whose MongoDB fails as it is told.
 struct Stage {

@@ -6,12 +6,13 @@ use crate::support::redis_server::{Redis, Setup, command};
 use crate::world::World;
 
 /// The fields of status that are numbers, and stand in INFO too.
-const NUMBERS: [&str; 22] = [
+const NUMBERS: [&str; 23] = [
     "link_since_unix_ms",
     "paused",
     "registrations",
     "dirty_keys",
     "in_flight_keys",
+    "blocked_keys",
     "dead_letters",
     "oldest_dirty_ms",
     "captured_total",

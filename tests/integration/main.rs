@@ -64,6 +64,7 @@ mod settings;
 mod shared;
 mod stepdowns;
 mod strings;
+mod stuck;
 #[allow(dead_code, reason = "the demo uses the rest")]
 #[path = "../support/mod.rs"]
 mod support;

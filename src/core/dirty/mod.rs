@@ -232,6 +232,15 @@ impl Dirty {
         })
     }
 
+    /// True if the key of entry `id`, which was taken in version `ver`, is still in flight.
+    pub fn is_in_flight(&self, id: u32, ver: u32) -> bool {
+        self.entries.get(id).is_some_and(|entry| match entry.state {
+            State::Free | State::Dirty => false,
+            State::InFlight => entry.ver == ver,
+            State::InFlightAgain => true,
+        })
+    }
+
     /// Makes one dirty key due at once; its entry, or nothing when it is clean.
     pub fn hasten(&mut self, db: u16, key: &[u8]) -> Option<u32> {
         let id = self.find(self.hash(db, key), db, key)?;

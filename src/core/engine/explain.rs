@@ -43,6 +43,8 @@ pub enum Obstacle {
     Large,
     /// A unique index refused it; other keys of the namespace, which may free the value, go first.
     Unique,
+    /// MongoDB does not let its document be written.
+    Document,
 }
 
 impl KeyState {
@@ -74,6 +76,7 @@ impl KeyState {
                 "other keys of its collection: one of them may free the value that a unique index \
                  refused"
             }
+            KeyState::Waiting(Obstacle::Document) => "its document, which cannot be written now",
             KeyState::Paused => "WB.RESUME",
             KeyState::DeadLetter => "a newer write of the key, or WB.DEADLETTER RETRY",
             KeyState::NotRegistered | KeyState::Clean => "",
@@ -90,7 +93,7 @@ pub struct Explained {
     pub bound: Option<(u16, Arc<Registration>)>,
     /// Since when it stands so, milliseconds since 1970; 0 where nobody knows or cares.
     pub since_unix_ms: u64,
-    /// How often MongoDB refused it since it was last written.
+    /// How often MongoDB refused it, or did not let it be written, since it was last written.
     pub attempts: u32,
     /// Why it was refused, or else the last problem of its registration.
     pub last_error: String,
@@ -120,7 +123,9 @@ impl Engine {
             }
             (None, None, None) => (KeyState::NotRegistered, 0),
         };
-        let reason = letter.map(|letter| letter.reason.as_str());
+        let blocked = standing.and_then(|standing| self.blocked.find(standing.entry));
+        let reason = blocked.map(|blocked| blocked.reason.as_str());
+        let reason = reason.or(letter.map(|letter| letter.reason.as_str()));
         let last_error = reason.or(bound.map(|(_, bound)| bound.last_error.as_str()));
         let captured = match standing {
             Some(standing) => standing.captured,
@@ -131,7 +136,8 @@ impl Engine {
             state,
             bound: bound.map(|(slot, bound)| (slot, Arc::clone(&bound.registration))),
             since_unix_ms: since_ms,
-            attempts: letter.map_or(0, |letter| letter.attempts),
+            attempts: letter.map_or(0, |letter| letter.attempts)
+                + blocked.map_or(0, |blocked| blocked.attempts),
             last_error: last_error.unwrap_or_default().to_owned(),
             touch: touch.unwrap_or(Touch::Changed),
             captured: captured.cloned(),
@@ -156,7 +162,8 @@ impl Engine {
             value: Span { start: value, end: bytes.len() },
             expire_ms,
         };
-        Batch { registration, slot, epoch: self.epoch, items: vec![item], bytes }
+        let (epoch, items) = (self.epoch, vec![item]);
+        Batch { registration, slot, epoch, slow: false, retry: 0, items, bytes }
     }
 
     fn how_dirty(&self, standing: Standing<'_>, now_us: u64) -> (KeyState, u64) {
@@ -167,15 +174,19 @@ impl Engine {
             .find(|aside| in_flight && aside.epoch == self.epoch && aside.taken.entry == entry);
         // Of a key that changed meanwhile, the entry has the time of that change only.
         let since_us = aside.map_or(since_us, |aside| aside.taken.since_us.min(since_us));
+        let blocked = self.blocked.find(entry).filter(|blocked| blocked.waits() && in_flight);
+        let since_us = blocked.map_or(since_us, |blocked| blocked.since_us.min(since_us));
         let parked = in_flight && self.contested.is_parked(slot, entry);
         let held = self.slot(slot).is_some_and(|bound| bound.hold_us > now_us);
-        let state = match (aside, in_flight && !parked, again) {
-            (None, true, true) => KeyState::InFlightChanged,
-            (None, true, false) => KeyState::InFlight,
+        let waits = aside.is_some() || blocked.is_some() || parked;
+        let state = match (waits, in_flight, again) {
+            (false, true, true) => KeyState::InFlightChanged,
+            (false, true, false) => KeyState::InFlight,
             _ if self.is_paused(slot) => KeyState::Paused,
             _ if self.link.name() == "down" => KeyState::Waiting(Obstacle::Link),
             _ if held => KeyState::Waiting(Obstacle::Rest),
-            (Some(_), ..) => KeyState::Waiting(Obstacle::Large),
+            _ if blocked.is_some() => KeyState::Waiting(Obstacle::Document),
+            _ if aside.is_some() => KeyState::Waiting(Obstacle::Large),
             _ if parked => KeyState::Waiting(Obstacle::Unique),
             _ => KeyState::Dirty,
         };

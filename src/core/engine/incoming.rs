@@ -1,7 +1,7 @@
 //! Into the engine: how batches ended, and what that makes of their keys.
 
 use super::{Engine, Flight, Keys, Refused, Slot};
-use crate::core::batch::{Batch, Link, Report, Verdict, Written};
+use crate::core::batch::{Batch, Item, Link, Report, Verdict, Written};
 use crate::core::change::FOLD_AT;
 use crate::core::dirty::{Settled, Taken};
 use crate::core::flush::Ended;
@@ -56,7 +56,16 @@ impl Engine {
         clean: &mut Acknowledged,
     ) -> Option<Report> {
         match report {
-            Report::Credit(more) => self.credits += more,
+            Report::Credit(more) => self.credits += i64::from(more),
+            Report::SlowCredit(more) => self.slow_credits += i64::from(more),
+            Report::Slow { slot, registration, slow } => {
+                let same = |bound: &&Slot| bound.registration.is_same_prefix(&registration);
+                if !slow {
+                    self.slow_slots.remove(&slot);
+                } else if self.slot(slot).filter(same).is_some() {
+                    self.slow_slots.insert(slot);
+                }
+            }
             Report::Lanes(lanes) => self.set_lanes(lanes, true),
             Report::Link(link) => {
                 if let Link::Down { error } = &link {
@@ -111,7 +120,11 @@ impl Engine {
                 }
             }
             Verdict::Returned { error, hold_ms, .. } => {
-                self.returned(&batch, error, now_us + *hold_ms * 1000);
+                let until_us = now_us + *hold_ms * 1000;
+                match batch.items.as_slice() {
+                    [item] if batch.retry > 0 => self.block(&batch, item, error, until_us),
+                    items => self.returned(&batch, items.iter().rev(), error, until_us),
+                }
             }
         }
         let flight = Flight::of(&batch);
@@ -133,6 +146,7 @@ impl Engine {
         let mut refused = None;
         if let Some((db, key)) = skipped {
             self.forget_doubt(db, &key);
+            self.blocked.remove(taken.entry);
             refused = self.skip_letter(taken, db, &key);
             if refused.is_none() {
                 clean.keys.push(db, &key);
@@ -165,16 +179,33 @@ impl Engine {
         let items = batch.items.get(start..).unwrap_or_default();
         let items = &items[..most.min(items.len())];
         written.settled += items.len();
-        let part = written.refused.partition_point(|refusal| refusal.index < written.settled);
+        let end = written.settled;
+        let part = written.refused.partition_point(|refusal| refusal.index < end);
         let mut refused = written.refused.drain(..part).peekable();
         let first = written.contested.partition_point(|refusal| refusal.index < start);
         let mut contested = written.contested[first..].iter().peekable();
+        let part = written.blocked.partition_point(|blocked| blocked.index < end);
+        let mut blocked = written.blocked.drain(..part).peekable();
+        let blocked_us = now_us + written.blocked_ms * 1000;
+        let part = written.returned.partition_point(|index| *index < start);
+        let mut returned = written.returned.iter().skip(part).copied().peekable();
         let mut counts = [0u64; 3];
+        let mut retries = 0;
         for (index, item) in (start..).zip(items) {
             if (index - start).is_multiple_of(FOLD_AT) {
                 let next = items[index - start..].iter().take(FOLD_AT);
                 self.dirty.visit_entries(next.map(|item| item.entry));
             }
+            if returned.next_if_eq(&index).is_some() {
+                continue;
+            }
+            if let Some(blocked) = blocked.next_if(|blocked| blocked.index == index) {
+                self.block(batch, item, &blocked.reason, blocked_us);
+                self.note_error(Some(batch.slot), &blocked.reason);
+                retries = 1;
+                continue;
+            }
+            self.blocked.remove(item.entry);
             let refusal = refused.next_if(|refusal| refusal.index == index);
             if contested.next_if(|refusal| refusal.index == index).is_some() {
                 continue;
@@ -205,16 +236,23 @@ impl Engine {
                 }
             }
         }
-        drop(refused);
+        drop((refused, blocked));
         if counts[0] + counts[1] > 0 {
             self.hope_for_letters(&batch.registration.namespace);
         }
         let is_last = written.settled == batch.items.len();
+        if is_last && !written.error.is_empty() {
+            let items = written.returned.iter().filter_map(|index| batch.items.get(*index));
+            self.returned(batch, items.rev(), &written.error, now_us + written.hold_ms * 1000);
+        }
         self.count(batch.slot, |counters| {
             counters.written_total += counts[0];
             counters.deleted_total += counts[1];
             counters.failed_total += counts[2];
-            counters.last_write_unix_ms = unix_ms;
+            counters.retries_total += retries;
+            if counts[0] + counts[1] > 0 {
+                counters.last_write_unix_ms = unix_ms;
+            }
             if is_last {
                 counters.batches_total += 1;
                 counters.bytes_total += written.sent_bytes;
@@ -222,9 +260,15 @@ impl Engine {
         });
     }
 
-    fn returned(&mut self, batch: &Batch, error: &str, hold_us: u64) {
-        // From the last to the first, so that the oldest stands first again.
-        for item in batch.items.iter().rev() {
+    /// Items are dirty again; from the last to the first, so that the oldest stands first.
+    fn returned<'i>(
+        &mut self,
+        batch: &Batch,
+        items: impl Iterator<Item = &'i Item>,
+        error: &str,
+        hold_us: u64,
+    ) {
+        for item in items {
             self.dirty.give_back(item.entry, item.since_us);
         }
         self.note_error(Some(batch.slot), error);

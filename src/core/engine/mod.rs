@@ -1,6 +1,7 @@
 //! The engine: everything the server thread knows. Changes come in, batches go out, reports come
 //! back. It calls nobody; whoever calls it says what time it is.
 
+mod blocked;
 mod contested;
 mod doubt;
 mod elsewhere;
@@ -24,6 +25,7 @@ mod watch;
 
 use std::sync::Arc;
 
+use super::blocked::BlockedKeys;
 use super::change::{Change, Log, Touch};
 use super::dead::DeadLetters;
 use super::dirty::Dirty;
@@ -59,8 +61,10 @@ pub struct Engine {
     log: Log,
     dirty: Dirty,
     waiters: Waiters,
-    /// Batches that the worker is ready to take.
-    credits: u32,
+    /// Batches that the worker is ready to take; less than none after one that was sent without.
+    credits: i64,
+    /// The same for batches of slow registrations and of blocked keys.
+    slow_credits: i64,
     /// Grows when the role changes or data is loaded.
     epoch: u32,
     /// True when keys became dirty since [`take_changed`](Self::take_changed).
@@ -99,6 +103,10 @@ pub struct Engine {
     sharing: Sharing,
     /// True once a registration had EXCLUDE: only then is it looked at with each key.
     has_excluded: bool,
+    /// Keys that wait by themselves.
+    blocked: BlockedKeys,
+    /// Registrations whose batches need credits for slow ones.
+    slow_slots: std::collections::BTreeSet<u16>,
     /// Dirty values that could not be captured before their keys went away.
     pub lost_total: u64,
     /// The longest time for which the server's thread read values or took in reports, microseconds.
@@ -144,6 +152,7 @@ impl Engine {
         };
         self.dirty.open_slot(slot);
         self.routes.insert(db, &prefix, slot);
+        self.slow_slots.remove(&slot);
         self.changed_slot(slot);
         Some(slot)
     }
@@ -353,7 +362,12 @@ impl Engine {
     /// Frees the slot of an unregistered prefix when its last key is written or dropped.
     fn retire_if_done(&mut self, slot: u16) {
         let Some(bound) = self.slot(slot).filter(|bound| !bound.live) else { return };
-        if bound.discards {
+        let discards = bound.discards;
+        // Blocked keys that have gone to another registration wait for this one no more.
+        if discards || self.dirty.queue(slot).dirty() == 0 {
+            self.release_blocked(slot);
+        }
+        if discards {
             self.discard(slot);
             self.dead.remove_slot(slot);
             self.forgive(slot);

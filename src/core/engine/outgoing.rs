@@ -21,13 +21,18 @@ pub struct Flight {
     pub slot: u16,
     /// Since when its oldest key is dirty, microseconds.
     pub oldest_us: u64,
+    /// True if it was sent with a credit for slow batches.
+    pub slow: bool,
+    /// True if it is a blocked key that is tried again.
+    pub retry: bool,
 }
 
 impl Flight {
     /// What is remembered of `batch`.
     pub fn of(batch: &Batch) -> Flight {
         let oldest_us = batch.items.iter().map(|item| item.since_us).min();
-        Flight { slot: batch.slot, oldest_us: oldest_us.unwrap_or(u64::MAX) }
+        let (slow, retry) = (batch.slow, batch.retry > 0);
+        Flight { slot: batch.slot, oldest_us: oldest_us.unwrap_or(u64::MAX), slow, retry }
     }
 }
 
@@ -48,7 +53,11 @@ impl Engine {
         }
         self.release_heavy(now_us);
         self.release_parked();
-        let slot = self.next_slot(now_us)?;
+        let retry = self.retry_blocked(now_us);
+        let (slot, retry) = match retry {
+            Some(retry) => retry,
+            None => (self.next_slot(now_us)?, 0),
+        };
         let registration = Arc::clone(&self.slot(slot)?.registration);
         let (mut items, mut bytes) = match self.spare.pop() {
             Some(spare) => (spare.items, spare.bytes),
@@ -56,7 +65,8 @@ impl Engine {
         };
         items.clear();
         bytes.clear();
-        Some(Batch { registration, slot, epoch: self.epoch, items, bytes })
+        let slow = retry > 0 || self.slow_slots.contains(&slot);
+        Some(Batch { registration, slot, epoch: self.epoch, slow, retry, items, bytes })
     }
 
     /// Takes the next due key of the batch's registration, unless the batch is full. Its bytes
@@ -67,6 +77,7 @@ impl Engine {
             None => usize::try_from(self.settings.batch_max_keys).unwrap_or(1),
         };
         let most_bytes = usize::try_from(self.settings.batch_max_bytes).unwrap_or(0);
+        let most_keys = if batch.retry > 0 { 1 } else { most_keys };
         // The first key is never subject to the limit of bytes.
         let full = batch.items.len() >= most_keys
             || (!batch.items.is_empty() && batch.bytes.len() >= most_bytes);
@@ -92,7 +103,8 @@ impl Engine {
         let items = batch.items.get(added..).unwrap_or_default();
         let added_us = items.iter().map(|item| item.since_us).min().unwrap_or(u64::MAX);
         let before_us = self.held.map_or(u64::MAX, |held| held.oldest_us);
-        self.held = Some(Flight { slot: batch.slot, oldest_us: before_us.min(added_us) });
+        let flight = Flight::of(batch);
+        self.held = Some(Flight { oldest_us: before_us.min(added_us), ..flight });
     }
 
     /// The batch that was held is about to be sent or given up.
@@ -102,7 +114,8 @@ impl Engine {
 
     /// A batch is on its way: a credit is spent.
     pub fn sent(&mut self, flight: Flight) {
-        self.credits = self.credits.saturating_sub(1);
+        let credits = if flight.slow { &mut self.slow_credits } else { &mut self.credits };
+        *credits -= 1;
         self.flights.push(flight);
     }
 
@@ -117,7 +130,7 @@ impl Engine {
 
     /// The worker takes no batch any more.
     pub fn lose_credits(&mut self) {
-        self.credits = 0;
+        (self.credits, self.slow_credits) = (0, 0);
     }
 
     /// Keeps the buffers of a finished batch for the next one.
@@ -175,9 +188,22 @@ impl Engine {
     /// True if a batch can be sent: the worker takes one, and no key of an earlier epoch may still
     /// be on its way with an older value.
     pub fn may_send(&self) -> bool {
-        self.credits > 0 && self.stale_flights == 0
+        (self.credits > 0 || self.slow_credits > 0) && self.stale_flights == 0
     }
 
+    /// True if this batch can be sent.
+    pub fn may_send_batch(&self, batch: &Batch) -> bool {
+        self.stale_flights == 0 && self.has_credit(batch.slot, batch.slow)
+    }
+
+    /// The last credit of each kind is for a registration that has nothing on its way, so that
+    /// none has to wait for what another one has sent.
+    pub(super) fn has_credit(&self, slot: u16, slow: bool) -> bool {
+        let credits = if slow { self.slow_credits } else { self.credits };
+        credits > 1 || (credits == 1 && !self.flights.iter().any(|flight| flight.slot == slot))
+    }
+
+    /// When a key that waits in the queue of `slot` is due, microseconds.
     pub(super) fn slot_due_us(&self, slot: u16) -> Option<u64> {
         let bound = self.slot(slot).filter(|_| !self.is_paused(slot))?;
         let interval_ms = match bound.registration.interval_ms {

@@ -140,6 +140,7 @@ impl Engine {
     pub fn begin_epoch(&mut self) {
         self.waiters.abandon();
         self.dirty.end_flights();
+        self.blocked.clear();
         self.doubts = Default::default();
         self.contested = Default::default();
         self.epoch = self.epoch.wrapping_add(1);

@@ -49,13 +49,15 @@ impl Engine {
             return None;
         }
         let slots_us = if self.paused { None } else { self.slots_due_us() };
+        let blocked_us = if self.blocked.is_empty() { None } else { self.blocked_due_us() };
         let released_us = self.has_ended_wait().then_some(0);
-        slots_us.into_iter().chain(self.heavy.next_us()).chain(released_us).min()
+        let others_us = blocked_us.into_iter().chain(self.heavy.next_us()).chain(released_us);
+        slots_us.into_iter().chain(others_us).min()
     }
 
     fn slots_due_us(&mut self) -> Option<u64> {
         self.settle_schedule();
-        if !self.schedule.ready.is_empty() {
+        if self.ready_slot().is_some() {
             return Some(0);
         }
         let (due_us, _) = self.schedule.due.first()?;
@@ -73,9 +75,29 @@ impl Engine {
             self.schedule.due.remove(slot);
             self.schedule.ready.insert(slot as u16);
         }
-        let slot = next_after(&self.schedule.ready, self.turn.wrapping_sub(1), |_| true)?;
+        let slot = self.ready_slot()?;
         self.turn = slot + 1;
         Some(slot)
+    }
+
+    /// The next of those that were due at their last look and for which there is a credit. Few are
+    /// passed over: slow ones, and those that have something on its way.
+    fn ready_slot(&self) -> Option<u16> {
+        let (ready, last) = (&self.schedule.ready, self.turn.wrapping_sub(1));
+        let usual = match self.credits {
+            ..=0 => None,
+            _ => next_after(ready, last, |slot| {
+                !self.slow_slots.contains(&slot) && self.has_credit(slot, false)
+            }),
+        };
+        let slow = match self.slow_credits {
+            ..=0 => None,
+            _ => next_after(&self.slow_slots, last, |slot| {
+                ready.contains(&slot) && self.has_credit(slot, true)
+            }),
+        };
+        let turn = |slot: &u16| slot.wrapping_sub(self.turn);
+        usual.into_iter().chain(slow).min_by_key(turn)
     }
 
     /// The slots with keys that wait, and perhaps some that had some until now.

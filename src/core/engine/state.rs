@@ -16,6 +16,8 @@ pub struct PrefixState<'a> {
     pub dirty_keys: usize,
     /// Keys read and sent, not acknowledged.
     pub in_flight_keys: usize,
+    /// Keys in flight whose documents MongoDB does not let be written at the moment.
+    pub blocked_keys: usize,
     /// Refused changes.
     pub dead_letters: usize,
     /// Age of the oldest change that is not acknowledged, milliseconds; 0 for none.
@@ -43,6 +45,8 @@ pub struct State<'a> {
     pub dirty_keys: usize,
     /// Keys read and sent, not acknowledged.
     pub in_flight_keys: usize,
+    /// Keys in flight whose documents MongoDB does not let be written at the moment.
+    pub blocked_keys: usize,
     /// Refused changes.
     pub dead_letters: usize,
     /// Age of the oldest change that is not acknowledged, milliseconds; 0 for none.
@@ -78,6 +82,7 @@ impl Engine {
             registrations: self.registry.live_len(),
             dirty_keys: self.dirty.len() + self.log.len(),
             in_flight_keys: self.dirty.in_flight(),
+            blocked_keys: self.blocked.len(),
             dead_letters: self.dead.len(),
             oldest_dirty_ms: age_ms(self.oldest_of_all_us(), now_us),
             rescans_pending: self.dirty.missing().len(),
@@ -98,6 +103,7 @@ impl Engine {
     pub fn prefix_state(&self, slot: u16, now_us: u64) -> Option<PrefixState<'_>> {
         let queue = self.dirty.queue(slot);
         let oldest_us = self.oldest_us(slot).into_iter().chain(self.oldest_heavy_us(Some(slot)));
+        let oldest_us = oldest_us.chain(self.blocked.oldest_us(Some(slot)));
         let oldest_us = oldest_us.chain(self.contested.oldest_us(Some(slot))).min();
         let bound = self.slot(slot)?;
         Some(PrefixState {
@@ -106,6 +112,7 @@ impl Engine {
             counters: self.counters(slot),
             dirty_keys: queue.dirty(),
             in_flight_keys: queue.in_flight,
+            blocked_keys: self.blocked.count(slot),
             dead_letters: self.dead.count(slot),
             oldest_dirty_ms: age_ms(oldest_us, now_us),
             paused: self.is_paused(slot),
@@ -125,6 +132,7 @@ impl Engine {
         let waiting = self.waiting_slots().filter_map(|slot| self.dirty.oldest_us(slot));
         let missed = self.rescans().filter_map(|slot| self.dirty.missed(slot).oldest_us());
         let parked = self.oldest_heavy_us(None).into_iter().chain(self.contested.oldest_us(None));
+        let parked = parked.chain(self.blocked.oldest_us(None));
         in_flight.chain(waiting).chain(missed).chain(parked).min()
     }
 

@@ -1,3 +1,4 @@
+mod blocked;
 mod clock;
 mod contested;
 mod exclude;
@@ -28,7 +29,7 @@ fn engine(prefixes: &[&str]) -> Engine {
     for prefix in prefixes {
         engine.register(registration(prefix)).unwrap();
     }
-    engine.report(Report::Credit(2), 0, 0, &mut Acknowledged::default());
+    engine.report(Report::Credit(3), 0, 0, &mut Acknowledged::default());
     engine
 }
 

@@ -51,13 +51,13 @@ pub enum Place {
 pub struct CommandOptions {
     /// The write concern.
     pub write_concern: WriteConcern,
-    /// How long the server may take for the command, and for the members' confirmation.
+    /// How long the server may take for a command at the most, and for the members' confirmation.
     pub within: Duration,
 }
 
 impl CommandOptions {
-    /// Completes a command, which is all of `bytes`.
-    pub fn complete(&self, bytes: &mut Vec<u8>, place: Place) {
+    /// Completes a command, which is all of `bytes` and may take `limit`.
+    pub fn complete(&self, bytes: &mut Vec<u8>, place: Place, limit: Duration) {
         let mut command = Document::reopen(bytes);
         let in_transaction = match place {
             Place::Alone => false,
@@ -74,7 +74,7 @@ impl CommandOptions {
         if matches!(place, Place::First(_)) {
             command.element(c"startTransaction").bool(true);
         }
-        command.element(c"maxTimeMS").int64(self.within_ms());
+        command.element(c"maxTimeMS").int64(ms(limit));
         // A transaction is confirmed as a whole.
         if !in_transaction || matches!(place, Place::Commit(_)) {
             self.append_concern(&mut command);
@@ -93,14 +93,14 @@ impl CommandOptions {
             concern.element(c"j").bool(true);
         }
         let limit_ms = self.write_concern.timeout_ms.map_or(i64::MAX, i64::from);
-        concern.element(c"wtimeout").int64(limit_ms.min(self.within_ms()));
+        concern.element(c"wtimeout").int64(limit_ms.min(ms(self.within)));
         concern.end();
     }
+}
 
-    /// Never 0, which would mean for ever.
-    fn within_ms(&self) -> i64 {
-        i64::try_from(self.within.as_millis()).unwrap_or(i64::MAX).max(1)
-    }
+/// Never 0, which would mean for ever.
+fn ms(limit: Duration) -> i64 {
+    i64::try_from(limit.as_millis()).unwrap_or(i64::MAX).max(1)
 }
 
 #[cfg(test)]
@@ -115,7 +115,7 @@ mod tests {
         command.element(c"delete").string("c");
         command.end();
         let options = CommandOptions { write_concern, within: Duration::from_secs(15) };
-        options.complete(&mut bytes, place);
+        options.complete(&mut bytes, place, Duration::from_secs(15));
         Parsed::try_from(RawDocument::from_bytes(&bytes).unwrap()).unwrap()
     }
 

@@ -41,7 +41,15 @@ fn batch(registration: Registration, reads: &[(&[u8], Content, &[u8])]) -> Batch
             expire_ms: NO_EXPIRY,
         })
         .collect();
-    Batch { registration: Arc::new(registration), slot: 0, epoch: 0, items, bytes }
+    Batch {
+        registration: Arc::new(registration),
+        slot: 0,
+        epoch: 0,
+        slow: false,
+        retry: 0,
+        items,
+        bytes,
+    }
 }
 
 fn hash(pairs: &[(&str, &str)]) -> Vec<u8> {

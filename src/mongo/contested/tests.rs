@@ -73,8 +73,12 @@ impl Server {
     }
 }
 
+fn limits() -> Limits {
+    Limits::new(Duration::from_secs(10))
+}
+
 impl Wire for Server {
-    async fn send(&mut self, command: Vec<u8>) -> Outcome {
+    async fn send(&mut self, command: Vec<u8>, _: Duration) -> Outcome {
         self.sent += 1;
         Outcome::Answered(self.apply(&command, false))
     }
@@ -126,15 +130,20 @@ fn batch(writes: &[(&str, &str)]) -> Batch {
     let items = items.collect();
     let namespace = Namespace { database: "shop".to_owned(), collection: "films".to_owned() };
     let registration = Arc::new(Registration::new(0, b"", namespace));
-    Batch { registration, slot: 0, epoch: 0, items, bytes }
+    Batch { registration, slot: 0, epoch: 0, slow: false, retry: 0, items, bytes }
 }
 
 /// Writes a batch as the sink does. Returns the items that stay contested.
 async fn write(server: &mut Server, writes: &[(&str, &str)]) -> Vec<u32> {
     let batch = batch(writes);
     let built = command::build(&batch, Kind::Update, &Lookup::default());
-    let finished = write_out(&batch, built, async |bytes| server.send(bytes).await).await.unwrap();
-    let finished = resolve(&batch, finished, &Lookup::default(), server).await.unwrap();
+    let finished = write_out(&batch, built, &mut limits(), async |bytes, limit| {
+        server.send(bytes, limit).await
+    })
+    .await
+    .unwrap();
+    let finished =
+        resolve(&batch, finished, &Lookup::default(), &mut limits(), server).await.unwrap();
     assert!(finished.written.refused.is_empty());
     assert_eq!(server.seen, 0, "nobody sees a circle that is open");
     finished.contested.iter().map(|contested| contested.index).collect()
@@ -182,8 +191,12 @@ async fn a_transaction_that_clashes_is_tried_again_and_then_the_whole_batch() {
     server.clashes = CLASHES + 1;
     let batch = batch(&[("1", "a"), ("2", "b")]);
     let built = command::build(&batch, Kind::Update, &Lookup::default());
-    let finished = write_out(&batch, built, async |bytes| server.send(bytes).await).await.unwrap();
-    let end = resolve(&batch, finished, &Lookup::default(), &mut server).await;
+    let finished = write_out(&batch, built, &mut limits(), async |bytes, limit| {
+        server.send(bytes, limit).await
+    })
+    .await
+    .unwrap();
+    let end = resolve(&batch, finished, &Lookup::default(), &mut limits(), &mut server).await;
     assert!(matches!(end, Err(Failure::Namespace(error)) if error.contains("shop.films")));
 }
 

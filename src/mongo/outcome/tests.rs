@@ -54,8 +54,14 @@ fn broken_connections_are_the_links_fault() {
         panic!("{outcome:?}")
     };
     assert_eq!(sentence, "the connection to MongoDB broke: connection reset");
-    for code in [6, 7, 89, 9001] {
-        assert!(matches!(whole(code), Outcome::Failed(Failure::Link(_))), "{code}");
+}
+
+#[test]
+fn a_shard_that_a_router_does_not_reach_concerns_its_namespaces() {
+    for code in [6, 7, 89, 202, 9001, 133] {
+        let outcome = whole(code);
+        let Outcome::Failed(Failure::Part(broken)) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(broken.unanswered, code != 133, "{code}");
     }
 }
 
@@ -87,7 +93,7 @@ fn what_somebody_must_see_to_does_not_pass_by_itself() {
 
 #[test]
 fn a_server_that_is_no_primary_is_the_links_fault() {
-    for code in [91, 189, 10107, 10058, 11600, 11602, 13435, 13436, 262, 133, 134, 391, 18] {
+    for code in [91, 189, 10107, 10058, 11600, 11602, 13435, 13436, 391, 18] {
         assert!(matches!(whole(code), Outcome::Failed(Failure::Link(_))), "{code}");
         assert!(matches!(one_op(code), Outcome::Failed(Failure::Link(_))), "{code} of one op");
     }
@@ -96,12 +102,14 @@ fn a_server_that_is_no_primary_is_the_links_fault() {
 #[test]
 fn applied_but_not_confirmed_is_not_written() {
     for code in [64, 11602, 91, 189, 11600, 10107, 79, 100, 50, 999_999] {
+        let late = [64, 50].contains(&code);
         let applied = doc! {
             "ok": 1, "n": 5, "writeConcernError": { "code": code, "errmsg": "secret value 42" },
         };
-        let outcome = reply(applied);
-        let Outcome::Failed(Failure::Link(Broken { error: sentence, .. })) = outcome else {
-            panic!("{outcome:?}")
+        let sentence = match reply(applied) {
+            Outcome::Failed(Failure::Link(Broken { error, .. })) if !late => error,
+            Outcome::Unconfirmed(Broken { error, .. }) if late => error,
+            outcome => panic!("{outcome:?}"),
         };
         assert!(!sentence.contains("42 ") && sentence.contains(&code.to_string()), "{sentence}");
     }
@@ -112,12 +120,12 @@ fn missing_confirmation_counts_before_the_errors_of_single_operations() {
     let both = doc! {
         "ok": 1, "writeErrors": [op_error(121)], "writeConcernError": { "code": 64 },
     };
-    assert!(matches!(reply(both), Outcome::Failed(Failure::Link(_))));
+    assert!(matches!(reply(both), Outcome::Unconfirmed(_)));
 }
 
 #[test]
 fn privileges_and_names_are_the_namespaces_fault() {
-    for code in [13, 73, 166, 20, 8000, 13297] {
+    for code in [13, 20, 72, 73, 166, 371, 8000, 13297, 14_031] {
         let outcome = whole(code);
         let Outcome::Failed(Failure::Namespace(sentence)) = outcome else { panic!("{outcome:?}") };
         assert!(sentence.starts_with("MongoDB does not write to shop.movies: "), "{sentence}");
@@ -133,19 +141,29 @@ fn an_unknown_or_misplaced_error_of_a_whole_command_makes_no_dead_letters() {
 }
 
 #[test]
-fn clashes_are_sent_again() {
-    for code in [225, 251, 112, 24, 46, 246, 314, 63, 150, 13388, 11601] {
-        let hitch = |op| Hitch { op, code, remedy: Remedy::AgainOrRest };
-        assert_eq!(whole(code), Outcome::Answered(vec![hitch(None)]));
-        assert_eq!(one_op(code), Outcome::Answered(vec![hitch(Some(3))]));
+fn what_passes_by_itself_is_sent_again_and_never_a_dead_letter() {
+    for code in [
+        24, 46, 48, 63, 107, 112, 117, 150, 225, 246, 251, 272, 314, 365, 388, 402, 433, 11_601,
+        12_587, 13_388, 16_500,
+    ] {
+        for (outcome, place) in [(whole(code), None), (one_op(code), Some(3))] {
+            let Outcome::Answered(hitches) = outcome else { panic!("{code}: {outcome:?}") };
+            let [Hitch { op, remedy: Remedy::AgainOrWait(reason), .. }] = hitches.as_slice() else {
+                panic!("{code}: {hitches:?}");
+            };
+            assert_eq!(*op, place);
+            assert!(reason.contains("shop.movies") && !reason.contains("42 "), "{reason}");
+        }
     }
 }
 
 #[test]
 fn a_command_that_ran_into_the_servers_limit_is_too_slow() {
-    assert_eq!(whole(50), Outcome::TooSlow);
-    let hitch = Hitch { op: Some(3), code: 50, remedy: Remedy::AgainOrRest };
-    assert_eq!(one_op(50), Outcome::Answered(vec![hitch]));
+    for code in [50, 262] {
+        assert_eq!(whole(code), Outcome::TooSlow);
+        let Outcome::Answered(hitches) = one_op(code) else { panic!("it concerns one operation") };
+        assert!(matches!(hitches[0].remedy, Remedy::AgainOrWait(_)));
+    }
 }
 
 #[test]
@@ -224,10 +242,16 @@ fn a_duplicate_of_the_key_itself_is_a_race_and_sent_again_first() {
 }
 
 #[test]
-fn an_unknown_error_of_one_operation_is_refused_only_after_more_attempts() {
-    let remedy = Remedy::AgainOrRefuse("MongoDB refuses the change (code 999999)".to_owned());
-    let hitch = Hitch { op: Some(3), code: 999_999, remedy };
-    assert_eq!(one_op(999_999), Outcome::Answered(vec![hitch]));
+fn what_the_collection_or_the_document_may_be_the_reason_of_is_to_be_judged() {
+    for (code, word) in
+        [(999_999, "refuses the change"), (17_262, "language_override"), (10_003, "capped")]
+    {
+        let Outcome::Answered(mut hitches) = one_op(code) else { panic!("{code} is of one") };
+        let Remedy::Judge(reason) = hitches.remove(0).remedy else {
+            panic!("{code} is to be judged");
+        };
+        assert!(reason.contains(word) && reason.ends_with(&format!("(code {code})")), "{reason}");
+    }
 }
 
 #[test]

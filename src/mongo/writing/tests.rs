@@ -4,8 +4,10 @@ use std::sync::Arc;
 use mongodb::bson::{Bson, Document, RawDocumentBuf};
 
 use super::*;
+use crate::core::batch::Blocked;
 use crate::core::registration::{Namespace, Registration};
 use crate::core::value::{Content, NO_EXPIRY, Span};
+use crate::sink::Broken;
 
 /// A batch of these keys; one that begins with `-` is a tombstone.
 fn batch(keys: &[&str]) -> Batch {
@@ -27,6 +29,8 @@ fn batch(keys: &[&str]) -> Batch {
         registration: Arc::new(Registration::new(0, b"", namespace)),
         slot: 0,
         epoch: 0,
+        slow: false,
+        retry: 0,
         items,
         bytes,
     }
@@ -62,14 +66,14 @@ async fn write_as(
     let mut sent = BTreeMap::new();
     let batch = batch(all);
     let built = command::build(&batch, documents, &Lookup::default());
-    let send = async |bytes| {
+    let send = async |bytes, _| {
         let keys = keys(bytes);
         for key in &keys {
             *sent.entry(key.clone()).or_default() += 1;
         }
         server(&keys)
     };
-    let end = write_out(&batch, built, send).await;
+    let end = write_out(&batch, built, &mut Limits::new(WITHIN), send).await;
     (end, sent)
 }
 
@@ -81,6 +85,7 @@ fn hitch(op: usize, remedy: Remedy) -> Hitch {
     Hitch { op: Some(op), code: 1, remedy }
 }
 
+const WITHIN: Duration = Duration::from_secs(10);
 const SIX: [&str; 6] = ["a", "-b", "c", "-d", "e", "f"];
 
 #[tokio::test(start_paused = true)]
@@ -129,7 +134,7 @@ async fn a_clash_that_passes_costs_only_the_operations_concerned() {
         match at {
             Some(op) if clashes > 0 => {
                 clashes -= 1;
-                Outcome::Answered(vec![hitch(op, Remedy::AgainOrRest)])
+                Outcome::Answered(vec![hitch(op, wait())])
             }
             _ => Outcome::Answered(vec![]),
         }
@@ -145,7 +150,7 @@ async fn a_clash_of_the_whole_command_sends_all_of_it_again() {
     let mut clashed = false;
     let (end, sent) = write(&["a", "b"], |_| {
         let first = !std::mem::replace(&mut clashed, true);
-        let hitch = Hitch { op: None, code: 112, remedy: Remedy::AgainOrRest };
+        let hitch = Hitch { op: None, code: 112, remedy: wait() };
         Outcome::Answered(if first { vec![hitch] } else { vec![] })
     })
     .await;
@@ -153,19 +158,49 @@ async fn a_clash_of_the_whole_command_sends_all_of_it_again() {
     assert_eq!(sent.into_values().collect::<Vec<_>>(), [2, 2]);
 }
 
+fn wait() -> Remedy {
+    Remedy::AgainOrWait("locked".to_owned())
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_clash_that_stays_lets_the_namespace_rest() {
-    let (end, sent) =
-        write(&["a"], |_| Outcome::Answered(vec![hitch(0, Remedy::AgainOrRest)])).await;
-    assert!(matches!(end, Err(Failure::Namespace(error)) if error.contains("shop.films")));
+async fn a_clash_that_stays_lets_its_key_wait_and_others_are_written() {
+    let (end, sent) = write(&["a", "b"], |keys| {
+        let at = keys.iter().position(|key| key == "b");
+        Outcome::Answered(at.map(|op| hitch(op, wait())).into_iter().collect())
+    })
+    .await;
+    let written = end.unwrap().written;
+    assert_eq!(written.blocked, [Blocked { index: 1, reason: "locked".to_owned() }]);
+    assert!(written.returned.is_empty() && written.refused.is_empty());
+    assert_eq!((sent["a"], sent["b"]), (1, ATTEMPTS));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clash_of_the_whole_command_that_stays_lets_the_namespace_rest() {
+    let hitch = || Hitch { op: None, code: 112, remedy: wait() };
+    let (end, sent) = write(&["a", "b"], |_| Outcome::Answered(vec![hitch()])).await;
+    assert_eq!(end.unwrap_err(), Failure::Namespace("locked".to_owned()));
     assert_eq!(sent["a"], ATTEMPTS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_all_operations_fail_for_one_unknown_reason_none_is_a_dead_letter() {
+    let (end, sent) = write(&SIX, |keys| {
+        let judge = |op| hitch(op, Remedy::Judge("odd".to_owned()));
+        Outcome::Answered((0..keys.len()).map(judge).collect())
+    })
+    .await;
+    let written = end.unwrap().written;
+    assert_eq!((written.returned, written.error.as_str()), (vec![0, 1, 2, 3, 4, 5], "odd"));
+    assert!(written.refused.is_empty() && written.blocked.is_empty());
+    assert!(sent.values().all(|times| *times == 1), "{sent:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_unknown_refusal_becomes_a_dead_letter_after_some_attempts() {
     let (end, sent) = write(&["a", "b"], |keys| {
         let at = keys.iter().position(|key| key == "b");
-        let remedy = || Remedy::AgainOrRefuse("odd".to_owned());
+        let remedy = || Remedy::Judge("odd".to_owned());
         Outcome::Answered(at.map(|op| hitch(op, remedy())).into_iter().collect())
     })
     .await;
@@ -173,20 +208,99 @@ async fn an_unknown_refusal_becomes_a_dead_letter_after_some_attempts() {
     assert_eq!((sent["a"], sent["b"]), (1, ATTEMPTS));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_command_that_is_too_slow_is_halved_a_few_times_only() {
-    let names: Vec<_> = (0..64).map(|n| format!("k{n:02}")).collect();
-    let names: Vec<_> = names.iter().map(String::as_str).collect();
-    let fast_enough = |most: usize| {
-        move |keys: &[String]| {
-            if keys.len() > most { Outcome::TooSlow } else { Outcome::Answered(vec![]) }
+/// A server that does not finish a command with one of these keys in time, and takes all of it.
+async fn stuck(all: &[&str], slow: &[&str]) -> (Finished, BTreeMap<String, u32>, Duration) {
+    let mut sent = BTreeMap::new();
+    let batch = batch(all);
+    let built = command::build(&batch, Kind::Update, &Lookup::default());
+    let began = Instant::now();
+    let send = async |bytes, limit| {
+        let keys = keys(bytes);
+        for key in &keys {
+            *sent.entry(key.clone()).or_default() += 1;
         }
+        if keys.iter().any(|key| slow.contains(&key.as_str())) {
+            sleep(limit).await;
+            return Outcome::TooSlow;
+        }
+        Outcome::Answered(vec![])
     };
-    let (end, _) = write(&names, fast_enough(16)).await;
-    assert!(refused(end).is_empty());
-    let (end, sent) = write(&names, fast_enough(0)).await;
-    assert!(matches!(end, Err(Failure::Link(_))));
-    assert_eq!(sent["k00"], 1 + HALVINGS);
+    let end = write_out(&batch, built, &mut Limits::new(WITHIN), send).await.unwrap();
+    (end, sent, began.elapsed())
+}
+
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("k{n:03}")).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_document_that_is_stuck_is_found_and_all_others_are_written() {
+    let names = names(1000);
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let (end, _, took) = stuck(&names, &["k617"]).await;
+    let Written { blocked, returned, refused, .. } = end.written;
+    assert_eq!(blocked.iter().map(|blocked| blocked.index).collect::<Vec<_>>(), [617]);
+    assert!(blocked[0].reason.contains("shop.films"), "{}", blocked[0].reason);
+    assert!(returned.is_empty() && refused.is_empty());
+    assert_eq!(end.applied.written, 999);
+    assert!(took < WITHIN / 2, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_everything_is_stuck_the_batch_comes_back_soon() {
+    let names = names(1000);
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let (end, sent, took) = stuck(&names, &names).await;
+    assert_eq!((end.written.returned.len(), end.applied.written), (1000, 0));
+    assert!(end.written.error.contains("shop.films"), "{}", end.written.error);
+    assert!(took < WITHIN / 2, "{took:?}");
+    assert!(sent.len() <= 1000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_namespace_gets_on_by_small_commands() {
+    let names = names(100);
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let mut limits = Limits::new(WITHIN);
+    let per_op = Duration::from_secs(1);
+    let mut left = names.clone();
+    for _ in 0..200 {
+        let batch = batch(&left);
+        let built = command::build(&batch, Kind::Update, &Lookup::default());
+        let began = Instant::now();
+        let send = async |bytes, limit| {
+            let took = per_op * keys(bytes).len() as u32;
+            sleep(took.min(limit)).await;
+            if took > limit { Outcome::TooSlow } else { Outcome::Answered(vec![]) }
+        };
+        let end = write_out(&batch, built, &mut limits, send).await.unwrap();
+        assert!(began.elapsed() <= WITHIN * 3, "{:?}", began.elapsed());
+        limits.carry_on(end.applied, !end.written.returned.is_empty());
+        left = left
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| end.written.is_open(*index))
+            .map(|(_, key)| *key)
+            .collect();
+        if left.is_empty() {
+            return;
+        }
+    }
+    panic!("{} are left", left.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_confirmed_in_time_is_sent_again_with_all_of_it() {
+    let mut limits = Vec::new();
+    let batch = batch(&["a"]);
+    let built = command::build(&batch, Kind::Update, &Lookup::default());
+    let send = async |_, limit| {
+        limits.push(limit);
+        Outcome::Unconfirmed(Broken::passing("late"))
+    };
+    let end = write_out(&batch, built, &mut Limits::new(WITHIN), send).await;
+    assert_eq!(end.unwrap_err(), Failure::Link(Broken::passing("late")));
+    assert!(limits.len() == 2 && limits[0] < WITHIN && limits[1] == WITHIN, "{limits:?}");
 }
 
 #[tokio::test(start_paused = true)]

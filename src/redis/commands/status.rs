@@ -32,8 +32,9 @@ fn module_status(call: &Call<'_>, engine: &Engine, sharing: Option<String>) {
     warnings.extend(limit_warning(engine));
     warnings.extend(sharing);
     warnings.extend(engine.key_warnings());
+    warnings.extend(blocked_warning(engine));
     let warnings = warnings.join("; ");
-    reply.map(32);
+    reply.map(33);
     reply.text_field("version", env!("CARGO_PKG_VERSION").as_bytes());
     let replica = call.ctx.flags() & REDISMODULE_CTX_FLAGS_SLAVE != 0;
     reply.text_field("role", if replica { b"replica" } else { b"master" });
@@ -44,6 +45,7 @@ fn module_status(call: &Call<'_>, engine: &Engine, sharing: Option<String>) {
     reply.number_field(c"registrations", state.registrations as u64);
     reply.number_field(c"dirty_keys", state.dirty_keys as u64);
     reply.number_field(c"in_flight_keys", state.in_flight_keys as u64);
+    reply.number_field(c"blocked_keys", state.blocked_keys as u64);
     reply.number_field(c"dead_letters", state.dead_letters as u64);
     reply.number_field(c"oldest_dirty_ms", state.oldest_dirty_ms);
     reply.number_field(c"rescans_pending", state.rescans_pending as u64);
@@ -74,7 +76,7 @@ fn prefix_status(call: &Call<'_>, engine: &Engine, slot: u16) {
     let registration = &state.slot.registration;
     let options = args::pairs(registration);
     let schema = registration.schema.as_deref().map(args::schema::words).unwrap_or_default();
-    reply.map(options.len() + 28 + usize::from(!schema.is_empty()));
+    reply.map(options.len() + 29 + usize::from(!schema.is_empty()));
     reply.text_field("prefix", &registration.prefix);
     reply.number_field(c"db", u64::from(registration.db));
     reply.text_field("namespace", registration.namespace.to_string().as_bytes());
@@ -95,6 +97,7 @@ fn prefix_status(call: &Call<'_>, engine: &Engine, slot: u16) {
     reply.number_field(c"paused", u64::from(state.paused));
     reply.number_field(c"dirty_keys", state.dirty_keys as u64);
     reply.number_field(c"in_flight_keys", state.in_flight_keys as u64);
+    reply.number_field(c"blocked_keys", state.blocked_keys as u64);
     reply.number_field(c"dead_letters", state.dead_letters as u64);
     reply.number_field(c"oldest_dirty_ms", state.oldest_dirty_ms);
     reply.number_field(c"rescans_pending", u64::from(state.rescan_pending));
@@ -108,6 +111,21 @@ fn prefix_status(call: &Call<'_>, engine: &Engine, slot: u16) {
     reply.number_field(c"lag_p99_us", state.lag.p99_us);
     reply.text_field("last_error", state.slot.last_error.as_bytes());
     reply.number_field(c"last_write_unix_ms", state.counters.last_write_unix_ms);
+}
+
+/// Which prefixes have keys whose documents cannot be written now, in a sentence.
+fn blocked_warning(engine: &Engine) -> Option<String> {
+    let prefixes: Vec<String> = engine
+        .blocked_keys()
+        .map(|(of, keys)| format!("{keys} of '{}'", String::from_utf8_lossy(&of.prefix)))
+        .collect();
+    (!prefixes.is_empty()).then(|| {
+        format!(
+            "MongoDB does not let the documents of some keys be written now, which wait and are \
+             tried again: {}; last_error of the prefix says why",
+            prefixes.join(", ")
+        )
+    })
 }
 
 /// Which prefixes missed changes, in a sentence.

@@ -103,7 +103,7 @@ fn a_panic_of_the_engine_is_told_as_a_broken_link_and_the_worker_goes_on() {
     }
     let doubles = Doubles::new(Behaviour::RespondSlowly(20));
     let (mut worker, _) = start(&doubles, now_us);
-    drain_until(&worker, |report| matches!(report, Report::Credit(4)));
+    drain_until(&worker, |report| matches!(report, Report::Credit(5)));
     PANIC_ONCE.store(true, Ordering::SeqCst);
     for key in ["k1", "k2", "k3"] {
         worker.send(batch("good", &[key], 0)).unwrap();
@@ -171,7 +171,7 @@ fn stop_does_not_wait_for_a_thread_that_hangs() {
 #[test]
 fn a_batch_without_room_is_given_back() {
     let (worker, _ends) = Worker::unattended(real_us, Box::new(|| ())).unwrap();
-    for _ in 0..128 {
+    for _ in 0..272 {
         worker.send(batch("good", &["k"], 0)).unwrap();
     }
     let back = worker.send(batch("good", &["last"], 0)).unwrap_err();

@@ -1,0 +1,202 @@
+//! Keys whose documents MongoDB does not let be written at the moment, while it takes those of
+//! others: another operation holds the document, or writing it takes too long. Such a key waits by
+//! itself and is tried again alone, so that it holds up no other key.
+//!
+//! A blocked key stays in flight in the dirty set, so that its changes coalesce.
+
+use std::collections::{BTreeSet, HashMap};
+
+/// Most blocked keys of one registration. More of them are a matter of the namespace.
+const MOST_OF_ONE: usize = 64;
+/// Most blocked keys of all registrations.
+const MOST: usize = 4096;
+
+/// A blocked key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockedKey {
+    /// Slot of the registration it was sent for.
+    pub slot: u16,
+    /// Its version when it was read.
+    pub ver: u32,
+    /// Since when it is dirty, microseconds.
+    pub since_us: u64,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Why it was not written: one sentence without values.
+    pub reason: String,
+    /// When it is tried again, microseconds; `None` while it is being tried.
+    until_us: Option<u64>,
+}
+
+impl BlockedKey {
+    /// A key of `slot`, read in version `ver` and dirty since `since_us`, that was not written for
+    /// this reason.
+    pub fn new(slot: u16, ver: u32, since_us: u64, reason: String) -> Self {
+        BlockedKey { slot, ver, since_us, attempts: 0, reason, until_us: None }
+    }
+
+    /// True while it waits to be tried again.
+    pub fn waits(&self) -> bool {
+        self.until_us.is_some()
+    }
+}
+
+/// All blocked keys, by their entries in the dirty set.
+#[derive(Debug, Default)]
+pub struct BlockedKeys {
+    keys: HashMap<u32, BlockedKey>,
+    /// Those that wait: slot, when they are tried again, entry.
+    queue: BTreeSet<(u16, u64, u32)>,
+    /// Blocked keys of each slot.
+    counts: HashMap<u16, usize>,
+}
+
+impl BlockedKeys {
+    /// True when there is none, which is nearly always so.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Blocked keys of `slot`.
+    pub fn count(&self, slot: u16) -> usize {
+        self.counts.get(&slot).copied().unwrap_or(0)
+    }
+
+    /// Blocked keys of all registrations.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The slots that have blocked keys, each with their number, in order.
+    pub fn slots(&self) -> Vec<(u16, usize)> {
+        let mut slots: Vec<_> = self.counts.iter().map(|(slot, count)| (*slot, *count)).collect();
+        slots.sort_unstable();
+        slots
+    }
+
+    /// Lets the key of `entry` wait until `until_us`. False when there are too many already.
+    pub fn block(&mut self, entry: u32, key: BlockedKey, until_us: u64) -> bool {
+        let before = self.remove(entry).map_or(0, |before| before.attempts);
+        if self.keys.len() >= MOST || self.count(key.slot) >= MOST_OF_ONE {
+            return false;
+        }
+        *self.counts.entry(key.slot).or_default() += 1;
+        self.queue.insert((key.slot, until_us, entry));
+        let attempts = before.saturating_add(1);
+        self.keys.insert(entry, BlockedKey { until_us: Some(until_us), attempts, ..key });
+        true
+    }
+
+    /// What is known of the key of `entry`, if it is blocked.
+    pub fn find(&self, entry: u32) -> Option<&BlockedKey> {
+        self.keys.get(&entry)
+    }
+
+    /// When the first key of `slot` is tried again.
+    pub fn due_us(&self, slot: u16) -> Option<u64> {
+        self.first(slot).map(|(_, until_us, _)| until_us)
+    }
+
+    fn first(&self, slot: u16) -> Option<(u16, u64, u32)> {
+        if self.is_empty() {
+            return None;
+        }
+        self.queue.range((slot, 0, 0)..=(slot, u64::MAX, u32::MAX)).next().copied()
+    }
+
+    /// The first key of `slot` that is to be tried at `now_us`, which is being tried from now on.
+    pub fn take_due(&mut self, slot: u16, now_us: u64) -> Option<(u32, BlockedKey)> {
+        let first = self.first(slot).filter(|(_, until_us, _)| *until_us <= now_us)?;
+        self.queue.remove(&first);
+        let (_, _, entry) = first;
+        let key = self.keys.get_mut(&entry)?;
+        key.until_us = None;
+        Some((entry, key.clone()))
+    }
+
+    /// The key of `entry` is blocked no more.
+    pub fn remove(&mut self, entry: u32) -> Option<BlockedKey> {
+        if self.is_empty() {
+            return None;
+        }
+        let key = self.keys.remove(&entry)?;
+        if let Some(until_us) = key.until_us {
+            self.queue.remove(&(key.slot, until_us, entry));
+        }
+        if let Some(count) = self.counts.get_mut(&key.slot) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&key.slot);
+            }
+        }
+        Some(key)
+    }
+
+    /// The keys of `slot` are blocked no more. Those that waited are returned.
+    pub fn remove_slot(&mut self, slot: u16) -> Vec<(u32, BlockedKey)> {
+        if self.count(slot) == 0 {
+            return Vec::new();
+        }
+        let of_slot = self.keys.iter().filter(|(_, key)| key.slot == slot);
+        let entries: Vec<u32> = of_slot.map(|(entry, _)| *entry).collect();
+        let removed = entries.into_iter().filter_map(|entry| Some((entry, self.remove(entry)?)));
+        removed.filter(|(_, key)| key.waits()).collect()
+    }
+
+    /// Since when the oldest key is dirty that waits, of `slot` or at all, microseconds.
+    pub fn oldest_us(&self, slot: Option<u16>) -> Option<u64> {
+        let waiting = self.keys.values().filter(|key| key.waits());
+        let waiting = waiting.filter(|key| slot.is_none_or(|slot| key.slot == slot));
+        waiting.map(|key| key.since_us).min()
+    }
+
+    /// Forgets all of them.
+    pub fn clear(&mut self) {
+        *self = BlockedKeys::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(slot: u16) -> BlockedKey {
+        BlockedKey::new(slot, 1, 5, "locked".to_owned())
+    }
+
+    #[test]
+    fn keys_are_tried_in_the_order_in_which_their_pauses_end() {
+        let mut blocked = BlockedKeys::default();
+        for (entry, slot, until_us) in [(1, 0, 30), (2, 0, 20), (3, 1, 10)] {
+            assert!(blocked.block(entry, key(slot), until_us));
+        }
+        assert_eq!(
+            (blocked.due_us(0), blocked.due_us(1), blocked.due_us(2)),
+            (Some(20), Some(10), None)
+        );
+        assert_eq!(blocked.take_due(0, 19), None);
+        assert_eq!(blocked.take_due(0, 99).map(|(entry, _)| entry), Some(2));
+        assert_eq!((blocked.due_us(0), blocked.count(0)), (Some(30), 2));
+        assert!(blocked.block(2, key(0), 40));
+        assert_eq!(blocked.find(2).map(|key| key.attempts), Some(2));
+        assert_eq!(blocked.take_due(0, 99).map(|(entry, _)| entry), Some(1));
+        assert_eq!(blocked.remove(1).map(|key| key.waits()), Some(false));
+        assert_eq!((blocked.due_us(0), blocked.slots()), (Some(40), vec![(0, 1), (1, 1)]));
+        assert_eq!(blocked.oldest_us(None), Some(5));
+        let released = blocked.remove_slot(0);
+        assert_eq!(released.iter().map(|(entry, _)| *entry).collect::<Vec<_>>(), [2]);
+        assert_eq!((blocked.len(), blocked.due_us(0)), (1, None));
+    }
+
+    #[test]
+    fn a_registration_has_a_limited_number_of_them() {
+        let mut blocked = BlockedKeys::default();
+        let taken = (0..1000).filter(|entry| blocked.block(*entry, key(0), 1)).count();
+        assert_eq!(taken, MOST_OF_ONE);
+        assert!(blocked.block(2000, key(1), 1), "others have their own");
+        let all = (0..100_000).filter(|entry| blocked.block(*entry, key((*entry / 60) as u16), 1));
+        all.count();
+        assert!(blocked.len() <= MOST);
+    }
+}

@@ -103,6 +103,14 @@ pub(super) struct Contested {
     pending: HashMap<u16, Pending>,
     /// By entry.
     tried: HashMap<u32, Tried>,
+    /// Batches so far that wrote something,
+    writes: u64,
+    /// the number of the last one of each slot,
+    last_write: HashMap<u16, u64>,
+    /// and how many there were when a batch was sent, by the entry of its first item.
+    sent: HashMap<u32, u64>,
+    /// True if the batch that is being taken in wrote something.
+    wrote: bool,
     /// Whether there were letters before the batch whose contested items are being taken in.
     had_letters: Option<bool>,
     /// True once letters are not tried any more: the server is shutting down.
@@ -140,6 +148,37 @@ impl Contested {
         if counted && !unfinished {
             pending.keys = pending.keys.saturating_sub(1);
         }
+    }
+
+    /// A batch is sent: what is written from now on may make a difference to it.
+    pub fn sending(&mut self, batch: &Batch) {
+        if let Some(first) = batch.items.first() {
+            self.sent.insert(first.entry, self.writes);
+        }
+    }
+
+    /// Something of the batch that is being taken in was written.
+    pub fn wrote(&mut self) {
+        self.wrote = true;
+    }
+
+    /// A batch is taken in.
+    pub fn batch_ended(&mut self, batch: &Batch) {
+        if let Some(first) = batch.items.first() {
+            self.sent.remove(&first.entry);
+        }
+        if std::mem::take(&mut self.wrote) {
+            self.writes += 1;
+            self.last_write.insert(batch.slot, self.writes);
+        }
+    }
+
+    /// True if other batches of these registrations have written something since this one was sent.
+    fn is_overtaken(&self, batch: &Batch, slots: &[u16]) -> bool {
+        let sent = batch.items.first().and_then(|first| self.sent.get(&first.entry));
+        sent.is_some_and(|sent| {
+            slots.iter().any(|slot| self.last_write.get(slot).is_some_and(|at| at > sent))
+        })
     }
 
     /// The key needs no write any more.
@@ -201,7 +240,9 @@ impl Engine {
         }
         let namespace = &batch.registration.namespace;
         let slots = self.slots_of(namespace);
-        let has_rivals = self.has_rivals(&slots, written.contested.len());
+        // What was dirty when MongoDB refused may be written by now.
+        let has_rivals = self.has_rivals(&slots, written.contested.len())
+            || self.contested.is_overtaken(batch, &slots);
         // Those that this batch makes do not count.
         let has_letters = match self.contested.had_letters {
             Some(had) => had,

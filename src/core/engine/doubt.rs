@@ -73,6 +73,7 @@ impl Engine {
 
     /// `batch` is about to be sent.
     pub fn sending(&mut self, batch: &Batch) {
+        self.contested.sending(batch);
         let suspect_us = self.doubts.suspect_us;
         let Some(slot) = self.slot_mut(batch.slot) else { return };
         if slot.suspect_batches == 0 {

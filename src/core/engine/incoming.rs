@@ -127,6 +127,7 @@ impl Engine {
                 }
             }
         }
+        self.contested.batch_ended(&batch);
         let flight = Flight::of(&batch);
         if let Some(at) = self.flights.iter().position(|other| *other == flight) {
             self.flights.swap_remove(at);
@@ -238,6 +239,7 @@ impl Engine {
         }
         drop((refused, blocked));
         if counts[0] + counts[1] > 0 {
+            self.contested.wrote();
             self.hope_for_letters(&batch.registration.namespace);
         }
         let is_last = written.settled == batch.items.len();

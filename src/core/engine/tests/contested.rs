@@ -81,6 +81,23 @@ fn a_contested_key_waits_for_what_was_dirty_in_its_namespace_and_that_is_due_at_
 }
 
 #[test]
+fn what_was_written_while_a_batch_was_refused_is_a_reason_to_try_again() {
+    let mut engine = shared(&["a:", "b:"]);
+    touch(&mut engine, "a:1", 1);
+    touch(&mut engine, "b:1", 1);
+    let mut flights = due(&mut engine, u64::MAX);
+    flights.iter().for_each(|flight| engine.sending(flight));
+    let rival = flights.pop().unwrap();
+    done(&mut engine, rival, written(), 5);
+    done(&mut engine, flights.pop().unwrap(), contested(&[0]), 6);
+    assert_eq!(engine.dead.len(), 0, "MongoDB may have refused it before it wrote the other one");
+    let again = one(&mut engine, 7, &["a:1"]);
+    engine.sending(&again);
+    done(&mut engine, again, contested(&[0]), 8);
+    assert_eq!(engine.dead.len(), 1, "nothing was written since");
+}
+
+#[test]
 fn keys_that_want_each_others_values_meet_in_one_batch() {
     let mut engine = shared(&["a:"]);
     engine.settings.batch_max_keys = 1;

@@ -11,6 +11,7 @@ pub use options::{Acknowledged, CommandOptions, Place, WriteConcern};
 
 use super::lookup::Lookup;
 use super::operation;
+use super::reply::Expected;
 use crate::core::batch::{Batch, Item, Refusal};
 use crate::core::bson::{Array, Document};
 use crate::core::document::{Expiry, Identity, Read, Rules};
@@ -72,8 +73,19 @@ pub struct Command {
     /// For each operation, in the order of the command, its index into [`Batch::items`]: MongoDB
     /// names an operation that it refuses by its place in the command.
     pub items: Vec<u32>,
+    /// Operations besides those, in a command that takes them in order.
+    pub others: usize,
     /// What it does.
     pub kind: Kind,
+}
+
+impl Command {
+    /// What its reply must account for.
+    pub fn expected(&self) -> Expected {
+        let written = if self.kind == Kind::Delete { 0 } else { self.items.len() };
+        let (ops, in_order) = (self.items.len() + self.others, self.others > 0);
+        Expected { ops, written, in_order }
+    }
 }
 
 /// A batch as commands.
@@ -193,7 +205,7 @@ impl Builder<'_> {
         ops.end();
         command.end();
         if !written.is_empty() {
-            self.built.commands.push(Command { bytes, items: written, kind });
+            self.built.commands.push(Command { bytes, items: written, others: 0, kind });
         }
     }
 

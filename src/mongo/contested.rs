@@ -19,6 +19,7 @@ use super::command::{self, Command, Kind, Step};
 use super::limits::Limits;
 use super::lookup::Lookup;
 use super::outcome::Outcome;
+use super::reply::Expected;
 use super::writing::{Contested, Finished, rebuild, some, write_out};
 use crate::core::batch::Batch;
 use crate::core::registration::WriteMode;
@@ -47,7 +48,7 @@ pub enum Committed {
 /// The server, as far as it is needed here.
 pub trait Wire {
     /// Sends a command that stands for itself and may take `limit`.
-    async fn send(&mut self, command: Vec<u8>, limit: Duration) -> Outcome;
+    async fn send(&mut self, command: (Vec<u8>, Expected), limit: Duration) -> Outcome;
 
     /// Whether [`commit`](Self::commit) can do anything.
     fn has_transactions(&self) -> bool;
@@ -91,7 +92,7 @@ pub async fn resolve(
         }
         let order: Vec<u32> =
             order.iter().filter_map(|at| Some(contested.get(*at)?.index)).collect();
-        let send = async |bytes, limit| wire.send(bytes, limit).await;
+        let send = async |command, limit| wire.send(command, limit).await;
         let again = write_out(batch, rebuild(batch, &order, lookup), limits, send).await?;
         let left = again.contested.len() + again.written.unwritten();
         progress = left < order.len() || !opened.is_empty();

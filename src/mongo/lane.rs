@@ -24,6 +24,7 @@ use tokio::time::timeout;
 
 use super::command::{CommandOptions, Place, nothing};
 use super::outcome::{self, Outcome};
+use super::reply::Expected;
 use crate::core::batch::LaneId;
 use crate::core::registration::{Namespace, Registration};
 use crate::sink::{Broken, Failure};
@@ -164,7 +165,9 @@ impl Lanes {
             let mut held = Held { lanes: self, lane: Some(lane), created: 0 };
             let bytes = nothing(&namespace.collection, ObjectId::new().bytes());
             let place = Place::Numbered(next_number());
-            let outcome = held.send(registration, options, bytes, place, options.within).await;
+            let expected = Expected { ops: 1, written: 0, in_order: false };
+            let (command, limit) = ((bytes, expected), options.within);
+            let outcome = held.send(registration, options, command, place, limit).await;
             let fenced = matches!(&outcome, Outcome::Answered(hitches) if hitches.is_empty());
             if let Some(lane) = &mut held.lane {
                 lane.unanswered = Some(namespace.clone()).filter(|_| !fenced);
@@ -274,13 +277,13 @@ impl Held<'_> {
         self.lane.is_some() && self.lanes.fence.get() == Fence::Transactions
     }
 
-    /// Sends one command for `registration`, which the server may take `limit` for, and says what
-    /// its end means.
+    /// Sends one command for `registration`, with what its reply must account for, which the server
+    /// may take `limit` for, and says what its end means.
     pub async fn send(
         &mut self,
         registration: &Registration,
         options: &CommandOptions,
-        mut bytes: Vec<u8>,
+        (mut bytes, expected): (Vec<u8>, Expected),
         place: Place,
         limit: Duration,
     ) -> Outcome {
@@ -314,8 +317,8 @@ impl Held<'_> {
             });
         };
         self.created += end.as_ref().map_or(0, outcome::created);
-        let outcome = outcome::classify(end.as_ref(), registration);
-        if let Some(lane) = self.lane.as_mut().filter(|_| outcome::is_settled(&end)) {
+        let outcome = outcome::classify(end.as_ref(), registration, expected);
+        if let Some(lane) = self.lane.as_mut().filter(|_| outcome::is_settled(&end, &outcome)) {
             lane.unanswered = None;
             lane.unproven &= matches!(outcome, Outcome::Failed(_));
         }

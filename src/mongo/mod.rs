@@ -16,6 +16,7 @@ pub mod lookup;
 mod newness;
 pub mod operation;
 mod outcome;
+mod reply;
 pub mod sink;
 mod transaction;
 mod unknown_host;

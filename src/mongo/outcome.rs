@@ -3,10 +3,11 @@
 //! Raw commands carry no error labels, and a reply with `ok: 1` may hold errors of single
 //! operations and of the write concern; so everything goes by the kind of error and its code.
 
-use mongodb::bson::{Bson, Document};
+use mongodb::bson::Document;
 use mongodb::error::{Error, ErrorKind};
 
 use super::codes::{DUPLICATE_KEY, Meaning, UNANSWERED, meaning};
+use super::reply::{self, Expected, OpError};
 use crate::core::registration::Registration;
 use crate::sink::{Broken, Failure};
 
@@ -86,18 +87,22 @@ pub struct Duplicate {
     pub values: Vec<(String, Bson)>,
 }
 
-/// Decides what the end of a command for `registration` means.
-pub fn classify(end: Result<&Document, &Error>, registration: &Registration) -> Outcome {
+/// Decides what the end of a command for `registration` means, whose reply must account for what
+/// is `expected`.
+pub fn classify(
+    end: Result<&Document, &Error>,
+    registration: &Registration,
+    expected: Expected,
+) -> Outcome {
     match end {
-        Ok(reply) => of_reply(reply, registration),
+        Ok(reply) => of_reply(reply, registration, expected),
         Err(error) => of_error(error, registration),
     }
 }
 
-fn of_reply(reply: &Document, registration: &Registration) -> Outcome {
+fn of_reply(reply: &Document, registration: &Registration, expected: Expected) -> Outcome {
     // Applied, but not known to last: as good as not written.
-    if let Some(Bson::Document(error)) = reply.get("writeConcernError") {
-        let code = number(error, "code");
+    if let Some(code) = reply::unconfirmed(reply) {
         let failure = failure_by(code).unwrap_or_else(|| {
             let why = "MongoDB: the writes are not confirmed by enough members";
             Failure::Link(Broken::passing(coded(why, code)))
@@ -107,10 +112,12 @@ fn of_reply(reply: &Document, registration: &Registration) -> Outcome {
             failure => Outcome::Failed(failure),
         };
     }
-    let errors = reply.get_array("writeErrors").map(Vec::as_slice).unwrap_or_default();
+    let errors = match reply::op_errors(reply, expected) {
+        Ok(errors) => errors,
+        Err(why) => return Outcome::Failed(Failure::Part(nonsense(registration, why))),
+    };
     let mut hitches = Vec::with_capacity(errors.len());
-    for error in errors.iter().filter_map(Bson::as_document) {
-        let code = number(error, "code");
+    for OpError { op, code, error } in errors {
         if let Some(failure) = failure_by(code) {
             return Outcome::Failed(failure);
         }
@@ -131,8 +138,7 @@ fn of_reply(reply: &Document, registration: &Registration) -> Outcome {
             Meaning::Collection(why) => Remedy::Judge(sentence(why)),
             _ => Remedy::Judge(coded("MongoDB refuses the change", code)),
         };
-        let op = usize::try_from(number(error, "index")).ok();
-        hitches.push(Hitch { op, code, remedy });
+        hitches.push(Hitch { op: Some(op), code, remedy });
     }
     Outcome::Answered(hitches)
 }
@@ -141,6 +147,15 @@ fn of_reply(reply: &Document, registration: &Registration) -> Outcome {
 /// in the middle of a message only.
 fn is_without_index(error: &Document) -> bool {
     error.get_str("errmsg").is_ok_and(|message| message.ends_with(NO_INDEX))
+}
+
+/// The reply cannot be that of the command. What it answers was perhaps not even applied yet.
+fn nonsense(registration: &Registration, why: &str) -> Broken {
+    let namespace = &registration.namespace;
+    Broken::unanswered(format!(
+        "MongoDB's reply to a write to {namespace} makes no sense, and nothing of it counts as \
+         written: {why}; is a proxy or another kind of server in between"
+    ))
 }
 
 /// A duplicate in the index of the key itself is a race with another writer's insert: the next
@@ -205,8 +220,14 @@ pub fn created(reply: &Document) -> usize {
     reply.get_array("upserted").map_or(0, Vec::len)
 }
 
-/// Whether the server has answered, or was never asked: nothing of it can be applied later.
-pub fn is_settled(end: &Result<Document, Error>) -> bool {
+/// Whether the server has answered, or was never asked: nothing of it can be applied later. A
+/// reply that makes no sense is no answer.
+pub fn is_settled(end: &Result<Document, Error>, outcome: &Outcome) -> bool {
+    if let Outcome::Failed(Failure::Link(broken) | Failure::Part(broken)) = outcome
+        && broken.unanswered
+    {
+        return false;
+    }
     match end {
         Ok(_) => true,
         Err(error) => match &*error.kind {
@@ -343,16 +364,6 @@ fn sentence(code: i32, why: &str, registration: &Registration) -> String {
 
 fn coded(sentence: &str, code: i32) -> String {
     format!("{sentence} (code {code})")
-}
-
-/// A number of a reply. Servers and proxies differ in its type.
-fn number(document: &Document, name: &str) -> i32 {
-    match document.get(name) {
-        Some(Bson::Int32(n)) => *n,
-        Some(Bson::Int64(n)) => i32::try_from(*n).unwrap_or(-1),
-        Some(Bson::Double(n)) => *n as i32,
-        _ => -1,
-    }
 }
 
 #[cfg(test)]

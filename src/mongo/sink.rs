@@ -17,6 +17,7 @@ use super::limits::Speeds;
 use super::lookup::Lookup;
 use super::newness::Newness;
 use super::outcome::Outcome;
+use super::reply::Expected;
 use super::transaction::{Useless, send_at_once};
 use super::writing::{Finished, write_out};
 use crate::core::batch::{Batch, LaneId, Refusal, Written};
@@ -196,9 +197,9 @@ impl MongoSink {
             && self.useless.borrow_mut().allows(namespace);
         let built = if at_once {
             let limit = limits.of(ops, batch.bytes.len(), 0);
-            let send = async |bytes, place| {
+            let send = async |command, place| {
                 let limit = if let Place::Commit(_) = place { within } else { limit };
-                lane.send(registration, options, bytes, place, limit).await
+                lane.send(registration, options, command, place, limit).await
             };
             let end = send_at_once(commands, next_number(), send).await;
             if end.is_err() {
@@ -222,14 +223,14 @@ impl MongoSink {
         };
         let inserting = built.inserts() > 0;
         let mut wire = LaneWire { lane: &mut lane, registration, options, sink: self };
-        let send = async |bytes, limit| wire.send(bytes, limit).await;
+        let send = async |command, limit| wire.send(command, limit).await;
         let finished = write_out(batch, built, &mut limits, send).await?;
         let finished = contested::resolve(batch, finished, lookup, &mut limits, &mut wire).await?;
         let Finished { mut written, existing, contested, applied } = finished;
         written.contested = contested.into_iter().map(Refusal::from).collect();
         let returned = !written.returned.is_empty();
         self.speeds.borrow_mut().learn(namespace, &limits, applied, returned);
-        let created = if inserting { documents - existing } else { lane.created() };
+        let created = if inserting { documents.saturating_sub(existing) } else { lane.created() };
         self.newness.borrow_mut().learn(namespace, documents, created);
         Ok(written)
     }
@@ -244,7 +245,7 @@ struct LaneWire<'l, 's> {
 }
 
 impl Wire for LaneWire<'_, '_> {
-    async fn send(&mut self, command: Vec<u8>, limit: Duration) -> Outcome {
+    async fn send(&mut self, command: (Vec<u8>, Expected), limit: Duration) -> Outcome {
         let place = self.lane.place();
         self.lane.send(self.registration, self.options, command, place, limit).await
     }
@@ -256,8 +257,8 @@ impl Wire for LaneWire<'_, '_> {
     async fn commit(&mut self, command: Command) -> Result<Committed, Failure> {
         let LaneWire { lane, registration, options, .. } = self;
         let mut clashed = false;
-        let send = async |bytes, place| {
-            let outcome = lane.send(registration, options, bytes, place, options.within).await;
+        let send = async |command, place| {
+            let outcome = lane.send(registration, options, command, place, options.within).await;
             clashed |= outcome.is_clash();
             outcome
         };

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::command::{Command, Place};
 use super::outcome::Outcome;
+use super::reply::Expected;
 use crate::core::registration::Namespace;
 use crate::sink::Failure;
 
@@ -22,21 +23,23 @@ const MOST: u32 = 1024;
 pub async fn send_at_once(
     commands: Vec<Command>,
     number: i64,
-    mut send: impl AsyncFnMut(Vec<u8>, Place) -> Outcome,
+    mut send: impl AsyncFnMut((Vec<u8>, Expected), Place) -> Outcome,
 ) -> Result<Option<u64>, Failure> {
     let mut place = Place::First(number);
     let mut sent_bytes = 0;
-    let statements = commands.into_iter().map(|command| Some(command.bytes));
-    for statement in statements.chain([None]) {
-        let bytes = match statement {
-            Some(bytes) => bytes,
+    for command in commands.into_iter().map(Some).chain([None]) {
+        let (bytes, expected) = match command {
+            Some(command) => {
+                let expected = command.expected();
+                (command.bytes, expected)
+            }
             None => {
                 place = Place::Commit(number);
-                super::command::commit()
+                (super::command::commit(), Expected::NO_OPS)
             }
         };
         sent_bytes += bytes.len() as u64;
-        match send(bytes, place).await {
+        match send((bytes, expected), place).await {
             Outcome::Answered(hitches) if hitches.is_empty() => {}
             Outcome::Failed(failure @ (Failure::Link(_) | Failure::Part(_))) => {
                 return Err(failure);
@@ -94,7 +97,8 @@ mod tests {
     use crate::sink::Broken;
 
     fn commands() -> Vec<Command> {
-        let command = |kind| Command { bytes: vec![5, 0, 0, 0, 0], items: vec![0], kind };
+        let command =
+            |kind| Command { bytes: vec![5, 0, 0, 0, 0], items: vec![0], others: 0, kind };
         vec![command(Kind::Update), command(Kind::Delete)]
     }
 

@@ -11,6 +11,7 @@ use super::judge::{Applied, Judge};
 use super::limits::Limits;
 use super::lookup::Lookup;
 use super::outcome::{Duplicate, Hitch, Outcome, Remedy};
+use super::reply::Expected;
 use crate::core::batch::{Batch, Item, Refusal, Written};
 use crate::core::value::Span;
 use crate::sink::Failure;
@@ -58,7 +59,7 @@ pub async fn write_out(
     batch: &Batch,
     built: Built,
     limits: &mut Limits,
-    mut send: impl AsyncFnMut(Vec<u8>, Duration) -> Outcome,
+    mut send: impl AsyncFnMut((Vec<u8>, Expected), Duration) -> Outcome,
 ) -> Result<Finished, Failure> {
     let Built { commands, refused, lookup } = built;
     let written = Written { refused, ..Written::default() };
@@ -74,14 +75,15 @@ pub async fn write_out(
             writing.jobs.push(job);
             break;
         }
-        let Job { command: Command { bytes, items, kind }, attempt, halvings, patient } = job;
+        let expected = job.command.expected();
+        let Job { command: Command { bytes, items, kind, .. }, attempt, halvings, patient } = job;
         writing.written.sent_bytes += bytes.len() as u64;
         let limit = match patient {
             true => limits.longest(),
             false => limits.of(items.len(), bytes.len(), halvings),
         };
         let sent = Instant::now();
-        match send(bytes, limit).await {
+        match send((bytes, expected), limit).await {
             Outcome::Answered(mut hitches) => {
                 limits.answered(items.len(), sent.elapsed());
                 let existing = match kind {
@@ -158,7 +160,9 @@ impl Writing<'_> {
         let applied = self.judge.applied();
         self.judge.conclude(&unsent, &mut self.written);
         self.written.refused.sort_by_key(|refusal| refusal.index);
+        self.written.refused.dedup_by_key(|refusal| refusal.index);
         self.contested.sort_by_key(|contested| contested.index);
+        self.contested.dedup_by_key(|contested| contested.index);
         let (existing, contested) = (self.existing, self.contested);
         Finished { written: self.written, existing, contested, applied }
     }

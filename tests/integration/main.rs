@@ -58,6 +58,7 @@ mod poison;
 mod reconnects;
 mod registrations;
 mod replicas;
+mod replies;
 mod schema;
 mod secrets;
 mod settings;

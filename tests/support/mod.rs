@@ -7,6 +7,7 @@
 //! - `mongod`: mongod, one shared by all tests or one's own
 //! - `mongod_setup`: what a mongod is started with
 //! - `replica_set`: three mongods whose primary steps down
+//! - `fake_mongod`: a MongoDB server that answers as a test says
 //! - `failpoint`: mongod's `failCommand`
 //! - `users`: a mongod with authentication
 //! - `certificates`: a certificate authority and what it issues
@@ -21,6 +22,7 @@
 pub mod certificates;
 pub mod collection;
 pub mod failpoint;
+pub mod fake_mongod;
 pub mod mongod;
 pub mod mongod_setup;
 pub mod oracle;

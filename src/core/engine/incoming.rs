@@ -1,5 +1,7 @@
 //! Into the engine: how batches ended, and what that makes of their keys.
 
+use std::iter::Peekable;
+
 use super::{Engine, Flight, Keys, Refused, Slot};
 use crate::core::batch::{Batch, Item, Link, Report, Verdict, Written};
 use crate::core::change::FOLD_AT;
@@ -36,6 +38,21 @@ impl Acknowledged {
         self.dead.clear();
         self.revived.clear();
     }
+}
+
+/// What a list in ascending order has of the item `index`. What it has of earlier ones is left out.
+fn next_of<T>(
+    list: &mut Peekable<impl Iterator<Item = T>>,
+    index: usize,
+    index_of: impl Fn(&T) -> usize,
+) -> Option<T> {
+    let mut found = None;
+    while let Some(next) = list.next_if(|next| index_of(next) <= index) {
+        if index_of(&next) == index && found.is_none() {
+            found = Some(next);
+        }
+    }
+    found
 }
 
 impl Engine {
@@ -197,18 +214,22 @@ impl Engine {
                 let next = items[index - start..].iter().take(FOLD_AT);
                 self.dirty.visit_entries(next.map(|item| item.entry));
             }
-            if returned.next_if_eq(&index).is_some() {
+            // What is in a list twice, or in two of them, hides no later item of any.
+            let is_returned = next_of(&mut returned, index, |returned| *returned).is_some();
+            let blocked = next_of(&mut blocked, index, |blocked| blocked.index);
+            let refusal = next_of(&mut refused, index, |refusal| refusal.index);
+            let is_contested = next_of(&mut contested, index, |refusal| refusal.index).is_some();
+            if is_returned {
                 continue;
             }
-            if let Some(blocked) = blocked.next_if(|blocked| blocked.index == index) {
+            if let Some(blocked) = blocked {
                 self.block(batch, item, &blocked.reason, blocked_us);
                 self.note_error(Some(batch.slot), &blocked.reason);
                 retries = 1;
                 continue;
             }
             self.blocked.remove(item.entry);
-            let refusal = refused.next_if(|refusal| refusal.index == index);
-            if contested.next_if(|refusal| refusal.index == index).is_some() {
+            if is_contested {
                 continue;
             }
             self.written_in_doubt(batch, item, now_us);

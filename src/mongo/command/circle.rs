@@ -48,7 +48,8 @@ pub fn in_order(batch: &Batch, steps: &[Step], lookup: &Lookup) -> Option<Comman
     let fits = ops.position() <= MAX_COMMAND_BYTES;
     ops.end();
     command.end();
-    fits.then_some(Command { bytes, items, kind: Kind::Update })
+    let others = steps.len() - items.len();
+    fits.then_some(Command { bytes, items, others, kind: Kind::Update })
 }
 
 fn append_step(

@@ -78,7 +78,7 @@ fn limits() -> Limits {
 }
 
 impl Wire for Server {
-    async fn send(&mut self, command: Vec<u8>, _: Duration) -> Outcome {
+    async fn send(&mut self, (command, _): (Vec<u8>, Expected), _: Duration) -> Outcome {
         self.sent += 1;
         Outcome::Answered(self.apply(&command, false))
     }

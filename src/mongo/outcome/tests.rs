@@ -14,12 +14,20 @@ fn command_error(code: i32) -> Error {
     ErrorKind::Command(bson::deserialize_from_document::<CommandError>(reply).unwrap()).into()
 }
 
+/// Ten operations, as deletes are counted.
+const TEN: Expected = Expected { ops: 10, written: 0, in_order: false };
+
 fn whole(code: i32) -> Outcome {
-    classify(Err(&command_error(code)), &registration())
+    classify(Err(&command_error(code)), &registration(), TEN)
 }
 
-fn reply(reply: Document) -> Outcome {
-    classify(Ok(&reply), &registration())
+fn reply(mut reply: Document) -> Outcome {
+    reply.entry("n".to_owned()).or_insert_with(|| 9.into());
+    classify(Ok(&reply), &registration(), TEN)
+}
+
+fn is_settled(end: &Result<Document, Error>) -> bool {
+    super::is_settled(end, &classify(end.as_ref(), &registration(), Expected::NO_OPS))
 }
 
 fn op_error(code: i32) -> Document {
@@ -49,7 +57,7 @@ fn a_reply_without_errors_acknowledges_everything() {
 #[test]
 fn broken_connections_are_the_links_fault() {
     let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-    let outcome = classify(Err(&Error::from(reset)), &registration());
+    let outcome = classify(Err(&Error::from(reset)), &registration(), TEN);
     let Outcome::Failed(Failure::Link(Broken { error: sentence, .. })) = outcome else {
         panic!("{outcome:?}")
     };
@@ -276,4 +284,24 @@ fn the_cause_of_a_failed_search_is_told_in_our_words() {
     ] {
         assert!(selection(text).0.contains(told), "{text}");
     }
+}
+
+#[test]
+fn a_reply_that_makes_no_sense_is_no_answer() {
+    for nonsense in [
+        doc! { "ok": 1, "writeErrors": "secret value 42" },
+        doc! { "ok": 1, "writeErrors": [{ "code": 121 }] },
+        doc! { "ok": 1, "writeErrors": [{ "index": 10, "code": 121 }] },
+        doc! { "ok": 1, "n": "secret value 42" },
+    ] {
+        let outcome = reply(nonsense.clone());
+        let Outcome::Failed(Failure::Part(why)) = &outcome else { panic!("{outcome:?}") };
+        assert!(why.unanswered && why.error.contains("shop.movies"), "{}", why.error);
+        assert!(!why.error.contains("42"), "{}", why.error);
+        assert!(!super::is_settled(&Ok(nonsense), &outcome));
+    }
+    let short = doc! { "ok": 1, "n": 9 };
+    let outcome =
+        classify(Ok(&short), &registration(), Expected { ops: 10, written: 10, in_order: false });
+    assert!(matches!(outcome, Outcome::Failed(Failure::Part(_))), "{outcome:?}");
 }

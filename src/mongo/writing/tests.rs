@@ -66,7 +66,7 @@ async fn write_as(
     let mut sent = BTreeMap::new();
     let batch = batch(all);
     let built = command::build(&batch, documents, &Lookup::default());
-    let send = async |bytes, _| {
+    let send = async |(bytes, _), _| {
         let keys = keys(bytes);
         for key in &keys {
             *sent.entry(key.clone()).or_default() += 1;
@@ -214,7 +214,7 @@ async fn stuck(all: &[&str], slow: &[&str]) -> (Finished, BTreeMap<String, u32>,
     let batch = batch(all);
     let built = command::build(&batch, Kind::Update, &Lookup::default());
     let began = Instant::now();
-    let send = async |bytes, limit| {
+    let send = async |(bytes, _): (Vec<u8>, Expected), limit| {
         let keys = keys(bytes);
         for key in &keys {
             *sent.entry(key.clone()).or_default() += 1;
@@ -268,7 +268,7 @@ async fn a_slow_namespace_gets_on_by_small_commands() {
         let batch = batch(&left);
         let built = command::build(&batch, Kind::Update, &Lookup::default());
         let began = Instant::now();
-        let send = async |bytes, limit| {
+        let send = async |(bytes, _): (Vec<u8>, Expected), limit| {
             let took = per_op * keys(bytes).len() as u32;
             sleep(took.min(limit)).await;
             if took > limit { Outcome::TooSlow } else { Outcome::Answered(vec![]) }
@@ -327,4 +327,15 @@ async fn what_cannot_be_inserted_because_it_exists_is_updated() {
     assert_eq!(refused(end), [5]);
     let twice: Vec<_> = sent.iter().filter(|(_, times)| **times == 2).map(|(key, _)| key).collect();
     assert_eq!(twice, ["c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operation_that_is_refused_twice_is_one_refusal() {
+    let (end, _) = write(&SIX, |keys| {
+        let at = keys.iter().position(|key| key == "c");
+        let refuse = |op| hitch(op, Remedy::Refuse("no".to_owned()));
+        Outcome::Answered(at.into_iter().flat_map(|op| [refuse(op), refuse(op)]).collect())
+    })
+    .await;
+    assert_eq!(refused(end), [2]);
 }

@@ -56,3 +56,17 @@ fn the_rest_of_an_earlier_epoch_counts_no_more() {
     assert!(rest.is_none() && clean.is_empty());
     assert_eq!((engine.dirty_len(), engine.may_send()), (7, true));
 }
+
+#[test]
+fn an_item_that_is_refused_twice_hides_no_later_refusal() {
+    let (mut engine, flight) = sent(12);
+    let refusal = |index| Refusal { index, code: 121, reason: "refused".to_owned() };
+    let refused = vec![refusal(1), refusal(1), refusal(3), refusal(7), refusal(12)];
+    let verdict = Verdict::Written(Written { refused, sent_bytes: 9, ..Written::default() });
+    let (rest, clean) = part(&mut engine, Report::Done { batch: flight, verdict });
+    assert_eq!(clean, ["a:0", "a:2", "a:4"]);
+    let (rest, clean) = part(&mut engine, rest.unwrap());
+    assert_eq!(clean, ["a:5", "a:6", "a:8", "a:9"]);
+    assert!(part(&mut engine, rest.unwrap()).0.is_none());
+    assert_eq!(engine.state(9).dead_letters, 3);
+}

@@ -93,6 +93,12 @@ impl BlockedKeys {
         self.keys.get(&entry)
     }
 
+    /// Why the next key of `slot` that is tried again was not written.
+    pub fn reason_of(&self, slot: u16) -> Option<&str> {
+        let (_, _, entry) = self.first(slot)?;
+        self.keys.get(&entry).map(|key| key.reason.as_str())
+    }
+
     /// When the first key of `slot` is tried again.
     pub fn due_us(&self, slot: u16) -> Option<u64> {
         self.first(slot).map(|(_, until_us, _)| until_us)

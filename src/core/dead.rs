@@ -174,6 +174,12 @@ impl DeadLetters {
         letters.take_while(move |(of, ..)| *of == slot)
     }
 
+    /// The first dead letter of the registration in `slot`, whose keys begin with `prefix`.
+    pub fn first_of(&self, slot: u16, db: u16, prefix: &[u8]) -> Option<&DeadLetter> {
+        let from = self.letters.range((db, prefix.to_vec())..);
+        from.map(|(_, letter)| letter).find(|letter| letter.slot == slot)
+    }
+
     /// Every dead letter with its database and key, in that order.
     pub fn iter(&self) -> impl Iterator<Item = (u16, &[u8], &DeadLetter)> {
         self.letters.iter().map(|((db, key), letter)| (*db, key.as_slice(), letter))

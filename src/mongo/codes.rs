@@ -42,6 +42,9 @@ pub const UNANSWERED: [i32; 5] = [6, 7, 89, 202, 9001];
 /// The code of a duplicate key, which means different things for different indexes.
 pub use crate::core::dead::DUPLICATE_KEY;
 
+/// The code of a document that fails the collection's validator.
+pub const VALIDATION: i32 = 121;
+
 /// What `code` means.
 pub fn meaning(code: i32) -> Meaning {
     match code {

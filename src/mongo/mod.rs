@@ -21,5 +21,6 @@ pub mod sink;
 mod transaction;
 mod unknown_host;
 pub mod uri;
+mod validation;
 mod watch;
 mod writing;

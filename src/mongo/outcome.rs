@@ -6,8 +6,9 @@
 use mongodb::bson::Document;
 use mongodb::error::{Error, ErrorKind};
 
-use super::codes::{DUPLICATE_KEY, Meaning, UNANSWERED, meaning};
+use super::codes::{DUPLICATE_KEY, Meaning, UNANSWERED, VALIDATION, meaning};
 use super::reply::{self, Expected, OpError};
+use super::validation;
 use crate::core::registration::Registration;
 use crate::sink::{Broken, Failure};
 
@@ -133,6 +134,13 @@ fn of_reply(reply: &Document, registration: &Registration, expected: Expected) -
             Meaning::Namespace(why) => return namespace(code, why, registration),
             Meaning::Passing(why) => Remedy::AgainOrWait(sentence(why)),
             Meaning::TooSlow => Remedy::AgainOrWait(sentence("it takes too long")),
+            Meaning::Refused(why) if code == VALIDATION => Remedy::Refuse(coded(
+                &match validation::failures(error) {
+                    names if names.is_empty() => why.to_owned(),
+                    names => format!("{why}: {names}"),
+                },
+                code,
+            )),
             Meaning::Unreadable(why) | Meaning::Refused(why) => Remedy::Refuse(coded(why, code)),
             Meaning::Unknown if code == DUPLICATE_KEY => duplicate(error, registration),
             Meaning::Collection(why) => Remedy::Judge(sentence(why)),

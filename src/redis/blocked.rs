@@ -14,7 +14,7 @@ use std::ffi::c_void;
 use super::api::{self, api};
 
 /// What a flush came to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Outcome {
     /// Keys acknowledged since the call.
     pub persisted: u64,
@@ -22,6 +22,8 @@ pub struct Outcome {
     pub failed: u64,
     /// Keys still to be acknowledged.
     pub pending: u64,
+    /// Why keys are pending; empty when none is.
+    pub error: String,
 }
 
 /// Which dead letters a flush counts as failed.

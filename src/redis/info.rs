@@ -40,7 +40,7 @@ unsafe extern "C" fn info(ctx: *mut api::RedisModuleInfoCtx, for_crash_report: c
 }
 
 /// Every figure by its name in WB.STATUS; `link_up` and `link_down` stand for `link`.
-pub fn numbers(state: &State<'_>, own_reads: &OwnReads) -> [(&'static CStr, u64); 29] {
+pub fn numbers(state: &State<'_>, own_reads: &OwnReads) -> [(&'static CStr, u64); 30] {
     let counters = &state.counters;
     [
         (c"link_up", u64::from(state.link == "up")),
@@ -52,6 +52,7 @@ pub fn numbers(state: &State<'_>, own_reads: &OwnReads) -> [(&'static CStr, u64)
         (c"in_flight_keys", state.in_flight_keys as u64),
         (c"blocked_keys", state.blocked_keys as u64),
         (c"dead_letters", state.dead_letters as u64),
+        (c"resting", state.resting as u64),
         (c"oldest_dirty_ms", state.oldest_dirty_ms),
         (c"rescans_pending", state.rescans_pending as u64),
         (c"syncs_pending", state.syncs_pending as u64),

@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
             Found::Unreadable => {
                 let mut engine = module.engine.borrow_mut();
                 engine.postpone(batch, taken, super::clock::now_us() + UNREADABLE_US);
-                engine.note_error(Some(batch.slot), UNREADABLE);
+                engine.rests(batch.slot, UNREADABLE);
                 batch.bytes.truncate(key.start);
                 return false;
             }

@@ -18,7 +18,7 @@ use super::guard::guard;
 use super::module::{self, Module};
 use super::{clock, early, fill, letters, log, partial, sync, turn};
 use crate::core::batch::{Report, Verdict};
-use crate::core::engine::{Acknowledged, Engine, Keys};
+use crate::core::engine::{Acknowledged, Engine, Keys, TroubleLine};
 use crate::core::link::Line;
 use crate::worker::Worker;
 
@@ -28,6 +28,8 @@ const ACK_KEYS: usize = 512;
 const SETTLE_KEYS: usize = 128;
 /// So many reports are put aside during a pause; then no more batches are sent.
 const HELD: usize = 64;
+/// Prefixes whose trouble is logged in one turn of the loop, at the most.
+const LINES: usize = 8;
 /// That `dirty-max-bytes` is reached is logged once in this time at most.
 const LOG_EVERY_US: u64 = 60_000_000;
 /// How long what cannot be replicated waits at the least.
@@ -60,6 +62,7 @@ pub fn before_sleep(ctx: Ctx<'_>) {
     }
     module.follow_need();
     log_link(&mut module.engine.borrow_mut());
+    log_trouble(module, began_us);
     log_missed(module);
     // With more to do at once, the loop must not sleep.
     let flags = ctx.flags();
@@ -244,6 +247,29 @@ fn log_link(engine: &mut Engine) {
             log::notice(&format!("MongoDB is reached again, after {seconds}.{ms:03} seconds"));
         }
         None => {}
+    }
+}
+
+/// Logs dead letters and namespaces that refuse.
+fn log_trouble(module: &Module, now_us: u64) {
+    for _ in 0..LINES {
+        let mut engine = module.engine.borrow_mut();
+        let Some(line) = engine.trouble_line(now_us) else { return };
+        drop(engine);
+        let TroubleLine { registration, letters, reason, rest } = line;
+        let prefix = String::from_utf8_lossy(&registration.prefix);
+        let of = format!("prefix '{prefix}' of database {}", registration.db);
+        match rest {
+            Some(Err(why)) => log::warning(&format!("{of} is not written and rests: {why}")),
+            Some(Ok(())) => log::notice(&format!("{of} is written again")),
+            None => {}
+        }
+        if letters > 0 {
+            log::warning(&format!(
+                "{letters} changes of {of} are dead letters now, see WB.DEADLETTER LIST; the last \
+                 one: {reason}"
+            ));
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::support::reply::Fields;
 use crate::support::wait::{SOON, wait_until};
 use crate::world::World;
 
-const STATUS: [&str; 26] = [
+const STATUS: [&str; 27] = [
     "version",
     "role",
     "link",
@@ -19,6 +19,7 @@ const STATUS: [&str; 26] = [
     "in_flight_keys",
     "blocked_keys",
     "dead_letters",
+    "resting",
     "oldest_dirty_ms",
     "captured_total",
     "coalesced_total",
@@ -176,7 +177,7 @@ fn flush_is_a_map_of_three_counts() {
         let reply = ask(connection, &["WB.FLUSH"]);
         assert_eq!(matches!(reply, Value::Map(_)), resp3, "{reply:?}");
         let fields: Fields = redis::from_redis_value(reply).expect("a map");
-        assert_eq!(fields.names(), ["failed", "pending", "persisted"]);
+        assert_eq!(fields.names(), ["error", "failed", "pending", "persisted"]);
         assert_eq!((fields.int("persisted"), fields.int("pending")), (2, 0));
     });
 }

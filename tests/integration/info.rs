@@ -6,7 +6,7 @@ use crate::support::redis_server::{Redis, Setup, command};
 use crate::world::World;
 
 /// The fields of status that are numbers, and stand in INFO too.
-const NUMBERS: [&str; 23] = [
+const NUMBERS: [&str; 24] = [
     "link_since_unix_ms",
     "paused",
     "registrations",
@@ -14,6 +14,7 @@ const NUMBERS: [&str; 23] = [
     "in_flight_keys",
     "blocked_keys",
     "dead_letters",
+    "resting",
     "oldest_dirty_ms",
     "captured_total",
     "coalesced_total",

@@ -71,6 +71,7 @@ mod stuck;
 mod support;
 mod sync;
 mod tls;
+mod troubles;
 mod ttlfield;
 mod types;
 mod unchanged;

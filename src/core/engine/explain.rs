@@ -95,7 +95,7 @@ pub struct Explained {
     pub since_unix_ms: u64,
     /// How often MongoDB refused it, or did not let it be written, since it was last written.
     pub attempts: u32,
-    /// Why it was refused, or else the last problem of its registration.
+    /// Why it was refused, or else what holds it up.
     pub last_error: String,
     /// How it was touched last, if it is not clean.
     pub touch: Touch,
@@ -126,7 +126,8 @@ impl Engine {
         let blocked = standing.and_then(|standing| self.blocked.find(standing.entry));
         let reason = blocked.map(|blocked| blocked.reason.as_str());
         let reason = reason.or(letter.map(|letter| letter.reason.as_str()));
-        let last_error = reason.or(bound.map(|(_, bound)| bound.last_error.as_str()));
+        let obstacle = standing.map(|standing| self.obstacle(standing.slot));
+        let last_error = reason.or(obstacle);
         let captured = match standing {
             Some(standing) => standing.captured,
             None => letter.and_then(|letter| letter.captured.as_ref()),

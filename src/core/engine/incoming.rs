@@ -86,7 +86,7 @@ impl Engine {
             Report::Lanes(lanes) => self.set_lanes(lanes, true),
             Report::Link(link) => {
                 if let Link::Down { error } = &link {
-                    error.clone_into(&mut self.last_error);
+                    error.clone_into(&mut self.link_error);
                 }
                 self.link.change(link, now_us, unix_ms);
             }
@@ -138,9 +138,14 @@ impl Engine {
             }
             Verdict::Returned { error, hold_ms, .. } => {
                 let until_us = now_us + *hold_ms * 1000;
+                match (batch.items.as_slice(), *hold_ms) {
+                    (_, 0) => error.clone_into(&mut self.link_error),
+                    ([_], _) if batch.retry > 0 => {}
+                    _ => self.rests(batch.slot, error),
+                }
                 match batch.items.as_slice() {
                     [item] if batch.retry > 0 => self.block(&batch, item, error, until_us),
-                    items => self.returned(&batch, items.iter().rev(), error, until_us),
+                    items => self.returned(&batch, items.iter().rev(), until_us),
                 }
             }
         }
@@ -224,7 +229,6 @@ impl Engine {
             }
             if let Some(blocked) = blocked {
                 self.block(batch, item, &blocked.reason, blocked_us);
-                self.note_error(Some(batch.slot), &blocked.reason);
                 retries = 1;
                 continue;
             }
@@ -266,7 +270,7 @@ impl Engine {
         let is_last = written.settled == batch.items.len();
         if is_last && !written.error.is_empty() {
             let items = written.returned.iter().filter_map(|index| batch.items.get(*index));
-            self.returned(batch, items.rev(), &written.error, now_us + written.hold_ms * 1000);
+            self.returned(batch, items.rev(), now_us + written.hold_ms * 1000);
         }
         self.count(batch.slot, |counters| {
             counters.written_total += counts[0];
@@ -281,20 +285,19 @@ impl Engine {
                 counters.bytes_total += written.sent_bytes;
             }
         });
+        // A batch of which nothing was sent says nothing of the namespace.
+        if is_last && !written.error.is_empty() {
+            self.rests(batch.slot, &written.error);
+        } else if is_last && written.sent_bytes > 0 {
+            self.rests_no_more(batch.slot);
+        }
     }
 
     /// Items are dirty again; from the last to the first, so that the oldest stands first.
-    fn returned<'i>(
-        &mut self,
-        batch: &Batch,
-        items: impl Iterator<Item = &'i Item>,
-        error: &str,
-        hold_us: u64,
-    ) {
+    fn returned<'i>(&mut self, batch: &Batch, items: impl Iterator<Item = &'i Item>, hold_us: u64) {
         for item in items {
             self.dirty.give_back(item.entry, item.since_us);
         }
-        self.note_error(Some(batch.slot), error);
         self.count(batch.slot, |counters| counters.retries_total += 1);
         if let Some(slot) = self.slot_mut(batch.slot) {
             slot.hold_us = hold_us;

@@ -103,7 +103,6 @@ impl Engine {
         tries: u32,
     ) -> Refused {
         let Refusal { code, reason, .. } = refusal;
-        self.note_error(Some(batch.slot), &reason);
         let (db, key) = (batch.registration.db, batch.key(item));
         let read = self.dirty.refused(item.entry, item.ver);
         let again = read.is_none();
@@ -114,6 +113,7 @@ impl Engine {
         let letter = DeadLetter { slot, code, reason, attempts, unix_ms, touch, captured };
         let told = letter.without_value();
         self.keep_letter(db, key, letter);
+        self.has_letter(slot, key);
         let prefix = batch.registration.prefix.clone();
         Refused { db, key: key.to_vec(), prefix, letter: told, again }
     }
@@ -134,7 +134,7 @@ impl Engine {
             ..*earlier
         };
         let prefix = self.slot(letter.slot)?.registration.prefix.clone();
-        self.note_error(Some(letter.slot), VALUE_IS_GONE);
+        self.has_letter(letter.slot, key);
         self.count(letter.slot, |counters| counters.failed_total += 1);
         self.dead.replace(db, key, letter.without_value());
         Some(Refused { db, key: key.to_vec(), prefix, letter, again: false })

@@ -21,6 +21,7 @@ mod schedule;
 mod sharing;
 mod slot;
 mod state;
+mod trouble;
 mod watch;
 
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub use letters::{LetterScope, Refused};
 pub use outgoing::{Flight, Missing, item};
 pub use slot::{Counters, Scanned, Slot};
 pub use state::{PrefixState, State};
+pub use trouble::{Trouble, TroubleLine};
 pub use watch::Watched;
 
 /// All state of the module that belongs to the server thread.
@@ -81,7 +83,14 @@ pub struct Engine {
     spare: Vec<super::batch::Batch>,
     /// When the lag was reported, and what it was.
     lag: Option<(u64, Percentiles)>,
-    last_error: String,
+    /// Why the link failed last; empty since the next acknowledgement.
+    link_error: String,
+    /// The slot that had trouble last.
+    last_trouble: Option<u16>,
+    /// The slots that rest, because their namespaces refuse or their keys cannot be read.
+    resting: std::collections::BTreeSet<u16>,
+    /// The slots that have something to be logged, by the time from which on they may.
+    trouble_lines: std::collections::BTreeSet<(u64, u16)>,
     /// True while nothing is sent at all.
     paused: bool,
     /// Counters of all registrations, those that are gone included; captured and coalesced are counted
@@ -141,6 +150,7 @@ impl Engine {
                     bound.discards = false;
                     bound.hold_us = 0;
                 }
+                self.rests_anew(slot);
                 slot
             }
             None => {
@@ -321,14 +331,6 @@ impl Engine {
         self.slot(slot).is_some_and(|bound| bound.registration.excludes(key))
     }
 
-    /// A problem worth an operator's eye, for `last_error`.
-    pub fn note_error(&mut self, slot: Option<u16>, error: &str) {
-        error.clone_into(&mut self.last_error);
-        if let Some(slot) = slot.and_then(|slot| self.slot_mut(slot)) {
-            error.clone_into(&mut slot.last_error);
-        }
-    }
-
     fn discard(&mut self, slot: u16) {
         let (waiters, contested) = (&mut self.waiters, &mut self.contested);
         self.dirty.discard(slot, |entry, since_us| {
@@ -381,6 +383,7 @@ impl Engine {
         }
         if self.registry.remove(slot).is_some() {
             self.dirty.forget_counters(slot);
+            self.resting.remove(&slot);
             self.dead.remove_slot(slot);
         }
     }

@@ -144,6 +144,7 @@ impl Engine {
         self.doubts = Default::default();
         self.contested = Default::default();
         self.epoch = self.epoch.wrapping_add(1);
+        self.link_error.clear();
         self.stale_flights += self.flights.len();
         self.flights.clear();
         self.held = None;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Trouble;
 use crate::core::args;
 use crate::core::lag::Percentiles;
 use crate::core::registration::Registration;
@@ -65,8 +66,8 @@ pub struct Slot {
     pub hold_us: u64,
     /// The KEY before this one, if documents of it may be left in the collection.
     pub former_key: Option<String>,
-    /// The last problem with it.
-    pub last_error: String,
+    /// What is wrong with it, and what of that the log has.
+    pub trouble: Trouble,
     /// Counters; captured and coalesced are counted in the dirty set.
     pub counters: Counters,
 }
@@ -86,7 +87,7 @@ impl Slot {
             suspect_batches: 0,
             hold_us: 0,
             former_key: None,
-            last_error: String::new(),
+            trouble: Trouble::default(),
             counters: Counters::default(),
         }
     }

@@ -59,8 +59,8 @@ pub struct State<'a> {
     pub counters: Counters,
     /// Lag of late; 0 for none measured.
     pub lag: Percentiles,
-    /// The last problem.
-    pub last_error: &'a str,
+    /// Registrations whose namespace refuses while their keys wait.
+    pub resting: usize,
     /// Dirty values that could not be captured before their keys went away.
     pub lost_total: u64,
     /// The longest time for which the server's thread read values or took in reports, microseconds.
@@ -89,7 +89,7 @@ impl Engine {
             syncs_pending: self.registry.to_sync().len(),
             counters,
             lag: of_late(self.lag, now_us),
-            last_error: &self.last_error,
+            resting: self.resting().count(),
             lost_total: self.lost_total,
             slice_max_us: self.slice_max_us,
             memory_bytes: self.dirty.memory_bytes()

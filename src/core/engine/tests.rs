@@ -8,6 +8,7 @@ mod letters;
 mod parts;
 mod pause;
 mod schedule;
+mod trouble;
 mod watch;
 
 use super::*;
@@ -127,7 +128,7 @@ fn a_returned_batch_is_due_again_at_once_unless_it_is_held() {
     done(&mut engine, flight, returned(3), 10);
     assert_eq!(engine.next_due_us(), Some(3_010));
     let state = engine.state(10);
-    assert_eq!((state.counters.retries_total, state.last_error), (2, "no server"));
+    assert_eq!((state.counters.retries_total, engine.last_error()), (2, "no server"));
 }
 
 #[test]

@@ -55,7 +55,7 @@ pub fn command(call: &Call<'_>) {
     let finished = call.module.engine.borrow().is_flushed(flush);
     if finished || flags & NO_BLOCKING != 0 {
         let outcome = end(call.module, flush, &scope);
-        return write(call.reply, outcome);
+        return write(call.reply, &outcome);
     }
     let end_us = match u64::try_from(args.timeout_ms) {
         Ok(ms @ 1..) => clock::now_us().saturating_add(ms.saturating_mul(1000)),
@@ -92,7 +92,19 @@ fn end(module: &Module, flush: u64, scope: &FailedScope) -> Outcome {
     let mut engine = module.engine.borrow_mut();
     let progress = engine.end_flush(flush).unwrap_or_default();
     let Progress { persisted, pending } = progress;
-    Outcome { persisted, failed: failed(&engine, scope), pending: pending as u64 }
+    let error = if pending > 0 { why_pending(&engine, scope) } else { String::new() };
+    Outcome { persisted, failed: failed(&engine, scope), pending: pending as u64, error }
+}
+
+fn why_pending(engine: &Engine, scope: &FailedScope) -> String {
+    match scope {
+        FailedScope::All => engine.why_pending(FlushScope::All),
+        FailedScope::Slot(slot) => engine.why_pending(FlushScope::Slot(*slot)),
+        FailedScope::Keys(db, keys) => {
+            let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+            engine.why_pending(FlushScope::Keys(*db, &keys))
+        }
+    }
 }
 
 fn failed(engine: &Engine, scope: &FailedScope) -> u64 {
@@ -106,11 +118,12 @@ fn failed(engine: &Engine, scope: &FailedScope) -> u64 {
     count as u64
 }
 
-fn write(reply: Reply<'_>, outcome: Outcome) {
-    reply.map(3);
+fn write(reply: Reply<'_>, outcome: &Outcome) {
+    reply.map(4);
     reply.number_field(c"persisted", outcome.persisted);
     reply.number_field(c"failed", outcome.failed);
     reply.number_field(c"pending", outcome.pending);
+    reply.text_field("error", outcome.error.as_bytes());
 }
 
 /// Blocks the client without a time limit of the server's, which can take the reply away.
@@ -139,7 +152,7 @@ unsafe extern "C" fn on_answer(
         // SAFETY: the private data is null or the outcome that `Handle::answer` was given; it is
         // freed after this callback.
         unsafe { api!(RedisModule_GetBlockedClientPrivateData)(ctx).cast::<Outcome>().as_ref() }
-            .copied()
+            .cloned()
     })
 }
 
@@ -159,7 +172,7 @@ unsafe extern "C" fn on_unblocked(
 fn reply(ctx: *mut api::RedisModuleCtx, outcome: impl FnOnce() -> Option<Outcome>) -> c_int {
     // SAFETY: both callers have the server's context, which is valid during the callback.
     let reply = Reply::new(unsafe { Ctx::new(ctx) });
-    let answered = guard(false, || outcome().map(|outcome| write(reply, outcome)).is_some());
+    let answered = guard(false, || outcome().map(|outcome| write(reply, &outcome)).is_some());
     if !answered {
         reply.error(&broken_error());
     }

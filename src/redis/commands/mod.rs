@@ -12,6 +12,7 @@ mod register;
 mod status;
 mod sync;
 mod unregister;
+mod warning;
 
 use std::ffi::{CStr, c_int};
 

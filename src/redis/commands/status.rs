@@ -1,6 +1,6 @@
 //! WB.STATUS: how things stand, for an operator at a glance.
 
-use super::{Call, pause};
+use super::{Call, pause, warning};
 use crate::core::args;
 use crate::core::engine::{Counters, Engine};
 use crate::redis::api::REDISMODULE_CTX_FLAGS_SLAVE;
@@ -33,8 +33,9 @@ fn module_status(call: &Call<'_>, engine: &Engine, sharing: Option<String>) {
     warnings.extend(sharing);
     warnings.extend(engine.key_warnings());
     warnings.extend(blocked_warning(engine));
+    warnings.extend(warning::of_prefixes(engine));
     let warnings = warnings.join("; ");
-    reply.map(33);
+    reply.map(34);
     reply.text_field("version", env!("CARGO_PKG_VERSION").as_bytes());
     let replica = call.ctx.flags() & REDISMODULE_CTX_FLAGS_SLAVE != 0;
     reply.text_field("role", if replica { b"replica" } else { b"master" });
@@ -47,13 +48,14 @@ fn module_status(call: &Call<'_>, engine: &Engine, sharing: Option<String>) {
     reply.number_field(c"in_flight_keys", state.in_flight_keys as u64);
     reply.number_field(c"blocked_keys", state.blocked_keys as u64);
     reply.number_field(c"dead_letters", state.dead_letters as u64);
+    reply.number_field(c"resting", state.resting as u64);
     reply.number_field(c"oldest_dirty_ms", state.oldest_dirty_ms);
     reply.number_field(c"rescans_pending", state.rescans_pending as u64);
     reply.number_field(c"syncs_pending", state.syncs_pending as u64);
     totals(reply, &state.counters);
     reply.number_field(c"lag_p50_us", state.lag.p50_us);
     reply.number_field(c"lag_p99_us", state.lag.p99_us);
-    reply.text_field("last_error", state.last_error.as_bytes());
+    reply.text_field("last_error", engine.last_error().as_bytes());
     reply.number_field(c"last_write_unix_ms", state.counters.last_write_unix_ms);
     reply.number_field(c"memory_bytes", state.memory_bytes as u64);
     reply.number_field(c"lost_total", state.lost_total);
@@ -109,7 +111,7 @@ fn prefix_status(call: &Call<'_>, engine: &Engine, slot: u16) {
     totals(reply, &state.counters);
     reply.number_field(c"lag_p50_us", state.lag.p50_us);
     reply.number_field(c"lag_p99_us", state.lag.p99_us);
-    reply.text_field("last_error", state.slot.last_error.as_bytes());
+    reply.text_field("last_error", engine.error_of(slot).as_bytes());
     reply.number_field(c"last_write_unix_ms", state.counters.last_write_unix_ms);
 }
 

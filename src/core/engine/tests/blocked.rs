@@ -31,7 +31,7 @@ fn a_blocked_key_waits_by_itself_and_is_tried_again_alone() {
     let mut engine = with_blocked();
     let state = engine.state(10_000);
     assert_eq!((state.dirty_keys, state.blocked_keys, state.oldest_dirty_ms), (1, 1, 9));
-    assert_eq!((state.last_error, state.counters.retries_total), ("held by another", 1));
+    assert_eq!((engine.last_error(), state.counters.retries_total), ("held by another", 1));
     let explained = engine.explain(0, b"a:2", 10_000);
     assert_eq!(explained.state, KeyState::Waiting(Obstacle::Document));
     assert_eq!((explained.last_error.as_str(), explained.attempts), ("held by another", 1));
@@ -122,7 +122,7 @@ fn what_comes_back_from_an_answered_batch_is_dirty_in_its_order_and_rests() {
     assert!(engine.report_part(rest, 3, (0, 7), &mut clean).is_none());
     assert_eq!(clean.keys.iter().map(|(_, key)| key).collect::<Vec<_>>(), [b"a:2", b"a:4"]);
     let state = engine.state(1);
-    assert_eq!((state.last_error, state.dirty_keys, state.in_flight_keys), ("too slow", 2, 0));
+    assert_eq!((engine.last_error(), state.dirty_keys, state.in_flight_keys), ("too slow", 2, 0));
     assert_eq!((state.counters.written_total, state.counters.retries_total), (2, 1));
     assert!(batch(&mut engine, 99_999).is_none());
     assert_eq!(keys(&batch(&mut engine, 100_000).unwrap()), ["a:1", "a:3"]);

@@ -1,0 +1,33 @@
+//! The sentences of `warning` in WB.STATUS that concern single prefixes.
+
+use crate::core::engine::Engine;
+use crate::core::registration::Registration;
+
+/// So many prefixes are named in a sentence; of the others their number.
+const NAMED: usize = 5;
+
+/// What is wrong with prefixes at the moment, a sentence for each kind.
+pub fn of_prefixes(engine: &Engine) -> impl Iterator<Item = String> {
+    let rests = |(registration, why)| format!("{} rests: {why}", name(registration));
+    let letters = |(registration, count, why)| {
+        format!("{} has {count} dead letters, see WB.DEADLETTER LIST: {why}", name(registration))
+    };
+    let rests = listed(engine.resting().map(rests));
+    let letters = listed(engine.refused().map(letters));
+    rests.into_iter().chain(letters)
+}
+
+fn name(registration: &Registration) -> String {
+    let prefix = String::from_utf8_lossy(&registration.prefix);
+    format!("prefix '{prefix}' of database {}", registration.db)
+}
+
+fn listed(mut sentences: impl Iterator<Item = String>) -> Option<String> {
+    let named: Vec<String> = sentences.by_ref().take(NAMED).collect();
+    let others = sentences.count();
+    match (named.is_empty(), others) {
+        (true, _) => None,
+        (false, 0) => Some(named.join("; ")),
+        (false, others) => Some(format!("{}; and {others} prefixes more", named.join("; "))),
+    }
+}

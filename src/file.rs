@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -15,6 +15,8 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 
 /// Threads that may be reading one path at a time. All of them hang if its file system does.
 const MOST_READERS: usize = 4;
+/// In the mode of a file: users that are neither its owner nor of its group may read it.
+const READABLE_BY_ALL: u32 = 0o004;
 /// What a thread needs for reading.
 const STACK_BYTES: usize = 128 * 1024;
 
@@ -29,6 +31,15 @@ static READERS: Mutex<Option<HashMap<PathBuf, usize>>> = Mutex::new(None);
 pub fn read_within(path: &Path, most_bytes: u64, limit: Duration) -> io::Result<Vec<u8>> {
     let path = path.to_owned();
     within(limit, move || read(&path, most_bytes))
+}
+
+/// Whether every user of the machine may read `path`, found out on a thread of its own.
+///
+/// # Errors
+/// When there is no such file, and when the file system does not answer in time.
+pub fn is_readable_by_all(path: &Path, limit: Duration) -> io::Result<bool> {
+    let path = path.to_owned();
+    within(limit, move || Ok(std::fs::metadata(path)?.permissions().mode() & READABLE_BY_ALL != 0))
 }
 
 fn within<T: Send + 'static>(

@@ -5,6 +5,8 @@ mod letters;
 
 pub mod schema;
 
+use std::collections::HashSet;
+
 use super::registration::{IdType, KeyType, Namespace, OnError, OnGone, Registration, WriteMode};
 use super::settings::{BATCH_MAX_KEYS, FLUSH_INTERVAL_MS, Limits};
 pub use letters::{LetterList, Letters, letter_list, letters};
@@ -31,6 +33,9 @@ const ON_GONE: [(&str, OnGone); 2] = [("DELETE", OnGone::Delete), ("KEEP", OnGon
 
 const ON_ERROR: [(&str, OnError); 3] =
     [("DEADLETTER", OnError::DeadLetter), ("STRING", OnError::String), ("SKIP", OnError::Skip)];
+
+/// Databases in which MongoDB keeps what is its own.
+const OWN_DATABASES: [&str; 3] = ["admin", "config", "local"];
 
 /// Options that a later version will have.
 const LATER: [&str; 7] = ["ATOMIC", "MODE", "PARTS", "RATE", "READTHROUGH", "REFRESH", "STAMP"];
@@ -94,6 +99,34 @@ enum Last {
 /// # Errors
 /// One sentence that names the argument and what it takes.
 pub fn register(db: u16, words: &[&[u8]]) -> Result<(Registration, bool), String> {
+    let (registration, sync, repeated) = read_registration(db, words)?;
+    if let Some(option) = repeated {
+        return Err(format!("{option} is given twice; WB.REGISTER takes each option once"));
+    }
+    let Namespace { database, .. } = &registration.namespace;
+    if OWN_DATABASES.iter().any(|own| own.eq_ignore_ascii_case(database)) {
+        return Err(format!(
+            "<database.collection> takes a database of yours; {database} is MongoDB's own"
+        ));
+    }
+    Ok((registration, sync))
+}
+
+/// The same for what was registered once and is kept: a version of the module that took it may
+/// have saved or replicated it.
+///
+/// # Errors
+/// As [`register`].
+pub fn registered(db: u16, words: &[&[u8]]) -> Result<(Registration, bool), String> {
+    let (registration, sync, _) = read_registration(db, words)?;
+    Ok((registration, sync))
+}
+
+/// The registration, whether SYNC was given, and an option that was given twice.
+fn read_registration(
+    db: u16,
+    words: &[&[u8]],
+) -> Result<(Registration, bool, Option<String>), String> {
     let mut words = Words(words.iter());
     let (Some(prefix), Some(namespace)) = (words.next(), words.next()) else {
         return Err("WB.REGISTER takes <prefix> <database.collection> [option ...]".to_owned());
@@ -101,6 +134,7 @@ pub fn register(db: u16, words: &[&[u8]]) -> Result<(Registration, bool), String
     let mut registration = Registration::new(db, prefix, parse_namespace(namespace)?);
     let mut sync = false;
     let mut last = Last::Other;
+    let (mut given, mut repeated) = (HashSet::new(), None);
     while let Some(word) = words.next() {
         let option = word.to_ascii_uppercase();
         let before = std::mem::replace(&mut last, Last::Other);
@@ -136,6 +170,10 @@ pub fn register(db: u16, words: &[&[u8]]) -> Result<(Registration, bool), String
             b"SCHEMA" => registration.schema = Some(Box::new(schema::parse(&mut words)?)),
             _ => return Err(unknown_option(&option)),
         }
+        if given.contains(&option) {
+            repeated.get_or_insert_with(|| String::from_utf8_lossy(&option).into_owned());
+        }
+        given.insert(option);
     }
     let ttl_field = registration.ttl_field.as_deref();
     if ttl_field.is_some_and(|field| field == "_id" || field == registration.key_field) {
@@ -149,7 +187,7 @@ pub fn register(db: u16, words: &[&[u8]]) -> Result<(Registration, bool), String
         return Err("UNWRAP takes TYPE STRING or ANY: it is about strings".to_owned());
     }
     schema::check(&registration)?;
-    Ok((registration, sync))
+    Ok((registration, sync, repeated))
 }
 
 fn unknown_option(option: &[u8]) -> String {
@@ -272,6 +310,7 @@ pub fn flush<'a>(words: &[&'a [u8]]) -> Result<FlushArgs<'a>, String> {
     let option =
         |word: &[u8]| word.eq_ignore_ascii_case(b"KEYS") || word.eq_ignore_ascii_case(b"TIMEOUT");
     let mut args = FlushArgs::default();
+    let mut timed = false;
     let mut rest = words;
     if let [first, others @ ..] = words {
         let second_is_option = others.first().is_some_and(|word| option(word));
@@ -282,7 +321,8 @@ pub fn flush<'a>(words: &[&'a [u8]]) -> Result<FlushArgs<'a>, String> {
     }
     while let [word, others @ ..] = rest {
         let mut values = Words(others.iter());
-        if word.eq_ignore_ascii_case(b"TIMEOUT") {
+        if word.eq_ignore_ascii_case(b"TIMEOUT") && !timed {
+            timed = true;
             args.timeout_ms = values.number("TIMEOUT", TIMEOUT)?;
             rest = others.get(1..).unwrap_or_default();
         } else if word.eq_ignore_ascii_case(b"KEYS") && args.keys.is_none() {

@@ -240,7 +240,7 @@ fn decode(record: &[u8]) -> Option<Record<'_>> {
             let missed = Missed { since_us: us()?, scanned_us: us()? };
             let db = bytes.u16()?;
             let words: Vec<&[u8]> = Strings::new(bytes.0).collect();
-            let (registration, _) = args::register(db, &words).ok()?;
+            let (registration, _) = args::registered(db, &words).ok()?;
             Some(Record::Registration {
                 slot,
                 live,

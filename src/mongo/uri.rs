@@ -43,6 +43,11 @@ pub fn validate_secret(uri: &str) -> Result<Vec<String>, String> {
     Ok(checked.notes)
 }
 
+/// True if `uri` holds a password or another secret.
+pub fn is_secret(uri: &str) -> bool {
+    check(uri).is_ok_and(|checked| has_password(uri, &checked.parts))
+}
+
 /// The hosts that `uri` names, for logs: no user, no password, no options.
 pub fn hosts(uri: &str) -> String {
     match parse(uri).map(|parsed| parsed.host_info) {

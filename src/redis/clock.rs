@@ -1,14 +1,17 @@
 //! The module's clocks.
 
-use std::sync::OnceLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-static START: OnceLock<(Instant, u64)> = OnceLock::new();
+use lazy_static::lazy_static;
+
+lazy_static! {
+    static ref START: (Instant, u64) = (Instant::now(), unix_ms() * 1000);
+}
 
 /// Microseconds since 1970 as of the module's load, going on steadily from there: it never goes
 /// back, and times that were saved by an earlier process still mean something.
 pub fn now_us() -> u64 {
-    let (start, start_us) = START.get_or_init(|| (Instant::now(), unix_ms() * 1000));
+    let (start, start_us) = *START;
     start_us + u64::try_from(start.elapsed().as_micros()).unwrap_or(0)
 }
 

@@ -26,6 +26,12 @@ pub fn uri(path: &Path) -> io::Result<String> {
     read_uri_within(path, if serving { SERVING } else { LOADING })
 }
 
+/// Whether every user of the machine may read that file; false when that cannot be found out.
+pub fn is_readable_by_all(path: &Path) -> bool {
+    let _signals = signals::block_all();
+    file::is_readable_by_all(path, SERVING).unwrap_or(false)
+}
+
 /// The lines in the file of `registrations-file`.
 ///
 /// # Errors

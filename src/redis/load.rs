@@ -90,6 +90,9 @@ fn load(ctx: Ctx<'_>, words: &[&[u8]]) -> Result<(), String> {
     startup::register_from_file(module)?;
     events::subscribe(ctx)?;
     module.start_worker()?;
+    if let Err(error) = settings::check(&module.settings()) {
+        log::warning(&error);
+    }
     for warning in persist::warnings(ctx) {
         log::warning(warning);
     }

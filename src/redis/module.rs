@@ -2,8 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
-use std::sync::OnceLock;
 use std::time::Duration;
+
+use lazy_static::lazy_static;
 
 use super::blocked::Blocked;
 use super::early::Early;
@@ -96,39 +97,37 @@ unsafe impl Sync for Owned {}
 // SAFETY: as above.
 unsafe impl Send for Owned {}
 
-static MODULE: OnceLock<Owned> = OnceLock::new();
+lazy_static! {
+    static ref MODULE: Owned = Owned(Module {
+        engine: RefCell::default(),
+        worker: RefCell::default(),
+        sources: RefCell::default(),
+        checks: RefCell::default(),
+        next_check: Cell::new(0),
+        blocked: RefCell::default(),
+        held: RefCell::default(),
+        partial: RefCell::default(),
+        held_batch: RefCell::default(),
+        turn: Turn::default(),
+        syncs: RefCell::default(),
+        rescans: Cell::new(0),
+        next_due_us: Cell::new(u64::MAX),
+        timer_us: Cell::new(u64::MAX),
+        timer: Cell::new(0),
+        early: RefCell::default(),
+        loading_beside: RefCell::default(),
+        is_shut_down: Cell::new(false),
+        is_replica: Cell::new(false),
+        keeps_link: Cell::new(false),
+        databases: Cell::new(u32::MAX),
+        read_mode: Cell::new(0),
+        own_reads: OwnReads::default(),
+    });
+}
 
 /// The module's state. Only for code that the server called.
 pub fn module() -> &'static Module {
-    &MODULE
-        .get_or_init(|| {
-            Owned(Module {
-                engine: RefCell::default(),
-                worker: RefCell::default(),
-                sources: RefCell::default(),
-                checks: RefCell::default(),
-                next_check: Cell::new(0),
-                blocked: RefCell::default(),
-                held: RefCell::default(),
-                partial: RefCell::default(),
-                held_batch: RefCell::default(),
-                turn: Turn::default(),
-                syncs: RefCell::default(),
-                rescans: Cell::new(0),
-                next_due_us: Cell::new(u64::MAX),
-                timer_us: Cell::new(u64::MAX),
-                timer: Cell::new(0),
-                early: RefCell::default(),
-                loading_beside: RefCell::default(),
-                is_shut_down: Cell::new(false),
-                is_replica: Cell::new(false),
-                keeps_link: Cell::new(false),
-                databases: Cell::new(u32::MAX),
-                read_mode: Cell::new(0),
-                own_reads: OwnReads::default(),
-            })
-        })
-        .0
+    &MODULE.0
 }
 
 impl Module {

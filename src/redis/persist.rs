@@ -246,6 +246,12 @@ pub unsafe extern "C" fn on_role(
 /// What an operator should know about how well the state is kept.
 pub fn warnings(ctx: Ctx<'_>) -> Vec<&'static str> {
     let mut warnings = Vec::new();
+    if ctx.flags() & api::REDISMODULE_CTX_FLAGS_CLUSTER != 0 {
+        warnings.push(
+            "cluster mode: the keys of a slot that moves away look like deleted ones, and so their \
+             documents are deleted; do not reshard",
+        );
+    }
     let has = |name: &CStr| config_value(ctx, name);
     let no_aof = has(c"appendonly").as_deref() == Some(b"no");
     if no_aof && has(c"save").as_deref() == Some(b"") {

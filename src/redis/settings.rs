@@ -1,5 +1,6 @@
 //! The settings `writebehind.*`: CONFIG GET / SET / REWRITE, and `loadmodule ... <name> <value>`.
 
+use std::collections::HashSet;
 use std::ffi::{CStr, CString, OsString, c_char, c_int, c_longlong, c_void};
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,9 @@ use crate::worker::UriSource;
 
 /// Names an environment variable with a connection string that may hold credentials.
 const URI_VARIABLE: &str = "WRITEBEHIND_MONGODB_URI";
+
+const EXPOSED: &str = "every user of this machine can read the password in mongodb-uri-file: chmod \
+     600 it, and set mongodb-uri-file again";
 
 type Field = fn(&mut Settings) -> &mut i64;
 
@@ -47,6 +51,9 @@ pub struct Sources {
     given: [Option<Text>; 3],
     /// What the environment holds, without the space around it; an error when that is no text.
     from_environment: Option<Result<String, String>>,
+    /// True when `mongodb-uri-file` holds a password and every user of the machine could read it
+    /// when it was set.
+    is_exposed: bool,
 }
 
 impl Default for Sources {
@@ -55,6 +62,7 @@ impl Default for Sources {
             texts: [DEFAULT_URI.to_owned(), String::new(), String::new()],
             given: [None, None, None],
             from_environment: std::env::var_os(URI_VARIABLE).and_then(from_environment),
+            is_exposed: false,
         }
     }
 }
@@ -74,6 +82,11 @@ impl Sources {
     /// The file of registrations; empty for none.
     pub fn registrations_file(&self) -> &str {
         &self.texts[REGISTRATIONS_FILE]
+    }
+
+    /// What an operator should know of the sources.
+    pub fn warning(&self) -> Option<&'static str> {
+        self.is_exposed.then_some(EXPOSED)
     }
 
     /// # Errors
@@ -122,7 +135,7 @@ pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
                 limits.max,
                 Some(number),
                 Some(set_number),
-                None,
+                Some(apply),
                 at as *mut c_void,
             )
         };
@@ -163,9 +176,13 @@ pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
 /// # Errors
 /// One sentence that names the argument and what it takes.
 pub fn take_arguments(words: &[&[u8]]) -> Result<(), String> {
+    let mut given = HashSet::new();
     for pair in words.chunks(2) {
         let name = String::from_utf8_lossy(pair[0]).to_ascii_lowercase();
         let name = name.strip_prefix("writebehind.").unwrap_or(&name);
+        if !given.insert(name.to_owned()) {
+            return Err(format!("the module's argument {name} is given twice"));
+        }
         let [_, value] = pair else {
             return Err(format!("the module's argument {name} takes a value after it"));
         };
@@ -194,6 +211,19 @@ pub fn take_arguments(words: &[&[u8]]) -> Result<(), String> {
     Ok(())
 }
 
+/// # Errors
+/// One sentence when settings do not go together.
+pub fn check(settings: &Settings) -> Result<(), String> {
+    let Settings { retry_backoff_min_ms: min, retry_backoff_max_ms: max, .. } = settings;
+    if min > max {
+        return Err(format!(
+            "retry-backoff-min-ms, {min}, is above retry-backoff-max-ms, {max}: set one of them so \
+             that it is not"
+        ));
+    }
+    Ok(())
+}
+
 fn takes(limits: Limits) -> String {
     format!("{} takes a whole number from {} to {}", limits.name, limits.min, limits.max)
 }
@@ -207,6 +237,7 @@ fn put_number(at: usize, value: i64) {
 
 fn put_text(at: usize, value: &str) -> Result<(), String> {
     let value = if at == URI { value.trim() } else { value };
+    let mut is_exposed = at != URI_FILE && module().sources.borrow().is_exposed;
     match at {
         URI => log_notes(&uri::validate_setting(value)?),
         URI_FILE if !value.is_empty() => {
@@ -215,11 +246,18 @@ fn put_text(at: usize, value: &str) -> Result<(), String> {
                 .map_err(|error| format!("mongodb-uri-file cannot be read: {error}"))?;
             let checked = uri::validate_secret(&content);
             log_notes(&checked.map_err(|error| format!("mongodb-uri-file: {error}"))?);
+            is_exposed = uri::is_secret(&content) && file::is_readable_by_all(Path::new(value));
         }
         _ => {}
     }
     let module = module();
-    value.clone_into(&mut module.sources.borrow_mut().texts[at]);
+    let mut sources = module.sources.borrow_mut();
+    value.clone_into(&mut sources.texts[at]);
+    sources.is_exposed = is_exposed;
+    drop(sources);
+    if is_exposed && at == URI_FILE {
+        log::warning(EXPOSED);
+    }
     module.configure_worker();
     Ok(())
 }
@@ -249,6 +287,16 @@ unsafe extern "C" fn set_number(
             Ok(())
         })
     }
+}
+
+/// Called once all settings of one CONFIG SET have their values; an error puts back the old ones.
+unsafe extern "C" fn apply(
+    _: *mut api::RedisModuleCtx,
+    _: *mut c_void,
+    error: *mut *mut api::RedisModuleString,
+) -> c_int {
+    // SAFETY: the server gives a place for the error.
+    unsafe { answer(error, || check(&module().settings())) }
 }
 
 unsafe extern "C" fn text(_: *const c_char, at: *mut c_void) -> *mut api::RedisModuleString {

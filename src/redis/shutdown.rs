@@ -17,7 +17,8 @@ const STOP: Duration = Duration::from_secs(1);
 /// The server's thread may take its time now.
 const SLICE_US: u64 = 50_000;
 
-/// Writes until nothing is dirty but what is paused, or `shutdown-drain-ms` is over.
+/// Writes until nothing is dirty but what is paused, or `shutdown-drain-ms` is over. Where MongoDB
+/// is known to be away, nothing is waited for.
 pub fn drain(ctx: Ctx<'_>) {
     let module = module();
     // A replica writes nothing, and half-loaded data is no state to write.
@@ -32,6 +33,9 @@ fn write_on(module: &Module, ctx: Ctx<'_>) {
     let limit_ms = u64::try_from(module.settings().shutdown_drain_ms).unwrap_or(0);
     let end_us = clock::now_us() + limit_ms * 1000;
     module.engine.borrow_mut().leave_letters();
+    tick::settle_reports(module, SLICE_US, false, |_| ());
+    let is_away = module.engine.borrow().link.name() == "down";
+    let end_us = if is_away { 0 } else { end_us };
     let waiter = module.engine.borrow_mut().flush(FlushScope::All, clock::now_us());
     loop {
         // Nobody is told of these acknowledgements: the AOF is closed.
@@ -43,7 +47,7 @@ fn write_on(module: &Module, ctx: Ctx<'_>) {
         let now_us = clock::now_us();
         if unpaused == 0 || now_us >= end_us {
             let rescans = module.engine.borrow().rescans_len();
-            report(unpaused, dirty.saturating_sub(unpaused), rescans);
+            report((unpaused, is_away), dirty.saturating_sub(unpaused), rescans);
             break;
         }
         // Nor of those that needed no write.
@@ -59,7 +63,7 @@ fn wait(worker: &Worker, longest_us: u64) {
     worker.wait_for_report(Duration::from_micros(longest_us));
 }
 
-fn report(dirty: usize, paused: usize, rescans: usize) {
+fn report((dirty, is_away): (usize, bool), paused: usize, rescans: usize) {
     if paused > 0 {
         log::warning(&format!("{paused} keys were not written to MongoDB: writing is paused"));
     }
@@ -69,7 +73,9 @@ fn report(dirty: usize, paused: usize, rescans: usize) {
              dirty-max-bytes: that is done after the next start"
         ));
     }
-    if dirty > 0 {
+    if dirty > 0 && is_away {
+        log::warning(&format!("{dirty} keys were not written to MongoDB, which is not reached"));
+    } else if dirty > 0 {
         log::warning(&format!(
             "{dirty} keys were not written to MongoDB before shutdown-drain-ms was over"
         ));

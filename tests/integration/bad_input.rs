@@ -168,3 +168,47 @@ fn an_unknown_setting_stops_the_load() {
     let log = Setup::new(&nowhere()).setting("teapot", "1").try_start().err().expect("no server");
     assert!(log.contains("teapot"), "{log}");
 }
+
+#[test]
+fn an_option_that_is_given_twice_is_refused() {
+    let redis = redis();
+    for options in [
+        "KEY a KEY b",
+        "KEY a AS INT64 KEY a",
+        "TYPE HASH type HASH",
+        "WRITE MERGE ONDEL KEEP WRITE MERGE",
+        "ONDEL KEEP ONDEL KEEP",
+        "ONEXPIRE KEEP ONEXPIRE KEEP",
+        "ONEVICT KEEP ONEVICT KEEP",
+        "TTLFIELD a TTLFIELD b",
+        "INTERVAL 5 INTERVAL 5",
+        "BATCH 5 BATCH 5",
+        "SYNC SYNC",
+    ] {
+        let words: Vec<&str> = options.split_whitespace().collect();
+        let command = [&["WB.REGISTER", "k:", "db.keys"], words.as_slice()].concat();
+        let repeated = if options.starts_with("WRITE") { "WRITE" } else { words[0] };
+        is_refused(&redis, &command, &[repeated, "twice"]);
+    }
+    for command in ["WB.FLUSH TIMEOUT 1 TIMEOUT 2", "WB.FLUSH KEYS 1 a KEYS 1 b"] {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        is_refused(&redis, &words, &["WB.FLUSH"]);
+    }
+    // The value of an option may be spelled like one.
+    redis.cmd(&["WB.REGISTER", "k:", "db.keys", "KEY", "KEY", "TTLFIELD", "TTLFIELD"]);
+}
+
+#[test]
+fn an_argument_of_the_module_that_is_given_twice_stops_the_load() {
+    let setup = Setup::new(&nowhere()).setting("batch-max-keys", "5");
+    let log = setup.setting("BATCH-MAX-KEYS", "6").try_start().err().expect("no server");
+    assert!(log.contains("batch-max-keys is given twice"), "{log}");
+}
+
+#[test]
+fn the_databases_of_mongodb_itself_are_refused() {
+    let redis = redis();
+    for database in ["admin", "config", "local", "Admin"] {
+        is_refused(&redis, &["WB.REGISTER", "k:", &format!("{database}.keys")], &[database]);
+    }
+}

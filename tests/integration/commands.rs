@@ -242,3 +242,47 @@ fn internal_commands_refuse_clients() {
         }
     }
 }
+
+#[test]
+fn help_is_for_everybody() {
+    let world = World::new();
+    for rights in ["-@all", "+@read"] {
+        let user = ["ACL", "SETUSER", "ann", "reset", "on", ">pass", rights];
+        world.redis.cmd(&user);
+        let mut ann = world.redis.connect();
+        ask(&mut ann, &["AUTH", "ann", "pass"]);
+        for help in [&["WB.HELP"][..], &["WB.DEADLETTER", "HELP"]] {
+            let lines = format!("{:?}", ask(&mut ann, help));
+            assert!(lines.contains("HELP"), "{rights}: {lines}");
+        }
+        command(&["WB.REGISTER", "k:", "db.keys"]).query::<Value>(&mut ann).expect_err("refused");
+    }
+}
+
+#[test]
+fn a_prefix_of_another_database_is_told_with_its_database() {
+    let world = World::new();
+    world.redis.cmd(&["WB.REGISTER", "here:", "db.keys"]);
+    for db in [3, 5] {
+        let mut other = world.redis.connect_db(db);
+        ask(&mut other, &["WB.REGISTER", "there:", &format!("db.others{db}")]);
+    }
+    ask(&mut world.redis.connect_db(7), &["WB.REGISTER", "one:", "db.ones"]);
+    for words in [
+        &["WB.STATUS", "one:"][..],
+        &["WB.FLUSH", "one:"],
+        &["WB.SYNC", "one:"],
+        &["WB.PAUSE", "one:"],
+        &["WB.RESUME", "one:"],
+        &["WB.UNREGISTER", "one:"],
+        &["WB.DEADLETTER", "LIST", "one:"],
+        &["WB.DEADLETTER", "DROP", "one:"],
+    ] {
+        let error = world.redis.error(words);
+        assert!(error.contains("in database 0: it is registered in database 7"), "{error}");
+    }
+    let error = world.redis.error(&["WB.STATUS", "there:"]);
+    assert!(error.contains("it is registered in databases 3, 5"), "{error}");
+    let error = world.redis.error(&["WB.STATUS", "nowhere:"]);
+    assert!(error.contains("WB.STATUS lists the prefixes of all databases"), "{error}");
+}

@@ -1,6 +1,7 @@
 //! What is registered and dirty comes back with the data: from the RDB, from the AOF, after a
 //! rewrite, after DEBUG RELOAD.
 
+use crate::support::mongod::nowhere;
 use crate::support::oracle::Mapping;
 use crate::support::redis_server::Setup;
 use crate::support::wait::{SOON, wait_until};
@@ -232,4 +233,22 @@ fn rewrite(world: &World) {
             && persistence("aof_rewrite_scheduled").as_deref() == Some("0")
     });
     assert_eq!(persistence("aof_last_bgrewrite_status").as_deref(), Some("ok"));
+}
+
+#[test]
+fn a_registration_that_an_older_version_took_is_loaded_from_its_aof() {
+    let mut redis = Setup::new(&nowhere()).durable().start();
+    redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
+    redis.kill();
+    let folder = std::fs::read_dir(redis.dir().join("appendonlydir")).expect("folder");
+    let mut paths = folder.map(|entry| entry.expect("entry").path());
+    let aof = paths.find(|path| path.to_string_lossy().ends_with(".incr.aof")).expect("AOF");
+    let old = ["WB.REGISTER", "old:", "admin.keys", "KEY", "a", "KEY", "b"];
+    let words = old.map(|word| format!("${}\r\n{word}\r\n", word.len()));
+    let text = format!("*{}\r\n{}", old.len(), words.concat());
+    let mut bytes = std::fs::read(&aof).expect("AOF");
+    bytes.extend_from_slice(text.as_bytes());
+    std::fs::write(&aof, bytes).expect("AOF");
+    redis.start_again();
+    assert_eq!(redis.status_of("old:").text("key"), "b");
 }

@@ -23,14 +23,34 @@ fn shutdown_writes_the_backlog_first() {
 
 #[test]
 fn shutdown_waits_for_an_absent_mongodb_no_longer_than_it_is_told() {
-    let mut redis = Setup::new(&nowhere()).setting("shutdown-drain-ms", "500").start();
+    let mongod = Mongod::standalone();
+    let mut redis = Setup::new(&mongod.uri()).setting("shutdown-drain-ms", "500").start();
     redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
     redis.cmd(&["SET", "k:1", "x"]);
+    redis.flush();
+    // It is not known to be away before it has not answered for a while.
+    mongod.freeze();
+    redis.cmd(&["SET", "k:1", "y"]);
     let start = Instant::now();
     let status = redis.shutdown(&["NOSAVE"]);
     assert!(status.success(), "{status}\n{}", redis.log());
     let took = start.elapsed();
     assert!((Duration::from_millis(400)..Duration::from_secs(4)).contains(&took), "{took:?}");
+}
+
+#[test]
+fn shutdown_does_not_wait_for_a_mongodb_that_is_known_to_be_away() {
+    let mut redis = Setup::new(&nowhere()).setting("shutdown-drain-ms", "20000").start();
+    redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
+    redis.cmd(&["SET", "k:1", "x"]);
+    wait_until("the link is down", SOON, || redis.status().text("link") == "down");
+    let start = Instant::now();
+    let status = redis.shutdown(&["SAVE"]);
+    assert!(status.success(), "{status}\n{}", redis.log());
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(redis.log().contains("1 keys were not written to MongoDB, which is not reached"));
+    redis.start_again();
+    assert_eq!(redis.status().int("dirty_keys"), 1);
 }
 
 #[test]

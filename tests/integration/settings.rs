@@ -181,3 +181,19 @@ fn a_uri_in_the_environment_that_is_no_text_is_refused() {
     let log = setup.try_start().err().expect("the server must not start");
     assert!(log.contains("WRITEBEHIND_MONGODB_URI: the connection string must be UTF-8"), "{log}");
 }
+
+#[test]
+fn the_shortest_pause_is_not_above_the_longest() {
+    let redis = Redis::start(&nowhere());
+    let (min, max) = ("writebehind.retry-backoff-min-ms", "writebehind.retry-backoff-max-ms");
+    for words in [[min, "10001"].as_slice(), &[max, "49"], &[min, "7", max, "6"]] {
+        let error = redis.error(&[&["CONFIG", "SET"], words].concat());
+        assert!(error.contains("retry-backoff-min-ms") && error.contains("above"), "{error}");
+        assert_eq!(setting(&redis, "retry-backoff-min-ms"), "50", "{words:?}");
+        assert_eq!(setting(&redis, "retry-backoff-max-ms"), "10000", "{words:?}");
+    }
+    // Together they fit, in whatever order they are set.
+    redis.cmd(&["CONFIG", "SET", min, "20000", max, "30000"]);
+    redis.cmd(&["CONFIG", "SET", max, "40", min, "30"]);
+    assert_eq!(setting(&redis, "retry-backoff-min-ms"), "30");
+}

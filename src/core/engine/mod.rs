@@ -309,6 +309,12 @@ impl Engine {
         self.registry.find(db, prefix)
     }
 
+    /// The logical databases in which `prefix` is registered.
+    pub fn databases_of(&self, prefix: &[u8]) -> impl Iterator<Item = u16> {
+        let slots = self.registry.iter().filter(|slot| slot.live);
+        slots.map(|slot| &slot.registration).filter(move |of| of.prefix == prefix).map(|of| of.db)
+    }
+
     /// The registration in `slot`.
     pub fn slot(&self, slot: u16) -> Option<&Slot> {
         self.registry.at(slot)

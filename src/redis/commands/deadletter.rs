@@ -32,7 +32,7 @@ pub fn list(call: &Call<'_>) {
     if let Some(prefix) = args.prefix {
         slot = engine.slot_of(call.db, prefix);
         if slot.is_none() {
-            return call.no_registration(prefix);
+            return call.no_registration(&engine, prefix);
         }
     }
     let all = slot.map_or(engine.dead.len(), |slot| engine.dead.count(slot));
@@ -81,7 +81,7 @@ fn change(call: &Call<'_>, name: &str, change: fn(&mut Engine, LetterScope<'_>) 
         Letters::Key(key) => LetterScope::Key(db, key),
         Letters::Prefix(prefix) => match engine.slot_of(db, prefix) {
             Some(slot) => LetterScope::Slot(slot),
-            None => return call.no_registration(prefix),
+            None => return call.no_registration(&engine, prefix),
         },
     };
     let keys = change(&mut engine, scope);

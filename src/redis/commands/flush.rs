@@ -34,7 +34,7 @@ pub fn command(call: &Call<'_>) {
     if let Some(prefix) = args.prefix {
         slot = call.module.engine.borrow().slot_of(db, prefix);
         if slot.is_none() {
-            return call.no_registration(prefix);
+            return call.no_registration(&call.module.engine.borrow(), prefix);
         }
     }
     let keys = args.keys.map(|mut keys| {

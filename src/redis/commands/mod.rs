@@ -21,6 +21,7 @@ use super::ctx::{Ctx, words};
 use super::guard::{broken_error, guard, is_broken};
 use super::module::{Module, module};
 use super::reply::{REPLIED, Reply};
+use crate::core::engine::Engine;
 pub use register::{Source, run as run_registration};
 
 /// What a command is given.
@@ -48,12 +49,16 @@ impl Call<'_> {
         self.words.get(2..).unwrap_or_default()
     }
 
+    /// True if the command comes out of the replication stream or the AOF, and so was taken once.
+    fn is_obeyed(&self) -> bool {
+        let obeyed = api::REDISMODULE_CTX_FLAGS_REPLICATED | api::REDISMODULE_CTX_FLAGS_LOADING;
+        self.ctx.flags() & obeyed != 0
+    }
+
     /// True on a replica, unless the command is its master's; the client is told. The server does
     /// the same, but not with `replica-read-only no`.
     fn is_refused_on_replica(&self, what: &str) -> bool {
-        let flags = self.ctx.flags();
-        let obeyed = api::REDISMODULE_CTX_FLAGS_REPLICATED | api::REDISMODULE_CTX_FLAGS_LOADING;
-        let refused = flags & api::REDISMODULE_CTX_FLAGS_SLAVE != 0 && flags & obeyed == 0;
+        let refused = self.ctx.flags() & api::REDISMODULE_CTX_FLAGS_SLAVE != 0 && !self.is_obeyed();
         if refused {
             let text = format!("READONLY {what} on the master, this server is a replica");
             self.reply.error_with_code(&text);
@@ -62,12 +67,15 @@ impl Call<'_> {
     }
 
     /// The prefix is not registered in the selected database.
-    fn no_registration(&self, prefix: &[u8]) {
-        let prefix = String::from_utf8_lossy(prefix);
-        self.reply.error(&format!(
-            "no registration of prefix '{prefix}' in database {}: WB.STATUS lists the prefixes",
-            self.db
-        ));
+    fn no_registration(&self, engine: &Engine, prefix: &[u8]) {
+        let others: Vec<String> = engine.databases_of(prefix).map(|db| db.to_string()).collect();
+        let hint = match others.as_slice() {
+            [] => "WB.STATUS lists the prefixes of all databases".to_owned(),
+            [db] => format!("it is registered in database {db}, SELECT that one"),
+            some => format!("it is registered in databases {}, SELECT one", some.join(", ")),
+        };
+        let (prefix, db) = (String::from_utf8_lossy(prefix), self.db);
+        self.reply.error(&format!("no registration of prefix '{prefix}' in database {db}: {hint}"));
     }
 }
 
@@ -129,6 +137,9 @@ const fn entry(name: &'static CStr, run: Raw, flags: &'static CStr, acl: &'stati
 }
 
 const ADMIN: &CStr = c"write admin no-mandatory-keys";
+/// A text that says nothing of this server. No category is in the hands of every user, but what is
+/// allowed before a login is allowed to all.
+const FOR_EVERYBODY: &CStr = c"fast allow-stale allow-loading no-auth";
 const DANGEROUS: &CStr = c"admin dangerous";
 
 const COMMANDS: [Entry; 18] = [
@@ -146,7 +157,7 @@ const COMMANDS: [Entry; 18] = [
     entry(c"WB.PAUSE", pause_entry, ADMIN, DANGEROUS),
     entry(c"WB.RESUME", resume_entry, ADMIN, DANGEROUS),
     entry(c"WB.SYNC", sync_entry, ADMIN, DANGEROUS),
-    entry(c"WB.HELP", help_entry, c"fast allow-stale allow-loading", c"fast"),
+    entry(c"WB.HELP", help_entry, FOR_EVERYBODY, c"fast"),
     entry(c"WB._ACK", ack_entry, ADMIN, DANGEROUS),
     entry(c"WB._DEAD", dead_entry, ADMIN, DANGEROUS),
     entry(c"WB._GONE", gone_entry, ADMIN, DANGEROUS),
@@ -170,7 +181,7 @@ const SUBCOMMANDS: [Entry; 4] = [
     ),
     entry(c"WB.DEADLETTER|RETRY", letter_retry_entry, ADMIN, DANGEROUS),
     entry(c"WB.DEADLETTER|DROP", letter_drop_entry, ADMIN, DANGEROUS),
-    entry(c"WB.DEADLETTER|HELP", letter_help_entry, c"allow-stale allow-loading", c""),
+    entry(c"WB.DEADLETTER|HELP", letter_help_entry, FOR_EVERYBODY, c""),
 ];
 
 /// Registers every command with the server.
@@ -256,11 +267,25 @@ unsafe fn run(
     REPLIED
 }
 
-/// No key of such a database is ever captured, so nothing may look as if it was.
-fn refuse_db(ctx: Ctx<'_>) {
-    Reply::new(ctx).error(&format!(
-        "database {} is past 65535, the last one whose keys writebehind captures: SELECT one from 0 \
-         to 65535",
-        ctx.raw_db()
-    ));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_names_every_command_for_servers_without_categories() {
+        let readme = include_str!("../../../README.md");
+        let container = entry(CONTAINER, help_entry, c"", DANGEROUS);
+        for Entry { name, acl, .. } in COMMANDS.iter().chain([&container]) {
+            let name = name.to_string_lossy().to_ascii_lowercase();
+            let sign = match acl.to_bytes() {
+                _ if name.contains('_') => continue,
+                acl if acl == DANGEROUS.to_bytes() => '-',
+                acl if acl.starts_with(b"read") => '+',
+                _ => continue,
+            };
+            let word = format!("{sign}{name}");
+            let has_word = readme.split([' ', '`', '\n']).any(|other| other == word);
+            assert!(has_word, "README.md does not tell of {word} on Redis 7.0");
+        }
+    }
 }

@@ -27,7 +27,7 @@ fn change(call: &Call<'_>, done: &str, change: fn(&mut Engine, Option<u16>)) {
     let db = call.db;
     let slot = prefix.and_then(|prefix| engine.slot_of(db, prefix));
     if let Some(prefix) = prefix.filter(|_| slot.is_none()) {
-        return call.no_registration(prefix);
+        return call.no_registration(&engine, prefix);
     }
     change(&mut engine, slot);
     drop(engine);

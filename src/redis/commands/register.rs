@@ -1,6 +1,6 @@
 //! WB.REGISTER: binds a prefix to a namespace.
 
-use super::Call;
+use super::{Call, warning};
 use crate::core::args;
 use crate::redis::api::{REDISMODULE_CTX_FLAGS_LOADING, REDISMODULE_CTX_FLAGS_REPLICATED};
 use crate::redis::module::Module;
@@ -66,7 +66,13 @@ impl Source {
 /// One sentence that names the argument and what it takes, or the registration that has the collection
 /// already; nothing has changed then.
 pub fn run(module: &Module, db: u16, words: &[&[u8]], source: Source) -> Result<u16, String> {
-    let (registration, sync) = args::register(db, words)?;
+    let (registration, sync) = match source {
+        Source::Operator => args::register(db, words)?,
+        Source::Master | Source::Aof => args::registered(db, words)?,
+    };
+    if let Some(warning) = warning::of_star(&registration).filter(|_| source != Source::Aof) {
+        log::warning(&warning);
+    }
     if source != Source::Aof
         && let Some(clash) = module.engine.borrow().clash(&registration)
     {

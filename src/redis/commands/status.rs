@@ -18,7 +18,7 @@ pub fn command(call: &Call<'_>) {
         }
         [prefix] => match engine.live_slot(call.db, prefix) {
             Some(slot) => prefix_status(call, &engine, slot),
-            None => call.no_registration(prefix),
+            None => call.no_registration(&engine, prefix),
         },
         _ => call.reply.wrong_arity(),
     }
@@ -33,6 +33,7 @@ fn module_status(call: &Call<'_>, engine: &Engine, sharing: Option<String>) {
     warnings.extend(sharing);
     warnings.extend(engine.key_warnings());
     warnings.extend(blocked_warning(engine));
+    warnings.extend(call.module.sources.borrow().warning().map(str::to_owned));
     warnings.extend(warning::of_prefixes(engine));
     let warnings = warnings.join("; ");
     reply.map(34);

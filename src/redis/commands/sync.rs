@@ -11,7 +11,7 @@ pub fn command(call: &Call<'_>) {
     }
     let mut engine = call.module.engine.borrow_mut();
     let Some(slot) = engine.live_slot(call.db, prefix) else {
-        return call.no_registration(prefix);
+        return call.no_registration(&engine, prefix);
     };
     engine.begin_sync(slot);
     drop(engine);

@@ -19,7 +19,7 @@ pub fn command(call: &Call<'_>) {
     let now_us = clock::now_us();
     let keys = call.module.engine.borrow_mut().unregister(call.db, prefix, discard, now_us);
     let Some(keys) = keys else {
-        return call.no_registration(prefix);
+        return call.no_registration(&call.module.engine.borrow(), prefix);
     };
     tick::plan(call.module);
     call.ctx.replicate_verbatim();

@@ -14,7 +14,18 @@ pub fn of_prefixes(engine: &Engine) -> impl Iterator<Item = String> {
     };
     let rests = listed(engine.resting().map(rests));
     let letters = listed(engine.refused().map(letters));
-    rests.into_iter().chain(letters)
+    let live = engine.live_slots().filter_map(|slot| engine.slot(slot));
+    let stars = listed(live.filter_map(|slot| of_star(&slot.registration)));
+    [rests, letters, stars].into_iter().flatten()
+}
+
+/// A prefix that looks like a pattern.
+pub fn of_star(registration: &Registration) -> Option<String> {
+    let has_star = registration.prefix.contains(&b'*');
+    has_star.then(|| {
+        let which = name(registration);
+        format!("{which} has a * that is no wildcard: it matches keys that begin with just that")
+    })
 }
 
 fn name(registration: &Registration) -> String {

@@ -5,7 +5,7 @@ MATRIX := redis-7.4/redis-server redis-8.2/redis-server \
 	valkey-8.1/valkey-server valkey-9.1/valkey-server
 MONGO_MATRIX := mongodb-4.4/mongod mongodb-5.0/mongod mongod
 
-.PHONY: help setup build test test-matrix test-mongo-matrix lint demo crash outage bench oracle commands clean
+.PHONY: help setup build test test-matrix test-mongo-matrix lint demo crash outage bench oracle fuzz commands clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 20
@@ -60,6 +60,9 @@ outage: build ## Freeze, cut, step down and poison MongoDB; ONLY, SECONDS, COUNT
 SCALE ?= 1
 bench: build ## Measure cost, rates and lag with and without the module; ONLY=cost,lag SCALE=0.1
 	cargo run --release --quiet --example bench -- --scale $(SCALE) $(if $(ONLY),--only $(ONLY))
+
+fuzz: build ## Fuzz the parsers; ONLY=rdb,internal,registration,replies,restore MINUTES=10
+	@scripts/fuzz $(ONLY) $(or $(MINUTES),10)
 
 COMMANDS ?= 20000
 oracle: build ## Compare after random commands; SEED, COMMANDS or MINUTES, SERVER

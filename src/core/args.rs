@@ -1,6 +1,7 @@
 //! The arguments of the commands: from words to options and back.
 
 mod exclude;
+pub mod internal;
 mod letters;
 
 pub mod schema;

@@ -3,7 +3,7 @@
 //! Raw commands carry no error labels, and a reply with `ok: 1` may hold errors of single
 //! operations and of the write concern; so everything goes by the kind of error and its code.
 
-use mongodb::bson::Document;
+use mongodb::bson::{Bson, Document};
 use mongodb::error::{Error, ErrorKind};
 
 use super::codes::{DUPLICATE_KEY, Meaning, UNANSWERED, VALIDATION, meaning};

@@ -217,4 +217,26 @@ proptest! {
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
         prop_assert_eq!(register(3, &words).unwrap(), (registration, false));
     }
+
+    #[test]
+    fn whatever_words_are_taken_are_printed_and_read_as_the_same(
+        given in prop::collection::vec(prop::sample::select(&OPTION_WORDS[..]), 0..9),
+    ) {
+        let all = ["k:", "d.c"].iter().chain(&given).map(|word| word.as_bytes()).collect::<Vec<_>>();
+        let strict = register(0, &all);
+        let Ok((registration, sync)) = registered(0, &all) else {
+            prop_assert!(strict.is_err());
+            return Ok(());
+        };
+        let printed = words(&registration);
+        let printed: Vec<&[u8]> = printed.iter().map(Vec::as_slice).collect();
+        prop_assert_eq!(register(0, &printed).map(|(again, _)| again), Ok(registration.clone()));
+        prop_assert!(strict.is_err() || strict == Ok((registration, sync)));
+    }
 }
+
+/// Options, their values, and what is neither.
+const OPTION_WORDS: [&str; 24] = [
+    "TYPE", "HASH", "ANY", "KEY", "id", "_id", "AS", "INT64", "STRING", "WRITE", "MERGE", "ONDEL",
+    "KEEP", "TTLFIELD", "INTERVAL", "BATCH", "5", "SYNC", "SCHEMA", "*", "AUTO", "DATE", "$", "",
+];

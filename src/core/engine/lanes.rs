@@ -4,6 +4,9 @@
 use super::Engine;
 use crate::core::batch::LaneId;
 
+/// Most sessions that are kept: a client has one for each batch on the wire.
+const MOST: usize = 1024;
+
 /// The sessions.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
@@ -13,8 +16,10 @@ pub(super) struct Lanes {
 }
 
 impl Engine {
-    /// These sessions are used from now on; `untold` when replicas and the AOF do not know it.
-    pub fn set_lanes(&mut self, lanes: Vec<LaneId>, untold: bool) {
+    /// These sessions are used from now on; `untold` when replicas and the AOF do not know it. Of
+    /// more than any server uses the last ones count.
+    pub fn set_lanes(&mut self, mut lanes: Vec<LaneId>, untold: bool) {
+        lanes.drain(..lanes.len().saturating_sub(MOST));
         (self.lanes.present, self.lanes.untold) = (lanes, untold);
     }
 

@@ -12,6 +12,7 @@ mod incoming;
 mod keys;
 mod lanes;
 mod letters;
+mod obey;
 mod outgoing;
 mod pause;
 mod registry;

@@ -5,6 +5,7 @@ mod exclude;
 mod explain;
 mod held;
 mod letters;
+mod loaded;
 mod parts;
 mod pause;
 mod schedule;

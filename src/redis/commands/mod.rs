@@ -267,6 +267,15 @@ unsafe fn run(
     REPLIED
 }
 
+/// No key of such a database is ever captured, so nothing may look as if it was.
+fn refuse_db(ctx: Ctx<'_>) {
+    Reply::new(ctx).error(&format!(
+        "database {} is past 65535, the last one whose keys writebehind captures: SELECT one from 0 \
+         to 65535",
+        ctx.raw_db()
+    ));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

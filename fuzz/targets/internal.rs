@@ -1,0 +1,103 @@
+//! The words that the master puts into the replication stream and the AOF.
+#![no_main]
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use writebehind::core::args::internal::{Word, read};
+use writebehind::core::change::Touch;
+use writebehind::core::engine::Engine;
+use writebehind::core::registration::{Namespace, Registration};
+
+const NOW_US: u64 = 1_700_000_000_000_000;
+
+#[derive(Arbitrary, Debug)]
+enum Step<'a> {
+    /// A word of the stream.
+    Word(Name, u8, Vec<&'a [u8]>),
+    /// The same with arguments that are likely to mean something.
+    Likely(Name, u8, Vec<Likely>),
+    /// A change of a key.
+    Touch(u8, u8),
+    Unregister(u8, bool),
+    Clear,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Name {
+    Ack,
+    Dead,
+    Gone,
+    Lanes,
+    Scan,
+    Mark,
+    Synced,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Likely {
+    Key(u8),
+    Prefix,
+    Number(i64),
+    State(bool),
+}
+
+impl Likely {
+    fn bytes(&self) -> Vec<u8> {
+        match self {
+            Likely::Key(key) => key_name(*key),
+            Likely::Prefix => b"k:".to_vec(),
+            Likely::Number(number) => number.to_string().into_bytes(),
+            Likely::State(clean) => if *clean { b"clean" } else { b"dirty" }.to_vec(),
+        }
+    }
+}
+
+fn key_name(key: u8) -> Vec<u8> {
+    format!("k:{}", key % 8).into_bytes()
+}
+
+fn word(name: Name) -> Word {
+    match name {
+        Name::Ack => Word::Ack,
+        Name::Dead => Word::Dead,
+        Name::Gone => Word::Gone,
+        Name::Lanes => Word::Lanes,
+        Name::Scan => Word::Scan,
+        Name::Mark => Word::Mark,
+        Name::Synced => Word::Synced,
+    }
+}
+
+fuzz_target!(|steps: Vec<Step<'_>>| {
+    let mut engine = Engine::default();
+    let namespace = Namespace { database: "d".to_owned(), collection: "c".to_owned() };
+    for db in 0..2 {
+        engine.register(Registration::new(db, b"k:", namespace.clone()));
+    }
+    for (now_us, step) in (NOW_US..).zip(&steps) {
+        engine.fold(now_us);
+        match step {
+            Step::Word(name, db, words) => {
+                if let Some(told) = read(word(*name), words) {
+                    engine.obey(u16::from(db % 3), told, (now_us, now_us / 1000));
+                }
+            }
+            Step::Likely(name, db, words) => {
+                let words: Vec<Vec<u8>> = words.iter().map(Likely::bytes).collect();
+                let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+                if let Some(told) = read(word(*name), &words) {
+                    engine.obey(u16::from(db % 3), told, (now_us, now_us / 1000));
+                }
+            }
+            Step::Touch(db, key) => {
+                engine.touch(u16::from(db % 3), &key_name(*key), Touch::Changed);
+            }
+            Step::Unregister(db, discard) => {
+                engine.unregister(u16::from(db % 2), b"k:", *discard, now_us);
+            }
+            Step::Clear => engine.clear(),
+        }
+    }
+    engine.state(NOW_US);
+    engine.digest(NOW_US);
+});

@@ -1,0 +1,149 @@
+//! The state in an RDB: blocks of records, loaded into a fresh engine.
+#![no_main]
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use writebehind::core::args;
+use writebehind::core::change::Touch;
+use writebehind::core::dead::DeadLetter;
+use writebehind::core::dirty::{Captured, Missed};
+use writebehind::core::engine::Engine;
+use writebehind::core::persist::{Packer, Record, SavedKey, unpack};
+use writebehind::core::value::Content;
+
+const NOW_US: u64 = 1_700_000_000_000_000;
+/// What an engine takes for itself, and what a byte of state may cost at the most: a registration
+/// of the shortest words, with its queue.
+const LEAST_BYTES: usize = 1 << 20;
+const BYTES_A_BYTE: usize = 200;
+
+#[derive(Arbitrary, Debug)]
+struct Input<'a> {
+    pieces: Vec<Piece<'a>>,
+    /// Bytes of the block that are overwritten.
+    damage: Vec<(u16, u8)>,
+    /// Bytes that are cut off.
+    cut: u8,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Piece<'a> {
+    Registration { slot: u8, prefix: u8, flags: [bool; 4], missed: [Option<u64>; 2], option: u8 },
+    Key { slot: u8, db: u8, touch: u8, since_us: u64, key: u8, value: Option<&'a [u8]> },
+    Dead { slot: u8, db: u8, touch: u8, code: i32, times: [u64; 2], key: u8, value: Option<&'a [u8]> },
+    Lanes(Vec<[u8; 16]>),
+    Paused,
+    Raw(&'a [u8]),
+}
+
+const OPTIONS: [&str; 8] = [
+    "", "KEY id AS INT64", "TYPE HASH", "WRITE MERGE", "INTERVAL 0", "BATCH 1", "TTLFIELD ttl",
+    "SCHEMA year INT64 * AUTO",
+];
+
+/// A block of the pieces, and of damage.
+fn block(input: &Input<'_>) -> Vec<u8> {
+    let mut block = Vec::new();
+    for piece in &input.pieces {
+        if let Piece::Raw(bytes) = piece {
+            block.extend_from_slice(bytes);
+            continue;
+        }
+        let mut packer = Packer::new(|bytes: &[u8]| block.extend_from_slice(bytes));
+        push(&mut packer, piece);
+        packer.end();
+    }
+    for (at, byte) in &input.damage {
+        if let Some(place) = block.get_mut(usize::from(*at)) {
+            *place = *byte;
+        }
+    }
+    block.truncate(block.len().saturating_sub(usize::from(input.cut % 16)));
+    block
+}
+
+fn push(packer: &mut Packer<impl FnMut(&[u8])>, piece: &Piece<'_>) {
+    let name = |key: u8| format!("k{}:{}", key % 3, key % 7).into_bytes();
+    let captured = |value: Option<&[u8]>| {
+        let value = value?;
+        let content = Content::from_u8(value.first().copied()?)?;
+        Some(Captured { content, expire_ms: -1, bytes: value.into() })
+    };
+    match piece {
+        Piece::Registration { slot, prefix, flags, missed, option } => {
+            let prefix = format!("k{}:", prefix % 3);
+            let option = OPTIONS[usize::from(option % 8)];
+            let words = [&prefix, "d.c"].into_iter().chain(option.split_whitespace());
+            let words: Vec<&[u8]> = words.map(str::as_bytes).collect();
+            let Ok((registration, _)) = args::registered(0, &words) else { return };
+            let [live, discards, sync_pending, paused] = *flags;
+            let missed = Missed { since_us: missed[0], scanned_us: missed[1] };
+            let slot = u16::from(*slot);
+            packer.push(&Record::Registration {
+                slot, live, discards, sync_pending, paused, missed, registration,
+            });
+        }
+        Piece::Key { slot, db, touch, since_us, key, value } => {
+            let Some(touch) = Touch::from_u8(touch % 10) else { return };
+            let captured = captured(*value);
+            let (slot, db, since_us) = (u16::from(*slot), u16::from(*db), *since_us);
+            packer.push(&Record::Key(SavedKey { slot, db, touch, since_us, key: &name(*key), captured }));
+        }
+        Piece::Dead { slot, db, touch, code, times, key, value } => {
+            let Some(touch) = Touch::from_u8(touch % 10) else { return };
+            let [unix_ms, attempts] = *times;
+            let letter = DeadLetter {
+                slot: u16::from(*slot),
+                code: *code,
+                reason: "refused".to_owned(),
+                attempts: attempts as u32,
+                unix_ms,
+                touch,
+                captured: captured(*value),
+            };
+            packer.push(&Record::Dead { db: u16::from(*db), key: &name(*key), letter });
+        }
+        Piece::Lanes(lanes) => packer.push(&Record::Lanes(lanes.clone())),
+        Piece::Paused => packer.push(&Record::Paused),
+        Piece::Raw(_) => {}
+    }
+}
+
+fn load(blocks: &[Vec<u8>]) -> Engine {
+    let mut engine = Engine::default();
+    engine.clear();
+    for block in blocks {
+        if unpack(block, |record| engine.load(record, NOW_US)).is_err() {
+            break;
+        }
+    }
+    engine
+}
+
+fn save(engine: &mut Engine) -> Vec<Vec<u8>> {
+    let mut blocks = Vec::new();
+    let mut packer = Packer::new(|block: &[u8]| blocks.push(block.to_vec()));
+    engine.save(NOW_US, |record| packer.push(&record));
+    packer.end();
+    drop(packer);
+    blocks
+}
+
+fuzz_target!(|input: Input<'_>| {
+    let block = block(&input);
+    let input = block.len();
+    let mut engine = load(&[block]);
+    let state = engine.state(NOW_US);
+    let memory = state.memory_bytes;
+    assert!(memory < LEAST_BYTES + BYTES_A_BYTE * input, "{memory} bytes of {input}");
+    for slot in engine.live_slots().collect::<Vec<_>>() {
+        assert!(engine.prefix_state(slot, NOW_US).is_some());
+        engine.error_of(slot);
+    }
+    // What was taken is saved, and loaded again as the same.
+    let saved = save(&mut engine);
+    let mut again = load(&saved);
+    assert_eq!(engine.digest(NOW_US), again.digest(NOW_US));
+    assert_eq!(engine.dead.len(), again.dead.len());
+    assert_eq!(save(&mut again), saved);
+});

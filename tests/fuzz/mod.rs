@@ -1,0 +1,4 @@
+//! Damaged input for a real server.
+
+pub mod payload;
+pub mod restore;

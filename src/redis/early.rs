@@ -58,7 +58,7 @@ const NOT_NOW: u32 = api::REDISMODULE_CTX_FLAGS_LOADING
     | api::REDISMODULE_CTX_FLAGS_MULTI;
 
 /// Looks at what has become dirty, and captures what is about to expire, for a slice each, before
-/// the loop sleeps. On a replica, too, so that it has nothing to look for when it is promoted. True
+/// the loop sleeps and after the log was folded. On a replica, too, so that it has nothing to look for when it is promoted. True
 /// if there was anything to do.
 pub fn step(module: &Module, ctx: Ctx<'_>) -> bool {
     let flags = ctx.flags();
@@ -66,6 +66,10 @@ pub fn step(module: &Module, ctx: Ctx<'_>) -> bool {
         return false;
     }
     let is_replica = flags & api::REDISMODULE_CTX_FLAGS_SLAVE != 0;
+    if is_idle(module) && (is_replica || pressure::is_idle(module)) {
+        with(module, |early| early.is_behind = false);
+        return false;
+    }
     let captured = capture_last(module, ctx, is_replica);
     // Longer than other slices: a key may have less time to live than a turn takes.
     let end_us = end_of_slice(module).max(clock::now_us() + URGENT_US);
@@ -79,6 +83,14 @@ pub fn step(module: &Module, ctx: Ctx<'_>) -> bool {
     };
     with(module, |early| early.is_behind = is_behind || early.overdue.is_pending());
     captured || looked || scanned
+}
+
+/// True if no key is to be looked at now. Most turns end here, so that the clock is asked only if some
+/// key has an end.
+fn is_idle(module: &Module) -> bool {
+    let engine = module.engine.borrow();
+    let scans = module.early.borrow().as_ref().is_some_and(|early| early.overdue.is_pending());
+    !scans && !engine.has_fresh() && engine.next_end_ms().is_none_or(|end_ms| end_ms > now_ms())
 }
 
 /// When keys must be looked at next, microseconds.

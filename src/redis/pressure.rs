@@ -111,6 +111,11 @@ pub fn step(module: &Module, ctx: Ctx<'_>, end_us: u64) -> bool {
     pressed
 }
 
+/// True if memory is not short, and was not in the last turn.
+pub fn is_idle(module: &Module) -> bool {
+    !is_pressed(PRESSURE) && module.early.borrow().as_ref().is_none_or(|early| !early.pressure.on)
+}
+
 /// True when that share of maxmemory is in use. Eviction comes with the first command after the
 /// whole of it.
 fn is_pressed(share: f32) -> bool {

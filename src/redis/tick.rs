@@ -47,8 +47,10 @@ pub fn before_sleep(ctx: Ctx<'_>) {
     let began_us = clock::now_us();
     module.turn.ends(began_us);
     let synced = sync::step(module, ctx);
+    let mut folded = fold(module, began_us);
     let early = early::step(module, ctx);
-    let folded = fold(module, began_us);
+    // A look may have let keys expire.
+    folded |= early && fold(module, began_us);
     let reported = take_reports(module, ctx) | settle_doubts(module, ctx);
     let worked = synced | early | reported | letters::retry(module, ctx);
     if folded || worked {

@@ -6,7 +6,7 @@ use super::api;
 use super::ctx::{Ctx, words};
 use super::guard::{self, guard};
 use super::module::module;
-use super::{clock, commands, events, info, log, persist, settings, startup, value};
+use super::{clock, commands, events, info, log, persist, read_mode, settings, startup};
 
 const NAME: &CStr = c"writebehind";
 /// Major, minor and patch with two digits each.
@@ -80,7 +80,7 @@ fn load(ctx: Ctx<'_>, words: &[&[u8]]) -> Result<(), String> {
     let module = module();
     module.is_replica.set(ctx.flags() & api::REDISMODULE_CTX_FLAGS_SLAVE != 0);
     module.databases.set(persist::databases(ctx));
-    module.read_mode.set(value::mode(module.is_replica.get()));
+    module.read_mode.set(read_mode::mode(module.is_replica.get()));
     settings::register(ctx)?;
     settings::take_arguments(words)?;
     module.sources.borrow().check_environment()?;

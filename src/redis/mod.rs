@@ -2,9 +2,10 @@
 //!
 //! - [`load`]: RedisModule_OnLoad and RedisModule_OnUnload.
 //! - `events`: what the server tells us; `tick`: when we work, `turn`: how long;
-//!   `fill`: `read`, `value`: how values are read,
+//!   `fill`: `read`, `value`, `read_mode`: how values are read,
 //!   `walk`, `partial`: large ones, and in steps; `call`: by commands.
-//! - `gone`: keys that go away, `early`, `overdue`, `pressure`: on Redis 7.0; `persist`, `data_type`: our state in the RDB; `sync`: keys that exist already.
+//! - `gone`: keys that go away, `early`, `overdue`, `pressure`: on Redis 7.0; `persist`, `data_type`:
+//!   our state in the RDB; `sync`: keys that exist already.
 //! - `commands`, `settings`, `info`: what users see.
 //! - `module`: the state that the server thread owns; `blocked`: clients that wait.
 //! - `api`, `ctx`, `reply`, `log`, `guard`, `clock`, `file`, `signals`, `batch_work`: the ground they stand on.
@@ -34,6 +35,7 @@ mod partial;
 mod persist;
 mod pressure;
 mod read;
+mod read_mode;
 mod reply;
 mod settings;
 mod shutdown;

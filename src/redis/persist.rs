@@ -8,7 +8,7 @@ use super::api::{self, api};
 use super::ctx::{Ctx, raw_bytes};
 use super::guard::guard;
 use super::module::{Module, module};
-use super::{clock, data_type, log, overdue, tick, value};
+use super::{clock, data_type, log, overdue, read_mode, tick};
 use crate::core::persist::{Packer, Record, VERSION, unpack};
 
 /// Nine characters, as the server demands; it stands in every RDB file with our state.
@@ -40,7 +40,7 @@ pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
         return Err("the server refuses the data type that keeps the state in the RDB".to_owned());
     }
     // Without the first, replicas load no RDB from the socket; without the second, none beside
-    // the old data. The third lets keys be opened as if for writing: see `value::mode`.
+    // the old data. The third lets keys be opened as if for writing: see `read_mode::mode`.
     let options = api::REDISMODULE_OPTIONS_HANDLE_IO_ERRORS
         | api::REDISMODULE_OPTIONS_HANDLE_REPL_ASYNC_LOAD
         | api::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED;
@@ -234,7 +234,7 @@ pub unsafe extern "C" fn on_role(
         let is_master = subevent == api::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER;
         module.is_replica.set(!is_master);
         module.configure_worker();
-        module.read_mode.set(value::mode(!is_master));
+        module.read_mode.set(read_mode::mode(!is_master));
         if is_master {
             // SAFETY: the server's context is valid during the callback.
             overdue::on_promoted(module, unsafe { Ctx::new(ctx) });

@@ -9,6 +9,7 @@ use super::call::{Called, call};
 use super::clock;
 use super::ctx::{Ctx, Text, raw_bytes};
 use super::module::Module;
+use super::read_mode::{self, is_counted, known_modes};
 use super::walk::{Room, Step, Walk};
 use super::wanted::Wanted;
 use crate::core::registration::KeyType;
@@ -57,45 +58,13 @@ pub struct Reading {
     pub took_us: u64,
 }
 
-/// The access modes for reading that this server has: no LRU change anywhere, and where there
-/// are more, no statistics and no notification of a miss. A key whose time is over does expire
-/// when it is read, because only then do we hear of it and can keep its value.
-///
-/// Redis 7.0 counts no key that is opened for writing. So a master opens them as if for writing, and
-/// the module has told the server that this alone changes nothing. On a replica it might remove a key
-/// whose time is over.
-pub fn mode(is_replica: bool) -> c_int {
-    let wanted = api::REDISMODULE_OPEN_KEY_NOTOUCH
-        | api::REDISMODULE_OPEN_KEY_NONOTIFY
-        | api::REDISMODULE_OPEN_KEY_NOSTATS;
-    let known = wanted & known_modes();
-    let counted = known & api::REDISMODULE_OPEN_KEY_NOSTATS == 0;
-    let write = if counted && !is_replica { api::REDISMODULE_WRITE } else { 0 };
-    (api::REDISMODULE_READ | write | known) as c_int
-}
-
-/// True if the server counts keys that are opened in this mode.
-fn is_counted(mode: c_int) -> bool {
-    mode as u32 & (api::REDISMODULE_WRITE | api::REDISMODULE_OPEN_KEY_NOSTATS) == 0
-}
-
-/// The access modes that this server has.
-fn known_modes() -> u32 {
-    // SAFETY: the function takes no argument and returns a constant.
-    match unsafe { api::RedisModule_GetOpenKeyModesAll } {
-        // SAFETY: as above.
-        Some(all) => (unsafe { all() }) as u32,
-        None => api::REDISMODULE_OPEN_KEY_NOTOUCH,
-    }
-}
-
 /// Whether the selected database has that key, in the midst of a command: a key whose time is over
 /// stays. Nothing where the server cannot tell without letting it go.
 pub fn is_there(ctx: Ctx<'_>, name: &Text) -> Option<bool> {
     if known_modes() & api::REDISMODULE_OPEN_KEY_NOEXPIRE == 0 {
         return None;
     }
-    let mode = mode(false) | api::REDISMODULE_OPEN_KEY_NOEXPIRE as c_int;
+    let mode = read_mode::mode(false) | api::REDISMODULE_OPEN_KEY_NOEXPIRE as c_int;
     Some(Opened::with_mode(ctx, name, mode).is_some())
 }
 

@@ -6,6 +6,7 @@ mod contested;
 mod doubt;
 mod elsewhere;
 mod explain;
+mod flushing;
 mod gone;
 mod heavy;
 mod incoming;
@@ -31,7 +32,7 @@ use super::blocked::BlockedKeys;
 use super::change::{Change, Log, Touch};
 use super::dead::DeadLetters;
 use super::dirty::Dirty;
-use super::flush::{Ended, Progress, Scope, Waiters};
+use super::flush::{Ended, Waiters};
 use super::heavy::Heavy;
 use super::lag::Percentiles;
 use super::link::LinkWatch;
@@ -40,6 +41,7 @@ use super::route::Routes;
 use super::settings::Settings;
 use super::sharing::Sharing;
 pub use explain::{Explained, KeyState, Obstacle};
+pub use flushing::FlushScope;
 pub use incoming::Acknowledged;
 pub use keys::Keys;
 pub use letters::{LetterScope, Refused};
@@ -248,58 +250,6 @@ impl Engine {
         std::mem::take(&mut self.changed)
     }
 
-    /// Begins a flush of what is dirty now; see [`Waiters`].
-    pub fn flush(&mut self, scope: FlushScope<'_>, now_us: u64) -> u64 {
-        self.fold(now_us);
-        self.hasten_heavy();
-        if let FlushScope::Keys(db, keys) = scope {
-            for key in keys {
-                if let Some(slot) = self.maybe_missed(db, key) {
-                    self.found(slot, key, Touch::Found, now_us);
-                }
-            }
-            self.fold(now_us);
-        }
-        let watermark_us = self.dirty.watermark_us(now_us);
-        let (scope, dirty) = match scope {
-            FlushScope::All => (Scope::All, self.dirty.len()),
-            FlushScope::Slot(slot) => (Scope::Slot(slot), self.dirty.queue(slot).dirty()),
-            FlushScope::Keys(db, keys) => {
-                let mut entries: Vec<u32> =
-                    keys.iter().filter_map(|key| self.dirty.hasten(db, key)).collect();
-                entries.sort_unstable();
-                entries.dedup();
-                let dirty = entries.len();
-                (Scope::Keys(entries), dirty)
-            }
-        };
-        self.hasten_scope(&scope, watermark_us);
-        let suspended = self.misses(&scope, watermark_us);
-        self.waiters.add(scope, watermark_us, dirty, suspended)
-    }
-
-    /// The flushes that have ended since this was last asked.
-    pub fn flushed(&mut self) -> Vec<u64> {
-        // A key that went to another registration while it was in flight is not told of again.
-        let (dirty, end) = (&self.dirty, self.registry.end());
-        self.waiters.settle(|scope| match scope {
-            Scope::All => dirty.is_empty(),
-            Scope::Slot(slot) => *slot >= end || dirty.queue(*slot).dirty() == 0,
-            Scope::Keys(_) => false,
-        });
-        self.waiters.done()
-    }
-
-    /// True when a flush waits for nothing any more.
-    pub fn is_flushed(&self, waiter: u64) -> bool {
-        self.waiters.is_done(waiter)
-    }
-
-    /// Ends a flush, finished or not, and says where it stood.
-    pub fn end_flush(&mut self, waiter: u64) -> Option<Progress> {
-        self.waiters.remove(waiter)
-    }
-
     /// The live registration of `prefix` in `db`.
     pub fn live_slot(&self, db: u16, prefix: &[u8]) -> Option<u16> {
         self.slot_of(db, prefix).filter(|slot| self.is_live(*slot))
@@ -394,17 +344,6 @@ impl Engine {
             self.dead.remove_slot(slot);
         }
     }
-}
-
-/// Which keys to flush.
-#[derive(Clone, Copy, Debug)]
-pub enum FlushScope<'a> {
-    /// Every key.
-    All,
-    /// The keys of one registration.
-    Slot(u16),
-    /// These keys of one database.
-    Keys(u16, &'a [&'a [u8]]),
 }
 
 #[cfg(test)]

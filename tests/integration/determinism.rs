@@ -73,7 +73,7 @@ fn master_replicas_and_the_aof_agree_after_any_commands() {
     for (prefix, options) in [("k:", "INTERVAL 0"), ("d:", "ONEXPIRE DELETE ONDEL KEEP")] {
         for db in ["0", "2"] {
             world.redis.cmd(&["SELECT", db]);
-            world.register(prefix, &format!("c{db}"), options);
+            world.register(prefix, &format!("{}{db}", prefix.trim_end_matches(':')), options);
         }
     }
     let replicas = [

@@ -93,10 +93,14 @@ impl BlockedKeys {
         self.keys.get(&entry)
     }
 
-    /// Why the next key of `slot` that is tried again was not written.
+    /// Why the next key of `slot` that is tried again was not written, or one that is being tried.
     pub fn reason_of(&self, slot: u16) -> Option<&str> {
-        let (_, _, entry) = self.first(slot)?;
-        self.keys.get(&entry).map(|key| key.reason.as_str())
+        if self.count(slot) == 0 {
+            return None;
+        }
+        let waiting = self.first(slot).and_then(|(_, _, entry)| self.keys.get(&entry));
+        let tried = || self.keys.values().find(|key| key.slot == slot);
+        waiting.or_else(tried).map(|key| key.reason.as_str())
     }
 
     /// When the first key of `slot` is tried again.

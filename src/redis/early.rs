@@ -21,8 +21,12 @@ use crate::core::value::NO_EXPIRY;
 pub const LAST_MS: u64 = 1_000;
 /// When a value is captured so much later than it could be, the slice is [`URGENT_US`] long at least:
 /// the server removes expired keys in a quarter of its time.
-const LATE_MS: u64 = 500;
-const URGENT_US: u64 = 2_000;
+const LATE_MS: u64 = 250;
+const URGENT_US: u64 = 4_000;
+/// Shortest slice in which keys are asked for their time to live.
+const LOOK_US: u64 = 2_000;
+/// What is so late is captured at a stretch: better a pause than a lost value.
+const LAST_CHANCE_MS: u64 = 800;
 /// So many keys without a time to live are opened before it is asked whether any key has one.
 const MANY: usize = 32;
 /// Keys that are opened between two looks at the clock.
@@ -72,7 +76,7 @@ pub fn step(module: &Module, ctx: Ctx<'_>) -> bool {
     }
     let captured = capture_last(module, ctx, is_replica);
     // Longer than other slices: a key may have less time to live than a turn takes.
-    let end_us = end_of_slice(module).max(clock::now_us() + URGENT_US);
+    let end_us = end_of_slice(module).max(clock::now_us() + LOOK_US);
     // A replica evicts nothing.
     let looked =
         !is_replica && pressure::step(module, ctx, end_us) || look(module, ctx, end_us, is_replica);
@@ -224,12 +228,18 @@ fn capture_last(module: &Module, ctx: Ctx<'_>, is_replica: bool) -> bool {
             None if is_replica => with(module, |early| early.overdue.ask(watched.db)),
             None => {}
         }
-        if clock::now_us() >= end_us {
+        if clock::now_us() >= end_us && !is_last_chance(module) {
             break;
         }
     }
     with(module, |early| early.key = key);
     true
+}
+
+/// Whether the next value is lost unless it is captured now.
+fn is_last_chance(module: &Module) -> bool {
+    let next_ms = module.engine.borrow().next_end_ms();
+    next_ms.is_some_and(|next_ms| next_ms + LAST_CHANCE_MS <= now_ms())
 }
 
 /// Changes what is known, on servers where that is needed.

@@ -18,7 +18,7 @@ use crate::worker::UriSource;
 const URI_VARIABLE: &str = "WRITEBEHIND_MONGODB_URI";
 
 const EXPOSED: &str = "every user of this machine can read the password in mongodb-uri-file: chmod \
-     600 it, and set mongodb-uri-file again";
+     600 it; this warning ends with the next start, or when another file is set";
 
 type Field = fn(&mut Settings) -> &mut i64;
 

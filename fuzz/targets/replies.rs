@@ -5,6 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
@@ -14,6 +15,7 @@ use writebehind::core::batch::{Batch, Item};
 use writebehind::core::registration::{Namespace, Registration};
 use writebehind::core::value::{Content, NO_EXPIRY, Span};
 use writebehind::mongo::command::{self, Kind};
+use writebehind::mongo::limits::Limits;
 use writebehind::mongo::lookup::Lookup;
 use writebehind::mongo::outcome::classify;
 use writebehind::mongo::writing::write_out;
@@ -121,7 +123,7 @@ fn batch(keys: u8, deletes: u8) -> Batch {
     }
     let namespace = Namespace { database: "shop".to_owned(), collection: "films".to_owned() };
     let registration = Arc::new(Registration::new(0, b"k", namespace));
-    Batch { registration, slot: 0, epoch: 0, items, bytes }
+    Batch { registration, slot: 0, epoch: 0, slow: false, retry: 0, items, bytes }
 }
 
 /// The keys of a command, in its order.
@@ -191,7 +193,8 @@ fuzz_target!(|input: Input| {
     let end = runtime.block_on(write_out(
         &batch,
         built,
-        async |(bytes, expected)| {
+        &mut Limits::new(Duration::from_secs(10)),
+        async |(bytes, expected), _| {
             sent.set(sent.get() + 1);
             assert!(sent.get() < 10_000, "a batch comes to an end");
             let keys = keys(&bytes);
@@ -204,16 +207,21 @@ fuzz_target!(|input: Input| {
                 Some(End::Done) | None => Ok(doc! { "ok": 1, "n": keys.len() as i32 }),
             };
             if let Ok(reply) = &end {
-                written.borrow_mut().extend(acknowledged(reply, &keys, !expected.counted));
+                written.borrow_mut().extend(acknowledged(reply, &keys, expected.written == 0));
             }
             classify(end.as_ref(), &batch.registration, expected)
         },
     ));
     let Ok(finished) = end else { return };
-    let refused: Vec<usize> = finished.written.refused.iter().map(|refusal| refusal.index).collect();
+    let written_of = &finished.written;
+    let refused: Vec<usize> = written_of.refused.iter().map(|refusal| refusal.index).collect();
     assert!(refused.is_sorted_by(|a, b| a < b), "{refused:?}");
+    let contested = finished.contested.iter().map(|contested| contested.index as usize);
+    let blocked = written_of.blocked.iter().map(|blocked| blocked.index);
+    let unwritten: HashSet<usize> =
+        refused.into_iter().chain(contested).chain(blocked).chain(written_of.returned.clone()).collect();
     for (index, item) in batch.items.iter().enumerate() {
-        if !refused.contains(&index) {
+        if !unwritten.contains(&index) {
             // The prefix is not part of the document's _id.
             let id = String::from_utf8_lossy(&batch.key(item)[1..]).into_owned();
             assert!(written.borrow().contains(&id), "{id} is taken for written");

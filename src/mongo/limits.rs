@@ -99,7 +99,6 @@ pub struct Limits {
 
 impl Limits {
     /// Limits of which nothing is known but the setting.
-    #[cfg(test)]
     pub fn new(within: Duration) -> Self {
         let speed = Speed::default();
         Limits { within, speed, retry: 0, patient: false, unconfirmed: false }

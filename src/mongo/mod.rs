@@ -10,7 +10,7 @@ mod extended;
 mod index;
 mod judge;
 mod lane;
-mod limits;
+pub mod limits;
 mod listing;
 pub mod lookup;
 mod newness;

@@ -26,6 +26,9 @@ mod explain;
 mod faults;
 mod files;
 mod flush;
+#[allow(dead_code, reason = "make fuzz uses the rest")]
+#[path = "../fuzz/mod.rs"]
+mod fuzz;
 mod ghosts;
 mod gone;
 mod hardened;
@@ -59,6 +62,7 @@ mod reconnects;
 mod registrations;
 mod replicas;
 mod replies;
+mod restores;
 mod schema;
 mod secrets;
 mod settings;

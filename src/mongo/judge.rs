@@ -61,12 +61,15 @@ pub struct Judge<'r> {
     waiting: Vec<(u32, String)>,
     /// Items that were refused for a reason that is to be judged.
     judged: Vec<Judged>,
+    is_heard_again: bool,
 }
 
 #[derive(Debug)]
 struct Judged {
     index: u32,
     deletes: bool,
+    /// It was refused before any other of its kind was applied.
+    is_early: bool,
     code: i32,
     reason: String,
 }
@@ -75,7 +78,14 @@ impl<'r> Judge<'r> {
     /// Nothing has happened yet.
     pub fn new(registration: &'r Registration, is_proven: bool) -> Self {
         let (waiting, judged) = (Vec::new(), Vec::new());
-        Judge { registration, is_proven, applied: Applied::default(), waiting, judged }
+        Judge {
+            registration,
+            is_proven,
+            applied: Applied::default(),
+            waiting,
+            judged,
+            is_heard_again: false,
+        }
     }
 
     /// Operations of this kind were applied.
@@ -110,9 +120,11 @@ impl<'r> Judge<'r> {
     /// Items were refused for this reason.
     pub fn judges(&mut self, items: &[u32], kind: Kind, code: i32, reason: &str) {
         let deletes = kind == Kind::Delete;
+        let is_early = self.applied.of(kind) == 0;
         self.judged.extend(items.iter().map(|index| Judged {
             index: *index,
             deletes,
+            is_early,
             code,
             reason: reason.to_owned(),
         }));
@@ -122,6 +134,28 @@ impl<'r> Judge<'r> {
     pub fn gives_up(&self) -> bool {
         let waiting = self.waiting.len();
         waiting > MOST_BLOCKED || (waiting >= MOST_SLOW && self.applied.is_empty())
+    }
+
+    /// True if something but a refusal keeps items from being applied.
+    pub fn waits_for_any(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Takes back the refusals of items, once, after which others of their kind were applied; returns
+    /// the items.
+    pub fn hear_again(&mut self) -> Vec<u32> {
+        if self.is_heard_again || self.judged.is_empty() {
+            return Vec::new();
+        }
+        self.is_heard_again = true;
+        let applied = self.applied;
+        let kind = |deletes| if deletes { Kind::Delete } else { Kind::Update };
+        let again = self
+            .judged
+            .extract_if(.., |judged| judged.is_early && applied.of(kind(judged.deletes)) > 0);
+        let mut again: Vec<u32> = again.map(|judged| judged.index).collect();
+        again.sort_unstable();
+        again
     }
 
     /// Says of each item that was not applied what is to become of it; `unsent` are those that were

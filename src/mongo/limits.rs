@@ -56,7 +56,8 @@ impl Speeds {
         Limits { within, speed, retry, patient, unconfirmed: false }
     }
 
-    /// The batch ended: this was applied, and `returned` tells whether something came back.
+    /// The batch ended: this was applied, and `returned` tells whether something came back because the
+    /// time was too short.
     pub fn learn(
         &mut self,
         namespace: &Namespace,

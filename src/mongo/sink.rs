@@ -226,9 +226,9 @@ impl MongoSink {
         let send = async |command, limit| wire.send(command, limit).await;
         let finished = write_out(batch, built, &mut limits, send).await?;
         let finished = contested::resolve(batch, finished, lookup, &mut limits, &mut wire).await?;
-        let Finished { mut written, existing, contested, applied } = finished;
+        let Finished { mut written, existing, contested, applied, slow } = finished;
         written.contested = contested.into_iter().map(Refusal::from).collect();
-        let returned = !written.returned.is_empty();
+        let returned = slow && !written.returned.is_empty();
         self.speeds.borrow_mut().learn(namespace, &limits, applied, returned);
         let created = if inserting { documents.saturating_sub(existing) } else { lane.created() };
         self.newness.borrow_mut().learn(namespace, documents, created);

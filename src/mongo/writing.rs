@@ -32,6 +32,8 @@ pub struct Finished {
     pub contested: Vec<Contested>,
     /// Operations that MongoDB applied, and how many of them wrote documents.
     pub applied: Applied,
+    /// True if time was too short for some of it.
+    pub slow: bool,
 }
 
 /// An item that a unique index refused.
@@ -70,7 +72,7 @@ pub async fn write_out(
         writing.add(command, limits.most_ops());
     }
     let began = Instant::now();
-    while let Some(job) = writing.jobs.pop() {
+    while let Some(job) = writing.next() {
         if writing.judge.gives_up() || began.elapsed() > limits.batch() {
             writing.jobs.push(job);
             break;
@@ -153,18 +155,31 @@ impl Writing<'_> {
         }
     }
 
+    /// The next command. The last ones are those that were refused before others were applied: now
+    /// it is certain that the collection takes others.
+    fn next(&mut self) -> Option<Job> {
+        if self.jobs.is_empty() && !self.judge.gives_up() {
+            let refused = self.judge.hear_again();
+            if !refused.is_empty() {
+                self.build_again(&refused, ATTEMPTS, 0, false);
+            }
+        }
+        self.jobs.pop()
+    }
+
     /// What became of the batch. What was not sent any more comes back.
     fn finish(mut self) -> Finished {
         let unsent = self.jobs.iter().flat_map(|job| &job.command.items).copied();
         let unsent: Vec<u32> = unsent.collect();
         let applied = self.judge.applied();
+        let slow = !unsent.is_empty() || self.judge.waits_for_any();
         self.judge.conclude(&unsent, &mut self.written);
         self.written.refused.sort_by_key(|refusal| refusal.index);
         self.written.refused.dedup_by_key(|refusal| refusal.index);
         self.contested.sort_by_key(|contested| contested.index);
         self.contested.dedup_by_key(|contested| contested.index);
         let (existing, contested) = (self.existing, self.contested);
-        Finished { written: self.written, existing, contested, applied }
+        Finished { written: self.written, existing, contested, applied, slow }
     }
 
     /// Sees to the operations of an answered command that were not applied; their number.

@@ -197,6 +197,31 @@ async fn when_all_operations_fail_for_one_unknown_reason_none_is_a_dead_letter()
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_refused_before_the_collection_was_mended_is_written() {
+    let mut sent = 0;
+    let built_of = |all: &[&str]| {
+        let batch = batch(all);
+        let built = command::build(&batch, Kind::Update, &Lookup::default());
+        (batch, built)
+    };
+    let names = names(600);
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let (batch, built) = built_of(&names);
+    let mut limits = Limits::new(WITHIN);
+    // Commands of 256 operations each.
+    limits.carry_on(Applied::default(), true);
+    let send = async |(bytes, _), _| {
+        sent += 1;
+        let judge = |op| hitch(op, Remedy::Judge("index".to_owned()));
+        let refused = if sent == 1 { keys(bytes).len() } else { 0 };
+        Outcome::Answered((0..refused).map(judge).collect())
+    };
+    let end = write_out(&batch, built, &mut limits, send).await.unwrap();
+    assert!(end.written.refused.is_empty() && end.written.returned.is_empty());
+    assert_eq!((end.applied.written, sent), (600, 4));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unknown_refusal_becomes_a_dead_letter_after_some_attempts() {
     let (end, sent) = write(&["a", "b"], |keys| {
         let at = keys.iter().position(|key| key == "b");

@@ -14,6 +14,7 @@ mod watch;
 
 use super::*;
 use crate::core::batch::{Batch, Refusal, Report, Verdict, Written};
+use crate::core::flush::Progress;
 use crate::core::registration::Namespace;
 use crate::core::value::{Content, NO_EXPIRY, Span};
 

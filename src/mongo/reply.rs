@@ -10,7 +10,7 @@ pub struct Expected {
     pub ops: usize,
     /// So many of them write one document each, or fail: inserts and upserts. A delete may find none.
     pub written: usize,
-    /// True if the first error ends the command.
+    /// True if the first error ends the command: in order, or in a transaction.
     pub in_order: bool,
 }
 

@@ -30,7 +30,8 @@ pub async fn send_at_once(
     for command in commands.into_iter().map(Some).chain([None]) {
         let (bytes, expected) = match command {
             Some(command) => {
-                let expected = command.expected();
+                // In a transaction the first error ends the command, whatever its `ordered` says.
+                let expected = Expected { in_order: true, ..command.expected() };
                 (command.bytes, expected)
             }
             None => {
@@ -117,7 +118,8 @@ mod tests {
     #[tokio::test]
     async fn it_begins_goes_on_and_is_committed() {
         let mut places = Vec::new();
-        let end = send_at_once(commands(), 7, async |_, place| {
+        let end = send_at_once(commands(), 7, async |(_, expected), place| {
+            assert!(expected == Expected::NO_OPS || expected.in_order, "the first error ends it");
             places.push(place);
             Outcome::Answered(vec![])
         })

@@ -162,7 +162,7 @@ impl Mongod {
 
     /// Stops the process in its tracks (SIGSTOP).
     pub fn freeze(&self) {
-        self.process.signal(Signal::STOP);
+        self.process.freeze();
     }
 
     /// Lets it go on (SIGCONT).

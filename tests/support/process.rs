@@ -56,6 +56,23 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).expect("signal");
     }
 
+    /// Stops it (SIGSTOP), and returns when none of its threads runs any more: the signal reaches
+    /// those that run on another processor a moment later.
+    #[track_caller]
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.pid());
+        let is_stopped = |task: std::io::Result<std::fs::DirEntry>| {
+            let stat = task.and_then(|task| std::fs::read_to_string(task.path().join("stat")));
+            // The state follows the name, which may itself have brackets.
+            stat.is_ok_and(|stat| {
+                stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T"))
+            })
+        };
+        let stopped = || std::fs::read_dir(&tasks).is_ok_and(|mut tasks| tasks.all(is_stopped));
+        assert!(became(Duration::from_secs(20), stopped), "it is not stopped");
+    }
+
     /// How the process ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("wait")

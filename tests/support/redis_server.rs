@@ -199,7 +199,7 @@ impl Redis {
 
     /// Stops the process in its tracks (SIGSTOP).
     pub fn freeze(&self) {
-        self.process.signal(Signal::STOP);
+        self.process.freeze();
     }
 
     /// Lets it go on (SIGCONT).

@@ -6,7 +6,7 @@
 //! - [`core`]: what is dirty, what a batch is, what a document looks like. Pure.
 //! - [`sink`], [`mongo`]: where batches go.
 //! - [`worker`]: the background thread that writes them.
-//! - [`file`]: files that the settings name.
+//! - [`mod@file`]: files that the settings name.
 //! - `redis`: the only folder that speaks to the server, and the only one with `unsafe`.
 
 #![deny(unsafe_code)]

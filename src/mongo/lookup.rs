@@ -2,7 +2,7 @@
 
 use crate::core::bson::Document;
 
-/// What each operation says besides its filter. [`Indexes`](super::index::Indexes) knows what a
+/// What each operation says besides its filter. `index::Indexes` knows what a
 /// collection needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lookup {

@@ -1,10 +1,9 @@
 //! A short run of `make oracle`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use crate::oracle_run::coverage;
 use crate::oracle_run::run::Run;
 use crate::support::mongod::Mongod;
+use crate::support::seed;
 use crate::world::World;
 
 /// Commands of each of the two runs.
@@ -27,10 +26,8 @@ fn random_commands_leave_no_difference() {
 
 #[test]
 fn random_commands_of_a_new_seed_leave_no_difference() {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("clock");
-    let seed = now.as_secs() % 1_000_000;
-    println!("seed {seed}");
-    no_difference(seed);
+    println!("WB_SEED={}", seed());
+    no_difference(seed());
 }
 
 #[test]

@@ -55,3 +55,18 @@ pub fn module_path() -> PathBuf {
     assert!(path.exists(), "{} is missing: run cargo build --release", path.display());
     path
 }
+
+/// What random tests begin with: `WB_SEED`, or else the commit, so that a run can be repeated and the
+/// next commit tries something new. 1 outside a clone.
+pub fn seed() -> u64 {
+    if let Ok(seed) = std::env::var("WB_SEED") {
+        return seed.parse().expect("WB_SEED is a number");
+    }
+    let git = std::process::Command::new("git")
+        .args(["rev-parse", "HEAD"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output();
+    let commit = git.ok().and_then(|output| String::from_utf8(output.stdout).ok());
+    let digits = commit.as_deref().and_then(|commit| commit.get(..8));
+    digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or(1)
+}

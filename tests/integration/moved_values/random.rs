@@ -1,6 +1,7 @@
 //! Random changes of accounts whose emails are unique in the end, not on the way there.
 
 use super::*;
+use crate::support::seed;
 
 /// Accounts, and emails among which they choose.
 const ACCOUNTS: usize = 40;
@@ -37,10 +38,8 @@ fn change(redis: &Redis, rng: &mut fastrand::Rng) {
 
 #[test]
 fn random_changes_arrive_at_the_final_state() {
-    let seed = std::env::var("WB_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| fastrand::u64(..));
-    println!("WB_SEED={seed}");
-    let mut rng = fastrand::Rng::with_seed(seed);
+    println!("WB_SEED={}", seed());
+    let mut rng = fastrand::Rng::with_seed(seed());
     for options in ["", "BATCH 3 INTERVAL 0", "BATCH 10 WRITE MERGE"] {
         let world = accounts(options);
         for round in 0..12 {

@@ -156,7 +156,7 @@ impl Dirty {
         }
         self.ver = self.ver.wrapping_add(1);
         let id = self.insert(hash, saved);
-        self.is_fresh(id);
+        self.note_fresh(id);
     }
 
     /// Makes every key that is in flight dirty again: nothing that its batch reports counts any

@@ -146,7 +146,7 @@ impl Dirty {
             let new = DirtyKey { db, slot, touch, since_us: now_us, key, captured: None };
             let id = self.insert(hash, new);
             self.hush(id, change.slot, fingerprint);
-            self.is_fresh(id);
+            self.note_fresh(id);
             return;
         };
         self.mark_again(id, change, now_us);
@@ -174,7 +174,7 @@ impl Dirty {
         }
         let anew = entry.state == State::InFlight || earlier == Touch::Captured;
         if anew || change.touch == Touch::Timed {
-            self.is_fresh(id);
+            self.note_fresh(id);
         }
         let entry = self.entries.at_mut(id);
         match entry.state {
@@ -205,7 +205,7 @@ impl Dirty {
     fn look_again(&mut self, change: Change<'_>, hash: u32) {
         let id = self.find(hash, change.db, change.key);
         if let Some(id) = id {
-            self.is_fresh(id);
+            self.note_fresh(id);
         }
     }
 

@@ -109,7 +109,7 @@ impl Dirty {
 
     /// Entry `id` should be looked at.
     #[inline]
-    pub(super) fn is_fresh(&mut self, id: u32) {
+    pub(super) fn note_fresh(&mut self, id: u32) {
         if let Some(watch) = &mut self.watch {
             watch.push(id);
         }

@@ -5,6 +5,10 @@ MATRIX := redis-7.4/redis-server redis-8.2/redis-server \
 	valkey-8.1/valkey-server valkey-9.1/valkey-server
 MONGO_MATRIX := mongodb-4.4/mongod mongodb-5.0/mongod mongod
 
+# The integration tests, those that measure times alone at the end.
+INTEGRATION := cargo test --release --test integration -- --skip timing:: && \
+	cargo test --release --test integration timing:: -- --test-threads 1
+
 .PHONY: help setup build test test-matrix test-mongo-matrix lint demo crash outage bench oracle fuzz commands clean
 
 help: ## Show the targets
@@ -20,20 +24,21 @@ build: setup ## Build target/release/libwritebehind.so
 
 test: build ## Run all tests, unit and integration, against the real servers
 	cargo test --release --doc
-	cargo test --release --lib --tests
+	cargo test --release --lib
+	$(INTEGRATION)
 
 test-matrix: test ## Run the integration tests on Redis 7.4 and 8.2, Valkey 8.1 and 9.1 too
 	@scripts/fetch-servers matrix
-	@set -e; for server in $(MATRIX); do \
+	@for server in $(MATRIX); do \
 		echo "== $$server"; \
-		WB_REDIS_SERVER=.servers/$$server cargo test --release --test integration; \
+		export WB_REDIS_SERVER=.servers/$$server; $(INTEGRATION) || exit 1; \
 	done
 
 test-mongo-matrix: build ## Run the integration tests on MongoDB 4.4, 5.0 and 6.0
 	@scripts/fetch-servers mongo
-	@set -e; for mongod in $(MONGO_MATRIX); do \
+	@for mongod in $(MONGO_MATRIX); do \
 		echo "== $$mongod"; \
-		WB_MONGOD=.servers/$$mongod cargo test --release --test integration; \
+		export WB_MONGOD=.servers/$$mongod; $(INTEGRATION) || exit 1; \
 	done
 
 lint: setup ## Check format, clippy and rustdoc, warnings denied

@@ -57,7 +57,6 @@ mod outage;
 mod pause;
 mod pauses;
 mod payloads;
-mod poison;
 mod reconnects;
 mod registrations;
 mod replicas;
@@ -74,6 +73,7 @@ mod stuck;
 #[path = "../support/mod.rs"]
 mod support;
 mod sync;
+mod timing;
 mod tls;
 mod troubles;
 mod ttlfield;

@@ -148,20 +148,3 @@ fn a_flush_that_ends_at_its_timeout_gets_one_reply() {
     }
     println!("{ended} of 3,000 were written in time");
 }
-
-#[test]
-fn an_idle_server_does_not_sleep_over_a_timeout() {
-    // Its own tick would wake it once a second only.
-    let redis = Setup::new(&nowhere()).config("hz 1").config("dynamic-hz no").start();
-    redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
-    redis.cmd(&["SET", "k:1", "a"]);
-    let mut took: Vec<Duration> = (0..5)
-        .map(|_| {
-            let start = Instant::now();
-            assert_eq!(redis.flush_with(&["TIMEOUT", "30"]).pending, 1);
-            start.elapsed()
-        })
-        .collect();
-    took.sort();
-    assert!(took[2] < Duration::from_millis(300), "{took:?}");
-}

@@ -1,0 +1,62 @@
+//! A server without clients wakes in time for what is due.
+
+use std::time::{Duration, Instant};
+
+use crate::support::mongod::nowhere;
+use crate::support::redis_server::Setup;
+use crate::support::wait::{SOON, wait_until};
+use crate::world::World;
+
+#[test]
+fn an_idle_server_does_not_sleep_over_a_flush_or_an_interval() {
+    // Its own tick would wake it once a second only.
+    let world = World::with(|setup| setup.config("hz 1").config("dynamic-hz no"));
+    world.register("k:", "keys", "INTERVAL 60000");
+    world.register("i:", "intervals", "INTERVAL 5");
+    for keys in [1, 100, 2_000] {
+        let mut took: Vec<Duration> = (0..5)
+            .map(|turn| {
+                let fill = "for i = 1, ARGV[1] do redis.call('HSET', 'k:' .. i, 'a', ARGV[2]) end";
+                world.redis.cmd(&["EVAL", fill, "0", &keys.to_string(), &turn.to_string()]);
+                let start = Instant::now();
+                assert_eq!(world.redis.flush().persisted, keys);
+                start.elapsed()
+            })
+            .collect();
+        took.sort();
+        assert!(took[2] < Duration::from_millis(300), "{keys} keys: {took:?}");
+    }
+    let intervals = world.database.collection("intervals");
+    let mut took: Vec<Duration> = (0..5)
+        .map(|turn| {
+            let value = turn.to_string();
+            world.redis.cmd(&["SET", "i:1", &value]);
+            let start = Instant::now();
+            wait_until("it is written", SOON, || {
+                intervals
+                    .by_id("1")
+                    .is_some_and(|found| found.get_str("value").ok() == Some(&value))
+            });
+            start.elapsed()
+        })
+        .collect();
+    took.sort();
+    assert!(took[2] < Duration::from_millis(300), "{took:?}");
+}
+
+#[test]
+fn an_idle_server_does_not_sleep_over_a_timeout() {
+    // Its own tick would wake it once a second only.
+    let redis = Setup::new(&nowhere()).config("hz 1").config("dynamic-hz no").start();
+    redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
+    redis.cmd(&["SET", "k:1", "a"]);
+    let mut took: Vec<Duration> = (0..5)
+        .map(|_| {
+            let start = Instant::now();
+            assert_eq!(redis.flush_with(&["TIMEOUT", "30"]).pending, 1);
+            start.elapsed()
+        })
+        .collect();
+    took.sort();
+    assert!(took[2] < Duration::from_millis(300), "{took:?}");
+}

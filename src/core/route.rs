@@ -1,5 +1,8 @@
 //! Routing: the registration that a key belongs to, by the longest matching prefix.
 
+/// Up to so many prefixes, comparing with each takes less time than a search.
+const FEW: usize = 4;
+
 /// From so many prefixes on, what all of them begin with is compared first, and their heads are
 /// those of the rest: `tenant:0001:` and its like differ late.
 const MANY: usize = 16;
@@ -249,7 +252,20 @@ impl DbRoutes {
 
     #[inline]
     fn find(&self, key: &[u8]) -> Option<u16> {
-        if self.order.is_empty() { self.catch_all } else { self.find_longest(key) }
+        if self.order.len() <= FEW && self.common.bytes.is_empty() {
+            self.find_among_few(key).or(self.catch_all)
+        } else {
+            self.find_longest(key)
+        }
+    }
+
+    #[inline]
+    fn find_among_few(&self, key: &[u8]) -> Option<u16> {
+        let head = head(key);
+        // Of the prefixes that a key starts with, the longest is the last in order.
+        let mut routes =
+            self.order.iter().rev().filter_map(|number| self.routes.get(*number as usize));
+        routes.find(|route| route.matches(key, key.len(), head)).map(|route| route.slot)
     }
 
     fn find_longest(&self, key: &[u8]) -> Option<u16> {

@@ -143,6 +143,9 @@ pub fn next_after(
     last: u16,
     mut is_wanted: impl FnMut(u16) -> bool,
 ) -> Option<u16> {
+    if slots.is_empty() {
+        return None;
+    }
     let behind = slots.range(last.saturating_add(1)..).chain(slots.range(..=last));
     behind.copied().find(|slot| is_wanted(*slot))
 }

@@ -75,6 +75,9 @@ pub fn answer(module: &Module) {
             end_wait(module, waiting);
         }
     }
+    if module.blocked.borrow().is_empty() {
+        return;
+    }
     let now_us = clock::now_us();
     loop {
         let overdue = module.blocked.borrow_mut().take_overdue(now_us);

@@ -2,7 +2,7 @@
 //! memory and of the server's time, and what it saves on a replica. Other servers report a key before
 //! it goes, and pass as well.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::support::mongod::nowhere;
 use crate::support::redis_server::{Redis, Setup, command};

@@ -1,11 +1,9 @@
 //! Clients that wait in WB.FLUSH: each gets one reply, and nothing of it stays in the server.
 
-use std::time::{Duration, Instant};
-
 use redis::{Connection, Value};
 
 use crate::support::mongod::nowhere;
-use crate::support::redis_server::{Redis, Setup, command};
+use crate::support::redis_server::{Redis, command};
 use crate::support::reply::Flushed;
 use crate::support::wait::{SOON, wait_until};
 use crate::world::World;

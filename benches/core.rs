@@ -6,14 +6,14 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use writebehind::core::batch::{Batch, Item};
-use writebehind::core::change::{Change, Log, Touch};
-use writebehind::core::dirty::{Dirty, Taken};
+use writebehind::core::backlog::change_log::{Change, Log, Touch};
+use writebehind::core::backlog::table::{Dirty, Taken};
+use writebehind::core::delivery::batch::{Batch, Item};
+use writebehind::core::mapping::value::{Content, NO_EXPIRY, Span, push_bytes};
+use writebehind::core::registration::router::Routes;
 use writebehind::core::registration::{Namespace, Registration};
-use writebehind::core::route::Routes;
-use writebehind::core::value::{Content, NO_EXPIRY, Span, push_bytes};
-use writebehind::mongo::command::{self, Kind};
-use writebehind::mongo::lookup::Lookup;
+use writebehind::mongo::write::command::{self, Kind};
+use writebehind::mongo::write::lookup::Lookup;
 
 /// Events or keys of one measurement.
 const MANY: u32 = 4096;

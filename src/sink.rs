@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
-use crate::core::batch::{Batch, LaneId, Written};
-use crate::core::check::{Checkup, Need};
+use crate::core::delivery::batch::{Batch, LaneId, Written};
+use crate::core::delivery::deployment::{Checkup, Need};
 
 /// Why a batch, as a whole, was not acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]

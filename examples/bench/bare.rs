@@ -11,10 +11,10 @@ use mongodb::Client;
 use mongodb::bson::{Document, RawDocumentBuf};
 use mongodb::options::ClientOptions;
 use tokio::runtime::{Builder, Runtime};
-use writebehind::mongo::command::{
+use writebehind::mongo::write::command::{
     self, Acknowledged, Command, CommandOptions, Kind, Place, WriteConcern,
 };
-use writebehind::mongo::lookup::Lookup;
+use writebehind::mongo::write::lookup::Lookup;
 
 use crate::documents;
 

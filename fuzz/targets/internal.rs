@@ -3,9 +3,9 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use writebehind::core::args::internal::{Word, read};
-use writebehind::core::change::Touch;
-use writebehind::core::engine::Engine;
+use writebehind::core::registration::args::internal::{Word, read};
+use writebehind::core::backlog::change_log::Touch;
+use writebehind::core::backlog::Engine;
 use writebehind::core::registration::{Namespace, Registration};
 
 const NOW_US: u64 = 1_700_000_000_000_000;

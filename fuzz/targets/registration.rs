@@ -2,11 +2,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use writebehind::core::{args, lines};
+use writebehind::core::registration::{args, file_lines};
 
 fuzz_target!(|text: &[u8]| {
-    for (_, line) in lines::of(text) {
-        let Ok(words) = lines::words(line) else { continue };
+    for (_, line) in file_lines::of(text) {
+        let Ok(words) = file_lines::words(line) else { continue };
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
         args::flush(&words).ok();
         args::letter_list(&words).ok();

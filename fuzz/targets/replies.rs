@@ -11,14 +11,14 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use mongodb::bson::{self, Bson, Document, RawDocumentBuf, doc};
 use mongodb::error::{CommandError, Error, ErrorKind};
-use writebehind::core::batch::{Batch, Item};
+use writebehind::core::delivery::batch::{Batch, Item};
 use writebehind::core::registration::{Namespace, Registration};
-use writebehind::core::value::{Content, NO_EXPIRY, Span};
-use writebehind::mongo::command::{self, Kind};
-use writebehind::mongo::limits::Limits;
-use writebehind::mongo::lookup::Lookup;
-use writebehind::mongo::outcome::classify;
-use writebehind::mongo::writing::write_out;
+use writebehind::core::mapping::value::{Content, NO_EXPIRY, Span};
+use writebehind::mongo::write::command::{self, Kind};
+use writebehind::mongo::write::limits::Limits;
+use writebehind::mongo::write::lookup::Lookup;
+use writebehind::mongo::error::classify;
+use writebehind::mongo::write::executor::write_out;
 
 #[derive(Debug)]
 struct Input {

@@ -1,33 +1,7 @@
 //! The pure core: no `unsafe`, no Redis, no MongoDB, no socket, no clock.
 
-pub mod args;
-pub mod batch;
-pub mod blocked;
-pub mod bson;
-pub mod change;
-pub mod check;
-pub mod convert;
-pub mod dead;
-pub mod dirty;
-pub mod document;
-pub mod engine;
-pub mod flow;
-pub mod flush;
-pub mod glob;
-pub mod heap;
-pub mod heavy;
-pub mod id;
-pub mod json;
-pub mod lag;
-pub mod lines;
-pub mod link;
-pub mod names;
-pub mod persist;
+pub mod backlog;
+pub mod delivery;
+pub mod mapping;
 pub mod registration;
-pub mod retry;
-pub mod route;
-pub mod schema;
 pub mod settings;
-pub mod sharing;
-pub mod unfit;
-pub mod value;

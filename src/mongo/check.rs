@@ -7,7 +7,7 @@ use mongodb::error::{Error, ErrorKind};
 use tokio::time::timeout;
 
 use super::client::{Connected, connect};
-use crate::core::check::{Checkup, Need, Rights};
+use crate::core::delivery::deployment::{Checkup, Need, Rights};
 use crate::core::registration::Namespace;
 use crate::sink::Broken;
 

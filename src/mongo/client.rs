@@ -11,10 +11,10 @@ use mongodb::Client;
 use mongodb::options::{Acknowledgment, ClientOptions, ConnectionString, Tls};
 use tokio::time::timeout;
 
-use super::command::{Acknowledged, WriteConcern};
-use super::outcome;
+use super::error;
+use super::monitor::Watch;
 use super::uri;
-use super::watch::Watch;
+use super::write::command::{Acknowledged, WriteConcern};
 use crate::core::settings::MAX_IN_FLIGHT_BATCHES;
 use crate::file;
 use crate::sink::Broken;
@@ -56,14 +56,14 @@ pub async fn connect(uri: &str) -> Result<Connected, Broken> {
     let mut options = timeout(DNS_WITHIN, ClientOptions::parse(parsed))
         .await
         .map_err(|_| Broken::passing("the name server does not answer for the mongodb+srv name"))?
-        .map_err(|error| outcome::broken(&error))?;
+        .map_err(|error| error::broken(&error))?;
     fill(&mut options);
     check_files(&options).await?;
     let watch = Watch::new(options.hosts.iter().map(ToString::to_string).collect());
     options.sdam_event_handler = Some(watch.handler());
     // 0 stands for any number.
     let connections = options.max_pool_size.filter(|most| *most > 0).unwrap_or(u32::MAX);
-    let client = Client::with_options(options).map_err(|error| outcome::broken(&error))?;
+    let client = Client::with_options(options).map_err(|error| error::broken(&error))?;
     Ok(Connected { client, write_concern, watch, connections })
 }
 

@@ -40,7 +40,7 @@ use Meaning::{
 pub const UNANSWERED: [i32; 5] = [6, 7, 89, 202, 9001];
 
 /// The code of a duplicate key, which means different things for different indexes.
-pub use crate::core::dead::DUPLICATE_KEY;
+pub use crate::core::backlog::dead_letters::DUPLICATE_KEY;
 
 /// The code of a document that fails the collection's validator.
 pub const VALIDATION: i32 = 121;

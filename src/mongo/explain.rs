@@ -2,10 +2,11 @@
 
 use mongodb::bson::{RawBsonRef, RawDocument};
 
-use super::command::{self, Kind};
-use super::extended;
-use super::lookup::Lookup;
-use crate::core::batch::Batch;
+use super::extended_json;
+use super::write::command;
+use super::write::command::Kind;
+use super::write::lookup::Lookup;
+use crate::core::delivery::batch::Batch;
 
 /// What a batch of one key would do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ pub fn explain(batch: &Batch) -> Operation {
     }
     let mut json = String::with_capacity(command.bytes.len());
     let shown = match document(&command.bytes) {
-        Some(document) => extended::append(document, &mut json),
+        Some(document) => extended_json::append(document, &mut json),
         None => Err("the document cannot be shown".to_owned()),
     };
     match shown {
@@ -68,9 +69,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::core::batch::Item;
+    use crate::core::delivery::batch::Item;
+    use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
     use crate::core::registration::{IdType, Namespace, Registration, WriteMode};
-    use crate::core::value::{Content, NO_EXPIRY, Span};
 
     fn explained(
         change: impl FnOnce(&mut Registration),

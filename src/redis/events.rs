@@ -3,31 +3,38 @@
 use std::collections::BTreeSet;
 use std::ffi::{CStr, c_char, c_int, c_void};
 
-use super::api::{self, api};
-use super::ctx::{Ctx, Text, bytes};
-use super::guard::guard;
-use super::module::{Module, module};
-use super::{clock, early, gone, persist, pressure, shutdown, tick, value};
-use crate::core::change::Touch;
+use super::api::clock;
+use super::api::context::{Ctx, Text, bytes};
+use super::api::guard::guard;
+use super::api::raw;
+use super::api::raw::api;
+use super::event_loop::tick;
+use super::read::value;
+use super::replication::rdb;
+use super::retain::last_value;
+use super::retain::redis70::{eviction, ttl};
+use super::shutdown;
+use super::state::{Module, module};
+use crate::core::backlog::change_log::Touch;
 
 /// All kinds of change of a key, and no others: not NEW (SET reports itself), not LOADED, not
 /// KEY_MISS.
-const KINDS: c_int = api::REDISMODULE_NOTIFY_GENERIC
-    | api::REDISMODULE_NOTIFY_STRING
-    | api::REDISMODULE_NOTIFY_LIST
-    | api::REDISMODULE_NOTIFY_SET
-    | api::REDISMODULE_NOTIFY_HASH
-    | api::REDISMODULE_NOTIFY_ZSET
-    | api::REDISMODULE_NOTIFY_EXPIRED
-    | api::REDISMODULE_NOTIFY_EVICTED
-    | api::REDISMODULE_NOTIFY_STREAM
-    | api::REDISMODULE_NOTIFY_MODULE;
+const KINDS: c_int = raw::REDISMODULE_NOTIFY_GENERIC
+    | raw::REDISMODULE_NOTIFY_STRING
+    | raw::REDISMODULE_NOTIFY_LIST
+    | raw::REDISMODULE_NOTIFY_SET
+    | raw::REDISMODULE_NOTIFY_HASH
+    | raw::REDISMODULE_NOTIFY_ZSET
+    | raw::REDISMODULE_NOTIFY_EXPIRED
+    | raw::REDISMODULE_NOTIFY_EVICTED
+    | raw::REDISMODULE_NOTIFY_STREAM
+    | raw::REDISMODULE_NOTIFY_MODULE;
 
 /// Those of them whose events all say that there is a new value.
-const PLAIN: c_int = api::REDISMODULE_NOTIFY_STRING
-    | api::REDISMODULE_NOTIFY_LIST
-    | api::REDISMODULE_NOTIFY_SET
-    | api::REDISMODULE_NOTIFY_ZSET;
+const PLAIN: c_int = raw::REDISMODULE_NOTIFY_STRING
+    | raw::REDISMODULE_NOTIFY_LIST
+    | raw::REDISMODULE_NOTIFY_SET
+    | raw::REDISMODULE_NOTIFY_ZSET;
 
 const TOO_OLD: &str = "the server refuses to report changes of keys, of its settings or turns of \
                        its event loop; use Redis 7.0 or newer, or Valkey";
@@ -41,49 +48,49 @@ pub fn subscribe(ctx: Ctx<'_>) -> Result<(), String> {
     // long as the library, which is never unmapped.
     let refused = unsafe {
         api!(RedisModule_SubscribeToKeyspaceEvents)(ctx.raw(), KINDS, Some(on_key))
-            | subscribe_to(ctx, api::REDISMODULE_EVENT_EVENTLOOP, on_event_loop)
-            | subscribe_to(ctx, api::REDISMODULE_EVENT_SHUTDOWN, on_shutdown)
-            | subscribe_to(ctx, api::REDISMODULE_EVENT_FLUSHDB, gone::on_flush)
-            | subscribe_to(ctx, api::REDISMODULE_EVENT_SWAPDB, gone::on_swap)
-            | subscribe_to(ctx, api::REDISMODULE_EVENT_LOADING, persist::on_loading)
-            | subscribe_to(ctx, api::REDISMODULE_EVENT_REPL_ASYNC_LOAD, persist::on_loading_beside)
-            | subscribe_to(ctx, api::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED, persist::on_role)
+            | subscribe_to(ctx, raw::REDISMODULE_EVENT_EVENTLOOP, on_event_loop)
+            | subscribe_to(ctx, raw::REDISMODULE_EVENT_SHUTDOWN, on_shutdown)
+            | subscribe_to(ctx, raw::REDISMODULE_EVENT_FLUSHDB, last_value::on_flush)
+            | subscribe_to(ctx, raw::REDISMODULE_EVENT_SWAPDB, last_value::on_swap)
+            | subscribe_to(ctx, raw::REDISMODULE_EVENT_LOADING, rdb::on_loading)
+            | subscribe_to(ctx, raw::REDISMODULE_EVENT_REPL_ASYNC_LOAD, rdb::on_loading_beside)
+            | subscribe_to(ctx, raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED, rdb::on_role)
     };
     if refused != 0 {
         return Err(TOO_OLD.to_owned());
     }
     // SAFETY: as above. Redis 7.0 does not have this event.
     let has_key_event =
-        unsafe { subscribe_to(ctx, api::REDISMODULE_EVENT_KEY, gone::on_key_event) == 0 };
+        unsafe { subscribe_to(ctx, raw::REDISMODULE_EVENT_KEY, last_value::on_key_event) == 0 };
     if !has_key_event {
         // SAFETY: as above.
         let refused =
-            unsafe { subscribe_to(ctx, api::REDISMODULE_EVENT_CONFIG, pressure::on_config) };
+            unsafe { subscribe_to(ctx, raw::REDISMODULE_EVENT_CONFIG, eviction::on_config) };
         if refused != 0 {
             return Err(TOO_OLD.to_owned());
         }
-        early::start(ctx, module());
+        ttl::start(ctx, module());
     }
     Ok(())
 }
 
 type EventCallback =
-    unsafe extern "C" fn(*mut api::RedisModuleCtx, api::RedisModuleEvent, u64, *mut c_void);
+    unsafe extern "C" fn(*mut raw::RedisModuleCtx, raw::RedisModuleEvent, u64, *mut c_void);
 
 /// # Safety
 /// `ctx` is that of RedisModule_OnLoad, and `callback` fits the event.
 unsafe fn subscribe_to(ctx: Ctx<'_>, id: u64, callback: EventCallback) -> c_int {
-    let event = api::RedisModuleEvent { id, dataver: 1 };
+    let event = raw::RedisModuleEvent { id, dataver: 1 };
     // SAFETY: the caller vouches for both.
     unsafe { api!(RedisModule_SubscribeToServerEvent)(ctx.raw(), event, Some(callback)) }
 }
 
 /// A key was touched. This runs inside every write command: it appends to a log and no more.
 unsafe extern "C" fn on_key(
-    ctx: *mut api::RedisModuleCtx,
+    ctx: *mut raw::RedisModuleCtx,
     kind: c_int,
     event: *const c_char,
-    key: *mut api::RedisModuleString,
+    key: *mut raw::RedisModuleString,
 ) -> c_int {
     guard((), || {
         let module = module();
@@ -106,7 +113,7 @@ unsafe extern "C" fn on_key(
             engine.fold(clock::now_us());
         }
     });
-    api::REDISMODULE_OK as c_int
+    raw::REDISMODULE_OK as c_int
 }
 
 /// A key went, came with a time to live, or got another one.
@@ -118,10 +125,10 @@ fn on_special(
     touch: Touch,
 ) {
     if matches!(touch, Touch::Expired | Touch::Evicted) {
-        return gone::on_gone(module, ctx, (db, key), touch);
+        return last_value::on_gone(module, ctx, (db, key), touch);
     }
     let mut engine = module.engine.borrow_mut();
-    if event.0 == api::REDISMODULE_NOTIFY_GENERIC {
+    if event.0 == raw::REDISMODULE_NOTIFY_GENERIC {
         match event.1.to_bytes() {
             b"move_from" => engine.leaves(db, key),
             b"move_to" => {
@@ -176,21 +183,21 @@ unsafe fn touch(kind: c_int, event: *const c_char) -> Option<Touch> {
     };
     Some(match kind {
         // Valkey reports the expiry of a hash's field under this kind too: `hexpired`.
-        api::REDISMODULE_NOTIFY_EXPIRED if first == b'e' => Touch::Expired,
-        api::REDISMODULE_NOTIFY_EVICTED => Touch::Evicted,
-        api::REDISMODULE_NOTIFY_GENERIC => match name() {
+        raw::REDISMODULE_NOTIFY_EXPIRED if first == b'e' => Touch::Expired,
+        raw::REDISMODULE_NOTIFY_EVICTED => Touch::Evicted,
+        raw::REDISMODULE_NOTIFY_GENERIC => match name() {
             b"del" | b"rename_from" | b"move_from" => Touch::Deleted,
             b"expire" | b"persist" => Touch::Lifetime,
             // `rename_to`, `copy_to`, `move_to`, `restore`: the value comes with a time to live.
             _ => Touch::Timed,
         },
         // The time to live of fields. `hset` and most others are told apart by one letter.
-        api::REDISMODULE_NOTIFY_HASH if matches!(second, b'e' | b'p') => match name() {
+        raw::REDISMODULE_NOTIFY_HASH if matches!(second, b'e' | b'p') => match name() {
             b"hexpire" | b"hpersist" => return None,
             _ => Touch::Changed,
         },
         // Consumers and their groups are in no document; but `xgroup-create` may make a stream.
-        api::REDISMODULE_NOTIFY_STREAM if matches!(second, b'g' | b's') => match name() {
+        raw::REDISMODULE_NOTIFY_STREAM if matches!(second, b'g' | b's') => match name() {
             b"xgroup-create" => Touch::Changed,
             b"xsetid" => return None,
             name if name.starts_with(b"xgroup-") => return None,
@@ -198,21 +205,21 @@ unsafe fn touch(kind: c_int, event: *const c_char) -> Option<Touch> {
         },
         // RedisJSON deletes a key at its root without a `del`. To look whether the key is there
         // could let it expire in the midst of the command.
-        api::REDISMODULE_NOTIFY_MODULE if name() == b"json.del" => Touch::PerhapsDeleted,
+        raw::REDISMODULE_NOTIFY_MODULE if name() == b"json.del" => Touch::PerhapsDeleted,
         _ => Touch::Changed,
     })
 }
 
 unsafe extern "C" fn on_event_loop(
-    ctx: *mut api::RedisModuleCtx,
-    _: api::RedisModuleEvent,
+    ctx: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
     subevent: u64,
     _: *mut c_void,
 ) {
     guard((), || {
         // SAFETY: the server's context is valid during the callback.
         let ctx = unsafe { Ctx::new(ctx) };
-        if subevent == api::REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP {
+        if subevent == raw::REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP {
             tick::before_sleep(ctx);
         } else {
             tick::after_sleep(ctx);
@@ -221,8 +228,8 @@ unsafe extern "C" fn on_event_loop(
 }
 
 unsafe extern "C" fn on_shutdown(
-    ctx: *mut api::RedisModuleCtx,
-    _: api::RedisModuleEvent,
+    ctx: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
     _: u64,
     _: *mut c_void,
 ) {

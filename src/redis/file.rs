@@ -4,8 +4,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::module::module;
-use super::signals;
+use super::api::signals;
+use super::state::module;
 use crate::file;
 use crate::worker::read_uri_within;
 

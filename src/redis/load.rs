@@ -2,11 +2,15 @@
 
 use std::ffi::{CStr, c_int};
 
-use super::api;
-use super::ctx::{Ctx, words};
-use super::guard::{self, guard};
-use super::module::module;
-use super::{clock, commands, events, info, log, persist, read_mode, settings, startup};
+use super::api::context::{Ctx, words};
+use super::api::guard;
+use super::api::guard::guard;
+use super::api::raw;
+use super::api::{clock, log, read_mode};
+use super::commands::{info, registrations_file};
+use super::replication::rdb;
+use super::state::module;
+use super::{commands, events, settings};
 
 const NAME: &CStr = c"writebehind";
 /// Major, minor and patch with two digits each.
@@ -18,21 +22,21 @@ const VERSION: c_int = 100;
 /// For the server only, with its context and the words of the loadmodule line.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RedisModule_OnLoad(
-    ctx: *mut api::RedisModuleCtx,
-    argv: *mut *mut api::RedisModuleString,
+    ctx: *mut raw::RedisModuleCtx,
+    argv: *mut *mut raw::RedisModuleString,
     argc: c_int,
 ) -> c_int {
     // SAFETY: the server's context; this fills the function table that everything else uses.
     let refused = unsafe {
-        api::Export_RedisModule_Init(
+        raw::Export_RedisModule_Init(
             ctx,
             NAME.as_ptr(),
             VERSION,
-            api::REDISMODULE_APIVER_1 as c_int,
+            raw::REDISMODULE_APIVER_1 as c_int,
         )
     };
-    if refused != api::REDISMODULE_OK as c_int {
-        return api::REDISMODULE_ERR as c_int;
+    if refused != raw::REDISMODULE_OK as c_int {
+        return raw::REDISMODULE_ERR as c_int;
     }
     guard::install();
     let loaded = guard(Err(String::new()), || {
@@ -41,12 +45,12 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
         load(ctx, &words)
     });
     match loaded {
-        Ok(()) => api::REDISMODULE_OK as c_int,
+        Ok(()) => raw::REDISMODULE_OK as c_int,
         Err(reason) => {
             if !reason.is_empty() {
                 log::warning(&format!("not loaded: {reason}"));
             }
-            api::REDISMODULE_ERR as c_int
+            raw::REDISMODULE_ERR as c_int
         }
     }
 }
@@ -57,7 +61,7 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
 /// # Safety
 /// For the server only.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn RedisModule_OnUnload(_: *mut api::RedisModuleCtx) -> c_int {
+pub unsafe extern "C" fn RedisModule_OnUnload(_: *mut raw::RedisModuleCtx) -> c_int {
     guard((), || {
         if module().is_shut_down.get() {
             return;
@@ -67,33 +71,33 @@ pub unsafe extern "C" fn RedisModule_OnUnload(_: *mut api::RedisModuleCtx) -> c_
              prefix, WB.FLUSH, save, and restart the server without the module",
         );
     });
-    api::REDISMODULE_ERR as c_int
+    raw::REDISMODULE_ERR as c_int
 }
 
 fn load(ctx: Ctx<'_>, words: &[&[u8]]) -> Result<(), String> {
     clock::now_us();
-    if let Some(name) = api::missing_function() {
+    if let Some(name) = raw::missing_function() {
         return Err(format!(
             "the server has no RedisModule_{name}; writebehind needs Redis 7.0 or newer, or Valkey"
         ));
     }
     let module = module();
-    module.is_replica.set(ctx.flags() & api::REDISMODULE_CTX_FLAGS_SLAVE != 0);
-    module.databases.set(persist::databases(ctx));
+    module.is_replica.set(ctx.flags() & raw::REDISMODULE_CTX_FLAGS_SLAVE != 0);
+    module.databases.set(rdb::databases(ctx));
     module.read_mode.set(read_mode::mode(module.is_replica.get()));
     settings::register(ctx)?;
     settings::take_arguments(words)?;
     module.sources.borrow().check_environment()?;
     commands::register_all(ctx)?;
     info::register(ctx);
-    persist::register(ctx)?;
-    startup::register_from_file(module)?;
+    rdb::register(ctx)?;
+    registrations_file::register_from_file(module)?;
     events::subscribe(ctx)?;
     module.start_worker()?;
     if let Err(error) = settings::check(&module.settings()) {
         log::warning(&error);
     }
-    for warning in persist::warnings(ctx) {
+    for warning in rdb::warnings(ctx) {
         log::warning(warning);
     }
     log::notice(concat!("version ", env!("CARGO_PKG_VERSION"), " is loaded"));

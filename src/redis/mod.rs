@@ -10,40 +10,16 @@
 //! - `module`: the state that the server thread owns; `blocked`: clients that wait.
 //! - `api`, `ctx`, `reply`, `log`, `guard`, `clock`, `file`, `signals`, `batch_work`: the ground they stand on.
 
-mod age;
-mod api;
-mod batch_work;
-mod blocked;
-mod call;
-mod clock;
+pub mod api;
 mod commands;
-mod ctx;
-mod data_type;
-mod early;
+pub mod event_loop;
 mod events;
 mod file;
-mod fill;
-mod gone;
-mod guard;
-mod info;
-mod letters;
+mod flush_clients;
 pub mod load;
-mod log;
-mod module;
-mod overdue;
-mod partial;
-mod persist;
-mod pressure;
-mod read;
-mod read_mode;
-mod reply;
+pub mod read;
+pub mod replication;
+pub mod retain;
 mod settings;
 mod shutdown;
-mod signals;
-mod startup;
-mod sync;
-mod tick;
-mod turn;
-mod value;
-mod walk;
-mod wanted;
+mod state;

@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::ffi::{CStr, CString, OsString, c_char, c_int, c_longlong, c_void};
 use std::path::{Path, PathBuf};
 
-use super::api::{self, api};
-use super::ctx::{Ctx, Text, bytes};
+use super::api::context::{Ctx, Text, bytes};
+use super::api::guard::{broken_error, guard};
+use super::api::log;
+use super::api::raw;
+use super::api::raw::api;
 use super::file;
-use super::guard::{broken_error, guard};
-use super::log;
-use super::module::module;
+use super::state::module;
 use crate::core::settings::{self, DEFAULT_URI, Limits, Settings};
 use crate::mongo::uri;
 use crate::worker::UriSource;
@@ -116,11 +117,11 @@ fn from_environment(value: OsString) -> Option<Result<String, String>> {
 /// # Errors
 /// One sentence when the server refuses.
 pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
-    let flags = api::REDISMODULE_CONFIG_DEFAULT;
+    let flags = raw::REDISMODULE_CONFIG_DEFAULT;
     for (at, (limits, _)) in NUMBERS.iter().enumerate() {
         let name = CString::new(limits.name).unwrap_or_default();
         let flags = match limits.name {
-            "batch-max-bytes" | "dirty-max-bytes" => api::REDISMODULE_CONFIG_MEMORY,
+            "batch-max-bytes" | "dirty-max-bytes" => raw::REDISMODULE_CONFIG_MEMORY,
             _ => flags,
         };
         // SAFETY: called in RedisModule_OnLoad with its context; the server copies the name;
@@ -146,7 +147,7 @@ pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
     for (at, (name, default)) in TEXTS.iter().enumerate() {
         // A file of registrations is read once, at load.
         let flags =
-            if at == REGISTRATIONS_FILE { api::REDISMODULE_CONFIG_IMMUTABLE } else { flags };
+            if at == REGISTRATIONS_FILE { raw::REDISMODULE_CONFIG_IMMUTABLE } else { flags };
         // SAFETY: as above.
         let refused = unsafe {
             api!(RedisModule_RegisterStringConfig)(
@@ -231,7 +232,7 @@ fn takes(limits: Limits) -> String {
 fn put_number(at: usize, value: i64) {
     let module = module();
     *NUMBERS[at].1(&mut module.engine.borrow_mut().settings) = value;
-    super::tick::plan(module);
+    super::event_loop::tick::plan(module);
     module.configure_worker();
 }
 
@@ -278,7 +279,7 @@ unsafe extern "C" fn set_number(
     _: *const c_char,
     value: c_longlong,
     at: *mut c_void,
-    error: *mut *mut api::RedisModuleString,
+    error: *mut *mut raw::RedisModuleString,
 ) -> c_int {
     // SAFETY: the server gives a place for the error.
     unsafe {
@@ -291,15 +292,15 @@ unsafe extern "C" fn set_number(
 
 /// Called once all settings of one CONFIG SET have their values; an error puts back the old ones.
 unsafe extern "C" fn apply(
-    _: *mut api::RedisModuleCtx,
+    _: *mut raw::RedisModuleCtx,
     _: *mut c_void,
-    error: *mut *mut api::RedisModuleString,
+    error: *mut *mut raw::RedisModuleString,
 ) -> c_int {
     // SAFETY: the server gives a place for the error.
     unsafe { answer(error, || check(&module().settings())) }
 }
 
-unsafe extern "C" fn text(_: *const c_char, at: *mut c_void) -> *mut api::RedisModuleString {
+unsafe extern "C" fn text(_: *const c_char, at: *mut c_void) -> *mut raw::RedisModuleString {
     guard(std::ptr::null_mut(), || {
         let mut sources = module().sources.borrow_mut();
         let at = at as usize;
@@ -310,9 +311,9 @@ unsafe extern "C" fn text(_: *const c_char, at: *mut c_void) -> *mut api::RedisM
 
 unsafe extern "C" fn set_text(
     _: *const c_char,
-    value: *mut api::RedisModuleString,
+    value: *mut raw::RedisModuleString,
     at: *mut c_void,
-    error: *mut *mut api::RedisModuleString,
+    error: *mut *mut raw::RedisModuleString,
 ) -> c_int {
     // SAFETY: the value is valid during the callback; the server gives a place for the error.
     unsafe {
@@ -327,11 +328,11 @@ unsafe extern "C" fn set_text(
 /// # Safety
 /// `error` is where the server wants the error, or null.
 unsafe fn answer(
-    error: *mut *mut api::RedisModuleString,
+    error: *mut *mut raw::RedisModuleString,
     body: impl FnOnce() -> Result<(), String>,
 ) -> c_int {
     let Err(reason) = guard(Err(String::new()), body) else {
-        return api::REDISMODULE_OK as c_int;
+        return raw::REDISMODULE_OK as c_int;
     };
     let reason = if reason.is_empty() { broken_error() } else { reason };
     log::warning(&reason);
@@ -339,5 +340,5 @@ unsafe fn answer(
         // SAFETY: the caller vouches for the place; the server frees the string.
         unsafe { *error = Text::new(reason.as_bytes()).into_raw() };
     }
-    api::REDISMODULE_ERR as c_int
+    raw::REDISMODULE_ERR as c_int
 }

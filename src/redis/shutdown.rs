@@ -6,10 +6,12 @@
 
 use std::time::Duration;
 
-use super::ctx::Ctx;
-use super::module::{Module, module};
-use super::{clock, fill, log, tick};
-use crate::core::engine::FlushScope;
+use super::api::context::Ctx;
+use super::api::{clock, log};
+use super::event_loop::tick;
+use super::read::fill;
+use super::state::{Module, module};
+use crate::core::backlog::FlushScope;
 use crate::worker::Worker;
 
 /// Longest wait for the thread's end, after the drain.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use tokio::task::Id;
 use tokio::time::{Duration, timeout};
 
-use super::contact;
-use super::engine::{Ended, Engine, SILENT, Tasks};
+use super::connect_attempt;
 use super::options::UriSource;
 use super::thread::PANIC;
-use crate::core::batch::Report;
-use crate::core::check::{Checkup, needs};
+use super::write_loop::{Ended, Engine, SILENT, Tasks};
+use crate::core::delivery::batch::Report;
+use crate::core::delivery::deployment::{Checkup, needs};
 use crate::core::registration::Registration;
 use crate::sink::Connector;
 
@@ -37,7 +37,7 @@ impl<C: Connector> Engine<C> {
             let task = tasks.spawn_local(async move {
                 let needs = needs(registrations.iter().map(|registration| &**registration));
                 let check = async {
-                    match contact::uri(&uri).await {
+                    match connect_attempt::uri(&uri).await {
                         Ok(uri) => connector.check(&uri, &needs).await,
                         Err(broken) => Checkup::failed(broken.error),
                     }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::core::batch::{Batch, Item, LaneId, Refusal, Written};
-use crate::core::check::{Checkup, Need};
+use crate::core::delivery::batch::{Batch, Item, LaneId, Refusal, Written};
+use crate::core::delivery::deployment::{Checkup, Need};
+use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
 use crate::core::registration::{Namespace, Registration};
-use crate::core::value::{Content, NO_EXPIRY, Span};
 use crate::sink::{Broken, Connector, Failure, Sink};
 
 /// How a double treats the batches it gets.

@@ -12,7 +12,7 @@ use super::check::CheckRequest;
 use super::options::{MAX_IN_FLIGHT, WorkerOptions};
 use super::thread::{self, Ends};
 use super::wake::{Asked, Ringer, doorbell};
-use crate::core::batch::{Batch, Report};
+use crate::core::delivery::batch::{Batch, Report};
 use crate::sink::Connector;
 
 /// Batches that fit into the channel: as many as there can be credits, usual and slow ones.
@@ -39,7 +39,7 @@ impl Worker {
     /// Starts the thread `wb-worker`. MongoDB is contacted when the options say that the link is kept
     /// up, or with the first batch.
     ///
-    /// `now_us` is the clock of [`Item::since_us`](crate::core::batch::Item::since_us).
+    /// `now_us` is the clock of [`Item::since_us`](crate::core::delivery::batch::Item::since_us).
     /// `wake_server` is called on the worker thread, at most once until
     /// [`begin_drain`](Self::begin_drain); it must return quickly and must not block.
     ///

@@ -1,7 +1,7 @@
 //! What is known of the link to MongoDB, and when to try it again.
 
-use crate::core::batch::Link;
-use crate::core::retry::Backoff;
+use crate::core::delivery::backoff::Backoff;
+use crate::core::delivery::batch::Link;
 use crate::sink::Broken;
 
 /// The link's state. Each change is told once.

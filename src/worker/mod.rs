@@ -13,20 +13,20 @@
 //! - `outbox`: reports to the server.
 
 mod check;
-mod contact;
+mod completion;
+mod connect_attempt;
 mod credit;
-mod engine;
-mod follow;
 pub mod handle;
+mod in_flight;
 mod link;
+mod link_monitor;
+mod namespace_backoff;
 pub mod options;
 mod outbox;
-mod outcome;
-mod pace;
-mod places;
-mod rest;
+mod slow_namespaces;
 mod thread;
 mod wake;
+mod write_loop;
 
 #[cfg(test)]
 mod doubles;
@@ -34,6 +34,6 @@ mod doubles;
 mod tests;
 
 pub use check::CheckRequest;
-pub use contact::read_uri_within;
+pub use connect_attempt::read_uri_within;
 pub use handle::Worker;
 pub use options::{MAX_IN_FLIGHT, UriSource, WorkerOptions};

@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::core::batch::LaneId;
-use crate::core::retry::Backoff;
+use crate::core::delivery::backoff::Backoff;
+use crate::core::delivery::batch::LaneId;
 use crate::core::settings::Settings;
 
 /// Where the connection string comes from.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use super::wake::Asked;
-use crate::core::batch::{Batch, Report, Written};
-use crate::core::lag::Lag;
+use crate::core::delivery::batch::{Batch, Report, Written};
+use crate::core::delivery::lag::Lag;
 use crate::core::registration::Registration;
 
 /// Least time between two reports of the lag.

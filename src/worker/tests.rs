@@ -13,11 +13,11 @@ use std::time::Duration;
 use tokio::task::LocalSet;
 
 use super::doubles::Doubles;
-use super::engine::Engine;
 use super::handle::Worker;
 use super::options::{UriSource, WorkerOptions};
-use crate::core::batch::{Batch, Link, Report, Verdict};
-use crate::core::retry::Backoff;
+use super::write_loop::Engine;
+use crate::core::delivery::backoff::Backoff;
+use crate::core::delivery::batch::{Batch, Link, Report, Verdict};
 
 fn options(uri: &str, max_in_flight: u32) -> WorkerOptions {
     let backoff = Backoff { min_ms: 50, max_ms: 10_000 };

@@ -11,10 +11,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
 
 use super::check::CheckRequest;
-use super::engine::Engine;
 use super::options::WorkerOptions;
 use super::wake::{Asked, Doorbell};
-use crate::core::batch::{Batch, Report};
+use super::write_loop::Engine;
+use crate::core::delivery::batch::{Batch, Report};
 use crate::sink::Connector;
 
 /// Pause before the engine is started again after it failed.

@@ -8,7 +8,7 @@ use crate::world::World;
 const AHEAD_US: u64 = 3_600_000_000;
 
 /// Moves the times at which these keys became dirty, which stand in the RDB in front of the key's
-/// length (`core/persist.rs`).
+/// length (`core/backlog/record.rs`).
 fn set_ahead(redis: &Redis, keys: &[&str]) {
     let path = redis.dir().join("dump.rdb");
     let mut rdb = std::fs::read(&path).expect("RDB");

@@ -5,13 +5,14 @@ use std::ffi::{c_int, c_void};
 
 use super::Call;
 use super::flush::NO_BLOCKING;
-use crate::core::check::{Checkup, Rights};
+use crate::core::delivery::deployment::{Checkup, Rights};
 use crate::mongo::uri;
-use crate::redis::api::{self, api};
-use crate::redis::ctx::Ctx;
-use crate::redis::guard::{broken_error, guard};
-use crate::redis::module::Module;
-use crate::redis::reply::{REPLIED, Reply};
+use crate::redis::api::context::Ctx;
+use crate::redis::api::guard::{broken_error, guard};
+use crate::redis::api::raw;
+use crate::redis::api::raw::api;
+use crate::redis::api::reply::{REPLIED, Reply};
+use crate::redis::state::Module;
 use crate::worker::{CheckRequest, UriSource};
 
 /// Most checks at a time; each has a connection of its own.
@@ -71,21 +72,21 @@ pub fn release(module: &Module) {
     }
 }
 
-fn unblock(client: *mut api::RedisModuleBlockedClient, found: *mut c_void) {
+fn unblock(client: *mut raw::RedisModuleBlockedClient, found: *mut c_void) {
     // SAFETY: both callers have taken the handle out of the map, so it is unblocked once; `free` frees
     // the box.
     unsafe { api!(RedisModule_UnblockClient)(client, found) };
 }
 
-fn block(ctx: Ctx<'_>) -> *mut api::RedisModuleBlockedClient {
+fn block(ctx: Ctx<'_>) -> *mut raw::RedisModuleBlockedClient {
     // SAFETY: the context is that of a command whose client may be blocked; the callbacks fit. There is
     // no limit of time: the worker answers every check within its own.
     unsafe { api!(RedisModule_BlockClient)(ctx.raw(), Some(on_found), None, Some(free), 0) }
 }
 
 unsafe extern "C" fn on_found(
-    ctx: *mut api::RedisModuleCtx,
-    _: *mut *mut api::RedisModuleString,
+    ctx: *mut raw::RedisModuleCtx,
+    _: *mut *mut raw::RedisModuleString,
     _: c_int,
 ) -> c_int {
     // SAFETY: the server's context is valid during the callback.
@@ -125,7 +126,7 @@ fn write(reply: Reply<'_>, found: &Checkup) {
     reply.signed(found.clock_skew_ms);
 }
 
-unsafe extern "C" fn free(_: *mut api::RedisModuleCtx, found: *mut c_void) {
+unsafe extern "C" fn free(_: *mut raw::RedisModuleCtx, found: *mut c_void) {
     if !found.is_null() {
         // SAFETY: made by Box::into_raw in `answer`, freed once.
         drop(unsafe { Box::from_raw(found.cast::<Checkup>()) });

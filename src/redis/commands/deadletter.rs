@@ -4,11 +4,13 @@
 //! replica and in read-only scripts, and takes LIST there.
 
 use super::Call;
-use crate::core::args::{self, Letters};
-use crate::core::dead::DeadLetter;
-use crate::core::engine::{Engine, LetterScope};
-use crate::redis::reply::Reply;
-use crate::redis::{clock, tick};
+use crate::core::backlog::dead_letters::DeadLetter;
+use crate::core::backlog::{Engine, LetterScope};
+use crate::core::registration::args;
+use crate::core::registration::args::Letters;
+use crate::redis::api::clock;
+use crate::redis::api::reply::Reply;
+use crate::redis::event_loop::tick;
 
 const HELP: [&str; 8] = [
     "WB.DEADLETTER <subcommand> [<arg> [value]]. Subcommands are:",

@@ -5,8 +5,9 @@ mod operator;
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
 
-use crate::redis::api::{self, api};
-use crate::redis::ctx::Ctx;
+use crate::redis::api::context::Ctx;
+use crate::redis::api::raw;
+use crate::redis::api::raw::api;
 
 /// An argument of a command.
 struct Arg {
@@ -248,15 +249,15 @@ pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
 }
 
 fn describe(ctx: Ctx<'_>, doc: &Doc) -> bool {
-    let version = api::RedisModuleCommandInfoVersion {
+    let version = raw::RedisModuleCommandInfoVersion {
         version: 1,
-        sizeof_historyentry: size_of::<api::RedisModuleCommandHistoryEntry>(),
-        sizeof_keyspec: size_of::<api::RedisModuleCommandKeySpec>(),
-        sizeof_arg: size_of::<api::RedisModuleCommandArg>(),
+        sizeof_historyentry: size_of::<raw::RedisModuleCommandHistoryEntry>(),
+        sizeof_keyspec: size_of::<raw::RedisModuleCommandKeySpec>(),
+        sizeof_arg: size_of::<raw::RedisModuleCommandArg>(),
     };
     let mut keep = Vec::new();
     let mut keys = [doc.keys.map_or(END_OF_KEYS, key_spec), END_OF_KEYS];
-    let mut info = api::RedisModuleCommandInfo {
+    let mut info = raw::RedisModuleCommandInfo {
         version: &raw const version,
         summary: doc.summary.as_ptr(),
         complexity: doc.complexity.as_ptr(),
@@ -273,19 +274,19 @@ fn describe(ctx: Ctx<'_>, doc: &Doc) -> bool {
         let command = api!(RedisModule_GetCommand)(ctx.raw(), doc.name.as_ptr());
         !command.is_null()
             && api!(RedisModule_SetCommandInfo)(command, &raw mut info)
-                == api::REDISMODULE_OK as c_int
+                == raw::REDISMODULE_OK as c_int
     }
 }
 
 /// The end of a list of key specifications is one without flags and search.
-const END_OF_KEYS: api::RedisModuleCommandKeySpec =
+const END_OF_KEYS: raw::RedisModuleCommandKeySpec =
     // SAFETY: all zeros are valid for numbers, null pointers and the unions of them.
     unsafe { std::mem::zeroed() };
 
 /// Where the server looks for the keys of a command.
-fn key_spec(keys: Keys) -> api::RedisModuleCommandKeySpec {
+fn key_spec(keys: Keys) -> raw::RedisModuleCommandKeySpec {
     let mut spec = END_OF_KEYS;
-    spec.flags = u64::from(api::REDISMODULE_CMD_KEY_RO | api::REDISMODULE_CMD_KEY_ACCESS);
+    spec.flags = u64::from(raw::REDISMODULE_CMD_KEY_RO | raw::REDISMODULE_CMD_KEY_ACCESS);
     // Behind a word that stands anywhere behind the command's name.
     let keyword = match keys {
         Keys::Counted => Some((c"KEYS", 1)),
@@ -294,25 +295,25 @@ fn key_spec(keys: Keys) -> api::RedisModuleCommandKeySpec {
     };
     if let Some((keyword, startfrom)) = keyword {
         spec.begin_search_type =
-            api::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_KEYWORD;
-        spec.bs.keyword = api::RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_2 {
+            raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_KEYWORD;
+        spec.bs.keyword = raw::RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_2 {
             keyword: keyword.as_ptr(),
             startfrom,
         };
     } else {
-        spec.begin_search_type = api::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX;
-        spec.bs.index = api::RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_1 { pos: 1 };
+        spec.begin_search_type = raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX;
+        spec.bs.index = raw::RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_1 { pos: 1 };
     }
     if matches!(keys, Keys::Counted) {
-        spec.find_keys_type = api::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_KEYNUM;
-        spec.fk.keynum = api::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_2 {
+        spec.find_keys_type = raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_KEYNUM;
+        spec.fk.keynum = raw::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_2 {
             keynumidx: 0,
             firstkey: 1,
             keystep: 1,
         };
     } else {
-        spec.find_keys_type = api::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE;
-        spec.fk.range = api::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_1 {
+        spec.find_keys_type = raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE;
+        spec.fk.range = raw::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_1 {
             lastkey: 0,
             keystep: 1,
             limit: 0,
@@ -325,14 +326,14 @@ fn key_spec(keys: Keys) -> api::RedisModuleCommandKeySpec {
 /// whose elements do not move.
 fn raw_args(
     args: &[Arg],
-    keep: &mut Vec<Box<[api::RedisModuleCommandArg]>>,
-) -> *mut api::RedisModuleCommandArg {
-    let mut raw: Vec<api::RedisModuleCommandArg> = Vec::with_capacity(args.len() + 1);
+    keep: &mut Vec<Box<[raw::RedisModuleCommandArg]>>,
+) -> *mut raw::RedisModuleCommandArg {
+    let mut raw: Vec<raw::RedisModuleCommandArg> = Vec::with_capacity(args.len() + 1);
     for arg in args {
         let subargs =
             if arg.parts.is_empty() { ptr::null_mut() } else { raw_args(arg.parts, keep) };
         let token: *const c_char = arg.token.map_or(ptr::null(), CStr::as_ptr);
-        raw.push(api::RedisModuleCommandArg {
+        raw.push(raw::RedisModuleCommandArg {
             name: arg.name.as_ptr(),
             type_: raw_kind(arg.kind),
             key_spec_index: if matches!(arg.kind, Kind::Key) { 0 } else { -1 },
@@ -352,23 +353,23 @@ fn raw_args(
 }
 
 fn raw_flags(arg: &Arg) -> c_int {
-    let mut flags = api::REDISMODULE_CMD_ARG_NONE;
+    let mut flags = raw::REDISMODULE_CMD_ARG_NONE;
     if arg.optional {
-        flags |= api::REDISMODULE_CMD_ARG_OPTIONAL;
+        flags |= raw::REDISMODULE_CMD_ARG_OPTIONAL;
     }
     if arg.multiple {
-        flags |= api::REDISMODULE_CMD_ARG_MULTIPLE;
+        flags |= raw::REDISMODULE_CMD_ARG_MULTIPLE;
     }
     flags as c_int
 }
 
-fn raw_kind(kind: Kind) -> api::RedisModuleCommandArgType {
+fn raw_kind(kind: Kind) -> raw::RedisModuleCommandArgType {
     match kind {
-        Kind::Text => api::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING,
-        Kind::Number => api::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER,
-        Kind::Key => api::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_KEY,
-        Kind::Token => api::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN,
-        Kind::OneOf => api::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_ONEOF,
-        Kind::Block => api::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_BLOCK,
+        Kind::Text => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING,
+        Kind::Number => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER,
+        Kind::Key => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_KEY,
+        Kind::Token => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN,
+        Kind::OneOf => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_ONEOF,
+        Kind::Block => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_BLOCK,
     }
 }

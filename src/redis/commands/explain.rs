@@ -1,13 +1,14 @@
 //! WB.EXPLAIN: how one key stands, and what would be written of it now.
 
 use super::Call;
-use crate::core::engine::{Engine, Explained};
-use crate::core::value::Content;
+use crate::core::backlog::{Engine, Explained};
+use crate::core::mapping::value::Content;
 use crate::mongo::explain::{Operation, explain};
-use crate::redis::clock;
-use crate::redis::ctx::Text;
-use crate::redis::value::{self, Found};
-use crate::redis::wanted::Wanted;
+use crate::redis::api::clock;
+use crate::redis::api::context::Text;
+use crate::redis::read::request::Wanted;
+use crate::redis::read::value;
+use crate::redis::read::value::Found;
 
 /// Runs the command. It reads the key in one go, like a command that returns all of the value.
 pub fn command(call: &Call<'_>) {

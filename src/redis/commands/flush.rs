@@ -3,21 +3,23 @@
 use std::ffi::c_int;
 
 use super::Call;
-use crate::core::args;
-use crate::core::engine::{Engine, FlushScope};
-use crate::core::flush::Progress;
-use crate::redis::api::{self, api};
-use crate::redis::blocked::{FailedScope, Handle, Outcome, Waiting, free_outcome};
-use crate::redis::ctx::Ctx;
-use crate::redis::guard::{broken_error, guard};
-use crate::redis::module::{Module, module};
-use crate::redis::reply::{REPLIED, Reply};
-use crate::redis::{clock, tick};
+use crate::core::backlog::flush_waiters::Progress;
+use crate::core::backlog::{Engine, FlushScope};
+use crate::core::registration::args;
+use crate::redis::api::clock;
+use crate::redis::api::context::Ctx;
+use crate::redis::api::guard::{broken_error, guard};
+use crate::redis::api::raw;
+use crate::redis::api::raw::api;
+use crate::redis::api::reply::{REPLIED, Reply};
+use crate::redis::event_loop::tick;
+use crate::redis::flush_clients::{FailedScope, Handle, Outcome, Waiting, free_outcome};
+use crate::redis::state::{Module, module};
 
 /// Where a client may not be blocked.
-pub const NO_BLOCKING: u32 = api::REDISMODULE_CTX_FLAGS_MULTI
-    | api::REDISMODULE_CTX_FLAGS_LUA
-    | api::REDISMODULE_CTX_FLAGS_DENY_BLOCKING;
+pub const NO_BLOCKING: u32 = raw::REDISMODULE_CTX_FLAGS_MULTI
+    | raw::REDISMODULE_CTX_FLAGS_LUA
+    | raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING;
 
 /// Runs the command.
 pub fn command(call: &Call<'_>) {
@@ -26,7 +28,7 @@ pub fn command(call: &Call<'_>) {
         Err(error) => return call.reply.error(&error),
     };
     let flags = call.ctx.flags();
-    if flags & api::REDISMODULE_CTX_FLAGS_SLAVE != 0 {
+    if flags & raw::REDISMODULE_CTX_FLAGS_SLAVE != 0 {
         return call.reply.error("WB.FLUSH is for the master: a replica writes nothing to MongoDB");
     }
     let db = call.db;
@@ -147,8 +149,8 @@ fn block(ctx: Ctx<'_>) -> Handle {
 }
 
 unsafe extern "C" fn on_answer(
-    ctx: *mut api::RedisModuleCtx,
-    _: *mut *mut api::RedisModuleString,
+    ctx: *mut raw::RedisModuleCtx,
+    _: *mut *mut raw::RedisModuleString,
     _: c_int,
 ) -> c_int {
     reply(ctx, || {
@@ -161,8 +163,8 @@ unsafe extern "C" fn on_answer(
 
 /// CLIENT UNBLOCK: the client gets what a timeout would have given it.
 unsafe extern "C" fn on_unblocked(
-    ctx: *mut api::RedisModuleCtx,
-    _: *mut *mut api::RedisModuleString,
+    ctx: *mut raw::RedisModuleCtx,
+    _: *mut *mut raw::RedisModuleString,
     _: c_int,
 ) -> c_int {
     reply(ctx, || {
@@ -172,7 +174,7 @@ unsafe extern "C" fn on_unblocked(
 }
 
 /// Replies with the outcome; without one the module is broken.
-fn reply(ctx: *mut api::RedisModuleCtx, outcome: impl FnOnce() -> Option<Outcome>) -> c_int {
+fn reply(ctx: *mut raw::RedisModuleCtx, outcome: impl FnOnce() -> Option<Outcome>) -> c_int {
     // SAFETY: both callers have the server's context, which is valid during the callback.
     let reply = Reply::new(unsafe { Ctx::new(ctx) });
     let answered = guard(false, || outcome().map(|outcome| write(reply, &outcome)).is_some());
@@ -183,8 +185,8 @@ fn reply(ctx: *mut api::RedisModuleCtx, outcome: impl FnOnce() -> Option<Outcome
 }
 
 unsafe extern "C" fn on_disconnect(
-    _: *mut api::RedisModuleCtx,
-    client: *mut api::RedisModuleBlockedClient,
+    _: *mut raw::RedisModuleCtx,
+    client: *mut raw::RedisModuleBlockedClient,
 ) {
     guard((), || {
         leave(client);
@@ -192,7 +194,7 @@ unsafe extern "C" fn on_disconnect(
 }
 
 /// Ends the wait of a client that the server has unblocked; its handle is freed after that.
-fn leave(client: *mut api::RedisModuleBlockedClient) -> Option<Outcome> {
+fn leave(client: *mut raw::RedisModuleBlockedClient) -> Option<Outcome> {
     let module = module();
     let left = module.blocked.borrow_mut().take_client(client)?;
     Some(end(module, left.flush, &left.scope))

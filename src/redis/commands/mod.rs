@@ -6,9 +6,10 @@ mod docs;
 mod explain;
 pub mod flush;
 mod help;
-mod internal;
+pub mod info;
 pub mod pause;
 mod register;
+pub mod registrations_file;
 mod status;
 mod sync;
 mod unregister;
@@ -16,12 +17,13 @@ mod warning;
 
 use std::ffi::{CStr, c_int};
 
-use super::api::{self, api};
-use super::ctx::{Ctx, words};
-use super::guard::{broken_error, guard, is_broken};
-use super::module::{Module, module};
-use super::reply::{REPLIED, Reply};
-use crate::core::engine::Engine;
+use super::api::context::{Ctx, words};
+use super::api::guard::{broken_error, guard, is_broken};
+use super::api::raw;
+use super::api::raw::api;
+use super::api::reply::{REPLIED, Reply};
+use super::state::{Module, module};
+use crate::core::backlog::Engine;
 pub use register::{Source, run as run_registration};
 
 /// What a command is given.
@@ -50,15 +52,15 @@ impl Call<'_> {
     }
 
     /// True if the command comes out of the replication stream or the AOF, and so was taken once.
-    fn is_obeyed(&self) -> bool {
-        let obeyed = api::REDISMODULE_CTX_FLAGS_REPLICATED | api::REDISMODULE_CTX_FLAGS_LOADING;
+    pub fn is_obeyed(&self) -> bool {
+        let obeyed = raw::REDISMODULE_CTX_FLAGS_REPLICATED | raw::REDISMODULE_CTX_FLAGS_LOADING;
         self.ctx.flags() & obeyed != 0
     }
 
     /// True on a replica, unless the command is its master's; the client is told. The server does
     /// the same, but not with `replica-read-only no`.
     fn is_refused_on_replica(&self, what: &str) -> bool {
-        let refused = self.ctx.flags() & api::REDISMODULE_CTX_FLAGS_SLAVE != 0 && !self.is_obeyed();
+        let refused = self.ctx.flags() & raw::REDISMODULE_CTX_FLAGS_SLAVE != 0 && !self.is_obeyed();
         if refused {
             let text = format!("READONLY {what} on the master, this server is a replica");
             self.reply.error_with_code(&text);
@@ -80,8 +82,8 @@ impl Call<'_> {
 }
 
 type Raw = unsafe extern "C" fn(
-    *mut api::RedisModuleCtx,
-    *mut *mut api::RedisModuleString,
+    *mut raw::RedisModuleCtx,
+    *mut *mut raw::RedisModuleString,
     c_int,
 ) -> c_int;
 
@@ -89,8 +91,8 @@ type Raw = unsafe extern "C" fn(
 macro_rules! callback {
     ($name:ident, $run:path) => {
         unsafe extern "C" fn $name(
-            ctx: *mut api::RedisModuleCtx,
-            argv: *mut *mut api::RedisModuleString,
+            ctx: *mut raw::RedisModuleCtx,
+            argv: *mut *mut raw::RedisModuleString,
             argc: c_int,
         ) -> c_int {
             // SAFETY: the server calls a command with its context and words.
@@ -113,14 +115,14 @@ callback!(letter_retry_entry, deadletter::retry);
 callback!(letter_drop_entry, deadletter::drop);
 callback!(letter_help_entry, deadletter::help);
 callback!(help_entry, help::command);
-callback!(ack_entry, internal::ack);
-callback!(dead_entry, internal::dead);
-callback!(gone_entry, internal::gone);
-callback!(lanes_entry, internal::lanes);
-callback!(scan_entry, internal::scan);
-callback!(mark_entry, internal::mark);
-callback!(synced_entry, internal::synced);
-callback!(digest_entry, internal::digest);
+callback!(ack_entry, crate::redis::replication::apply::ack);
+callback!(dead_entry, crate::redis::replication::apply::dead);
+callback!(gone_entry, crate::redis::replication::apply::gone);
+callback!(lanes_entry, crate::redis::replication::apply::lanes);
+callback!(scan_entry, crate::redis::replication::apply::scan);
+callback!(mark_entry, crate::redis::replication::apply::mark);
+callback!(synced_entry, crate::redis::replication::apply::synced);
+callback!(digest_entry, crate::redis::replication::apply::digest);
 
 /// A command as it is made known to the server.
 struct Entry {
@@ -227,7 +229,7 @@ fn set_categories(ctx: Ctx<'_>, name: &CStr, acl: &CStr) -> Result<(), String> {
     }
     // SAFETY: as in `create`; Redis 7.0 does not have the function.
     let refused = unsafe {
-        { api::RedisModule_SetCommandACLCategories }.map_or(0, |set_categories| {
+        { raw::RedisModule_SetCommandACLCategories }.map_or(0, |set_categories| {
             set_categories(api!(RedisModule_GetCommand)(ctx.raw(), name.as_ptr()), acl.as_ptr())
         })
     };
@@ -244,8 +246,8 @@ fn registered(name: &CStr, refused: c_int) -> Result<(), String> {
 /// # Safety
 /// The server's context and words of a command that is called now.
 unsafe fn run(
-    ctx: *mut api::RedisModuleCtx,
-    argv: *mut *mut api::RedisModuleString,
+    ctx: *mut raw::RedisModuleCtx,
+    argv: *mut *mut raw::RedisModuleString,
     argc: c_int,
     body: fn(&Call<'_>),
 ) -> c_int {

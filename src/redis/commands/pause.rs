@@ -1,8 +1,9 @@
 //! WB.PAUSE and WB.RESUME: stop and restart writing to MongoDB; capture goes on.
 
 use super::Call;
-use crate::core::engine::Engine;
-use crate::redis::{log, tick};
+use crate::core::backlog::Engine;
+use crate::redis::api::log;
+use crate::redis::event_loop::tick;
 
 /// `WB.PAUSE [<prefix>]`.
 pub fn pause(call: &Call<'_>) {

@@ -1,10 +1,11 @@
 //! WB.REGISTER: binds a prefix to a namespace.
 
 use super::{Call, warning};
-use crate::core::args;
-use crate::redis::api::{REDISMODULE_CTX_FLAGS_LOADING, REDISMODULE_CTX_FLAGS_REPLICATED};
-use crate::redis::module::Module;
-use crate::redis::{log, tick};
+use crate::core::registration::args;
+use crate::redis::api::log;
+use crate::redis::api::raw::{REDISMODULE_CTX_FLAGS_LOADING, REDISMODULE_CTX_FLAGS_REPLICATED};
+use crate::redis::event_loop::tick;
+use crate::redis::state::Module;
 
 /// Runs the command.
 pub fn command(call: &Call<'_>) {

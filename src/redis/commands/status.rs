@@ -1,11 +1,13 @@
 //! WB.STATUS: how things stand, for an operator at a glance.
 
 use super::{Call, pause, warning};
-use crate::core::args;
-use crate::core::engine::{Counters, Engine};
-use crate::redis::api::REDISMODULE_CTX_FLAGS_SLAVE;
-use crate::redis::reply::Reply;
-use crate::redis::{clock, persist, sync};
+use crate::core::backlog::{Counters, Engine};
+use crate::core::registration::args;
+use crate::redis::api::clock;
+use crate::redis::api::raw::REDISMODULE_CTX_FLAGS_SLAVE;
+use crate::redis::api::reply::Reply;
+use crate::redis::event_loop::key_scan;
+use crate::redis::replication::rdb;
 
 /// Runs the command.
 pub fn command(call: &Call<'_>) {
@@ -27,7 +29,7 @@ pub fn command(call: &Call<'_>) {
 fn module_status(call: &Call<'_>, engine: &Engine, sharing: Option<String>) {
     let reply = call.reply;
     let state = engine.state(clock::now_us());
-    let kept = persist::warnings(call.ctx).into_iter().map(str::to_owned);
+    let kept = rdb::warnings(call.ctx).into_iter().map(str::to_owned);
     let mut warnings: Vec<String> = pause::warning(engine).into_iter().chain(kept).collect();
     warnings.extend(limit_warning(engine));
     warnings.extend(sharing);
@@ -107,7 +109,7 @@ fn prefix_status(call: &Call<'_>, engine: &Engine, slot: u16) {
     let scans = state.slot.sync_pending || state.rescan_pending;
     reply.number_field(c"sync_pending", u64::from(state.slot.sync_pending));
     reply.number_field(c"sync_marked", state.slot.scanned.marked);
-    let percent = if scans { sync::percent(call.ctx, state.slot.scanned) } else { 100 };
+    let percent = if scans { key_scan::percent(call.ctx, state.slot.scanned) } else { 100 };
     reply.number_field(c"sync_percent", percent);
     totals(reply, &state.counters);
     reply.number_field(c"lag_p50_us", state.lag.p50_us);

@@ -1,7 +1,7 @@
 //! WB.SYNC: marks the keys that exist already, as WB.REGISTER … SYNC does.
 
 use super::Call;
-use crate::redis::tick;
+use crate::redis::event_loop::tick;
 
 /// Runs the command. The keys are marked in the background.
 pub fn command(call: &Call<'_>) {

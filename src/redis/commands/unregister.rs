@@ -1,7 +1,8 @@
 //! WB.UNREGISTER: stops capturing a prefix.
 
 use super::Call;
-use crate::redis::{clock, tick};
+use crate::redis::api::clock;
+use crate::redis::event_loop::tick;
 
 /// Runs the command.
 pub fn command(call: &Call<'_>) {

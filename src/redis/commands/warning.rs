@@ -1,6 +1,6 @@
 //! The sentences of `warning` in WB.STATUS that concern single prefixes.
 
-use crate::core::engine::Engine;
+use crate::core::backlog::Engine;
 use crate::core::registration::Registration;
 
 /// So many prefixes are named in a sentence; of the others their number.

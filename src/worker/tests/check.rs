@@ -1,7 +1,7 @@
 //! Checks, which every one gets an answer.
 
 use super::*;
-use crate::core::check::Checkup;
+use crate::core::delivery::deployment::Checkup;
 use crate::worker::CheckRequest;
 use crate::worker::doubles::Behaviour;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::worker::doubles::{Behaviour, batch};
-use crate::worker::engine::WRITE_WITHIN;
+use crate::worker::write_loop::WRITE_WITHIN;
 
 #[tokio::test(start_paused = true)]
 async fn without_a_link_to_keep_credits_come_before_any_contact_and_it_goes_after_each_batch() {

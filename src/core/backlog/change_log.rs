@@ -1,0 +1,167 @@
+//! Changes as the server reports them, kept in a log until they are folded into the dirty table.
+//!
+//! Appending is sequential, so the write path of the server pays no cache miss for the table;
+//! [`super::table`] folds many entries at once.
+
+/// How a key was touched. Only the ways in which a key can leave are told apart; what is
+/// there to be written is decided when the key is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Touch {
+    /// Written, or removed in some other way.
+    Changed = 0,
+    /// Removed on purpose.
+    Deleted = 1,
+    /// Its time to live ran out.
+    Expired = 2,
+    /// Removed for lack of memory.
+    Evicted = 3,
+    /// Its last value was copied, because the key was about to go while it was dirty.
+    Captured = 4,
+    /// Written, and perhaps with another time to live.
+    Timed = 5,
+    /// Not changed, but found by a scan of existing keys.
+    Found = 6,
+    /// Not changed, but perhaps with another time to live.
+    Lifetime = 7,
+    /// Removed on purpose, or only a part of it: the server does not say which.
+    PerhapsDeleted = 8,
+}
+
+impl Touch {
+    /// The inverse of `as u8`.
+    pub fn from_u8(number: u8) -> Option<Touch> {
+        [
+            Touch::Changed,
+            Touch::Deleted,
+            Touch::Expired,
+            Touch::Evicted,
+            Touch::Captured,
+            Touch::PerhapsDeleted,
+        ]
+        .into_iter()
+        .find(|touch| *touch as u8 == number)
+    }
+
+    /// True if the key may hold a value that is nowhere else.
+    pub fn may_hold_value(self) -> bool {
+        matches!(self, Touch::Changed | Touch::PerhapsDeleted)
+    }
+}
+
+/// One entry of the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// Logical database.
+    pub db: u16,
+    /// Slot of the registration.
+    pub slot: u16,
+    /// How the key was touched.
+    pub touch: Touch,
+    /// The key.
+    pub key: &'a [u8],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    end: usize,
+    db: u16,
+    slot: u16,
+    touch: Touch,
+}
+
+/// Entries at which the log asks to be folded.
+pub const FOLD_AT: usize = 64;
+
+/// Bytes that an emptied log keeps; beyond, a burst of huge keys is given back.
+const KEEP_BYTES: usize = 64 * 1024;
+
+/// An append-only log of changes.
+#[derive(Debug)]
+pub struct Log {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log { bytes: Vec::with_capacity(KEEP_BYTES), entries: Vec::with_capacity(2 * FOLD_AT) }
+    }
+}
+
+impl Log {
+    /// Appends one change; true when the log should be folded now.
+    #[inline]
+    pub fn push(&mut self, change: Change<'_>) -> bool {
+        self.bytes.extend_from_slice(change.key);
+        self.entries.push(Entry {
+            end: self.bytes.len(),
+            db: change.db,
+            slot: change.slot,
+            touch: change.touch,
+        });
+        self.entries.len() >= FOLD_AT
+    }
+
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True when nothing was appended since the last [`clear`](Self::clear).
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// All entries from `index` on, in order of appending.
+    pub fn changes(&self, index: usize) -> impl Iterator<Item = Change<'_>> {
+        let before = index.checked_sub(1).and_then(|before| self.entries.get(before));
+        let mut start = before.map_or(0, |before| before.end);
+        self.entries.iter().skip(index).map(move |entry| {
+            let key = self.bytes.get(start..entry.end).unwrap_or_default();
+            start = entry.end;
+            Change { db: entry.db, slot: entry.slot, touch: entry.touch, key }
+        })
+    }
+
+    /// Empties the log and keeps its memory.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.bytes.clear();
+        if self.bytes.capacity() > KEEP_BYTES {
+            self.bytes.shrink_to(KEEP_BYTES);
+        }
+    }
+
+    /// Bytes of memory held.
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_come_back_in_order() {
+        let mut log = Log::default();
+        for (slot, key) in [&b"a"[..], b"", b"bc"].into_iter().enumerate() {
+            log.push(Change { db: 1, slot: slot as u16, touch: Touch::Expired, key });
+        }
+        let keys: Vec<&[u8]> = log.changes(0).map(|change| change.key).collect();
+        assert_eq!(keys, [&b"a"[..], b"", b"bc"]);
+        assert_eq!(log.changes(2).map(|change| change.key).collect::<Vec<_>>(), [b"bc"]);
+        assert!(log.changes(3).next().is_none());
+    }
+
+    #[test]
+    fn it_asks_to_be_folded_when_full_and_starts_anew() {
+        let mut log = Log::default();
+        let change = Change { db: 0, slot: 0, touch: Touch::Changed, key: b"k" };
+        let asked = (0..FOLD_AT).filter(|_| log.push(change)).count();
+        assert_eq!(asked, 1);
+        log.clear();
+        assert!(log.is_empty() && log.changes(0).next().is_none());
+    }
+}

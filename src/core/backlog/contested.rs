@@ -1,0 +1,366 @@
+//! Contested keys: a unique index refused their write because another document has the value.
+//!
+//! That document may be about to give the value up. So the key is *parked*: it stays in flight, in
+//! no batch. It waits for the keys of the namespace that were dirty at the refusal, which become
+//! due at once; those that are parked themselves and those of paused registrations do not count.
+//! Then all parked keys of the namespace go out together, because two of them may want each
+//! other's value. A key that is refused again while nothing dirty is left that could make a
+//! difference, or too often, becomes a dead letter.
+
+mod letters;
+mod wait;
+
+use std::collections::{HashMap, VecDeque};
+
+use super::Engine;
+use crate::core::backlog::table::Taken;
+use crate::core::delivery::batch::{Batch, Item, Refusal, Written};
+use crate::core::mapping::value::Span;
+use crate::core::registration::Namespace;
+
+use self::letters::LetterRetry;
+use super::Acknowledged;
+
+/// Waits of a key during which no contested key of the namespace was written.
+const FRUITLESS: u32 = 3;
+/// Waits of a key at most, whatever others do.
+const WAITS: u32 = 16;
+/// Keys that go out together at most, whatever `batch-max-keys` says: in two batches they could not
+/// change places.
+const TOGETHER_KEYS: usize = 10_000;
+/// And bytes, unless `batch-max-bytes` allows more.
+const TOGETHER_BYTES: usize = 8 << 20;
+/// Attempts to remember; those of keys that left in another way are forgotten here.
+const MOST_TRIED: usize = 1 << 17;
+
+/// How often a contested key was tried.
+#[derive(Clone, Copy, Debug, Default)]
+struct Attempts {
+    /// In all.
+    all: u32,
+    /// Since a contested key of the namespace was written.
+    fruitless: u32,
+    /// [`Contest::won`] at the last refusal.
+    won: u32,
+}
+
+/// A contested key in no batch.
+#[derive(Clone, Copy, Debug)]
+struct Parked {
+    entry: u32,
+    since_us: u64,
+    /// The number of the wait that began at or after its refusal.
+    wait: u32,
+    attempts: Attempts,
+    /// Its dead letter is being tried again by itself.
+    letter: bool,
+}
+
+/// A contested key that was taken for a batch again.
+#[derive(Clone, Copy, Debug)]
+struct Tried {
+    /// The version that was taken.
+    ver: u32,
+    /// True if everything was written that it had to wait for.
+    waited: bool,
+    attempts: Attempts,
+    letter: bool,
+}
+
+/// Keys that a wait still needs to see written, of one registration.
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    watermark_us: u64,
+    keys: usize,
+}
+
+/// The contested keys of one namespace.
+#[derive(Debug, Default)]
+struct Contest {
+    /// Number of the wait under way, or of the last one.
+    wait: u32,
+    waiting: bool,
+    /// Registrations that the wait is about.
+    slots: Vec<u16>,
+    /// Registrations with parked keys.
+    parked: Vec<u16>,
+    /// All registrations of the namespace, and for which [version](super::registry) that holds.
+    registrations: (u64, Vec<u16>),
+    /// Contested keys that were written.
+    won: u32,
+    letters: LetterRetry,
+}
+
+/// All contested keys, by slot.
+#[derive(Debug, Default)]
+pub(super) struct Contested {
+    contests: HashMap<Namespace, Contest>,
+    /// Contests with a wait under way.
+    waiting: usize,
+    parked: HashMap<u16, Vec<Parked>>,
+    /// Keys whose wait is over, to be taken into one batch.
+    together: HashMap<u16, VecDeque<Parked>>,
+    pending: HashMap<u16, Pending>,
+    /// By entry.
+    tried: HashMap<u32, Tried>,
+    /// Batches so far that wrote something,
+    writes: u64,
+    /// the number of the last one of each slot,
+    last_write: HashMap<u16, u64>,
+    /// and how many there were when a batch was sent, by the entry of its first item.
+    sent: HashMap<u32, u64>,
+    /// True if the batch that is being taken in wrote something.
+    wrote: bool,
+    /// Whether there were letters before the batch whose contested items are being taken in.
+    had_letters: Option<bool>,
+    /// True once letters are not tried any more: the server is shutting down.
+    leaves_letters: bool,
+}
+
+impl Contested {
+    /// True if keys of `slot` are to go out together.
+    pub fn is_released(&self, slot: u16) -> bool {
+        !self.together.is_empty() && self.together.contains_key(&slot)
+    }
+
+    /// True if the entry is parked, or about to go out.
+    pub fn is_parked(&self, slot: u16, entry: u32) -> bool {
+        self.parked_of(slot).any(|parked| parked.entry == entry)
+    }
+
+    /// Since when the oldest parked key of `slot`, or of all, is dirty, microseconds.
+    pub fn oldest_us(&self, slot: Option<u16>) -> Option<u64> {
+        let slots = self.parked.keys().chain(self.together.keys());
+        let slots = slots.filter(|of| slot.is_none_or(|slot| slot == **of));
+        slots.flat_map(|slot| self.parked_of(*slot)).map(|parked| parked.since_us).min()
+    }
+
+    /// A key of `slot` that was dirty since then was written, refused or parked; a newer change of
+    /// it is waiting since `again_us`.
+    #[inline]
+    pub fn ended(&mut self, slot: u16, since_us: u64, again_us: Option<u64>) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let Some(pending) = self.pending.get_mut(&slot) else { return };
+        let counted = since_us <= pending.watermark_us;
+        let unfinished = again_us.is_some_and(|again_us| again_us <= pending.watermark_us);
+        if counted && !unfinished {
+            pending.keys = pending.keys.saturating_sub(1);
+        }
+    }
+
+    /// A batch is sent: what is written from now on may make a difference to it.
+    pub fn sending(&mut self, batch: &Batch) {
+        if let Some(first) = batch.items.first() {
+            self.sent.insert(first.entry, self.writes);
+        }
+    }
+
+    /// Something of the batch that is being taken in was written.
+    pub fn wrote(&mut self) {
+        self.wrote = true;
+    }
+
+    /// A batch is taken in.
+    pub fn batch_ended(&mut self, batch: &Batch) {
+        if let Some(first) = batch.items.first() {
+            self.sent.remove(&first.entry);
+        }
+        if std::mem::take(&mut self.wrote) {
+            self.writes += 1;
+            self.last_write.insert(batch.slot, self.writes);
+        }
+    }
+
+    /// True if other batches of these registrations have written something since this one was sent.
+    fn is_overtaken(&self, batch: &Batch, slots: &[u16]) -> bool {
+        let sent = batch.items.first().and_then(|first| self.sent.get(&first.entry));
+        sent.is_some_and(|sent| {
+            slots.iter().any(|slot| self.last_write.get(slot).is_some_and(|at| at > sent))
+        })
+    }
+
+    /// The key needs no write any more.
+    #[inline]
+    pub fn forget(&mut self, entry: u32) {
+        if !self.tried.is_empty() {
+            self.tried.remove(&entry);
+        }
+    }
+
+    /// An item was written: if it was contested, others of its namespace may be free now.
+    #[inline]
+    fn written(&mut self, namespace: &Namespace, item: &Item) {
+        if self.tried.is_empty() {
+            return;
+        }
+        if self.tried.remove(&item.entry).is_some()
+            && let Some(contest) = self.contests.get_mut(namespace)
+        {
+            contest.won = contest.won.wrapping_add(1);
+        }
+    }
+
+    fn parked_of(&self, slot: u16) -> impl Iterator<Item = &Parked> {
+        let released = self.together.get(&slot).into_iter().flatten();
+        self.parked.get(&slot).into_iter().flatten().chain(released)
+    }
+
+    fn parked_len(&self, slot: u16) -> usize {
+        self.parked.get(&slot).map_or(0, Vec::len)
+    }
+}
+
+impl Engine {
+    /// An item is acknowledged.
+    #[inline]
+    pub(super) fn contested_written(&mut self, batch: &Batch, item: &Item) {
+        self.contested.written(&batch.registration.namespace, item);
+    }
+
+    /// Takes in the next `most` contested items of a batch whose other items are all taken in: each
+    /// is parked or gets a dead letter, which are counted.
+    pub(super) fn settle_contested(
+        &mut self,
+        batch: &Batch,
+        written: &mut Written,
+        most: usize,
+        (now_us, unix_ms): (u64, u64),
+        clean: &mut Acknowledged,
+    ) -> u64 {
+        if self.is_paused(batch.slot) {
+            // It is tried anew with its registration.
+            for refusal in written.contested.drain(..).rev() {
+                if let Some(item) = batch.items.get(refusal.index) {
+                    self.dirty.give_back(item.entry, item.since_us);
+                }
+            }
+            return 0;
+        }
+        let namespace = &batch.registration.namespace;
+        let slots = self.slots_of(namespace);
+        // What was dirty when MongoDB refused may be written by now.
+        let has_rivals = self.has_rivals(&slots, written.contested.len())
+            || self.contested.is_overtaken(batch, &slots);
+        // Those that this batch makes do not count.
+        let has_letters = match self.contested.had_letters {
+            Some(had) => had,
+            None => self.has_letters(namespace),
+        };
+        let most = most.min(written.contested.len());
+        let (mut failed, mut parked) = (0, false);
+        for refusal in written.contested.drain(..most) {
+            let Some(item) = batch.items.get(refusal.index) else { continue };
+            let tried = self.contested.tried.remove(&item.entry);
+            let tried = tried.filter(|tried| tried.ver == item.ver);
+            let attempts = self.next_attempt(namespace, tried);
+            let is_letter = tried.is_some_and(|tried| tried.letter);
+            let waits = attempts.fruitless <= FRUITLESS && attempts.all <= WAITS;
+            let is_old = !self.dirty.has_version(item.entry, item.ver);
+            let asks_letters = attempts.all == 1 && has_letters;
+            if !is_letter && waits && (has_rivals || is_old || asks_letters) {
+                if asks_letters {
+                    self.ask_letters(namespace);
+                }
+                self.park(batch, item, attempts);
+                parked = true;
+                continue;
+            }
+            failed += u64::from(!is_letter);
+            self.refuse_contested(batch, item, refusal, (now_us, unix_ms, attempts.all), clean);
+        }
+        if parked {
+            self.begin_wait(namespace, slots, now_us);
+        }
+        self.contested.had_letters = Some(has_letters).filter(|_| !written.contested.is_empty());
+        failed
+    }
+
+    /// True if a dirty key of these registrations, but for `own` ones, may still free a value.
+    fn has_rivals(&self, slots: &[u16], own: usize) -> bool {
+        let dirty: usize = slots.iter().map(|slot| self.dirty.queue(*slot).dirty()).sum();
+        dirty > own || slots.iter().any(|slot| self.dirty.has_missed(*slot))
+    }
+
+    /// The attempts at a key that was refused just now.
+    fn next_attempt(&mut self, namespace: &Namespace, tried: Option<Tried>) -> Attempts {
+        let won = self.contested.contests.get(namespace).map_or(0, |contest| contest.won);
+        let Some(Tried { waited, attempts, .. }) = tried else {
+            return Attempts { all: 1, fruitless: 1, won };
+        };
+        let fruitless = match (waited, attempts.won == won) {
+            (false, _) => attempts.fruitless,
+            (true, true) => attempts.fruitless + 1,
+            (true, false) => 1,
+        };
+        Attempts { all: attempts.all + 1, fruitless, won }
+    }
+
+    fn park(&mut self, batch: &Batch, item: &Item, attempts: Attempts) {
+        let (slot, since_us) = (batch.slot, item.since_us);
+        let contest = self.contested.contest(&batch.registration.namespace);
+        let wait = contest.wait + 1;
+        if !contest.parked.contains(&slot) {
+            contest.parked.push(slot);
+        }
+        let parked = Parked { entry: item.entry, since_us, wait, attempts, letter: false };
+        self.contested.ended(slot, since_us, None);
+        self.contested.parked.entry(slot).or_default().push(parked);
+    }
+
+    fn refuse_contested(
+        &mut self,
+        batch: &Batch,
+        item: &Item,
+        refusal: Refusal,
+        (now_us, unix_ms, tries): (u64, u64, u32),
+        clean: &mut Acknowledged,
+    ) {
+        self.written_in_doubt(batch, item, now_us);
+        let refused = self.refuse(batch, item, refusal, unix_ms, tries);
+        let settled = self.dirty.acknowledge(item.entry, item.ver, |_, _| ());
+        self.tell(batch.slot, item.entry, item.since_us, settled, false);
+        clean.dead.push(refused);
+    }
+
+    /// Takes the next key that is to go out together with others.
+    pub(super) fn take_released(&mut self, batch: &mut Batch) -> Option<(Taken, Span)> {
+        let most_bytes = usize::try_from(self.settings.batch_max_bytes).unwrap_or(0);
+        let full = batch.items.len() >= TOGETHER_KEYS
+            || (!batch.items.is_empty() && batch.bytes.len() >= most_bytes.max(TOGETHER_BYTES));
+        if full {
+            return None;
+        }
+        let last = self.contested.contests.get(&batch.registration.namespace);
+        let last = last.map_or(0, |contest| contest.wait);
+        let start = batch.bytes.len();
+        loop {
+            let released = self.contested.together.get_mut(&batch.slot)?;
+            let Some(parked) = released.pop_front() else {
+                self.contested.together.remove(&batch.slot);
+                self.dirty.stir(batch.slot);
+                return None;
+            };
+            let is_last = released.is_empty();
+            if is_last {
+                self.contested.together.remove(&batch.slot);
+                self.dirty.stir(batch.slot);
+            }
+            let Parked { entry, since_us, wait, attempts, letter } = parked;
+            let copy = |key: &[u8]| batch.bytes.extend_from_slice(key);
+            let Some(taken) = self.dirty.take_again(entry, batch.slot, since_us, copy) else {
+                if is_last {
+                    return None;
+                }
+                continue;
+            };
+            if self.contested.tried.len() >= MOST_TRIED {
+                self.contested.tried.clear();
+            }
+            let tried = Tried { ver: taken.ver, waited: wait <= last, attempts, letter };
+            self.contested.tried.insert(entry, tried);
+            return Some((taken, Span { start, end: batch.bytes.len() }));
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Dead letters that a unique index refused are tried again by themselves, when something was
+//! written to their namespace: it may have been the document that has the value.
+
+use std::collections::VecDeque;
+
+use super::{Attempts, Parked};
+use crate::core::backlog::Engine;
+use crate::core::backlog::dead_letters::{ContestedLetter, DeadLetter};
+use crate::core::backlog::table::DirtyKey;
+use crate::core::registration::Namespace;
+
+/// The letters of a namespace are tried once in this time at most.
+const EVERY_US: u64 = 1_000_000;
+/// So many of them at a time.
+const AT_A_TIME: usize = 128;
+
+/// When letters of a namespace are tried again, and which.
+#[derive(Debug, Default)]
+pub(super) struct LetterRetry {
+    last_us: Option<u64>,
+    /// Letters still to be tried because of what was written.
+    left: usize,
+    /// The last one that was tried.
+    cursor: Option<ContestedLetter>,
+    /// Parked keys wait to go out with letters.
+    asked: bool,
+}
+
+impl LetterRetry {
+    /// True if parked keys wait for letters.
+    pub fn is_asked(&self) -> bool {
+        self.asked
+    }
+
+    fn due_us(&self) -> Option<u64> {
+        (self.left > 0).then(|| self.last_us.map_or(0, |last_us| last_us + EVERY_US))
+    }
+}
+
+impl Engine {
+    /// Something was written to `namespace`: its letters may be possible now.
+    pub(in crate::core::backlog) fn hope_for_letters(&mut self, namespace: &Namespace) {
+        if self.dead.has_contested() {
+            let left = self.contested_letters(namespace);
+            if left > 0 {
+                self.contested.contest(namespace).letters.left = left;
+            }
+        }
+    }
+
+    /// True if `namespace` has letters that may want the value of a key refused just now, and it
+    /// theirs.
+    pub(super) fn has_letters(&self, namespace: &Namespace) -> bool {
+        self.dead.has_contested()
+            && !self.contested.leaves_letters
+            && self.contested_letters(namespace) > 0
+    }
+
+    /// Has the letters of `namespace` tried again together with what is parked.
+    pub(super) fn ask_letters(&mut self, namespace: &Namespace) {
+        let left = self.contested_letters(namespace);
+        let letters = &mut self.contested.contest(namespace).letters;
+        (letters.left, letters.asked) = (left, left > 0);
+    }
+
+    /// From now on letters are left as they are, and no key waits for them: nothing is replicated
+    /// any more.
+    pub fn leave_letters(&mut self) {
+        self.contested.leaves_letters = true;
+        for contest in self.contested.contests.values_mut() {
+            contest.letters.asked = false;
+        }
+    }
+
+    /// When [`retry_contested`](Self::retry_contested) has something to do, microseconds.
+    pub fn letters_due_us(&self) -> Option<u64> {
+        if !self.dead.has_contested() && !self.contested.is_waiting() {
+            return None;
+        }
+        self.contested.contests.values().filter_map(|contest| contest.letters.due_us()).min()
+    }
+
+    /// Makes letters dirty that are due to be tried again at `now_us`, and returns their databases
+    /// and keys. Replicas and the AOF must be told of them as of a retry by hand.
+    pub fn retry_contested(&mut self, now_us: u64) -> Vec<(u16, Vec<u8>)> {
+        let due =
+            self.contested.contests.iter().filter(|(_, contest)| {
+                contest.letters.due_us().is_some_and(|due_us| due_us <= now_us)
+            });
+        let due: Vec<Namespace> = due.map(|(namespace, _)| namespace.clone()).collect();
+        if due.is_empty() {
+            return Vec::new();
+        }
+        self.fold(now_us);
+        let mut retried = Vec::new();
+        for namespace in due {
+            for letter in self.next_letters(&namespace, now_us) {
+                self.park_letter(&namespace, &letter, now_us, &mut retried);
+            }
+            // Those that wait for other keys take the letters along when these are written.
+            if !self.contested.contest(&namespace).waiting {
+                self.release(&namespace);
+            }
+        }
+        self.changed = true;
+        retried
+    }
+
+    /// The letters of `namespace` whose turn it is.
+    fn next_letters(&mut self, namespace: &Namespace, now_us: u64) -> VecDeque<ContestedLetter> {
+        let slots = self.letter_slots(namespace);
+        let is_pressed = self.dirty.is_pressed();
+        let letters = &mut self.contested.contest(namespace).letters;
+        (letters.last_us, letters.asked) = (Some(now_us), false);
+        if is_pressed {
+            // A letter is remembered as it is; in the dirty set there may be no room for it.
+            return VecDeque::new();
+        }
+        let cursor = letters.cursor.take();
+        let after = slots.iter().filter(|slot| cursor.as_ref().is_none_or(|last| **slot >= last.0));
+        let mut next: VecDeque<ContestedLetter> = after
+            .flat_map(|slot| self.dead.contested_after(*slot, cursor.as_ref()))
+            .take(AT_A_TIME)
+            .cloned()
+            .collect();
+        if next.len() < AT_A_TIME && cursor.is_some() {
+            // Round and round, each letter once.
+            let first = slots.iter().flat_map(|slot| self.dead.contested_after(*slot, None));
+            let first = first.take_while(|letter| cursor.as_ref().is_some_and(|c| *letter <= c));
+            next.extend(first.take(AT_A_TIME - next.len()).cloned());
+        }
+        let letters = &mut self.contested.contest(namespace).letters;
+        letters.left = if next.is_empty() { 0 } else { letters.left.saturating_sub(next.len()) };
+        letters.cursor = next.back().cloned();
+        next
+    }
+
+    /// Makes the key of a letter dirty and parks it, unless it is dirty already.
+    fn park_letter(
+        &mut self,
+        namespace: &Namespace,
+        (slot, db, key): &ContestedLetter,
+        now_us: u64,
+        retried: &mut Vec<(u16, Vec<u8>)>,
+    ) {
+        if self.dirty.touched(*db, key).is_some() {
+            return;
+        }
+        let captured = self.dead.take_captured(*db, key);
+        let Some(DeadLetter { touch, .. }) = self.dead.find(*db, key) else { return };
+        let (touch, captured) = (*touch, captured.as_ref());
+        // Later than every flush and change until now.
+        let since_us = self.dirty.watermark_us(now_us);
+        self.dirty.load(DirtyKey { db: *db, slot: *slot, touch, since_us, key, captured });
+        let Some(taken) = self.dirty.take_one(*db, key) else { return };
+        let contest = self.contested.contest(namespace);
+        let wait = contest.wait;
+        if !contest.parked.contains(slot) {
+            contest.parked.push(*slot);
+        }
+        let attempts = Attempts::default();
+        let parked = Parked { entry: taken.entry, since_us, wait, attempts, letter: true };
+        self.contested.parked.entry(*slot).or_default().push(parked);
+        retried.push((*db, key.clone()));
+    }
+
+    /// Registrations of `namespace` with letters to be tried.
+    fn letter_slots(&self, namespace: &Namespace) -> Vec<u16> {
+        let slots = self.dead.contested_slots().filter(|slot| {
+            let bound = self.slot(*slot);
+            bound.is_some_and(|bound| bound.registration.namespace == *namespace)
+        });
+        slots.filter(|slot| !self.is_paused(*slot)).collect()
+    }
+
+    /// How many letters that is, as far as it matters.
+    fn contested_letters(&self, namespace: &Namespace) -> usize {
+        let slots = self.letter_slots(namespace);
+        slots.iter().map(|slot| self.dead.contested_count(*slot)).sum()
+    }
+}

@@ -1,0 +1,182 @@
+//! Dead letters at work: what is refused, retried and dropped.
+
+use super::Engine;
+use crate::core::backlog::change_log::Touch;
+use crate::core::backlog::dead_letters::DeadLetter;
+use crate::core::backlog::table::{DirtyKey, Taken};
+use crate::core::delivery::batch::{Batch, Item, Refusal};
+
+const VALUE_IS_GONE: &str = "the key is gone from Redis, and with it the value that was refused";
+
+/// Which dead letters are meant.
+#[derive(Clone, Copy, Debug)]
+pub enum LetterScope<'a> {
+    /// Those of all databases.
+    All,
+    /// Those of one registration.
+    Slot(u16),
+    /// That of one key of one database.
+    Key(u16, &'a [u8]),
+}
+
+/// A change that was refused, as replicas and the AOF are told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Logical database.
+    pub db: u16,
+    /// The key.
+    pub key: Vec<u8>,
+    /// Prefix of the registration.
+    pub prefix: Vec<u8>,
+    /// Why. It holds no value: whoever is told has that himself.
+    pub letter: DeadLetter,
+    /// True when the key has changed since, and so is dirty still.
+    pub again: bool,
+}
+
+impl Engine {
+    /// The dead letters of `slot`, or all of them, by database and key.
+    pub fn letters(&self, slot: Option<u16>) -> impl Iterator<Item = (u16, &[u8], &DeadLetter)> {
+        self.dead.iter().filter(move |(.., letter)| slot.is_none_or(|slot| letter.slot == slot))
+    }
+
+    /// Makes the keys of dead letters dirty and due at once; their number. A letter stays until a
+    /// write of its key succeeds. A key that has changed meanwhile is dirty already, and its
+    /// newest value is what is written.
+    pub fn retry(&mut self, scope: LetterScope<'_>, now_us: u64) -> usize {
+        self.fold(now_us);
+        // Later than every flush and change until now.
+        let since_us = self.dirty.watermark_us(now_us);
+        let keys = self.letter_keys(scope);
+        for (db, key) in &keys {
+            if self.dirty.touched(*db, key).is_none() {
+                let captured = self.dead.take_captured(*db, key);
+                let Some(letter) = self.dead.find(*db, key) else { continue };
+                let DeadLetter { slot, touch, .. } = *letter;
+                let captured = captured.as_ref();
+                self.dirty.load(DirtyKey { db: *db, slot, touch, since_us, key, captured });
+            }
+            self.dirty.hasten(*db, key);
+        }
+        self.changed |= !keys.is_empty();
+        keys.len()
+    }
+
+    /// Forgets dead letters; their number.
+    pub fn drop_letters(&mut self, scope: LetterScope<'_>) -> usize {
+        let keys = self.letter_keys(scope);
+        for (db, key) in &keys {
+            if let Some(slot) = self.dead.remove(*db, key) {
+                self.retire_if_done(slot);
+            }
+        }
+        keys.len()
+    }
+
+    /// What the master, or the AOF, says of a refused change. Unless it has changed again, the
+    /// key is clean now, and its captured value goes into the letter.
+    pub fn bury(&mut self, refused: Refused) {
+        let Refused { db, key, prefix, mut letter, again } = refused;
+        let mut left = None;
+        if !again && let Some((slot, touch, captured)) = self.dirty.take_out(db, &key) {
+            (letter.touch, letter.captured) = (touch, captured);
+            left = Some(slot);
+        }
+        // Unregistered with DISCARD meanwhile, it has no letters any more.
+        if let Some(slot) = self.slot_of(db, &prefix) {
+            letter.slot = slot;
+            self.keep_letter(db, &key, letter);
+        }
+        if let Some(slot) = left {
+            self.retire_if_done(slot);
+        }
+    }
+
+    /// An item is refused after so many attempts: its key gets a dead letter. Call it before the
+    /// item is acknowledged.
+    pub(super) fn refuse(
+        &mut self,
+        batch: &Batch,
+        item: &Item,
+        refusal: Refusal,
+        unix_ms: u64,
+        tries: u32,
+    ) -> Refused {
+        let Refusal { code, reason, .. } = refusal;
+        let (db, key) = (batch.registration.db, batch.key(item));
+        let read = self.dirty.refused(item.entry, item.ver);
+        let again = read.is_none();
+        let (touch, captured) = read.unwrap_or((Touch::Changed, None));
+        let slot = batch.slot;
+        let attempts = self.dead.find(db, key).map_or(0, |earlier| earlier.attempts);
+        let attempts = attempts.saturating_add(tries);
+        let letter = DeadLetter { slot, code, reason, attempts, unix_ms, touch, captured };
+        let told = letter.without_value();
+        self.keep_letter(db, key, letter);
+        self.has_letter(slot, key);
+        let prefix = batch.registration.prefix.clone();
+        Refused { db, key: key.to_vec(), prefix, letter: told, again }
+    }
+
+    /// A retried key has nothing to be written any more. A letter whose value is lost stays, and
+    /// says so; one that is out of date goes.
+    pub(super) fn skip_letter(&mut self, taken: &Taken, db: u16, key: &[u8]) -> Option<Refused> {
+        let is_lost = matches!(taken.touch, Touch::Changed | Touch::Captured);
+        let Some(earlier) = self.dead.find(db, key).filter(|_| is_lost) else {
+            self.clear_letter(db, key);
+            return None;
+        };
+        let letter = DeadLetter {
+            code: 0,
+            reason: VALUE_IS_GONE.to_owned(),
+            attempts: earlier.attempts.saturating_add(1),
+            captured: None,
+            ..*earlier
+        };
+        let prefix = self.slot(letter.slot)?.registration.prefix.clone();
+        self.has_letter(letter.slot, key);
+        self.count(letter.slot, |counters| counters.failed_total += 1);
+        self.dead.replace(db, key, letter.without_value());
+        Some(Refused { db, key: key.to_vec(), prefix, letter, again: false })
+    }
+
+    /// MongoDB took a change of a key, with a batch of `slot`: its letter goes; false when there
+    /// is none.
+    pub(super) fn revive(&mut self, slot: u16, db: u16, key: &[u8]) -> bool {
+        let earlier = self.dead.remove(db, key);
+        // The batch's own slot is looked at when all its items are counted.
+        if let Some(earlier) = earlier.filter(|earlier| *earlier != slot) {
+            self.retire_if_done(earlier);
+        }
+        earlier.is_some()
+    }
+
+    /// Forgets the letter of a key that MongoDB has in a newer state; false when there is none.
+    pub(super) fn clear_letter(&mut self, db: u16, key: &[u8]) -> bool {
+        let slot = self.dead.remove(db, key);
+        if let Some(slot) = slot {
+            self.retire_if_done(slot);
+        }
+        slot.is_some()
+    }
+
+    fn keep_letter(&mut self, db: u16, key: &[u8], letter: DeadLetter) {
+        let slot = letter.slot;
+        let earlier = self.dead.replace(db, key, letter);
+        self.watch_letter(db, key);
+        if let Some(earlier) = earlier.filter(|earlier| *earlier != slot) {
+            self.retire_if_done(earlier);
+        }
+    }
+
+    fn letter_keys(&self, scope: LetterScope<'_>) -> Vec<(u16, Vec<u8>)> {
+        let slot = match scope {
+            LetterScope::All => None,
+            LetterScope::Slot(slot) => Some(slot),
+            LetterScope::Key(db, key) => {
+                return self.dead.find(db, key).map(|_| (db, key.to_vec())).into_iter().collect();
+            }
+        };
+        self.letters(slot).map(|(db, key, _)| (db, key.to_vec())).collect()
+    }
+}

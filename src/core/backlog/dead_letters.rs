@@ -1,0 +1,347 @@
+//! Dead letters: changes that can never be written as they are. They hold up nobody and stay
+//! until a newer write of the key succeeds or somebody drops them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use super::change_log::Touch;
+use super::table::Captured;
+
+/// MongoDB's code of a duplicate in a unique index.
+pub const DUPLICATE_KEY: i32 = 11_000;
+
+/// A letter by slot, database and key.
+pub type ContestedLetter = (u16, u16, Vec<u8>);
+
+/// Why the last change of a key is not in MongoDB, and what a retry needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Slot of the registration.
+    pub slot: u16,
+    /// MongoDB's error code; 0 when the change was refused before it was sent.
+    pub code: i32,
+    /// One sentence; never a value.
+    pub reason: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it was tried last, milliseconds since 1970.
+    pub unix_ms: u64,
+    /// How the key was touched last: a deletion is retried as one.
+    pub touch: Touch,
+    /// The value, when Redis does not have it any more. Nothing while a retry is under way: then
+    /// it stands in the dirty set.
+    pub captured: Option<Captured>,
+}
+
+impl DeadLetter {
+    /// True if the value is in Redis alone, so that it must be copied before its key goes away.
+    pub fn is_uncaptured(&self) -> bool {
+        self.touch.may_hold_value() && self.captured.is_none()
+    }
+
+    /// The same without the value, which may be large.
+    pub fn without_value(&self) -> DeadLetter {
+        DeadLetter { captured: None, reason: self.reason.clone(), ..*self }
+    }
+
+    fn bytes(&self, key: &[u8]) -> usize {
+        let captured = self.captured.as_ref().map_or(0, |captured| captured.bytes.len());
+        let contested = match self.code {
+            DUPLICATE_KEY => size_of::<ContestedLetter>() + key.len(),
+            _ => 0,
+        };
+        let letter = size_of::<((u16, Vec<u8>), DeadLetter)>() + key.len() + self.reason.len();
+        letter + captured + contested
+    }
+}
+
+/// Dead letters by database and key.
+#[derive(Debug, Default)]
+pub struct DeadLetters {
+    letters: BTreeMap<(u16, Vec<u8>), DeadLetter>,
+    /// How many each slot has.
+    counts: Vec<usize>,
+    /// Those that a unique index refused: what it refuses today it may take tomorrow.
+    contested: BTreeSet<ContestedLetter>,
+    /// How many of them each slot has; none has 0.
+    contested_counts: BTreeMap<u16, usize>,
+    bytes: usize,
+}
+
+impl DeadLetters {
+    /// Number of dead letters.
+    pub fn len(&self) -> usize {
+        self.letters.len()
+    }
+
+    /// True when there are none.
+    pub fn is_empty(&self) -> bool {
+        self.letters.is_empty()
+    }
+
+    /// Keeps `letter`, in place of an earlier one of the same key, whose slot is returned.
+    pub fn replace(&mut self, db: u16, key: &[u8], letter: DeadLetter) -> Option<u16> {
+        let slot = usize::from(letter.slot);
+        if self.counts.len() <= slot {
+            self.counts.resize(slot + 1, 0);
+        }
+        self.counts[slot] += 1;
+        self.bytes += letter.bytes(key);
+        let contested = (letter.code == DUPLICATE_KEY).then(|| (letter.slot, db, key.to_vec()));
+        let earlier = self.letters.insert((db, key.to_vec()), letter);
+        let earlier = earlier.map(|earlier| self.uncount(db, key, &earlier));
+        if let Some(contested) = contested {
+            *self.contested_counts.entry(contested.0).or_default() += 1;
+            self.contested.insert(contested);
+        }
+        earlier
+    }
+
+    /// Forgets the dead letter of `key`, whose slot is returned.
+    pub fn remove(&mut self, db: u16, key: &[u8]) -> Option<u16> {
+        // Nearly always there is none, and then no key need be copied to look.
+        if self.is_empty() {
+            return None;
+        }
+        let letter = self.letters.remove(&(db, key.to_vec()))?;
+        Some(self.uncount(db, key, &letter))
+    }
+
+    /// The dead letter of `key`.
+    pub fn find(&self, db: u16, key: &[u8]) -> Option<&DeadLetter> {
+        if self.is_empty() {
+            return None;
+        }
+        self.letters.get(&(db, key.to_vec()))
+    }
+
+    /// Keeps the value of a key that goes away; false when the key has no letter.
+    pub fn capture(&mut self, db: u16, key: &[u8], value: Captured) -> bool {
+        let found = self.change(db, key, |letter| {
+            letter.touch = Touch::Captured;
+            letter.captured = Some(value);
+        });
+        found.is_some()
+    }
+
+    /// A key that was perhaps deleted was not, which its letter tells from now on.
+    pub fn was_not_deleted(&mut self, db: u16, key: &[u8]) {
+        self.change(db, key, |letter| {
+            if letter.touch == Touch::PerhapsDeleted {
+                letter.touch = Touch::Changed;
+            }
+        });
+    }
+
+    /// The captured value of `key`, which leaves its letter.
+    pub fn take_captured(&mut self, db: u16, key: &[u8]) -> Option<Captured> {
+        self.change(db, key, |letter| letter.captured.take())?
+    }
+
+    /// Dead letters of one registration.
+    pub fn count(&self, slot: u16) -> usize {
+        self.counts.get(usize::from(slot)).copied().unwrap_or(0)
+    }
+
+    /// True when a unique index refused one of them.
+    pub fn has_contested(&self) -> bool {
+        !self.contested.is_empty()
+    }
+
+    /// The slots of the letters that a unique index refused, each once.
+    pub fn contested_slots(&self) -> impl Iterator<Item = u16> + '_ {
+        self.contested_counts.keys().copied()
+    }
+
+    /// How many letters of `slot` a unique index refused.
+    pub fn contested_count(&self, slot: u16) -> usize {
+        self.contested_counts.get(&slot).copied().unwrap_or(0)
+    }
+
+    /// The letters of `slot` that a unique index refused and that stand behind `last`, by
+    /// database and key.
+    pub fn contested_after(
+        &self,
+        slot: u16,
+        last: Option<&ContestedLetter>,
+    ) -> impl Iterator<Item = &ContestedLetter> {
+        let first = (slot, 0, Vec::new());
+        let from = match last.filter(|last| last.0 == slot) {
+            Some(last) => Bound::Excluded(last),
+            None => Bound::Included(&first),
+        };
+        let letters = self.contested.range::<ContestedLetter, _>((from, Bound::Unbounded));
+        letters.take_while(move |(of, ..)| *of == slot)
+    }
+
+    /// The first dead letter of the registration in `slot`, whose keys begin with `prefix`.
+    pub fn first_of(&self, slot: u16, db: u16, prefix: &[u8]) -> Option<&DeadLetter> {
+        let from = self.letters.range((db, prefix.to_vec())..);
+        from.map(|(_, letter)| letter).find(|letter| letter.slot == slot)
+    }
+
+    /// Every dead letter with its database and key, in that order.
+    pub fn iter(&self) -> impl Iterator<Item = (u16, &[u8], &DeadLetter)> {
+        self.letters.iter().map(|((db, key), letter)| (*db, key.as_slice(), letter))
+    }
+
+    /// Database and key of the first dead letter from there on.
+    pub fn next_from(&self, from: Bound<(u16, Vec<u8>)>) -> Option<(u16, Vec<u8>)> {
+        self.letters.range((from, Bound::Unbounded)).next().map(|(key, _)| key.clone())
+    }
+
+    /// Forgets all dead letters of one registration.
+    pub fn remove_slot(&mut self, slot: u16) {
+        if self.count(slot) == 0 {
+            return;
+        }
+        let bytes = &mut self.bytes;
+        self.letters.retain(|(_, key), letter| {
+            let stays = letter.slot != slot;
+            *bytes -= if stays { 0 } else { letter.bytes(key) };
+            stays
+        });
+        self.contested.retain(|(of, ..)| *of != slot);
+        self.contested_counts.remove(&slot);
+        self.counts[usize::from(slot)] = 0;
+    }
+
+    /// Bytes of memory held, about.
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn change<T>(
+        &mut self,
+        db: u16,
+        key: &[u8],
+        change: impl FnOnce(&mut DeadLetter) -> T,
+    ) -> Option<T> {
+        if self.is_empty() {
+            return None;
+        }
+        let letter = self.letters.get_mut(&(db, key.to_vec()))?;
+        self.bytes -= letter.bytes(key);
+        let result = change(letter);
+        self.bytes += letter.bytes(key);
+        Some(result)
+    }
+
+    fn uncount(&mut self, db: u16, key: &[u8], letter: &DeadLetter) -> u16 {
+        if letter.code == DUPLICATE_KEY {
+            self.contested.remove(&(letter.slot, db, key.to_vec()));
+            let count = self.contested_counts.entry(letter.slot).or_default();
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.contested_counts.remove(&letter.slot);
+            }
+        }
+        self.bytes -= letter.bytes(key);
+        self.counts[usize::from(letter.slot)] -= 1;
+        letter.slot
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::mapping::value::Content;
+
+    fn letter(slot: u16) -> DeadLetter {
+        DeadLetter {
+            slot,
+            code: 121,
+            reason: "r".to_owned(),
+            attempts: 1,
+            unix_ms: 5,
+            touch: Touch::Changed,
+            captured: None,
+        }
+    }
+
+    fn value(bytes: &[u8]) -> Captured {
+        Captured { content: Content::String, expire_ms: -1, bytes: bytes.into() }
+    }
+
+    #[test]
+    fn a_key_has_one_letter() {
+        let mut letters = DeadLetters::default();
+        assert_eq!(letters.replace(0, b"k", letter(1)), None);
+        assert_eq!(letters.replace(0, b"k", letter(1)), Some(1));
+        letters.replace(1, b"k", letter(2));
+        assert_eq!(letters.len(), 2);
+        assert_eq!((letters.count(1), letters.count(2), letters.count(9)), (1, 1, 0));
+        assert_eq!(letters.replace(1, b"k", letter(1)), Some(2));
+        assert_eq!((letters.count(1), letters.count(2)), (2, 0));
+    }
+
+    #[test]
+    fn letters_go_one_by_one_or_by_registration() {
+        let mut letters = DeadLetters::default();
+        letters.replace(0, b"a", letter(1));
+        letters.replace(0, b"b", letter(1));
+        letters.replace(0, b"c", letter(2));
+        assert_eq!(letters.remove(0, b"a"), Some(1));
+        assert_eq!(letters.remove(0, b"a"), None);
+        letters.remove_slot(1);
+        assert_eq!((letters.len(), letters.count(1)), (1, 0));
+        assert!(letters.find(0, b"b").is_none());
+    }
+
+    #[test]
+    fn a_value_is_captured_once_and_taken_once() {
+        let mut letters = DeadLetters::default();
+        assert!(!letters.capture(0, b"k", value(b"v")));
+        letters.replace(0, b"k", letter(1));
+        assert!(letters.find(0, b"k").unwrap().is_uncaptured());
+        assert!(letters.capture(0, b"k", value(b"v")));
+        assert!(!letters.find(0, b"k").unwrap().is_uncaptured());
+        assert_eq!(letters.take_captured(0, b"k"), Some(value(b"v")));
+        assert_eq!(letters.take_captured(0, b"k"), None);
+        assert!(!letters.find(0, b"k").unwrap().is_uncaptured(), "it is being retried");
+    }
+
+    #[test]
+    fn letters_of_a_unique_index_are_found_by_registration() {
+        let mut letters = DeadLetters::default();
+        let contested = |slot| DeadLetter { code: DUPLICATE_KEY, ..letter(slot) };
+        letters.replace(0, b"a", letter(1));
+        assert!(!letters.has_contested());
+        for (db, key, slot) in [(0, b"b", 1), (1, b"a", 1), (0, b"c", 3), (0, b"d", 1)] {
+            letters.replace(db, key, contested(slot));
+        }
+        assert_eq!(letters.contested_slots().collect::<Vec<_>>(), [1, 3]);
+        let all = |letters: &DeadLetters, last: Option<&ContestedLetter>| {
+            letters.contested_after(1, last).cloned().collect::<Vec<_>>()
+        };
+        let found = all(&letters, None);
+        assert_eq!(found, [(1, 0, b"b".to_vec()), (1, 0, b"d".to_vec()), (1, 1, b"a".to_vec())]);
+        assert_eq!(all(&letters, Some(&found[0])), found[1..]);
+        assert_eq!(all(&letters, Some(&(3, 0, Vec::new()))), found, "a cursor of another slot");
+        assert_eq!(letters.contested_count(1), 3);
+        letters.replace(0, b"d", letter(1));
+        letters.remove(0, b"c");
+        assert_eq!((letters.contested_count(1), letters.contested_count(3)), (2, 0));
+        assert_eq!(letters.contested_slots().collect::<Vec<_>>(), [1]);
+        letters.remove_slot(1);
+        assert!(!letters.has_contested());
+        assert_eq!(letters.memory_bytes(), 0);
+    }
+
+    #[test]
+    fn memory_is_counted_and_given_back() {
+        let mut letters = DeadLetters::default();
+        letters.replace(0, b"a", letter(1));
+        let one = letters.memory_bytes();
+        letters.replace(0, b"a", letter(2));
+        assert_eq!(letters.memory_bytes(), one);
+        letters.capture(0, b"a", value(&[7; 1000]));
+        assert_eq!(letters.memory_bytes(), one + 1000);
+        letters.replace(0, b"b", DeadLetter { captured: Some(value(&[7; 50])), ..letter(3) });
+        letters.take_captured(0, b"a");
+        assert_eq!(letters.memory_bytes(), 2 * one + 50);
+        letters.remove_slot(3);
+        letters.remove(0, b"a");
+        assert_eq!(letters.memory_bytes(), 0);
+    }
+}

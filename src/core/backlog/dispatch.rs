@@ -1,0 +1,227 @@
+//! Out of the engine: which registration is due, and which of its keys make the next batch.
+
+use std::sync::Arc;
+
+use super::Engine;
+use crate::core::backlog::change_log::Touch;
+use crate::core::backlog::table::{Captured, Taken};
+use crate::core::delivery::batch::{Batch, Item};
+use crate::core::mapping::value::{Content, Span};
+use crate::core::registration::{OnGone, Registration};
+
+/// Buffers kept for the next batches.
+const SPARE: usize = 8;
+/// A spare buffer larger than this is given back.
+const SPARE_BYTES: usize = 1 << 20;
+
+/// A batch that is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flight {
+    /// Slot of its registration.
+    pub slot: u16,
+    /// Since when its oldest key is dirty, microseconds.
+    pub oldest_us: u64,
+    /// True if it was sent with a credit for slow batches.
+    pub slow: bool,
+    /// True if it is a blocked key that is tried again.
+    pub retry: bool,
+}
+
+impl Flight {
+    /// What is remembered of `batch`.
+    pub fn of(batch: &Batch) -> Flight {
+        let oldest_us = batch.items.iter().map(|item| item.since_us).min();
+        let (slow, retry) = (batch.slow, batch.retry > 0);
+        Flight { slot: batch.slot, oldest_us: oldest_us.unwrap_or(u64::MAX), slow, retry }
+    }
+}
+
+/// What to do about a key that is not there any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// Delete its document.
+    Delete,
+    /// Leave its document as it is.
+    Keep,
+}
+
+impl Engine {
+    /// Begins a batch of the registration whose turn it is among those that are due.
+    pub fn begin_batch(&mut self, now_us: u64) -> Option<Batch> {
+        if !self.may_send() {
+            return None;
+        }
+        self.release_heavy(now_us);
+        self.release_parked();
+        let retry = self.retry_blocked(now_us);
+        let (slot, retry) = match retry {
+            Some(retry) => retry,
+            None => (self.next_slot(now_us)?, 0),
+        };
+        let registration = Arc::clone(&self.slot(slot)?.registration);
+        let (mut items, mut bytes) = match self.spare.pop() {
+            Some(spare) => (spare.items, spare.bytes),
+            None => (Vec::new(), Vec::new()),
+        };
+        items.clear();
+        bytes.clear();
+        let slow = retry > 0 || self.slow_slots.contains(&slot);
+        Some(Batch { registration, slot, epoch: self.epoch, slow, retry, items, bytes })
+    }
+
+    /// Takes the next due key of the batch's registration, unless the batch is full. Its bytes
+    /// are appended to the batch; the caller reads the value and pushes the item.
+    pub fn take(&mut self, batch: &mut Batch, now_us: u64) -> Option<(Taken, Span)> {
+        let most_keys = match batch.registration.batch_max_keys {
+            Some(keys) => keys as usize,
+            None => usize::try_from(self.settings.batch_max_keys).unwrap_or(1),
+        };
+        let most_bytes = usize::try_from(self.settings.batch_max_bytes).unwrap_or(0);
+        let most_keys = if batch.retry > 0 { 1 } else { most_keys };
+        // The first key is never subject to the limit of bytes.
+        let full = batch.items.len() >= most_keys
+            || (!batch.items.is_empty() && batch.bytes.len() >= most_bytes);
+        // A batch that was held may have been begun under other options.
+        let bound = self.slot(batch.slot)?;
+        if !Arc::ptr_eq(&bound.registration, &batch.registration) {
+            return None;
+        }
+        if self.contested.is_released(batch.slot) && bound.hold_us <= now_us {
+            return self.take_released(batch);
+        }
+        if full || self.slot_due_us(batch.slot).is_none_or(|due_us| due_us > now_us) {
+            return None;
+        }
+        let start = batch.bytes.len();
+        let taken = self.dirty.take(batch.slot, |key| batch.bytes.extend_from_slice(key))?;
+        Some((taken, Span { start, end: batch.bytes.len() }))
+    }
+
+    /// A batch is filled on later; its keys are in flight. It has these items, the ones from `added`
+    /// on since it was held before.
+    pub fn holds(&mut self, batch: &Batch, added: usize) {
+        let items = batch.items.get(added..).unwrap_or_default();
+        let added_us = items.iter().map(|item| item.since_us).min().unwrap_or(u64::MAX);
+        let before_us = self.held.map_or(u64::MAX, |held| held.oldest_us);
+        let flight = Flight::of(batch);
+        self.held = Some(Flight { oldest_us: before_us.min(added_us), ..flight });
+    }
+
+    /// The batch that was held is about to be sent or given up.
+    pub fn lets_go(&mut self) {
+        self.held = None;
+    }
+
+    /// A batch is on its way: a credit is spent.
+    pub fn sent(&mut self, flight: Flight) {
+        let credits = if flight.slow { &mut self.slow_credits } else { &mut self.credits };
+        *credits -= 1;
+        self.flights.push(flight);
+    }
+
+    /// The batch could not be sent, or was not needed: its keys wait again.
+    pub fn unsent(&mut self, batch: Batch) {
+        for item in batch.items.iter().rev() {
+            self.dirty.give_back(item.entry, item.since_us);
+        }
+        self.retire_if_done(batch.slot);
+        self.recycle(batch);
+    }
+
+    /// The worker takes no batch any more.
+    pub fn lose_credits(&mut self) {
+        (self.credits, self.slow_credits) = (0, 0);
+    }
+
+    /// Keeps the buffers of a finished batch for the next one.
+    pub fn recycle(&mut self, batch: Batch) {
+        if self.spare.len() < SPARE && batch.bytes.capacity() <= SPARE_BYTES {
+            self.spare.push(batch);
+        }
+    }
+
+    /// What the registration says about a key that is gone, given how it was touched last;
+    /// `touch` is [`Touch::Changed`] when the server did not say how the key went.
+    pub fn on_missing(registration: &Registration, touch: Touch) -> Missing {
+        let policy = match touch {
+            Touch::Deleted | Touch::PerhapsDeleted => registration.on_delete,
+            Touch::Expired => registration.on_expire,
+            Touch::Evicted => registration.on_evict,
+            // Gone without a word, as FLUSHALL does it: MongoDB keeps its documents.
+            Touch::Changed | Touch::Timed | Touch::Found | Touch::Lifetime | Touch::Captured => {
+                OnGone::Keep
+            }
+        };
+        match policy {
+            OnGone::Delete => Missing::Delete,
+            OnGone::Keep => Missing::Keep,
+        }
+    }
+
+    /// True if the key changed after it was taken.
+    pub fn changed_since(&self, taken: &Taken) -> bool {
+        self.dirty.changed_since(taken)
+    }
+
+    /// Puts one key back that was taken and not read: it is the next.
+    pub fn put_back(&mut self, taken: &Taken) {
+        self.dirty.give_back(taken.entry, taken.since_us);
+    }
+
+    /// Puts one key back that cannot be read or settled now, behind all others. When it is the
+    /// only one of its batch so far, its registration rests until `hold_us`.
+    pub fn postpone(&mut self, batch: &Batch, taken: &Taken, hold_us: u64) {
+        self.dirty.postpone(taken.entry, taken.since_us);
+        if batch.items.is_empty()
+            && let Some(slot) = self.slot_mut(batch.slot)
+        {
+            slot.hold_us = slot.hold_us.max(hold_us);
+            self.dirty.stir(batch.slot);
+        }
+    }
+
+    /// The captured value of a key that was taken, if it has not changed since.
+    pub fn captured(&self, taken: &Taken) -> Option<&Captured> {
+        self.dirty.captured(taken.entry)
+    }
+
+    /// True if a batch can be sent: the worker takes one, and no key of an earlier epoch may still
+    /// be on its way with an older value.
+    pub fn may_send(&self) -> bool {
+        (self.credits > 0 || self.slow_credits > 0) && self.stale_flights == 0
+    }
+
+    /// True if this batch can be sent.
+    pub fn may_send_batch(&self, batch: &Batch) -> bool {
+        self.stale_flights == 0 && self.has_credit(batch.slot, batch.slow)
+    }
+
+    /// The last credit of each kind is for a registration that has nothing on its way, so that
+    /// none has to wait for what another one has sent.
+    pub(super) fn has_credit(&self, slot: u16, slow: bool) -> bool {
+        let credits = if slow { self.slow_credits } else { self.credits };
+        credits > 1 || (credits == 1 && !self.flights.iter().any(|flight| flight.slot == slot))
+    }
+
+    /// When a key that waits in the queue of `slot` is due, microseconds.
+    pub(super) fn slot_due_us(&self, slot: u16) -> Option<u64> {
+        let bound = self.slot(slot).filter(|_| !self.is_paused(slot))?;
+        let interval_ms = match bound.registration.interval_ms {
+            // Nothing more will be coalesced.
+            _ if !bound.live => 0,
+            Some(ms) => ms,
+            None => u64::try_from(self.settings.flush_interval_ms).unwrap_or(0),
+        };
+        if self.contested.is_released(slot) {
+            return Some(bound.hold_us);
+        }
+        let due_us = self.dirty.due_us(slot, interval_ms.saturating_mul(1000))?;
+        Some(due_us.max(bound.hold_us))
+    }
+}
+
+/// The item of a taken key whose value stands in `value`, and which expires at `expire_ms`.
+pub fn item(taken: &Taken, key: Span, content: Content, value: Span, expire_ms: i64) -> Item {
+    let Taken { entry, ver, since_us, .. } = *taken;
+    Item { entry, ver, since_us, key, content, value, expire_ms }
+}

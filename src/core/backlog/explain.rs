@@ -1,0 +1,207 @@
+//! One key under the magnifying glass, for WB.EXPLAIN: whose it is, how it stands, and why.
+
+use std::sync::Arc;
+
+use super::{Engine, Missing};
+use crate::core::backlog::change_log::Touch;
+use crate::core::backlog::table::{Captured, Standing};
+use crate::core::delivery::batch::{Batch, Item};
+use crate::core::mapping::value::{Content, Span};
+use crate::core::registration::Registration;
+
+/// How a key stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyState {
+    /// No registration has it.
+    NotRegistered,
+    /// MongoDB has its latest state, as far as this server knows.
+    Clean,
+    /// A scan must find out: of SYNC, or after changes were missed past `dirty-max-bytes`.
+    Unscanned,
+    /// It waits to be coalesced, or for its turn.
+    Dirty,
+    /// It was read and sent, and is not acknowledged.
+    InFlight,
+    /// It was read and sent, and has changed since.
+    InFlightChanged,
+    /// It is dirty, and something holds it up.
+    Waiting(Obstacle),
+    /// It is dirty, and its registration or everything is paused.
+    Paused,
+    /// It was refused.
+    DeadLetter,
+}
+
+/// What holds up a dirty key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// MongoDB is not reached.
+    Link,
+    /// The namespace refused a batch, or the server did not let keys be read, and it rests.
+    Rest,
+    /// Reading its value takes long; it rests between two reads, or behind another such key.
+    Large,
+    /// A unique index refused it; other keys of the namespace, which may free the value, go first.
+    Unique,
+    /// MongoDB does not let its document be written.
+    Document,
+}
+
+impl KeyState {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            KeyState::NotRegistered => "not registered",
+            KeyState::Clean => "clean",
+            KeyState::Unscanned => "unscanned",
+            KeyState::Dirty => "dirty",
+            KeyState::InFlight => "in flight",
+            KeyState::InFlightChanged => "in flight, changed since",
+            KeyState::Waiting(_) => "waiting",
+            KeyState::Paused => "paused",
+            KeyState::DeadLetter => "dead letter",
+        }
+    }
+
+    /// What it waits for, in a few words; empty where the state says it.
+    pub fn waits_for(self) -> &'static str {
+        match self {
+            KeyState::Unscanned => "a scan of the prefix, which marks the key if it exists",
+            KeyState::Dirty => "its interval, or its turn",
+            KeyState::InFlight | KeyState::InFlightChanged => "MongoDB's acknowledgement",
+            KeyState::Waiting(Obstacle::Link) => "MongoDB to be reached",
+            KeyState::Waiting(Obstacle::Rest) => "the end of a pause after an error",
+            KeyState::Waiting(Obstacle::Large) => "its turn to be read: its value is large",
+            KeyState::Waiting(Obstacle::Unique) => {
+                "other keys of its collection: one of them may free the value that a unique index \
+                 refused"
+            }
+            KeyState::Waiting(Obstacle::Document) => "its document, which cannot be written now",
+            KeyState::Paused => "WB.RESUME",
+            KeyState::DeadLetter => "a newer write of the key, or WB.DEADLETTER RETRY",
+            KeyState::NotRegistered | KeyState::Clean => "",
+        }
+    }
+}
+
+/// All that is known of one key.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// How it stands.
+    pub state: KeyState,
+    /// Slot and options of its registration.
+    pub bound: Option<(u16, Arc<Registration>)>,
+    /// Since when it stands so, milliseconds since 1970; 0 where nobody knows or cares.
+    pub since_unix_ms: u64,
+    /// How often MongoDB refused it, or did not let it be written, since it was last written.
+    pub attempts: u32,
+    /// Why it was refused, or else what holds it up.
+    pub last_error: String,
+    /// How it was touched last, if it is not clean.
+    pub touch: Touch,
+    /// Its value, if Redis does not have it any more.
+    pub captured: Option<Captured>,
+}
+
+impl Engine {
+    /// How `key` of `db` stands at `now_us`. Changes nothing.
+    pub fn explain(&self, db: u16, key: &[u8], now_us: u64) -> Explained {
+        let standing = self.dirty.standing(db, key);
+        let letter = self.dead.find(db, key);
+        let missed = self.maybe_missed(db, key);
+        let slot = standing.map(|standing| standing.slot).or(missed);
+        let slot = slot.or_else(|| self.route(db, key)).or(letter.map(|letter| letter.slot));
+        let bound = slot.and_then(|slot| Some((slot, self.slot(slot)?)));
+        let (state, since_ms) = match (standing, letter, bound) {
+            (Some(standing), ..) => self.how_dirty(standing, now_us),
+            (None, Some(letter), _) => (KeyState::DeadLetter, letter.unix_ms),
+            (None, None, Some((slot, bound))) => {
+                let oldest_us = self.dirty.missed(slot).oldest_us();
+                let unscanned = missed.is_some() || bound.sync_pending;
+                let state = if unscanned { KeyState::Unscanned } else { KeyState::Clean };
+                (state, missed.and(oldest_us).unwrap_or(0) / 1000)
+            }
+            (None, None, None) => (KeyState::NotRegistered, 0),
+        };
+        let blocked = standing.and_then(|standing| self.blocked.find(standing.entry));
+        let reason = blocked.map(|blocked| blocked.reason.as_str());
+        let reason = reason.or(letter.map(|letter| letter.reason.as_str()));
+        let obstacle = standing.map(|standing| self.obstacle(standing.slot));
+        let last_error = reason.or(obstacle);
+        let captured = match standing {
+            Some(standing) => standing.captured,
+            None => letter.and_then(|letter| letter.captured.as_ref()),
+        };
+        let touch = standing.map(|standing| standing.touch).or(letter.map(|letter| letter.touch));
+        Explained {
+            state,
+            bound: bound.map(|(slot, bound)| (slot, Arc::clone(&bound.registration))),
+            since_unix_ms: since_ms,
+            attempts: letter.map_or(0, |letter| letter.attempts)
+                + blocked.map_or(0, |blocked| blocked.attempts),
+            last_error: last_error.unwrap_or_default().to_owned(),
+            touch: touch.unwrap_or(Touch::Changed),
+            captured: captured.cloned(),
+        }
+    }
+
+    /// A batch of the key alone, as it would be sent: with the value that stands in `bytes` from
+    /// `value` on, behind the key.
+    pub fn explained_batch(
+        &self,
+        (slot, registration): (u16, Arc<Registration>),
+        bytes: Vec<u8>,
+        value: usize,
+        (content, expire_ms): (Content, i64),
+    ) -> Batch {
+        let item = Item {
+            entry: 0,
+            ver: 0,
+            since_us: 0,
+            key: Span { start: 0, end: value },
+            content,
+            value: Span { start: value, end: bytes.len() },
+            expire_ms,
+        };
+        let (epoch, items) = (self.epoch, vec![item]);
+        Batch { registration, slot, epoch, slow: false, retry: 0, items, bytes }
+    }
+
+    fn how_dirty(&self, standing: Standing<'_>, now_us: u64) -> (KeyState, u64) {
+        let Standing { entry, slot, in_flight, again, since_us, .. } = standing;
+        let aside = self
+            .heavy
+            .waiting()
+            .find(|aside| in_flight && aside.epoch == self.epoch && aside.taken.entry == entry);
+        // Of a key that changed meanwhile, the entry has the time of that change only.
+        let since_us = aside.map_or(since_us, |aside| aside.taken.since_us.min(since_us));
+        let blocked = self.blocked.find(entry).filter(|blocked| blocked.waits() && in_flight);
+        let since_us = blocked.map_or(since_us, |blocked| blocked.since_us.min(since_us));
+        let parked = in_flight && self.contested.is_parked(slot, entry);
+        let held = self.slot(slot).is_some_and(|bound| bound.hold_us > now_us);
+        let waits = aside.is_some() || blocked.is_some() || parked;
+        let state = match (waits, in_flight, again) {
+            (false, true, true) => KeyState::InFlightChanged,
+            (false, true, false) => KeyState::InFlight,
+            _ if self.is_paused(slot) => KeyState::Paused,
+            _ if self.link.name() == "down" => KeyState::Waiting(Obstacle::Link),
+            _ if held => KeyState::Waiting(Obstacle::Rest),
+            _ if blocked.is_some() => KeyState::Waiting(Obstacle::Document),
+            _ if aside.is_some() => KeyState::Waiting(Obstacle::Large),
+            _ if parked => KeyState::Waiting(Obstacle::Unique),
+            _ => KeyState::Dirty,
+        };
+        (state, since_us / 1000)
+    }
+}
+
+/// What becomes of the document of a key without a value.
+impl Explained {
+    /// True if its document is deleted when nothing is found under the key, `foreign` if there is
+    /// something of a type that the registration does not take.
+    pub fn deletes(&self, foreign: bool) -> bool {
+        let touch = if foreign { Touch::Deleted } else { self.touch };
+        let bound = self.bound.as_ref();
+        bound.is_some_and(|(_, of)| Engine::on_missing(of, touch) == Missing::Delete)
+    }
+}

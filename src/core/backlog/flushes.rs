@@ -1,0 +1,70 @@
+//! Flushes: what they wait for, and when they have ended.
+
+use super::Engine;
+use crate::core::backlog::change_log::Touch;
+use crate::core::backlog::flush_waiters::{Progress, Scope};
+
+/// Which keys to flush.
+#[derive(Clone, Copy, Debug)]
+pub enum FlushScope<'a> {
+    /// Every key.
+    All,
+    /// The keys of one registration.
+    Slot(u16),
+    /// These keys of one database.
+    Keys(u16, &'a [&'a [u8]]),
+}
+
+impl Engine {
+    /// Begins a flush of what is dirty now; see [`Waiters`](crate::core::backlog::flush_waiters::Waiters).
+    pub fn flush(&mut self, scope: FlushScope<'_>, now_us: u64) -> u64 {
+        self.fold(now_us);
+        self.hasten_heavy();
+        if let FlushScope::Keys(db, keys) = scope {
+            for key in keys {
+                if let Some(slot) = self.maybe_missed(db, key) {
+                    self.found(slot, key, Touch::Found, now_us);
+                }
+            }
+            self.fold(now_us);
+        }
+        let watermark_us = self.dirty.watermark_us(now_us);
+        let (scope, dirty) = match scope {
+            FlushScope::All => (Scope::All, self.dirty.len()),
+            FlushScope::Slot(slot) => (Scope::Slot(slot), self.dirty.queue(slot).dirty()),
+            FlushScope::Keys(db, keys) => {
+                let mut entries: Vec<u32> =
+                    keys.iter().filter_map(|key| self.dirty.hasten(db, key)).collect();
+                entries.sort_unstable();
+                entries.dedup();
+                let dirty = entries.len();
+                (Scope::Keys(entries), dirty)
+            }
+        };
+        self.hasten_scope(&scope, watermark_us);
+        let suspended = self.misses(&scope, watermark_us);
+        self.waiters.add(scope, watermark_us, dirty, suspended)
+    }
+
+    /// The flushes that have ended since this was last asked.
+    pub fn flushed(&mut self) -> Vec<u64> {
+        // A key that went to another registration while it was in flight is not told of again.
+        let (dirty, end) = (&self.dirty, self.registry.end());
+        self.waiters.settle(|scope| match scope {
+            Scope::All => dirty.is_empty(),
+            Scope::Slot(slot) => *slot >= end || dirty.queue(*slot).dirty() == 0,
+            Scope::Keys(_) => false,
+        });
+        self.waiters.done()
+    }
+
+    /// True when a flush waits for nothing any more.
+    pub fn is_flushed(&self, waiter: u64) -> bool {
+        self.waiters.is_done(waiter)
+    }
+
+    /// Ends a flush, finished or not, and says where it stood.
+    pub fn end_flush(&mut self, waiter: u64) -> Option<Progress> {
+        self.waiters.remove(waiter)
+    }
+}

@@ -1,0 +1,384 @@
+//! The module's state as bytes, for the RDB: records in blocks, so that neither saving nor
+//! loading needs the whole of it in memory twice.
+
+use super::change_log::Touch;
+use super::dead_letters::DeadLetter;
+use super::table::{Captured, Missed};
+use crate::core::delivery::batch::LaneId;
+use crate::core::mapping::value::{Content, Strings, push_bytes};
+use crate::core::registration::Registration;
+use crate::core::registration::args;
+use crate::core::registration::shared_collections::Stamps;
+
+/// Version of the encoding; it grows when older versions of the module could not read it.
+pub const VERSION: u64 = 1;
+
+/// A block is written when it is this long.
+const BLOCK_BYTES: usize = 64 * 1024;
+
+/// One thing that is saved.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record<'a> {
+    /// Nothing is sent at all.
+    Paused,
+    /// The sessions in which batches are sent.
+    Lanes(Vec<LaneId>),
+    /// A registration.
+    Registration {
+        /// The number by which other records refer to it.
+        slot: u16,
+        /// False when only its backlog is written.
+        live: bool,
+        /// True when what returns from flight is dropped.
+        discards: bool,
+        /// True when its existing keys are still to be marked.
+        sync_pending: bool,
+        /// True while nothing of it is sent.
+        paused: bool,
+        /// What it missed while the dirty set was full.
+        missed: Missed,
+        /// Its options.
+        registration: Registration,
+    },
+    /// Which registrations share the collection of this one.
+    Sharing {
+        /// The number of the registration.
+        slot: u16,
+        /// When it was made, and when it was registered with SHARED.
+        stamps: Stamps,
+    },
+    /// A dirty key.
+    Key(SavedKey<'a>),
+    /// A dead letter.
+    Dead {
+        /// Logical database.
+        db: u16,
+        /// The key.
+        key: &'a [u8],
+        /// Why, and of which registration.
+        letter: DeadLetter,
+    },
+}
+
+/// A dirty key as it is saved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SavedKey<'a> {
+    /// The number of its registration.
+    pub slot: u16,
+    /// Logical database.
+    pub db: u16,
+    /// How it was touched last.
+    pub touch: Touch,
+    /// Since when it is dirty, microseconds.
+    pub since_us: u64,
+    /// The key.
+    pub key: &'a [u8],
+    /// Its value, if it was captured.
+    pub captured: Option<Captured>,
+}
+
+/// Packs records into blocks.
+#[derive(Debug)]
+pub struct Packer<W: FnMut(&[u8])> {
+    block: Vec<u8>,
+    write: W,
+}
+
+impl<W: FnMut(&[u8])> Packer<W> {
+    /// Gives every full block to `write`.
+    pub fn new(write: W) -> Self {
+        Packer { block: Vec::with_capacity(2 * BLOCK_BYTES), write }
+    }
+
+    /// Adds a record.
+    pub fn push(&mut self, record: &Record<'_>) {
+        let mut bytes = Vec::new();
+        encode(record, &mut bytes);
+        push_bytes(&mut self.block, &bytes);
+        if self.block.len() >= BLOCK_BYTES {
+            self.end();
+        }
+    }
+
+    /// Writes what is left.
+    pub fn end(&mut self) {
+        if !self.block.is_empty() {
+            (self.write)(&self.block);
+            self.block.clear();
+        }
+    }
+}
+
+/// Reads every record of a block.
+///
+/// # Errors
+/// One sentence when the block is damaged or was written by a newer version.
+pub fn unpack<'a>(block: &'a [u8], mut each: impl FnMut(Record<'a>)) -> Result<(), String> {
+    for bytes in Strings::new(block) {
+        each(decode(bytes).ok_or("a record is damaged or of a newer version of writebehind")?);
+    }
+    Ok(())
+}
+
+const REGISTRATION: u8 = 1;
+const KEY: u8 = 2;
+const DEAD: u8 = 3;
+const PAUSED: u8 = 4;
+const LANES: u8 = 5;
+const SHARING: u8 = 6;
+
+fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
+    match record {
+        Record::Paused => out.push(PAUSED),
+        Record::Lanes(lanes) => {
+            out.push(LANES);
+            out.extend(lanes.as_flattened());
+        }
+        Record::Registration {
+            slot,
+            live,
+            discards,
+            sync_pending,
+            paused,
+            missed,
+            registration,
+        } => {
+            out.push(REGISTRATION);
+            out.extend_from_slice(&slot.to_le_bytes());
+            out.extend([*live, *discards, *sync_pending, *paused].map(u8::from));
+            for us in [missed.since_us, missed.scanned_us] {
+                // 0, for none, is a time in 1970.
+                out.extend_from_slice(&us.unwrap_or(0).to_le_bytes());
+            }
+            out.extend_from_slice(&registration.db.to_le_bytes());
+            for word in args::words(registration) {
+                push_bytes(out, &word);
+            }
+        }
+        Record::Sharing { slot, stamps } => {
+            out.push(SHARING);
+            out.extend_from_slice(&slot.to_le_bytes());
+            out.extend_from_slice(&stamps.joined.to_le_bytes());
+            out.extend_from_slice(&stamps.shared.to_le_bytes());
+        }
+        Record::Key(saved) => {
+            out.push(KEY);
+            out.extend_from_slice(&saved.slot.to_le_bytes());
+            out.extend_from_slice(&saved.db.to_le_bytes());
+            out.push(saved.touch as u8);
+            out.extend_from_slice(&saved.since_us.to_le_bytes());
+            push_bytes(out, saved.key);
+            push_captured(saved.captured.as_ref(), out);
+        }
+        Record::Dead { db, key, letter } => {
+            out.push(DEAD);
+            out.extend_from_slice(&letter.slot.to_le_bytes());
+            out.extend_from_slice(&db.to_le_bytes());
+            out.extend_from_slice(&letter.code.to_le_bytes());
+            out.extend_from_slice(&letter.attempts.to_le_bytes());
+            out.extend_from_slice(&letter.unix_ms.to_le_bytes());
+            push_bytes(out, key);
+            push_bytes(out, letter.reason.as_bytes());
+            out.push(letter.touch as u8);
+            push_captured(letter.captured.as_ref(), out);
+        }
+    }
+}
+
+/// A value, if there is one: it is the rest of its record.
+fn push_captured(captured: Option<&Captured>, out: &mut Vec<u8>) {
+    if let Some(captured) = captured {
+        out.push(captured.content as u8);
+        out.extend_from_slice(&captured.expire_ms.to_le_bytes());
+        out.extend_from_slice(&captured.bytes);
+    }
+}
+
+/// Bytes still to be read.
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*head)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    fn string(&mut self) -> Option<&'a [u8]> {
+        let mut strings = Strings::new(self.0);
+        let string = strings.next()?;
+        self.0 = self.0.get(4 + string.len()..)?;
+        Some(string)
+    }
+
+    /// The inverse of [`push_captured`].
+    fn captured(mut self) -> Option<Captured> {
+        let content = Content::from_u8(self.byte()?)?;
+        let expire_ms = self.array().map(i64::from_le_bytes)?;
+        Some(Captured { content, expire_ms, bytes: self.0.into() })
+    }
+}
+
+fn decode(record: &[u8]) -> Option<Record<'_>> {
+    let mut bytes = Bytes(record);
+    match bytes.byte()? {
+        REGISTRATION => {
+            let slot = bytes.u16()?;
+            let [live, discards, sync_pending, paused] = bytes.array()?.map(|byte: u8| byte != 0);
+            let mut us = || {
+                let us = bytes.array().map(u64::from_le_bytes)?;
+                Some((us != 0).then_some(us))
+            };
+            let missed = Missed { since_us: us()?, scanned_us: us()? };
+            let db = bytes.u16()?;
+            let words: Vec<&[u8]> = Strings::new(bytes.0).collect();
+            let (registration, _) = args::registered(db, &words).ok()?;
+            Some(Record::Registration {
+                slot,
+                live,
+                discards,
+                sync_pending,
+                paused,
+                missed,
+                registration,
+            })
+        }
+        SHARING => {
+            let slot = bytes.u16()?;
+            let mut stamp = || bytes.array().map(u64::from_le_bytes);
+            let stamps = Stamps { joined: stamp()?, shared: stamp()? };
+            Some(Record::Sharing { slot, stamps })
+        }
+        KEY => {
+            let (slot, db) = (bytes.u16()?, bytes.u16()?);
+            let touch = Touch::from_u8(bytes.byte()?)?;
+            let since_us = bytes.array().map(u64::from_le_bytes)?;
+            let key = bytes.string()?;
+            let captured = match touch {
+                Touch::Captured => Some(bytes.captured()?),
+                _ => None,
+            };
+            Some(Record::Key(SavedKey { slot, db, touch, since_us, key, captured }))
+        }
+        DEAD => {
+            let (slot, db) = (bytes.u16()?, bytes.u16()?);
+            let code = bytes.array().map(i32::from_le_bytes)?;
+            let attempts = bytes.array().map(u32::from_le_bytes)?;
+            let unix_ms = bytes.array().map(u64::from_le_bytes)?;
+            let key = bytes.string()?;
+            let reason = String::from_utf8_lossy(bytes.string()?).into_owned();
+            let touch = Touch::from_u8(bytes.byte()?)?;
+            // Nothing when a retry is under way.
+            let captured = if bytes.0.is_empty() { None } else { Some(bytes.captured()?) };
+            let letter = DeadLetter { slot, code, reason, attempts, unix_ms, touch, captured };
+            Some(Record::Dead { db, key, letter })
+        }
+        PAUSED => Some(Record::Paused),
+        LANES => Some(Record::Lanes(bytes.0.as_chunks().0.to_vec())),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::registration::{Namespace, WriteMode};
+    use proptest::prelude::*;
+
+    fn round_trip(records: &[Record<'_>]) -> Vec<String> {
+        let mut blocks: Vec<Vec<u8>> = Vec::new();
+        let mut packer = Packer::new(|block: &[u8]| blocks.push(block.to_vec()));
+        records.iter().for_each(|record| packer.push(record));
+        packer.end();
+        drop(packer);
+        let mut loaded = Vec::new();
+        for block in &blocks {
+            unpack(block, |record| loaded.push(format!("{record:?}"))).unwrap();
+        }
+        loaded
+    }
+
+    #[test]
+    fn registrations_and_dead_letters_come_back() {
+        let namespace = Namespace { database: "d".to_owned(), collection: "c".to_owned() };
+        let mut registration = Registration::new(3, b"p\0:", namespace);
+        registration.write = WriteMode::Merge;
+        let letter = DeadLetter {
+            slot: 2,
+            code: 121,
+            reason: "schema".to_owned(),
+            attempts: 3,
+            unix_ms: 99,
+            touch: Touch::Deleted,
+            captured: None,
+        };
+        let bytes = b"gone".as_slice().into();
+        let value = Captured { content: Content::String, expire_ms: 7, bytes };
+        let captured =
+            DeadLetter { touch: Touch::Captured, captured: Some(value), ..letter.clone() };
+        let records = [
+            Record::Paused,
+            Record::Lanes(vec![[1; 16], [2; 16]]),
+            Record::Registration {
+                slot: 2,
+                live: false,
+                discards: true,
+                sync_pending: true,
+                paused: true,
+                missed: Missed { since_us: Some(7), scanned_us: None },
+                registration,
+            },
+            Record::Sharing { slot: 2, stamps: Stamps { joined: 3, shared: u64::MAX } },
+            Record::Dead { db: 3, key: b"p\0:1", letter },
+            Record::Dead { db: 3, key: b"p\0:2", letter: captured },
+        ];
+        let expected: Vec<String> = records.iter().map(|record| format!("{record:?}")).collect();
+        assert_eq!(round_trip(&records), expected);
+    }
+
+    #[test]
+    fn damaged_records_are_refused_and_not_misread() {
+        let mut block = Vec::new();
+        for damaged in [&[][..], &[9, 1, 2], &[KEY, 0, 0], &[DEAD], &[REGISTRATION, 0, 0, 1, 0, 0]]
+        {
+            block.clear();
+            push_bytes(&mut block, damaged);
+            assert!(unpack(&block, |_| ()).is_err(), "{damaged:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn dirty_keys_come_back_in_order(
+            keys in prop::collection::vec(
+                (any::<u16>(), prop::collection::vec(any::<u8>(), 0..300), any::<u64>(), prop::sample::select(&[0u8, 1, 2, 3, 4, 8][..])),
+                0..400,
+            ),
+        ) {
+            let records: Vec<Record<'_>> = keys
+                .iter()
+                .map(|(number, key, since_us, touch)| {
+                    let touch = Touch::from_u8(*touch).unwrap();
+                    let captured = (touch == Touch::Captured).then(|| Captured {
+                        content: Content::Hash,
+                        expire_ms: -1,
+                        bytes: key.clone().into(),
+                    });
+                    Record::Key(SavedKey {
+                        slot: *number, db: number / 2, touch, since_us: *since_us, key, captured,
+                    })
+                })
+                .collect();
+            let expected: Vec<String> = records.iter().map(|r| format!("{r:?}")).collect();
+            prop_assert_eq!(round_trip(&records), expected);
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What the master says in the replication stream and the AOF.
+
+use super::{Engine, Refused, Scanned};
+use crate::core::backlog::change_log::Touch;
+use crate::core::registration::args::internal::Told;
+
+impl Engine {
+    /// Takes in what is told of keys in `db`. Fold the log first: what stands before it in the
+    /// stream comes first here, too. [`Told::Gone`] changes nothing here, because it needs the
+    /// key's value: see [`gone`](Engine::gone).
+    pub fn obey(&mut self, db: u16, told: Told<'_>, (now_us, unix_ms): (u64, u64)) {
+        match told {
+            Told::Clean(keys) => keys.iter().for_each(|key| self.forget(db, key)),
+            Told::Dead { key, prefix, mut letter, again } => {
+                // The master's clock may be ahead of this one.
+                letter.unix_ms = letter.unix_ms.min(unix_ms);
+                let (key, prefix) = (key.to_vec(), prefix.to_vec());
+                self.bury(Refused { db, key, prefix, letter, again });
+            }
+            Told::Gone { .. } => {}
+            Told::Lanes(lanes) => self.set_lanes(lanes, false),
+            Told::Scan(prefix) => {
+                if let Some(slot) = self.slot_of(db, prefix) {
+                    self.begin_scan(slot);
+                }
+            }
+            // They are marked like changes here: what has no place is missed after the scan's
+            // beginning, and so not taken for found at its end.
+            Told::Mark { prefix, keys } => {
+                if let Some(slot) = self.slot_of(db, prefix) {
+                    for key in keys {
+                        self.found(slot, key, Touch::Changed, now_us);
+                    }
+                    self.fold(now_us);
+                    self.scanned(slot, Scanned { visited: 0, marked: keys.len() as u64 });
+                }
+            }
+            Told::Synced(prefix) => {
+                if let Some(slot) = self.slot_of(db, prefix) {
+                    self.end_scan(slot, now_us);
+                }
+            }
+        }
+    }
+}

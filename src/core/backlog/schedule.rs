@@ -1,0 +1,131 @@
+//! When which registration is due: kept, so that nobody has to ask all of them.
+//!
+//! Whatever may make a registration due at another time *stirs* it; before the schedule is read,
+//! those that were stirred are asked anew.
+
+use std::collections::BTreeSet;
+
+use super::Engine;
+use super::registry::next_after;
+use crate::core::backlog::deadline_heap::Heap;
+
+/// When a registration is due that is paused.
+const PAUSED: u64 = u64::MAX;
+
+/// The registrations with keys that wait.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    /// When they are due, microseconds, or [`PAUSED`].
+    due: Heap,
+    /// Those that were due at their last look, and so are in no heap.
+    ready: BTreeSet<u16>,
+    /// The times hold for this `flush-interval-ms`,
+    interval_ms: i64,
+    /// and for a dirty set that has room, or has none.
+    is_pressed: bool,
+    /// The slots that were stirred: a buffer.
+    stirred: Vec<u16>,
+}
+
+impl Schedule {
+    /// Those that have keys that wait, in no order.
+    pub fn waiting(&self) -> impl Iterator<Item = u16> + '_ {
+        self.due.numbers().map(|slot| slot as u16).chain(self.ready.iter().copied())
+    }
+
+    fn set(&mut self, slot: u16, due_us: Option<u64>) {
+        self.ready.remove(&slot);
+        match due_us {
+            Some(due_us) => self.due.set(u32::from(slot), due_us),
+            None => drop(self.due.remove(u32::from(slot))),
+        }
+    }
+}
+
+impl Engine {
+    /// When the next batch can begin, microseconds; nothing while none can.
+    pub fn next_due_us(&mut self) -> Option<u64> {
+        if !self.may_send() {
+            return None;
+        }
+        let slots_us = if self.paused { None } else { self.slots_due_us() };
+        let blocked_us = if self.blocked.is_empty() { None } else { self.blocked_due_us() };
+        let released_us = self.has_ended_wait().then_some(0);
+        let others_us = blocked_us.into_iter().chain(self.heavy.next_us()).chain(released_us);
+        slots_us.into_iter().chain(others_us).min()
+    }
+
+    fn slots_due_us(&mut self) -> Option<u64> {
+        self.settle_schedule();
+        if self.ready_slot().is_some() {
+            return Some(0);
+        }
+        let (due_us, _) = self.schedule.due.first()?;
+        (due_us != PAUSED).then_some(due_us)
+    }
+
+    /// The registration whose turn it is among those that are due.
+    pub(super) fn next_slot(&mut self, now_us: u64) -> Option<u16> {
+        if self.paused {
+            return None;
+        }
+        self.settle_schedule();
+        let is_due = |due_us: u64| due_us <= now_us && due_us != PAUSED;
+        while let Some((_, slot)) = self.schedule.due.first().filter(|first| is_due(first.0)) {
+            self.schedule.due.remove(slot);
+            self.schedule.ready.insert(slot as u16);
+        }
+        let slot = self.ready_slot()?;
+        self.turn = slot + 1;
+        Some(slot)
+    }
+
+    /// The next of those that were due at their last look and for which there is a credit. Few are
+    /// passed over: slow ones, and those that have something on its way.
+    fn ready_slot(&self) -> Option<u16> {
+        let (ready, last) = (&self.schedule.ready, self.turn.wrapping_sub(1));
+        let usual = match self.credits {
+            ..=0 => None,
+            _ => next_after(ready, last, |slot| {
+                !self.slow_slots.contains(&slot) && self.has_credit(slot, false)
+            }),
+        };
+        let slow = match self.slow_credits {
+            ..=0 => None,
+            _ => next_after(&self.slow_slots, last, |slot| {
+                ready.contains(&slot) && self.has_credit(slot, true)
+            }),
+        };
+        let turn = |slot: &u16| slot.wrapping_sub(self.turn);
+        usual.into_iter().chain(slow).min_by_key(turn)
+    }
+
+    /// The slots with keys that wait, and perhaps some that had some until now.
+    pub(super) fn waiting_slots(&self) -> impl Iterator<Item = u16> + '_ {
+        self.schedule.waiting().chain(self.dirty.stirred().iter().copied())
+    }
+
+    /// Asks every registration anew when it is due: of all, something has changed.
+    pub(super) fn stir_all(&mut self) {
+        self.schedule.waiting().for_each(|slot| self.dirty.stir(slot));
+    }
+
+    /// Asks those that were stirred when they are due.
+    fn settle_schedule(&mut self) {
+        let (interval_ms, is_pressed) = (self.settings.flush_interval_ms, self.dirty.is_pressed());
+        let schedule = &mut self.schedule;
+        if (schedule.interval_ms, schedule.is_pressed) != (interval_ms, is_pressed) {
+            (schedule.interval_ms, schedule.is_pressed) = (interval_ms, is_pressed);
+            self.stir_all();
+        }
+        let mut stirred = std::mem::take(&mut self.schedule.stirred);
+        self.dirty.take_stirred(&mut stirred);
+        for slot in stirred.drain(..) {
+            let waits = self.dirty.queue(slot).waiting() > 0 || self.contested.is_released(slot);
+            let waits = waits && self.slot(slot).is_some();
+            let due_us = waits.then(|| self.slot_due_us(slot).unwrap_or(PAUSED));
+            self.schedule.set(slot, due_us);
+        }
+        self.schedule.stirred = stirred;
+    }
+}

@@ -1,0 +1,324 @@
+//! Into the engine: how batches ended, and what that makes of their keys.
+
+use std::iter::Peekable;
+
+use super::{Engine, Flight, Keys, Refused, Slot};
+use crate::core::backlog::change_log::FOLD_AT;
+use crate::core::backlog::flush_waiters::Ended;
+use crate::core::backlog::table::{Settled, Taken};
+use crate::core::delivery::batch::{Batch, Item, Link, Report, Verdict, Written};
+use crate::core::mapping::value::Content;
+
+/// What replicas and the AOF are to be told of keys that were sent.
+#[derive(Debug, Default)]
+pub struct Acknowledged {
+    /// Those that became clean.
+    pub keys: Keys,
+    /// Those that MongoDB refused, clean or not.
+    pub dead: Vec<Refused>,
+    /// Database and key of those that are dirty again, but MongoDB took their last change and so
+    /// their dead letters are gone.
+    pub revived: Vec<(u16, Vec<u8>)>,
+}
+
+impl Acknowledged {
+    /// True when there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.dead.is_empty() && self.revived.is_empty()
+    }
+
+    /// Number of keys of which something is to be told.
+    pub fn len(&self) -> usize {
+        self.keys.len() + self.dead.len() + self.revived.len()
+    }
+
+    /// Forgets all, and keeps the memory.
+    pub fn clear(&mut self) {
+        self.keys.clear();
+        self.dead.clear();
+        self.revived.clear();
+    }
+}
+
+/// What a list in ascending order has of the item `index`. What it has of earlier ones is left out.
+fn next_of<T>(
+    list: &mut Peekable<impl Iterator<Item = T>>,
+    index: usize,
+    index_of: impl Fn(&T) -> usize,
+) -> Option<T> {
+    let mut found = None;
+    while let Some(next) = list.next_if(|next| index_of(next) <= index) {
+        if index_of(&next) == index && found.is_none() {
+            found = Some(next);
+        }
+    }
+    found
+}
+
+impl Engine {
+    /// Takes in one report of the worker. Fold the log first: a change that is still in it must
+    /// keep its key dirty. Keys that are clean now are added to `clean`.
+    pub fn report(&mut self, report: Report, now_us: u64, unix_ms: u64, clean: &mut Acknowledged) {
+        let rest = self.report_part(report, usize::MAX, (now_us, unix_ms), clean);
+        debug_assert!(rest.is_none());
+    }
+
+    /// The same for `most` keys of a written batch. What is left of the report comes back, and is
+    /// to be taken in before any other one.
+    pub fn report_part(
+        &mut self,
+        report: Report,
+        most: usize,
+        (now_us, unix_ms): (u64, u64),
+        clean: &mut Acknowledged,
+    ) -> Option<Report> {
+        match report {
+            Report::Credit(more) => self.credits += i64::from(more),
+            Report::SlowCredit(more) => self.slow_credits += i64::from(more),
+            Report::Slow { slot, registration, slow } => {
+                let same = |bound: &&Slot| bound.registration.is_same_prefix(&registration);
+                if !slow {
+                    self.slow_slots.remove(&slot);
+                } else if self.slot(slot).filter(same).is_some() {
+                    self.slow_slots.insert(slot);
+                }
+            }
+            Report::Lanes(lanes) => self.set_lanes(lanes, true),
+            Report::Link(link) => {
+                if let Link::Down { error } = &link {
+                    error.clone_into(&mut self.link_error);
+                }
+                self.link.change(link, now_us, unix_ms);
+            }
+            // For the client that asked, and nothing to the engine.
+            Report::Checked { .. } => {}
+            Report::Lag { of: None, lag } => self.lag = Some((now_us, lag)),
+            Report::Lag { of: Some((slot, registration)), lag } => {
+                let same = |bound: &&mut Slot| bound.registration.is_same_prefix(&registration);
+                if let Some(bound) = self.slot_mut(slot).filter(same) {
+                    bound.lag = Some((now_us, lag));
+                }
+            }
+            Report::Done { batch, verdict } => {
+                return self.done(batch, verdict, most, (now_us, unix_ms), clean);
+            }
+        }
+        None
+    }
+
+    fn done(
+        &mut self,
+        batch: Batch,
+        mut verdict: Verdict,
+        most: usize,
+        (now_us, unix_ms): (u64, u64),
+        clean: &mut Acknowledged,
+    ) -> Option<Report> {
+        if matches!(verdict, Verdict::Returned { in_doubt: true, .. }) {
+            self.doubt(&batch);
+        }
+        if batch.epoch != self.epoch {
+            self.stale_flights = self.stale_flights.saturating_sub(1);
+            self.recycle(batch);
+            return None;
+        }
+        match &mut verdict {
+            Verdict::Written(written) => {
+                if written.settled < batch.items.len() {
+                    self.written(&batch, written, most, (now_us, unix_ms), clean);
+                }
+                if written.settled == batch.items.len() && !written.contested.is_empty() {
+                    let failed =
+                        self.settle_contested(&batch, written, most, (now_us, unix_ms), clean);
+                    self.count(batch.slot, |counters| counters.failed_total += failed);
+                }
+                if written.settled < batch.items.len() || !written.contested.is_empty() {
+                    return Some(Report::Done { batch, verdict });
+                }
+            }
+            Verdict::Returned { error, hold_ms, .. } => {
+                let until_us = now_us + *hold_ms * 1000;
+                match (batch.items.as_slice(), *hold_ms) {
+                    (_, 0) => error.clone_into(&mut self.link_error),
+                    ([_], _) if batch.retry > 0 => {}
+                    _ => self.rests(batch.slot, error),
+                }
+                match batch.items.as_slice() {
+                    [item] if batch.retry > 0 => self.block(&batch, item, error, until_us),
+                    items => self.returned(&batch, items.iter().rev(), until_us),
+                }
+            }
+        }
+        self.contested.batch_ended(&batch);
+        let flight = Flight::of(&batch);
+        if let Some(at) = self.flights.iter().position(|other| *other == flight) {
+            self.flights.swap_remove(at);
+        }
+        self.retire_if_done(batch.slot);
+        self.recycle(batch);
+        None
+    }
+
+    /// A key that was taken needs no write: it counts as acknowledged.
+    pub fn skip(&mut self, slot: u16, taken: &Taken, clean: &mut Acknowledged) {
+        self.contested.forget(taken.entry);
+        let mut skipped = None;
+        let settled = self.dirty.acknowledge(taken.entry, taken.ver, |db, key| {
+            skipped = Some((db, key.to_vec()));
+        });
+        let mut refused = None;
+        if let Some((db, key)) = skipped {
+            self.forget_doubt(db, &key);
+            self.blocked.remove(taken.entry);
+            refused = self.skip_letter(taken, db, &key);
+            if refused.is_none() {
+                clean.keys.push(db, &key);
+            }
+        }
+        self.tell(slot, taken.entry, taken.since_us, settled, refused.is_none());
+        clean.dead.extend(refused);
+        self.retire_if_done(slot);
+    }
+
+    /// An acknowledgement that came from the master or out of the AOF.
+    pub fn forget(&mut self, db: u16, key: &[u8]) {
+        let slot = self.dirty.forget(db, key);
+        self.clear_letter(db, key);
+        if let Some(slot) = slot {
+            self.retire_if_done(slot);
+        }
+    }
+
+    /// Takes in the next `most` items of a written batch.
+    fn written(
+        &mut self,
+        batch: &Batch,
+        written: &mut Written,
+        most: usize,
+        (now_us, unix_ms): (u64, u64),
+        clean: &mut Acknowledged,
+    ) {
+        let start = written.settled;
+        let items = batch.items.get(start..).unwrap_or_default();
+        let items = &items[..most.min(items.len())];
+        written.settled += items.len();
+        let end = written.settled;
+        let part = written.refused.partition_point(|refusal| refusal.index < end);
+        let mut refused = written.refused.drain(..part).peekable();
+        let first = written.contested.partition_point(|refusal| refusal.index < start);
+        let mut contested = written.contested[first..].iter().peekable();
+        let part = written.blocked.partition_point(|blocked| blocked.index < end);
+        let mut blocked = written.blocked.drain(..part).peekable();
+        let blocked_us = now_us + written.blocked_ms * 1000;
+        let part = written.returned.partition_point(|index| *index < start);
+        let mut returned = written.returned.iter().skip(part).copied().peekable();
+        let mut counts = [0u64; 3];
+        let mut retries = 0;
+        for (index, item) in (start..).zip(items) {
+            if (index - start).is_multiple_of(FOLD_AT) {
+                let next = items[index - start..].iter().take(FOLD_AT);
+                self.dirty.visit_entries(next.map(|item| item.entry));
+            }
+            // What is in a list twice, or in two of them, hides no later item of any.
+            let is_returned = next_of(&mut returned, index, |returned| *returned).is_some();
+            let blocked = next_of(&mut blocked, index, |blocked| blocked.index);
+            let refusal = next_of(&mut refused, index, |refusal| refusal.index);
+            let is_contested = next_of(&mut contested, index, |refusal| refusal.index).is_some();
+            if is_returned {
+                continue;
+            }
+            if let Some(blocked) = blocked {
+                self.block(batch, item, &blocked.reason, blocked_us);
+                retries = 1;
+                continue;
+            }
+            self.blocked.remove(item.entry);
+            if is_contested {
+                continue;
+            }
+            self.written_in_doubt(batch, item, now_us);
+            match &refusal {
+                Some(_) => self.contested.forget(item.entry),
+                None => self.contested_written(batch, item),
+            }
+            let refused = refusal.map(|refusal| self.refuse(batch, item, refusal, unix_ms, 1));
+            let settled = self.dirty.acknowledge(item.entry, item.ver, |db, key| {
+                if refused.is_none() {
+                    clean.keys.push(db, key);
+                }
+            });
+            self.tell(batch.slot, item.entry, item.since_us, settled, refused.is_none());
+            match refused {
+                Some(refused) => {
+                    counts[2] += 1;
+                    clean.dead.push(refused);
+                }
+                None => {
+                    counts[usize::from(item.content == Content::Tombstone)] += 1;
+                    let (db, key) = (batch.registration.db, batch.key(item));
+                    if self.revive(batch.slot, db, key) && settled != Settled::Clean {
+                        clean.revived.push((db, key.to_vec()));
+                    }
+                }
+            }
+        }
+        drop((refused, blocked));
+        if counts[0] + counts[1] > 0 {
+            self.contested.wrote();
+            self.hope_for_letters(&batch.registration.namespace);
+        }
+        let is_last = written.settled == batch.items.len();
+        if is_last && !written.error.is_empty() {
+            let items = written.returned.iter().filter_map(|index| batch.items.get(*index));
+            self.returned(batch, items.rev(), now_us + written.hold_ms * 1000);
+        }
+        self.count(batch.slot, |counters| {
+            counters.written_total += counts[0];
+            counters.deleted_total += counts[1];
+            counters.failed_total += counts[2];
+            counters.retries_total += retries;
+            if counts[0] + counts[1] > 0 {
+                counters.last_write_unix_ms = unix_ms;
+            }
+            if is_last {
+                counters.batches_total += 1;
+                counters.bytes_total += written.sent_bytes;
+            }
+        });
+        // A batch of which nothing was sent says nothing of the namespace.
+        if is_last && !written.error.is_empty() {
+            self.rests(batch.slot, &written.error);
+        } else if is_last && written.sent_bytes > 0 {
+            self.rests_no_more(batch.slot);
+        }
+    }
+
+    /// Items are dirty again; from the last to the first, so that the oldest stands first.
+    fn returned<'i>(&mut self, batch: &Batch, items: impl Iterator<Item = &'i Item>, hold_us: u64) {
+        for item in items {
+            self.dirty.give_back(item.entry, item.since_us);
+        }
+        self.count(batch.slot, |counters| counters.retries_total += 1);
+        if let Some(slot) = self.slot_mut(batch.slot) {
+            slot.hold_us = hold_us;
+        }
+        self.dirty.stir(batch.slot);
+    }
+
+    pub(super) fn tell(
+        &mut self,
+        slot: u16,
+        entry: u32,
+        since_us: u64,
+        settled: Settled,
+        persisted: bool,
+    ) {
+        let again_us = match settled {
+            Settled::Clean => None,
+            Settled::Again(since_us) => Some(since_us),
+            Settled::Unknown => return,
+        };
+        self.contested.ended(slot, since_us, again_us);
+        self.waiters.ended(Ended { entry, slot, since_us, again_us, persisted });
+    }
+}

@@ -1,0 +1,162 @@
+//! The engine's state in figures, for WB.STATUS and INFO.
+
+use super::{Counters, Engine, Slot};
+use crate::core::delivery::lag::{Percentiles, WINDOW_US};
+
+/// Figures of one registration.
+#[derive(Debug)]
+pub struct PrefixState<'a> {
+    /// The registration.
+    pub slot: &'a Slot,
+    /// Counters, all of them.
+    pub counters: Counters,
+    /// Lag of late; 0 for none measured.
+    pub lag: Percentiles,
+    /// Keys not acknowledged, in flight ones included.
+    pub dirty_keys: usize,
+    /// Keys read and sent, not acknowledged.
+    pub in_flight_keys: usize,
+    /// Keys in flight whose documents MongoDB does not let be written at the moment.
+    pub blocked_keys: usize,
+    /// Refused changes.
+    pub dead_letters: usize,
+    /// Age of the oldest change that is not acknowledged, milliseconds; 0 for none.
+    pub oldest_dirty_ms: u64,
+    /// True while nothing of it is sent.
+    pub paused: bool,
+    /// True if its keys must be scanned for changes that were missed past `dirty-max-bytes`.
+    pub rescan_pending: bool,
+}
+
+/// Figures of the module.
+#[derive(Debug)]
+pub struct State<'a> {
+    /// `idle`, `up` or `down`.
+    pub link: &'static str,
+    /// Why it is down.
+    pub link_error: &'a str,
+    /// Since when the link is so, milliseconds since 1970; 0 while idle.
+    pub link_since_unix_ms: u64,
+    /// True while nothing is sent at all.
+    pub paused: bool,
+    /// Registrations that capture.
+    pub registrations: usize,
+    /// Keys not acknowledged, in flight ones included.
+    pub dirty_keys: usize,
+    /// Keys read and sent, not acknowledged.
+    pub in_flight_keys: usize,
+    /// Keys in flight whose documents MongoDB does not let be written at the moment.
+    pub blocked_keys: usize,
+    /// Refused changes.
+    pub dead_letters: usize,
+    /// Age of the oldest change that is not acknowledged, milliseconds; 0 for none.
+    pub oldest_dirty_ms: u64,
+    /// Registrations whose keys must be scanned for changes that were missed.
+    pub rescans_pending: usize,
+    /// Registrations whose existing keys are still to be marked.
+    pub syncs_pending: usize,
+    /// Counters of all registrations, gone ones included.
+    pub counters: Counters,
+    /// Lag of late; 0 for none measured.
+    pub lag: Percentiles,
+    /// Registrations whose namespace refuses while their keys wait.
+    pub resting: usize,
+    /// Dirty values that could not be captured before their keys went away.
+    pub lost_total: u64,
+    /// The longest time for which the server's thread read values or took in reports, microseconds.
+    pub slice_max_us: u64,
+    /// Memory of the dirty state.
+    pub memory_bytes: usize,
+}
+
+impl Engine {
+    /// Figures of the whole module at `now_us`.
+    pub fn state(&self, now_us: u64) -> State<'_> {
+        let mut counters = self.counted;
+        (counters.captured_total, counters.coalesced_total) = self.dirty.totals();
+        State {
+            link: self.link.name(),
+            link_error: self.link.error(),
+            link_since_unix_ms: self.link.since_unix_ms(),
+            paused: self.paused,
+            registrations: self.registry.live_len(),
+            dirty_keys: self.dirty.len() + self.log.len(),
+            in_flight_keys: self.dirty.in_flight(),
+            blocked_keys: self.blocked.len(),
+            dead_letters: self.dead.len(),
+            oldest_dirty_ms: age_ms(self.oldest_of_all_us(), now_us),
+            rescans_pending: self.dirty.missing().len(),
+            syncs_pending: self.registry.to_sync().len(),
+            counters,
+            lag: of_late(self.lag, now_us),
+            resting: self.resting().count(),
+            lost_total: self.lost_total,
+            slice_max_us: self.slice_max_us,
+            memory_bytes: self.dirty.memory_bytes()
+                + self.log.memory_bytes()
+                + self.dead.memory_bytes()
+                + self.watched_letters.memory_bytes(),
+        }
+    }
+
+    /// Figures of the registration in `slot` at `now_us`.
+    pub fn prefix_state(&self, slot: u16, now_us: u64) -> Option<PrefixState<'_>> {
+        let queue = self.dirty.queue(slot);
+        let oldest_us = self.oldest_us(slot).into_iter().chain(self.oldest_heavy_us(Some(slot)));
+        let oldest_us = oldest_us.chain(self.blocked.oldest_us(Some(slot)));
+        let oldest_us = oldest_us.chain(self.contested.oldest_us(Some(slot))).min();
+        let bound = self.slot(slot)?;
+        Some(PrefixState {
+            slot: bound,
+            lag: of_late(bound.lag, now_us),
+            counters: self.counters(slot),
+            dirty_keys: queue.dirty(),
+            in_flight_keys: queue.in_flight,
+            blocked_keys: self.blocked.count(slot),
+            dead_letters: self.dead.count(slot),
+            oldest_dirty_ms: age_ms(oldest_us, now_us),
+            paused: self.is_paused(slot),
+            rescan_pending: self.dirty.has_missed(slot),
+        })
+    }
+
+    /// The slots that capture.
+    pub fn live_slots(&self) -> impl Iterator<Item = u16> + '_ {
+        self.registry.numbers().filter(|slot| self.is_live(*slot))
+    }
+
+    /// Since when the oldest change of all is waiting, microseconds. Registrations without one are not
+    /// looked at, however many there are.
+    pub(super) fn oldest_of_all_us(&self) -> Option<u64> {
+        let in_flight = self.flights.iter().chain(&self.held).map(|flight| flight.oldest_us);
+        let waiting = self.waiting_slots().filter_map(|slot| self.dirty.oldest_us(slot));
+        let missed = self.rescans().filter_map(|slot| self.dirty.missed(slot).oldest_us());
+        let parked = self.oldest_heavy_us(None).into_iter().chain(self.contested.oldest_us(None));
+        let parked = parked.chain(self.blocked.oldest_us(None));
+        in_flight.chain(waiting).chain(missed).chain(parked).min()
+    }
+
+    fn counters(&self, slot: u16) -> Counters {
+        let queue = self.dirty.queue(slot);
+        let mut counters = self.slot(slot).map(|slot| slot.counters).unwrap_or_default();
+        counters.captured_total = queue.captured_total;
+        counters.coalesced_total = queue.coalesced_total;
+        counters
+    }
+
+    pub(super) fn oldest_us(&self, slot: u16) -> Option<u64> {
+        let in_flight = self.flights.iter().chain(&self.held).filter(|flight| flight.slot == slot);
+        let in_flight = in_flight.map(|flight| flight.oldest_us).min();
+        let waiting = self.dirty.oldest_us(slot);
+        let missed = self.dirty.missed(slot).oldest_us();
+        [in_flight, waiting, missed].into_iter().flatten().min()
+    }
+}
+
+fn of_late(lag: Option<(u64, Percentiles)>, now_us: u64) -> Percentiles {
+    lag.filter(|(at_us, _)| now_us < at_us + 2 * WINDOW_US).unwrap_or_default().1
+}
+
+fn age_ms(since_us: Option<u64>, now_us: u64) -> u64 {
+    since_us.map_or(0, |since_us| now_us.saturating_sub(since_us) / 1000)
+}

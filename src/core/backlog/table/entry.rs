@@ -1,0 +1,305 @@
+//! The entries of the dirty table: 32 bytes a key beside the key itself, in blocks that never
+//! move, linked into one list a registration, oldest first. An entry is in one cache line.
+//!
+//! Beside each stands the fingerprint of its key while another change of it would change nothing:
+//! eight in a cache line, and neither entry nor key need be looked at then.
+
+use super::arena::Place;
+use super::hash::NO_FINGERPRINT;
+use crate::core::backlog::change_log::Touch;
+
+/// No entry: the end of a list.
+pub const NONE: u32 = u32::MAX;
+
+/// Entries in a block.
+const BLOCK: usize = 4096;
+
+/// What is known of a dirty key.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
+pub struct Entry {
+    /// When the key became dirty after it was last read, in microseconds.
+    pub since_us: u64,
+    /// Older neighbour in the list.
+    pub prev: u32,
+    /// Newer neighbour in the list; the next free entry in a free one.
+    pub next: u32,
+    /// Grows with every change of the key.
+    pub ver: u32,
+    /// A [`Place`] in two parts, because as a whole it is padded to eight bytes.
+    chunk: u32,
+    offset: u16,
+    pub db: u16,
+    pub slot: u16,
+    pub state: State,
+    pub touch: Touch,
+}
+
+/// Where a dirty key stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Not in use.
+    Free,
+    /// Waits in the list of its registration.
+    Dirty,
+    /// Read and sent, unchanged since.
+    InFlight,
+    /// Read and sent, and changed again.
+    InFlightAgain,
+}
+
+impl Entry {
+    /// An entry outside every list.
+    pub fn new(db: u16, slot: u16, place: Place) -> Self {
+        Entry {
+            prev: NONE,
+            next: NONE,
+            ver: 0,
+            chunk: place.chunk,
+            offset: place.offset,
+            since_us: 0,
+            db,
+            slot,
+            state: State::Dirty,
+            touch: Touch::Changed,
+        }
+    }
+
+    /// Where the key is kept.
+    pub fn place(&self) -> Place {
+        Place { chunk: self.chunk, offset: self.offset }
+    }
+
+    /// Sets [`place`](Self::place).
+    pub fn set_place(&mut self, place: Place) {
+        (self.chunk, self.offset) = (place.chunk, place.offset);
+    }
+}
+
+#[derive(Debug)]
+struct Block {
+    entries: Box<[Entry]>,
+    quiet: Box<[u64; BLOCK]>,
+}
+
+/// Entries by number.
+#[derive(Debug)]
+pub struct Entries {
+    blocks: Vec<Block>,
+    free: u32,
+    len: usize,
+}
+
+impl Default for Entries {
+    fn default() -> Self {
+        Entries { blocks: Vec::new(), free: NONE, len: 0 }
+    }
+}
+
+impl Entries {
+    /// Entries in use.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Entry `id`, which must have come from [`insert`](Self::insert).
+    #[inline]
+    pub fn at(&self, id: u32) -> &Entry {
+        &self.blocks[id as usize / BLOCK].entries[id as usize % BLOCK]
+    }
+
+    /// The same, to change it. It is not [`quiet`](Self::quiet) any more.
+    #[inline]
+    pub fn at_mut(&mut self, id: u32) -> &mut Entry {
+        let block = &mut self.blocks[id as usize / BLOCK];
+        block.quiet[id as usize % BLOCK] = NO_FINGERPRINT;
+        &mut block.entries[id as usize % BLOCK]
+    }
+
+    /// While another change of the key of entry `id` in its registration would change nothing of
+    /// the entry, [the fingerprint of both](super::hash::KeyHash::fingerprint); otherwise
+    /// [`NO_FINGERPRINT`].
+    #[inline]
+    pub fn quiet(&self, id: u32) -> u64 {
+        self.blocks[id as usize / BLOCK].quiet[id as usize % BLOCK]
+    }
+
+    /// Sets [`quiet`](Self::quiet).
+    #[inline]
+    pub fn set_quiet(&mut self, id: u32, fingerprint: u64) {
+        self.blocks[id as usize / BLOCK].quiet[id as usize % BLOCK] = fingerprint;
+    }
+
+    /// Entry `id`, to link it: that changes nothing of its key.
+    #[inline]
+    fn link(&mut self, id: u32) -> &mut Entry {
+        &mut self.blocks[id as usize / BLOCK].entries[id as usize % BLOCK]
+    }
+
+    /// Entry `id` if it is in use.
+    pub fn get(&self, id: u32) -> Option<&Entry> {
+        let entry = self.blocks.get(id as usize / BLOCK)?.entries.get(id as usize % BLOCK)?;
+        (entry.state != State::Free).then_some(entry)
+    }
+
+    /// Puts `entry` into a free place and returns its number.
+    pub fn insert(&mut self, entry: Entry) -> u32 {
+        if self.free == NONE {
+            self.add_block();
+        }
+        let id = self.free;
+        self.free = self.at(id).next;
+        *self.at_mut(id) = entry;
+        self.len += 1;
+        id
+    }
+
+    /// Frees entry `id`; gives all memory back when it was the last.
+    pub fn remove(&mut self, id: u32) {
+        let free = self.free;
+        let entry = self.at_mut(id);
+        entry.state = State::Free;
+        entry.next = free;
+        self.free = id;
+        self.len -= 1;
+        if self.len == 0 && self.blocks.len() > 1 {
+            *self = Entries::default();
+        }
+    }
+
+    /// The number of the first entry in use that is not before `id`.
+    pub fn next_from(&self, id: u32) -> Option<u32> {
+        let end = (self.blocks.len() * BLOCK) as u32;
+        (id..end).find(|id| self.at(*id).state != State::Free)
+    }
+
+    /// The numbers of all entries in use.
+    pub fn ids(&self) -> impl Iterator<Item = u32> + '_ {
+        let all = 0..(self.blocks.len() * BLOCK) as u32;
+        all.filter(|id| self.at(*id).state != State::Free)
+    }
+
+    /// Bytes of memory held.
+    pub fn memory_bytes(&self) -> usize {
+        self.blocks.len() * BLOCK * (size_of::<Entry>() + size_of::<u64>())
+    }
+
+    fn add_block(&mut self) {
+        let first = (self.blocks.len() * BLOCK) as u32;
+        let mut entry = Entry::new(0, 0, Place::default());
+        entry.state = State::Free;
+        let mut entries = vec![entry; BLOCK].into_boxed_slice();
+        for (at, entry) in entries.iter_mut().enumerate() {
+            entry.next = if at + 1 == BLOCK { NONE } else { first + at as u32 + 1 };
+        }
+        let quiet = Box::new([NO_FINGERPRINT; BLOCK]);
+        self.blocks.push(Block { entries, quiet });
+        self.free = first;
+    }
+}
+
+/// A doubly linked list through [`Entry::prev`] and [`Entry::next`].
+#[derive(Clone, Copy, Debug)]
+pub struct List {
+    head: u32,
+    tail: u32,
+    len: usize,
+}
+
+impl Default for List {
+    fn default() -> Self {
+        List { head: NONE, tail: NONE, len: 0 }
+    }
+}
+
+impl List {
+    /// Entries in the list.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The first entry.
+    pub fn head(&self) -> Option<u32> {
+        (self.head != NONE).then_some(self.head)
+    }
+
+    /// Appends entry `id`.
+    pub fn push_back(&mut self, entries: &mut Entries, id: u32) {
+        let tail = std::mem::replace(&mut self.tail, id);
+        let entry = entries.link(id);
+        (entry.prev, entry.next) = (tail, NONE);
+        match tail {
+            NONE => self.head = id,
+            tail => entries.link(tail).next = id,
+        }
+        self.len += 1;
+    }
+
+    /// Puts entry `id` first.
+    pub fn push_front(&mut self, entries: &mut Entries, id: u32) {
+        let head = std::mem::replace(&mut self.head, id);
+        let entry = entries.link(id);
+        (entry.prev, entry.next) = (NONE, head);
+        match head {
+            NONE => self.tail = id,
+            head => entries.link(head).prev = id,
+        }
+        self.len += 1;
+    }
+
+    /// Takes entry `id`, which is in this list, out of it.
+    pub fn unlink(&mut self, entries: &mut Entries, id: u32) {
+        let Entry { prev, next, .. } = *entries.at(id);
+        match prev {
+            NONE => self.head = next,
+            prev => entries.link(prev).next = next,
+        }
+        match next {
+            NONE => self.tail = prev,
+            next => entries.link(next).prev = prev,
+        }
+        self.len -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_takes_32_bytes_and_no_two_cache_lines() {
+        assert_eq!((size_of::<Entry>(), align_of::<Entry>()), (32, 32));
+    }
+
+    #[test]
+    fn lists_keep_their_order() {
+        let mut entries = Entries::default();
+        let mut list = List::default();
+        let ids: Vec<u32> =
+            (0..4).map(|_| entries.insert(Entry::new(0, 0, Place::default()))).collect();
+        list.push_back(&mut entries, ids[1]);
+        list.push_back(&mut entries, ids[2]);
+        list.push_front(&mut entries, ids[0]);
+        list.push_back(&mut entries, ids[3]);
+        list.unlink(&mut entries, ids[1]);
+        let mut order = Vec::new();
+        while let Some(head) = list.head() {
+            list.unlink(&mut entries, head);
+            order.push(head);
+        }
+        assert_eq!(order, [ids[0], ids[2], ids[3]]);
+        assert_eq!(list.len(), 0);
+    }
+
+    #[test]
+    fn memory_is_given_back_when_the_last_key_is_clean() {
+        let mut entries = Entries::default();
+        let ids: Vec<u32> =
+            (0..10_000).map(|_| entries.insert(Entry::new(0, 0, Place::default()))).collect();
+        assert_eq!(entries.len(), 10_000);
+        for id in ids {
+            entries.remove(id);
+        }
+        assert_eq!((entries.len(), entries.memory_bytes()), (0, 0));
+    }
+}

@@ -1,0 +1,152 @@
+//! The limit on memory, and what the set does when it is full.
+//!
+//! A change of a key that the full set does not hold is *missed*: of it nothing is kept but the
+//! fact that its registration missed something. A scan of all keys of that registration finds it
+//! again. What a scan cannot find is remembered one by one, limit or not: keys that were removed
+//! and values that were captured. Each of them takes less than its removal freed in the server.
+//!
+//! So this holds at any time: a key that is dirty is in the set, or its registration missed
+//! something.
+
+use std::collections::BTreeSet;
+
+use super::Dirty;
+use super::entry::Entry;
+use crate::core::backlog::change_log::Touch;
+
+/// The set grows in steps: a block of entries, a chunk of keys. It counts as full when the next
+/// step might not fit.
+const STEP_BYTES: usize = 256 * 1024;
+/// What a key takes in the index at most, just after its segments were split.
+const INDEX_BYTES: usize = 22;
+/// A registration may always have so many keys: one whose keys cannot be written for long does
+/// not keep the others from being scanned.
+const ALWAYS: usize = 1_024;
+/// What an entry takes beside the bytes of its key, whose length takes a byte.
+const ENTRY_BYTES: usize = size_of::<Entry>() + size_of::<u64>() + INDEX_BYTES + 1;
+
+/// The changes of a registration that are in no entry of the set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Missed {
+    /// Since when there are some that no scan under way is sure to find, microseconds.
+    pub since_us: Option<u64>,
+    /// Since when there are some that the scan under way will have found at its end.
+    pub scanned_us: Option<u64>,
+}
+
+impl Missed {
+    /// The same with no time after `now_us`.
+    pub fn until(self, now_us: u64) -> Missed {
+        let earlier = |us: Option<u64>| us.map(|us| us.min(now_us));
+        Missed { since_us: earlier(self.since_us), scanned_us: earlier(self.scanned_us) }
+    }
+
+    /// The time of the first of them.
+    pub fn oldest_us(self) -> Option<u64> {
+        self.since_us.into_iter().chain(self.scanned_us).min()
+    }
+}
+
+impl Dirty {
+    /// Sets the limit of memory in bytes; 0 for none.
+    pub fn set_limit(&mut self, bytes: usize) {
+        self.limit_bytes = bytes;
+    }
+
+    /// What `slot` missed.
+    pub fn missed(&self, slot: u16) -> Missed {
+        self.queue(slot).missed
+    }
+
+    /// True if a key of `slot` may be dirty that is not in the set.
+    pub fn has_missed(&self, slot: u16) -> bool {
+        self.missed(slot) != Missed::default()
+    }
+
+    /// Sets what `slot` missed: when data is loaded, or nothing is left to be found.
+    pub fn set_missed(&mut self, slot: u16, missed: Missed) {
+        self.queues[usize::from(slot)].missed = missed;
+        if missed == Missed::default() {
+            self.missing.remove(&slot);
+        } else {
+            self.missing.insert(slot);
+        }
+    }
+
+    /// A scan of all keys of `slot` begins. It finds everything that was missed so far; what is
+    /// missed from now on may be behind it, and needs another one.
+    pub fn begin_scan(&mut self, slot: u16) {
+        let scanned_us = self.missed(slot).oldest_us();
+        self.set_missed(slot, Missed { since_us: None, scanned_us });
+    }
+
+    /// The scan of `slot` has visited every key.
+    pub fn end_scan(&mut self, slot: u16) {
+        let missed = self.missed(slot);
+        self.set_missed(slot, Missed { scanned_us: None, ..missed });
+    }
+
+    /// True when a scan of `slot` may mark keys: there is so much room that changes of the
+    /// meantime find some, too.
+    pub fn has_room_to_scan(&self, slot: u16) -> bool {
+        !self.is_nearly_full() || self.queue(slot).dirty() < ALWAYS
+    }
+
+    /// True when nobody should wait to be coalesced: each key that is written makes room.
+    pub fn is_pressed(&self) -> bool {
+        self.has_missed_any() || self.is_nearly_full()
+    }
+
+    fn is_nearly_full(&self) -> bool {
+        let share = self.limit_bytes.saturating_sub(STEP_BYTES) / 4 * 3;
+        self.limit_bytes != 0 && self.used_bytes() >= share
+    }
+
+    /// True if some registration missed something.
+    pub fn has_missed_any(&self) -> bool {
+        !self.missing.is_empty()
+    }
+
+    /// The slots of registrations that missed something.
+    pub fn missing(&self) -> &BTreeSet<u16> {
+        &self.missing
+    }
+
+    /// Bytes that new keys may still take; below 0 there is no room.
+    pub(super) fn room_bytes(&self) -> i64 {
+        if self.limit_bytes == 0 {
+            return i64::MAX;
+        }
+        let limit = i64::try_from(self.limit_bytes).unwrap_or(i64::MAX);
+        limit.saturating_sub((self.used_bytes() + STEP_BYTES) as i64)
+    }
+
+    /// True if this change of a key that is not in the set has no place in it. Otherwise its
+    /// bytes are taken from `room`.
+    pub(super) fn must_miss(&self, slot: u16, touch: Touch, key: &[u8], room: &mut i64) -> bool {
+        // A removed key is not found by a scan, and what a scan has found is not missed again.
+        let findable = matches!(touch, Touch::Changed | Touch::Timed);
+        if *room <= 0 && findable && self.queue(slot).dirty() >= ALWAYS {
+            return true;
+        }
+        *room = room.saturating_sub((ENTRY_BYTES + key.len()) as i64);
+        false
+    }
+
+    /// A change of a key of `slot` is not remembered.
+    pub(super) fn miss(&mut self, slot: u16, now_us: u64) {
+        let missed = self.missed(slot);
+        if missed.since_us.is_none() {
+            self.set_missed(slot, Missed { since_us: Some(now_us), ..missed });
+        }
+    }
+
+    /// Bytes in use. Unlike [`memory_bytes`](Self::memory_bytes) it falls with every key that
+    /// becomes clean, although blocks are given back with the last key only: room in them is room.
+    fn used_bytes(&self) -> usize {
+        self.entries.len() * ENTRY_BYTES + self.key_bytes + self.captured.used_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,282 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::core::backlog::change_log::{Change, Log};
+use crate::core::backlog::table::retained::Captured;
+use crate::core::backlog::table::{Settled, Taken};
+use crate::core::mapping::value::Content;
+
+fn touch(dirty: &mut Dirty, key: &[u8], touch: Touch, now_us: u64) {
+    let mut log = Log::default();
+    log.push(Change { db: 0, slot: 0, touch, key });
+    dirty.fold(&mut log, now_us);
+}
+
+/// A set whose registration has as many keys as it may always have, all in flight.
+fn filled() -> Dirty {
+    let mut dirty = Dirty::default();
+    dirty.open_slot(0);
+    for i in 0..ALWAYS {
+        touch(&mut dirty, format!("filler{i}").as_bytes(), Touch::Changed, 1);
+        dirty.take(0, |_| ()).unwrap();
+    }
+    dirty
+}
+
+fn full() -> Dirty {
+    let mut dirty = filled();
+    dirty.set_limit(1);
+    dirty
+}
+
+#[test]
+fn a_full_set_misses_new_keys_and_goes_on_coalescing_those_it_has() {
+    let mut dirty = full();
+    let len = dirty.len();
+    touch(&mut dirty, b"filler0", Touch::Changed, 5);
+    assert_eq!(dirty.missed(0), Missed::default());
+    touch(&mut dirty, b"new", Touch::Changed, 6);
+    touch(&mut dirty, b"other", Touch::Timed, 7);
+    assert_eq!(dirty.missed(0), Missed { since_us: Some(6), scanned_us: None });
+    assert_eq!(dirty.len(), len);
+}
+
+#[test]
+fn removals_are_remembered_however_full_it_is() {
+    let mut dirty = full();
+    for (key, gone) in [(b"a", Touch::Deleted), (b"b", Touch::Expired), (b"c", Touch::Evicted)] {
+        touch(&mut dirty, key, gone, 5);
+        assert_eq!(dirty.touched(0, key), Some(gone));
+    }
+    assert!(!dirty.has_missed(0));
+}
+
+#[test]
+fn what_is_missed_during_a_scan_needs_another_one() {
+    let mut dirty = full();
+    touch(&mut dirty, b"early", Touch::Changed, 5);
+    dirty.begin_scan(0);
+    assert_eq!(dirty.missed(0), Missed { since_us: None, scanned_us: Some(5) });
+    touch(&mut dirty, b"behind the cursor", Touch::Changed, 7);
+    dirty.end_scan(0);
+    assert_eq!(dirty.missed(0), Missed { since_us: Some(7), scanned_us: None });
+    dirty.begin_scan(0);
+    dirty.end_scan(0);
+    assert!(!dirty.has_missed(0) && !dirty.has_missed_any());
+}
+
+#[test]
+fn a_scan_that_begins_anew_finds_what_the_first_one_would_have() {
+    let mut dirty = full();
+    touch(&mut dirty, b"a", Touch::Changed, 5);
+    dirty.begin_scan(0);
+    touch(&mut dirty, b"b", Touch::Changed, 7);
+    dirty.begin_scan(0);
+    assert_eq!(dirty.missed(0), Missed { since_us: None, scanned_us: Some(5) });
+}
+
+#[test]
+fn nobody_waits_to_be_coalesced_when_room_is_wanted() {
+    let mut dirty = filled();
+    touch(&mut dirty, b"new", Touch::Changed, 5);
+    assert_eq!(dirty.due_us(0, 1_000), Some(1_005));
+    dirty.set_limit(1);
+    assert_eq!(dirty.due_us(0, 1_000), Some(5));
+    touch(&mut dirty, b"missed", Touch::Changed, 6);
+    dirty.set_limit(0);
+    assert_eq!(dirty.due_us(0, 1_000), Some(5));
+}
+
+#[test]
+fn memory_stays_below_the_limit_and_room_comes_back_with_every_clean_key() {
+    let limit = 4 << 20;
+    let mut dirty = Dirty::default();
+    dirty.open_slot(0);
+    dirty.set_limit(limit);
+    for i in 0..200_000 {
+        touch(&mut dirty, format!("movie:{i:014}").as_bytes(), Touch::Changed, 1);
+    }
+    let (held, keys) = (dirty.memory_bytes(), dirty.len());
+    assert!(held <= limit, "{held}");
+    assert!(keys > limit / 100, "{keys}");
+    assert!(dirty.has_missed(0) && !dirty.has_room_to_scan(0));
+    // A third leaves; the memory is held until the last is gone, but there is room in it.
+    for _ in 0..keys / 3 {
+        let taken = dirty.take(0, |_| ()).unwrap();
+        dirty.acknowledge(taken.entry, taken.ver, |_, _| ());
+    }
+    assert!(dirty.has_room_to_scan(0) && dirty.room_bytes() > 0);
+    for i in 0..200_000 {
+        touch(&mut dirty, format!("other:{i:014}").as_bytes(), Touch::Changed, 1);
+    }
+    assert!(dirty.memory_bytes() <= limit, "{}", dirty.memory_bytes());
+    assert!(dirty.len() > keys / 10 * 9, "{} of {keys}", dirty.len());
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Write(u8),
+    Delete(u8),
+    /// Expiry or eviction of a key whose document is to stay.
+    Vanish(u8),
+    Limit(bool),
+    Take,
+    Acknowledge(usize),
+    GiveBack(usize),
+    Scan(u8),
+    /// The scan is given up, and another one begins from the first key.
+    Abort,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0u8..20).prop_map(Step::Write),
+        1 => (0u8..20).prop_map(Step::Delete),
+        1 => (0u8..20).prop_map(Step::Vanish),
+        2 => any::<bool>().prop_map(Step::Limit),
+        4 => Just(Step::Take),
+        3 => any::<usize>().prop_map(Step::Acknowledge),
+        1 => any::<usize>().prop_map(Step::GiveBack),
+        4 => (1u8..8).prop_map(Step::Scan),
+        1 => Just(Step::Abort),
+    ]
+}
+
+/// A server, the set, and a MongoDB, with numbers for values.
+struct Model {
+    dirty: Dirty,
+    redis: BTreeMap<u8, u64>,
+    mongodb: BTreeMap<u8, u64>,
+    /// What MongoDB must have in the end; nothing for a key that was deleted.
+    wanted: BTreeMap<u8, Option<u64>>,
+    flights: Vec<(u8, Taken, Option<u64>)>,
+    cursor: Option<u8>,
+    now_us: u64,
+}
+
+impl Model {
+    fn take(&mut self) {
+        let mut key = 0;
+        let Some(taken) = self.dirty.take(0, |bytes| key = bytes[0]) else { return };
+        let captured = self.dirty.captured(taken.entry);
+        let captured = captured.map(|value| u64::from_le_bytes((*value.bytes).try_into().unwrap()));
+        let read = self.redis.get(&key).copied().or(captured);
+        self.flights.push((key, taken, read));
+    }
+
+    fn acknowledge(&mut self, which: usize) {
+        if self.flights.is_empty() {
+            return;
+        }
+        let (key, taken, read) = self.flights.swap_remove(which % self.flights.len());
+        match read {
+            Some(value) => self.mongodb.insert(key, value),
+            None => self.mongodb.remove(&key),
+        };
+        let settled = self.dirty.acknowledge(taken.entry, taken.ver, |_, _| ());
+        assert_ne!(settled, Settled::Unknown);
+    }
+
+    fn scan(&mut self, count: u8) {
+        if self.cursor.is_none() && self.dirty.has_missed(0) {
+            self.dirty.begin_scan(0);
+            self.cursor = Some(0);
+        }
+        for _ in 0..count {
+            let Some(at) = self.cursor else { return };
+            if self.redis.contains_key(&at) {
+                touch(&mut self.dirty, &[at], Touch::Found, self.now_us);
+            }
+            self.cursor = (at < 19).then_some(at + 1);
+            if self.cursor.is_none() {
+                self.dirty.end_scan(0);
+            }
+        }
+    }
+
+    fn run(&mut self, step: Step) {
+        self.now_us += 1;
+        match step {
+            Step::Write(key) => {
+                self.redis.insert(key, self.now_us);
+                self.wanted.insert(key, Some(self.now_us));
+                touch(&mut self.dirty, &[key], Touch::Changed, self.now_us);
+            }
+            Step::Delete(key) if self.redis.remove(&key).is_some() => {
+                self.wanted.insert(key, None);
+                touch(&mut self.dirty, &[key], Touch::Deleted, self.now_us);
+            }
+            Step::Vanish(key) if self.redis.contains_key(&key) => {
+                let value = self.redis.remove(&key).unwrap();
+                let bytes = value.to_le_bytes().into();
+                let value = Captured { content: Content::String, expire_ms: -1, bytes };
+                match self.dirty.touched(0, &[key]) {
+                    Some(_) => assert!(self.dirty.capture(0, &[key], value)),
+                    None if self.dirty.has_missed(0) => {
+                        self.dirty.capture_missed(0, 0, &[key], &value);
+                    }
+                    None => {}
+                }
+            }
+            Step::Limit(on) => self.dirty.set_limit(usize::from(on)),
+            Step::Take => self.take(),
+            Step::Acknowledge(which) => self.acknowledge(which),
+            Step::GiveBack(which) if !self.flights.is_empty() => {
+                let (_, taken, _) = self.flights.swap_remove(which % self.flights.len());
+                self.dirty.give_back(taken.entry, taken.since_us);
+            }
+            Step::Scan(count) => self.scan(count),
+            Step::Abort => self.cursor = None,
+            _ => {}
+        }
+    }
+
+    /// The keys that MongoDB does not have as it should.
+    fn behind(&self) -> Vec<u8> {
+        let behind = |(key, value): &(&u8, &Option<u64>)| self.mongodb.get(key) != value.as_ref();
+        self.wanted.iter().filter(behind).map(|(key, _)| *key).collect()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Whatever happens, a key that MongoDB does not have as it should is in the set, or its
+    /// registration knows that it missed something; and scans to the end find all of it.
+    #[test]
+    fn nothing_is_forgotten(steps in prop::collection::vec(step(), 1..120)) {
+        let mut model = Model {
+            dirty: full(),
+            redis: BTreeMap::new(),
+            mongodb: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            flights: Vec::new(),
+            cursor: None,
+            now_us: 10,
+        };
+        for step in steps {
+            model.run(step);
+            for key in model.behind() {
+                let known = model.dirty.touched(0, &[key]).is_some();
+                prop_assert!(known || model.dirty.has_missed(0), "{key} is forgotten");
+            }
+        }
+        // The limit stands; MongoDB is back.
+        model.dirty.set_limit(1);
+        for _ in 0..3 {
+            while model.dirty.has_missed(0) {
+                model.run(Step::Scan(3));
+            }
+            while model.dirty.queue(0).waiting() > 0 || !model.flights.is_empty() {
+                model.take();
+                model.acknowledge(0);
+            }
+        }
+        prop_assert_eq!(model.behind(), Vec::<u8>::new());
+        prop_assert_eq!(model.dirty.len(), ALWAYS);
+        let held = model.dirty.arenas.iter().map(|arena| arena.memory_bytes()).sum::<usize>();
+        prop_assert_eq!(model.dirty.key_bytes, held);
+    }
+}

@@ -1,0 +1,41 @@
+//! How one key stands, for those who ask.
+
+use super::entry::State;
+use super::{Captured, Dirty};
+use crate::core::backlog::change_log::Touch;
+
+/// What the set knows of a dirty key.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing<'a> {
+    /// The key's entry.
+    pub entry: u32,
+    /// Slot of its registration.
+    pub slot: u16,
+    /// How it was touched last.
+    pub touch: Touch,
+    /// Since when it is dirty after it was last read, microseconds.
+    pub since_us: u64,
+    /// True if it was taken to be read and sent, and that has not ended.
+    pub in_flight: bool,
+    /// True if it changed since then.
+    pub again: bool,
+    /// Its value, if that was captured.
+    pub captured: Option<&'a Captured>,
+}
+
+impl Dirty {
+    /// How the key stands; nothing when it is clean.
+    pub fn standing(&self, db: u16, key: &[u8]) -> Option<Standing<'_>> {
+        let id = self.find(self.hash(db, key), db, key)?;
+        let entry = self.entries.at(id);
+        Some(Standing {
+            entry: id,
+            slot: entry.slot,
+            touch: entry.touch,
+            since_us: entry.since_us,
+            in_flight: entry.state != State::Dirty,
+            again: entry.state == State::InFlightAgain,
+            captured: self.captured(id),
+        })
+    }
+}

@@ -1,0 +1,365 @@
+//! The dirty set: which keys MongoDB does not have in their latest state.
+//!
+//! A key is dirty from its change to the acknowledgement of a value that was read after it. It
+//! stands here once, however often it changes, and is in flight at most once.
+
+mod arena;
+mod entry;
+mod fold;
+mod hash;
+mod index;
+mod limit;
+mod lookahead;
+mod lookup;
+mod parked;
+mod queue;
+mod queues;
+mod retained;
+
+use std::collections::{BTreeSet, HashSet};
+
+use self::arena::{Arena, Place};
+use self::entry::{Entries, Entry, State};
+use self::hash::Hashes;
+use self::index::Index;
+pub use self::limit::Missed;
+use self::lookahead::Watch;
+pub use self::lookup::Standing;
+pub use self::queue::Queue;
+use self::retained::CapturedValues;
+pub use self::retained::{Captured, DirtyKey};
+use super::change_log::Touch;
+
+/// A key taken out of its queue to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The key's entry.
+    pub entry: u32,
+    /// Its version now; unchanged at the acknowledgement, the key is clean.
+    pub ver: u32,
+    /// Since when it is dirty, microseconds.
+    pub since_us: u64,
+    /// Logical database.
+    pub db: u16,
+    /// How it was touched last.
+    pub touch: Touch,
+}
+
+/// What a key in flight became when its batch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// Unchanged since it was read: it left the set.
+    Clean,
+    /// Changed again at that time: it is dirty again.
+    Again(u64),
+    /// The set knows nothing of it any more.
+    Unknown,
+}
+
+/// A dirty key that another registration took over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// The key's entry.
+    pub entry: u32,
+    /// The slot that it left.
+    pub slot: u16,
+    /// Since when it is dirty, microseconds.
+    pub since_us: u64,
+}
+
+/// The set of dirty keys of all registrations.
+#[derive(Debug, Default)]
+pub struct Dirty {
+    hashes: Hashes,
+    index: Index,
+    entries: Entries,
+    queues: Vec<Queue>,
+    arenas: Vec<Arena>,
+    ver: u32,
+    latest_us: u64,
+    in_flight: usize,
+    moved: Vec<Moved>,
+    captured: CapturedValues,
+    /// Keys in flight that are wanted at once if they changed meanwhile.
+    hastened: HashSet<u32>,
+    /// The limit on memory; 0 for none.
+    limit_bytes: usize,
+    /// Memory of all arenas.
+    key_bytes: usize,
+    /// The slots of registrations that missed something.
+    missing: BTreeSet<u16>,
+    /// Keys dirty up to this time do not wait for their interval.
+    flush_us: u64,
+    /// The slots whose keys may be due at another time since this was last asked.
+    stirred: Vec<u16>,
+    /// Changes of all registrations, those that are gone included.
+    captured_total: u64,
+    /// Those of them that needed no write of their own.
+    coalesced_total: u64,
+    /// Keys to be looked at before they can go, if [`watch`](Self::watch) asked for it.
+    watch: Option<Watch>,
+}
+
+impl Dirty {
+    /// Keys that are dirty, in flight or not.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True when MongoDB has everything.
+    pub fn is_empty(&self) -> bool {
+        self.entries.len() == 0
+    }
+
+    /// Keys in flight.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// A time that every change folded so far is not after, and every later one is.
+    pub fn watermark_us(&mut self, now_us: u64) -> u64 {
+        let watermark = now_us.max(self.latest_us);
+        self.latest_us = watermark + 1;
+        watermark
+    }
+
+    /// The keys that changed their registration since this was last asked.
+    pub fn moved(&mut self) -> Vec<Moved> {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// Takes the first key of `slot`'s queue and hands its bytes to `copy`.
+    pub fn take(&mut self, slot: u16, copy: impl FnOnce(&[u8])) -> Option<Taken> {
+        let id = self.pop(slot)?;
+        let entry = self.entries.at_mut(id);
+        entry.state = State::InFlight;
+        let taken = Taken {
+            entry: id,
+            ver: entry.ver,
+            since_us: entry.since_us,
+            db: entry.db,
+            touch: entry.touch,
+        };
+        let place = entry.place();
+        copy(self.arenas[usize::from(slot)].key(place));
+        self.in_flight += 1;
+        self.queues[usize::from(slot)].in_flight += 1;
+        Some(taken)
+    }
+
+    /// A key in flight was written (or will never be): it is clean unless it changed since.
+    /// `gone` gets the database and the key when it is clean.
+    pub fn acknowledge(&mut self, id: u32, ver: u32, gone: impl FnOnce(u16, &[u8])) -> Settled {
+        let in_flight = |entry: &&Entry| entry.state == State::InFlight;
+        if self.entries.get(id).filter(in_flight).is_some_and(|entry| entry.ver != ver) {
+            // The place was taken by another key, which is in another batch.
+            return Settled::Unknown;
+        }
+        let Some(entry) = self.landed(id) else {
+            return Settled::Unknown;
+        };
+        if entry.state == State::InFlight {
+            let key = self.arenas[usize::from(entry.slot)].key(entry.place());
+            gone(entry.db, key);
+            self.drop_entry(id, self.hash(entry.db, key));
+            return Settled::Clean;
+        }
+        self.move_key(id);
+        self.entries.at_mut(id).state = State::Dirty;
+        if self.hastened.remove(&id) || self.is_flushed(entry.slot, entry.since_us) {
+            self.push_due(entry.slot, id);
+        } else {
+            self.push(entry.slot, id);
+        }
+        Settled::Again(entry.since_us)
+    }
+
+    /// A key in flight was not written: it is dirty as before, and due at once.
+    pub fn give_back(&mut self, id: u32, since_us: u64) -> Settled {
+        let Some(entry) = self.landed(id) else {
+            return Settled::Unknown;
+        };
+        self.move_key(id);
+        let again = self.entries.at_mut(id);
+        again.state = State::Dirty;
+        again.since_us = since_us;
+        self.push_due(entry.slot, id);
+        Settled::Again(since_us)
+    }
+
+    /// A key in flight could not be read: it is dirty as before, behind all others.
+    pub fn postpone(&mut self, id: u32, since_us: u64) {
+        if let Some(entry) = self.landed(id) {
+            let again = self.entries.at_mut(id);
+            again.state = State::Dirty;
+            again.since_us = since_us;
+            self.push(entry.slot, id);
+        }
+    }
+
+    /// Removes a key whatever its state, as an acknowledgement from elsewhere says. Its slot, or
+    /// nothing when it was clean.
+    pub fn forget(&mut self, db: u16, key: &[u8]) -> Option<u16> {
+        let hash = self.hash(db, key);
+        let id = self.find(hash, db, key)?;
+        let slot = self.entries.at(id).slot;
+        self.unqueue(id);
+        self.drop_entry(id, hash);
+        Some(slot)
+    }
+
+    /// Drops every dirty key of `slot` that is not in flight; `dropped` gets the entry of each and
+    /// since when it was dirty.
+    pub fn discard(&mut self, slot: u16, mut dropped: impl FnMut(u32, u64)) {
+        while let Some(id) = self.pop(slot) {
+            let entry = *self.entries.at(id);
+            let key = self.arenas[usize::from(slot)].key(entry.place());
+            dropped(id, entry.since_us);
+            let hash = self.hash(entry.db, key);
+            self.drop_entry(id, hash);
+        }
+    }
+
+    /// True if the key changed after it was taken.
+    pub fn changed_since(&self, taken: &Taken) -> bool {
+        self.entries.get(taken.entry).is_some_and(|entry| entry.ver != taken.ver)
+    }
+
+    /// True if a key that was taken is still in flight, unchanged and not captured since.
+    pub fn is_as_taken(&self, taken: &Taken) -> bool {
+        self.entries.get(taken.entry).is_some_and(|entry| {
+            entry.state == State::InFlight && entry.ver == taken.ver && entry.touch == taken.touch
+        })
+    }
+
+    /// True if the key of entry `id`, which was taken in version `ver`, is still in flight.
+    pub fn is_in_flight(&self, id: u32, ver: u32) -> bool {
+        self.entries.get(id).is_some_and(|entry| match entry.state {
+            State::Free | State::Dirty => false,
+            State::InFlight => entry.ver == ver,
+            State::InFlightAgain => true,
+        })
+    }
+
+    /// Makes one dirty key due at once; its entry, or nothing when it is clean.
+    pub fn hasten(&mut self, db: u16, key: &[u8]) -> Option<u32> {
+        let id = self.find(self.hash(db, key), db, key)?;
+        let entry = *self.entries.at(id);
+        if entry.state == State::Dirty {
+            self.unlink(entry.slot, id);
+            self.push_due(entry.slot, id);
+        } else {
+            self.hastened.insert(id);
+        }
+        Some(id)
+    }
+
+    /// Bytes of memory held.
+    pub fn memory_bytes(&self) -> usize {
+        self.index.memory_bytes()
+            + self.entries.memory_bytes()
+            + self.key_bytes
+            + self.captured.memory_bytes()
+            + self.watch_bytes()
+    }
+
+    #[inline]
+    fn hash(&self, db: u16, key: &[u8]) -> u32 {
+        self.hashes.of(db, key).index
+    }
+
+    fn find(&self, hash: u32, db: u16, key: &[u8]) -> Option<u32> {
+        self.index.find(hash, |id| self.is_key(id, db, key))
+    }
+
+    /// Whether entry `id`, which is in use, is that of the key.
+    #[inline]
+    fn is_key(&self, id: u32, db: u16, key: &[u8]) -> bool {
+        let entry = self.entries.at(id);
+        entry.db == db && self.arenas[usize::from(entry.slot)].is(entry.place(), key)
+    }
+
+    /// Takes entry `id` out of its queue or its flight.
+    fn unqueue(&mut self, id: u32) {
+        let entry = *self.entries.at(id);
+        if entry.state == State::Dirty {
+            self.unlink(entry.slot, id);
+        } else {
+            self.queues[usize::from(entry.slot)].in_flight -= 1;
+            self.in_flight -= 1;
+        }
+    }
+
+    /// Ends the flight of entry `id`, if it is in flight.
+    fn landed(&mut self, id: u32) -> Option<Entry> {
+        let entry = *self.entries.get(id).filter(|entry| entry.state != State::Dirty)?;
+        self.in_flight -= 1;
+        self.queues[usize::from(entry.slot)].in_flight -= 1;
+        Some(entry)
+    }
+
+    fn drop_entry(&mut self, id: u32, hash: u32) {
+        let entry = *self.entries.at(id);
+        self.free_key(entry.slot, entry.place());
+        if entry.touch == Touch::Captured {
+            self.captured.remove(id);
+        }
+        self.hastened.remove(&id);
+        self.unwatch(id);
+        self.index.remove(hash, id);
+        self.entries.remove(id);
+        if self.entries.len() == 0 {
+            self.index.shrink();
+            self.shrink_watch();
+        }
+    }
+
+    /// Keeps the key among the newest, so that a key which is dirty for ever does not hold a
+    /// chunk of keys that are long gone.
+    fn move_key(&mut self, id: u32) {
+        let entry = *self.entries.at(id);
+        self.rehome(id, entry, entry.slot);
+    }
+
+    fn rehome(&mut self, id: u32, entry: Entry, slot: u16) {
+        let from = &self.arenas[usize::from(entry.slot)];
+        let key = from.key(entry.place()).to_vec();
+        self.free_key(entry.slot, entry.place());
+        let place = self.store_key(slot, &key);
+        self.entries.at_mut(id).set_place(place);
+    }
+
+    /// Adds a key that is not in the set yet, behind all others.
+    fn insert(&mut self, hash: u32, new: DirtyKey<'_>) -> u32 {
+        let place = self.store_key(new.slot, new.key);
+        let mut entry = Entry::new(new.db, new.slot, place);
+        entry.touch = new.touch;
+        entry.ver = self.ver;
+        entry.since_us = new.since_us;
+        let id = self.entries.insert(entry);
+        self.index.insert(hash, id);
+        self.push(new.slot, id);
+        if let Some(value) = new.captured {
+            self.captured.insert(id, value.clone());
+        }
+        id
+    }
+
+    fn store_key(&mut self, slot: u16, key: &[u8]) -> Place {
+        let arena = &mut self.arenas[usize::from(slot)];
+        let before = arena.memory_bytes();
+        let place = arena.store(key);
+        self.key_bytes = self.key_bytes + arena.memory_bytes() - before;
+        place
+    }
+
+    fn free_key(&mut self, slot: u16, place: Place) {
+        let arena = &mut self.arenas[usize::from(slot)];
+        let before = arena.memory_bytes();
+        arena.free(place);
+        self.key_bytes = self.key_bytes + arena.memory_bytes() - before;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! State that comes from a server whose clock was ahead of this one's.
+
+use super::*;
+use crate::core::backlog::change_log::Touch;
+use crate::core::backlog::dead_letters::DeadLetter;
+use crate::core::backlog::record::{Record, SavedKey};
+use crate::core::backlog::table::Missed;
+
+const NOW_US: u64 = 1_000_000_000;
+const AHEAD_US: u64 = NOW_US + 3_600_000_000;
+
+fn key(name: &str, since_us: u64) -> Record<'_> {
+    let key = name.as_bytes();
+    Record::Key(SavedKey { slot: 7, db: 0, touch: Touch::Changed, since_us, key, captured: None })
+}
+
+fn loaded(missed: Missed, keys: &[(&str, u64)]) -> Engine {
+    let mut engine = engine(&[]);
+    let bound = Record::Registration {
+        slot: 7,
+        live: true,
+        discards: false,
+        sync_pending: false,
+        paused: false,
+        missed,
+        registration: registration("a:"),
+    };
+    engine.load(bound, NOW_US);
+    for (name, since_us) in keys {
+        engine.load(key(name, *since_us), NOW_US);
+    }
+    engine
+}
+
+#[test]
+fn a_key_from_the_future_is_due_like_one_of_now() {
+    let mut engine = loaded(Missed::default(), &[("a:1", 5), ("a:2", AHEAD_US)]);
+    assert!(engine.begin_batch(NOW_US).is_some());
+    let mut engine = loaded(Missed::default(), &[("a:2", AHEAD_US)]);
+    assert_eq!(engine.next_due_us(), Some(NOW_US + INTERVAL_US));
+    let flush = engine.flush(FlushScope::All, NOW_US);
+    let batch = batch(&mut engine, NOW_US).unwrap();
+    done(&mut engine, batch, written(), NOW_US + 1);
+    assert_eq!(engine.end_flush(flush).unwrap().persisted, 1);
+}
+
+#[test]
+fn what_was_missed_in_the_future_is_found_before_a_flush_ends() {
+    let missed = Missed { since_us: Some(AHEAD_US), scanned_us: Some(AHEAD_US) };
+    let mut engine = loaded(missed, &[]);
+    assert_eq!(engine.state(NOW_US).oldest_dirty_ms, 0);
+    let flush = engine.flush(FlushScope::All, NOW_US + 1);
+    assert!(!engine.is_flushed(flush), "it must wait for the scan");
+}
+
+#[test]
+fn a_dead_letter_is_dated_now_at_the_latest() {
+    let mut engine = loaded(Missed::default(), &[]);
+    for (key, unix_ms) in [(b"a:1", 3), (b"a:2", AHEAD_US / 1000)] {
+        let letter = DeadLetter {
+            slot: 7,
+            code: 121,
+            reason: String::new(),
+            attempts: 1,
+            unix_ms,
+            touch: Touch::Changed,
+            captured: None,
+        };
+        engine.load(Record::Dead { db: 0, key, letter }, NOW_US);
+    }
+    assert_eq!(engine.dead.find(0, b"a:1").unwrap().unix_ms, 3);
+    assert_eq!(engine.dead.find(0, b"a:2").unwrap().unix_ms, NOW_US / 1000);
+}

@@ -1,0 +1,311 @@
+//! Dead letters: what they remember, how they are retried, and that a replica has the same.
+
+use super::*;
+use crate::core::backlog::dead_letters::DeadLetter;
+use crate::core::backlog::record::Record;
+use crate::core::backlog::table::{Captured, Taken};
+
+fn refused(indexes: &[usize]) -> Verdict {
+    let refused = indexes
+        .iter()
+        .map(|index| Refusal { index: *index, code: 121, reason: "refused".to_owned() })
+        .collect();
+    Verdict::Written(Written { refused, sent_bytes: 9, ..Written::default() })
+}
+
+/// Ends a batch and has the replica told of it.
+fn end(engine: &mut Engine, replica: &mut Engine, batch: Batch, verdict: Verdict) -> Acknowledged {
+    let mut clean = Acknowledged::default();
+    engine.report(Report::Done { batch, verdict }, 50, 7, &mut clean);
+    engine.report(Report::Credit(1), 50, 7, &mut clean);
+    tell(replica, &clean);
+    clean
+}
+
+fn tell(replica: &mut Engine, clean: &Acknowledged) {
+    for (db, key) in clean.keys.iter() {
+        replica.forget(db, key);
+    }
+    for refused in &clean.dead {
+        replica.bury(refused.clone());
+    }
+    for (db, key) in &clean.revived {
+        replica.drop_letters(LetterScope::Key(*db, key));
+    }
+}
+
+/// Two servers with the same keys dirty; the second is sent nothing.
+fn pair(keys: &[(&str, Touch)]) -> (Engine, Engine) {
+    let (mut master, mut replica) = (engine(&["a:", "b:"]), engine(&["a:", "b:"]));
+    for engine in [&mut master, &mut replica] {
+        for (key, touch) in keys {
+            engine.touch(0, key.as_bytes(), *touch);
+        }
+        engine.fold(1);
+    }
+    (master, replica)
+}
+
+fn letters(engine: &Engine) -> Vec<(String, DeadLetter)> {
+    let letters = engine.letters(None);
+    letters.map(|(_, key, l)| (String::from_utf8_lossy(key).into_owned(), l.clone())).collect()
+}
+
+fn value(text: &str) -> Captured {
+    Captured { content: Content::String, expire_ms: 9, bytes: text.as_bytes().into() }
+}
+
+/// The first key that would be sent, as it was touched, and its captured value.
+fn first(engine: &mut Engine) -> (Touch, Option<Captured>) {
+    let mut batch = engine.begin_batch(u64::MAX).expect("a batch");
+    let (taken, _) = engine.take(&mut batch, u64::MAX).expect("a key");
+    let captured = engine.captured(&taken).cloned();
+    engine.put_back(&taken);
+    (taken.touch, captured)
+}
+
+#[test]
+fn a_refused_key_is_clean_on_master_and_replica_and_no_acknowledgement_names_it() {
+    let (mut master, mut replica) = pair(&[("a:1", Touch::Changed), ("a:2", Touch::Changed)]);
+    let flight = batch(&mut master, u64::MAX).unwrap();
+    let clean = end(&mut master, &mut replica, flight, refused(&[1]));
+    assert_eq!(clean.keys.iter().collect::<Vec<_>>(), [(0, &b"a:1"[..])]);
+    assert_eq!(master.digest(60), replica.digest(60));
+    assert_eq!((master.dirty_len(), letters(&master)), (0, letters(&replica)));
+}
+
+#[test]
+fn a_refused_key_that_changed_again_stays_dirty_on_the_replica_too() {
+    let (mut master, mut replica) = pair(&[("a:1", Touch::Changed)]);
+    let flight = batch(&mut master, u64::MAX).unwrap();
+    for engine in [&mut master, &mut replica] {
+        touch(engine, "a:1", 2);
+    }
+    let clean = end(&mut master, &mut replica, flight, refused(&[0]));
+    assert!(clean.keys.is_empty() && clean.dead[0].again);
+    assert_eq!((master.dirty_len(), replica.dirty_len()), (1, 1));
+    assert_eq!(letters(&master), letters(&replica));
+}
+
+#[test]
+fn a_good_write_of_a_key_that_changed_again_clears_the_letter_on_both() {
+    let (mut master, mut replica) = pair(&[("a:1", Touch::Changed)]);
+    let flight = batch(&mut master, u64::MAX).unwrap();
+    end(&mut master, &mut replica, flight, refused(&[0]));
+    for engine in [&mut master, &mut replica] {
+        assert_eq!(engine.retry(LetterScope::All, 60), 1);
+    }
+    let flight = batch(&mut master, u64::MAX).unwrap();
+    for engine in [&mut master, &mut replica] {
+        touch(engine, "a:1", 70);
+    }
+    let clean = end(&mut master, &mut replica, flight, written());
+    assert!(clean.keys.is_empty() && clean.revived.len() == 1);
+    assert!(letters(&master).is_empty() && letters(&replica).is_empty());
+    assert_eq!(master.digest(80), replica.digest(80));
+    assert_eq!(replica.dirty_len(), 1);
+}
+
+#[test]
+fn a_retry_is_due_at_once_and_counts_its_attempts() {
+    let (mut master, mut replica) = pair(&[("a:1", Touch::Changed), ("b:1", Touch::Changed)]);
+    for _ in 0..2 {
+        let flight = batch(&mut master, u64::MAX).unwrap();
+        end(&mut master, &mut replica, flight, refused(&[0]));
+    }
+    assert_eq!(master.dead.len(), 2);
+    for (attempts, scope) in [(2, LetterScope::Slot(0)), (3, LetterScope::Key(0, b"a:1"))] {
+        for engine in [&mut master, &mut replica] {
+            assert_eq!(engine.retry(scope, 100), 1);
+        }
+        assert_eq!((master.dead.len(), master.digest(100)), (2, replica.digest(100)));
+        let flight = batch(&mut master, 100).expect("it is due at once");
+        assert_eq!(keys(&flight), ["a:1"]);
+        end(&mut master, &mut replica, flight, refused(&[0]));
+        assert_eq!(letters(&master)[0].1.attempts, attempts);
+        assert_eq!(letters(&master), letters(&replica));
+    }
+    assert_eq!(master.retry(LetterScope::Key(0, b"a:2"), 200), 0);
+}
+
+#[test]
+fn a_refused_deletion_is_retried_as_one() {
+    let (mut master, mut replica) = pair(&[("a:1", Touch::Deleted)]);
+    let flight = batch(&mut master, u64::MAX).unwrap();
+    end(&mut master, &mut replica, flight, refused(&[0]));
+    for engine in [&mut master, &mut replica] {
+        engine.retry(LetterScope::All, 60);
+        assert_eq!(first(engine), (Touch::Deleted, None));
+    }
+}
+
+#[test]
+fn a_refused_change_of_a_key_that_was_perhaps_deleted_is_none_once_it_expires_uncaptured() {
+    let (mut master, mut replica) = pair(&[("a:1", Touch::PerhapsDeleted)]);
+    let flight = batch(&mut master, u64::MAX).unwrap();
+    end(&mut master, &mut replica, flight, refused(&[0]));
+    for engine in [&mut master, &mut replica] {
+        assert!(engine.must_capture(0, b"a:1", Touch::Expired, 60));
+        engine.gone(0, b"a:1", Touch::Expired, 60);
+        engine.retry(LetterScope::All, 70);
+        assert_eq!(first(engine), (Touch::Changed, None));
+    }
+}
+
+#[test]
+fn a_captured_value_goes_into_the_letter_and_back() {
+    let (mut master, mut replica) = pair(&[("a:1", Touch::Changed)]);
+    for engine in [&mut master, &mut replica] {
+        assert!(engine.capture(0, b"a:1", value("last")));
+    }
+    for _ in 0..2 {
+        let flight = batch(&mut master, u64::MAX).unwrap();
+        let clean = end(&mut master, &mut replica, flight, refused(&[0]));
+        assert_eq!(clean.dead[0].letter.captured, None, "the replica has it");
+        for engine in [&mut master, &mut replica] {
+            assert_eq!(letters(engine)[0].1.captured, Some(value("last")));
+            assert_eq!(engine.retry(LetterScope::All, 60), 1);
+            assert_eq!(letters(engine)[0].1.captured, None, "it is where it is read from");
+            assert_eq!(first(engine), (Touch::Captured, Some(value("last"))));
+        }
+    }
+}
+
+#[test]
+fn a_refused_value_is_captured_when_its_key_goes_away() {
+    let (mut master, mut replica) = pair(&[("a:1", Touch::Changed)]);
+    let flight = batch(&mut master, u64::MAX).unwrap();
+    end(&mut master, &mut replica, flight, refused(&[0]));
+    assert!(master.must_capture(0, b"a:1", Touch::Evicted, 60));
+    assert_eq!(master.uncaptured(None, 60), [(0, b"a:1".to_vec())]);
+    assert!(master.slot_of_key(0, b"a:1").is_some());
+    assert!(master.capture(0, b"a:1", value("last")));
+    assert!(!master.must_capture(0, b"a:1", Touch::Evicted, 60));
+    assert!(master.uncaptured(None, 60).is_empty());
+    master.retry(LetterScope::All, 60);
+    assert_eq!(first(&mut master), (Touch::Captured, Some(value("last"))));
+}
+
+#[test]
+fn a_letter_whose_value_is_lost_stays_and_says_so() {
+    let (mut master, mut replica) = pair(&[("a:1", Touch::Changed)]);
+    let flight = batch(&mut master, u64::MAX).unwrap();
+    end(&mut master, &mut replica, flight, refused(&[0]));
+    for engine in [&mut master, &mut replica] {
+        engine.retry(LetterScope::All, 60);
+    }
+    let mut skip = |touch: Option<Touch>| {
+        let mut batch = master.begin_batch(u64::MAX).unwrap();
+        let (taken, _) = master.take(&mut batch, u64::MAX).unwrap();
+        let mut clean = Acknowledged::default();
+        let taken = Taken { touch: touch.unwrap_or(taken.touch), ..taken };
+        master.skip(0, &taken, &mut clean);
+        tell(&mut replica, &clean);
+        for engine in [&mut master, &mut replica] {
+            assert_eq!(engine.dirty_len(), 0);
+            engine.retry(LetterScope::All, 80);
+        }
+        (letters(&master), letters(&replica))
+    };
+    let (of_master, of_replica) = skip(None);
+    assert!(of_master[0].1.reason.contains("gone from Redis"), "{of_master:?}");
+    assert_eq!((of_master[0].1.attempts, &of_master), (2, &of_replica));
+    // Deleted by a client, and the document is to stay: there is nothing to be retried.
+    assert_eq!(skip(Some(Touch::Deleted)), (vec![], vec![]));
+}
+
+#[test]
+fn an_unregistered_prefix_keeps_its_letters_until_they_are_dropped_or_written() {
+    for drop in [true, false] {
+        let (mut master, mut replica) = pair(&[("a:1", Touch::Changed)]);
+        let flight = batch(&mut master, u64::MAX).unwrap();
+        end(&mut master, &mut replica, flight, refused(&[0]));
+        for engine in [&mut master, &mut replica] {
+            assert_eq!(engine.unregister(0, b"a:", false, 60), Some(0));
+            assert!(engine.slot(0).is_some() && engine.dead.count(0) == 1);
+        }
+        if drop {
+            for engine in [&mut master, &mut replica] {
+                assert_eq!(engine.drop_letters(LetterScope::All), 1);
+            }
+        } else {
+            for engine in [&mut master, &mut replica] {
+                assert_eq!(engine.retry(LetterScope::Slot(0), 70), 1);
+            }
+            let flight = batch(&mut master, 70).unwrap();
+            assert_eq!(flight.registration.prefix, b"a:");
+            end(&mut master, &mut replica, flight, written());
+        }
+        for engine in [&master, &replica] {
+            assert!(engine.slot(0).is_none() && engine.dead.is_empty());
+        }
+    }
+}
+
+#[test]
+fn discarding_drops_letters_also_those_that_come_later() {
+    let (mut master, mut replica) = pair(&[("a:1", Touch::Changed), ("a:2", Touch::Changed)]);
+    master.settings.batch_max_keys = 1;
+    let flight = batch(&mut master, u64::MAX).unwrap();
+    end(&mut master, &mut replica, flight, refused(&[0]));
+    let flight = batch(&mut master, u64::MAX).unwrap();
+    for engine in [&mut master, &mut replica] {
+        engine.unregister(0, b"a:", true, 60);
+        assert!(engine.dead.is_empty());
+    }
+    end(&mut master, &mut replica, flight, refused(&[0]));
+    for engine in [&master, &replica] {
+        assert!(engine.dead.is_empty() && engine.slot(0).is_none() && engine.dirty_len() == 0);
+    }
+}
+
+#[test]
+fn a_prefix_registered_again_retries_with_its_new_options() {
+    let (mut master, mut replica) = pair(&[("a:1", Touch::Changed)]);
+    let flight = batch(&mut master, u64::MAX).unwrap();
+    end(&mut master, &mut replica, flight, refused(&[0]));
+    let mut other = registration("a:");
+    other.namespace.collection = "other".to_owned();
+    master.register(other).unwrap();
+    assert_eq!(master.retry(LetterScope::Slot(0), 60), 1);
+    let flight = batch(&mut master, 60).unwrap();
+    assert_eq!(flight.registration.namespace.collection, "other");
+}
+
+#[test]
+fn letters_with_their_values_come_back_when_loaded() {
+    let (mut master, mut replica) = pair(&[("a:1", Touch::Changed), ("a:2", Touch::Deleted)]);
+    master.capture(0, b"a:1", value("last"));
+    let flight = batch(&mut master, u64::MAX).unwrap();
+    end(&mut master, &mut replica, flight, refused(&[0, 1]));
+    master.retry(LetterScope::Key(0, b"a:2"), 60);
+    let mut saved: Vec<Record<'static>> = Vec::new();
+    let mut packer = crate::core::backlog::record::Packer::new(|block: &[u8]| {
+        let block: &'static [u8] = block.to_vec().leak();
+        crate::core::backlog::record::unpack(block, |record| saved.push(record)).unwrap();
+    });
+    master.save(70, |record| packer.push(&record));
+    packer.end();
+    drop(packer);
+    let mut loaded = Engine::default();
+    saved.into_iter().for_each(|record| loaded.load(record, u64::MAX));
+    assert_eq!(letters(&loaded), letters(&master));
+    assert_eq!(loaded.digest(80), master.digest(80));
+    assert_eq!(loaded.dead.memory_bytes(), master.dead.memory_bytes());
+}
+
+#[test]
+fn a_flush_before_the_retry_does_not_wait_for_it_and_one_after_it_does() {
+    let (mut master, mut replica) = pair(&[("a:1", Touch::Changed)]);
+    let flight = batch(&mut master, u64::MAX).unwrap();
+    end(&mut master, &mut replica, flight, refused(&[0]));
+    touch(&mut master, "a:2", 60);
+    let before = master.flush(FlushScope::All, 60);
+    master.retry(LetterScope::All, 60);
+    let after = master.flush(FlushScope::All, 60);
+    assert!(!master.is_flushed(before) && !master.is_flushed(after));
+    let flight = batch(&mut master, 60).unwrap();
+    end(&mut master, &mut replica, flight, refused(&[0]));
+    assert_eq!(master.end_flush(before), Some(Progress { persisted: 1, pending: 0 }));
+    assert_eq!(master.end_flush(after), Some(Progress { persisted: 1, pending: 0 }));
+}

@@ -1,0 +1,74 @@
+//! State that is loaded, whole or damaged.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::core::backlog::change_log::Touch;
+use crate::core::backlog::record::{Packer, Record, SavedKey, unpack};
+
+/// A block of registrations, dirty keys, sessions and a pause.
+fn block(keys: &[(u16, u8, u64)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    let mut packer = Packer::new(|bytes: &[u8]| block.extend_from_slice(bytes));
+    for slot in 0..2 {
+        packer.push(&Record::Registration {
+            slot,
+            live: true,
+            discards: false,
+            sync_pending: false,
+            paused: false,
+            missed: Default::default(),
+            registration: registration(&format!("{slot}:")),
+        });
+    }
+    for (slot, touch, since_us) in keys {
+        let touch = Touch::from_u8(*touch).unwrap_or(Touch::Changed);
+        let key = format!("{}:{since_us}", slot % 2);
+        let key = key.as_bytes();
+        let saved =
+            SavedKey { slot: *slot, db: 0, touch, since_us: *since_us, key, captured: None };
+        packer.push(&Record::Key(saved));
+    }
+    packer.push(&Record::Lanes(vec![[7; 16]; 3]));
+    packer.push(&Record::Paused);
+    packer.end();
+    drop(packer);
+    block
+}
+
+fn load(block: &[u8]) -> Engine {
+    let mut engine = Engine::default();
+    engine.clear();
+    unpack(block, |record| engine.load(record, 9)).ok();
+    engine
+}
+
+proptest! {
+    #[test]
+    fn damaged_state_is_refused_or_taken_and_costs_no_more_than_its_length(
+        keys in prop::collection::vec((0u16..3, 0u8..4, 0u64..50), 0..40),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+        cut in 0usize..20,
+    ) {
+        let mut bytes = block(&keys);
+        for (at, byte) in &damage {
+            let at = at.index(bytes.len());
+            bytes[at] = *byte;
+        }
+        bytes.truncate(bytes.len() - cut);
+        let mut engine = load(&bytes);
+        let memory = engine.state(9).memory_bytes;
+        prop_assert!(memory < (1 << 20) + 200 * bytes.len(), "{} of {}", memory, bytes.len());
+        let mut saved = Vec::new();
+        let mut packer = Packer::new(|bytes: &[u8]| saved.extend_from_slice(bytes));
+        engine.save(9, |record| packer.push(&record));
+        packer.end();
+        drop(packer);
+        prop_assert_eq!(load(&saved).digest(9), engine.digest(9));
+    }
+
+    #[test]
+    fn any_bytes_are_refused_or_taken(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        load(&bytes).state(9);
+    }
+}

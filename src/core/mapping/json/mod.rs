@@ -1,0 +1,224 @@
+//! Turns JSON text straight into BSON: no value tree, and types and order are kept.
+//!
+//! Integers in the range of int64 become int64, all other numbers doubles (`-0` too); a number
+//! outside the range of a double is an error. Of fields with the same name the last wins, where
+//! the last stands. Objects that look like extended JSON (`{"$oid": …}`) are plain documents.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+
+use super::bson::{Document, Element, FieldName};
+use super::document::{Rules, VALUE, value_field};
+use super::duplicate_names::{Kept, Names};
+use super::error::{MAX_DOCUMENT_BYTES, MAX_LEVELS, Unfit};
+use crate::core::registration::OnError;
+use crate::core::registration::schema::{Place, Schema};
+
+mod check;
+mod text;
+mod value;
+
+pub use check::{begins_object, is_valid, is_writable};
+use value::Value;
+
+/// Appends the root object's fields to `document`, all but those that `reserved` picks and with what
+/// `rules` make of them; another root becomes the field `value`. Returns whether a field's
+/// name begins with `$`.
+///
+/// After an error `document` holds a torn element and must be thrown away.
+pub fn append(
+    text: &[u8],
+    document: &mut Document<'_>,
+    reserved: &dyn Fn(&str) -> bool,
+    rules: Rules<'_>,
+    names: &mut Names,
+) -> Result<bool, Unfit> {
+    let mut run = Run { on_error: rules.on_error, ..Run::new(names, end_limit(document)) };
+    let place = rules.schema.map_or_else(Place::default, Schema::root);
+    if begins_object(text) {
+        parse(text, &mut run, |parser, run| {
+            parser.deserialize_map(Root { document, reserved, place, run })
+        })?;
+        return Ok(run.dollar);
+    }
+    let name = value_field(rules.schema, reserved)?.0;
+    let field = place.field(VALUE)?.zip(Some(FieldName::new(name)?));
+    if let Some(((_, place), name)) = field {
+        let opened = run.names.open();
+        let start = run.names.add(document, name.as_str());
+        let element = document.element(name);
+        parse(text, &mut run, |parser, run| {
+            Value { element, level: 1, place, run }.deserialize(parser)
+        })?;
+        run.keep(start);
+        run.names.close(opened, document);
+    }
+    Ok(false)
+}
+
+/// Writes JSON text as the value of `element`, which stands in a document of that level and must
+/// not pass `end_limit`.
+///
+/// After an error the element is torn.
+pub fn write(
+    text: &[u8],
+    element: Element<'_>,
+    level: u32,
+    end_limit: usize,
+    names: &mut Names,
+) -> Result<(), Unfit> {
+    let mut run = Run::new(names, end_limit);
+    parse(text, &mut run, |parser, run| {
+        Value { element, level, place: Place::default(), run }.deserialize(parser)
+    })
+}
+
+/// Position in the buffer that the last element of `document` must not pass.
+pub fn end_limit(document: &Document<'_>) -> usize {
+    (document.position() + MAX_DOCUMENT_BYTES).saturating_sub(document.bytes())
+}
+
+type Parser<'t> = serde_json::Deserializer<serde_json::de::StrRead<'t>>;
+
+fn parse<'t, 'r>(
+    text: &'t [u8],
+    run: &mut Run<'r>,
+    value: impl FnOnce(&mut Parser<'t>, &mut Run<'r>) -> serde_json::Result<()>,
+) -> Result<(), Unfit> {
+    let text = std::str::from_utf8(text).map_err(|_| Unfit::JsonNotUtf8)?;
+    let mut parser = serde_json::Deserializer::from_str(text);
+    // We count the levels ourselves; serde_json would stop at 127.
+    parser.disable_recursion_limit();
+    let result = value(&mut parser, run).and_then(|()| parser.end());
+    // The parser's own messages say what and where, and never quote the text.
+    result.map_err(|error| run.unfit.take().unwrap_or_else(|| Unfit::Json(error.to_string())))
+}
+
+/// What all values of one text share.
+struct Run<'r> {
+    names: &'r mut Names,
+    /// Position that the document's last element must not pass.
+    end_limit: usize,
+    dollar: bool,
+    /// Why we, and not the parser, stopped.
+    unfit: Option<Unfit>,
+    /// What becomes of a value that cannot have its type.
+    on_error: OnError,
+    /// Whether the field that was begun last, of those that are not ended, stays.
+    kept: Kept,
+}
+
+impl<'r> Run<'r> {
+    fn new(names: &'r mut Names, end_limit: usize) -> Self {
+        let (on_error, kept) = (OnError::DeadLetter, Kept::Whole);
+        Run { names, end_limit, dollar: false, unfit: None, on_error, kept }
+    }
+
+    /// The field that stands at `start` has got its value, and stays or is left out.
+    #[inline]
+    fn keep(&mut self, start: usize) {
+        let kept = std::mem::replace(&mut self.kept, Kept::Whole);
+        self.names.keep(start, kept);
+    }
+
+    #[cold]
+    fn stop<E: Error>(&mut self, why: Unfit) -> E {
+        self.unfit = Some(why);
+        E::custom("cannot be held")
+    }
+
+    /// Checks that an element may be written at `position`, in a document of that level.
+    #[inline]
+    fn check<E: Error>(&mut self, position: usize, level: u32) -> Result<(), E> {
+        if level > MAX_LEVELS {
+            return Err(self.stop(Unfit::TooDeep));
+        }
+        if position > self.end_limit {
+            return Err(self.stop(Unfit::TooLarge));
+        }
+        Ok(())
+    }
+}
+
+/// The root object: its fields become fields of a document that has begun already.
+struct Root<'a, 'w, 'r> {
+    document: &'a mut Document<'w>,
+    reserved: &'a dyn Fn(&str) -> bool,
+    place: Place<'a>,
+    run: &'a mut Run<'r>,
+}
+
+impl<'de> Visitor<'de> for Root<'_, '_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Root { document, reserved, place, run } = self;
+        let opened = run.names.open();
+        loop {
+            let key = Key { document, level: 1, reserved: Some(reserved), place, run };
+            match map.next_key_seed(key)? {
+                Some(Some((element, place))) => {
+                    let start = element.start();
+                    map.next_value_seed(Value { element, level: 1, place, run })?;
+                    run.keep(start);
+                }
+                Some(None) => drop(map.next_value::<IgnoredAny>()?),
+                None => break,
+            }
+        }
+        run.names.close(opened, document);
+        Ok(())
+    }
+}
+
+/// A name: becomes an element without a value and its place, or nothing when it is left out.
+struct Key<'a, 'd, 'w, 'r, 's> {
+    document: &'d mut Document<'w>,
+    level: u32,
+    reserved: Option<&'a dyn Fn(&str) -> bool>,
+    /// Where the object stands.
+    place: Place<'s>,
+    run: &'a mut Run<'r>,
+}
+
+impl<'de, 'd, 's> DeserializeSeed<'de> for Key<'_, 'd, '_, '_, 's> {
+    type Value = Option<(Element<'d>, Place<'s>)>;
+
+    fn deserialize<D: Deserializer<'de>>(self, key: D) -> Result<Self::Value, D::Error> {
+        key.deserialize_str(self)
+    }
+}
+
+impl<'de, 'd, 's> Visitor<'de> for Key<'_, 'd, '_, '_, 's> {
+    type Value = Option<(Element<'d>, Place<'s>)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
+        let Key { document, level, reserved, place, run } = self;
+        let Some((given, place)) = place.field(name).map_err(|why| run.stop(why))? else {
+            return Ok(None);
+        };
+        let name = given.unwrap_or(name);
+        if let Some(reserved) = reserved {
+            if reserved(name) {
+                return Ok(None);
+            }
+            run.dollar |= name.starts_with('$');
+        }
+        run.check(document.position() + name.len(), level)?;
+        let field = FieldName::new(name).map_err(|nul| run.stop(nul.into()))?;
+        run.names.add(document, name);
+        Ok(Some((document.element(field), place)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,10 @@
+//! From a value of Redis to a document of MongoDB.
+
+pub mod bson;
+pub mod convert;
+pub mod document;
+pub mod document_id;
+pub mod duplicate_names;
+pub mod error;
+pub mod json;
+pub mod value;

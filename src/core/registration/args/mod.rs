@@ -1,0 +1,344 @@
+//! The arguments of the commands: from words to options and back.
+
+mod dead_letter;
+mod exclude;
+pub mod internal;
+
+pub mod schema;
+
+use std::collections::HashSet;
+
+use super::{IdType, KeyType, Namespace, OnError, OnGone, Registration, WriteMode};
+use crate::core::settings::{BATCH_MAX_KEYS, FLUSH_INTERVAL_MS, Limits};
+pub use dead_letter::{LetterList, Letters, letter_list, letters};
+
+const KEY_TYPES: [(&str, KeyType); 8] = [
+    ("ANY", KeyType::Any),
+    ("HASH", KeyType::Hash),
+    ("JSON", KeyType::Json),
+    ("STRING", KeyType::String),
+    ("LIST", KeyType::List),
+    ("SET", KeyType::Set),
+    ("ZSET", KeyType::Zset),
+    ("STREAM", KeyType::Stream),
+];
+const ID_TYPES: [(&str, IdType); 4] = [
+    ("STRING", IdType::String),
+    ("INT64", IdType::Int64),
+    ("OBJECTID", IdType::ObjectId),
+    ("UUID", IdType::Uuid),
+];
+const WRITE_MODES: [(&str, WriteMode); 2] =
+    [("REPLACE", WriteMode::Replace), ("MERGE", WriteMode::Merge)];
+const ON_GONE: [(&str, OnGone); 2] = [("DELETE", OnGone::Delete), ("KEEP", OnGone::Keep)];
+
+const ON_ERROR: [(&str, OnError); 3] =
+    [("DEADLETTER", OnError::DeadLetter), ("STRING", OnError::String), ("SKIP", OnError::Skip)];
+
+/// Databases in which MongoDB keeps what is its own.
+const OWN_DATABASES: [&str; 3] = ["admin", "config", "local"];
+
+/// Options that a later version will have.
+const LATER: [&str; 7] = ["ATOMIC", "MODE", "PARTS", "RATE", "READTHROUGH", "REFRESH", "STAMP"];
+
+/// The words of a command, read one after the other.
+struct Words<'a>(std::slice::Iter<'a, &'a [u8]>);
+
+impl<'a> Words<'a> {
+    fn next(&mut self) -> Option<&'a [u8]> {
+        self.0.next().copied()
+    }
+
+    fn choice<T: Copy>(&mut self, option: &str, choices: &[(&str, T)]) -> Result<T, String> {
+        let word = self.next().unwrap_or_default();
+        let found = choices.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(word));
+        found.map(|(_, value)| *value).ok_or_else(|| {
+            let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+            format!("{option} takes one of {}", names.join(", "))
+        })
+    }
+
+    /// What becomes of the document of a key that is gone.
+    fn on_gone(&mut self, option: &str) -> Result<OnGone, String> {
+        if self.0.as_slice().first().is_some_and(|word| word.eq_ignore_ascii_case(b"MARK")) {
+            return Err(not_yet(&format!("{option} MARK")));
+        }
+        self.choice(option, &ON_GONE)
+    }
+
+    fn number(&mut self, option: &str, limits: Limits) -> Result<i64, String> {
+        let word = self.next().and_then(|word| std::str::from_utf8(word).ok());
+        let number = word.and_then(|word| word.parse().ok());
+        number.filter(|number| (limits.min..=limits.max).contains(number)).ok_or_else(|| {
+            format!("{option} takes a whole number from {} to {}", limits.min, limits.max)
+        })
+    }
+
+    fn field(&mut self, option: &str) -> Result<String, String> {
+        let field = self.next().and_then(|word| std::str::from_utf8(word).ok()).unwrap_or_default();
+        if field.is_empty() || field.contains(['.', '\0']) || field.starts_with('$') {
+            return Err(format!(
+                "{option} takes the name of a field, in UTF-8, without dots and not starting with $"
+            ));
+        }
+        Ok(field.to_owned())
+    }
+}
+
+/// The option that was read before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Last {
+    Other,
+    /// `AS` and `WHOLE` may follow.
+    Key,
+    /// `WHOLE` may follow.
+    KeyAs,
+}
+
+/// Reads `<prefix> <database.collection> [option …]`; the bool says whether SYNC was given.
+///
+/// # Errors
+/// One sentence that names the argument and what it takes.
+pub fn register(db: u16, words: &[&[u8]]) -> Result<(Registration, bool), String> {
+    let (registration, sync, repeated) = read_registration(db, words)?;
+    if let Some(option) = repeated {
+        return Err(format!("{option} is given twice; WB.REGISTER takes each option once"));
+    }
+    let Namespace { database, .. } = &registration.namespace;
+    if OWN_DATABASES.iter().any(|own| own.eq_ignore_ascii_case(database)) {
+        return Err(format!(
+            "<database.collection> takes a database of yours; {database} is MongoDB's own"
+        ));
+    }
+    Ok((registration, sync))
+}
+
+/// The same for what was registered once and is kept: a version of the module that took it may
+/// have saved or replicated it.
+///
+/// # Errors
+/// As [`register`].
+pub fn registered(db: u16, words: &[&[u8]]) -> Result<(Registration, bool), String> {
+    let (registration, sync, _) = read_registration(db, words)?;
+    Ok((registration, sync))
+}
+
+/// The registration, whether SYNC was given, and an option that was given twice.
+fn read_registration(
+    db: u16,
+    words: &[&[u8]],
+) -> Result<(Registration, bool, Option<String>), String> {
+    let mut words = Words(words.iter());
+    let (Some(prefix), Some(namespace)) = (words.next(), words.next()) else {
+        return Err("WB.REGISTER takes <prefix> <database.collection> [option ...]".to_owned());
+    };
+    let mut registration = Registration::new(db, prefix, parse_namespace(namespace)?);
+    let mut sync = false;
+    let mut last = Last::Other;
+    let (mut given, mut repeated) = (HashSet::new(), None);
+    while let Some(word) = words.next() {
+        let option = word.to_ascii_uppercase();
+        let before = std::mem::replace(&mut last, Last::Other);
+        match option.as_slice() {
+            b"TYPE" => registration.key_type = words.choice("TYPE", &KEY_TYPES)?,
+            b"KEY" => {
+                registration.key_field = words.field("KEY")?;
+                last = Last::Key;
+            }
+            b"AS" if before == Last::Key => {
+                registration.key_as = words.choice("AS", &ID_TYPES)?;
+                last = Last::KeyAs;
+            }
+            b"WHOLE" if before != Last::Other => registration.key_whole = true,
+            b"WRITE" => registration.write = words.choice("WRITE", &WRITE_MODES)?,
+            b"ONDEL" => registration.on_delete = words.on_gone("ONDEL")?,
+            b"ONEXPIRE" => registration.on_expire = words.on_gone("ONEXPIRE")?,
+            b"ONEVICT" => registration.on_evict = words.on_gone("ONEVICT")?,
+            b"TTLFIELD" => registration.ttl_field = Some(words.field("TTLFIELD")?),
+            b"INTERVAL" => {
+                let ms = words.number("INTERVAL", FLUSH_INTERVAL_MS)?;
+                registration.interval_ms = Some(ms.unsigned_abs());
+            }
+            b"BATCH" => {
+                // The limits fit into 32 bits.
+                registration.batch_max_keys = Some(words.number("BATCH", BATCH_MAX_KEYS)? as u32);
+            }
+            b"EXCLUDE" => registration.exclude = exclude::parse(&mut words)?,
+            b"UNWRAP" => registration.unwraps = true,
+            b"SHARED" => registration.shared = true,
+            b"ONERROR" => registration.on_error = words.choice("ONERROR", &ON_ERROR)?,
+            b"SYNC" => sync = true,
+            b"SCHEMA" => registration.schema = Some(Box::new(schema::parse(&mut words)?)),
+            _ => return Err(unknown_option(&option)),
+        }
+        if given.contains(&option) {
+            repeated.get_or_insert_with(|| String::from_utf8_lossy(&option).into_owned());
+        }
+        given.insert(option);
+    }
+    let ttl_field = registration.ttl_field.as_deref();
+    if ttl_field.is_some_and(|field| field == "_id" || field == registration.key_field) {
+        return Err("TTLFIELD takes the name of a field other than _id and that of KEY".to_owned());
+    }
+    if registration.key_whole && registration.key_as != IdType::String {
+        return Err("KEY ... WHOLE takes AS STRING: a whole key is a string".to_owned());
+    }
+    let strings = matches!(registration.key_type, KeyType::Any | KeyType::String);
+    if registration.unwraps && !strings {
+        return Err("UNWRAP takes TYPE STRING or ANY: it is about strings".to_owned());
+    }
+    schema::check(&registration)?;
+    Ok((registration, sync, repeated))
+}
+
+fn unknown_option(option: &[u8]) -> String {
+    let option = String::from_utf8_lossy(option);
+    if LATER.contains(&&*option) {
+        return not_yet(&option);
+    }
+    format!("unknown option '{option}' for WB.REGISTER; WB.HELP lists the options")
+}
+
+fn not_yet(option: &str) -> String {
+    format!("{option} is not supported by this version of writebehind yet")
+}
+
+fn parse_namespace(word: &[u8]) -> Result<Namespace, String> {
+    let takes = "<database.collection> takes a MongoDB namespace such as shop.movies";
+    let text = std::str::from_utf8(word).map_err(|_| format!("{takes}, in UTF-8"))?;
+    let Some((database, collection)) = text.split_once('.') else {
+        return Err(format!("{takes}: the dot is missing"));
+    };
+    if database.is_empty() || collection.is_empty() {
+        return Err(format!("{takes}: neither name may be empty"));
+    }
+    if database.len() > 63 || text.len() > 255 {
+        return Err(format!("{takes}: at most 63 bytes for the database and 255 in all"));
+    }
+    if database.contains(['/', '\\', ' ', '"', '$', '*', '<', '>', ':', '|', '?', '\0']) {
+        return Err(format!("{takes}: a database name has no blank and none of /\\\"$*<>:|?"));
+    }
+    if collection.contains(['$', '\0']) || collection.starts_with('.') || collection.ends_with('.')
+    {
+        return Err(format!("{takes}: a collection name has no $ and no dot at either end"));
+    }
+    if collection.starts_with("system.") {
+        return Err(format!("{takes}: system collections belong to MongoDB"));
+    }
+    Ok(Namespace { database: database.to_owned(), collection: collection.to_owned() })
+}
+
+fn name_of<T: PartialEq>(value: T, choices: &[(&'static str, T)]) -> &'static str {
+    choices.iter().find(|(_, choice)| *choice == value).map_or("", |(name, _)| name)
+}
+
+/// The words behind KEY.
+pub fn key(registration: &Registration) -> String {
+    let whole = if registration.key_whole { " WHOLE" } else { "" };
+    format!("{} AS {}{whole}", registration.key_field, name_of(registration.key_as, &ID_TYPES))
+}
+
+/// The options of `registration` that have one value each: those that are at their defaults only
+/// where the default has a name.
+pub fn pairs(registration: &Registration) -> Vec<(&'static str, String)> {
+    let of = registration;
+    let mut pairs = vec![
+        ("TYPE", name_of(of.key_type, &KEY_TYPES).to_owned()),
+        ("KEY", of.key_field.clone()),
+        ("AS", name_of(of.key_as, &ID_TYPES).to_owned()),
+        ("WRITE", name_of(of.write, &WRITE_MODES).to_owned()),
+        ("ONDEL", name_of(of.on_delete, &ON_GONE).to_owned()),
+        ("ONEXPIRE", name_of(of.on_expire, &ON_GONE).to_owned()),
+        ("ONEVICT", name_of(of.on_evict, &ON_GONE).to_owned()),
+        ("ONERROR", name_of(of.on_error, &ON_ERROR).to_owned()),
+    ];
+    pairs.extend(of.ttl_field.iter().map(|field| ("TTLFIELD", field.clone())));
+    pairs.extend(of.interval_ms.map(|ms| ("INTERVAL", ms.to_string())));
+    pairs.extend(of.batch_max_keys.map(|keys| ("BATCH", keys.to_string())));
+    pairs
+}
+
+/// The words that [`register`] reads as `registration`. An option that came later than others is among
+/// them only where it is not at its default: older versions know the rest.
+pub fn words(registration: &Registration) -> Vec<Vec<u8>> {
+    let mut words =
+        vec![registration.prefix.clone(), registration.namespace.to_string().into_bytes()];
+    for (option, value) in pairs(registration) {
+        if option == "ONERROR" && registration.on_error == OnError::default() {
+            continue;
+        }
+        words.extend([option.as_bytes().to_vec(), value.into_bytes()]);
+        if option == "AS" && registration.key_whole {
+            words.push(b"WHOLE".to_vec());
+        }
+    }
+    if !registration.exclude.is_empty() {
+        words.extend(exclude::words(&registration.exclude));
+    }
+    if registration.shared {
+        words.push(b"SHARED".to_vec());
+    }
+    if registration.unwraps {
+        words.push(b"UNWRAP".to_vec());
+    }
+    if let Some(schema) = &registration.schema {
+        words.push(b"SCHEMA".to_vec());
+        words.extend(schema::words(schema));
+    }
+    words
+}
+
+/// What WB.FLUSH was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FlushArgs<'a> {
+    /// One registration's prefix; with keys, those of them that belong to it.
+    pub prefix: Option<&'a [u8]>,
+    /// Single keys.
+    pub keys: Option<Vec<&'a [u8]>>,
+    /// Longest wait in milliseconds; 0 waits for ever.
+    pub timeout_ms: i64,
+}
+
+const TIMEOUT: Limits = Limits { name: "TIMEOUT", default: 0, min: 0, max: i64::MAX / 1000 };
+const KEYS: Limits = Limits { name: "KEYS", default: 0, min: 1, max: 1_000_000 };
+
+/// Reads `[<prefix>] [KEYS <n> <key> ...] [TIMEOUT <ms>]`. A prefix that is spelled like one
+/// of the options must be followed by one of them.
+///
+/// # Errors
+/// One sentence that names the argument and what it takes.
+pub fn flush<'a>(words: &[&'a [u8]]) -> Result<FlushArgs<'a>, String> {
+    let option =
+        |word: &[u8]| word.eq_ignore_ascii_case(b"KEYS") || word.eq_ignore_ascii_case(b"TIMEOUT");
+    let mut args = FlushArgs::default();
+    let mut timed = false;
+    let mut rest = words;
+    if let [first, others @ ..] = words {
+        let second_is_option = others.first().is_some_and(|word| option(word));
+        if !option(first) || second_is_option {
+            args.prefix = Some(first);
+            rest = others;
+        }
+    }
+    while let [word, others @ ..] = rest {
+        let mut values = Words(others.iter());
+        if word.eq_ignore_ascii_case(b"TIMEOUT") && !timed {
+            timed = true;
+            args.timeout_ms = values.number("TIMEOUT", TIMEOUT)?;
+            rest = others.get(1..).unwrap_or_default();
+        } else if word.eq_ignore_ascii_case(b"KEYS") && args.keys.is_none() {
+            let count = values.number("KEYS", KEYS)? as usize;
+            let Some(keys) = others.get(1..=count) else {
+                return Err(format!("KEYS {count} takes {count} keys after the number"));
+            };
+            args.keys = Some(keys.to_vec());
+            rest = &others[1 + count..];
+        } else {
+            return Err("WB.FLUSH takes [<prefix>] [KEYS <n> <key> ...] [TIMEOUT <ms>]".to_owned());
+        }
+    }
+    Ok(args)
+}
+
+#[cfg(test)]
+mod tests;

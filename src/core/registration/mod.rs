@@ -1,0 +1,191 @@
+//! A registration: which keys are ours, and what their documents look like.
+
+pub mod args;
+pub mod file_lines;
+pub mod glob;
+pub mod router;
+pub mod schema;
+pub mod shared_collections;
+
+use std::fmt;
+
+use self::glob::Glob;
+use self::schema::Schema;
+
+/// A MongoDB namespace, `database.collection`. The collection may contain dots.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Namespace {
+    /// Database name, 1–63 bytes.
+    pub database: String,
+    /// Collection name; with the database and the dot at most 255 bytes.
+    pub collection: String,
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.database, self.collection)
+    }
+}
+
+/// Which type of key a registration takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyType {
+    /// Whatever the key holds.
+    Any,
+    /// Hashes only.
+    Hash,
+    /// JSON documents (RedisJSON) only.
+    Json,
+    /// Strings only.
+    String,
+    /// Lists only.
+    List,
+    /// Sets only.
+    Set,
+    /// Sorted sets only.
+    Zset,
+    /// Streams only.
+    Stream,
+}
+
+/// The BSON type that the key's suffix is converted to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdType {
+    /// The suffix itself; Binary subtype 0 when it is not UTF-8.
+    String,
+    /// A canonical decimal integer in the range of int64.
+    Int64,
+    /// 24 hexadecimal digits.
+    ObjectId,
+    /// A UUID in its hyphenated form, stored as Binary subtype 4.
+    Uuid,
+}
+
+/// How a document is brought up to date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteMode {
+    /// The document becomes equal to the value in Redis.
+    Replace,
+    /// Fields that Redis has are set; other fields of the document stay.
+    Merge,
+}
+
+/// What happens to the document when its key goes away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnGone {
+    /// The document is deleted.
+    Delete,
+    /// The document stays.
+    Keep,
+}
+
+/// What becomes of a field that SCHEMA cannot convert.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// The whole change becomes a dead letter.
+    #[default]
+    DeadLetter,
+    /// The field is a string, as it would be without SCHEMA.
+    String,
+    /// The field is left out.
+    Skip,
+}
+
+/// A key prefix bound to a namespace, with all options as registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// Logical Redis database the prefix is registered in.
+    pub db: u16,
+    /// Key prefix; empty takes every key.
+    pub prefix: Vec<u8>,
+    /// Where the documents go.
+    pub namespace: Namespace,
+    /// Keys of another type are not ours.
+    pub key_type: KeyType,
+    /// Field that holds the key's suffix, or the whole key; `_id`, or another that gets a unique index.
+    pub key_field: String,
+    /// BSON type of that field.
+    pub key_as: IdType,
+    /// True if that field holds the whole key, as a string.
+    pub key_whole: bool,
+    /// Replace or merge.
+    pub write: WriteMode,
+    /// On DEL and everything that removes a key on purpose.
+    pub on_delete: OnGone,
+    /// On expiry.
+    pub on_expire: OnGone,
+    /// On eviction.
+    pub on_evict: OnGone,
+    /// Field that holds the key's expiry as a date, if there is to be one; neither `_id` nor the
+    /// key field.
+    pub ttl_field: Option<String>,
+    /// True if the operator vouches that the ids of its keys and those of other registrations of
+    /// its collection never meet.
+    pub shared: bool,
+    /// Keys whose suffixes match one of them belong to no registration.
+    pub exclude: Vec<Glob>,
+    /// True if a string that holds a JSON object becomes its fields.
+    pub unwraps: bool,
+    /// What becomes of a field that the schema cannot convert.
+    pub on_error: OnError,
+    /// The types of fields, where they are to be others than those that the value has.
+    pub schema: Option<Box<Schema>>,
+    /// Longest wait for coalescing in milliseconds; `None` takes the module's setting.
+    pub interval_ms: Option<u64>,
+    /// Most keys in one batch; `None` takes the module's setting.
+    pub batch_max_keys: Option<u32>,
+}
+
+impl Registration {
+    /// True if both are registrations of the same keys, with whatever options.
+    pub fn is_same_prefix(&self, other: &Registration) -> bool {
+        (self.db, &self.prefix) == (other.db, &other.prefix)
+    }
+
+    /// A registration with every option at its default.
+    pub fn new(db: u16, prefix: &[u8], namespace: Namespace) -> Self {
+        Registration {
+            db,
+            prefix: prefix.to_vec(),
+            namespace,
+            key_type: KeyType::Any,
+            key_field: "_id".to_owned(),
+            key_as: IdType::String,
+            key_whole: false,
+            write: WriteMode::Replace,
+            on_delete: OnGone::Delete,
+            on_expire: OnGone::Keep,
+            on_evict: OnGone::Keep,
+            ttl_field: None,
+            shared: false,
+            exclude: Vec::new(),
+            unwraps: false,
+            on_error: OnError::DeadLetter,
+            schema: None,
+            interval_ms: None,
+            batch_max_keys: None,
+        }
+    }
+
+    /// The part of `key` behind the prefix, which names the document.
+    pub fn suffix<'k>(&self, key: &'k [u8]) -> &'k [u8] {
+        key.get(self.prefix.len()..).unwrap_or_default()
+    }
+
+    /// The part of `key` that its document holds: the suffix, or all of it.
+    pub fn id_of<'k>(&self, key: &'k [u8]) -> &'k [u8] {
+        if self.key_whole { key } else { self.suffix(key) }
+    }
+
+    /// True if both find the same document for a key.
+    pub fn has_same_key(&self, other: &Registration) -> bool {
+        (&self.key_field, self.key_as, self.key_whole)
+            == (&other.key_field, other.key_as, other.key_whole)
+    }
+
+    /// True if EXCLUDE takes `key`, which begins with the prefix, away from the registration.
+    #[inline]
+    pub fn excludes(&self, key: &[u8]) -> bool {
+        self.exclude.iter().any(|glob| glob.matches(self.suffix(key)))
+    }
+}

@@ -1,0 +1,269 @@
+//! SCHEMA: which BSON type a field gets, and under which name.
+//!
+//! A rule names a field: in a hash by its whole name, in JSON by its path, whose names are
+//! joined by dots. `*` is every field that no rule names.
+
+use crate::core::mapping::error::Unfit;
+
+/// A type that SCHEMA can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldType {
+    /// A string; Binary subtype 0 when it is not UTF-8.
+    String,
+    /// A 64-bit integer.
+    Int64,
+    /// A double.
+    Double,
+    /// A Decimal128 with exactly those digits.
+    Decimal,
+    /// `true`, `false`, `1` or `0`.
+    Bool,
+    /// ISO 8601, or seconds or milliseconds since 1970, whichever the number looks like.
+    Date,
+    /// ISO 8601, or seconds since 1970.
+    DateS,
+    /// ISO 8601, or milliseconds since 1970.
+    DateMs,
+    /// 24 hexadecimal digits.
+    ObjectId,
+    /// A hyphenated UUID, as Binary subtype 4.
+    Uuid,
+    /// Binary subtype 0.
+    Binary,
+    /// JSON text, as the value that it stands for.
+    Json,
+    /// Canonical integers and decimals as numbers, everything else as a string.
+    Auto,
+    /// Left out.
+    Skip,
+}
+
+/// Every type with its word.
+pub const FIELD_TYPES: [(&str, FieldType); 14] = [
+    ("STRING", FieldType::String),
+    ("INT64", FieldType::Int64),
+    ("DOUBLE", FieldType::Double),
+    ("DECIMAL", FieldType::Decimal),
+    ("BOOL", FieldType::Bool),
+    ("DATE", FieldType::Date),
+    ("DATE_S", FieldType::DateS),
+    ("DATE_MS", FieldType::DateMs),
+    ("OBJECTID", FieldType::ObjectId),
+    ("UUID", FieldType::Uuid),
+    ("BINARY", FieldType::Binary),
+    ("JSON", FieldType::Json),
+    ("AUTO", FieldType::Auto),
+    ("SKIP", FieldType::Skip),
+];
+
+impl FieldType {
+    /// Its word.
+    pub fn name(self) -> &'static str {
+        FIELD_TYPES.iter().find(|(_, to)| *to == self).map_or("", |(name, _)| name)
+    }
+
+    /// The reason why `field` cannot have this type.
+    #[cold]
+    pub fn mismatch(self, field: &[u8]) -> Unfit {
+        Unfit::Mismatch(String::from_utf8_lossy(field).into_owned(), self.name())
+    }
+
+    /// True for a type that an object can have as it is.
+    fn takes_objects(self) -> bool {
+        matches!(self, FieldType::Json | FieldType::Auto)
+    }
+}
+
+/// What SCHEMA says of one field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The field's name, or its path in JSON.
+    pub field: String,
+    /// Its type.
+    pub to: FieldType,
+    /// Another name for it, where it stands.
+    pub name: Option<String>,
+}
+
+impl Rule {
+    /// The name in a document that is made of a hash, and the path in one made of JSON.
+    pub fn outcomes(&self) -> (&str, String) {
+        let name = self.name.as_deref();
+        let path = match (self.field.rsplit_once('.'), name) {
+            (Some((parent, _)), Some(name)) => format!("{parent}.{name}"),
+            (None, Some(name)) => name.to_owned(),
+            (_, None) => self.field.clone(),
+        };
+        (name.unwrap_or(&self.field), path)
+    }
+}
+
+/// The rules of one registration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schema {
+    /// Rules as registered, each of another field.
+    rules: Vec<Rule>,
+    /// The type of every other field.
+    star: Option<FieldType>,
+    /// Indexes into the rules, sorted by field.
+    by_field: Vec<usize>,
+    /// The same rules by the names of their paths.
+    tree: Node,
+}
+
+/// The rules below one path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Node {
+    /// Index of the rule that ends here.
+    rule: Option<usize>,
+    /// Sorted by name.
+    children: Vec<(String, Node)>,
+    /// Names that children get.
+    given: Vec<String>,
+}
+
+impl Node {
+    fn child(&self, name: &str) -> Option<&Node> {
+        let at = self.children.binary_search_by(|(child, _)| child.as_str().cmp(name)).ok()?;
+        self.children.get(at).map(|(_, node)| node)
+    }
+
+    fn child_mut(&mut self, name: &str) -> &mut Node {
+        let at = match self.children.binary_search_by(|(child, _)| child.as_str().cmp(name)) {
+            Ok(at) => at,
+            Err(at) => {
+                self.children.insert(at, (name.to_owned(), Node::default()));
+                at
+            }
+        };
+        &mut self.children[at].1
+    }
+}
+
+/// A field and what becomes of it: its name, and its type if there is a rule for it.
+pub type Target<'a> = (&'a str, Option<FieldType>);
+
+impl Schema {
+    /// The schema of these rules, each of another field, and of every other field.
+    pub fn new(rules: Vec<Rule>, star: Option<FieldType>) -> Self {
+        let mut tree = Node::default();
+        for (index, rule) in rules.iter().enumerate() {
+            let (parent, last) = match rule.field.rsplit_once('.') {
+                Some((parent, last)) => (Some(parent), last),
+                None => (None, rule.field.as_str()),
+            };
+            let names = parent.into_iter().flat_map(|parent| parent.split('.'));
+            let node = names.fold(&mut tree, |node, name| node.child_mut(name));
+            node.given.extend(rule.name.clone());
+            node.child_mut(last).rule = Some(index);
+        }
+        let mut by_field: Vec<usize> = (0..rules.len()).collect();
+        by_field.sort_by(|a, b| rules[*a].field.cmp(&rules[*b].field));
+        Schema { rules, star, by_field, tree }
+    }
+
+    /// The rules as registered.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The type of fields without a rule.
+    pub fn star(&self) -> Option<FieldType> {
+        self.star
+    }
+
+    /// What becomes of the field `name` of a value that is not JSON.
+    ///
+    /// [`Unfit::Renamed`] when another field has this name then.
+    pub fn field<'a>(&'a self, name: &'a str) -> Result<Target<'a>, Unfit> {
+        let of = |index: &usize| &self.rules[*index];
+        let found = self.by_field.binary_search_by(|index| of(index).field.as_str().cmp(name));
+        match found.ok().and_then(|at| self.by_field.get(at)).map(of) {
+            Some(rule) => Ok((rule.name.as_deref().unwrap_or(name), Some(rule.to))),
+            None if self.rules.iter().any(|rule| rule.name.as_deref() == Some(name)) => {
+                Err(Unfit::Renamed(name.to_owned()))
+            }
+            None => Ok((name, self.star)),
+        }
+    }
+
+    /// The place of a JSON document's root.
+    pub fn root(&self) -> Place<'_> {
+        Place { schema: Some(self), node: Some(&self.tree), ..Place::default() }.below_star(self)
+    }
+}
+
+/// A place in JSON, and what SCHEMA says of it and of what is below it. Items of an array stand
+/// at the array's place.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place<'s> {
+    schema: Option<&'s Schema>,
+    node: Option<&'s Node>,
+    to: Option<FieldType>,
+    /// The type of fields below without a rule.
+    star: Option<FieldType>,
+    /// The rule that gave the type; without one it came from `*`.
+    rule: Option<&'s Rule>,
+}
+
+impl<'s> Place<'s> {
+    fn below_star(self, schema: &Schema) -> Self {
+        Place { star: schema.star, ..self }
+    }
+
+    /// The type that a scalar here must get.
+    #[inline]
+    pub fn to(&self) -> Option<FieldType> {
+        self.to
+    }
+
+    /// The field as the rule names it, if there is a rule of its own.
+    pub fn label(&self) -> Option<&'s str> {
+        self.rule.map(|rule| rule.field.as_str())
+    }
+
+    /// The type that an object here cannot have, if that is so.
+    pub fn refuses_objects(&self) -> Option<FieldType> {
+        let leaf = self.node.is_none_or(|node| node.children.is_empty());
+        self.rule.map(|rule| rule.to).filter(|to| leaf && !to.takes_objects())
+    }
+
+    /// The place of the field `name` below, and the name that it gets if it is another one;
+    /// nothing when it is left out.
+    ///
+    /// [`Unfit::Renamed`] when another field has this name then.
+    #[inline]
+    pub fn field(&self, name: &str) -> Result<Option<(Option<&'s str>, Place<'s>)>, Unfit> {
+        match self.schema {
+            None => Ok(Some((None, *self))),
+            Some(schema) => self.below(schema, name),
+        }
+    }
+
+    fn below(
+        &self,
+        schema: &'s Schema,
+        name: &str,
+    ) -> Result<Option<(Option<&'s str>, Place<'s>)>, Unfit> {
+        let node = self.node.and_then(|node| node.child(name));
+        let rule = node.and_then(|node| node.rule).and_then(|index| schema.rules.get(index));
+        if rule.is_none()
+            && self.node.is_some_and(|node| node.given.iter().any(|given| given == name))
+        {
+            return Err(Unfit::Renamed(name.to_owned()));
+        }
+        let to = rule.map_or(self.star, |rule| Some(rule.to));
+        let named_below = rule.is_none() && node.is_some();
+        if to == Some(FieldType::Skip) && !named_below {
+            return Ok(None);
+        }
+        // What a rule takes as it is, it takes with everything below that has no rule.
+        let whole = rule.is_some_and(|rule| rule.to.takes_objects());
+        let star = if whole { None } else { self.star };
+        let place = Place { schema: self.schema, node, to, star, rule };
+        Ok(Some((rule.and_then(|rule| rule.name.as_deref()), place)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,242 @@
+//! Collections that several registrations write to.
+//!
+//! A document is found by its KEY field. Where two registrations take the same field of one collection,
+//! a key of one can overwrite or delete the document of a key of the other. That is refused unless the
+//! operator says that their ids never meet.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::{Namespace, Registration};
+
+/// No more pairs are looked for.
+const MOST_PAIRS: usize = 4;
+
+/// A collection, and the field by which its documents are found.
+type Collection = (Namespace, String);
+
+/// Which registrations write to which collection.
+#[derive(Debug, Default)]
+pub struct Sharing {
+    members: BTreeMap<u16, Member>,
+    collections: HashMap<Collection, Group>,
+    /// The last stamp that was given.
+    last: u64,
+    /// Pairs that must not share a collection, as far as they are known.
+    clashes: Option<Vec<(u16, u16)>>,
+}
+
+#[derive(Debug)]
+struct Member {
+    collection: Collection,
+    /// The database of a registration whose documents have whole keys.
+    whole: Option<u16>,
+    stamps: Stamps,
+}
+
+/// When a registration was made for its collection, and when it was last registered with SHARED, which
+/// means all registrations that the collection had by then. Stamps have an order and no unit; 0 is
+/// never.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamps {
+    /// When it was made.
+    pub joined: u64,
+    /// When it was registered with SHARED.
+    pub shared: u64,
+}
+
+impl Stamps {
+    /// True if SHARED means the two.
+    fn are_shared(self, other: Stamps) -> bool {
+        self.shared > other.joined || other.shared > self.joined
+    }
+}
+
+/// The registrations of one collection and field.
+#[derive(Debug, Default)]
+struct Group {
+    /// Those whose documents have the rest of the key.
+    partial: BTreeSet<u16>,
+    /// Those with whole keys, by database: in one database no two keys are the same.
+    whole: BTreeMap<u16, BTreeSet<u16>>,
+}
+
+impl Group {
+    /// Those whose ids can meet those of a registration with the rest of the key, or with whole keys
+    /// of a database.
+    fn rivals(&self, whole: Option<u16>) -> impl Iterator<Item = u16> + '_ {
+        let others = self.whole.iter().filter(move |(db, _)| whole != Some(**db));
+        self.partial.iter().chain(others.flat_map(|(_, slots)| slots)).copied()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.partial.is_empty() && self.whole.is_empty()
+    }
+
+    /// True if there may be rivals among them.
+    fn is_contested(&self) -> bool {
+        self.partial.len() > 1 || self.whole.len() + usize::from(!self.partial.is_empty()) > 1
+    }
+}
+
+fn collection_of(registration: &Registration) -> Collection {
+    (registration.namespace.clone(), registration.key_field.clone())
+}
+
+fn whole_of(registration: &Registration) -> Option<u16> {
+    registration.key_whole.then_some(registration.db)
+}
+
+impl Sharing {
+    /// The registration in `slot` is this one from now on. It is still shared with those that it was
+    /// shared with, while it stays with its collection.
+    pub fn join(&mut self, slot: u16, registration: &Registration) {
+        let (collection, whole) = (collection_of(registration), whole_of(registration));
+        let before = self.remove(slot).filter(|before| before.collection.0 == collection.0);
+        let joined = before.as_ref().map_or_else(|| self.next(), |before| before.stamps.joined);
+        let said = before.map_or(0, |before| before.stamps.shared);
+        let shared = if registration.shared { self.next() } else { said };
+        let group = self.collections.entry(collection.clone()).or_default();
+        match whole {
+            Some(db) => group.whole.entry(db).or_default().insert(slot),
+            None => group.partial.insert(slot),
+        };
+        let stamps = Stamps { joined, shared };
+        self.members.insert(slot, Member { collection, whole, stamps });
+    }
+
+    /// `slot` has no registration any more.
+    pub fn leave(&mut self, slot: u16) {
+        self.remove(slot);
+    }
+
+    fn remove(&mut self, slot: u16) -> Option<Member> {
+        self.clashes = None;
+        let member = self.members.remove(&slot)?;
+        if let Some(group) = self.collections.get_mut(&member.collection) {
+            group.partial.remove(&slot);
+            group.whole.values_mut().for_each(|slots| {
+                slots.remove(&slot);
+            });
+            group.whole.retain(|_, slots| !slots.is_empty());
+            if group.is_empty() {
+                self.collections.remove(&member.collection);
+            }
+        }
+        Some(member)
+    }
+
+    /// True if the registration in `slot` was made with SHARED, or had it before in this collection.
+    pub fn is_shared(&self, slot: u16) -> bool {
+        self.members.get(&slot).is_some_and(|member| member.stamps.shared > 0)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// The first of those that `registration`, which `slot` has already or will have, must not share
+    /// its collection with.
+    pub fn rival(&self, slot: Option<u16>, registration: &Registration) -> Option<u16> {
+        if registration.shared {
+            return None;
+        }
+        let collection = collection_of(registration);
+        let own = slot.and_then(|slot| self.members.get(&slot));
+        let own = own.filter(|own| own.collection.0 == collection.0).map(|own| own.stamps);
+        let rivals = self.collections.get(&collection)?.rivals(whole_of(registration));
+        let rivals = rivals.filter(|rival| Some(*rival) != slot);
+        let rivals = rivals.filter_map(|rival| Some((self.members.get(&rival)?.stamps, rival)));
+        let unshared = rivals.filter(|(stamps, _)| own.is_none_or(|own| !own.are_shared(*stamps)));
+        unshared.min_by_key(|(stamps, _)| stamps.joined).map(|(_, rival)| rival)
+    }
+
+    /// Pairs that must not share a collection, the later one second: some of them, if there are
+    /// many.
+    pub fn clashes(&mut self) -> &[(u16, u16)] {
+        if self.clashes.is_none() {
+            let mut found = Vec::new();
+            for group in self.collections.values().filter(|group| group.is_contested()) {
+                self.clashes_of(group, &mut found);
+            }
+            self.clashes = Some(found);
+        }
+        self.clashes.as_deref().unwrap_or_default()
+    }
+
+    fn clashes_of(&self, group: &Group, found: &mut Vec<(u16, u16)>) {
+        let slots = group.partial.iter().chain(group.whole.values().flatten());
+        let mut members: Vec<(u16, &Member)> =
+            slots.filter_map(|slot| Some((*slot, self.members.get(slot)?))).collect();
+        members.sort_by_key(|(_, member)| member.stamps.joined);
+        let mut latest = 0;
+        for (slot, member) in members {
+            let stamps = member.stamps;
+            // Most registrations of a shared collection have SHARED for all earlier ones.
+            if latest > 0 && stamps.shared < latest {
+                let rivals = group.rivals(member.whole).filter(|rival| *rival != slot);
+                let first = rivals
+                    .filter_map(|rival| Some((self.members.get(&rival)?.stamps, rival)))
+                    .find(|(other, _)| other.joined < stamps.joined && !stamps.are_shared(*other));
+                found.extend(first.map(|(_, rival)| (rival, slot)));
+            }
+            if found.len() >= MOST_PAIRS {
+                return;
+            }
+            latest = stamps.joined;
+        }
+    }
+
+    /// Saved registrations will be added. Those that stay, which are those of the file, count as later
+    /// than all of them.
+    pub fn begin_load(&mut self) {
+        const LATER: u64 = 1 << 62;
+        for stamps in self.members.values_mut().map(|member| &mut member.stamps) {
+            for stamp in [&mut stamps.joined, &mut stamps.shared] {
+                if (1..LATER).contains(stamp) {
+                    *stamp += LATER;
+                }
+                self.last = self.last.max(*stamp);
+            }
+        }
+        self.clashes = None;
+    }
+
+    /// The stamps of `slot` as they were saved.
+    pub fn load(&mut self, slot: u16, stamps: Stamps) {
+        if let Some(member) = self.members.get_mut(&slot) {
+            member.stamps = stamps;
+            self.last = self.last.max(stamps.joined).max(stamps.shared);
+            self.clashes = None;
+        }
+    }
+
+    /// The stamps to be saved, in small numbers of the same order: those of collections that were
+    /// shared.
+    pub fn saved(&self) -> Vec<(u16, Stamps)> {
+        let shared: HashSet<&Collection> = self
+            .members
+            .values()
+            .filter(|member| member.stamps.shared > 0)
+            .map(|member| &member.collection)
+            .collect();
+        let mut saved: Vec<(u16, Stamps)> = self
+            .members
+            .iter()
+            .filter(|(_, member)| shared.contains(&member.collection))
+            .map(|(slot, member)| (*slot, member.stamps))
+            .collect();
+        let all: BTreeSet<u64> =
+            saved.iter().flat_map(|(_, stamps)| [stamps.joined, stamps.shared]).collect();
+        let ranks: HashMap<u64, u64> =
+            all.into_iter().filter(|stamp| *stamp > 0).zip(1..).collect();
+        let rank = |stamp: u64| ranks.get(&stamp).copied().unwrap_or(0);
+        for (_, Stamps { joined, shared }) in &mut saved {
+            (*joined, *shared) = (rank(*joined), rank(*shared));
+        }
+        saved
+    }
+}
+
+#[cfg(test)]
+mod tests;

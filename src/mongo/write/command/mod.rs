@@ -1,0 +1,269 @@
+//! Turns a batch into the raw `update` and `delete` commands that write it.
+
+use std::ffi::CStr;
+use std::iter::Peekable;
+
+mod circle;
+mod options;
+
+pub use circle::{Step, current, filter, in_order};
+pub use options::{Acknowledged, CommandOptions, Place, WriteConcern};
+
+use super::lookup::Lookup;
+use super::operation;
+use super::reply::Expected;
+use crate::core::delivery::batch::{Batch, Item, Refusal};
+use crate::core::mapping::bson::{Array, Document};
+use crate::core::mapping::document::{Expiry, Identity, Read, Rules};
+use crate::core::mapping::duplicate_names::Names;
+use crate::core::mapping::error::Unfit;
+use crate::core::mapping::value::Content;
+
+/// A command of several operations takes no more bytes than this. A larger operation goes alone.
+pub const MAX_COMMAND_BYTES: usize = 16_000_000;
+
+/// A command takes no more operations than this (`maxWriteBatchSize` of MongoDB).
+pub const MAX_COMMAND_OPS: usize = 100_000;
+
+/// The largest command with one operation: MongoDB takes 16 MiB + 16 KiB; the rest is for what is
+/// appended later ([`CommandOptions::complete`]) and for what the driver adds (`$db`, `lsid`,
+/// `$clusterTime`, some 200 bytes).
+const MAX_SINGLE_BYTES: usize = 16_793_600 - TAIL_BYTES - 512;
+
+/// What [`CommandOptions::complete`] appends at the most; a tag has 200 bytes and more to spare.
+const TAIL_BYTES: usize = 512;
+
+/// What an operation takes besides key and value, about; for the reservation of memory.
+const OP_BYTES: usize = 96;
+
+/// What a command does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `insert`, of what is probably new.
+    Insert,
+    /// `update`, each operation with `upsert`.
+    Update,
+    /// `delete`.
+    Delete,
+}
+
+impl Kind {
+    fn command(self) -> &'static CStr {
+        match self {
+            Kind::Insert => c"insert",
+            Kind::Update => c"update",
+            Kind::Delete => c"delete",
+        }
+    }
+
+    fn operations(self) -> &'static CStr {
+        match self {
+            Kind::Insert => c"documents",
+            Kind::Update => c"updates",
+            Kind::Delete => c"deletes",
+        }
+    }
+}
+
+/// One command, to be [completed](CommandOptions::complete) and sent; `$db` is the driver's to add.
+#[derive(Debug)]
+pub struct Command {
+    /// The command as BSON.
+    pub bytes: Vec<u8>,
+    /// For each operation, in the order of the command, its index into [`Batch::items`]: MongoDB
+    /// names an operation that it refuses by its place in the command.
+    pub items: Vec<u32>,
+    /// Operations besides those, in a command that takes them in order.
+    pub others: usize,
+    /// What it does.
+    pub kind: Kind,
+}
+
+impl Command {
+    /// What its reply must account for.
+    pub fn expected(&self) -> Expected {
+        let written = if self.kind == Kind::Delete { 0 } else { self.items.len() };
+        let (ops, in_order) = (self.items.len() + self.others, self.others > 0);
+        Expected { ops, written, in_order }
+    }
+}
+
+/// A batch as commands.
+#[derive(Debug, Default)]
+pub struct Built {
+    /// Deletes first; each key of the batch is in one of them, or refused.
+    pub commands: Vec<Command>,
+    /// What cannot be written, in ascending order of index; with code 0.
+    pub refused: Vec<Refusal>,
+    /// How the operations find their documents.
+    pub lookup: Lookup,
+}
+
+impl Built {
+    /// Documents that are to be inserted.
+    pub fn inserts(&self) -> usize {
+        let inserts = self.commands.iter().filter(|command| command.kind == Kind::Insert);
+        inserts.map(|command| command.items.len()).sum()
+    }
+}
+
+/// Builds the commands that write `batch`: documents with [`Kind::Update`], or with
+/// [`Kind::Insert`] where they are probably new. Never fails: what cannot be written is refused.
+///
+/// Where `lookup` names an index, inserts follow an update of one document, because an insert
+/// cannot name an index: in a transaction the inserts are then as certain to find it.
+pub fn build(batch: &Batch, documents: Kind, lookup: &Lookup) -> Built {
+    let built = Built { lookup: lookup.clone(), ..Built::default() };
+    let mut builder = Builder { batch, names: Names::default(), built };
+    let items = || batch.items.iter().enumerate();
+    // A deleted document may have a value that another one of the batch gets.
+    let mut gone = items().filter(|(_, item)| item.content == Content::Tombstone).peekable();
+    builder.add_all(Kind::Delete, &mut gone);
+    let mut live = items().filter(|(_, item)| item.content != Content::Tombstone).peekable();
+    if documents == Kind::Insert && lookup.index.is_some() {
+        builder.add(Kind::Update, &mut live, 1);
+    }
+    builder.add_all(documents, &mut live);
+    let mut built = builder.built;
+    built.refused.sort_by_key(|refusal| refusal.index);
+    built
+}
+
+/// An update that changes nothing, for the sake of its number: no document has this `_id`.
+pub fn nothing(collection: &str, id: [u8; 12]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut command = Document::begin(&mut bytes);
+    command.element(c"update").string(collection);
+    let mut ops = command.element(c"updates").array();
+    let mut op = ops.push().document();
+    let mut query = op.element(c"q").document();
+    query.element(c"_id").object_id(id);
+    query.end();
+    let mut update = op.element(c"u").document();
+    let mut fields = update.element(c"$unset").document();
+    fields.element(c"_").int32(1);
+    fields.end();
+    update.end();
+    op.end();
+    ops.end();
+    command.end();
+    bytes
+}
+
+/// The command that ends a transaction.
+pub fn commit() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut command = Document::begin(&mut bytes);
+    command.element(c"commitTransaction").int32(1);
+    command.end();
+    bytes
+}
+
+/// Items of a batch with their indexes.
+trait Items<'b>: Iterator<Item = (usize, &'b Item)> {}
+
+impl<'b, I: Iterator<Item = (usize, &'b Item)>> Items<'b> for I {}
+
+struct Builder<'b> {
+    batch: &'b Batch,
+    names: Names,
+    built: Built,
+}
+
+impl Builder<'_> {
+    /// Adds the commands for all `items`.
+    fn add_all<'b>(&mut self, kind: Kind, items: &mut Peekable<impl Items<'b>>) {
+        while items.peek().is_some() {
+            self.add(kind, items, MAX_COMMAND_OPS);
+        }
+    }
+
+    /// Adds one command for the next `items`, of `most` operations; none if all are refused.
+    fn add<'b>(&mut self, kind: Kind, items: &mut Peekable<impl Items<'b>>, most: usize) {
+        let mut bytes = Vec::with_capacity(self.estimate(kind));
+        let mut written = Vec::new();
+        let mut command = Document::begin(&mut bytes);
+        self.begin(kind, &mut command);
+        let mut ops = command.element(kind.operations()).array();
+        while written.len() < most {
+            let Some((index, item)) = items.peek().copied() else { break };
+            let mark = ops.mark();
+            match self.append_op(kind, item, &mut ops, written.is_empty()) {
+                Ok(true) => written.push(index as u32),
+                Ok(false) => {
+                    ops.roll_back(mark);
+                    break;
+                }
+                Err(why) => {
+                    ops.roll_back(mark);
+                    let reason = why.to_string();
+                    self.built.refused.push(Refusal { index, code: 0, reason });
+                }
+            }
+            items.next();
+        }
+        ops.end();
+        command.end();
+        if !written.is_empty() {
+            self.built.commands.push(Command { bytes, items: written, others: 0, kind });
+        }
+    }
+
+    /// Bytes to reserve, so that the buffer seldom moves.
+    fn estimate(&self, kind: Kind) -> usize {
+        let values = match kind {
+            Kind::Insert | Kind::Update => self.batch.bytes.len(),
+            Kind::Delete => 0,
+        };
+        let ops = self.batch.items.len() * OP_BYTES;
+        (values + ops + 512).min(MAX_SINGLE_BYTES) + TAIL_BYTES
+    }
+
+    /// Writes everything that comes before the operations.
+    fn begin(&self, kind: Kind, command: &mut Document<'_>) {
+        command.element(kind.command()).string(&self.batch.registration.namespace.collection);
+        command.element(c"ordered").bool(false);
+    }
+
+    /// Appends the operation for `item`. `Ok(false)` when the command is too small for it, so
+    /// that it belongs into the next one; what was appended must then be rolled back, as after an
+    /// error.
+    fn append_op(
+        &mut self,
+        kind: Kind,
+        item: &Item,
+        ops: &mut Array<'_>,
+        first: bool,
+    ) -> Result<bool, Unfit> {
+        // A key of hundreds of megabytes is not copied first.
+        if item.key.range().len() > MAX_SINGLE_BYTES {
+            return Err(Unfit::KeyTooLong);
+        }
+        let registration = &self.batch.registration;
+        let identity = Identity::of(registration, self.batch.key(item))?;
+        match kind {
+            Kind::Delete => operation::append_delete(&identity, &self.built.lookup, ops),
+            Kind::Insert | Kind::Update => {
+                let expiry = Expiry::of(registration, item.expire_ms)?;
+                let value = self.batch.value(item);
+                let rules = Rules::of(registration);
+                let read = Read { identity, expiry, content: item.content, value, rules };
+                if kind == Kind::Insert {
+                    operation::append_insert(&read, &mut self.names, ops)?;
+                } else {
+                    let (write, lookup) = (registration.write, &self.built.lookup);
+                    operation::append_update(&read, write, lookup, &mut self.names, ops)?;
+                }
+            }
+        }
+        // The array and the command still need a NUL each.
+        let bytes = ops.position() + 2;
+        if first && bytes > MAX_SINGLE_BYTES {
+            return Err(Unfit::KeyTooLong);
+        }
+        Ok(first || bytes <= MAX_COMMAND_BYTES)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! What each command says besides its operations: how durable, how long it may take, and its number
+//! in the session that it is sent in. It is appended last, because only then it is known.
+
+use std::num::NonZeroU8;
+use std::time::Duration;
+
+use crate::core::mapping::bson::Document;
+
+/// How many members must have a write before it counts as acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Acknowledged {
+    /// Most of the voting members.
+    Majority,
+    /// So many members. Never 0: a write that is not acknowledged is never known to be written.
+    Members(NonZeroU8),
+    /// As the replica set's settings define this tag.
+    Tag(String),
+}
+
+/// The write concern. It stands in each command, because the driver adds none to raw commands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteConcern {
+    /// Which members.
+    pub w: Acknowledged,
+    /// Whether the write must be in their journals. `false` says nothing and so leaves it to the
+    /// server: `j: false` with `majority` would wait 100 ms for the journal in each batch.
+    pub journal: bool,
+    /// How long the server waits for the members, in milliseconds; `None` is as long as it may
+    /// take for the command.
+    pub timeout_ms: Option<u32>,
+}
+
+/// A command's place in its session. The server refuses a number below the session's last one, so
+/// what was sent before can no longer be applied once a higher number has been seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In no session.
+    Alone,
+    /// A retryable write with this number.
+    Numbered(i64),
+    /// The first statement of the transaction with this number.
+    First(i64),
+    /// A further statement of that transaction.
+    Further(i64),
+    /// The end of that transaction.
+    Commit(i64),
+}
+
+/// What stands in each command besides the operations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandOptions {
+    /// The write concern.
+    pub write_concern: WriteConcern,
+    /// How long the server may take for a command at the most, and for the members' confirmation.
+    pub within: Duration,
+}
+
+impl CommandOptions {
+    /// Completes a command, which is all of `bytes` and may take `limit`.
+    pub fn complete(&self, bytes: &mut Vec<u8>, place: Place, limit: Duration) {
+        let mut command = Document::reopen(bytes);
+        let in_transaction = match place {
+            Place::Alone => false,
+            Place::Numbered(number) => {
+                command.element(c"txnNumber").int64(number);
+                false
+            }
+            Place::First(number) | Place::Further(number) | Place::Commit(number) => {
+                command.element(c"txnNumber").int64(number);
+                command.element(c"autocommit").bool(false);
+                true
+            }
+        };
+        if matches!(place, Place::First(_)) {
+            command.element(c"startTransaction").bool(true);
+        }
+        command.element(c"maxTimeMS").int64(ms(limit));
+        // A transaction is confirmed as a whole.
+        if !in_transaction || matches!(place, Place::Commit(_)) {
+            self.append_concern(&mut command);
+        }
+        command.end();
+    }
+
+    fn append_concern(&self, command: &mut Document<'_>) {
+        let mut concern = command.element(c"writeConcern").document();
+        match &self.write_concern.w {
+            Acknowledged::Majority => concern.element(c"w").string("majority"),
+            Acknowledged::Members(count) => concern.element(c"w").int32(i32::from(count.get())),
+            Acknowledged::Tag(tag) => concern.element(c"w").string(tag),
+        }
+        if self.write_concern.journal {
+            concern.element(c"j").bool(true);
+        }
+        let limit_ms = self.write_concern.timeout_ms.map_or(i64::MAX, i64::from);
+        concern.element(c"wtimeout").int64(limit_ms.min(ms(self.within)));
+        concern.end();
+    }
+}
+
+/// Never 0, which would mean for ever.
+fn ms(limit: Duration) -> i64 {
+    i64::try_from(limit.as_millis()).unwrap_or(i64::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use mongodb::bson::{Document as Parsed, RawDocument, doc};
+
+    use super::*;
+
+    fn completed(write_concern: WriteConcern, place: Place) -> Parsed {
+        let mut bytes = Vec::new();
+        let mut command = Document::begin(&mut bytes);
+        command.element(c"delete").string("c");
+        command.end();
+        let options = CommandOptions { write_concern, within: Duration::from_secs(15) };
+        options.complete(&mut bytes, place, Duration::from_secs(15));
+        Parsed::try_from(RawDocument::from_bytes(&bytes).unwrap()).unwrap()
+    }
+
+    fn majority() -> WriteConcern {
+        WriteConcern { w: Acknowledged::Majority, journal: false, timeout_ms: None }
+    }
+
+    #[test]
+    fn the_write_concern_never_says_that_the_journal_is_not_waited_for() {
+        let concern = |w, journal, timeout_ms| {
+            let command = completed(WriteConcern { w, journal, timeout_ms }, Place::Alone);
+            command.get_document("writeConcern").unwrap().clone()
+        };
+        let (all, limit) = (Acknowledged::Majority, 15_000_i64);
+        assert_eq!(concern(all.clone(), false, None), doc! { "w": "majority", "wtimeout": limit });
+        assert_eq!(
+            concern(all, true, Some(5)),
+            doc! { "w": "majority", "j": true, "wtimeout": 5_i64 }
+        );
+        let two = Acknowledged::Members(NonZeroU8::new(2).unwrap());
+        assert_eq!(concern(two, false, Some(5)), doc! { "w": 2, "wtimeout": 5_i64 });
+        let tag = Acknowledged::Tag("dc".into());
+        assert_eq!(concern(tag, false, Some(99_999)), doc! { "w": "dc", "wtimeout": limit });
+    }
+
+    #[test]
+    fn a_command_is_numbered_as_its_place_demands() {
+        let concern = doc! { "w": "majority", "wtimeout": 15_000_i64 };
+        let limit = 15_000_i64;
+        assert_eq!(
+            completed(majority(), Place::Alone),
+            doc! { "delete": "c", "maxTimeMS": limit, "writeConcern": concern.clone() }
+        );
+        assert_eq!(
+            completed(majority(), Place::Numbered(7)),
+            doc! {
+                "delete": "c", "txnNumber": 7_i64, "maxTimeMS": limit,
+                "writeConcern": concern.clone(),
+            }
+        );
+    }
+
+    #[test]
+    fn only_the_end_of_a_transaction_is_confirmed_by_members() {
+        let further = doc! {
+            "delete": "c", "txnNumber": 7_i64, "autocommit": false, "maxTimeMS": 15_000_i64,
+        };
+        assert_eq!(completed(majority(), Place::Further(7)), further);
+        let first = completed(majority(), Place::First(7));
+        assert_eq!(first.get("startTransaction").and_then(|v| v.as_bool()), Some(true));
+        assert!(!first.contains_key("writeConcern"));
+        let commit = completed(majority(), Place::Commit(7));
+        assert!(commit.contains_key("writeConcern") && commit.contains_key("autocommit"));
+    }
+}

@@ -1,0 +1,366 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mongodb::bson::{Bson, Document, RawDocumentBuf};
+
+use super::*;
+use crate::core::delivery::batch::Blocked;
+use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
+use crate::core::registration::{Namespace, Registration};
+use crate::sink::Broken;
+
+/// A batch of these keys; one that begins with `-` is a tombstone.
+fn batch(keys: &[&str]) -> Batch {
+    let mut bytes = Vec::new();
+    let mut span = |text: &str| {
+        let start = bytes.len();
+        bytes.extend_from_slice(text.as_bytes());
+        Span { start, end: bytes.len() }
+    };
+    let items = keys.iter().map(|key| {
+        let gone = key.starts_with('-');
+        let content = if gone { Content::Tombstone } else { Content::String };
+        let (key, value) = (span(key), span("value"));
+        Item { entry: 0, ver: 1, since_us: 0, key, content, value, expire_ms: NO_EXPIRY }
+    });
+    let items = items.collect();
+    let namespace = Namespace { database: "shop".to_owned(), collection: "films".to_owned() };
+    Batch {
+        registration: Arc::new(Registration::new(0, b"", namespace)),
+        slot: 0,
+        epoch: 0,
+        slow: false,
+        retry: 0,
+        items,
+        bytes,
+    }
+}
+
+/// The keys that a command writes, in its order.
+fn keys(command: Vec<u8>) -> Vec<String> {
+    let command = RawDocumentBuf::from_bytes(command).unwrap();
+    let command = Document::try_from(command.as_ref()).unwrap();
+    let names = ["documents", "updates", "deletes"];
+    let ops = names.iter().find_map(|name| command.get_array(name).ok()).unwrap();
+    let key = |op: &Bson| {
+        let op = op.as_document().unwrap();
+        op.get_document("q").unwrap_or(op).get_str("_id").unwrap().to_owned()
+    };
+    ops.iter().map(key).collect()
+}
+
+/// Writes a batch to a server that answers each command as `server` says. Returns how it ended,
+/// and how often each key was sent.
+async fn write(
+    all: &[&str],
+    server: impl FnMut(&[String]) -> Outcome,
+) -> (Result<Finished, Failure>, BTreeMap<String, u32>) {
+    write_as(Kind::Update, all, server).await
+}
+
+async fn write_as(
+    documents: Kind,
+    all: &[&str],
+    mut server: impl FnMut(&[String]) -> Outcome,
+) -> (Result<Finished, Failure>, BTreeMap<String, u32>) {
+    let mut sent = BTreeMap::new();
+    let batch = batch(all);
+    let built = command::build(&batch, documents, &Lookup::default());
+    let send = async |(bytes, _), _| {
+        let keys = keys(bytes);
+        for key in &keys {
+            *sent.entry(key.clone()).or_default() += 1;
+        }
+        server(&keys)
+    };
+    let end = write_out(&batch, built, &mut Limits::new(WITHIN), send).await;
+    (end, sent)
+}
+
+fn refused(end: Result<Finished, Failure>) -> Vec<usize> {
+    end.unwrap().written.refused.into_iter().map(|refusal| refusal.index).collect()
+}
+
+fn hitch(op: usize, remedy: Remedy) -> Hitch {
+    Hitch { op: Some(op), code: 1, remedy }
+}
+
+const WITHIN: Duration = Duration::from_secs(10);
+const SIX: [&str; 6] = ["a", "-b", "c", "-d", "e", "f"];
+
+#[tokio::test(start_paused = true)]
+async fn updates_and_deletes_are_sent_once_when_nothing_is_wrong() {
+    let (end, sent) = write(&SIX, |_| Outcome::Answered(vec![])).await;
+    assert!(end.as_ref().is_ok_and(|end| end.written.sent_bytes > 100));
+    assert!(refused(end).is_empty());
+    assert_eq!(sent.into_values().collect::<Vec<_>>(), [1; 6]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_operation_is_named_by_its_place_in_the_batch() {
+    let (end, _) = write(&SIX, |keys| {
+        let hitches =
+            keys.iter().enumerate().filter(|(_, key)| ["-d", "f"].contains(&key.as_str()));
+        let refuse = |(op, _)| hitch(op, Remedy::Refuse("no".to_owned()));
+        Outcome::Answered(hitches.map(refuse).collect())
+    })
+    .await;
+    assert_eq!(refused(end), [3, 5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn halving_finds_the_unreadable_operations_and_writes_all_others() {
+    let names: Vec<_> = (0..100).map(|n| format!("k{n:02}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let mut applied = Vec::new();
+    let (end, sent) = write(&names, |keys| {
+        if keys.iter().any(|key| ["k07", "k58"].contains(&key.as_str())) {
+            return Outcome::Unreadable { code: 10334, reason: "too large".to_owned() };
+        }
+        applied.extend_from_slice(keys);
+        Outcome::Answered(vec![])
+    })
+    .await;
+    assert_eq!(refused(end), [7, 58]);
+    assert_eq!(applied.len(), 98);
+    assert!(sent.values().all(|times| *times <= 8), "{sent:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clash_that_passes_costs_only_the_operations_concerned() {
+    let mut clashes = 2;
+    let (end, sent) = write(&SIX, |keys| {
+        let at = keys.iter().position(|key| key == "e");
+        match at {
+            Some(op) if clashes > 0 => {
+                clashes -= 1;
+                Outcome::Answered(vec![hitch(op, wait())])
+            }
+            _ => Outcome::Answered(vec![]),
+        }
+    })
+    .await;
+    assert!(refused(end).is_empty());
+    assert_eq!(sent["e"], 3);
+    assert_eq!(sent.values().sum::<u32>(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clash_of_the_whole_command_sends_all_of_it_again() {
+    let mut clashed = false;
+    let (end, sent) = write(&["a", "b"], |_| {
+        let first = !std::mem::replace(&mut clashed, true);
+        let hitch = Hitch { op: None, code: 112, remedy: wait() };
+        Outcome::Answered(if first { vec![hitch] } else { vec![] })
+    })
+    .await;
+    assert!(refused(end).is_empty());
+    assert_eq!(sent.into_values().collect::<Vec<_>>(), [2, 2]);
+}
+
+fn wait() -> Remedy {
+    Remedy::AgainOrWait("locked".to_owned())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clash_that_stays_lets_its_key_wait_and_others_are_written() {
+    let (end, sent) = write(&["a", "b"], |keys| {
+        let at = keys.iter().position(|key| key == "b");
+        Outcome::Answered(at.map(|op| hitch(op, wait())).into_iter().collect())
+    })
+    .await;
+    let written = end.unwrap().written;
+    assert_eq!(written.blocked, [Blocked { index: 1, reason: "locked".to_owned() }]);
+    assert!(written.returned.is_empty() && written.refused.is_empty());
+    assert_eq!((sent["a"], sent["b"]), (1, ATTEMPTS));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clash_of_the_whole_command_that_stays_lets_the_namespace_rest() {
+    let hitch = || Hitch { op: None, code: 112, remedy: wait() };
+    let (end, sent) = write(&["a", "b"], |_| Outcome::Answered(vec![hitch()])).await;
+    assert_eq!(end.unwrap_err(), Failure::Namespace("locked".to_owned()));
+    assert_eq!(sent["a"], ATTEMPTS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_all_operations_fail_for_one_unknown_reason_none_is_a_dead_letter() {
+    let (end, sent) = write(&SIX, |keys| {
+        let judge = |op| hitch(op, Remedy::Judge("odd".to_owned()));
+        Outcome::Answered((0..keys.len()).map(judge).collect())
+    })
+    .await;
+    let written = end.unwrap().written;
+    assert_eq!((written.returned, written.error.as_str()), (vec![0, 1, 2, 3, 4, 5], "odd"));
+    assert!(written.refused.is_empty() && written.blocked.is_empty());
+    assert!(sent.values().all(|times| *times == 1), "{sent:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_before_the_collection_was_mended_is_written() {
+    let mut sent = 0;
+    let built_of = |all: &[&str]| {
+        let batch = batch(all);
+        let built = command::build(&batch, Kind::Update, &Lookup::default());
+        (batch, built)
+    };
+    let names = names(600);
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let (batch, built) = built_of(&names);
+    let mut limits = Limits::new(WITHIN);
+    // Commands of 256 operations each.
+    limits.carry_on(Applied::default(), true);
+    let send = async |(bytes, _), _| {
+        sent += 1;
+        let judge = |op| hitch(op, Remedy::Judge("index".to_owned()));
+        let refused = if sent == 1 { keys(bytes).len() } else { 0 };
+        Outcome::Answered((0..refused).map(judge).collect())
+    };
+    let end = write_out(&batch, built, &mut limits, send).await.unwrap();
+    assert!(end.written.refused.is_empty() && end.written.returned.is_empty());
+    assert_eq!((end.applied.written, sent), (600, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_refusal_becomes_a_dead_letter_after_some_attempts() {
+    let (end, sent) = write(&["a", "b"], |keys| {
+        let at = keys.iter().position(|key| key == "b");
+        let remedy = || Remedy::Judge("odd".to_owned());
+        Outcome::Answered(at.map(|op| hitch(op, remedy())).into_iter().collect())
+    })
+    .await;
+    assert_eq!(refused(end), [1]);
+    assert_eq!((sent["a"], sent["b"]), (1, ATTEMPTS));
+}
+
+/// A server that does not finish a command with one of these keys in time, and takes all of it.
+async fn stuck(all: &[&str], slow: &[&str]) -> (Finished, BTreeMap<String, u32>, Duration) {
+    let mut sent = BTreeMap::new();
+    let batch = batch(all);
+    let built = command::build(&batch, Kind::Update, &Lookup::default());
+    let began = Instant::now();
+    let send = async |(bytes, _): (Vec<u8>, Expected), limit| {
+        let keys = keys(bytes);
+        for key in &keys {
+            *sent.entry(key.clone()).or_default() += 1;
+        }
+        if keys.iter().any(|key| slow.contains(&key.as_str())) {
+            sleep(limit).await;
+            return Outcome::TooSlow;
+        }
+        Outcome::Answered(vec![])
+    };
+    let end = write_out(&batch, built, &mut Limits::new(WITHIN), send).await.unwrap();
+    (end, sent, began.elapsed())
+}
+
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("k{n:03}")).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_document_that_is_stuck_is_found_and_all_others_are_written() {
+    let names = names(1000);
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let (end, _, took) = stuck(&names, &["k617"]).await;
+    let Written { blocked, returned, refused, .. } = end.written;
+    assert_eq!(blocked.iter().map(|blocked| blocked.index).collect::<Vec<_>>(), [617]);
+    assert!(blocked[0].reason.contains("shop.films"), "{}", blocked[0].reason);
+    assert!(returned.is_empty() && refused.is_empty());
+    assert_eq!(end.applied.written, 999);
+    assert!(took < WITHIN / 2, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_everything_is_stuck_the_batch_comes_back_soon() {
+    let names = names(1000);
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let (end, sent, took) = stuck(&names, &names).await;
+    assert_eq!((end.written.returned.len(), end.applied.written), (1000, 0));
+    assert!(end.written.error.contains("shop.films"), "{}", end.written.error);
+    assert!(took < WITHIN / 2, "{took:?}");
+    assert!(sent.len() <= 1000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_namespace_gets_on_by_small_commands() {
+    let names = names(100);
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let mut limits = Limits::new(WITHIN);
+    let per_op = Duration::from_secs(1);
+    let mut left = names.clone();
+    for _ in 0..200 {
+        let batch = batch(&left);
+        let built = command::build(&batch, Kind::Update, &Lookup::default());
+        let began = Instant::now();
+        let send = async |(bytes, _): (Vec<u8>, Expected), limit| {
+            let took = per_op * keys(bytes).len() as u32;
+            sleep(took.min(limit)).await;
+            if took > limit { Outcome::TooSlow } else { Outcome::Answered(vec![]) }
+        };
+        let end = write_out(&batch, built, &mut limits, send).await.unwrap();
+        assert!(began.elapsed() <= WITHIN * 3, "{:?}", began.elapsed());
+        limits.carry_on(end.applied, !end.written.returned.is_empty());
+        left = left
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| end.written.is_open(*index))
+            .map(|(_, key)| *key)
+            .collect();
+        if left.is_empty() {
+            return;
+        }
+    }
+    panic!("{} are left", left.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_confirmed_in_time_is_sent_again_with_all_of_it() {
+    let mut limits = Vec::new();
+    let batch = batch(&["a"]);
+    let built = command::build(&batch, Kind::Update, &Lookup::default());
+    let send = async |_, limit| {
+        limits.push(limit);
+        Outcome::Unconfirmed(Broken::passing("late"))
+    };
+    let end = write_out(&batch, built, &mut Limits::new(WITHIN), send).await;
+    assert_eq!(end.unwrap_err(), Failure::Link(Broken::passing("late")));
+    assert!(limits.len() == 2 && limits[0] < WITHIN && limits[1] == WITHIN, "{limits:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_ends_the_batch_at_once() {
+    let (end, sent) = write(&SIX, |_| Outcome::Failed(Failure::Link(Broken::passing("cut")))).await;
+    assert_eq!(end.unwrap_err(), Failure::Link(Broken::passing("cut")));
+    assert_eq!(sent.len(), 2, "the updates are not sent after the deletes failed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_inserted_because_it_exists_is_updated() {
+    let mut inserts = true;
+    let (end, sent) = write_as(Kind::Insert, &SIX, |keys| {
+        let duplicate =
+            |op| Hitch { op: Some(op), code: 11_000, remedy: Remedy::Refuse("x".into()) };
+        if keys[0] != "-b" && std::mem::take(&mut inserts) {
+            assert_eq!(keys, ["a", "c", "e", "f"]);
+            return Outcome::Answered(vec![duplicate(1), hitch(3, Remedy::Refuse("no".into()))]);
+        }
+        Outcome::Answered(vec![])
+    })
+    .await;
+    assert_eq!(end.as_ref().map(|end| end.existing).ok(), Some(1));
+    assert_eq!(refused(end), [5]);
+    let twice: Vec<_> = sent.iter().filter(|(_, times)| **times == 2).map(|(key, _)| key).collect();
+    assert_eq!(twice, ["c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operation_that_is_refused_twice_is_one_refusal() {
+    let (end, _) = write(&SIX, |keys| {
+        let at = keys.iter().position(|key| key == "c");
+        let refuse = |op| hitch(op, Remedy::Refuse("no".to_owned()));
+        Outcome::Answered(at.into_iter().flat_map(|op| [refuse(op), refuse(op)]).collect())
+    })
+    .await;
+    assert_eq!(refused(end), [2]);
+}

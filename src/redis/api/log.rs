@@ -1,0 +1,34 @@
+//! The server's log.
+//!
+//! The text goes through "%s", never as the format itself: a percent sign in a connection string
+//! would crash the server.
+
+use std::ffi::{CStr, CString};
+use std::ptr;
+
+use super::raw::api;
+
+/// Something an operator wants to know.
+pub fn notice(text: &str) {
+    write(c"notice", text);
+}
+
+/// Something an operator must look at.
+pub fn warning(text: &str) {
+    write(c"warning", text);
+}
+
+fn write(level: &CStr, text: &str) {
+    // A NUL would end the line early.
+    let text = CString::new(text.replace('\0', " ")).unwrap_or_default();
+    // SAFETY: without a context the line is logged under "module"; both strings are terminated
+    // and live until after the call. RM_Log may be called on any thread.
+    unsafe {
+        api!(RedisModule_Log)(
+            ptr::null_mut(),
+            level.as_ptr(),
+            c"writebehind: %s".as_ptr(),
+            text.as_ptr(),
+        );
+    }
+}

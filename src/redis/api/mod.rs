@@ -1,0 +1,13 @@
+//! The server's module API, wrapped: nothing here knows the module.
+
+pub mod access_age;
+pub mod clock;
+pub mod context;
+pub mod guard;
+pub mod log;
+pub mod raw;
+pub mod read_mode;
+pub mod reply;
+pub mod run_command;
+pub mod signals;
+pub mod thread_policy;

@@ -1,0 +1,95 @@
+//! Replies to clients: maps in RESP3, flat arrays in RESP2, as the server itself does it.
+
+use std::ffi::{CStr, CString, c_long};
+
+use super::context::Ctx;
+use super::raw;
+use super::raw::api;
+
+/// Writes replies to the client of a context.
+#[derive(Clone, Copy)]
+pub struct Reply<'a>(Ctx<'a>);
+
+impl<'a> Reply<'a> {
+    /// Replies to the client of `ctx`.
+    pub fn new(ctx: Ctx<'a>) -> Self {
+        Reply(ctx)
+    }
+
+    /// `+OK`.
+    pub fn ok(self) {
+        // SAFETY: the context is that of a running callback with a client; so in all below.
+        unsafe { api!(RedisModule_ReplyWithSimpleString)(self.0.raw(), c"OK".as_ptr()) };
+    }
+
+    /// An error; `ERR ` is put in front.
+    pub fn error(self, text: &str) {
+        self.error_with_code(&format!("ERR {text}"));
+    }
+
+    /// An error that begins with its own code.
+    pub fn error_with_code(self, text: &str) {
+        let text = text.replace(['\r', '\n', '\0'], " ");
+        let text = CString::new(text).unwrap_or_default();
+        // SAFETY: as above; the text is copied.
+        unsafe { api!(RedisModule_ReplyWithError)(self.0.raw(), text.as_ptr()) };
+    }
+
+    /// The error for a wrong number of arguments.
+    pub fn wrong_arity(self) {
+        // SAFETY: as above.
+        unsafe { api!(RedisModule_WrongArity)(self.0.raw()) };
+    }
+
+    /// A number.
+    pub fn integer(self, number: u64) {
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        // SAFETY: as above.
+        unsafe { api!(RedisModule_ReplyWithLongLong)(self.0.raw(), number) };
+    }
+
+    /// A number that may be negative.
+    pub fn signed(self, number: i64) {
+        // SAFETY: as above.
+        unsafe { api!(RedisModule_ReplyWithLongLong)(self.0.raw(), number) };
+    }
+
+    /// A string.
+    pub fn bytes(self, bytes: &[u8]) {
+        // SAFETY: as above; the bytes are copied.
+        unsafe {
+            api!(RedisModule_ReplyWithStringBuffer)(
+                self.0.raw(),
+                bytes.as_ptr().cast(),
+                bytes.len(),
+            );
+        }
+    }
+
+    /// Begins an array of `len` elements.
+    pub fn array(self, len: usize) {
+        // SAFETY: as above.
+        unsafe { api!(RedisModule_ReplyWithArray)(self.0.raw(), len as c_long) };
+    }
+
+    /// Begins a map of `len` pairs.
+    pub fn map(self, len: usize) {
+        // SAFETY: as above.
+        unsafe { api!(RedisModule_ReplyWithMap)(self.0.raw(), len as c_long) };
+    }
+
+    /// One pair of a map: a name and a number.
+    pub fn number_field(self, name: &CStr, number: u64) {
+        self.bytes(name.to_bytes());
+        self.integer(number);
+    }
+
+    /// One pair of a map: a name and a text.
+    pub fn text_field(self, name: &str, text: &[u8]) {
+        self.bytes(name.as_bytes());
+        self.bytes(text);
+    }
+}
+
+/// Command entries return this whatever they reply.
+pub const REPLIED: i32 = raw::REDISMODULE_OK as i32;

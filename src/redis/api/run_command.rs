@@ -1,0 +1,100 @@
+//! Commands that read keys, for what modules cannot read natively.
+
+use std::ffi::CStr;
+
+use super::context::{Ctx, Text, raw_bytes};
+use super::raw;
+use super::raw::api;
+
+/// What a command for reading replied.
+pub enum Called {
+    /// A string, which was appended.
+    Text,
+    /// Nothing: there is no such key.
+    Nothing,
+    /// The command is not for keys of this type; there is none that is.
+    WrongType,
+    /// The server does not run it now, a cluster without the slot for example.
+    Refused,
+}
+
+/// Runs `command name` and appends the string it returns.
+pub fn call(ctx: Ctx<'_>, command: &CStr, name: &Text, out: &mut Vec<u8>) -> Called {
+    // SAFETY: "s" takes one string, which lives until after the call.
+    let reply =
+        unsafe { api!(RedisModule_Call)(ctx.raw(), command.as_ptr(), c"s".as_ptr(), name.raw()) };
+    if reply.is_null() {
+        // Without the JSON module, a key cannot be JSON.
+        let error = std::io::Error::last_os_error().raw_os_error();
+        return if error == Some(libc::ENOENT) { Called::WrongType } else { Called::Refused };
+    }
+    // SAFETY: the reply is valid until it is freed, and so are the bytes in it.
+    unsafe {
+        let called = match api!(RedisModule_CallReplyType)(reply) as isize {
+            raw::REDISMODULE_REPLY_STRING => {
+                let mut len = 0;
+                let start = api!(RedisModule_CallReplyStringPtr)(reply, &raw mut len);
+                out.extend_from_slice(raw_bytes(start, len));
+                Called::Text
+            }
+            raw::REDISMODULE_REPLY_NULL => Called::Nothing,
+            raw::REDISMODULE_REPLY_ERROR => {
+                let mut len = 0;
+                let start = api!(RedisModule_CallReplyStringPtr)(reply, &raw mut len);
+                wrong_type_or_refused(raw_bytes(start, len))
+            }
+            _ => Called::Refused,
+        };
+        api!(RedisModule_FreeCallReply)(reply);
+        called
+    }
+}
+
+/// Runs `command name ...` and hands each string it returns to `each`, with its place. False if the
+/// server does not run it, as when it has another name.
+pub fn call_many(
+    ctx: Ctx<'_>,
+    command: &CStr,
+    names: &mut [*mut raw::RedisModuleString],
+    mut each: impl FnMut(usize, &[u8]),
+) -> bool {
+    // SAFETY: "v" takes an array of strings and its length; the caller's strings live until after
+    // the call. The reply and the bytes in it are valid until it is freed.
+    unsafe {
+        let reply = api!(RedisModule_Call)(
+            ctx.raw(),
+            command.as_ptr(),
+            c"v".as_ptr(),
+            names.as_mut_ptr(),
+            names.len(),
+        );
+        if reply.is_null() {
+            return false;
+        }
+        let runs = api!(RedisModule_CallReplyType)(reply) as isize == raw::REDISMODULE_REPLY_ARRAY;
+        for at in (0..names.len()).take_while(|_| runs) {
+            let element = api!(RedisModule_CallReplyArrayElement)(reply, at);
+            let is_string = !element.is_null()
+                && api!(RedisModule_CallReplyType)(element) as isize
+                    == raw::REDISMODULE_REPLY_STRING;
+            if is_string {
+                let mut len = 0;
+                let start = api!(RedisModule_CallReplyStringPtr)(element, &raw mut len);
+                each(at, raw_bytes(start, len));
+            }
+        }
+        api!(RedisModule_FreeCallReply)(reply);
+        runs
+    }
+}
+
+/// Tells apart the errors of JSON.GET: RedisJSON's own word for a key that is not JSON, and any
+/// other.
+fn wrong_type_or_refused(error: &[u8]) -> Called {
+    let error = String::from_utf8_lossy(error);
+    if error.starts_with("WRONGTYPE") || error.contains("wrong Redis type") {
+        Called::WrongType
+    } else {
+        Called::Refused
+    }
+}

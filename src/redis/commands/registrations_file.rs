@@ -1,0 +1,39 @@
+//! The file of registrations, for servers that keep nothing on disk.
+
+use std::path::Path;
+
+use super::{Source, run_registration};
+use crate::core::registration::file_lines;
+use crate::redis::file;
+use crate::redis::state::Module;
+
+/// Carries out the WB.REGISTER lines of `registrations-file`, if one is set.
+///
+/// # Errors
+/// One sentence with the number of the line that failed; the module is not loaded then.
+pub fn register_from_file(module: &Module) -> Result<(), String> {
+    let path = module.sources.borrow().registrations_file().to_owned();
+    if path.is_empty() {
+        return Ok(());
+    }
+    let text = file::registrations(Path::new(&path))
+        .map_err(|error| format!("registrations-file {path} cannot be read: {error}"))?;
+    for (number, line) in file_lines::of(&text) {
+        run_line(module, line).map_err(|error| format!("{path} line {number}: {error}"))?;
+    }
+    Ok(())
+}
+
+fn run_line(module: &Module, line: &[u8]) -> Result<(), String> {
+    let words = file_lines::words(line)?;
+    let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+    let [command, arguments @ ..] = words.as_slice() else {
+        return Ok(());
+    };
+    if !command.eq_ignore_ascii_case(b"WB.REGISTER") {
+        return Err("each line is a WB.REGISTER command".to_owned());
+    }
+    let slot = run_registration(module, 0, arguments, Source::Operator)?;
+    module.engine.borrow_mut().set_from_file(slot);
+    Ok(())
+}

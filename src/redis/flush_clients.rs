@@ -1,0 +1,154 @@
+//! Clients that wait for their flush.
+//!
+//! The server frees the handle of a blocked client, and two buffers of 16 KiB with it, only when the
+//! module has unblocked it: also after the client has left or was unblocked by CLIENT UNBLOCK. So a
+//! handle unblocks its client when it is dropped, and whoever takes it out of [`Blocked`] decides
+//! with which outcome.
+//!
+//! The module keeps the time limits itself. At a limit of the server's, a client that was unblocked
+//! in the same turn of the loop would get no reply at all.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::c_void;
+
+use super::api::raw;
+use super::api::raw::api;
+
+/// What a flush came to.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Keys acknowledged since the call.
+    pub persisted: u64,
+    /// Dead letters among what was asked for.
+    pub failed: u64,
+    /// Keys still to be acknowledged.
+    pub pending: u64,
+    /// Why keys are pending; empty when none is.
+    pub error: String,
+}
+
+/// Which dead letters a flush counts as failed.
+#[derive(Clone, Debug)]
+pub enum FailedScope {
+    /// All of them.
+    All,
+    /// Those of one registration.
+    Slot(u16),
+    /// Those of these keys.
+    Keys(u16, Vec<Vec<u8>>),
+}
+
+/// The server's handle of a blocked client, which is unblocked once: on drop at the latest.
+#[derive(Debug)]
+pub struct Handle(*mut raw::RedisModuleBlockedClient);
+
+impl Handle {
+    /// # Safety
+    /// `raw` is what RedisModule_BlockClient returned, with [`free_outcome`] to free its data, and
+    /// nothing else unblocks it.
+    pub unsafe fn new(raw: *mut raw::RedisModuleBlockedClient) -> Self {
+        Handle(raw)
+    }
+
+    /// The pointer itself, by which the server names the client in its callbacks.
+    pub fn raw(&self) -> *mut raw::RedisModuleBlockedClient {
+        self.0
+    }
+
+    /// Unblocks the client, whose callback for the reply gets the outcome.
+    pub fn answer(self, outcome: Outcome) {
+        self.unblock(Box::into_raw(Box::new(outcome)).cast());
+        std::mem::forget(self);
+    }
+
+    fn unblock(&self, outcome: *mut c_void) {
+        // SAFETY: the handle is valid until it is unblocked, which `answer` and `drop` do once
+        // between them. The outcome is null, or freed by `free_outcome`.
+        unsafe { api!(RedisModule_UnblockClient)(self.0, outcome) };
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.unblock(std::ptr::null_mut());
+    }
+}
+
+/// Frees the outcome that [`Handle::answer`] handed over.
+///
+/// # Safety
+/// For the server only, once for each outcome.
+pub unsafe extern "C" fn free_outcome(_: *mut raw::RedisModuleCtx, outcome: *mut c_void) {
+    if !outcome.is_null() {
+        // SAFETY: made by Box::into_raw in `answer`; the server frees it once.
+        drop(unsafe { Box::from_raw(outcome.cast::<Outcome>()) });
+    }
+}
+
+/// A client that waits.
+#[derive(Debug)]
+pub struct Waiting {
+    /// The blocked client.
+    pub handle: Handle,
+    /// The number of its flush.
+    pub flush: u64,
+    /// Whose dead letters are counted in its reply.
+    pub scope: FailedScope,
+    /// When it is answered at the latest, microseconds; `u64::MAX` for never.
+    pub end_us: u64,
+}
+
+/// All clients that wait, by their flush, their handle and their time.
+#[derive(Debug, Default)]
+pub struct Blocked {
+    by_flush: HashMap<u64, Waiting>,
+    by_handle: HashMap<*mut raw::RedisModuleBlockedClient, u64>,
+    by_end: BTreeSet<(u64, u64)>,
+}
+
+impl Blocked {
+    /// True when no client waits.
+    pub fn is_empty(&self) -> bool {
+        self.by_flush.is_empty()
+    }
+
+    /// Adds a client.
+    pub fn add(&mut self, waiting: Waiting) {
+        let flush = waiting.flush;
+        self.by_handle.insert(waiting.handle.raw(), flush);
+        if waiting.end_us != u64::MAX {
+            self.by_end.insert((waiting.end_us, flush));
+        }
+        self.by_flush.insert(flush, waiting);
+    }
+
+    /// Takes out the client of a flush.
+    pub fn take(&mut self, flush: u64) -> Option<Waiting> {
+        let waiting = self.by_flush.remove(&flush)?;
+        self.by_handle.remove(&waiting.handle.raw());
+        self.by_end.remove(&(waiting.end_us, flush));
+        Some(waiting)
+    }
+
+    /// Takes out a client by its handle.
+    pub fn take_client(&mut self, raw: *mut raw::RedisModuleBlockedClient) -> Option<Waiting> {
+        let flush = self.by_handle.get(&raw).copied()?;
+        self.take(flush)
+    }
+
+    /// Takes out a client whose time is over.
+    pub fn take_overdue(&mut self, now_us: u64) -> Option<Waiting> {
+        let (end_us, flush) = self.by_end.first().copied()?;
+        if end_us > now_us { None } else { self.take(flush) }
+    }
+
+    /// When the next client's time is over; `u64::MAX` for never.
+    pub fn next_us(&self) -> u64 {
+        self.by_end.first().map_or(u64::MAX, |(end_us, _)| *end_us)
+    }
+
+    /// Unblocks every client without an outcome.
+    pub fn release(&mut self) {
+        std::mem::take(self);
+    }
+}

@@ -1,0 +1,238 @@
+//! Reading a key for its batch, and what is done when there is nothing to read.
+
+use super::large_value;
+use super::request::Wanted;
+use super::value::{self, Found, Reading, value};
+use crate::core::backlog::change_log::Touch;
+use crate::core::backlog::table::Taken;
+use crate::core::backlog::{Acknowledged, Engine, Missing, item};
+use crate::core::delivery::batch::Batch;
+use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
+use crate::redis::api::access_age::Age;
+use crate::redis::api::context::{Ctx, Text, must_not_replicate};
+use crate::redis::api::raw;
+use crate::redis::api::run_command::call_many;
+use crate::redis::state::Module;
+
+/// How long a large value waits while another one is read.
+const LATER_US: u64 = 10_000;
+
+/// How long a key waits that could not be settled.
+const UNSETTLED_US: u64 = 10_000;
+
+/// And how long one that could not be read.
+const UNREADABLE_US: u64 = 200_000;
+const UNREADABLE: &str = "the server refuses to read a key for writing it to MongoDB, as a \
+     cluster that is down does; it is tried again";
+
+/// So many short strings are read by one command.
+const SHORT: usize = 16;
+
+/// Reads keys into a batch.
+pub struct Reader<'a> {
+    module: &'a Module,
+    ctx: Ctx<'a>,
+    /// The batch that is being filled.
+    pub batch: &'a mut Batch,
+    /// A large value is read until then only, and the rest of it in the turns that follow.
+    end_us: u64,
+    clean: &'a mut Acknowledged,
+    short: Vec<Short>,
+    most_short: usize,
+}
+
+/// A short string that is in the batch already, but for its value.
+struct Short {
+    /// Its place among the items.
+    item: usize,
+    taken: Taken,
+    name: Text,
+    age: Age,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader that works until `end_us`; what needs no write is added to `clean`.
+    pub fn new(
+        module: &'a Module,
+        ctx: Ctx<'a>,
+        batch: &'a mut Batch,
+        end_us: u64,
+        clean: &'a mut Acknowledged,
+    ) -> Self {
+        // In a cluster one command may not read keys of several slots.
+        let alone = ctx.flags() & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0;
+        let most_short = if alone { 1 } else { SHORT };
+        Reader { module, ctx, batch, end_us, clean, short: Vec::new(), most_short }
+    }
+
+    /// Reads the taken key, whose bytes are at `key` in the batch, and adds it to the batch, or
+    /// settles it when nothing is to be written. False when a key cannot be settled now and waits.
+    pub fn key(&mut self, taken: &Taken, key: Span) -> bool {
+        let settled = self.one(taken, key, self.most_short > 1);
+        settled && (self.short.len() < self.most_short || self.read_short())
+    }
+
+    /// Reads what was left: without it the batch is not complete.
+    pub fn finish(mut self) {
+        self.read_short();
+    }
+
+    /// Reads the short strings that were left. False as in [`key`](Self::key).
+    fn read_short(&mut self) -> bool {
+        let short = std::mem::take(&mut self.short);
+        let mut names: Vec<_> = short.iter().map(|short| short.name.raw()).collect();
+        let mut is_read = [false; SHORT];
+        let Batch { items, bytes, .. } = &mut *self.batch;
+        let runs = short.is_empty()
+            || call_many(self.ctx, c"MGET", &mut names, |at, value| {
+                let start = bytes.len();
+                bytes.extend_from_slice(value);
+                items[short[at].item].value = Span { start, end: bytes.len() };
+                is_read[at] = true;
+            });
+        if runs {
+            is_read[..names.len()].iter().for_each(|is_read| self.module.own_reads.count(*is_read));
+        } else {
+            self.most_short = 1;
+        }
+        let mut alone = Vec::new();
+        for (short, is_read) in short.iter().zip(is_read).rev() {
+            if is_read {
+                value::keep_age(self.module, self.ctx, &short.name, short.age);
+            } else {
+                alone.push((short.taken, self.batch.items.remove(short.item).key));
+            }
+        }
+        // Its time ran out, or the command has another name.
+        alone.iter().rev().fold(true, |settled, (taken, key)| {
+            let start = self.batch.bytes.len();
+            self.batch.bytes.extend_from_within(key.range());
+            let key = Span { start, end: self.batch.bytes.len() };
+            self.one(taken, key, false) && settled
+        })
+    }
+
+    /// Reads one key; with `leaves_short`, a short string is left for later.
+    fn one(&mut self, taken: &Taken, key: Span, leaves_short: bool) -> bool {
+        let Reader { module, ctx, ref mut batch, end_us, .. } = *self;
+        let start = batch.bytes.len();
+        let name = Text::new(&batch.bytes[key.range()]);
+        let Reading { found, expire_ms, took_us } = match taken.touch {
+            Touch::Captured => Reading { found: Found::Gone, expire_ms: NO_EXPIRY, took_us: 0 },
+            _ => {
+                let wanted = match wanted(module, batch, key, end_us) {
+                    Ok(wanted) => Wanted { leaves_short, ..wanted },
+                    Err(rest_us) => return put_aside(module, batch, taken, key, rest_us),
+                };
+                value(module, ctx, &name, wanted, &mut batch.bytes)
+            }
+        };
+        if took_us > 0 && !matches!(found, Found::Unfinished(_)) {
+            let now_us = crate::redis::api::clock::now_us();
+            let mut engine = module.engine.borrow_mut();
+            engine.was_read(batch.registration.db, &batch.bytes[key.range()], took_us, now_us);
+        }
+        let content = match found {
+            Found::Value(content) if value::is_spent(content, &batch.bytes[start..]) => {
+                return self.missing(taken, key, expire_ms, true);
+            }
+            Found::Value(content) => content,
+            Found::Short(age) => {
+                self.short.push(Short { item: batch.items.len(), taken: *taken, name, age });
+                Content::String
+            }
+            Found::TooLarge => value::too_large(&mut batch.bytes),
+            Found::Later => {
+                let until_us = crate::redis::api::clock::now_us() + LATER_US;
+                return put_aside(module, batch, taken, key, until_us);
+            }
+            Found::Unfinished(walk) => {
+                large_value::keep(module, batch, taken, key, walk, took_us);
+                return true;
+            }
+            Found::Unwritable(reason) => {
+                batch.bytes.extend_from_slice(reason.as_bytes());
+                Content::Unwritable
+            }
+            Found::Unreadable => {
+                let mut engine = module.engine.borrow_mut();
+                engine.postpone(batch, taken, crate::redis::api::clock::now_us() + UNREADABLE_US);
+                engine.rests(batch.slot, UNREADABLE);
+                batch.bytes.truncate(key.start);
+                return false;
+            }
+            Found::Gone => return self.missing(taken, key, expire_ms, true),
+            Found::Foreign => return self.missing(taken, key, expire_ms, false),
+        };
+        let value = Span { start, end: batch.bytes.len() };
+        batch.items.push(item(taken, key, content, value, expire_ms));
+        true
+    }
+
+    /// Settles a key that is gone, or else of a type that is not ours.
+    fn missing(&mut self, taken: &Taken, key: Span, expire_ms: i64, gone: bool) -> bool {
+        let batch = &mut *self.batch;
+        let mut engine = self.module.engine.borrow_mut();
+        // The read itself may have let the key expire.
+        let now_us = crate::redis::api::clock::now_us();
+        engine.fold(now_us);
+        let start = batch.bytes.len();
+        if let Some(captured) = engine.captured(taken).filter(|_| gone) {
+            batch.bytes.extend_from_slice(&captured.bytes);
+            let value = Span { start, end: batch.bytes.len() };
+            batch.items.push(item(taken, key, captured.content, value, captured.expire_ms));
+            return true;
+        }
+        let touch = if gone { taken.touch } else { Touch::Deleted };
+        let missing = Engine::on_missing(&batch.registration, touch);
+        // During a pause keys do not expire and only look as if they had, or been deleted as was
+        // said of them; and a key that needs no write could not be acknowledged.
+        let is_sure = missing == Missing::Delete && touch != Touch::PerhapsDeleted;
+        if !is_sure && must_not_replicate() {
+            engine.postpone(batch, taken, now_us + UNSETTLED_US);
+            batch.bytes.truncate(key.start);
+            return false;
+        }
+        if engine.changed_since(taken) {
+            engine.put_back(taken);
+            batch.bytes.truncate(key.start);
+            return false;
+        }
+        match missing {
+            Missing::Delete => {
+                let nothing = Span { start, end: start };
+                batch.items.push(item(taken, key, Content::Tombstone, nothing, expire_ms));
+            }
+            Missing::Keep => {
+                engine.skip(batch.slot, &Taken { touch, ..*taken }, self.clean);
+                batch.bytes.truncate(key.start);
+            }
+        }
+        true
+    }
+}
+
+/// What is wanted of the key, or until when it must rest.
+fn wanted(module: &Module, batch: &Batch, key: Span, end_us: u64) -> Result<Wanted, u64> {
+    let engine = module.engine.borrow();
+    let (db, name) = (batch.registration.db, &batch.bytes[key.range()]);
+    let not_before_us = engine.not_before_us(db, name);
+    if not_before_us > 0 && not_before_us > crate::redis::api::clock::now_us() {
+        return Err(not_before_us);
+    }
+    let end_us = if engine.is_restless(db, name) {
+        Some(u64::MAX)
+    } else if large_value::is_under_way(module) {
+        // There is room for one.
+        None
+    } else {
+        Some(end_us)
+    };
+    Ok(Wanted { end_us, ..Wanted::of(&batch.registration) })
+}
+
+fn put_aside(module: &Module, batch: &mut Batch, taken: &Taken, key: Span, until_us: u64) -> bool {
+    module.engine.borrow_mut().put_aside(batch, taken, until_us);
+    batch.bytes.truncate(key.start);
+    true
+}

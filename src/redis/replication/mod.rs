@@ -1,0 +1,5 @@
+//! What the master writes to the replication stream, the AOF and the RDB, and what reads it.
+
+pub mod apply;
+pub mod data_type;
+pub mod rdb;

@@ -1,0 +1,302 @@
+//! The module's state in the RDB: saved with the data, loaded before it, and so exactly as
+//! durable and as far on replicas as the data itself.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::ptr;
+
+use super::data_type;
+use crate::core::backlog::record::{Packer, Record, VERSION, unpack};
+use crate::redis::api::context::{Ctx, raw_bytes};
+use crate::redis::api::guard::guard;
+use crate::redis::api::raw;
+use crate::redis::api::raw::api;
+use crate::redis::api::{clock, log, read_mode};
+use crate::redis::event_loop::tick;
+use crate::redis::retain::redis70::overdue;
+use crate::redis::state::{Module, module};
+
+/// Nine characters, as the server demands; it stands in every RDB file with our state.
+const TYPE_NAME: &CStr = c"writebehd";
+
+/// Registers the type that brings state into the RDB. No key ever has it.
+///
+/// # Errors
+/// One sentence when the server refuses.
+pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
+    let mut methods = raw::RedisModuleTypeMethods {
+        aux_load: Some(load),
+        // Servers from 7.2 on take aux_save2, which may write nothing.
+        aux_save: Some(save_always),
+        aux_save_triggers: raw::REDISMODULE_AUX_BEFORE_RDB as c_int,
+        aux_save2: Some(save_if_any),
+        ..data_type::methods()
+    };
+    // SAFETY: called in RedisModule_OnLoad with its context; the server copies the methods.
+    let made = unsafe {
+        api!(RedisModule_CreateDataType)(
+            ctx.raw(),
+            TYPE_NAME.as_ptr(),
+            VERSION as c_int,
+            &raw mut methods,
+        )
+    };
+    if made.is_null() {
+        return Err("the server refuses the data type that keeps the state in the RDB".to_owned());
+    }
+    // Without the first, replicas load no RDB from the socket; without the second, none beside
+    // the old data. The third lets keys be opened as if for writing: see `read_mode::mode`.
+    let options = raw::REDISMODULE_OPTIONS_HANDLE_IO_ERRORS
+        | raw::REDISMODULE_OPTIONS_HANDLE_REPL_ASYNC_LOAD
+        | raw::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED;
+    // SAFETY: as above.
+    unsafe { api!(RedisModule_SetModuleOptions)(ctx.raw(), options as c_int) };
+    Ok(())
+}
+
+unsafe extern "C" fn save_if_any(rdb: *mut raw::RedisModuleIO, when: c_int) {
+    let blank = guard(true, || {
+        let mut engine = module().engine.borrow_mut();
+        // A change in the log needs a registration, so there is none without one.
+        engine.fold(clock::now_us());
+        engine.is_blank()
+    });
+    if !blank {
+        // SAFETY: as the server calls it.
+        unsafe { save_always(rdb, when) };
+    }
+}
+
+/// Writes blocks and an empty one at the end. Runs in a forked child, too, where our thread is
+/// not and nothing of ours is half changed, because the server forks on its own thread.
+unsafe extern "C" fn save_always(rdb: *mut raw::RedisModuleIO, _: c_int) {
+    let write = |block: &[u8]| {
+        // SAFETY: the server's stream is valid during the callback; the bytes are copied.
+        unsafe { api!(RedisModule_SaveStringBuffer)(rdb, block.as_ptr().cast(), block.len()) };
+    };
+    guard((), || {
+        let mut packer = Packer::new(write);
+        module().engine.borrow_mut().save(clock::now_us(), |record| packer.push(&record));
+        packer.end();
+    });
+    write(&[]);
+}
+
+unsafe extern "C" fn load(rdb: *mut raw::RedisModuleIO, version: c_int, _: c_int) -> c_int {
+    let loaded = guard(false, || {
+        if version as u64 > VERSION {
+            log::warning("the RDB holds state of a newer version of writebehind: load that one");
+            return false;
+        }
+        loop {
+            // SAFETY: the server's stream is valid during the callback.
+            let Some(block) = (unsafe { next_block(rdb) }) else { return false };
+            if block.is_empty() {
+                return true;
+            }
+            if let Err(error) = take_block(module(), block) {
+                log::warning(&format!("the state in the RDB cannot be loaded: {error}"));
+                return false;
+            }
+        }
+    });
+    if loaded { raw::REDISMODULE_OK as c_int } else { raw::REDISMODULE_ERR as c_int }
+}
+
+/// # Safety
+/// `rdb` is the server's stream in an aux_load callback.
+unsafe fn next_block(rdb: *mut raw::RedisModuleIO) -> Option<Vec<u8>> {
+    let mut len = 0;
+    // SAFETY: the caller vouches for the stream. The buffer is ours to free, with the server's
+    // own function.
+    unsafe {
+        let start = api!(RedisModule_LoadStringBuffer)(rdb, &raw mut len);
+        if start.is_null() || api!(RedisModule_IsIOError)(rdb) != 0 {
+            return None;
+        }
+        let block = raw_bytes(start, len).to_vec();
+        api!(RedisModule_Free)(start.cast());
+        Some(block)
+    }
+}
+
+/// Loads a block, or keeps it while the old data still serves.
+fn take_block(module: &Module, block: Vec<u8>) -> Result<(), String> {
+    check_dbs(module, &block)?;
+    if let Some(blocks) = &mut *module.loading_beside.borrow_mut() {
+        blocks.push(block);
+        return Ok(());
+    }
+    let mut engine = module.engine.borrow_mut();
+    unpack(&block, |record| engine.load(record, clock::now_us()))
+}
+
+/// Nothing of a database that the server does not have could ever be read.
+fn check_dbs(module: &Module, block: &[u8]) -> Result<(), String> {
+    let (databases, mut most) = (module.databases.get(), 0);
+    unpack(block, |record| {
+        if let Record::Registration { registration, .. } = record {
+            most = most.max(u32::from(registration.db));
+        }
+    })?;
+    if most < databases {
+        return Ok(());
+    }
+    Err(format!(
+        "it has a registration in database {most}, and this server has {databases} databases: set \
+         databases to {} at the least",
+        most + 1
+    ))
+}
+
+/// The number of logical databases that the server has.
+pub fn databases(ctx: Ctx<'_>) -> u32 {
+    let value = config_value(ctx, c"databases").unwrap_or_default();
+    std::str::from_utf8(&value).ok().and_then(|value| value.parse().ok()).unwrap_or(u32::MAX)
+}
+
+/// Data is loaded in place of what was there: at start, on a replica, by DEBUG RELOAD.
+pub unsafe extern "C" fn on_loading(
+    ctx: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    subevent: u64,
+    _: *mut c_void,
+) {
+    guard((), || {
+        let module = module();
+        if module.loading_beside.borrow().is_some() {
+            return;
+        }
+        match subevent {
+            raw::REDISMODULE_SUBEVENT_LOADING_ENDED | raw::REDISMODULE_SUBEVENT_LOADING_FAILED => {
+                // SAFETY: the server's context is valid during the callback.
+                let ctx = unsafe { Ctx::new(ctx) };
+                overdue::on_loaded(module, ctx);
+                loaded(module);
+            }
+            _ => module.engine.borrow_mut().clear(),
+        }
+    });
+}
+
+/// A replica loads data beside the old, which serves until the new is complete.
+pub unsafe extern "C" fn on_loading_beside(
+    _: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    subevent: u64,
+    _: *mut c_void,
+) {
+    guard((), || {
+        let module = module();
+        if subevent == raw::REDISMODULE_SUBEVENT_REPL_ASYNC_LOAD_STARTED {
+            module.loading_beside.replace(Some(Vec::new()));
+            return;
+        }
+        let blocks = module.loading_beside.take().unwrap_or_default();
+        if subevent == raw::REDISMODULE_SUBEVENT_REPL_ASYNC_LOAD_COMPLETED {
+            let mut engine = module.engine.borrow_mut();
+            engine.clear();
+            let now_us = clock::now_us();
+            for block in &blocks {
+                if let Err(error) = unpack(block, |record| engine.load(record, now_us)) {
+                    log::warning(&format!("the master's state cannot be loaded: {error}"));
+                }
+            }
+            drop(engine);
+            loaded(module);
+        }
+    });
+}
+
+fn loaded(module: &Module) {
+    let mut engine = module.engine.borrow_mut();
+    engine.fold(clock::now_us());
+    engine.suspect(clock::now_us());
+    let warnings = crate::redis::commands::pause::warning(&engine).into_iter();
+    for warning in warnings.chain(engine.sharing_warning()) {
+        log::warning(&warning);
+    }
+    drop(engine);
+    module.configure_worker();
+    tick::plan(module);
+}
+
+/// The server became a master or a replica.
+pub unsafe extern "C" fn on_role(
+    ctx: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    subevent: u64,
+    _: *mut c_void,
+) {
+    guard((), || {
+        let module = module();
+        let mut engine = module.engine.borrow_mut();
+        engine.fold(clock::now_us());
+        // Whoever writes from here on must not meet what is still on its way.
+        engine.begin_epoch();
+        engine.suspect(clock::now_us());
+        drop(engine);
+        let is_master = subevent == raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER;
+        module.is_replica.set(!is_master);
+        module.configure_worker();
+        module.read_mode.set(read_mode::mode(!is_master));
+        if is_master {
+            // SAFETY: the server's context is valid during the callback.
+            overdue::on_promoted(module, unsafe { Ctx::new(ctx) });
+        }
+        tick::plan(module);
+    });
+}
+
+/// What an operator should know about how well the state is kept.
+pub fn warnings(ctx: Ctx<'_>) -> Vec<&'static str> {
+    let mut warnings = Vec::new();
+    if ctx.flags() & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0 {
+        warnings.push(
+            "cluster mode: the keys of a slot that moves away look like deleted ones, and so their \
+             documents are deleted; do not reshard",
+        );
+    }
+    let has = |name: &CStr| config_value(ctx, name);
+    let no_aof = has(c"appendonly").as_deref() == Some(b"no");
+    if no_aof && has(c"save").as_deref() == Some(b"") {
+        warnings.push(
+            "nothing is kept on disk (appendonly no, save \"\"): a crash forgets what MongoDB \
+             does not have yet, together with the data; use registrations-file",
+        );
+    }
+    if !no_aof && has(c"aof-use-rdb-preamble").as_deref() == Some(b"no") {
+        warnings.push(
+            "aof-use-rdb-preamble is no: a rewritten AOF holds neither registrations nor what is \
+             dirty; set it to yes",
+        );
+    }
+    warnings
+}
+
+/// The value of a setting of the server.
+pub fn config_value(ctx: Ctx<'_>, name: &CStr) -> Option<Vec<u8>> {
+    // SAFETY: the words of the call are terminated strings; the reply and its second element are
+    // valid until the reply is freed.
+    unsafe {
+        let reply = api!(RedisModule_Call)(
+            ctx.raw(),
+            c"CONFIG".as_ptr(),
+            c"cc".as_ptr(),
+            c"GET".as_ptr(),
+            name.as_ptr(),
+        );
+        if reply.is_null() {
+            return None;
+        }
+        let value = api!(RedisModule_CallReplyArrayElement)(reply, 1);
+        let mut len = 0;
+        let start = if value.is_null() {
+            ptr::null()
+        } else {
+            api!(RedisModule_CallReplyStringPtr)(value, &raw mut len)
+        };
+        let text = (!start.is_null()).then(|| raw_bytes(start, len).to_vec());
+        api!(RedisModule_FreeCallReply)(reply);
+        text
+    }
+}

@@ -1,0 +1,146 @@
+//! Dirty values whose keys have expired and are still there, on Redis 7.0: a look at such a key by
+//! its name removes it, or finds nothing, so that only a scan of its database can copy the value.
+//!
+//! There are some after data was loaded, and on a replica: its master's DEL may come late, or never.
+//! A replica removes nothing by itself, so it scans in slices, and what was found is kept when it is
+//! promoted. JSON cannot be read in a scan.
+
+use std::collections::BTreeSet;
+use std::ffi::c_void;
+
+use super::ttl;
+use super::ttl::{LAST_MS, can_expire, now_ms};
+use crate::core::backlog::table::Captured;
+use crate::redis::api::clock;
+use crate::redis::api::context::{Ctx, bytes};
+use crate::redis::api::guard::guard;
+use crate::redis::api::raw;
+use crate::redis::api::raw::api;
+use crate::redis::event_loop::key_scan::Cursor;
+use crate::redis::read::request::Wanted;
+use crate::redis::read::value;
+use crate::redis::state::Module;
+
+/// Buckets of the keyspace visited between two looks at the clock.
+const CLOCK_BUCKETS: usize = 16;
+
+/// The databases to be scanned, and the scan that is under way.
+#[derive(Debug, Default)]
+pub struct Overdue {
+    dbs: BTreeSet<u16>,
+    scan: Option<(u16, Cursor)>,
+}
+
+impl Overdue {
+    /// Lets a database be scanned, once more if a scan of it is under way.
+    pub fn ask(&mut self, db: u16) {
+        self.dbs.insert(db);
+    }
+
+    /// True when there is something to scan.
+    pub fn is_pending(&self) -> bool {
+        self.scan.is_some() || !self.dbs.is_empty()
+    }
+
+    fn next(&mut self) -> Option<(u16, Cursor)> {
+        self.scan.take().or_else(|| Some((self.dbs.pop_first()?, Cursor::new())))
+    }
+}
+
+/// Data was loaded. A master finds all before it serves anybody: afterwards any look at a key, and
+/// the server's own, could remove it.
+pub fn on_loaded(module: &Module, ctx: Ctx<'_>) {
+    let dirty = module.engine.borrow_mut().uncaptured_dbs(clock::now_us());
+    ask(module, ctx, dirty);
+    if ctx.flags() & raw::REDISMODULE_CTX_FLAGS_SLAVE == 0 {
+        step(module, ctx, u64::MAX);
+    }
+}
+
+/// This server is a master now. It has looked ahead as a replica; what it has not looked at are the
+/// changes that it missed past `dirty-max-bytes`.
+pub fn on_promoted(module: &Module, ctx: Ctx<'_>) {
+    let missed = module.engine.borrow().rescans_of(None);
+    ask(module, ctx, missed.iter().map(|(_, registration)| registration.db).collect());
+}
+
+fn ask(module: &Module, ctx: Ctx<'_>, mut dbs: BTreeSet<u16>) {
+    dbs.retain(|db| can_expire(ctx, *db));
+    ttl::with(module, |early| dbs.iter().for_each(|db| early.overdue.ask(*db)));
+}
+
+/// Scans until `end_us`. True if there was something to scan.
+pub fn step(module: &Module, ctx: Ctx<'_>, end_us: u64) -> bool {
+    let mut worked = false;
+    while let Some((db, cursor)) = next(module) {
+        worked = true;
+        if !scan(module, ctx, db, &cursor, end_us) {
+            ttl::with(module, |early| early.overdue.scan = Some((db, cursor)));
+            break;
+        }
+    }
+    worked
+}
+
+fn next(module: &Module) -> Option<(u16, Cursor)> {
+    module.early.borrow_mut().as_mut()?.overdue.next()
+}
+
+/// Visits keys until `end_us`; true when all were visited.
+fn scan(module: &Module, ctx: Ctx<'_>, db: u16, cursor: &Cursor, end_us: u64) -> bool {
+    ctx.select(db);
+    let mut visit = Visit { module, db };
+    for buckets in 1usize.. {
+        // SAFETY: the cursor is ours; the callback gets the value it expects, which outlives the
+        // call; keys may be scanned in this callback of the server.
+        let more = unsafe {
+            let visit = (&raw mut visit).cast::<c_void>();
+            api!(RedisModule_Scan)(ctx.raw(), cursor.0, Some(on_key), visit) != 0
+        };
+        if !more {
+            break;
+        }
+        if buckets.is_multiple_of(CLOCK_BUCKETS) && clock::now_us() >= end_us {
+            return false;
+        }
+    }
+    true
+}
+
+struct Visit<'a> {
+    module: &'a Module,
+    db: u16,
+}
+
+unsafe extern "C" fn on_key(
+    _: *mut raw::RedisModuleCtx,
+    name: *mut raw::RedisModuleString,
+    key: *mut raw::RedisModuleKey,
+    visit: *mut c_void,
+) {
+    guard((), || {
+        // SAFETY: `scan` passes a `Visit`; the name is valid during the callback.
+        let (visit, name) = unsafe { (&*visit.cast::<Visit<'_>>(), bytes(name)) };
+        let engine = visit.module.engine.borrow();
+        if key.is_null() || !engine.is_uncaptured(visit.db, name) {
+            return;
+        }
+        // SAFETY: the server opened the key for this callback.
+        let expire_ms = unsafe { api!(RedisModule_GetAbsExpire)(key) };
+        let is_last = |end_ms: u64| end_ms <= now_ms() + LAST_MS;
+        // -1 says that it does not expire.
+        if !u64::try_from(expire_ms).is_ok_and(is_last) {
+            return;
+        }
+        let slot = engine.slot_of_key(visit.db, name);
+        let Some(wanted) = slot.map(|slot| Wanted::of(&slot.registration)) else { return };
+        drop(engine);
+        let mut value = Vec::new();
+        // SAFETY: as above.
+        let read = unsafe { value::of_open_key(key, wanted, &mut value) };
+        if let Some((content, expire_ms)) = read {
+            let captured = Captured { content, expire_ms, bytes: value.into() };
+            visit.module.engine.borrow_mut().capture(visit.db, name, captured);
+        }
+    });
+}

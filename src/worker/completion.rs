@@ -1,0 +1,252 @@
+//! What follows when something ended: reports, credits, the state of the link.
+
+use std::rc::Rc;
+
+use tokio::task::Id;
+use tokio::time::{Duration, Instant};
+
+use super::connect_attempt::{Contact, Linked};
+use super::link_monitor::{RETRY_IN, View};
+use super::thread::PANIC;
+use super::write_loop::{Ended, Engine, Flight};
+use crate::core::delivery::batch::{Batch, Link, Report, Verdict, Written};
+use crate::core::registration::Namespace;
+use crate::sink::{Broken, Connector, Failure, Sink};
+
+impl<C: Connector> Engine<C> {
+    /// The task `id` ended; without `ended`, by a panic or because it was aborted.
+    pub(super) fn ended(&mut self, id: Id, ended: Option<Ended<C::Sink>>) {
+        if let Some(flight) = self.flights.remove(&id) {
+            match ended {
+                Some(Ended::Write(result)) => self.landed(flight, result),
+                _ => {
+                    let in_doubt = !self.fences(&flight);
+                    self.namespace_failed(unshare(flight.batch), PANIC.to_owned(), in_doubt);
+                }
+            }
+        } else if self.contact.as_ref().is_some_and(|contact| contact.id() == id) {
+            self.contact = None;
+            match ended {
+                Some(Ended::Contact(contact)) => self.contacted(contact),
+                _ => self.link_failed(&Broken::passing(PANIC)),
+            }
+        } else {
+            self.checked(id, ended);
+        }
+    }
+
+    /// Whether what was sent with `flight` and not answered is kept from being applied late. An
+    /// old sink sends nothing more, so it fences nothing off either.
+    fn fences(&self, flight: &Flight<C::Sink>) -> bool {
+        self.is_current(flight) && flight.linked.sink.is_fenced()
+    }
+
+    fn is_current(&self, flight: &Flight<C::Sink>) -> bool {
+        self.linked.as_ref().is_some_and(|now| Rc::ptr_eq(now, &flight.linked))
+    }
+
+    fn contacted(&mut self, contact: Contact<C::Sink>) {
+        let Contact { linked, link } = contact;
+        if let Some(linked) = linked {
+            let last = self.linked.replace(Rc::clone(&linked));
+            let same = last.as_ref().is_some_and(|last| Rc::ptr_eq(last, &linked));
+            if !same {
+                self.view = View::default();
+                last.into_iter().for_each(|last| self.retire(last));
+            }
+        }
+        match link {
+            Ok(()) => {
+                self.contact_at = None;
+                let change = self.link.answered();
+                self.report_link(change);
+            }
+            Err(error) => {
+                self.link_failed(&error);
+                if self.view.takes_writes() && self.link.may_hasten() {
+                    self.link.relapsed();
+                    let soon = Instant::now() + RETRY_IN;
+                    self.contact_at = self.contact_at.map(|at| at.min(soon));
+                }
+            }
+        }
+    }
+
+    fn landed(&mut self, flight: Flight<C::Sink>, result: Result<Written, Failure>) {
+        let (current, fences) = (self.is_current(&flight), self.fences(&flight));
+        let Flight { batch, linked, on_wire, since } = flight;
+        drop(linked);
+        let batch = unshare(batch);
+        let namespace = batch.registration.namespace.clone();
+        let took = Some(since.elapsed()).filter(|_| batch.retry == 0);
+        match result {
+            Ok(written) => {
+                if current {
+                    self.contact_at = None;
+                    let change = self.link.acknowledged();
+                    self.report_link(change);
+                }
+                let now_us = self.now_us();
+                let most = self.options.max_in_flight;
+                if !self.is_slow(&batch) {
+                    self.flow.acknowledged(batch.items.len(), now_us, on_wire, most);
+                }
+                self.lag.acknowledged(&batch, &written, now_us);
+                self.answered(batch, written);
+            }
+            Err(Failure::Namespace(error)) => {
+                if current {
+                    let change = self.link.answered();
+                    self.report_link(change);
+                }
+                self.namespace_failed(batch, error, false);
+            }
+            Err(Failure::Part(why)) => {
+                let in_doubt = why.unanswered && !fences;
+                self.namespace_failed(batch, why.error, in_doubt);
+            }
+            Err(Failure::Link(why)) => {
+                // All batches on the wire fail together: only the first one counts. And what an
+                // old link did says nothing about the new one.
+                if current && self.link.takes_batches() {
+                    self.link.relapsed();
+                    self.link_failed(&why);
+                }
+                let in_doubt = why.unanswered && !fences;
+                self.done(batch, Verdict::Returned { error: why.error, hold_ms: 0, in_doubt });
+                return;
+            }
+        }
+        if let Some(took) = took {
+            self.note_pace(&namespace, took);
+        }
+    }
+
+    /// MongoDB answered a batch. What it did not write is tried again after a pause.
+    fn answered(&mut self, batch: Batch, mut written: Written) {
+        let namespace = &batch.registration.namespace;
+        let backoff = self.options.backoff;
+        if written.returned.len() + written.blocked.len() < batch.items.len() && batch.retry == 0 {
+            self.rests.succeeded(namespace);
+        }
+        if !written.error.is_empty() {
+            written.hold_ms = self.rests.failed(namespace, backoff, fastrand::u64(..));
+        }
+        written.blocked_ms = backoff.delay_ms(batch.retry + 1, fastrand::u64(..));
+        let (error, hold_ms) = (written.error.clone(), written.hold_ms);
+        let namespace = namespace.clone();
+        self.done(batch, Verdict::Written(written));
+        if !error.is_empty() {
+            self.return_waiting_of(&namespace, &error, hold_ms);
+        }
+    }
+
+    /// A sink is no longer used. What is on the wire ends on it.
+    pub(super) fn retire(&mut self, linked: Rc<Linked<C::Sink>>) {
+        self.former_lanes.extend(linked.sink.lanes());
+        self.lanes_told = 0;
+        self.retired.push(linked);
+    }
+
+    /// Returns `batch` and lets its registration rest, longer with each failure.
+    pub(super) fn namespace_failed(&mut self, batch: Batch, error: String, in_doubt: bool) {
+        let namespace = batch.registration.namespace.clone();
+        let backoff = self.options.backoff;
+        let hold_ms = match batch.retry {
+            0 => self.rests.failed(&namespace, backoff, fastrand::u64(..)),
+            retry => backoff.delay_ms(retry + 1, fastrand::u64(..)),
+        };
+        let is_retry = batch.retry > 0;
+        self.done(batch, Verdict::Returned { error: error.clone(), hold_ms, in_doubt });
+        if !is_retry {
+            self.return_waiting_of(&namespace, &error, hold_ms);
+        }
+    }
+
+    pub(super) fn link_failed(&mut self, why: &Broken) {
+        self.flow.failed();
+        let (change, pause_ms) = self.link.failed(why, self.options.backoff, fastrand::u64(..));
+        self.contact_at = Some(Instant::now() + Duration::from_millis(pause_ms));
+        // First of all the server must know that returned batches need not be sent again yet.
+        self.report_link(change);
+        self.return_waiting();
+    }
+
+    /// Returns what waits for its place on the wire and is for a namespace that rests.
+    fn return_waiting_of(&mut self, namespace: &Namespace, error: &str, hold_ms: u64) {
+        let mut at = 0;
+        while let Some(waiting) = self.waiting.get(at) {
+            if waiting.batch.registration.namespace != *namespace {
+                at += 1;
+                continue;
+            }
+            if let Some(waiting) = self.waiting.remove(at) {
+                let error = error.to_owned();
+                self.done(waiting.batch, Verdict::Returned { error, hold_ms, in_doubt: false });
+            }
+        }
+    }
+
+    /// Returns what waits for its place on the wire.
+    pub(super) fn return_waiting(&mut self) {
+        let error = self.link.error().unwrap_or("the link to MongoDB has changed").to_owned();
+        while let Some(waiting) = self.waiting.pop_front() {
+            let verdict = Verdict::Returned { error: error.clone(), hold_ms: 0, in_doubt: false };
+            self.done(waiting.batch, verdict);
+        }
+    }
+
+    /// Returns everything, on the wire or not. No task of this engine may be alive.
+    pub(super) fn return_all(&mut self, error: &str) {
+        let flights = std::mem::take(&mut self.flights).into_values();
+        // Their lanes are gone, and whatever kept them from being applied late.
+        let flights = flights.map(|flight| (unshare(flight.batch), true)).collect::<Vec<_>>();
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        for (batch, in_doubt) in
+            flights.into_iter().chain(waiting.map(|waiting| (waiting.batch, false)))
+        {
+            self.done(batch, Verdict::Returned { error: error.to_owned(), hold_ms: 0, in_doubt });
+        }
+    }
+
+    /// The engine failed inside and its runtime is gone: returns everything, and makes a new
+    /// sink when it runs again.
+    pub(super) fn recover(&mut self, error: &str) {
+        self.contact = None;
+        self.view = View::default();
+        if let Some(linked) = self.linked.take() {
+            self.retire(linked);
+        }
+        self.retired.clear();
+        self.link_failed(&Broken::passing(error));
+        self.return_all(error);
+        self.fail_checks(error);
+        self.outbox.flush();
+    }
+
+    pub(super) fn report_link(&mut self, change: Option<Link>) {
+        if let Some(link) = change {
+            self.outbox.push(Report::Link(link));
+        }
+    }
+
+    fn done(&mut self, batch: Batch, verdict: Verdict) {
+        let slow = self.is_slow(&batch);
+        self.credits.ended(slow);
+        self.outbox.push(Report::Done { batch, verdict });
+    }
+}
+
+/// The batch itself. Its task is over, so there is no other owner; if there were one, a copy
+/// would serve: only ended batches are reported, and each once.
+fn unshare(batch: Rc<Batch>) -> Batch {
+    Rc::try_unwrap(batch).unwrap_or_else(|shared| Batch {
+        registration: shared.registration.clone(),
+        slot: shared.slot,
+        epoch: shared.epoch,
+        slow: shared.slow,
+        retry: shared.retry,
+        items: shared.items.clone(),
+        bytes: shared.bytes.clone(),
+    })
+}

@@ -1,0 +1,82 @@
+//! The link between batches: it is up while there is something to write for, and follows what the sink
+//! learns of MongoDB by itself.
+
+use tokio::time::{Duration, Instant};
+
+use super::write_loop::Engine;
+use crate::sink::{Broken, Connector, Sink};
+
+/// A broken connection is made anew at once, and a server that only closed one is no failure of the
+/// link: so long the sink may take to find it again.
+const GRACE: Duration = Duration::from_millis(250);
+/// Longest pause after a ping failed although a server takes writes.
+pub(super) const RETRY_IN: Duration = Duration::from_millis(500);
+
+/// What the sink knows of the link by itself.
+#[derive(Debug, Default)]
+pub struct View {
+    /// A server takes writes.
+    takes_writes: bool,
+    /// No server does, and why; the link counts as broken when this time has come.
+    fails: Option<(Instant, Broken)>,
+}
+
+impl View {
+    /// When the link counts as broken, if nothing better is heard.
+    pub fn fails_at(&self) -> Option<Instant> {
+        self.fails.as_ref().map(|(at, _)| *at)
+    }
+
+    /// Whether a server takes writes, as far as the sink knows.
+    pub fn takes_writes(&self) -> bool {
+        self.takes_writes
+    }
+}
+
+impl<C: Connector> Engine<C> {
+    /// Whether there is something to write for.
+    pub(super) fn needs_link(&self) -> bool {
+        self.options.keeps_link || !self.waiting.is_empty() || !self.flights.is_empty()
+    }
+
+    /// Closes a link that nothing needs.
+    pub(super) fn let_go(&mut self) {
+        if let Some(contact) = self.contact.take() {
+            contact.abort();
+        }
+        self.contact_at = None;
+        self.view = View::default();
+        if let Some(linked) = self.linked.take() {
+            self.retire(linked);
+        }
+        let change = self.link.rest();
+        self.report_link(change);
+    }
+
+    /// Takes in what the sink has learned.
+    pub(super) fn follow_news(&mut self) {
+        match self.linked.as_ref().and_then(|linked| linked.sink.news()) {
+            Some(Ok(())) => {
+                self.view = View { takes_writes: true, fails: None };
+                if self.link.may_hasten() {
+                    self.contact_at = Some(Instant::now());
+                }
+            }
+            Some(Err(error)) => {
+                let fails = Some((Instant::now() + GRACE, error));
+                self.view = View { takes_writes: false, fails };
+            }
+            None => {}
+        }
+        if self.view.fails_at().is_none_or(|at| at > Instant::now()) {
+            return;
+        }
+        let Some((_, error)) = self.view.fails.take() else { return };
+        if !self.link.takes_batches() {
+            let change = self.link.explained(&error);
+            self.report_link(change);
+        } else if !self.link.is_idle() {
+            self.link_failed(&error);
+        }
+    }
+}

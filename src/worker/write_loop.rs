@@ -1,0 +1,377 @@
+//! The loop between channels, tasks and timers: takes batches, builds them ahead, keeps the wire
+//! busy, and sleeps when there is nothing to do. What follows from an end is in `outcome`.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet, yield_now};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::check::CheckRequest;
+use super::connect_attempt::{CONTACT_WITHIN, Contact, Linked, contact};
+use super::credit::Credits;
+use super::link::LinkState;
+use super::link_monitor::View;
+use super::namespace_backoff::Rests;
+use super::options::WorkerOptions;
+use super::outbox::{LagReports, Outbox};
+use super::slow_namespaces::Paces;
+use super::thread::{Ends, PANIC};
+use super::wake::Listener;
+use crate::core::delivery::batch::{Batch, LaneId, Report, Written};
+use crate::core::delivery::concurrency::Flow;
+use crate::core::delivery::deployment::Checkup;
+use crate::sink::{Broken, Connector, Failure, Sink};
+
+/// Last resort against a write that hangs; a sink has shorter limits of its own.
+pub const WRITE_WITHIN: Duration = Duration::from_secs(300);
+/// What is told when a last resort was needed.
+pub(super) const SILENT: &str = "MongoDB does not answer at all";
+/// Longest that an old sink, or a stop, waits for connections to close.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+/// The same at a stop.
+const STOP_CLOSE_WITHIN: Duration = Duration::from_millis(200);
+/// Turns of the runtime that a driver needs to put a command on the wire: pool, task, socket.
+const TURNS_TO_THE_WIRE: u32 = 8;
+
+/// A batch that waits for its place on the wire.
+pub struct Waiting<C> {
+    pub(super) batch: Batch,
+    pub(super) commands: Option<C>,
+}
+
+impl<C> Waiting<C> {
+    pub(super) fn is_built(&self) -> bool {
+        self.commands.is_some()
+    }
+}
+
+/// A batch on the wire. The task writes it, and here it survives should the task panic.
+pub struct Flight<S> {
+    pub(super) batch: Rc<Batch>,
+    pub(super) linked: Rc<Linked<S>>,
+    /// Usual batches on the wire when it started, itself among them.
+    pub(super) on_wire: u32,
+    /// When it started.
+    pub(super) since: Instant,
+}
+
+/// How a task ended.
+pub enum Ended<S> {
+    /// A batch was written, or not.
+    Write(Result<Written, Failure>),
+    /// A contact was made, or not.
+    Contact(Contact<S>),
+    /// A deployment was looked at.
+    Checked(Checkup),
+    /// An old sink is closed.
+    Closed,
+}
+
+pub(super) type Tasks<S> = JoinSet<Ended<S>>;
+type Joined<S> = Result<(Id, Ended<S>), JoinError>;
+type Commands<C> = <<C as Connector>::Sink as Sink>::Commands;
+
+/// The worker's state. It outlives its runtime, so that no batch is lost with one.
+pub struct Engine<C: Connector> {
+    pub(super) connector: Rc<C>,
+    pub(super) options: WorkerOptions,
+    pub(super) ends: EngineEnds,
+    pub(super) outbox: Outbox,
+    pub(super) lag: LagReports,
+    pub(super) link: LinkState,
+    pub(super) rests: Rests,
+    pub(super) paces: Paces,
+    pub(super) credits: Credits,
+    pub(super) flow: Flow,
+    /// Sessions of sinks that are no longer used.
+    pub(super) former_lanes: Vec<LaneId>,
+    /// So many sessions of this sink are known to the server.
+    pub(super) lanes_told: usize,
+    pub(super) linked: Option<Rc<Linked<C::Sink>>>,
+    pub(super) retired: Vec<Rc<Linked<C::Sink>>>,
+    pub(super) waiting: VecDeque<Waiting<Commands<C>>>,
+    pub(super) flights: HashMap<Id, Flight<C::Sink>>,
+    pub(super) contact: Option<AbortHandle>,
+    pub(super) contact_at: Option<Instant>,
+    /// What the sink knows of the link by itself.
+    pub(super) view: View,
+    /// Checks that are under way.
+    pub(super) checks: HashMap<Id, u64>,
+}
+
+/// What the engine keeps of its ends; the rest is in the outbox.
+pub struct EngineEnds {
+    batches: crossbeam_channel::Receiver<Batch>,
+    options: crossbeam_channel::Receiver<WorkerOptions>,
+    pub(super) checks: crossbeam_channel::Receiver<CheckRequest>,
+    doorbell: super::wake::Doorbell,
+    stopping: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    pub(super) now_us: fn() -> u64,
+}
+
+impl<C: Connector> Engine<C> {
+    /// An idle engine.
+    pub fn new(connector: C, options: WorkerOptions, ends: Ends) -> Self {
+        Engine {
+            connector: Rc::new(connector),
+            options,
+            outbox: Outbox::new(ends.reports, ends.asked, ends.wake_server),
+            lag: LagReports::new((ends.now_us)()),
+            ends: EngineEnds {
+                batches: ends.batches,
+                options: ends.options,
+                checks: ends.checks,
+                doorbell: ends.doorbell,
+                stopping: ends.stopping,
+                now_us: ends.now_us,
+            },
+            link: LinkState::idle(),
+            rests: Rests::default(),
+            paces: Paces::default(),
+            credits: Credits::default(),
+            flow: Flow::default(),
+            former_lanes: Vec::new(),
+            lanes_told: 0,
+            linked: None,
+            retired: Vec::new(),
+            waiting: VecDeque::new(),
+            flights: HashMap::new(),
+            contact: None,
+            contact_at: None,
+            view: View::default(),
+            checks: HashMap::new(),
+        }
+    }
+
+    /// Works until it is told to stop.
+    ///
+    /// # Errors
+    /// When the process has no file descriptors left.
+    pub async fn run(&mut self) -> io::Result<()> {
+        let listener = self.ends.doorbell.listen()?;
+        let mut tasks = Tasks::new();
+        while !self.ends.stopping.load(Ordering::SeqCst) {
+            while let Some(joined) = tasks.try_join_next_with_id() {
+                self.joined(joined);
+            }
+            self.take_options();
+            self.take_batches();
+            self.follow_news();
+            self.reach(&mut tasks);
+            self.begin_checks(&mut tasks);
+            self.note_slow();
+            let launched = self.launch(&mut tasks);
+            self.close_retired(&mut tasks);
+            self.grant();
+            self.report_lanes();
+            self.report_lag();
+            self.outbox.flush();
+            if launched {
+                for _ in 0..TURNS_TO_THE_WIRE {
+                    yield_now().await;
+                }
+            }
+            if self.build_one() {
+                yield_now().await;
+            } else {
+                self.sleep(&listener, &mut tasks).await;
+            }
+        }
+        self.give_up(tasks).await;
+        Ok(())
+    }
+
+    fn take_options(&mut self) {
+        let Some(options) = self.ends.options.try_iter().last() else {
+            return;
+        };
+        let moved =
+            options.uri != self.options.uri || options.former_lanes != self.options.former_lanes;
+        self.options = options;
+        if !moved {
+            return;
+        }
+        self.link.moved();
+        if let Some(contact) = self.contact.take() {
+            contact.abort();
+        }
+        self.view = View::default();
+        let used = self.linked.is_some() || !self.link.takes_batches();
+        if let Some(linked) = self.linked.take() {
+            self.retire(linked);
+        }
+        for waiting in &mut self.waiting {
+            waiting.commands = None;
+        }
+        if used {
+            self.contact_at = Some(Instant::now());
+        }
+    }
+
+    fn take_batches(&mut self) {
+        while let Ok(batch) = self.ends.batches.try_recv() {
+            self.arrived(&batch);
+            self.waiting.push_back(Waiting { batch, commands: None });
+        }
+        if !self.link.takes_batches() {
+            self.return_waiting();
+        }
+    }
+
+    /// Starts a contact when one is due, or when there is no sink and something to write for.
+    fn reach(&mut self, tasks: &mut Tasks<C::Sink>) {
+        if !self.needs_link() {
+            return self.let_go();
+        }
+        let now = Instant::now();
+        if self.linked.is_none() {
+            self.contact_at.get_or_insert(now);
+        }
+        if self.contact.is_some() || self.contact_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.contact_at = None;
+        let (connector, last) = (Rc::clone(&self.connector), self.linked.clone());
+        let mut options = self.options.clone();
+        options.former_lanes.extend(&self.former_lanes);
+        self.contact = Some(tasks.spawn_local(async move {
+            let limited = timeout(CONTACT_WITHIN, contact(connector, last.clone(), options)).await;
+            Ended::Contact(
+                limited.unwrap_or_else(|_| Contact {
+                    linked: last,
+                    link: Err(Broken::passing(SILENT)),
+                }),
+            )
+        }));
+    }
+
+    /// Builds the commands of the first batch that has none, slow ones last. Says whether there was
+    /// one.
+    fn build_one(&mut self) -> bool {
+        let Some(linked) = &self.linked else {
+            return false;
+        };
+        let unbuilt = |waiting: &Waiting<_>| waiting.commands.is_none();
+        let usual = |waiting: &Waiting<_>| unbuilt(waiting) && !self.is_slow(&waiting.batch);
+        let first = self.waiting.iter().position(usual);
+        let Some(at) = first.or_else(|| self.waiting.iter().position(unbuilt)) else {
+            return false;
+        };
+        let Some(waiting) = self.waiting.get_mut(at) else {
+            return false;
+        };
+        let building = AssertUnwindSafe(|| linked.sink.build(&waiting.batch));
+        match catch_unwind(building) {
+            Ok(commands) => waiting.commands = Some(commands),
+            Err(_) => {
+                if let Some(waiting) = self.waiting.remove(at) {
+                    self.namespace_failed(waiting.batch, PANIC.to_owned(), false);
+                }
+            }
+        }
+        true
+    }
+
+    /// Closes sinks that are no longer used and have nothing on the wire.
+    fn close_retired(&mut self, tasks: &mut Tasks<C::Sink>) {
+        for linked in self.retired.extract_if(.., |linked| Rc::strong_count(linked) == 1) {
+            tasks.spawn_local(async move {
+                // Closing may take longer than it is worth; dropping closes as well.
+                let _ = timeout(CLOSE_WITHIN, linked.sink.close()).await;
+                Ended::Closed
+            });
+        }
+    }
+
+    fn grant(&mut self) {
+        if !self.link.takes_batches() {
+            return;
+        }
+        let (usual, slow) = self.credits.grant(self.flow.allowed(self.options.max_in_flight));
+        if usual > 0 {
+            self.outbox.push(Report::Credit(usual));
+        }
+        if slow > 0 {
+            self.outbox.push(Report::SlowCredit(slow));
+        }
+    }
+
+    fn report_lanes(&mut self) {
+        let lanes = self.linked.as_ref().map(|linked| linked.sink.lanes()).unwrap_or_default();
+        if lanes.len() > self.lanes_told {
+            self.lanes_told = lanes.len();
+            self.outbox.push(Report::Lanes(lanes));
+        }
+    }
+
+    fn report_lag(&mut self) {
+        for report in self.lag.due((self.ends.now_us)()) {
+            self.outbox.push(report);
+        }
+    }
+
+    async fn sleep(&mut self, listener: &Listener, tasks: &mut Tasks<C::Sink>) {
+        let lag_in = self.lag.due_in_us((self.ends.now_us)()).map(Duration::from_micros);
+        let lag_at = lag_in.map(|pause| Instant::now() + pause);
+        let contact_at = self.contact_at.filter(|_| self.contact.is_none());
+        let wake_at = [lag_at, contact_at, self.view.fails_at(), self.slow_at()];
+        let wake_at = wake_at.into_iter().flatten().min();
+        let linked = self.linked.clone();
+        let news = async {
+            match &linked {
+                Some(linked) => linked.sink.has_news().await,
+                None => std::future::pending().await,
+            }
+        };
+        listener.announce_sleep();
+        if !self.has_mail() {
+            tokio::select! {
+                () = listener.rung() => {}
+                () = news => {}
+                Some(joined) = tasks.join_next_with_id(), if !tasks.is_empty() => {
+                    self.joined(joined);
+                }
+                () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
+            }
+        }
+        listener.awake();
+    }
+
+    fn has_mail(&self) -> bool {
+        !self.ends.batches.is_empty()
+            || !self.ends.options.is_empty()
+            || !self.ends.checks.is_empty()
+            || self.ends.stopping.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn now_us(&self) -> u64 {
+        (self.ends.now_us)()
+    }
+
+    fn joined(&mut self, joined: Joined<C::Sink>) {
+        let (id, ended) = match joined {
+            Ok((id, ended)) => (id, Some(ended)),
+            Err(error) => (error.id(), None),
+        };
+        self.ended(id, ended);
+    }
+
+    /// The end of a run: whatever is on the wire is given up.
+    async fn give_up(&mut self, mut tasks: Tasks<C::Sink>) {
+        tasks.shutdown().await;
+        self.contact = None;
+        self.take_batches();
+        self.return_all("the module stops");
+        self.fail_checks("the module stops");
+        if let Some(linked) = self.linked.take() {
+            let _ = timeout(STOP_CLOSE_WITHIN, linked.sink.close()).await;
+        }
+        self.retired.clear();
+        self.outbox.flush();
+    }
+}

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::api::signals;
-use super::state::module;
 use crate::file;
 use crate::worker::read_uri_within;
 
@@ -16,12 +15,11 @@ const LOADING: Duration = Duration::from_secs(2);
 /// More than 65,535 registrations take.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// The connection string in the file of `mongodb-uri-file`.
+/// The connection string in the file of `mongodb-uri-file`; `serving` when clients are served already.
 ///
 /// # Errors
 /// As [`read_uri_within`].
-pub fn uri(path: &Path) -> io::Result<String> {
-    let serving = module().worker.borrow().is_some();
+pub fn uri(path: &Path, serving: bool) -> io::Result<String> {
     let _signals = signals::block_all();
     read_uri_within(path, if serving { SERVING } else { LOADING })
 }

@@ -6,11 +6,11 @@ use super::api::context::{Ctx, words};
 use super::api::guard;
 use super::api::guard::guard;
 use super::api::raw;
-use super::api::{clock, log, read_mode};
-use super::commands::{info, registrations_file};
+use super::api::{clock, config, log, read_mode};
+use super::commands::{check, info, registrations_file};
 use super::replication::rdb;
 use super::state::module;
-use super::{commands, events, settings};
+use super::{commands, durability_warnings, events, settings};
 
 const NAME: &CStr = c"writebehind";
 /// Major, minor and patch with two digits each.
@@ -38,7 +38,7 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
     if refused != raw::REDISMODULE_OK as c_int {
         return raw::REDISMODULE_ERR as c_int;
     }
-    guard::install();
+    guard::install(release_clients);
     let loaded = guard(Err(String::new()), || {
         // SAFETY: the server's context and words are valid during this call.
         let (ctx, words) = unsafe { (Ctx::new(ctx), words(argv, argc)) };
@@ -83,11 +83,11 @@ fn load(ctx: Ctx<'_>, words: &[&[u8]]) -> Result<(), String> {
     }
     let module = module();
     module.is_replica.set(ctx.flags() & raw::REDISMODULE_CTX_FLAGS_SLAVE != 0);
-    module.databases.set(rdb::databases(ctx));
+    module.databases.set(config::databases(ctx));
     module.read_mode.set(read_mode::mode(module.is_replica.get()));
     settings::register(ctx)?;
     settings::take_arguments(words)?;
-    module.sources.borrow().check_environment()?;
+    settings::log_notes(&module.sources.borrow().check_environment()?);
     commands::register_all(ctx)?;
     info::register(ctx);
     rdb::register(ctx)?;
@@ -97,9 +97,18 @@ fn load(ctx: Ctx<'_>, words: &[&[u8]]) -> Result<(), String> {
     if let Err(error) = settings::check(&module.settings()) {
         log::warning(&error);
     }
-    for warning in rdb::warnings(ctx) {
+    for warning in durability_warnings::all(ctx) {
         log::warning(warning);
     }
     log::notice(concat!("version ", env!("CARGO_PKG_VERSION"), " is loaded"));
     Ok(())
+}
+
+/// Lets the clients go that wait for a flush or a check: in a broken module nothing else would.
+fn release_clients() {
+    let module = module();
+    check::release(module);
+    if let Ok(mut blocked) = module.blocked.try_borrow_mut() {
+        blocked.release();
+    }
 }

@@ -11,7 +11,9 @@
 //! - `api`, `ctx`, `reply`, `log`, `guard`, `clock`, `file`, `signals`, `batch_work`: the ground they stand on.
 
 pub mod api;
+mod call;
 mod commands;
+mod durability_warnings;
 pub mod event_loop;
 mod events;
 mod file;
@@ -22,4 +24,5 @@ pub mod replication;
 pub mod retain;
 mod settings;
 mod shutdown;
+mod sources;
 mod state;

@@ -1,8 +1,8 @@
 //! The settings `writebehind.*`: CONFIG GET / SET / REWRITE, and `loadmodule ... <name> <value>`.
 
 use std::collections::HashSet;
-use std::ffi::{CStr, CString, OsString, c_char, c_int, c_longlong, c_void};
-use std::path::{Path, PathBuf};
+use std::ffi::{CString, c_char, c_int, c_longlong, c_void};
+use std::path::Path;
 
 use super::api::context::{Ctx, Text, bytes};
 use super::api::guard::{broken_error, guard};
@@ -10,16 +10,10 @@ use super::api::log;
 use super::api::raw;
 use super::api::raw::api;
 use super::file;
+use super::sources::{EXPOSED, REGISTRATIONS_FILE, TEXTS, URI, URI_FILE};
 use super::state::module;
-use crate::core::settings::{self, DEFAULT_URI, Limits, Settings};
+use crate::core::settings::{self, Limits, Settings};
 use crate::mongo::uri;
-use crate::worker::UriSource;
-
-/// Names an environment variable with a connection string that may hold credentials.
-const URI_VARIABLE: &str = "WRITEBEHIND_MONGODB_URI";
-
-const EXPOSED: &str = "every user of this machine can read the password in mongodb-uri-file: chmod \
-     600 it; this warning ends with the next start, or when another file is set";
 
 type Field = fn(&mut Settings) -> &mut i64;
 
@@ -35,82 +29,6 @@ const NUMBERS: [(Limits, Field); 10] = [
     (settings::DIRTY_MAX_BYTES, |s| &mut s.dirty_max_bytes),
     (settings::SHUTDOWN_DRAIN_MS, |s| &mut s.shutdown_drain_ms),
 ];
-
-/// Names of the text settings, in the order of [`Sources::texts`].
-const TEXTS: [(&CStr, &CStr); 3] =
-    [(c"mongodb-uri", URI_DEFAULT), (c"mongodb-uri-file", c""), (c"registrations-file", c"")];
-const URI: usize = 0;
-const URI_FILE: usize = 1;
-const REGISTRATIONS_FILE: usize = 2;
-const URI_DEFAULT: &CStr = c"mongodb://127.0.0.1:27017";
-
-/// Where things come from: the settings that are texts.
-#[derive(Debug)]
-pub struct Sources {
-    texts: [String; 3],
-    /// What CONFIG GET is given; the server copies it and leaves it to us.
-    given: [Option<Text>; 3],
-    /// What the environment holds, without the space around it; an error when that is no text.
-    from_environment: Option<Result<String, String>>,
-    /// True when `mongodb-uri-file` holds a password and every user of the machine could read it
-    /// when it was set.
-    is_exposed: bool,
-}
-
-impl Default for Sources {
-    fn default() -> Self {
-        Sources {
-            texts: [DEFAULT_URI.to_owned(), String::new(), String::new()],
-            given: [None, None, None],
-            from_environment: std::env::var_os(URI_VARIABLE).and_then(from_environment),
-            is_exposed: false,
-        }
-    }
-}
-
-impl Sources {
-    /// The connection string's source: the file, else the environment, else the setting.
-    pub fn uri_source(&self) -> UriSource {
-        if !self.texts[URI_FILE].is_empty() {
-            return UriSource::File(PathBuf::from(&self.texts[URI_FILE]));
-        }
-        match &self.from_environment {
-            Some(Ok(uri)) => UriSource::Text(uri.clone()),
-            _ => UriSource::Text(self.texts[URI].clone()),
-        }
-    }
-
-    /// The file of registrations; empty for none.
-    pub fn registrations_file(&self) -> &str {
-        &self.texts[REGISTRATIONS_FILE]
-    }
-
-    /// What an operator should know of the sources.
-    pub fn warning(&self) -> Option<&'static str> {
-        self.is_exposed.then_some(EXPOSED)
-    }
-
-    /// # Errors
-    /// One sentence when the environment's connection string is of no use.
-    pub fn check_environment(&self) -> Result<(), String> {
-        let Some(uri) = &self.from_environment else { return Ok(()) };
-        let checked = uri.clone().and_then(|uri| uri::validate_secret(&uri));
-        log_notes(
-            &checked.map_err(|error| format!("environment variable {URI_VARIABLE}: {error}"))?,
-        );
-        Ok(())
-    }
-}
-
-/// The connection string in the value of the environment variable; nothing when it is blank. A
-/// value that was read from a mounted secret ends with a newline.
-fn from_environment(value: OsString) -> Option<Result<String, String>> {
-    match value.into_string() {
-        Ok(text) if text.trim().is_empty() => None,
-        Ok(text) => Some(Ok(text.trim().to_owned())),
-        Err(_) => Some(Err("the connection string must be UTF-8".to_owned())),
-    }
-}
 
 /// Registers every setting with the server and reads the configuration file's values.
 ///
@@ -243,7 +161,7 @@ fn put_text(at: usize, value: &str) -> Result<(), String> {
         URI => log_notes(&uri::validate_setting(value)?),
         URI_FILE if !value.is_empty() => {
             // Not kept: the worker reads it again at every new contact.
-            let content = file::uri(Path::new(value))
+            let content = file::uri(Path::new(value), module().worker.borrow().is_some())
                 .map_err(|error| format!("mongodb-uri-file cannot be read: {error}"))?;
             let checked = uri::validate_secret(&content);
             log_notes(&checked.map_err(|error| format!("mongodb-uri-file: {error}"))?);
@@ -264,7 +182,7 @@ fn put_text(at: usize, value: &str) -> Result<(), String> {
 }
 
 /// What of a connection string has no effect.
-fn log_notes(notes: &[String]) {
+pub fn log_notes(notes: &[String]) {
     notes.iter().for_each(|note| log::notice(note));
 }
 

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::api::context::Ctx;
+use super::api::context::{Ctx, NOT_NOW};
 use super::api::{clock, log};
 use super::event_loop::tick;
 use super::read::fill;
@@ -24,7 +24,7 @@ const SLICE_US: u64 = 50_000;
 pub fn drain(ctx: Ctx<'_>) {
     let module = module();
     // A replica writes nothing, and half-loaded data is no state to write.
-    if ctx.flags() & tick::NOT_NOW == 0 {
+    if ctx.flags() & NOT_NOW == 0 {
         write_on(module, ctx);
     }
     module.stop_worker(STOP);

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use lazy_static::lazy_static;
 
-use super::api::{clock, log, raw};
+use super::api::{clock, log, raw, wake};
 use super::event_loop::key_scan::Syncs;
 use super::event_loop::slice::Turn;
 use super::flush_clients::Blocked;
 use super::read::large_value::Partial;
 use super::retain::redis70::ttl::Early;
-use super::settings::Sources;
+use super::sources::Sources;
 use crate::core::backlog::Engine;
 use crate::core::delivery::batch::{Batch, Report};
 use crate::core::settings::Settings;
@@ -139,9 +139,8 @@ impl Module {
         let options = self.worker_options();
         let _signals = super::api::signals::block_all();
         let _batch_work = super::api::thread_policy::begin();
-        let worker =
-            Worker::start(MongoConnector, options, clock::now_us, Box::new(wake_server))
-                .map_err(|error| format!("the background thread cannot be started: {error}"))?;
+        let worker = Worker::start(MongoConnector, options, clock::now_us, Box::new(wake::server))
+            .map_err(|error| format!("the background thread cannot be started: {error}"))?;
         self.worker.replace(Some(worker));
         Ok(())
     }
@@ -186,15 +185,4 @@ impl Module {
         self.keeps_link.set(self.needs_link());
         WorkerOptions::new(uri, &self.settings(), former, self.keeps_link.get())
     }
-}
-
-/// Makes the server's event loop turn once more. Called on the worker thread, and on the server's
-/// when the loop is about to sleep.
-///
-/// The one-shot itself does nothing: it may run in the middle of a script or of loading, where
-/// nothing may be touched. What it is for happens before the loop sleeps again.
-pub fn wake_server() {
-    extern "C" fn nothing(_: *mut std::ffi::c_void) {}
-    // SAFETY: the function may be called from any thread; it takes a callback and its argument.
-    unsafe { raw::api!(RedisModule_EventLoopAddOneShot)(Some(nothing), std::ptr::null_mut()) };
 }

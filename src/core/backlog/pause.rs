@@ -1,7 +1,6 @@
 //! Pausing: keys become dirty as ever and are not sent. What is in flight ends normally.
 
 use super::Engine;
-use crate::core::registration::Registration;
 
 impl Engine {
     /// Sends nothing more of the registration in `slot`, or nothing at all.
@@ -28,17 +27,6 @@ impl Engine {
         self.paused || self.slot(slot).is_some_and(|slot| slot.paused)
     }
 
-    /// True while everything is paused.
-    pub fn is_all_paused(&self) -> bool {
-        self.paused
-    }
-
-    /// The registrations that are paused by themselves, also those that only drain.
-    pub fn paused_registrations(&self) -> impl Iterator<Item = &Registration> {
-        let paused = self.registry.iter().filter(|slot| slot.paused);
-        paused.map(|slot| &*slot.registration)
-    }
-
     /// Dirty keys that will be acknowledged without anybody ending a pause: all but those that
     /// wait in paused registrations.
     pub fn dirty_unpaused(&self) -> usize {
@@ -49,6 +37,22 @@ impl Engine {
                 if self.is_paused(slot) { queue.in_flight } else { queue.dirty() }
             })
             .sum()
+    }
+
+    /// What an operator should know of pauses; nothing when there is none.
+    pub fn pause_warning(&self) -> Option<String> {
+        if self.paused {
+            return Some("writing is paused: WB.RESUME restarts it".to_owned());
+        }
+        let paused = self.registry.iter().filter(|slot| slot.paused);
+        let prefixes: Vec<String> = paused
+            .map(|slot| {
+                let prefix = String::from_utf8_lossy(&slot.registration.prefix);
+                format!("'{prefix}' of database {}", slot.registration.db)
+            })
+            .collect();
+        let prefixes = (!prefixes.is_empty()).then(|| prefixes.join(", "))?;
+        Some(format!("writing is paused for prefix {prefixes}: WB.RESUME"))
     }
 
     fn set_paused(&mut self, number: u16, paused: bool) {

@@ -7,6 +7,16 @@ use std::ptr;
 use super::raw;
 use super::raw::api;
 
+/// While one of these holds, keys are neither read nor sent.
+pub const NOT_NOW: u32 = raw::REDISMODULE_CTX_FLAGS_SLAVE
+    | raw::REDISMODULE_CTX_FLAGS_LOADING
+    | raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING
+    | raw::REDISMODULE_CTX_FLAGS_LUA
+    | raw::REDISMODULE_CTX_FLAGS_MULTI;
+
+/// How long what cannot be replicated waits at the least.
+pub const PAUSED_US: u64 = 10_000;
+
 /// The context of the callback that runs now.
 #[derive(Clone, Copy)]
 pub struct Ctx<'a> {

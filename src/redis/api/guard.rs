@@ -1,12 +1,13 @@
 //! The guard around every entry from the server: a panic must never take the server down.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use super::log;
-use crate::redis::commands::check;
-use crate::redis::state::module;
+
+/// What the module does at last when it breaks.
+static AT_BREAK: OnceLock<fn()> = OnceLock::new();
 
 static BROKEN: AtomicBool = AtomicBool::new(false);
 
@@ -27,8 +28,10 @@ pub fn broken_error() -> String {
     )
 }
 
-/// Keeps where a panic happened instead of printing it, which could block the server.
-pub fn install() {
+/// Keeps where a panic happened instead of printing it, which could block the server. `at_break` is
+/// called once, on the server's thread, when the module breaks.
+pub fn install(at_break: fn()) {
+    AT_BREAK.get_or_init(|| at_break);
     set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         if let Ok(mut last) = PLACE.lock() {
@@ -49,17 +52,10 @@ pub fn guard<T>(fallback: T, body: impl FnOnce() -> T) -> T {
         Err(_) => {
             BROKEN.store(true, Ordering::Relaxed);
             log::warning(&broken_error());
-            release_clients();
+            if let Some(at_break) = AT_BREAK.get() {
+                at_break();
+            }
             fallback
         }
-    }
-}
-
-/// Lets the clients go that wait for a flush or a check: from here on nothing else would.
-fn release_clients() {
-    let module = module();
-    check::release(module);
-    if let Ok(mut blocked) = module.blocked.try_borrow_mut() {
-        blocked.release();
     }
 }

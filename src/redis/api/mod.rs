@@ -2,6 +2,7 @@
 
 pub mod access_age;
 pub mod clock;
+pub mod config;
 pub mod context;
 pub mod guard;
 pub mod log;
@@ -9,5 +10,7 @@ pub mod raw;
 pub mod read_mode;
 pub mod reply;
 pub mod run_command;
+pub mod scan;
 pub mod signals;
 pub mod thread_policy;
+pub mod wake;

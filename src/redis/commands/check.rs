@@ -3,7 +3,6 @@
 
 use std::ffi::{c_int, c_void};
 
-use super::Call;
 use super::flush::NO_BLOCKING;
 use crate::core::delivery::deployment::{Checkup, Rights};
 use crate::mongo::uri;
@@ -12,6 +11,7 @@ use crate::redis::api::guard::{broken_error, guard};
 use crate::redis::api::raw;
 use crate::redis::api::raw::api;
 use crate::redis::api::reply::{REPLIED, Reply};
+use crate::redis::call::Call;
 use crate::redis::state::Module;
 use crate::worker::{CheckRequest, UriSource};
 

@@ -3,13 +3,13 @@
 //! Three subcommands and not one command, so that the server itself refuses RETRY and DROP on a
 //! replica and in read-only scripts, and takes LIST there.
 
-use super::Call;
 use crate::core::backlog::dead_letters::DeadLetter;
 use crate::core::backlog::{Engine, LetterScope};
 use crate::core::registration::args;
 use crate::core::registration::args::Letters;
 use crate::redis::api::clock;
 use crate::redis::api::reply::Reply;
+use crate::redis::call::Call;
 use crate::redis::event_loop::tick;
 
 const HELP: [&str; 8] = [

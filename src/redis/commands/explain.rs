@@ -1,11 +1,11 @@
 //! WB.EXPLAIN: how one key stands, and what would be written of it now.
 
-use super::Call;
 use crate::core::backlog::{Engine, Explained};
 use crate::core::mapping::value::Content;
 use crate::mongo::explain::{Operation, explain};
 use crate::redis::api::clock;
 use crate::redis::api::context::Text;
+use crate::redis::call::Call;
 use crate::redis::read::request::Wanted;
 use crate::redis::read::value;
 use crate::redis::read::value::Found;

@@ -2,7 +2,6 @@
 
 use std::ffi::c_int;
 
-use super::Call;
 use crate::core::backlog::flush_waiters::Progress;
 use crate::core::backlog::{Engine, FlushScope};
 use crate::core::registration::args;
@@ -12,6 +11,7 @@ use crate::redis::api::guard::{broken_error, guard};
 use crate::redis::api::raw;
 use crate::redis::api::raw::api;
 use crate::redis::api::reply::{REPLIED, Reply};
+use crate::redis::call::Call;
 use crate::redis::event_loop::tick;
 use crate::redis::flush_clients::{FailedScope, Handle, Outcome, Waiting, free_outcome};
 use crate::redis::state::{Module, module};

@@ -1,6 +1,6 @@
 //! WB.HELP: the commands and their options, in the server's own style.
 
-use super::Call;
+use crate::redis::call::Call;
 
 const LINES: &[&str] = &[
     "WB.<command> [<arg> [value] [opt] ...]. Commands are:",

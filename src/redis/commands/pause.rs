@@ -1,8 +1,8 @@
 //! WB.PAUSE and WB.RESUME: stop and restart writing to MongoDB; capture goes on.
 
-use super::Call;
 use crate::core::backlog::Engine;
 use crate::redis::api::log;
+use crate::redis::call::Call;
 use crate::redis::event_loop::tick;
 
 /// `WB.PAUSE [<prefix>]`.
@@ -39,20 +39,4 @@ fn change(call: &Call<'_>, done: &str, change: fn(&mut Engine, Option<u16>)) {
     });
     log::notice(&format!("writing to MongoDB is {done}{}", of.unwrap_or_default()));
     call.reply.ok();
-}
-
-/// What an operator should know of pauses; nothing when there is none.
-pub fn warning(engine: &Engine) -> Option<String> {
-    if engine.is_all_paused() {
-        return Some("writing is paused: WB.RESUME restarts it".to_owned());
-    }
-    let prefixes: Vec<String> = engine
-        .paused_registrations()
-        .map(|registration| {
-            let prefix = String::from_utf8_lossy(&registration.prefix);
-            format!("'{prefix}' of database {}", registration.db)
-        })
-        .collect();
-    let paused = !prefixes.is_empty();
-    paused.then(|| format!("writing is paused for prefix {}: WB.RESUME", prefixes.join(", ")))
 }

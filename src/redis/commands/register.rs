@@ -1,9 +1,10 @@
 //! WB.REGISTER: binds a prefix to a namespace.
 
-use super::{Call, warning};
+use super::warning;
 use crate::core::registration::args;
 use crate::redis::api::log;
 use crate::redis::api::raw::{REDISMODULE_CTX_FLAGS_LOADING, REDISMODULE_CTX_FLAGS_REPLICATED};
+use crate::redis::call::Call;
 use crate::redis::event_loop::tick;
 use crate::redis::state::Module;
 

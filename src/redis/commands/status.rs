@@ -1,13 +1,14 @@
 //! WB.STATUS: how things stand, for an operator at a glance.
 
-use super::{Call, pause, warning};
+use super::warning;
 use crate::core::backlog::{Counters, Engine};
 use crate::core::registration::args;
 use crate::redis::api::clock;
 use crate::redis::api::raw::REDISMODULE_CTX_FLAGS_SLAVE;
 use crate::redis::api::reply::Reply;
+use crate::redis::call::Call;
+use crate::redis::durability_warnings;
 use crate::redis::event_loop::key_scan;
-use crate::redis::replication::rdb;
 
 /// Runs the command.
 pub fn command(call: &Call<'_>) {
@@ -29,8 +30,8 @@ pub fn command(call: &Call<'_>) {
 fn module_status(call: &Call<'_>, engine: &Engine, sharing: Option<String>) {
     let reply = call.reply;
     let state = engine.state(clock::now_us());
-    let kept = rdb::warnings(call.ctx).into_iter().map(str::to_owned);
-    let mut warnings: Vec<String> = pause::warning(engine).into_iter().chain(kept).collect();
+    let kept = durability_warnings::all(call.ctx).into_iter().map(str::to_owned);
+    let mut warnings: Vec<String> = engine.pause_warning().into_iter().chain(kept).collect();
     warnings.extend(limit_warning(engine));
     warnings.extend(sharing);
     warnings.extend(engine.key_warnings());

@@ -1,6 +1,6 @@
 //! WB.SYNC: marks the keys that exist already, as WB.REGISTER … SYNC does.
 
-use super::Call;
+use crate::redis::call::Call;
 use crate::redis::event_loop::tick;
 
 /// Runs the command. The keys are marked in the background.

@@ -1,7 +1,7 @@
 //! WB.UNREGISTER: stops capturing a prefix.
 
-use super::Call;
 use crate::redis::api::clock;
+use crate::redis::call::Call;
 use crate::redis::event_loop::tick;
 
 /// Runs the command.

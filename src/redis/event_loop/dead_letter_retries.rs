@@ -1,16 +1,15 @@
 //! Dead letters that a unique index refused are tried again by themselves. Replicas and the AOF see
 //! that as a WB.DEADLETTER RETRY of each key.
 
-use super::tick;
 use crate::redis::api::clock;
-use crate::redis::api::context::{Ctx, Text, must_not_replicate};
+use crate::redis::api::context::{Ctx, NOT_NOW, PAUSED_US, Text, must_not_replicate};
 use crate::redis::state::Module;
 
 /// Makes the letters dirty that are due. Says whether there were any.
 pub fn retry(module: &Module, ctx: Ctx<'_>) -> bool {
     let now_us = clock::now_us();
     let is_due = module.engine.borrow().letters_due_us().is_some_and(|due_us| due_us <= now_us);
-    if !is_due || must_not_replicate() || ctx.flags() & tick::NOT_NOW != 0 {
+    if !is_due || must_not_replicate() || ctx.flags() & NOT_NOW != 0 {
         return false;
     }
     let retried = module.engine.borrow_mut().retry_contested(now_us);
@@ -26,7 +25,7 @@ pub fn retry(module: &Module, ctx: Ctx<'_>) -> bool {
 pub fn due_us(module: &Module) -> u64 {
     let due_us = module.engine.borrow().letters_due_us().unwrap_or(u64::MAX);
     if due_us != u64::MAX && must_not_replicate() {
-        return due_us.max(clock::now_us() + tick::PAUSED_US);
+        return due_us.max(clock::now_us() + PAUSED_US);
     }
     due_us
 }

@@ -2,16 +2,16 @@
 //! it or missed changes.
 
 use std::collections::HashMap;
-use std::ffi::c_void;
 use std::sync::Arc;
 
 use super::slice;
 use crate::core::backlog::change_log::Touch;
 use crate::core::backlog::{Engine, Scanned};
 use crate::core::registration::Registration;
-use crate::redis::api::context::{Ctx, Text, bytes, must_not_replicate};
+use crate::redis::api::context::{Ctx, NOT_NOW, Text, must_not_replicate};
 use crate::redis::api::raw;
 use crate::redis::api::raw::api;
+use crate::redis::api::scan::{self, Cursor};
 use crate::redis::api::{clock, log};
 use crate::redis::state::Module;
 
@@ -56,7 +56,7 @@ impl Syncs {
 /// The slot to scan now, if there are keys to mark and this server may do it.
 fn next(module: &Module, ctx: Ctx<'_>) -> Option<u16> {
     let slot = module.engine.borrow().next_scan(module.syncs.borrow().last)?;
-    (ctx.flags() & super::tick::NOT_NOW == 0 && !must_not_replicate()).then_some(slot)
+    (ctx.flags() & NOT_NOW == 0 && !must_not_replicate()).then_some(slot)
 }
 
 /// True when marking goes on at once.
@@ -116,108 +116,31 @@ fn end(module: &Module, slot: u16, sync: &Sync) {
 
 /// Visits keys until `end_us`, or until there is no room for more; false when all were visited.
 fn scan(module: &Module, ctx: Ctx<'_>, slot: u16, sync: &mut Sync, end_us: u64) -> bool {
-    let mut visit = Visit { module, slot, visited: 0, marked: Vec::new() };
+    let mut visited = 0;
+    let mut marked = Vec::new();
+    let mut visit = |key: &[u8], _: *mut raw::RedisModuleKey| {
+        visited += 1;
+        let engine: &mut Engine = &mut module.engine.borrow_mut();
+        if engine.is_scanned(slot, key) {
+            marked.push(Text::new(key));
+            engine.found(slot, key, Touch::Found, clock::now_us());
+        }
+    };
     let mut more = true;
-    let mut buckets = 0usize;
-    while more {
-        // SAFETY: the cursor is ours and not used elsewhere; the callback gets the value it
-        // expects, which outlives the call; keys may be scanned in this callback of the server.
-        more = unsafe {
-            let visit = (&raw mut visit).cast::<c_void>();
-            api!(RedisModule_Scan)(ctx.raw(), sync.cursor.0, Some(on_key), visit) != 0
-        };
-        buckets += 1;
-        if buckets.is_multiple_of(CLOCK_BUCKETS)
-            && (clock::now_us() >= end_us || !module.engine.borrow().has_room_to_scan(slot))
-        {
+    for buckets in 1usize.. {
+        more = scan::bucket(ctx, &sync.cursor, &mut visit);
+        let looks = buckets.is_multiple_of(CLOCK_BUCKETS);
+        let ends = || clock::now_us() >= end_us || !module.engine.borrow().has_room_to_scan(slot);
+        if !more || looks && ends() {
             break;
         }
     }
-    let marked = visit.marked.len() as u64;
-    sync.marked += marked;
-    module.engine.borrow_mut().scanned(slot, Scanned { visited: visit.visited, marked });
+    let count = marked.len() as u64;
+    sync.marked += count;
+    module.engine.borrow_mut().scanned(slot, Scanned { visited, marked: count });
     let prefix = Text::new(&sync.registration.prefix);
-    for keys in visit.marked.chunks(MARK_KEYS) {
+    for keys in marked.chunks(MARK_KEYS) {
         ctx.replicate_with(c"WB._MARK", Some(&prefix), keys);
     }
     more
-}
-
-struct Visit<'a> {
-    module: &'a Module,
-    slot: u16,
-    visited: u64,
-    marked: Vec<Text>,
-}
-
-unsafe extern "C" fn on_key(
-    _: *mut raw::RedisModuleCtx,
-    name: *mut raw::RedisModuleString,
-    _: *mut raw::RedisModuleKey,
-    visit: *mut c_void,
-) {
-    crate::redis::api::guard::guard((), || {
-        // SAFETY: `scan` passes a `Visit` that it does not use meanwhile; the name is valid
-        // during the callback.
-        let (visit, key) = unsafe { (&mut *visit.cast::<Visit<'_>>(), bytes(name)) };
-        visit.visited += 1;
-        let engine: &mut Engine = &mut visit.module.engine.borrow_mut();
-        if engine.is_scanned(visit.slot, key) {
-            visit.marked.push(Text::new(key));
-            engine.found(visit.slot, key, Touch::Found, clock::now_us());
-        }
-    });
-}
-
-/// The keys of the selected database that `is_wanted` accepts.
-pub fn names(ctx: Ctx<'_>, mut is_wanted: impl FnMut(&[u8]) -> bool) -> Vec<Vec<u8>> {
-    let cursor = Cursor::new();
-    let mut names = Names { is_wanted: &mut is_wanted, found: Vec::new() };
-    // SAFETY: the cursor is ours; the callback gets the value it expects, which outlives the
-    // scan; the caller's callback of the server is one in which keys may be scanned.
-    unsafe {
-        let names = (&raw mut names).cast::<c_void>();
-        while api!(RedisModule_Scan)(ctx.raw(), cursor.0, Some(on_name), names) != 0 {}
-    }
-    names.found
-}
-
-struct Names<'a> {
-    is_wanted: &'a mut dyn FnMut(&[u8]) -> bool,
-    found: Vec<Vec<u8>>,
-}
-
-unsafe extern "C" fn on_name(
-    _: *mut raw::RedisModuleCtx,
-    name: *mut raw::RedisModuleString,
-    _: *mut raw::RedisModuleKey,
-    names: *mut c_void,
-) {
-    crate::redis::api::guard::guard((), || {
-        // SAFETY: `names` passes a `Names` that it does not use meanwhile; the name is valid
-        // during the callback.
-        let (names, key) = unsafe { (&mut *names.cast::<Names<'_>>(), bytes(name)) };
-        if (names.is_wanted)(key) {
-            names.found.push(key.to_vec());
-        }
-    });
-}
-
-/// A cursor of the server.
-#[derive(Debug)]
-pub struct Cursor(pub *mut raw::RedisModuleScanCursor);
-
-impl Cursor {
-    /// A cursor at the beginning.
-    pub fn new() -> Self {
-        // SAFETY: takes no argument; the cursor is ours.
-        Cursor(unsafe { api!(RedisModule_ScanCursorCreate)() })
-    }
-}
-
-impl Drop for Cursor {
-    fn drop(&mut self) {
-        // SAFETY: made by `new`, destroyed once.
-        unsafe { api!(RedisModule_ScanCursorDestroy)(self.0) };
-    }
 }

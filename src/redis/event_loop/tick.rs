@@ -15,11 +15,11 @@ use super::{dead_letter_retries, key_scan, slice};
 use crate::core::backlog::{Acknowledged, Engine, Keys, TroubleLine};
 use crate::core::delivery::batch::{Report, Verdict};
 use crate::core::delivery::link_log::Line;
-use crate::redis::api::context::{Ctx, Text, must_not_replicate};
+use crate::redis::api::context::{Ctx, NOT_NOW, PAUSED_US, Text, must_not_replicate};
 use crate::redis::api::guard::guard;
 use crate::redis::api::raw;
 use crate::redis::api::raw::api;
-use crate::redis::api::{clock, log};
+use crate::redis::api::{clock, log, wake};
 use crate::redis::commands::{check, flush};
 use crate::redis::read::{fill, large_value};
 use crate::redis::retain::redis70::ttl;
@@ -37,15 +37,6 @@ const HELD: usize = 64;
 const LINES: usize = 8;
 /// That `dirty-max-bytes` is reached is logged once in this time at most.
 const LOG_EVERY_US: u64 = 60_000_000;
-/// How long what cannot be replicated waits at the least.
-pub const PAUSED_US: u64 = 10_000;
-/// While one of these holds, keys are neither read nor sent.
-pub const NOT_NOW: u32 = raw::REDISMODULE_CTX_FLAGS_SLAVE
-    | raw::REDISMODULE_CTX_FLAGS_LOADING
-    | raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING
-    | raw::REDISMODULE_CTX_FLAGS_LUA
-    | raw::REDISMODULE_CTX_FLAGS_MULTI;
-
 /// The loop is about to sleep.
 pub fn before_sleep(ctx: Ctx<'_>) {
     let module = state::module();
@@ -355,6 +346,6 @@ fn set_timer(module: &Module, ctx: Ctx<'_>, due_us: u64) {
     // Redis 7.0 has decided already how long it sleeps, without this timer: 1 / hz at the worst. The
     // next turn counts it in.
     if module.early.borrow().is_some() {
-        state::wake_server();
+        wake::server();
     }
 }

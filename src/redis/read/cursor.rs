@@ -12,7 +12,7 @@ use crate::redis::api::clock;
 use crate::redis::api::context::{Owned, bytes, raw_bytes};
 use crate::redis::api::raw;
 use crate::redis::api::raw::api;
-use crate::redis::event_loop::key_scan::Cursor;
+use crate::redis::api::scan::Cursor;
 
 /// Elements, or buckets of them, between two looks at the clock.
 const CLOCK_STEPS: u32 = 64;
@@ -210,7 +210,7 @@ unsafe fn buckets(
         // callback gets the room that it expects.
         let more = unsafe {
             let room = (&raw mut *room).cast::<c_void>();
-            api!(RedisModule_ScanKey)(key, cursor.0, Some(callback), room) != 0
+            api!(RedisModule_ScanKey)(key, cursor.raw(), Some(callback), room) != 0
         };
         if !more || room.full {
             return true;

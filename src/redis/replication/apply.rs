@@ -3,7 +3,7 @@
 
 use crate::core::registration::args::internal::{Told, Word, read};
 use crate::redis::api::clock;
-use crate::redis::commands::Call;
+use crate::redis::call::Call;
 use crate::redis::retain::last_value;
 
 /// Refuses clients, and passes on to our own replicas and AOF what was obeyed.

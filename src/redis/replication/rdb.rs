@@ -2,7 +2,6 @@
 //! durable and as far on replicas as the data itself.
 
 use std::ffi::{CStr, c_int, c_void};
-use std::ptr;
 
 use super::data_type;
 use crate::core::backlog::record::{Packer, Record, VERSION, unpack};
@@ -148,12 +147,6 @@ fn check_dbs(module: &Module, block: &[u8]) -> Result<(), String> {
     ))
 }
 
-/// The number of logical databases that the server has.
-pub fn databases(ctx: Ctx<'_>) -> u32 {
-    let value = config_value(ctx, c"databases").unwrap_or_default();
-    std::str::from_utf8(&value).ok().and_then(|value| value.parse().ok()).unwrap_or(u32::MAX)
-}
-
 /// Data is loaded in place of what was there: at start, on a replica, by DEBUG RELOAD.
 pub unsafe extern "C" fn on_loading(
     ctx: *mut raw::RedisModuleCtx,
@@ -211,7 +204,7 @@ fn loaded(module: &Module) {
     let mut engine = module.engine.borrow_mut();
     engine.fold(clock::now_us());
     engine.suspect(clock::now_us());
-    let warnings = crate::redis::commands::pause::warning(&engine).into_iter();
+    let warnings = engine.pause_warning().into_iter();
     for warning in warnings.chain(engine.sharing_warning()) {
         log::warning(&warning);
     }
@@ -245,58 +238,4 @@ pub unsafe extern "C" fn on_role(
         }
         tick::plan(module);
     });
-}
-
-/// What an operator should know about how well the state is kept.
-pub fn warnings(ctx: Ctx<'_>) -> Vec<&'static str> {
-    let mut warnings = Vec::new();
-    if ctx.flags() & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0 {
-        warnings.push(
-            "cluster mode: the keys of a slot that moves away look like deleted ones, and so their \
-             documents are deleted; do not reshard",
-        );
-    }
-    let has = |name: &CStr| config_value(ctx, name);
-    let no_aof = has(c"appendonly").as_deref() == Some(b"no");
-    if no_aof && has(c"save").as_deref() == Some(b"") {
-        warnings.push(
-            "nothing is kept on disk (appendonly no, save \"\"): a crash forgets what MongoDB \
-             does not have yet, together with the data; use registrations-file",
-        );
-    }
-    if !no_aof && has(c"aof-use-rdb-preamble").as_deref() == Some(b"no") {
-        warnings.push(
-            "aof-use-rdb-preamble is no: a rewritten AOF holds neither registrations nor what is \
-             dirty; set it to yes",
-        );
-    }
-    warnings
-}
-
-/// The value of a setting of the server.
-pub fn config_value(ctx: Ctx<'_>, name: &CStr) -> Option<Vec<u8>> {
-    // SAFETY: the words of the call are terminated strings; the reply and its second element are
-    // valid until the reply is freed.
-    unsafe {
-        let reply = api!(RedisModule_Call)(
-            ctx.raw(),
-            c"CONFIG".as_ptr(),
-            c"cc".as_ptr(),
-            c"GET".as_ptr(),
-            name.as_ptr(),
-        );
-        if reply.is_null() {
-            return None;
-        }
-        let value = api!(RedisModule_CallReplyArrayElement)(reply, 1);
-        let mut len = 0;
-        let start = if value.is_null() {
-            ptr::null()
-        } else {
-            api!(RedisModule_CallReplyStringPtr)(value, &raw mut len)
-        };
-        let text = (!start.is_null()).then(|| raw_bytes(start, len).to_vec());
-        api!(RedisModule_FreeCallReply)(reply);
-        text
-    }
 }

@@ -9,7 +9,7 @@ use crate::redis::api::context::{Ctx, Text, bytes, must_not_replicate};
 use crate::redis::api::guard::guard;
 use crate::redis::api::raw;
 use crate::redis::api::raw::api;
-use crate::redis::event_loop::key_scan;
+use crate::redis::api::scan;
 use crate::redis::read::request::Wanted;
 use crate::redis::read::value;
 use crate::redis::read::value::{Found, Reading};
@@ -191,7 +191,7 @@ fn capture_missed(ctx: Ctx<'_>, db: Option<u16>, stands_in: impl Fn(u16) -> c_in
     for (slot, registration) in rescans {
         let db = registration.db;
         ctx.select_raw(stands_in(db));
-        let keys = key_scan::names(ctx, |key| {
+        let keys = scan::names(ctx, |key| {
             let engine = module.engine.borrow();
             engine.is_scanned(slot, key) && engine.maybe_missed(db, key).is_some()
         });

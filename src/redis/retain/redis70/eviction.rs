@@ -9,12 +9,11 @@
 use std::ffi::{CStr, c_void};
 
 use super::ttl::{each_fresh, look, with};
-use crate::redis::api::context::Ctx;
+use crate::redis::api::config;
+use crate::redis::api::context::{Ctx, NOT_NOW};
 use crate::redis::api::guard::guard;
 use crate::redis::api::raw;
 use crate::redis::api::raw::api;
-use crate::redis::event_loop::tick;
-use crate::redis::replication::rdb;
 use crate::redis::retain::last_value;
 use crate::redis::state::{Module, module};
 
@@ -48,7 +47,7 @@ impl Pressure {
 /// Looks whether keys can be evicted at all, and if so, before each command from now on.
 pub fn watch_limit(module: &Module, ctx: Ctx<'_>) {
     let filters = module.early.borrow().as_ref().is_none_or(|early| early.pressure.filters);
-    let setting = |name: &CStr| rdb::config_value(ctx, name).unwrap_or_default();
+    let setting = |name: &CStr| config::value(ctx, name).unwrap_or_default();
     if filters || setting(c"maxmemory") == b"0" || setting(c"maxmemory-policy") == b"noeviction" {
         return;
     }
@@ -96,7 +95,7 @@ unsafe extern "C" fn on_command(_: *mut raw::RedisModuleCommandFilterCtx) {
         // SAFETY: the detached context is valid for the module's life; the filter runs on the
         // server's thread, between commands or inside a script.
         let Some(ctx) = detached.map(|raw| unsafe { Ctx::new(raw) }) else { return };
-        if ctx.flags() & tick::NOT_NOW == 0 {
+        if ctx.flags() & NOT_NOW == 0 {
             press(module, ctx, u64::MAX);
         }
     });
@@ -129,7 +128,7 @@ fn is_pressed(share: f32) -> bool {
 /// Captures every dirty value until `end_us`, if keys can be evicted at all.
 fn press(module: &Module, ctx: Ctx<'_>, end_us: u64) {
     if !module.early.borrow().as_ref().is_some_and(|early| early.pressure.on) {
-        let policy = rdb::config_value(ctx, c"maxmemory-policy");
+        let policy = config::value(ctx, c"maxmemory-policy");
         if policy.as_deref() == Some(b"noeviction") {
             look(module, ctx, end_us, false);
             return;

@@ -6,17 +6,15 @@
 //! promoted. JSON cannot be read in a scan.
 
 use std::collections::BTreeSet;
-use std::ffi::c_void;
 
 use super::ttl;
 use super::ttl::{LAST_MS, can_expire, now_ms};
 use crate::core::backlog::table::Captured;
 use crate::redis::api::clock;
-use crate::redis::api::context::{Ctx, bytes};
-use crate::redis::api::guard::guard;
+use crate::redis::api::context::Ctx;
 use crate::redis::api::raw;
 use crate::redis::api::raw::api;
-use crate::redis::event_loop::key_scan::Cursor;
+use crate::redis::api::scan::{self, Cursor};
 use crate::redis::read::request::Wanted;
 use crate::redis::read::value;
 use crate::redis::state::Module;
@@ -89,15 +87,9 @@ fn next(module: &Module) -> Option<(u16, Cursor)> {
 /// Visits keys until `end_us`; true when all were visited.
 fn scan(module: &Module, ctx: Ctx<'_>, db: u16, cursor: &Cursor, end_us: u64) -> bool {
     ctx.select(db);
-    let mut visit = Visit { module, db };
+    let mut visit = |name: &[u8], key: *mut raw::RedisModuleKey| look(module, db, name, key);
     for buckets in 1usize.. {
-        // SAFETY: the cursor is ours; the callback gets the value it expects, which outlives the
-        // call; keys may be scanned in this callback of the server.
-        let more = unsafe {
-            let visit = (&raw mut visit).cast::<c_void>();
-            api!(RedisModule_Scan)(ctx.raw(), cursor.0, Some(on_key), visit) != 0
-        };
-        if !more {
+        if !scan::bucket(ctx, cursor, &mut visit) {
             break;
         }
         if buckets.is_multiple_of(CLOCK_BUCKETS) && clock::now_us() >= end_us {
@@ -107,40 +99,27 @@ fn scan(module: &Module, ctx: Ctx<'_>, db: u16, cursor: &Cursor, end_us: u64) ->
     true
 }
 
-struct Visit<'a> {
-    module: &'a Module,
-    db: u16,
-}
-
-unsafe extern "C" fn on_key(
-    _: *mut raw::RedisModuleCtx,
-    name: *mut raw::RedisModuleString,
-    key: *mut raw::RedisModuleKey,
-    visit: *mut c_void,
-) {
-    guard((), || {
-        // SAFETY: `scan` passes a `Visit`; the name is valid during the callback.
-        let (visit, name) = unsafe { (&*visit.cast::<Visit<'_>>(), bytes(name)) };
-        let engine = visit.module.engine.borrow();
-        if key.is_null() || !engine.is_uncaptured(visit.db, name) {
-            return;
-        }
-        // SAFETY: the server opened the key for this callback.
-        let expire_ms = unsafe { api!(RedisModule_GetAbsExpire)(key) };
-        let is_last = |end_ms: u64| end_ms <= now_ms() + LAST_MS;
-        // -1 says that it does not expire.
-        if !u64::try_from(expire_ms).is_ok_and(is_last) {
-            return;
-        }
-        let slot = engine.slot_of_key(visit.db, name);
-        let Some(wanted) = slot.map(|slot| Wanted::of(&slot.registration)) else { return };
-        drop(engine);
-        let mut value = Vec::new();
-        // SAFETY: as above.
-        let read = unsafe { value::of_open_key(key, wanted, &mut value) };
-        if let Some((content, expire_ms)) = read {
-            let captured = Captured { content, expire_ms, bytes: value.into() };
-            visit.module.engine.borrow_mut().capture(visit.db, name, captured);
-        }
-    });
+/// Captures the value of a key that the server has opened for the scan, if its time is over.
+fn look(module: &Module, db: u16, name: &[u8], key: *mut raw::RedisModuleKey) {
+    let engine = module.engine.borrow();
+    if key.is_null() || !engine.is_uncaptured(db, name) {
+        return;
+    }
+    // SAFETY: the server opened the key for this callback.
+    let expire_ms = unsafe { api!(RedisModule_GetAbsExpire)(key) };
+    let is_last = |end_ms: u64| end_ms <= now_ms() + LAST_MS;
+    // -1 says that it does not expire.
+    if !u64::try_from(expire_ms).is_ok_and(is_last) {
+        return;
+    }
+    let slot = engine.slot_of_key(db, name);
+    let Some(wanted) = slot.map(|slot| Wanted::of(&slot.registration)) else { return };
+    drop(engine);
+    let mut value = Vec::new();
+    // SAFETY: as above.
+    let read = unsafe { value::of_open_key(key, wanted, &mut value) };
+    if let Some((content, expire_ms)) = read {
+        let captured = Captured { content, expire_ms, bytes: value.into() };
+        module.engine.borrow_mut().capture(db, name, captured);
+    }
 }

@@ -1,0 +1,33 @@
+//! What an operator should know about how well the state is kept.
+
+use std::ffi::CStr;
+
+use super::api::config;
+use super::api::context::Ctx;
+use super::api::raw;
+
+/// What an operator should know about how well the state is kept.
+pub fn all(ctx: Ctx<'_>) -> Vec<&'static str> {
+    let mut warnings = Vec::new();
+    if ctx.flags() & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0 {
+        warnings.push(
+            "cluster mode: the keys of a slot that moves away look like deleted ones, and so their \
+             documents are deleted; do not reshard",
+        );
+    }
+    let has = |name: &CStr| config::value(ctx, name);
+    let no_aof = has(c"appendonly").as_deref() == Some(b"no");
+    if no_aof && has(c"save").as_deref() == Some(b"") {
+        warnings.push(
+            "nothing is kept on disk (appendonly no, save \"\"): a crash forgets what MongoDB \
+             does not have yet, together with the data; use registrations-file",
+        );
+    }
+    if !no_aof && has(c"aof-use-rdb-preamble").as_deref() == Some(b"no") {
+        warnings.push(
+            "aof-use-rdb-preamble is no: a rewritten AOF holds neither registrations nor what is \
+             dirty; set it to yes",
+        );
+    }
+    warnings
+}

@@ -2,17 +2,22 @@
 //!
 //! The server frees the handle of a blocked client, and two buffers of 16 KiB with it, only when the
 //! module has unblocked it: also after the client has left or was unblocked by CLIENT UNBLOCK. So a
-//! handle unblocks its client when it is dropped, and whoever takes it out of [`Blocked`] decides
+//! handle unblocks its client when it is dropped, and whoever takes it out of [`FlushClients`] decides
 //! with which outcome.
 //!
 //! The module keeps the time limits itself. At a limit of the server's, a client that was unblocked
 //! in the same turn of the loop would get no reply at all.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::c_void;
 
+use super::api::clock;
 use super::api::raw;
 use super::api::raw::api;
+use super::pipeline::Pipeline;
+use crate::core::backlog::flush_waiters::Progress;
+use crate::core::backlog::{Engine, FlushScope};
 
 /// What a flush came to.
 #[derive(Clone, Debug)]
@@ -98,22 +103,107 @@ pub struct Waiting {
     pub end_us: u64,
 }
 
-/// All clients that wait, by their flush, their handle and their time.
+/// All clients that wait.
 #[derive(Debug, Default)]
-pub struct Blocked {
+pub struct FlushClients(RefCell<Blocked>);
+
+impl FlushClients {
+    /// True when no client waits.
+    pub fn is_empty(&self) -> bool {
+        self.0.borrow().by_flush.is_empty()
+    }
+
+    /// Adds a client.
+    pub fn add(&self, waiting: Waiting) {
+        self.0.borrow_mut().add(waiting);
+    }
+
+    /// Takes out a client by its handle.
+    pub fn take_client(&self, raw: *mut raw::RedisModuleBlockedClient) -> Option<Waiting> {
+        self.0.borrow_mut().take_client(raw)
+    }
+
+    /// When the next client's time is over; `u64::MAX` for never.
+    pub fn next_us(&self) -> u64 {
+        self.0.borrow().by_end.first().map_or(u64::MAX, |(end_us, _)| *end_us)
+    }
+
+    /// Unblocks every client without an outcome: the module is broken.
+    pub fn release(&self) {
+        if let Ok(mut blocked) = self.0.try_borrow_mut() {
+            std::mem::take(&mut *blocked);
+        }
+    }
+
+    /// Replies to the clients whose last key has ended, and to those whose time is over. Only before the
+    /// loop sleeps: there the server takes them in at once, before anything else can happen to them.
+    pub fn answer(&self, pipeline: &Pipeline) {
+        let finished = pipeline.engine.borrow_mut().flushed();
+        for flush in finished {
+            let waiting = self.0.borrow_mut().take(flush);
+            if let Some(waiting) = waiting {
+                end_wait(pipeline, waiting);
+            }
+        }
+        if self.is_empty() {
+            return;
+        }
+        let now_us = clock::now_us();
+        loop {
+            let overdue = self.0.borrow_mut().take_overdue(now_us);
+            let Some(waiting) = overdue else { return };
+            end_wait(pipeline, waiting);
+        }
+    }
+}
+
+fn end_wait(pipeline: &Pipeline, waiting: Waiting) {
+    let outcome = end(pipeline, waiting.flush, &waiting.scope);
+    waiting.handle.answer(outcome);
+}
+
+/// Ends a flush, and says what it came to.
+pub fn end(pipeline: &Pipeline, flush: u64, scope: &FailedScope) -> Outcome {
+    let mut engine = pipeline.engine.borrow_mut();
+    let progress = engine.end_flush(flush).unwrap_or_default();
+    let Progress { persisted, pending } = progress;
+    let error = if pending > 0 { why_pending(&engine, scope) } else { String::new() };
+    Outcome { persisted, failed: failed(&engine, scope), pending: pending as u64, error }
+}
+
+fn why_pending(engine: &Engine, scope: &FailedScope) -> String {
+    match scope {
+        FailedScope::All => engine.why_pending(FlushScope::All),
+        FailedScope::Slot(slot) => engine.why_pending(FlushScope::Slot(*slot)),
+        FailedScope::Keys(db, keys) => {
+            let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+            engine.why_pending(FlushScope::Keys(*db, &keys))
+        }
+    }
+}
+
+fn failed(engine: &Engine, scope: &FailedScope) -> u64 {
+    let count = match scope {
+        FailedScope::All => engine.dead.len(),
+        FailedScope::Slot(slot) => engine.dead.count(*slot),
+        FailedScope::Keys(db, keys) => {
+            keys.iter().filter(|key| engine.dead.find(*db, key).is_some()).count()
+        }
+    };
+    count as u64
+}
+
+/// The clients by their flush, their handle and their time.
+#[derive(Debug, Default)]
+struct Blocked {
     by_flush: HashMap<u64, Waiting>,
     by_handle: HashMap<*mut raw::RedisModuleBlockedClient, u64>,
     by_end: BTreeSet<(u64, u64)>,
 }
 
 impl Blocked {
-    /// True when no client waits.
-    pub fn is_empty(&self) -> bool {
-        self.by_flush.is_empty()
-    }
-
     /// Adds a client.
-    pub fn add(&mut self, waiting: Waiting) {
+    fn add(&mut self, waiting: Waiting) {
         let flush = waiting.flush;
         self.by_handle.insert(waiting.handle.raw(), flush);
         if waiting.end_us != u64::MAX {
@@ -123,7 +213,7 @@ impl Blocked {
     }
 
     /// Takes out the client of a flush.
-    pub fn take(&mut self, flush: u64) -> Option<Waiting> {
+    fn take(&mut self, flush: u64) -> Option<Waiting> {
         let waiting = self.by_flush.remove(&flush)?;
         self.by_handle.remove(&waiting.handle.raw());
         self.by_end.remove(&(waiting.end_us, flush));
@@ -131,24 +221,14 @@ impl Blocked {
     }
 
     /// Takes out a client by its handle.
-    pub fn take_client(&mut self, raw: *mut raw::RedisModuleBlockedClient) -> Option<Waiting> {
+    fn take_client(&mut self, raw: *mut raw::RedisModuleBlockedClient) -> Option<Waiting> {
         let flush = self.by_handle.get(&raw).copied()?;
         self.take(flush)
     }
 
     /// Takes out a client whose time is over.
-    pub fn take_overdue(&mut self, now_us: u64) -> Option<Waiting> {
+    fn take_overdue(&mut self, now_us: u64) -> Option<Waiting> {
         let (end_us, flush) = self.by_end.first().copied()?;
         if end_us > now_us { None } else { self.take(flush) }
-    }
-
-    /// When the next client's time is over; `u64::MAX` for never.
-    pub fn next_us(&self) -> u64 {
-        self.by_end.first().map_or(u64::MAX, |(end_us, _)| *end_us)
-    }
-
-    /// Unblocks every client without an outcome.
-    pub fn release(&mut self) {
-        std::mem::take(self);
     }
 }

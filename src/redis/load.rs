@@ -7,7 +7,7 @@ use super::api::guard;
 use super::api::guard::guard;
 use super::api::raw;
 use super::api::{clock, config, log, read_mode};
-use super::commands::{check, info, registrations_file};
+use super::commands::{info, registrations_file};
 use super::replication::rdb;
 use super::state::module;
 use super::{commands, durability_warnings, events, settings};
@@ -82,19 +82,19 @@ fn load(ctx: Ctx<'_>, words: &[&[u8]]) -> Result<(), String> {
         ));
     }
     let module = module();
-    module.is_replica.set(ctx.flags() & raw::REDISMODULE_CTX_FLAGS_SLAVE != 0);
+    module.pipeline.is_replica.set(ctx.flags() & raw::REDISMODULE_CTX_FLAGS_SLAVE != 0);
     module.databases.set(config::databases(ctx));
-    module.read_mode.set(read_mode::mode(module.is_replica.get()));
+    module.pipeline.opener.mode.set(read_mode::mode(module.pipeline.is_replica.get()));
     settings::register(ctx)?;
     settings::take_arguments(words)?;
-    settings::log_notes(&module.sources.borrow().check_environment()?);
+    settings::log_notes(&module.pipeline.sources.borrow().check_environment()?);
     commands::register_all(ctx)?;
     info::register(ctx);
     rdb::register(ctx)?;
     registrations_file::register_from_file(module)?;
     events::subscribe(ctx)?;
-    module.start_worker()?;
-    if let Err(error) = settings::check(&module.settings()) {
+    module.pipeline.start_worker()?;
+    if let Err(error) = settings::check(&module.pipeline.settings()) {
         log::warning(&error);
     }
     for warning in durability_warnings::all(ctx) {
@@ -107,8 +107,6 @@ fn load(ctx: Ctx<'_>, words: &[&[u8]]) -> Result<(), String> {
 /// Lets the clients go that wait for a flush or a check: in a broken module nothing else would.
 fn release_clients() {
     let module = module();
-    check::release(module);
-    if let Ok(mut blocked) = module.blocked.try_borrow_mut() {
-        blocked.release();
-    }
+    module.checks.release();
+    module.flushes.release();
 }

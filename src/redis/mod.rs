@@ -12,6 +12,7 @@
 
 pub mod api;
 mod call;
+mod check_clients;
 mod commands;
 mod durability_warnings;
 pub mod event_loop;
@@ -19,10 +20,13 @@ mod events;
 mod file;
 mod flush_clients;
 pub mod load;
+mod pipeline;
 pub mod read;
 pub mod replication;
 pub mod retain;
 mod settings;
 mod shutdown;
+mod slice;
 mod sources;
 mod state;
+mod tick;

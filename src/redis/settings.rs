@@ -110,7 +110,7 @@ pub fn take_arguments(words: &[&[u8]]) -> Result<(), String> {
         // A line of the configuration, which CONFIG REWRITE may have written, wins.
         if let Some(at) = TEXTS.iter().position(|(text, _)| text.to_bytes() == name.as_bytes()) {
             let default = TEXTS[at].1.to_bytes();
-            if module().sources.borrow().texts[at].as_bytes() == default {
+            if module().pipeline.sources.borrow().texts[at].as_bytes() == default {
                 put_text(at, value)?;
             }
         } else if let Some(at) = NUMBERS.iter().position(|(limits, _)| limits.name == name) {
@@ -118,7 +118,7 @@ pub fn take_arguments(words: &[&[u8]]) -> Result<(), String> {
             let number = value.parse().ok();
             let number = number.filter(|n| (limits.min..=limits.max).contains(n));
             let number = number.ok_or_else(|| takes(limits))?;
-            if *NUMBERS[at].1(&mut module().settings()) == limits.default {
+            if *NUMBERS[at].1(&mut module().pipeline.settings()) == limits.default {
                 put_number(at, number);
             }
         } else {
@@ -148,20 +148,20 @@ fn takes(limits: Limits) -> String {
 }
 
 fn put_number(at: usize, value: i64) {
-    let module = module();
-    *NUMBERS[at].1(&mut module.engine.borrow_mut().settings) = value;
-    super::event_loop::tick::plan(module);
-    module.configure_worker();
+    let pipeline = &module().pipeline;
+    let change = |settings: &mut Settings| *NUMBERS[at].1(settings) = value;
+    pipeline.engine.borrow_mut().change_settings(change);
+    pipeline.configure_worker();
 }
 
 fn put_text(at: usize, value: &str) -> Result<(), String> {
     let value = if at == URI { value.trim() } else { value };
-    let mut is_exposed = at != URI_FILE && module().sources.borrow().is_exposed;
+    let mut is_exposed = at != URI_FILE && module().pipeline.sources.borrow().is_exposed;
     match at {
         URI => log_notes(&uri::validate_setting(value)?),
         URI_FILE if !value.is_empty() => {
             // Not kept: the worker reads it again at every new contact.
-            let content = file::uri(Path::new(value), module().worker.borrow().is_some())
+            let content = file::uri(Path::new(value), module().pipeline.worker.borrow().is_some())
                 .map_err(|error| format!("mongodb-uri-file cannot be read: {error}"))?;
             let checked = uri::validate_secret(&content);
             log_notes(&checked.map_err(|error| format!("mongodb-uri-file: {error}"))?);
@@ -169,15 +169,15 @@ fn put_text(at: usize, value: &str) -> Result<(), String> {
         }
         _ => {}
     }
-    let module = module();
-    let mut sources = module.sources.borrow_mut();
+    let pipeline = &module().pipeline;
+    let mut sources = pipeline.sources.borrow_mut();
     value.clone_into(&mut sources.texts[at]);
     sources.is_exposed = is_exposed;
     drop(sources);
     if is_exposed && at == URI_FILE {
         log::warning(EXPOSED);
     }
-    module.configure_worker();
+    pipeline.configure_worker();
     Ok(())
 }
 
@@ -188,7 +188,7 @@ pub fn log_notes(notes: &[String]) {
 
 unsafe extern "C" fn number(_: *const c_char, at: *mut c_void) -> c_longlong {
     guard(0, || {
-        let mut settings = module().settings();
+        let mut settings = module().pipeline.settings();
         NUMBERS.get(at as usize).map_or(0, |(_, field)| *field(&mut settings))
     })
 }
@@ -215,12 +215,12 @@ unsafe extern "C" fn apply(
     error: *mut *mut raw::RedisModuleString,
 ) -> c_int {
     // SAFETY: the server gives a place for the error.
-    unsafe { answer(error, || check(&module().settings())) }
+    unsafe { answer(error, || check(&module().pipeline.settings())) }
 }
 
 unsafe extern "C" fn text(_: *const c_char, at: *mut c_void) -> *mut raw::RedisModuleString {
     guard(std::ptr::null_mut(), || {
-        let mut sources = module().sources.borrow_mut();
+        let mut sources = module().pipeline.sources.borrow_mut();
         let at = at as usize;
         let text = Text::new(sources.texts[at].as_bytes());
         sources.given[at].insert(text).raw()

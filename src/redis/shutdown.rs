@@ -8,8 +8,6 @@ use std::time::Duration;
 
 use super::api::context::{Ctx, NOT_NOW};
 use super::api::{clock, log};
-use super::event_loop::tick;
-use super::read::fill;
 use super::state::{Module, module};
 use crate::core::backlog::FlushScope;
 use crate::worker::Worker;
@@ -27,38 +25,44 @@ pub fn drain(ctx: Ctx<'_>) {
     if ctx.flags() & NOT_NOW == 0 {
         write_on(module, ctx);
     }
-    module.stop_worker(STOP);
+    module.pipeline.stop_worker(STOP);
     module.is_shut_down.set(true);
 }
 
 fn write_on(module: &Module, ctx: Ctx<'_>) {
-    let limit_ms = u64::try_from(module.settings().shutdown_drain_ms).unwrap_or(0);
+    let pipeline = &module.pipeline;
+    let limit_ms = u64::try_from(pipeline.settings().shutdown_drain_ms).unwrap_or(0);
     let end_us = clock::now_us() + limit_ms * 1000;
-    module.engine.borrow_mut().leave_letters();
-    tick::settle_reports(module, SLICE_US, false, |_| ());
-    let is_away = module.engine.borrow().link.name() == "down";
+    pipeline.engine.borrow_mut().leave_letters();
+    settle(module);
+    let is_away = pipeline.engine.borrow().link.name() == "down";
     let end_us = if is_away { 0 } else { end_us };
-    let waiter = module.engine.borrow_mut().flush(FlushScope::All, clock::now_us());
+    let waiter = pipeline.engine.borrow_mut().flush(FlushScope::All, clock::now_us());
     loop {
         // Nobody is told of these acknowledgements: the AOF is closed.
-        tick::settle_reports(module, SLICE_US, false, |_| ());
+        settle(module);
         let (dirty, unpaused) = {
-            let engine = module.engine.borrow();
+            let engine = pipeline.engine.borrow();
             (engine.dirty_len(), engine.dirty_unpaused())
         };
         let now_us = clock::now_us();
         if unpaused == 0 || now_us >= end_us {
-            let rescans = module.engine.borrow().rescans_len();
+            let rescans = pipeline.engine.borrow().rescans_len();
             report((unpaused, is_away), dirty.saturating_sub(unpaused), rescans);
             break;
         }
         // Nor of those that needed no write.
-        fill::send_due(module, ctx, now_us, SLICE_US);
-        if let Some(worker) = &*module.worker.borrow() {
+        module.filler.send_due(pipeline, ctx, now_us, SLICE_US);
+        if let Some(worker) = &*pipeline.worker.borrow() {
             wait(worker, end_us.saturating_sub(now_us).min(SLICE_US));
         }
     }
-    module.engine.borrow_mut().end_flush(waiter);
+    pipeline.engine.borrow_mut().end_flush(waiter);
+}
+
+fn settle(module: &Module) {
+    let Module { pipeline, checks, .. } = module;
+    module.reports.settle((pipeline, checks), SLICE_US, false, |_| ());
 }
 
 fn wait(worker: &Worker, longest_us: u64) {

@@ -65,6 +65,7 @@ impl Engine {
     /// Forgets dead letters; their number.
     pub fn drop_letters(&mut self, scope: LetterScope<'_>) -> usize {
         let keys = self.letter_keys(scope);
+        self.changed |= !keys.is_empty();
         for (db, key) in &keys {
             if let Some(slot) = self.dead.remove(*db, key) {
                 self.retire_if_done(slot);

@@ -19,6 +19,7 @@ impl Engine {
     /// Begins a flush of what is dirty now; see [`Waiters`](crate::core::backlog::flush_waiters::Waiters).
     pub fn flush(&mut self, scope: FlushScope<'_>, now_us: u64) -> u64 {
         self.fold(now_us);
+        self.changed = true;
         self.hasten_heavy();
         if let FlushScope::Keys(db, keys) = scope {
             for key in keys {

@@ -140,6 +140,7 @@ impl Engine {
         let (db, prefix) = (registration.db, registration.prefix.clone());
         let slot = self.bind(registration)?;
         self.inherit_missed(slot, db, &prefix);
+        self.changed = true;
         Some(slot)
     }
 
@@ -189,6 +190,7 @@ impl Engine {
     ) -> Option<usize> {
         let slot = self.slot_of(db, prefix).filter(|slot| self.is_live(*slot))?;
         self.fold(now_us);
+        self.changed = true;
         self.routes.remove(db, prefix);
         self.sharing.leave(slot);
         if let Some(bound) = self.slot_mut(slot) {
@@ -204,6 +206,12 @@ impl Engine {
         let keys = if discard { queue.waiting() } else { queue.dirty() };
         self.retire_if_done(slot);
         Some(keys)
+    }
+
+    /// Changes settings.
+    pub fn change_settings(&mut self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.settings);
+        self.changed = true;
     }
 
     /// A key was touched. Returns true when the log should be folded.

@@ -9,11 +9,13 @@ impl Engine {
             None => self.paused = true,
             Some(slot) => self.set_paused(slot, true),
         }
+        self.changed = true;
         self.unpark_paused();
     }
 
     /// Ends the pause of the registration in `slot`; without one every pause there is.
     pub fn resume(&mut self, slot: Option<u16>) {
+        self.changed = true;
         if let Some(slot) = slot {
             return self.set_paused(slot, false);
         }

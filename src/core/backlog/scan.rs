@@ -69,6 +69,7 @@ impl Engine {
 
     /// Asks for a scan of all keys of `slot`, from the beginning if one is under way.
     pub fn begin_sync(&mut self, slot: u16) {
+        self.changed = true;
         self.set_sync_pending(slot, true);
         if let Some(bound) = self.slot_mut(slot) {
             bound.scanned = Scanned::default();

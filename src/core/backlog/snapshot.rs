@@ -138,6 +138,7 @@ impl Engine {
 
     /// The role has changed, or data was loaded: what is in flight does not count any more.
     pub fn begin_epoch(&mut self) {
+        self.changed = true;
         self.waiters.abandon();
         self.dirty.end_flights();
         self.blocked.clear();

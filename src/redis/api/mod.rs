@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config;
 pub mod context;
 pub mod guard;
+pub mod key;
 pub mod log;
 pub mod raw;
 pub mod read_mode;

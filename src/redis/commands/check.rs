@@ -1,7 +1,7 @@
 //! WB.CHECK: whether a MongoDB deployment can be used, and what it is. The client waits, the server does
 //! not.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 
 use super::flush::NO_BLOCKING;
 use crate::core::delivery::deployment::{Checkup, Rights};
@@ -12,7 +12,7 @@ use crate::redis::api::raw;
 use crate::redis::api::raw::api;
 use crate::redis::api::reply::{REPLIED, Reply};
 use crate::redis::call::Call;
-use crate::redis::state::Module;
+use crate::redis::check_clients::free_found;
 use crate::worker::{CheckRequest, UriSource};
 
 /// Most checks at a time; each has a connection of its own.
@@ -21,7 +21,7 @@ const MOST_CHECKS: usize = 16;
 /// Runs the command.
 pub fn command(call: &Call<'_>) {
     let uri = match call.arguments() {
-        [] => call.module.sources.borrow().uri_source(),
+        [] => call.module.pipeline.sources.borrow().uri_source(),
         [uri] => match given(uri) {
             Ok(uri) => UriSource::Text(uri),
             Err(error) => return call.reply.error(&error),
@@ -34,21 +34,21 @@ pub fn command(call: &Call<'_>) {
             .error("WB.CHECK waits for MongoDB, so it cannot run in MULTI or in a script");
     }
     let module = call.module;
-    if module.checks.borrow().len() >= MOST_CHECKS {
+    if module.checks.len() >= MOST_CHECKS {
         return call.reply.error("so many WB.CHECK are under way already; try again in 20 seconds");
     }
     let registrations = {
-        let engine = module.engine.borrow();
+        let engine = module.pipeline.engine.borrow();
         let slots = engine.live_slots().filter_map(|slot| engine.slot(slot));
         slots.map(|slot| slot.registration.clone()).collect()
     };
-    let id = module.next_check.replace(module.next_check.get() + 1);
+    let id = module.checks.next_id();
     let request = CheckRequest { id, uri, registrations };
-    if !module.worker.borrow().as_ref().is_some_and(|worker| worker.check(request)) {
+    if !module.pipeline.worker.borrow().as_ref().is_some_and(|worker| worker.check(request)) {
         return call.reply.error("the background thread has ended; restart the server");
     }
     // The reply comes in a later turn of the event loop, so there is time to block the client.
-    module.checks.borrow_mut().insert(id, block(call.ctx));
+    module.checks.add(id, block(call.ctx));
 }
 
 fn given(uri: &[u8]) -> Result<String, String> {
@@ -57,31 +57,10 @@ fn given(uri: &[u8]) -> Result<String, String> {
     Ok(uri.to_owned())
 }
 
-/// Replies to the client that waits for the check `id`. A client that has left meanwhile is unblocked as
-/// well: that frees what the server keeps of it.
-pub fn answer(module: &Module, id: u64, found: Checkup) {
-    let Some(client) = module.checks.borrow_mut().remove(&id) else { return };
-    unblock(client, Box::into_raw(Box::new(found)).cast());
-}
-
-/// Lets every client go that waits for a check: the module is broken, and nothing else would.
-pub fn release(module: &Module) {
-    let Ok(mut checks) = module.checks.try_borrow_mut() else { return };
-    for (_, client) in checks.drain() {
-        unblock(client, std::ptr::null_mut());
-    }
-}
-
-fn unblock(client: *mut raw::RedisModuleBlockedClient, found: *mut c_void) {
-    // SAFETY: both callers have taken the handle out of the map, so it is unblocked once; `free` frees
-    // the box.
-    unsafe { api!(RedisModule_UnblockClient)(client, found) };
-}
-
 fn block(ctx: Ctx<'_>) -> *mut raw::RedisModuleBlockedClient {
     // SAFETY: the context is that of a command whose client may be blocked; the callbacks fit. There is
     // no limit of time: the worker answers every check within its own.
-    unsafe { api!(RedisModule_BlockClient)(ctx.raw(), Some(on_found), None, Some(free), 0) }
+    unsafe { api!(RedisModule_BlockClient)(ctx.raw(), Some(on_found), None, Some(free_found), 0) }
 }
 
 unsafe extern "C" fn on_found(
@@ -124,11 +103,4 @@ fn write(reply: Reply<'_>, found: &Checkup) {
     }
     reply.bytes(b"clock_skew_ms");
     reply.signed(found.clock_skew_ms);
-}
-
-unsafe extern "C" fn free(_: *mut raw::RedisModuleCtx, found: *mut c_void) {
-    if !found.is_null() {
-        // SAFETY: made by Box::into_raw in `answer`, freed once.
-        drop(unsafe { Box::from_raw(found.cast::<Checkup>()) });
-    }
 }

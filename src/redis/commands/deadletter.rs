@@ -10,7 +10,6 @@ use crate::core::registration::args::Letters;
 use crate::redis::api::clock;
 use crate::redis::api::reply::Reply;
 use crate::redis::call::Call;
-use crate::redis::event_loop::tick;
 
 const HELP: [&str; 8] = [
     "WB.DEADLETTER <subcommand> [<arg> [value]]. Subcommands are:",
@@ -29,7 +28,7 @@ pub fn list(call: &Call<'_>) {
         Ok(args) => args,
         Err(error) => return call.reply.error(&error),
     };
-    let engine = call.module.engine.borrow();
+    let engine = call.module.pipeline.engine.borrow();
     let mut slot = None;
     if let Some(prefix) = args.prefix {
         slot = engine.slot_of(call.db, prefix);
@@ -77,7 +76,7 @@ fn change(call: &Call<'_>, name: &str, change: fn(&mut Engine, LetterScope<'_>) 
         return;
     }
     let db = call.db;
-    let mut engine = call.module.engine.borrow_mut();
+    let mut engine = call.module.pipeline.engine.borrow_mut();
     let scope = match args {
         Letters::All => LetterScope::All,
         Letters::Key(key) => LetterScope::Key(db, key),
@@ -88,7 +87,6 @@ fn change(call: &Call<'_>, name: &str, change: fn(&mut Engine, LetterScope<'_>) 
     };
     let keys = change(&mut engine, scope);
     std::mem::drop(engine);
-    tick::plan(call.module);
     call.ctx.replicate_verbatim();
     call.reply.integer(keys as u64);
 }

@@ -57,7 +57,7 @@ enum Would {
 /// How the key stands.
 fn ask(call: &Call<'_>, key: &[u8]) -> Explained {
     let now_us = clock::now_us();
-    let engine: &mut Engine = &mut call.module.engine.borrow_mut();
+    let engine: &mut Engine = &mut call.module.pipeline.engine.borrow_mut();
     engine.fold(now_us);
     engine.explain(call.db, key, now_us)
 }
@@ -72,7 +72,8 @@ fn read(
     let (_, registration) = explained.bound.as_ref()?;
     captured(explained, bytes).or_else(|| {
         let wanted = Wanted::of(registration);
-        let read = value::value(call.module, call.ctx, &Text::new(key), wanted, bytes);
+        let read =
+            value::value(&call.module.pipeline.opener, call.ctx, &Text::new(key), wanted, bytes);
         Some((read.found, read.expire_ms))
     })
 }
@@ -93,10 +94,12 @@ fn would(
 ) -> Would {
     let (Some((slot, registration)), Some((found, expire_ms))) = (&explained.bound, read) else {
         let key = bytes.get(..key_len).unwrap_or_default();
-        return Would::Nothing(match call.module.engine.borrow().is_excluded(call.db, key) {
-            true => "EXCLUDE of the prefix leaves out the key: it belongs to no registration",
-            false => "no registered prefix matches the key in this database",
-        });
+        return Would::Nothing(
+            match call.module.pipeline.engine.borrow().is_excluded(call.db, key) {
+                true => "EXCLUDE of the prefix leaves out the key: it belongs to no registration",
+                false => "no registered prefix matches the key in this database",
+            },
+        );
     };
     let content = match found {
         Found::Value(content) => content,
@@ -119,7 +122,7 @@ fn would(
     };
     let bound = (*slot, registration.clone());
     let batch = {
-        let engine = call.module.engine.borrow();
+        let engine = call.module.pipeline.engine.borrow();
         engine.explained_batch(bound, bytes, key_len, (content, expire_ms))
     };
     match explain(&batch) {

@@ -2,8 +2,7 @@
 
 use std::ffi::c_int;
 
-use crate::core::backlog::flush_waiters::Progress;
-use crate::core::backlog::{Engine, FlushScope};
+use crate::core::backlog::FlushScope;
 use crate::core::registration::args;
 use crate::redis::api::clock;
 use crate::redis::api::context::Ctx;
@@ -12,9 +11,8 @@ use crate::redis::api::raw;
 use crate::redis::api::raw::api;
 use crate::redis::api::reply::{REPLIED, Reply};
 use crate::redis::call::Call;
-use crate::redis::event_loop::tick;
-use crate::redis::flush_clients::{FailedScope, Handle, Outcome, Waiting, free_outcome};
-use crate::redis::state::{Module, module};
+use crate::redis::flush_clients::{FailedScope, Handle, Outcome, Waiting, end, free_outcome};
+use crate::redis::state::module;
 
 /// Where a client may not be blocked.
 pub const NO_BLOCKING: u32 = raw::REDISMODULE_CTX_FLAGS_MULTI
@@ -34,13 +32,13 @@ pub fn command(call: &Call<'_>) {
     let db = call.db;
     let mut slot = None;
     if let Some(prefix) = args.prefix {
-        slot = call.module.engine.borrow().slot_of(db, prefix);
+        slot = call.module.pipeline.engine.borrow().slot_of(db, prefix);
         if slot.is_none() {
-            return call.no_registration(&call.module.engine.borrow(), prefix);
+            return call.no_registration(&call.module.pipeline.engine.borrow(), prefix);
         }
     }
     let keys = args.keys.map(|mut keys| {
-        let engine = call.module.engine.borrow();
+        let engine = call.module.pipeline.engine.borrow();
         keys.retain(|key| slot.is_none() || engine.route(db, key) == slot);
         keys
     });
@@ -52,11 +50,10 @@ pub fn command(call: &Call<'_>) {
         (Some(slot), None) => (FlushScope::Slot(slot), FailedScope::Slot(slot)),
         (None, None) => (FlushScope::All, FailedScope::All),
     };
-    let flush = call.module.engine.borrow_mut().flush(begin, clock::now_us());
-    tick::plan(call.module);
-    let finished = call.module.engine.borrow().is_flushed(flush);
+    let flush = call.module.pipeline.engine.borrow_mut().flush(begin, clock::now_us());
+    let finished = call.module.pipeline.engine.borrow().is_flushed(flush);
     if finished || flags & NO_BLOCKING != 0 {
-        let outcome = end(call.module, flush, &scope);
+        let outcome = end(&call.module.pipeline, flush, &scope);
         return write(call.reply, &outcome);
     }
     let end_us = match u64::try_from(args.timeout_ms) {
@@ -64,63 +61,7 @@ pub fn command(call: &Call<'_>) {
         _ => u64::MAX,
     };
     let handle = block(call.ctx);
-    call.module.blocked.borrow_mut().add(Waiting { handle, flush, scope, end_us });
-}
-
-/// Replies to the clients whose last key has ended, and to those whose time is over. Only before the
-/// loop sleeps: there the server takes them in at once, before anything else can happen to them.
-pub fn answer(module: &Module) {
-    let finished = module.engine.borrow_mut().flushed();
-    for flush in finished {
-        let waiting = module.blocked.borrow_mut().take(flush);
-        if let Some(waiting) = waiting {
-            end_wait(module, waiting);
-        }
-    }
-    if module.blocked.borrow().is_empty() {
-        return;
-    }
-    let now_us = clock::now_us();
-    loop {
-        let overdue = module.blocked.borrow_mut().take_overdue(now_us);
-        let Some(waiting) = overdue else { return };
-        end_wait(module, waiting);
-    }
-}
-
-fn end_wait(module: &Module, waiting: Waiting) {
-    let outcome = end(module, waiting.flush, &waiting.scope);
-    waiting.handle.answer(outcome);
-}
-
-fn end(module: &Module, flush: u64, scope: &FailedScope) -> Outcome {
-    let mut engine = module.engine.borrow_mut();
-    let progress = engine.end_flush(flush).unwrap_or_default();
-    let Progress { persisted, pending } = progress;
-    let error = if pending > 0 { why_pending(&engine, scope) } else { String::new() };
-    Outcome { persisted, failed: failed(&engine, scope), pending: pending as u64, error }
-}
-
-fn why_pending(engine: &Engine, scope: &FailedScope) -> String {
-    match scope {
-        FailedScope::All => engine.why_pending(FlushScope::All),
-        FailedScope::Slot(slot) => engine.why_pending(FlushScope::Slot(*slot)),
-        FailedScope::Keys(db, keys) => {
-            let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-            engine.why_pending(FlushScope::Keys(*db, &keys))
-        }
-    }
-}
-
-fn failed(engine: &Engine, scope: &FailedScope) -> u64 {
-    let count = match scope {
-        FailedScope::All => engine.dead.len(),
-        FailedScope::Slot(slot) => engine.dead.count(*slot),
-        FailedScope::Keys(db, keys) => {
-            keys.iter().filter(|key| engine.dead.find(*db, key).is_some()).count()
-        }
-    };
-    count as u64
+    call.module.flushes.add(Waiting { handle, flush, scope, end_us });
 }
 
 fn write(reply: Reply<'_>, outcome: &Outcome) {
@@ -196,6 +137,6 @@ unsafe extern "C" fn on_disconnect(
 /// Ends the wait of a client that the server has unblocked; its handle is freed after that.
 fn leave(client: *mut raw::RedisModuleBlockedClient) -> Option<Outcome> {
     let module = module();
-    let left = module.blocked.borrow_mut().take_client(client)?;
-    Some(end(module, left.flush, &left.scope))
+    let left = module.flushes.take_client(client)?;
+    Some(end(&module.pipeline, left.flush, &left.scope))
 }

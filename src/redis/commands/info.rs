@@ -6,9 +6,10 @@ use crate::core::backlog::State;
 use crate::redis::api::clock;
 use crate::redis::api::context::Ctx;
 use crate::redis::api::guard::{guard, is_broken};
+use crate::redis::api::key::KeyOpener;
 use crate::redis::api::raw;
 use crate::redis::api::raw::api;
-use crate::redis::state::{OwnReads, module};
+use crate::redis::state::module;
 
 /// Registers the section.
 pub fn register(ctx: Ctx<'_>) {
@@ -29,11 +30,11 @@ unsafe extern "C" fn info(ctx: *mut raw::RedisModuleInfoCtx, for_crash_report: c
         }
     }
     guard((), || {
-        let engine = module().engine.borrow();
+        let engine = module().pipeline.engine.borrow();
         let state = engine.state(clock::now_us());
         // SAFETY: the context is the server's; a section without a name is the module's own.
         unsafe { api!(RedisModule_InfoAddSection)(ctx, std::ptr::null()) };
-        for (name, value) in numbers(&state, &module().own_reads) {
+        for (name, value) in numbers(&state, &module().pipeline.opener) {
             // SAFETY: as above; the name is copied.
             unsafe { api!(RedisModule_InfoAddFieldULongLong)(ctx, name.as_ptr(), value) };
         }
@@ -41,7 +42,7 @@ unsafe extern "C" fn info(ctx: *mut raw::RedisModuleInfoCtx, for_crash_report: c
 }
 
 /// Every figure by its name in WB.STATUS; `link_up` and `link_down` stand for `link`.
-pub fn numbers(state: &State<'_>, own_reads: &OwnReads) -> [(&'static CStr, u64); 30] {
+pub fn numbers(state: &State<'_>, opener: &KeyOpener) -> [(&'static CStr, u64); 30] {
     let counters = &state.counters;
     [
         (c"link_up", u64::from(state.link == "up")),
@@ -71,8 +72,8 @@ pub fn numbers(state: &State<'_>, own_reads: &OwnReads) -> [(&'static CStr, u64)
         (c"memory_bytes", state.memory_bytes as u64),
         (c"lost_total", state.lost_total),
         (c"slice_max_us", state.slice_max_us),
-        (c"own_hits_total", own_reads.hits.get()),
-        (c"own_misses_total", own_reads.misses.get()),
+        (c"own_hits_total", opener.hits.get()),
+        (c"own_misses_total", opener.misses.get()),
         (c"broken", 0),
     ]
 }

@@ -3,7 +3,6 @@
 use crate::core::backlog::Engine;
 use crate::redis::api::log;
 use crate::redis::call::Call;
-use crate::redis::event_loop::tick;
 
 /// `WB.PAUSE [<prefix>]`.
 pub fn pause(call: &Call<'_>) {
@@ -24,7 +23,7 @@ fn change(call: &Call<'_>, done: &str, change: fn(&mut Engine, Option<u16>)) {
     if call.is_refused_on_replica("writing is paused and resumed") {
         return;
     }
-    let mut engine = call.module.engine.borrow_mut();
+    let mut engine = call.module.pipeline.engine.borrow_mut();
     let db = call.db;
     let slot = prefix.and_then(|prefix| engine.slot_of(db, prefix));
     if let Some(prefix) = prefix.filter(|_| slot.is_none()) {
@@ -32,7 +31,6 @@ fn change(call: &Call<'_>, done: &str, change: fn(&mut Engine, Option<u16>)) {
     }
     change(&mut engine, slot);
     drop(engine);
-    tick::plan(call.module);
     call.ctx.replicate_verbatim();
     let of = prefix.map(|prefix| {
         format!(" for prefix '{}' of database {db}", String::from_utf8_lossy(prefix))

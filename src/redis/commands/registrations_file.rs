@@ -12,7 +12,7 @@ use crate::redis::state::Module;
 /// # Errors
 /// One sentence with the number of the line that failed; the module is not loaded then.
 pub fn register_from_file(module: &Module) -> Result<(), String> {
-    let path = module.sources.borrow().registrations_file().to_owned();
+    let path = module.pipeline.sources.borrow().registrations_file().to_owned();
     if path.is_empty() {
         return Ok(());
     }
@@ -34,6 +34,6 @@ fn run_line(module: &Module, line: &[u8]) -> Result<(), String> {
         return Err("each line is a WB.REGISTER command".to_owned());
     }
     let slot = run_registration(module, 0, arguments, Source::Operator)?;
-    module.engine.borrow_mut().set_from_file(slot);
+    module.pipeline.engine.borrow_mut().set_from_file(slot);
     Ok(())
 }

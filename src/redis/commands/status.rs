@@ -12,7 +12,7 @@ use crate::redis::event_loop::key_scan;
 
 /// Runs the command.
 pub fn command(call: &Call<'_>) {
-    let mut engine = call.module.engine.borrow_mut();
+    let mut engine = call.module.pipeline.engine.borrow_mut();
     engine.fold(clock::now_us());
     match call.arguments() {
         [] => {
@@ -36,7 +36,7 @@ fn module_status(call: &Call<'_>, engine: &Engine, sharing: Option<String>) {
     warnings.extend(sharing);
     warnings.extend(engine.key_warnings());
     warnings.extend(blocked_warning(engine));
-    warnings.extend(call.module.sources.borrow().warning().map(str::to_owned));
+    warnings.extend(call.module.pipeline.sources.borrow().warning().map(str::to_owned));
     warnings.extend(warning::of_prefixes(engine));
     let warnings = warnings.join("; ");
     reply.map(34);
@@ -64,8 +64,8 @@ fn module_status(call: &Call<'_>, engine: &Engine, sharing: Option<String>) {
     reply.number_field(c"memory_bytes", state.memory_bytes as u64);
     reply.number_field(c"lost_total", state.lost_total);
     reply.number_field(c"slice_max_us", state.slice_max_us);
-    reply.number_field(c"own_hits_total", call.module.own_reads.hits.get());
-    reply.number_field(c"own_misses_total", call.module.own_reads.misses.get());
+    reply.number_field(c"own_hits_total", call.module.pipeline.opener.hits.get());
+    reply.number_field(c"own_misses_total", call.module.pipeline.opener.misses.get());
     reply.text_field("warning", warnings.as_bytes());
     reply.bytes(b"prefixes");
     reply.array(state.registrations);

@@ -1,7 +1,6 @@
 //! WB.SYNC: marks the keys that exist already, as WB.REGISTER … SYNC does.
 
 use crate::redis::call::Call;
-use crate::redis::event_loop::tick;
 
 /// Runs the command. The keys are marked in the background.
 pub fn command(call: &Call<'_>) {
@@ -9,14 +8,13 @@ pub fn command(call: &Call<'_>) {
     if call.is_refused_on_replica("existing keys are marked") {
         return;
     }
-    let mut engine = call.module.engine.borrow_mut();
+    let mut engine = call.module.pipeline.engine.borrow_mut();
     let Some(slot) = engine.live_slot(call.db, prefix) else {
         return call.no_registration(&engine, prefix);
     };
     engine.begin_sync(slot);
     drop(engine);
-    call.module.syncs.borrow_mut().restart(slot);
-    tick::plan(call.module);
+    call.module.scans.restart(slot);
     call.ctx.replicate_verbatim();
     call.reply.ok();
 }

@@ -2,7 +2,6 @@
 
 use crate::redis::api::clock;
 use crate::redis::call::Call;
-use crate::redis::event_loop::tick;
 
 /// Runs the command.
 pub fn command(call: &Call<'_>) {
@@ -18,11 +17,11 @@ pub fn command(call: &Call<'_>) {
         return;
     }
     let now_us = clock::now_us();
-    let keys = call.module.engine.borrow_mut().unregister(call.db, prefix, discard, now_us);
+    let keys =
+        call.module.pipeline.engine.borrow_mut().unregister(call.db, prefix, discard, now_us);
     let Some(keys) = keys else {
-        return call.no_registration(&call.module.engine.borrow(), prefix);
+        return call.no_registration(&call.module.pipeline.engine.borrow(), prefix);
     };
-    tick::plan(call.module);
     call.ctx.replicate_verbatim();
     call.reply.integer(keys as u64);
 }

@@ -3,16 +3,16 @@
 
 use crate::redis::api::clock;
 use crate::redis::api::context::{Ctx, NOT_NOW, PAUSED_US, Text, must_not_replicate};
-use crate::redis::state::Module;
+use crate::redis::pipeline::Pipeline;
 
 /// Makes the letters dirty that are due. Says whether there were any.
-pub fn retry(module: &Module, ctx: Ctx<'_>) -> bool {
+pub fn retry(pipeline: &Pipeline, ctx: Ctx<'_>) -> bool {
     let now_us = clock::now_us();
-    let is_due = module.engine.borrow().letters_due_us().is_some_and(|due_us| due_us <= now_us);
+    let is_due = pipeline.engine.borrow().letters_due_us().is_some_and(|due_us| due_us <= now_us);
     if !is_due || must_not_replicate() || ctx.flags() & NOT_NOW != 0 {
         return false;
     }
-    let retried = module.engine.borrow_mut().retry_contested(now_us);
+    let retried = pipeline.engine.borrow_mut().retry_contested(now_us);
     for (db, key) in retried {
         ctx.select(db);
         let words = [Text::new(b"RETRY"), Text::new(b"KEY"), Text::new(&key)];
@@ -22,8 +22,8 @@ pub fn retry(module: &Module, ctx: Ctx<'_>) -> bool {
 }
 
 /// When [`retry`] has something to do, microseconds; during a pause, when to look again.
-pub fn due_us(module: &Module) -> u64 {
-    let due_us = module.engine.borrow().letters_due_us().unwrap_or(u64::MAX);
+pub fn due_us(pipeline: &Pipeline) -> u64 {
+    let due_us = pipeline.engine.borrow().letters_due_us().unwrap_or(u64::MAX);
     if due_us != u64::MAX && must_not_replicate() {
         return due_us.max(clock::now_us() + PAUSED_US);
     }

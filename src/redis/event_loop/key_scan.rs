@@ -1,10 +1,10 @@
 //! Sync: marks the keys that exist already, a slice at a time, for registrations that asked for
 //! it or missed changes.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::slice;
 use crate::core::backlog::change_log::Touch;
 use crate::core::backlog::{Engine, Scanned};
 use crate::core::registration::Registration;
@@ -13,7 +13,7 @@ use crate::redis::api::raw;
 use crate::redis::api::raw::api;
 use crate::redis::api::scan::{self, Cursor};
 use crate::redis::api::{clock, log};
-use crate::redis::state::Module;
+use crate::redis::pipeline::Pipeline;
 
 /// Buckets of the keyspace visited between two looks at the clock.
 const CLOCK_BUCKETS: usize = 16;
@@ -40,57 +40,65 @@ impl Sync {
 
 /// The scans that are under way.
 #[derive(Debug, Default)]
-pub struct Syncs {
+pub struct KeyScans(RefCell<Syncs>);
+
+#[derive(Debug, Default)]
+struct Syncs {
     by_slot: HashMap<u16, Sync>,
     /// The slot whose turn was the last.
     last: u16,
 }
 
-impl Syncs {
+impl KeyScans {
     /// Lets the keys of `slot` be marked from the beginning.
-    pub fn restart(&mut self, slot: u16) {
-        self.by_slot.remove(&slot);
+    pub fn restart(&self, slot: u16) {
+        self.0.borrow_mut().by_slot.remove(&slot);
     }
-}
 
-/// The slot to scan now, if there are keys to mark and this server may do it.
-fn next(module: &Module, ctx: Ctx<'_>) -> Option<u16> {
-    let slot = module.engine.borrow().next_scan(module.syncs.borrow().last)?;
-    (ctx.flags() & NOT_NOW == 0 && !must_not_replicate()).then_some(slot)
-}
-
-/// True when marking goes on at once.
-pub fn is_pending(module: &Module, ctx: Ctx<'_>) -> bool {
-    next(module, ctx).is_some()
-}
-
-/// Goes on marking for one slice. True when a scan has ended.
-pub fn step(module: &Module, ctx: Ctx<'_>) -> bool {
-    let Some(slot) = next(module, ctx) else { return false };
-    let (registration, epoch) = {
-        let engine = module.engine.borrow();
-        let Some(bound) = engine.slot(slot) else { return false };
-        (Arc::clone(&bound.registration), engine.epoch())
-    };
-    ctx.select(registration.db);
-    let mut syncs = module.syncs.borrow_mut();
-    syncs.last = slot;
-    let under_way = syncs.by_slot.remove(&slot).filter(|sync| sync.is_of(&registration, epoch));
-    drop(syncs);
-    let mut sync = under_way.unwrap_or_else(|| {
-        module.engine.borrow_mut().begin_scan(slot);
-        ctx.replicate(c"WB._SCAN", &[Text::new(&registration.prefix)]);
-        Sync { registration: Arc::clone(&registration), epoch, cursor: Cursor::new(), marked: 0 }
-    });
-    let now_us = clock::now_us();
-    let end_us = now_us + slice::slice_us(module, now_us);
-    if scan(module, ctx, slot, &mut sync, end_us) {
-        module.syncs.borrow_mut().by_slot.insert(slot, sync);
-        return false;
+    /// The slot to scan now, if there are keys to mark and this server may do it.
+    fn next(&self, pipeline: &Pipeline, ctx: Ctx<'_>) -> Option<u16> {
+        let slot = pipeline.engine.borrow().next_scan(self.0.borrow().last)?;
+        (ctx.flags() & NOT_NOW == 0 && !must_not_replicate()).then_some(slot)
     }
-    ctx.replicate(c"WB._SYNCED", &[Text::new(&registration.prefix)]);
-    end(module, slot, &sync);
-    true
+
+    /// True when marking goes on at once.
+    pub fn is_pending(&self, pipeline: &Pipeline, ctx: Ctx<'_>) -> bool {
+        self.next(pipeline, ctx).is_some()
+    }
+
+    /// Goes on marking for one slice. True when a scan has ended.
+    pub fn step(&self, pipeline: &Pipeline, ctx: Ctx<'_>) -> bool {
+        let Some(slot) = self.next(pipeline, ctx) else { return false };
+        let (registration, epoch) = {
+            let engine = pipeline.engine.borrow();
+            let Some(bound) = engine.slot(slot) else { return false };
+            (Arc::clone(&bound.registration), engine.epoch())
+        };
+        ctx.select(registration.db);
+        let mut syncs = self.0.borrow_mut();
+        syncs.last = slot;
+        let under_way = syncs.by_slot.remove(&slot).filter(|sync| sync.is_of(&registration, epoch));
+        drop(syncs);
+        let mut sync = under_way.unwrap_or_else(|| {
+            pipeline.engine.borrow_mut().begin_scan(slot);
+            ctx.replicate(c"WB._SCAN", &[Text::new(&registration.prefix)]);
+            Sync {
+                registration: Arc::clone(&registration),
+                epoch,
+                cursor: Cursor::new(),
+                marked: 0,
+            }
+        });
+        let now_us = clock::now_us();
+        let end_us = now_us + pipeline.slice_us(now_us);
+        if scan(pipeline, ctx, slot, &mut sync, end_us) {
+            self.0.borrow_mut().by_slot.insert(slot, sync);
+            return false;
+        }
+        ctx.replicate(c"WB._SYNCED", &[Text::new(&registration.prefix)]);
+        end(pipeline, slot, &sync);
+        true
+    }
 }
 
 /// The share of the selected database's keys that a scan has looked at, in percent. Below 100: it
@@ -102,8 +110,8 @@ pub fn percent(ctx: Ctx<'_>, scanned: Scanned) -> u64 {
 }
 
 /// Every key was visited.
-fn end(module: &Module, slot: u16, sync: &Sync) {
-    let mut engine = module.engine.borrow_mut();
+fn end(pipeline: &Pipeline, slot: u16, sync: &Sync) {
+    let mut engine = pipeline.engine.borrow_mut();
     let asked = engine.slot(slot).is_some_and(|slot| slot.sync_pending);
     engine.end_scan(slot, clock::now_us());
     // One scan may follow the other while MongoDB is slower than the writers.
@@ -115,12 +123,12 @@ fn end(module: &Module, slot: u16, sync: &Sync) {
 }
 
 /// Visits keys until `end_us`, or until there is no room for more; false when all were visited.
-fn scan(module: &Module, ctx: Ctx<'_>, slot: u16, sync: &mut Sync, end_us: u64) -> bool {
+fn scan(pipeline: &Pipeline, ctx: Ctx<'_>, slot: u16, sync: &mut Sync, end_us: u64) -> bool {
     let mut visited = 0;
     let mut marked = Vec::new();
     let mut visit = |key: &[u8], _: *mut raw::RedisModuleKey| {
         visited += 1;
-        let engine: &mut Engine = &mut module.engine.borrow_mut();
+        let engine: &mut Engine = &mut pipeline.engine.borrow_mut();
         if engine.is_scanned(slot, key) {
             marked.push(Text::new(key));
             engine.found(slot, key, Touch::Found, clock::now_us());
@@ -130,14 +138,14 @@ fn scan(module: &Module, ctx: Ctx<'_>, slot: u16, sync: &mut Sync, end_us: u64) 
     for buckets in 1usize.. {
         more = scan::bucket(ctx, &sync.cursor, &mut visit);
         let looks = buckets.is_multiple_of(CLOCK_BUCKETS);
-        let ends = || clock::now_us() >= end_us || !module.engine.borrow().has_room_to_scan(slot);
+        let ends = || clock::now_us() >= end_us || !pipeline.engine.borrow().has_room_to_scan(slot);
         if !more || looks && ends() {
             break;
         }
     }
     let count = marked.len() as u64;
     sync.marked += count;
-    module.engine.borrow_mut().scanned(slot, Scanned { visited, marked: count });
+    pipeline.engine.borrow_mut().scanned(slot, Scanned { visited, marked: count });
     let prefix = Text::new(&sync.registration.prefix);
     for keys in marked.chunks(MARK_KEYS) {
         ctx.replicate_with(c"WB._MARK", Some(&prefix), keys);

@@ -2,5 +2,7 @@
 
 pub mod dead_letter_retries;
 pub mod key_scan;
-pub mod slice;
-pub mod tick;
+pub mod problem_log;
+pub mod reports;
+pub mod rewrites;
+pub mod schedule;

@@ -1,6 +1,6 @@
 //! Reading a key for its batch, and what is done when there is nothing to read.
 
-use super::large_value;
+use super::large_value::LargeValue;
 use super::request::Wanted;
 use super::value::{self, Found, Reading, value};
 use crate::core::backlog::change_log::Touch;
@@ -9,10 +9,11 @@ use crate::core::backlog::{Acknowledged, Engine, Missing, item};
 use crate::core::delivery::batch::Batch;
 use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
 use crate::redis::api::access_age::Age;
+use crate::redis::api::clock;
 use crate::redis::api::context::{Ctx, Text, must_not_replicate};
 use crate::redis::api::raw;
 use crate::redis::api::run_command::call_many;
-use crate::redis::state::Module;
+use crate::redis::pipeline::Pipeline;
 
 /// How long a large value waits while another one is read.
 const LATER_US: u64 = 10_000;
@@ -30,7 +31,8 @@ const SHORT: usize = 16;
 
 /// Reads keys into a batch.
 pub struct Reader<'a> {
-    module: &'a Module,
+    pipeline: &'a Pipeline,
+    large: &'a LargeValue,
     ctx: Ctx<'a>,
     /// The batch that is being filled.
     pub batch: &'a mut Batch,
@@ -53,7 +55,7 @@ struct Short {
 impl<'a> Reader<'a> {
     /// A reader that works until `end_us`; what needs no write is added to `clean`.
     pub fn new(
-        module: &'a Module,
+        (pipeline, large): (&'a Pipeline, &'a LargeValue),
         ctx: Ctx<'a>,
         batch: &'a mut Batch,
         end_us: u64,
@@ -62,7 +64,7 @@ impl<'a> Reader<'a> {
         // In a cluster one command may not read keys of several slots.
         let alone = ctx.flags() & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0;
         let most_short = if alone { 1 } else { SHORT };
-        Reader { module, ctx, batch, end_us, clean, short: Vec::new(), most_short }
+        Reader { pipeline, large, ctx, batch, end_us, clean, short: Vec::new(), most_short }
     }
 
     /// Reads the taken key, whose bytes are at `key` in the batch, and adds it to the batch, or
@@ -91,14 +93,14 @@ impl<'a> Reader<'a> {
                 is_read[at] = true;
             });
         if runs {
-            is_read[..names.len()].iter().for_each(|is_read| self.module.own_reads.count(*is_read));
+            is_read[..names.len()].iter().for_each(|is_read| self.pipeline.opener.count(*is_read));
         } else {
             self.most_short = 1;
         }
         let mut alone = Vec::new();
         for (short, is_read) in short.iter().zip(is_read).rev() {
             if is_read {
-                value::keep_age(self.module, self.ctx, &short.name, short.age);
+                value::keep_age(&self.pipeline.opener, self.ctx, &short.name, short.age);
             } else {
                 alone.push((short.taken, self.batch.items.remove(short.item).key));
             }
@@ -114,22 +116,22 @@ impl<'a> Reader<'a> {
 
     /// Reads one key; with `leaves_short`, a short string is left for later.
     fn one(&mut self, taken: &Taken, key: Span, leaves_short: bool) -> bool {
-        let Reader { module, ctx, ref mut batch, end_us, .. } = *self;
+        let Reader { pipeline, large, ctx, ref mut batch, end_us, .. } = *self;
         let start = batch.bytes.len();
         let name = Text::new(&batch.bytes[key.range()]);
         let Reading { found, expire_ms, took_us } = match taken.touch {
             Touch::Captured => Reading { found: Found::Gone, expire_ms: NO_EXPIRY, took_us: 0 },
             _ => {
-                let wanted = match wanted(module, batch, key, end_us) {
+                let wanted = match wanted((pipeline, large), batch, key, end_us) {
                     Ok(wanted) => Wanted { leaves_short, ..wanted },
-                    Err(rest_us) => return put_aside(module, batch, taken, key, rest_us),
+                    Err(rest_us) => return put_aside(pipeline, batch, taken, key, rest_us),
                 };
-                value(module, ctx, &name, wanted, &mut batch.bytes)
+                value(&pipeline.opener, ctx, &name, wanted, &mut batch.bytes)
             }
         };
         if took_us > 0 && !matches!(found, Found::Unfinished(_)) {
-            let now_us = crate::redis::api::clock::now_us();
-            let mut engine = module.engine.borrow_mut();
+            let now_us = clock::now_us();
+            let mut engine = pipeline.engine.borrow_mut();
             engine.was_read(batch.registration.db, &batch.bytes[key.range()], took_us, now_us);
         }
         let content = match found {
@@ -143,11 +145,11 @@ impl<'a> Reader<'a> {
             }
             Found::TooLarge => value::too_large(&mut batch.bytes),
             Found::Later => {
-                let until_us = crate::redis::api::clock::now_us() + LATER_US;
-                return put_aside(module, batch, taken, key, until_us);
+                let until_us = clock::now_us() + LATER_US;
+                return put_aside(pipeline, batch, taken, key, until_us);
             }
             Found::Unfinished(walk) => {
-                large_value::keep(module, batch, taken, key, walk, took_us);
+                large.keep(pipeline, batch, taken, key, walk, took_us);
                 return true;
             }
             Found::Unwritable(reason) => {
@@ -155,8 +157,8 @@ impl<'a> Reader<'a> {
                 Content::Unwritable
             }
             Found::Unreadable => {
-                let mut engine = module.engine.borrow_mut();
-                engine.postpone(batch, taken, crate::redis::api::clock::now_us() + UNREADABLE_US);
+                let mut engine = pipeline.engine.borrow_mut();
+                engine.postpone(batch, taken, clock::now_us() + UNREADABLE_US);
                 engine.rests(batch.slot, UNREADABLE);
                 batch.bytes.truncate(key.start);
                 return false;
@@ -172,9 +174,9 @@ impl<'a> Reader<'a> {
     /// Settles a key that is gone, or else of a type that is not ours.
     fn missing(&mut self, taken: &Taken, key: Span, expire_ms: i64, gone: bool) -> bool {
         let batch = &mut *self.batch;
-        let mut engine = self.module.engine.borrow_mut();
+        let mut engine = self.pipeline.engine.borrow_mut();
         // The read itself may have let the key expire.
-        let now_us = crate::redis::api::clock::now_us();
+        let now_us = clock::now_us();
         engine.fold(now_us);
         let start = batch.bytes.len();
         if let Some(captured) = engine.captured(taken).filter(|_| gone) {
@@ -213,16 +215,21 @@ impl<'a> Reader<'a> {
 }
 
 /// What is wanted of the key, or until when it must rest.
-fn wanted(module: &Module, batch: &Batch, key: Span, end_us: u64) -> Result<Wanted, u64> {
-    let engine = module.engine.borrow();
+fn wanted(
+    (pipeline, large): (&Pipeline, &LargeValue),
+    batch: &Batch,
+    key: Span,
+    end_us: u64,
+) -> Result<Wanted, u64> {
+    let engine = pipeline.engine.borrow();
     let (db, name) = (batch.registration.db, &batch.bytes[key.range()]);
     let not_before_us = engine.not_before_us(db, name);
-    if not_before_us > 0 && not_before_us > crate::redis::api::clock::now_us() {
+    if not_before_us > 0 && not_before_us > clock::now_us() {
         return Err(not_before_us);
     }
     let end_us = if engine.is_restless(db, name) {
         Some(u64::MAX)
-    } else if large_value::is_under_way(module) {
+    } else if large.is_under_way() {
         // There is room for one.
         None
     } else {
@@ -231,8 +238,14 @@ fn wanted(module: &Module, batch: &Batch, key: Span, end_us: u64) -> Result<Want
     Ok(Wanted { end_us, ..Wanted::of(&batch.registration) })
 }
 
-fn put_aside(module: &Module, batch: &mut Batch, taken: &Taken, key: Span, until_us: u64) -> bool {
-    module.engine.borrow_mut().put_aside(batch, taken, until_us);
+fn put_aside(
+    pipeline: &Pipeline,
+    batch: &mut Batch,
+    taken: &Taken,
+    key: Span,
+    until_us: u64,
+) -> bool {
+    pipeline.engine.borrow_mut().put_aside(batch, taken, until_us);
     batch.bytes.truncate(key.start);
     true
 }

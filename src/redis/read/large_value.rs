@@ -7,21 +7,22 @@
 //! A value is read and sent to the end although its credit was spent meanwhile: only one value is
 //! read in steps at a time, and those of other registrations wait for it.
 
+use std::cell::RefCell;
+
 use super::cursor::{Step, Walk};
-use super::fill;
 use super::request::Wanted;
 use super::value::{read_on, too_large};
-use crate::core::backlog::item;
 use crate::core::backlog::table::Taken;
+use crate::core::backlog::{Engine, item};
 use crate::core::delivery::batch::Batch;
 use crate::core::mapping::value::Span;
 use crate::redis::api::clock;
 use crate::redis::api::context::{Ctx, Text};
-use crate::redis::state::Module;
+use crate::redis::pipeline::Pipeline;
 
 /// A value that is read in part.
 #[derive(Debug)]
-pub struct Partial {
+struct Partial {
     /// A batch that will have this key alone: its name, and the value as far as it was read.
     batch: Batch,
     taken: Taken,
@@ -30,81 +31,89 @@ pub struct Partial {
     took_us: u64,
 }
 
-/// Goes on later with the key whose name stands at `key` in `batch`, and behind it the beginning
-/// of its value.
-pub fn keep(
-    module: &Module,
-    batch: &mut Batch,
-    taken: &Taken,
-    key: Span,
-    walk: Walk,
-    took_us: u64,
-) {
-    let own = Batch {
-        registration: batch.registration.clone(),
-        slot: batch.slot,
-        epoch: batch.epoch,
-        slow: batch.slow,
-        retry: batch.retry,
-        items: Vec::with_capacity(1),
-        bytes: batch.bytes.split_off(key.start),
-    };
-    let key = Span { start: 0, end: key.end - key.start };
-    module.engine.borrow_mut().reads_in_steps(&own, taken);
-    module.partial.replace(Some(Partial { batch: own, taken: *taken, key, walk, took_us }));
-}
+/// The value that is being read, if any.
+#[derive(Debug, Default)]
+pub struct LargeValue(RefCell<Option<Partial>>);
 
-/// True if there is something to go on with.
-pub fn is_under_way(module: &Module) -> bool {
-    module.partial.borrow().is_some()
-}
+impl LargeValue {
+    /// Goes on later with the key whose name stands at `key` in `batch`, and behind it the beginning
+    /// of its value.
+    pub fn keep(
+        &self,
+        pipeline: &Pipeline,
+        batch: &mut Batch,
+        taken: &Taken,
+        key: Span,
+        walk: Walk,
+        took_us: u64,
+    ) {
+        let own = Batch {
+            registration: batch.registration.clone(),
+            slot: batch.slot,
+            epoch: batch.epoch,
+            slow: batch.slow,
+            retry: batch.retry,
+            items: Vec::with_capacity(1),
+            bytes: batch.bytes.split_off(key.start),
+        };
+        let key = Span { start: 0, end: key.end - key.start };
+        pipeline.engine.borrow_mut().reads_in_steps(&own, taken);
+        self.0.replace(Some(Partial { batch: own, taken: *taken, key, walk, took_us }));
+    }
 
-/// Forgets what was begun in an earlier epoch: its key is dirty again already.
-pub fn drop_old(module: &Module) {
-    let engine = module.engine.borrow();
-    module.partial.borrow_mut().take_if(|partial| !engine.is_of_now(&partial.batch));
-}
+    /// True if there is something to go on with.
+    pub fn is_under_way(&self) -> bool {
+        self.0.borrow().is_some()
+    }
 
-/// Reads on until `end_us`, and sends the value if it is complete then.
-pub fn step(module: &Module, ctx: Ctx<'_>, end_us: u64) {
-    drop_old(module);
-    let Some(mut partial) = module.partial.take() else { return };
-    let now_us = clock::now_us();
-    let unchanged = {
-        let mut engine = module.engine.borrow_mut();
-        engine.fold(now_us);
-        engine.is_as_taken(&partial.batch, &partial.taken)
-    };
-    let Partial { batch, taken, key, walk, took_us } = &mut partial;
-    let wanted = Wanted { end_us: Some(end_us), ..Wanted::of(&batch.registration) };
-    let (name, db) = (Text::new(&batch.bytes[key.range()]), batch.registration.db);
-    ctx.select(db);
-    let read = match unchanged {
-        true => read_on(module, ctx, &name, walk, wanted, (&mut batch.bytes, key.end)),
-        false => None,
-    };
-    let read_us = clock::now_us();
-    *took_us += read_us - now_us;
-    let mut engine = module.engine.borrow_mut();
-    // Opening the key may have made it expire.
-    engine.fold(read_us);
-    let read = read.filter(|_| engine.is_as_taken(batch, taken));
-    let Some((step, expire_ms)) = read else {
-        return engine.disturbed(batch, taken, &batch.bytes[key.range()], read_us);
-    };
-    let content = match step {
-        Step::More => {
-            drop(engine);
-            module.partial.replace(Some(partial));
-            return;
-        }
-        Step::Done => walk.content(),
-        Step::TooLarge => too_large(&mut batch.bytes),
-    };
-    engine.was_read(db, &batch.bytes[key.range()], *took_us, read_us);
-    engine.has_read_in_steps();
-    drop(engine);
-    let value = Span { start: key.end, end: batch.bytes.len() };
-    batch.items.push(item(taken, *key, content, value, expire_ms));
-    fill::send(module, partial.batch);
+    /// Forgets what was begun in an earlier epoch: its key is dirty again already.
+    pub fn drop_old(&self, engine: &Engine) {
+        self.0.borrow_mut().take_if(|partial| !engine.is_of_now(&partial.batch));
+    }
+
+    /// Reads on until `end_us`, and sends the value if it is complete then.
+    pub fn step(&self, pipeline: &Pipeline, ctx: Ctx<'_>, end_us: u64) {
+        self.drop_old(&pipeline.engine.borrow());
+        let Some(mut partial) = self.0.take() else { return };
+        let now_us = clock::now_us();
+        let unchanged = {
+            let mut engine = pipeline.engine.borrow_mut();
+            engine.fold(now_us);
+            engine.is_as_taken(&partial.batch, &partial.taken)
+        };
+        let Partial { batch, taken, key, walk, took_us } = &mut partial;
+        let wanted = Wanted { end_us: Some(end_us), ..Wanted::of(&batch.registration) };
+        let (name, db) = (Text::new(&batch.bytes[key.range()]), batch.registration.db);
+        ctx.select(db);
+        let read = match unchanged {
+            true => {
+                read_on(&pipeline.opener, ctx, &name, walk, wanted, (&mut batch.bytes, key.end))
+            }
+            false => None,
+        };
+        let read_us = clock::now_us();
+        *took_us += read_us - now_us;
+        let mut engine = pipeline.engine.borrow_mut();
+        // Opening the key may have made it expire.
+        engine.fold(read_us);
+        let read = read.filter(|_| engine.is_as_taken(batch, taken));
+        let Some((step, expire_ms)) = read else {
+            return engine.disturbed(batch, taken, &batch.bytes[key.range()], read_us);
+        };
+        let content = match step {
+            Step::More => {
+                drop(engine);
+                self.0.replace(Some(partial));
+                return;
+            }
+            Step::Done => walk.content(),
+            Step::TooLarge => too_large(&mut batch.bytes),
+        };
+        engine.was_read(db, &batch.bytes[key.range()], *took_us, read_us);
+        engine.has_read_in_steps();
+        drop(engine);
+        let value = Span { start: key.end, end: batch.bytes.len() };
+        batch.items.push(item(taken, *key, content, value, expire_ms));
+        pipeline.send(partial.batch);
+    }
 }

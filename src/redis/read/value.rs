@@ -11,12 +11,12 @@ use crate::core::registration::KeyType;
 use crate::redis::api::access_age::Age;
 use crate::redis::api::clock;
 use crate::redis::api::context::{Ctx, Text, raw_bytes};
+use crate::redis::api::key::{KeyOpener, Opened};
 use crate::redis::api::raw;
 use crate::redis::api::raw::api;
 use crate::redis::api::read_mode;
-use crate::redis::api::read_mode::{is_counted, known_modes};
+use crate::redis::api::read_mode::known_modes;
 use crate::redis::api::run_command::{Called, call};
-use crate::redis::state::Module;
 
 /// A longer string is certainly stored raw, so its bytes can be read in place; asking for those
 /// of a shorter one would change its encoding.
@@ -72,20 +72,20 @@ pub fn is_there(ctx: Ctx<'_>, name: &Text) -> Option<bool> {
 
 /// When the key `name` of the selected database expires, milliseconds since 1970, or
 /// [`NO_EXPIRY`]; nothing when there is no such key.
-pub fn expiry_ms(module: &Module, ctx: Ctx<'_>, name: &Text) -> Option<i64> {
-    Some(Opened::new(module, ctx, name)?.expire_ms())
+pub fn expiry_ms(opener: &KeyOpener, ctx: Ctx<'_>, name: &Text) -> Option<i64> {
+    Some(opener.open(ctx, name)?.expire_ms())
 }
 
 /// Reads the value of the key `name` in the selected database and appends it to `out`.
 pub fn value(
-    module: &Module,
+    opener: &KeyOpener,
     ctx: Ctx<'_>,
     name: &Text,
     wanted: Wanted,
     out: &mut Vec<u8>,
 ) -> Reading {
     let mut reading = Reading { found: Found::Gone, expire_ms: NO_EXPIRY, took_us: 0 };
-    let Some(opened) = Opened::new(module, ctx, name) else { return reading };
+    let Some(opened) = opener.open(ctx, name) else { return reading };
     if wanted.expiry {
         reading.expire_ms = opened.expire_ms();
     }
@@ -97,7 +97,7 @@ pub fn value(
     // Nobody knows of JSON how large it is.
     let timed = large || opened.key_type() == raw::REDISMODULE_KEYTYPE_MODULE;
     let began_us = timed.then(clock::now_us);
-    reading.found = value_of(opened, module, ctx, name, wanted, out);
+    reading.found = value_of(opened, opener, ctx, name, wanted, out);
     if let Some(began_us) = began_us {
         reading.took_us = clock::now_us() - began_us;
     }
@@ -106,7 +106,7 @@ pub fn value(
 
 fn value_of(
     opened: Opened,
-    module: &Module,
+    opener: &KeyOpener,
     ctx: Ctx<'_>,
     name: &Text,
     wanted: Wanted,
@@ -114,11 +114,11 @@ fn value_of(
 ) -> Found {
     match opened.key_type() {
         raw::REDISMODULE_KEYTYPE_STRING if wanted.takes(KeyType::String) => {
-            opened.string(module, ctx, name, wanted, out)
+            opened.string(opener, ctx, name, wanted, out)
         }
         raw::REDISMODULE_KEYTYPE_MODULE if wanted.takes(KeyType::Json) => {
             let start = out.len();
-            match opened.call(module, ctx, c"JSON.GET", name, out) {
+            match opened.call(opener, ctx, c"JSON.GET", name, out) {
                 Called::Text if out.len() - start > MOST_BYTES_OF_JSON => {
                     out.truncate(start);
                     Found::TooLarge
@@ -176,8 +176,8 @@ pub unsafe fn of_open_key(
     wanted: Wanted,
     out: &mut Vec<u8>,
 ) -> Option<(Content, i64)> {
-    // The server closes it.
-    let opened = ManuallyDrop::new(Opened(key));
+    // SAFETY: the caller vouches for the key, which the server closes: see ManuallyDrop.
+    let opened = ManuallyDrop::new(unsafe { Opened::of(key) });
     let found = match opened.key_type() {
         raw::REDISMODULE_KEYTYPE_STRING if wanted.takes(KeyType::String) => {
             opened.in_place(wanted, out)
@@ -204,14 +204,14 @@ pub fn too_large(out: &mut Vec<u8>) -> Content {
 /// Reads on in a large value, of which the bytes of `out` from `start` on are read; with it comes
 /// when the key expires. Nothing when the value is not there any more.
 pub fn read_on(
-    module: &Module,
+    opener: &KeyOpener,
     ctx: Ctx<'_>,
     name: &Text,
     walk: &mut Walk,
     wanted: Wanted,
     (out, start): (&mut Vec<u8>, usize),
 ) -> Option<(Step, i64)> {
-    let opened = Opened::new(module, ctx, name)?;
+    let opened = opener.open(ctx, name)?;
     steps(opened.key_type()).filter(|(_, content)| *content == walk.content())?;
     let expire_ms = if wanted.expiry { opened.expire_ms() } else { NO_EXPIRY };
     let step = opened.step(walk, wanted, out, start);
@@ -225,45 +225,7 @@ pub fn is_spent(content: Content, read: &[u8]) -> bool {
     content == Content::Hash && read.is_empty()
 }
 
-/// A key open for reading.
-struct Opened(*mut raw::RedisModuleKey);
-
 impl Opened {
-    fn new(module: &Module, ctx: Ctx<'_>, name: &Text) -> Option<Opened> {
-        let mode = module.read_mode.get();
-        let opened = Opened::with_mode(ctx, name, mode);
-        if is_counted(mode) {
-            module.own_reads.count(opened.is_some());
-        }
-        opened
-    }
-
-    fn with_mode(ctx: Ctx<'_>, name: &Text, mode: c_int) -> Option<Opened> {
-        // SAFETY: the context is that of a running callback in which keys may be opened (not a
-        // one-shot), and the name lives until the key is closed.
-        let key = unsafe { api!(RedisModule_OpenKey)(ctx.raw(), name.raw(), mode) };
-        let opened = (!key.is_null()).then_some(Opened(key))?;
-        // Opened as if for writing, a key that is not there is empty.
-        (opened.key_type() != raw::REDISMODULE_KEYTYPE_EMPTY).then_some(opened)
-    }
-
-    /// When the key expires, milliseconds since 1970, or [`NO_EXPIRY`].
-    fn expire_ms(&self) -> i64 {
-        // SAFETY: the key is open. -1, which is NO_EXPIRY, says that it does not expire.
-        unsafe { api!(RedisModule_GetAbsExpire)(self.0) }
-    }
-
-    fn key_type(&self) -> isize {
-        // SAFETY: the key is open.
-        unsafe { api!(RedisModule_KeyType)(self.0) as isize }
-    }
-
-    /// Elements, or bytes of a string.
-    fn len(&self) -> usize {
-        // SAFETY: the key is open.
-        unsafe { api!(RedisModule_ValueLength)(self.0) }
-    }
-
     /// True if reading may take long.
     fn is_large(&self) -> bool {
         match self.key_type() {
@@ -288,7 +250,7 @@ impl Opened {
         let end_us = wanted.end_us.unwrap_or(u64::MAX);
         let mut room = Room::new(out, start, wanted.most_bytes, end_us);
         // SAFETY: the key is open, and of the walk's type, as the callers have seen.
-        let step = unsafe { walk.step(self.0, &mut room) };
+        let step = unsafe { walk.step(self.raw(), &mut room) };
         if step == Step::TooLarge {
             out.truncate(start);
         }
@@ -298,7 +260,7 @@ impl Opened {
     /// Appends the string's bytes.
     fn string(
         self,
-        module: &Module,
+        opener: &KeyOpener,
         ctx: Ctx<'_>,
         name: &Text,
         wanted: Wanted,
@@ -313,12 +275,12 @@ impl Opened {
         if wanted.leaves_short {
             return Found::Short(self.age());
         }
-        match self.call(module, ctx, c"GET", name, out) {
+        match self.call(opener, ctx, c"GET", name, out) {
             Called::Text => Found::Value(Content::String),
             Called::Nothing => Found::Gone,
             // GET may be renamed, or refused by a cluster that is down. Better another encoding
             // than a value that is not written.
-            Called::Refused | Called::WrongType => match Opened::new(module, ctx, name) {
+            Called::Refused | Called::WrongType => match opener.open(ctx, name) {
                 Some(again) => again.in_place(wanted, out),
                 None => Found::Gone,
             },
@@ -332,8 +294,11 @@ impl Opened {
         let mut len = 0;
         // SAFETY: the key is an open string; its bytes stay until it is closed.
         let value = unsafe {
-            let start =
-                api!(RedisModule_StringDMA)(self.0, &raw mut len, raw::REDISMODULE_READ as c_int);
+            let start = api!(RedisModule_StringDMA)(
+                self.raw(),
+                &raw mut len,
+                raw::REDISMODULE_READ as c_int,
+            );
             raw_bytes(start, len)
         };
         out.extend_from_slice(value);
@@ -344,7 +309,7 @@ impl Opened {
     /// meanwhile, because its time may run out between opening it and the command.
     fn call(
         self,
-        module: &Module,
+        opener: &KeyOpener,
         ctx: Ctx<'_>,
         command: &CStr,
         name: &Text,
@@ -354,35 +319,23 @@ impl Opened {
         drop(self);
         let called = call(ctx, command, name, out);
         match called {
-            Called::Text | Called::WrongType => module.own_reads.count(true),
-            Called::Nothing => module.own_reads.count(false),
+            Called::Text | Called::WrongType => opener.count(true),
+            Called::Nothing => opener.count(false),
             Called::Refused => {}
         }
         if matches!(called, Called::Text) {
-            keep_age(module, ctx, name, age);
+            keep_age(opener, ctx, name, age);
         }
         called
-    }
-
-    fn age(&self) -> Age {
-        // SAFETY: the key is open.
-        unsafe { Age::of(self.0) }
     }
 }
 
 /// Gives the key back the age it had before a command read it.
-pub fn keep_age(module: &Module, ctx: Ctx<'_>, name: &Text, age: Age) {
+pub fn keep_age(opener: &KeyOpener, ctx: Ctx<'_>, name: &Text, age: Age) {
     if age.is_changed_by_a_command()
-        && let Some(again) = Opened::new(module, ctx, name)
+        && let Some(again) = opener.open(ctx, name)
     {
         // SAFETY: the key is open.
-        unsafe { age.give_to(again.0) };
-    }
-}
-
-impl Drop for Opened {
-    fn drop(&mut self) {
-        // SAFETY: opened by `new`, closed once.
-        unsafe { api!(RedisModule_CloseKey)(self.0) };
+        unsafe { age.give_to(again.raw()) };
     }
 }

@@ -1,7 +1,7 @@
 //! The module's state in the RDB: saved with the data, loaded before it, and so exactly as
 //! durable and as far on replicas as the data itself.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_int};
 
 use super::data_type;
 use crate::core::backlog::record::{Packer, Record, VERSION, unpack};
@@ -9,9 +9,7 @@ use crate::redis::api::context::{Ctx, raw_bytes};
 use crate::redis::api::guard::guard;
 use crate::redis::api::raw;
 use crate::redis::api::raw::api;
-use crate::redis::api::{clock, log, read_mode};
-use crate::redis::event_loop::tick;
-use crate::redis::retain::redis70::overdue;
+use crate::redis::api::{clock, log};
 use crate::redis::state::{Module, module};
 
 /// Nine characters, as the server demands; it stands in every RDB file with our state.
@@ -54,7 +52,7 @@ pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
 
 unsafe extern "C" fn save_if_any(rdb: *mut raw::RedisModuleIO, when: c_int) {
     let blank = guard(true, || {
-        let mut engine = module().engine.borrow_mut();
+        let mut engine = module().pipeline.engine.borrow_mut();
         // A change in the log needs a registration, so there is none without one.
         engine.fold(clock::now_us());
         engine.is_blank()
@@ -74,7 +72,7 @@ unsafe extern "C" fn save_always(rdb: *mut raw::RedisModuleIO, _: c_int) {
     };
     guard((), || {
         let mut packer = Packer::new(write);
-        module().engine.borrow_mut().save(clock::now_us(), |record| packer.push(&record));
+        module().pipeline.engine.borrow_mut().save(clock::now_us(), |record| packer.push(&record));
         packer.end();
     });
     write(&[]);
@@ -121,11 +119,8 @@ unsafe fn next_block(rdb: *mut raw::RedisModuleIO) -> Option<Vec<u8>> {
 /// Loads a block, or keeps it while the old data still serves.
 fn take_block(module: &Module, block: Vec<u8>) -> Result<(), String> {
     check_dbs(module, &block)?;
-    if let Some(blocks) = &mut *module.loading_beside.borrow_mut() {
-        blocks.push(block);
-        return Ok(());
-    }
-    let mut engine = module.engine.borrow_mut();
+    let Some(block) = module.beside.keep(block) else { return Ok(()) };
+    let mut engine = module.pipeline.engine.borrow_mut();
     unpack(&block, |record| engine.load(record, clock::now_us()))
 }
 
@@ -145,97 +140,4 @@ fn check_dbs(module: &Module, block: &[u8]) -> Result<(), String> {
          databases to {} at the least",
         most + 1
     ))
-}
-
-/// Data is loaded in place of what was there: at start, on a replica, by DEBUG RELOAD.
-pub unsafe extern "C" fn on_loading(
-    ctx: *mut raw::RedisModuleCtx,
-    _: raw::RedisModuleEvent,
-    subevent: u64,
-    _: *mut c_void,
-) {
-    guard((), || {
-        let module = module();
-        if module.loading_beside.borrow().is_some() {
-            return;
-        }
-        match subevent {
-            raw::REDISMODULE_SUBEVENT_LOADING_ENDED | raw::REDISMODULE_SUBEVENT_LOADING_FAILED => {
-                // SAFETY: the server's context is valid during the callback.
-                let ctx = unsafe { Ctx::new(ctx) };
-                overdue::on_loaded(module, ctx);
-                loaded(module);
-            }
-            _ => module.engine.borrow_mut().clear(),
-        }
-    });
-}
-
-/// A replica loads data beside the old, which serves until the new is complete.
-pub unsafe extern "C" fn on_loading_beside(
-    _: *mut raw::RedisModuleCtx,
-    _: raw::RedisModuleEvent,
-    subevent: u64,
-    _: *mut c_void,
-) {
-    guard((), || {
-        let module = module();
-        if subevent == raw::REDISMODULE_SUBEVENT_REPL_ASYNC_LOAD_STARTED {
-            module.loading_beside.replace(Some(Vec::new()));
-            return;
-        }
-        let blocks = module.loading_beside.take().unwrap_or_default();
-        if subevent == raw::REDISMODULE_SUBEVENT_REPL_ASYNC_LOAD_COMPLETED {
-            let mut engine = module.engine.borrow_mut();
-            engine.clear();
-            let now_us = clock::now_us();
-            for block in &blocks {
-                if let Err(error) = unpack(block, |record| engine.load(record, now_us)) {
-                    log::warning(&format!("the master's state cannot be loaded: {error}"));
-                }
-            }
-            drop(engine);
-            loaded(module);
-        }
-    });
-}
-
-fn loaded(module: &Module) {
-    let mut engine = module.engine.borrow_mut();
-    engine.fold(clock::now_us());
-    engine.suspect(clock::now_us());
-    let warnings = engine.pause_warning().into_iter();
-    for warning in warnings.chain(engine.sharing_warning()) {
-        log::warning(&warning);
-    }
-    drop(engine);
-    module.configure_worker();
-    tick::plan(module);
-}
-
-/// The server became a master or a replica.
-pub unsafe extern "C" fn on_role(
-    ctx: *mut raw::RedisModuleCtx,
-    _: raw::RedisModuleEvent,
-    subevent: u64,
-    _: *mut c_void,
-) {
-    guard((), || {
-        let module = module();
-        let mut engine = module.engine.borrow_mut();
-        engine.fold(clock::now_us());
-        // Whoever writes from here on must not meet what is still on its way.
-        engine.begin_epoch();
-        engine.suspect(clock::now_us());
-        drop(engine);
-        let is_master = subevent == raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER;
-        module.is_replica.set(!is_master);
-        module.configure_worker();
-        module.read_mode.set(read_mode::mode(!is_master));
-        if is_master {
-            // SAFETY: the server's context is valid during the callback.
-            overdue::on_promoted(module, unsafe { Ctx::new(ctx) });
-        }
-        tick::plan(module);
-    });
 }

@@ -5,89 +5,91 @@
 //! A replica removes nothing by itself, so it scans in slices, and what was found is kept when it is
 //! promoted. JSON cannot be read in a scan.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use super::ttl;
-use super::ttl::{LAST_MS, can_expire, now_ms};
+use super::expiry::{LAST_MS, can_expire};
 use crate::core::backlog::table::Captured;
 use crate::redis::api::clock;
 use crate::redis::api::context::Ctx;
 use crate::redis::api::raw;
 use crate::redis::api::raw::api;
 use crate::redis::api::scan::{self, Cursor};
+use crate::redis::pipeline::Pipeline;
 use crate::redis::read::request::Wanted;
 use crate::redis::read::value;
-use crate::redis::state::Module;
 
 /// Buckets of the keyspace visited between two looks at the clock.
 const CLOCK_BUCKETS: usize = 16;
 
+/// The scans to be made.
+#[derive(Debug, Default)]
+pub struct Overdue(RefCell<Scans>);
+
 /// The databases to be scanned, and the scan that is under way.
 #[derive(Debug, Default)]
-pub struct Overdue {
+struct Scans {
     dbs: BTreeSet<u16>,
     scan: Option<(u16, Cursor)>,
 }
 
 impl Overdue {
     /// Lets a database be scanned, once more if a scan of it is under way.
-    pub fn ask(&mut self, db: u16) {
-        self.dbs.insert(db);
+    pub fn ask(&self, db: u16) {
+        self.0.borrow_mut().dbs.insert(db);
     }
 
     /// True when there is something to scan.
     pub fn is_pending(&self) -> bool {
-        self.scan.is_some() || !self.dbs.is_empty()
+        let scans = self.0.borrow();
+        scans.scan.is_some() || !scans.dbs.is_empty()
     }
 
-    fn next(&mut self) -> Option<(u16, Cursor)> {
-        self.scan.take().or_else(|| Some((self.dbs.pop_first()?, Cursor::new())))
-    }
-}
-
-/// Data was loaded. A master finds all before it serves anybody: afterwards any look at a key, and
-/// the server's own, could remove it.
-pub fn on_loaded(module: &Module, ctx: Ctx<'_>) {
-    let dirty = module.engine.borrow_mut().uncaptured_dbs(clock::now_us());
-    ask(module, ctx, dirty);
-    if ctx.flags() & raw::REDISMODULE_CTX_FLAGS_SLAVE == 0 {
-        step(module, ctx, u64::MAX);
-    }
-}
-
-/// This server is a master now. It has looked ahead as a replica; what it has not looked at are the
-/// changes that it missed past `dirty-max-bytes`.
-pub fn on_promoted(module: &Module, ctx: Ctx<'_>) {
-    let missed = module.engine.borrow().rescans_of(None);
-    ask(module, ctx, missed.iter().map(|(_, registration)| registration.db).collect());
-}
-
-fn ask(module: &Module, ctx: Ctx<'_>, mut dbs: BTreeSet<u16>) {
-    dbs.retain(|db| can_expire(ctx, *db));
-    ttl::with(module, |early| dbs.iter().for_each(|db| early.overdue.ask(*db)));
-}
-
-/// Scans until `end_us`. True if there was something to scan.
-pub fn step(module: &Module, ctx: Ctx<'_>, end_us: u64) -> bool {
-    let mut worked = false;
-    while let Some((db, cursor)) = next(module) {
-        worked = true;
-        if !scan(module, ctx, db, &cursor, end_us) {
-            ttl::with(module, |early| early.overdue.scan = Some((db, cursor)));
-            break;
+    /// Data was loaded. A master finds all before it serves anybody: afterwards any look at a key, and
+    /// the server's own, could remove it.
+    pub fn on_loaded(&self, pipeline: &Pipeline, ctx: Ctx<'_>) {
+        let dirty = pipeline.engine.borrow_mut().uncaptured_dbs(clock::now_us());
+        self.ask_all(ctx, dirty);
+        if ctx.flags() & raw::REDISMODULE_CTX_FLAGS_SLAVE == 0 {
+            self.step(pipeline, ctx, u64::MAX);
         }
     }
-    worked
-}
 
-fn next(module: &Module) -> Option<(u16, Cursor)> {
-    module.early.borrow_mut().as_mut()?.overdue.next()
+    /// This server is a master now. It has looked ahead as a replica; what it has not looked at are the
+    /// changes that it missed past `dirty-max-bytes`.
+    pub fn on_promoted(&self, pipeline: &Pipeline, ctx: Ctx<'_>) {
+        let missed = pipeline.engine.borrow().rescans_of(None);
+        self.ask_all(ctx, missed.iter().map(|(_, registration)| registration.db).collect());
+    }
+
+    fn ask_all(&self, ctx: Ctx<'_>, mut dbs: BTreeSet<u16>) {
+        dbs.retain(|db| can_expire(ctx, *db));
+        self.0.borrow_mut().dbs.append(&mut dbs);
+    }
+
+    /// Scans until `end_us`. True if there was something to scan.
+    pub fn step(&self, pipeline: &Pipeline, ctx: Ctx<'_>, end_us: u64) -> bool {
+        let mut worked = false;
+        while let Some((db, cursor)) = self.next() {
+            worked = true;
+            if !scan(pipeline, ctx, db, &cursor, end_us) {
+                self.0.borrow_mut().scan = Some((db, cursor));
+                break;
+            }
+        }
+        worked
+    }
+
+    fn next(&self) -> Option<(u16, Cursor)> {
+        let mut scans = self.0.borrow_mut();
+        scans.scan.take().or_else(|| Some((scans.dbs.pop_first()?, Cursor::new())))
+    }
 }
 
 /// Visits keys until `end_us`; true when all were visited.
-fn scan(module: &Module, ctx: Ctx<'_>, db: u16, cursor: &Cursor, end_us: u64) -> bool {
+fn scan(pipeline: &Pipeline, ctx: Ctx<'_>, db: u16, cursor: &Cursor, end_us: u64) -> bool {
     ctx.select(db);
-    let mut visit = |name: &[u8], key: *mut raw::RedisModuleKey| look(module, db, name, key);
+    let mut visit = |name: &[u8], key: *mut raw::RedisModuleKey| look(pipeline, db, name, key);
     for buckets in 1usize.. {
         if !scan::bucket(ctx, cursor, &mut visit) {
             break;
@@ -100,14 +102,14 @@ fn scan(module: &Module, ctx: Ctx<'_>, db: u16, cursor: &Cursor, end_us: u64) ->
 }
 
 /// Captures the value of a key that the server has opened for the scan, if its time is over.
-fn look(module: &Module, db: u16, name: &[u8], key: *mut raw::RedisModuleKey) {
-    let engine = module.engine.borrow();
+fn look(pipeline: &Pipeline, db: u16, name: &[u8], key: *mut raw::RedisModuleKey) {
+    let engine = pipeline.engine.borrow();
     if key.is_null() || !engine.is_uncaptured(db, name) {
         return;
     }
     // SAFETY: the server opened the key for this callback.
     let expire_ms = unsafe { api!(RedisModule_GetAbsExpire)(key) };
-    let is_last = |end_ms: u64| end_ms <= now_ms() + LAST_MS;
+    let is_last = |end_ms: u64| end_ms <= clock::unix_ms() + LAST_MS;
     // -1 says that it does not expire.
     if !u64::try_from(expire_ms).is_ok_and(is_last) {
         return;
@@ -120,6 +122,6 @@ fn look(module: &Module, db: u16, name: &[u8], key: *mut raw::RedisModuleKey) {
     let read = unsafe { value::of_open_key(key, wanted, &mut value) };
     if let Some((content, expire_ms)) = read {
         let captured = Captured { content, expire_ms, bytes: value.into() };
-        module.engine.borrow_mut().capture(db, name, captured);
+        pipeline.engine.borrow_mut().capture(db, name, captured);
     }
 }

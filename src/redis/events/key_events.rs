@@ -1,25 +1,22 @@
-//! Everything the server tells us by itself: changed keys, turns of the event loop, shutdown.
+//! Changed keys, and keys that are about to go.
 
 use std::collections::BTreeSet;
 use std::ffi::{CStr, c_char, c_int, c_void};
 
-use super::api::clock;
-use super::api::context::{Ctx, Text, bytes};
-use super::api::guard::guard;
-use super::api::raw;
-use super::api::raw::api;
-use super::event_loop::tick;
-use super::read::value;
-use super::replication::rdb;
-use super::retain::last_value;
-use super::retain::redis70::{eviction, ttl};
-use super::shutdown;
-use super::state::{Module, module};
 use crate::core::backlog::change_log::Touch;
+use crate::redis::api::clock;
+use crate::redis::api::context::{Ctx, Text, bytes};
+use crate::redis::api::guard::guard;
+use crate::redis::api::raw;
+use crate::redis::api::raw::api;
+use crate::redis::read::value;
+use crate::redis::replication::propagate;
+use crate::redis::retain::last_value;
+use crate::redis::state::{Module, module};
 
 /// All kinds of change of a key, and no others: not NEW (SET reports itself), not LOADED, not
 /// KEY_MISS.
-const KINDS: c_int = raw::REDISMODULE_NOTIFY_GENERIC
+pub const KINDS: c_int = raw::REDISMODULE_NOTIFY_GENERIC
     | raw::REDISMODULE_NOTIFY_STRING
     | raw::REDISMODULE_NOTIFY_LIST
     | raw::REDISMODULE_NOTIFY_SET
@@ -36,57 +33,8 @@ const PLAIN: c_int = raw::REDISMODULE_NOTIFY_STRING
     | raw::REDISMODULE_NOTIFY_SET
     | raw::REDISMODULE_NOTIFY_ZSET;
 
-const TOO_OLD: &str = "the server refuses to report changes of keys, of its settings or turns of \
-                       its event loop; use Redis 7.0 or newer, or Valkey";
-
-/// Subscribes to all of it.
-///
-/// # Errors
-/// One sentence when the server refuses.
-pub fn subscribe(ctx: Ctx<'_>) -> Result<(), String> {
-    // SAFETY: the context is that of RedisModule_OnLoad; the callbacks are ours and live as
-    // long as the library, which is never unmapped.
-    let refused = unsafe {
-        api!(RedisModule_SubscribeToKeyspaceEvents)(ctx.raw(), KINDS, Some(on_key))
-            | subscribe_to(ctx, raw::REDISMODULE_EVENT_EVENTLOOP, on_event_loop)
-            | subscribe_to(ctx, raw::REDISMODULE_EVENT_SHUTDOWN, on_shutdown)
-            | subscribe_to(ctx, raw::REDISMODULE_EVENT_FLUSHDB, last_value::on_flush)
-            | subscribe_to(ctx, raw::REDISMODULE_EVENT_SWAPDB, last_value::on_swap)
-            | subscribe_to(ctx, raw::REDISMODULE_EVENT_LOADING, rdb::on_loading)
-            | subscribe_to(ctx, raw::REDISMODULE_EVENT_REPL_ASYNC_LOAD, rdb::on_loading_beside)
-            | subscribe_to(ctx, raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED, rdb::on_role)
-    };
-    if refused != 0 {
-        return Err(TOO_OLD.to_owned());
-    }
-    // SAFETY: as above. Redis 7.0 does not have this event.
-    let has_key_event =
-        unsafe { subscribe_to(ctx, raw::REDISMODULE_EVENT_KEY, last_value::on_key_event) == 0 };
-    if !has_key_event {
-        // SAFETY: as above.
-        let refused =
-            unsafe { subscribe_to(ctx, raw::REDISMODULE_EVENT_CONFIG, eviction::on_config) };
-        if refused != 0 {
-            return Err(TOO_OLD.to_owned());
-        }
-        ttl::start(ctx, module());
-    }
-    Ok(())
-}
-
-type EventCallback =
-    unsafe extern "C" fn(*mut raw::RedisModuleCtx, raw::RedisModuleEvent, u64, *mut c_void);
-
-/// # Safety
-/// `ctx` is that of RedisModule_OnLoad, and `callback` fits the event.
-unsafe fn subscribe_to(ctx: Ctx<'_>, id: u64, callback: EventCallback) -> c_int {
-    let event = raw::RedisModuleEvent { id, dataver: 1 };
-    // SAFETY: the caller vouches for both.
-    unsafe { api!(RedisModule_SubscribeToServerEvent)(ctx.raw(), event, Some(callback)) }
-}
-
 /// A key was touched. This runs inside every write command: it appends to a log and no more.
-unsafe extern "C" fn on_key(
+pub unsafe extern "C" fn on_key(
     ctx: *mut raw::RedisModuleCtx,
     kind: c_int,
     event: *const c_char,
@@ -94,7 +42,7 @@ unsafe extern "C" fn on_key(
 ) -> c_int {
     guard((), || {
         let module = module();
-        if module.engine.borrow().is_deaf() {
+        if module.pipeline.engine.borrow().is_deaf() {
             return;
         }
         // SAFETY: the server's context, key and event name are valid during the callback, in
@@ -108,7 +56,7 @@ unsafe extern "C" fn on_key(
             let name = unsafe { CStr::from_ptr(event) };
             return on_special(module, ctx, (kind, name), (db, key), touch);
         }
-        let mut engine = module.engine.borrow_mut();
+        let mut engine = module.pipeline.engine.borrow_mut();
         if engine.touch(db, key, Touch::Changed) {
             engine.fold(clock::now_us());
         }
@@ -125,9 +73,9 @@ fn on_special(
     touch: Touch,
 ) {
     if matches!(touch, Touch::Expired | Touch::Evicted) {
-        return last_value::on_gone(module, ctx, (db, key), touch);
+        return removed(module, ctx, (db, key), touch);
     }
-    let mut engine = module.engine.borrow_mut();
+    let mut engine = module.pipeline.engine.borrow_mut();
     if event.0 == raw::REDISMODULE_NOTIFY_GENERIC {
         match event.1.to_bytes() {
             b"move_from" => engine.leaves(db, key),
@@ -157,7 +105,7 @@ fn arrived(module: &Module, ctx: Ctx<'_>, (here, key): (u16, &[u8]), dbs: BTreeS
         if value::is_there(ctx, &name) == Some(false) {
             continue;
         }
-        let mut engine = module.engine.borrow_mut();
+        let mut engine = module.pipeline.engine.borrow_mut();
         if engine.touch(db, key, Touch::Timed) {
             engine.fold(clock::now_us());
         }
@@ -210,31 +158,40 @@ unsafe fn touch(kind: c_int, event: *const c_char) -> Option<Touch> {
     })
 }
 
-unsafe extern "C" fn on_event_loop(
+/// The server reports that a key has expired or was evicted. Its DEL follows in the stream.
+fn removed(module: &Module, ctx: Ctx<'_>, (db, key): (u16, &[u8]), touch: Touch) {
+    let ours = module.pipeline.engine.borrow_mut().gone(db, key, touch, clock::now_us());
+    if ours {
+        propagate::removed(ctx, key, touch);
+    }
+}
+
+/// The server is about to remove a key, whose value can still be read. Redis 7.2 and newer,
+/// Valkey.
+pub unsafe extern "C" fn on_key_event(
     ctx: *mut raw::RedisModuleCtx,
     _: raw::RedisModuleEvent,
     subevent: u64,
-    _: *mut c_void,
+    info: *mut c_void,
 ) {
+    let touch = match subevent {
+        raw::REDISMODULE_SUBEVENT_KEY_EXPIRED => Touch::Expired,
+        raw::REDISMODULE_SUBEVENT_KEY_EVICTED => Touch::Evicted,
+        _ => return,
+    };
     guard((), || {
-        // SAFETY: the server's context is valid during the callback.
-        let ctx = unsafe { Ctx::new(ctx) };
-        if subevent == raw::REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP {
-            tick::before_sleep(ctx);
-        } else {
-            tick::after_sleep(ctx);
+        // SAFETY: for this event the server gives a RedisModuleKeyInfo with an open key, whose
+        // name is valid during the callback, as is the context.
+        let (ctx, key) = unsafe {
+            let info = info.cast::<raw::RedisModuleKeyInfo>();
+            let name = api!(RedisModule_GetKeyNameFromModuleKey)((*info).key);
+            (Ctx::new(ctx), bytes(name))
+        };
+        let module = module();
+        if module.pipeline.engine.borrow().is_deaf() {
+            return;
         }
-    });
-}
-
-unsafe extern "C" fn on_shutdown(
-    ctx: *mut raw::RedisModuleCtx,
-    _: raw::RedisModuleEvent,
-    _: u64,
-    _: *mut c_void,
-) {
-    guard((), || {
-        // SAFETY: the server's context is valid during the callback.
-        shutdown::drain(unsafe { Ctx::new(ctx) });
+        let Some(db) = ctx.db() else { return };
+        last_value::removed(&module.pipeline, ctx, (db, key), touch);
     });
 }

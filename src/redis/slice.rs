@@ -3,8 +3,6 @@
 
 use std::cell::Cell;
 
-use crate::redis::state::Module;
-
 /// Others have the server at least so many times as long as a slice of ours.
 const SHARE: u64 = 4;
 /// But a slice need not be shorter than this, microseconds: others hardly notice.
@@ -40,22 +38,13 @@ impl Turn {
         }
     }
 
-    fn slice_us(&self, longest_us: u64, now_us: u64) -> u64 {
+    /// How long a slice may be that begins now, and is `longest_us` long at most; microseconds.
+    pub fn slice_us(&self, longest_us: u64, now_us: u64) -> u64 {
         if now_us.saturating_sub(self.ended_us.get()) >= AGAIN_US {
             return longest_us;
         }
         (self.others_us.get() / SHARE).max(LEAST_US).min(longest_us)
     }
-}
-
-/// The longest slice, microseconds.
-pub fn longest_us(module: &Module) -> u64 {
-    u64::try_from(module.settings().read_slice_us).unwrap_or(0)
-}
-
-/// How long a slice may be that begins now, microseconds.
-pub fn slice_us(module: &Module, now_us: u64) -> u64 {
-    module.turn.slice_us(longest_us(module), now_us)
 }
 
 #[cfg(test)]

@@ -1,0 +1,81 @@
+//! Lines of the server's log about what goes wrong, and when it is over.
+
+use std::cell::Cell;
+
+use crate::core::backlog::{Engine, TroubleLine};
+use crate::core::delivery::link_log::Line;
+use crate::redis::api::{clock, log};
+use crate::redis::pipeline::Pipeline;
+
+/// Prefixes whose trouble is logged in one turn of the loop, at the most.
+const LINES: usize = 8;
+/// That `dirty-max-bytes` is reached is logged once in this time at most.
+const LOG_EVERY_US: u64 = 60_000_000;
+
+/// What was logged of missed changes.
+#[derive(Debug, Default)]
+pub struct MissedLog {
+    /// Registrations that had missed changes at the last look.
+    rescans: Cell<usize>,
+    /// When it was logged last, microseconds.
+    last_us: Cell<u64>,
+}
+
+impl MissedLog {
+    /// Logs when `dirty-max-bytes` is reached, but not every time.
+    pub fn missed(&self, pipeline: &Pipeline) {
+        let rescans = pipeline.engine.borrow().rescans_len();
+        if rescans <= self.rescans.replace(rescans) {
+            return;
+        }
+        let now_us = clock::now_us();
+        if now_us.saturating_sub(self.last_us.get()) >= LOG_EVERY_US {
+            self.last_us.set(now_us);
+            log::warning(
+                "dirty-max-bytes is reached: from now on changes are found by a scan of their prefix \
+                 when MongoDB is back",
+            );
+        }
+    }
+}
+
+/// Logs how the link stands, when the log does not know.
+pub fn link(engine: &mut Engine) {
+    if !engine.link.is_untold() {
+        return;
+    }
+    match engine.link.line(clock::now_us()) {
+        Some(Line::Down { error }) => {
+            log::warning(&format!("MongoDB is not reached, writes are kept: {error}"));
+        }
+        Some(Line::Reached { after_ms: None }) => log::notice("MongoDB is reached"),
+        Some(Line::Reached { after_ms: Some(ms) }) => {
+            let (seconds, ms) = (ms / 1000, ms % 1000);
+            log::notice(&format!("MongoDB is reached again, after {seconds}.{ms:03} seconds"));
+        }
+        None => {}
+    }
+}
+
+/// Logs dead letters and namespaces that refuse.
+pub fn trouble(pipeline: &Pipeline, now_us: u64) {
+    for _ in 0..LINES {
+        let mut engine = pipeline.engine.borrow_mut();
+        let Some(line) = engine.trouble_line(now_us) else { return };
+        drop(engine);
+        let TroubleLine { registration, letters, reason, rest } = line;
+        let prefix = String::from_utf8_lossy(&registration.prefix);
+        let of = format!("prefix '{prefix}' of database {}", registration.db);
+        match rest {
+            Some(Err(why)) => log::warning(&format!("{of} is not written and rests: {why}")),
+            Some(Ok(())) => log::notice(&format!("{of} is written again")),
+            None => {}
+        }
+        if letters > 0 {
+            log::warning(&format!(
+                "{letters} changes of {of} are dead letters now, see WB.DEADLETTER LIST; the last \
+                 one: {reason}"
+            ));
+        }
+    }
+}

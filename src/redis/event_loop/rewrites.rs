@@ -1,0 +1,38 @@
+//! Keys that are written once more, because an older write of them may still be applied.
+
+use crate::redis::api::clock;
+use crate::redis::api::context::{Ctx, PAUSED_US, Text, must_not_replicate};
+use crate::redis::pipeline::Pipeline;
+use crate::redis::replication::propagate;
+
+/// When keys must be made dirty again; during a pause, when to look again.
+pub fn due_us(pipeline: &Pipeline) -> u64 {
+    let due_us = pipeline.engine.borrow().doubts_due_us().unwrap_or(u64::MAX);
+    if due_us != u64::MAX && must_not_replicate() {
+        return due_us.max(clock::now_us() + PAUSED_US);
+    }
+    due_us
+}
+
+/// Makes keys dirty again that must be written once more.
+pub fn mark(pipeline: &Pipeline, ctx: Ctx<'_>) -> bool {
+    let now_us = clock::now_us();
+    if !pipeline.engine.borrow().has_due_doubts(now_us) || must_not_replicate() {
+        return false;
+    }
+    let marked = pipeline.engine.borrow_mut().settle_doubts(now_us);
+    for keys in marked.chunk_by(|a, b| a.0 == b.0) {
+        let registration = {
+            let engine = pipeline.engine.borrow();
+            keys.first().and_then(|(slot, _)| engine.slot(*slot)).map(|s| s.registration.clone())
+        };
+        let Some(registration) = registration else { continue };
+        ctx.select(registration.db);
+        let prefix = Text::new(&registration.prefix);
+        for keys in keys.chunks(propagate::KEYS) {
+            let words: Vec<Text> = keys.iter().map(|(_, key)| Text::new(key)).collect();
+            ctx.replicate_with(c"WB._MARK", Some(&prefix), &words);
+        }
+    }
+    true
+}

@@ -1,0 +1,175 @@
+//! What happens to the data as a whole: FLUSHALL, SWAPDB, loading, another role.
+
+use std::ffi::{c_int, c_void};
+
+use crate::redis::api::context::Ctx;
+use crate::redis::api::guard::guard;
+use crate::redis::api::raw;
+use crate::redis::api::{clock, log, read_mode};
+use crate::redis::retain::last_value;
+use crate::redis::state::{Module, module};
+
+/// The number of the database when FLUSHALL removes those of all.
+const ALL: c_int = -1;
+
+/// FLUSHDB and FLUSHALL are about to remove everything: what is dirty is kept.
+pub unsafe extern "C" fn on_flush(
+    ctx: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    subevent: u64,
+    info: *mut c_void,
+) {
+    if subevent != raw::REDISMODULE_SUBEVENT_FLUSHDB_START {
+        return;
+    }
+    guard((), || {
+        // SAFETY: for this event the server gives a RedisModuleFlushInfo.
+        let db: c_int = unsafe { (*info.cast::<raw::RedisModuleFlushInfo>()).dbnum };
+        // SAFETY: the server's context is valid during the callback.
+        let ctx = unsafe { Ctx::new(ctx) };
+        let db = match u16::try_from(db) {
+            Ok(db) => Some(db),
+            Err(_) if db == ALL => None,
+            // Nothing of it is dirty.
+            Err(_) => return,
+        };
+        let module = module();
+        let pipeline = &module.pipeline;
+        last_value::capture_all(pipeline, ctx, db, c_int::from);
+        // Before the data of a master is loaded, the own data is removed in the same way.
+        if ctx.flags() & raw::REDISMODULE_CTX_FLAGS_REPLICA_IS_TRANSFERRING == 0 {
+            capture_missed(module, ctx, db, c_int::from);
+        }
+    });
+}
+
+/// SWAPDB has swapped two databases: what is dirty keeps the values that it had.
+pub unsafe extern "C" fn on_swap(
+    ctx: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    _: u64,
+    info: *mut c_void,
+) {
+    guard((), || {
+        // SAFETY: for this event the server gives a RedisModuleSwapDbInfo.
+        let (first, second) = unsafe {
+            let info = &*info.cast::<raw::RedisModuleSwapDbInfo>();
+            (info.dbnum_first, info.dbnum_second)
+        };
+        if first == second {
+            return;
+        }
+        // SAFETY: the server's context is valid during the callback.
+        let ctx = unsafe { Ctx::new(ctx) };
+        let module = module();
+        let pipeline = &module.pipeline;
+        let swapped = [(first, second), (second, first)];
+        // One of them may be past those that have registrations.
+        let swapped = swapped.map(|(db, now)| u16::try_from(db).ok().map(|db| (db, now)));
+        for (db, now) in swapped.into_iter().flatten() {
+            last_value::capture_all(pipeline, ctx, Some(db), |_| now);
+        }
+        for (db, now) in swapped.into_iter().flatten() {
+            capture_missed(module, ctx, Some(db), |_| now);
+        }
+    });
+}
+
+/// Captures what registrations may have missed; then they need no scan.
+fn capture_missed(
+    module: &Module,
+    ctx: Ctx<'_>,
+    db: Option<u16>,
+    stands_in: impl Fn(u16) -> c_int,
+) {
+    for slot in last_value::capture_missed(&module.pipeline, ctx, db, stands_in) {
+        module.scans.restart(slot);
+    }
+}
+
+/// Data is loaded in place of what was there: at start, on a replica, by DEBUG RELOAD.
+pub unsafe extern "C" fn on_loading(
+    ctx: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    subevent: u64,
+    _: *mut c_void,
+) {
+    guard((), || {
+        let module = module();
+        if module.beside.is_loading() {
+            return;
+        }
+        match subevent {
+            raw::REDISMODULE_SUBEVENT_LOADING_ENDED | raw::REDISMODULE_SUBEVENT_LOADING_FAILED => {
+                // SAFETY: the server's context is valid during the callback.
+                let ctx = unsafe { Ctx::new(ctx) };
+                if let Some(redis70) = module.redis70.get() {
+                    redis70.on_loaded(&module.pipeline, ctx);
+                }
+                loaded(module);
+            }
+            _ => module.pipeline.engine.borrow_mut().clear(),
+        }
+    });
+}
+
+/// A replica loads data beside the old, which serves until the new is complete.
+pub unsafe extern "C" fn on_loading_beside(
+    _: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    subevent: u64,
+    _: *mut c_void,
+) {
+    guard((), || {
+        let module = module();
+        if subevent == raw::REDISMODULE_SUBEVENT_REPL_ASYNC_LOAD_STARTED {
+            return module.beside.begin();
+        }
+        let is_complete = subevent == raw::REDISMODULE_SUBEVENT_REPL_ASYNC_LOAD_COMPLETED;
+        module.beside.end(&mut module.pipeline.engine.borrow_mut(), is_complete);
+        if is_complete {
+            loaded(module);
+        }
+    });
+}
+
+fn loaded(module: &Module) {
+    let mut engine = module.pipeline.engine.borrow_mut();
+    engine.fold(clock::now_us());
+    engine.suspect(clock::now_us());
+    let warnings = engine.pause_warning().into_iter();
+    for warning in warnings.chain(engine.sharing_warning()) {
+        log::warning(&warning);
+    }
+    drop(engine);
+    module.pipeline.configure_worker();
+}
+
+/// The server became a master or a replica.
+pub unsafe extern "C" fn on_role(
+    ctx: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    subevent: u64,
+    _: *mut c_void,
+) {
+    guard((), || {
+        let module = module();
+        let mut engine = module.pipeline.engine.borrow_mut();
+        engine.fold(clock::now_us());
+        // Whoever writes from here on must not meet what is still on its way.
+        engine.begin_epoch();
+        engine.suspect(clock::now_us());
+        drop(engine);
+        let is_master = subevent == raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER;
+        module.pipeline.is_replica.set(!is_master);
+        module.pipeline.configure_worker();
+        module.pipeline.opener.mode.set(read_mode::mode(!is_master));
+        if is_master {
+            // SAFETY: the server's context is valid during the callback.
+            let ctx = unsafe { Ctx::new(ctx) };
+            if let Some(redis70) = module.redis70.get() {
+                redis70.on_promoted(&module.pipeline, ctx);
+            }
+        }
+    });
+}

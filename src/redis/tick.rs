@@ -1,0 +1,106 @@
+//! The two moments in a turn of the server's event loop at which the module works.
+//!
+//! Before the loop sleeps: changes are folded, finished batches are taken in, their keys
+//! acknowledged and replicated, flushes answered. The server then writes the AOF and the
+//! replies.
+//!
+//! After it slept: values of due keys are read and sent. At this moment everything that can be
+//! read is in the AOF already (and on disk with `appendfsync always`), so MongoDB never gets a
+//! value that Redis would not have after a crash of its own.
+
+use super::api::context::{Ctx, NOT_NOW};
+use super::api::raw;
+use super::api::{clock, wake};
+use super::event_loop::{dead_letter_retries, problem_log, rewrites};
+use super::pipeline::Pipeline;
+use super::replication::propagate;
+use super::state::{Module, module};
+
+/// The loop is about to sleep.
+pub fn before_sleep(ctx: Ctx<'_>) {
+    let module = module();
+    let pipeline = &module.pipeline;
+    let began_us = clock::now_us();
+    pipeline.turn.ends(began_us);
+    let synced = module.scans.step(pipeline, ctx);
+    let mut folded = fold(pipeline, began_us);
+    let redis70 = module.redis70.get();
+    let early = redis70.is_some_and(|redis70| redis70.step(pipeline, ctx));
+    // A look may have let keys expire.
+    folded |= early && fold(pipeline, began_us);
+    let reported =
+        module.reports.take(pipeline, &module.checks, ctx) | rewrites::mark(pipeline, ctx);
+    let worked = synced | early | reported | dead_letter_retries::retry(pipeline, ctx);
+    if folded || worked {
+        plan(module);
+    }
+    if folded || worked || !module.flushes.is_empty() {
+        module.flushes.answer(pipeline);
+    }
+    if worked {
+        note_slice(pipeline, began_us);
+    }
+    pipeline.follow_need();
+    problem_log::link(&mut pipeline.engine.borrow_mut());
+    problem_log::trouble(pipeline, began_us);
+    module.missed_log.missed(pipeline);
+    // With more to do at once, the loop must not sleep.
+    let flags = ctx.flags();
+    let look_us = || redis70.map_or(u64::MAX, |redis70| redis70.next_us(pipeline));
+    let due_us = if flags & NOT_NOW == 0 {
+        let at_once = module.reports.has_any(pipeline) || module.scans.is_pending(pipeline, ctx);
+        let next_us = module.schedule.next_due_us.get().min(rewrites::due_us(pipeline));
+        let next_us =
+            next_us.min(module.flushes.next_us()).min(dead_letter_retries::due_us(pipeline));
+        if at_once { 0 } else { next_us.min(look_us()) }
+    } else if flags & NOT_NOW == raw::REDISMODULE_CTX_FLAGS_SLAVE {
+        look_us()
+    } else {
+        u64::MAX
+    };
+    if module.schedule.set_timer(ctx, due_us) && redis70.is_some() {
+        // Redis 7.0 has decided already how long it sleeps, without this timer: 1 / hz at the worst.
+        // The next turn counts it in.
+        wake::server();
+    }
+}
+
+/// The loop has slept, and no command has run since.
+pub fn after_sleep(ctx: Ctx<'_>) {
+    let module = module();
+    let pipeline = &module.pipeline;
+    let now_us = clock::now_us();
+    if module.schedule.next_due_us.get() > now_us || ctx.flags() & NOT_NOW != 0 {
+        return pipeline.turn.begins(now_us);
+    }
+    let clean = module.filler.send_due(pipeline, ctx, now_us, pipeline.slice_us(now_us));
+    propagate::replicate(ctx, &clean);
+    plan(module);
+    note_slice(pipeline, now_us);
+    pipeline.turn.begins(clock::now_us());
+}
+
+/// Keeps the longest time that the server's thread was busy with us at a stretch.
+fn note_slice(pipeline: &Pipeline, began_us: u64) {
+    let took_us = clock::now_us() - began_us;
+    let mut engine = pipeline.engine.borrow_mut();
+    engine.slice_max_us = engine.slice_max_us.max(took_us);
+}
+
+/// Works out anew when the next batch can begin.
+fn plan(module: &Module) {
+    let mut engine = module.pipeline.engine.borrow_mut();
+    let filler = &module.filler;
+    filler.large.drop_old(&engine);
+    let reads_on = filler.large.is_under_way() || filler.can_go_on(&engine);
+    let due_us = if reads_on { Some(0) } else { engine.next_due_us() };
+    module.schedule.next_due_us.set(due_us.unwrap_or(u64::MAX));
+}
+
+fn fold(pipeline: &Pipeline, now_us: u64) -> bool {
+    let mut engine = pipeline.engine.borrow_mut();
+    if engine.has_log() {
+        engine.fold(now_us);
+    }
+    engine.take_changed()
+}

@@ -11,10 +11,9 @@ use mongodb::Client;
 use mongodb::bson::{Document, RawDocumentBuf};
 use mongodb::options::ClientOptions;
 use tokio::runtime::{Builder, Runtime};
-use writebehind::mongo::write::command::{
-    self, Acknowledged, Command, CommandOptions, Kind, Place, WriteConcern,
-};
+use writebehind::mongo::write::command::{self, Command, CommandOptions, Kind, Place};
 use writebehind::mongo::write::lookup::Lookup;
+use writebehind::mongo::write_concern::{Acknowledged, WriteConcern};
 
 use crate::documents;
 

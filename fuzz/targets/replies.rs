@@ -17,7 +17,7 @@ use writebehind::core::mapping::value::{Content, NO_EXPIRY, Span};
 use writebehind::mongo::write::command::{self, Kind};
 use writebehind::mongo::write::limits::Limits;
 use writebehind::mongo::write::lookup::Lookup;
-use writebehind::mongo::error::classify;
+use writebehind::mongo::write::outcome::classify;
 use writebehind::mongo::write::executor::write_out;
 
 #[derive(Debug)]

@@ -1,4 +1,6 @@
 //! The pure core: no `unsafe`, no Redis, no MongoDB, no socket, no clock.
+//!
+//! Each room knows those before it: [`registration`], [`mapping`], [`delivery`], [`backlog`].
 
 pub mod backlog;
 pub mod delivery;

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::error;
 use super::monitor::Watch;
 use super::uri;
-use super::write::command::{Acknowledged, WriteConcern};
+use super::write_concern::{Acknowledged, WriteConcern};
 use crate::core::settings::MAX_IN_FLIGHT_BATCHES;
 use crate::file;
 use crate::sink::Broken;

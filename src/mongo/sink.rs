@@ -8,7 +8,6 @@ use tokio::time::timeout;
 
 use super::check::check;
 use super::client::{Connected, connect};
-use super::error::Outcome;
 use super::write::command;
 use super::write::command::{Built, Command, CommandOptions, Kind, Place};
 use super::write::contested;
@@ -19,6 +18,7 @@ use super::write::insert_ratio::Newness;
 use super::write::judge::Applied;
 use super::write::limits::Speeds;
 use super::write::lookup::Lookup;
+use super::write::outcome::Outcome;
 use super::write::reply::Expected;
 use super::write::session::{Fence, Held, Lanes, next_number};
 use super::write::transaction::{Useless, send_at_once};

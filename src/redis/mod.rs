@@ -1,14 +1,14 @@
 //! The server's side: everything that speaks to Redis, and the only `unsafe` code.
 //!
-//! - [`load`]: RedisModule_OnLoad and RedisModule_OnUnload.
-//! - `events`: what the server tells us; `tick`: when we work, `turn`: how long;
-//!   `fill`: `read`, `value`, `read_mode`: how values are read,
-//!   `walk`, `partial`: large ones, and in steps; `call`: by commands.
-//! - `gone`: keys that go away, `early`, `overdue`, `pressure`: on Redis 7.0; `persist`, `data_type`:
-//!   our state in the RDB; `sync`: keys that exist already.
-//! - `commands`, `settings`, `info`: what users see.
-//! - `module`: the state that the server thread owns; `blocked`: clients that wait.
-//! - `api`, `ctx`, `reply`, `log`, `guard`, `clock`, `file`, `signals`, `batch_work`: the ground they stand on.
+//! What the server calls, then the state, then its parts, then the ground:
+//!
+//! - [`load`], `events`, `tick`, `commands`, `settings`, `shutdown`; `call`: one call of a command.
+//! - [`replication`]: what the master writes to the stream and the RDB, and what obeys it.
+//! - `state`: all parts of the module, put together. None of those below knows it.
+//! - [`event_loop`], [`retain`], [`read`], `flush_clients`, `check_clients`: the parts.
+//! - `pipeline`: the engine, the worker and the opener of keys, which every part may use; `slice`,
+//!   `sources`, `file`, `durability_warnings`.
+//! - [`api`]: the server's module API, wrapped.
 
 pub mod api;
 mod call;

@@ -1,33 +1,19 @@
 //! WB.CHECK on the worker: each check is a task of its own, beside the link and the batches.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use tokio::task::Id;
 use tokio::time::{Duration, timeout};
 
 use super::connect_attempt;
-use super::options::UriSource;
-use super::thread::PANIC;
+use super::ends::{CheckRequest, PANIC};
 use super::write_loop::{Ended, Engine, SILENT, Tasks};
 use crate::core::delivery::batch::Report;
 use crate::core::delivery::deployment::{Checkup, needs};
-use crate::core::registration::Registration;
 use crate::sink::Connector;
 
 /// Last resort against a check that hangs; its steps have shorter limits of their own.
 const CHECK_WITHIN: Duration = Duration::from_secs(20);
-
-/// A deployment that is to be checked.
-#[derive(Debug)]
-pub struct CheckRequest {
-    /// Comes back with what was found.
-    pub id: u64,
-    /// Where it is.
-    pub uri: UriSource,
-    /// Whose rights are asked for.
-    pub registrations: Vec<Arc<Registration>>,
-}
 
 impl<C: Connector> Engine<C> {
     /// Starts the checks that were asked for.

@@ -6,8 +6,9 @@ use tokio::task::Id;
 use tokio::time::{Duration, Instant};
 
 use super::connect_attempt::{Contact, Linked};
-use super::link_monitor::{RETRY_IN, View};
-use super::thread::PANIC;
+use super::ends::PANIC;
+use super::link_monitor::RETRY_IN;
+use super::link_view::View;
 use super::write_loop::{Ended, Engine, Flight};
 use crate::core::delivery::batch::{Batch, Link, Report, Verdict, Written};
 use crate::core::registration::Namespace;

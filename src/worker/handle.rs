@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, unbounded};
 
-use super::check::CheckRequest;
+use super::ends::CheckRequest;
+use super::ends::Ends;
 use super::options::{MAX_IN_FLIGHT, WorkerOptions};
-use super::thread::{self, Ends};
+use super::thread;
 use super::wake::{Asked, Ringer, doorbell};
 use crate::core::delivery::batch::{Batch, Report};
 use crate::sink::Connector;

@@ -3,35 +3,15 @@
 
 use tokio::time::{Duration, Instant};
 
+use super::link_view::View;
 use super::write_loop::Engine;
-use crate::sink::{Broken, Connector, Sink};
+use crate::sink::{Connector, Sink};
 
 /// A broken connection is made anew at once, and a server that only closed one is no failure of the
 /// link: so long the sink may take to find it again.
 const GRACE: Duration = Duration::from_millis(250);
 /// Longest pause after a ping failed although a server takes writes.
 pub(super) const RETRY_IN: Duration = Duration::from_millis(500);
-
-/// What the sink knows of the link by itself.
-#[derive(Debug, Default)]
-pub struct View {
-    /// A server takes writes.
-    takes_writes: bool,
-    /// No server does, and why; the link counts as broken when this time has come.
-    fails: Option<(Instant, Broken)>,
-}
-
-impl View {
-    /// When the link counts as broken, if nothing better is heard.
-    pub fn fails_at(&self) -> Option<Instant> {
-        self.fails.as_ref().map(|(at, _)| *at)
-    }
-
-    /// Whether a server takes writes, as far as the sink knows.
-    pub fn takes_writes(&self) -> bool {
-        self.takes_writes
-    }
-}
 
 impl<C: Connector> Engine<C> {
     /// Whether there is something to write for.

@@ -2,24 +2,26 @@
 //!
 //! - [`handle`]: the server thread's side. Never blocks, never locks.
 //! - [`options`]: what the worker must know of the settings.
-//! - `wake`: how the two threads wake each other.
+//! - `ends`: what connects it with the server thread; `wake`: how the two threads wake each other.
 //! - `thread`: the thread's body, which survives panics.
-//! - `engine`: the loop between channels, tasks and timers.
-//! - `outcome`: what follows when a write or a contact has ended.
-//! - `contact`: makes a sink and tries the link; `follow`: the link between batches.
+//! - `write_loop`: the loop between channels, tasks and timers; `completion`: what follows when a write or
+//!   a contact has ended; `in_flight`: which batch is sent next.
+//! - `connect_attempt`: makes a sink and tries the link; `link_monitor`, `link_view`: the link between
+//!   batches.
 //! - `check`: WB.CHECK, beside all that.
-//! - `places`: which batch goes on the wire next.
-//! - `credit`, `link`, `pace`, `rest`: the decisions, pure.
+//! - `credit`, `link`, `slow_namespaces`, `namespace_backoff`: the decisions, pure.
 //! - `outbox`: reports to the server.
 
 mod check;
 mod completion;
 mod connect_attempt;
 mod credit;
+mod ends;
 pub mod handle;
 mod in_flight;
 mod link;
 mod link_monitor;
+mod link_view;
 mod namespace_backoff;
 pub mod options;
 mod outbox;
@@ -33,7 +35,7 @@ mod doubles;
 #[cfg(test)]
 mod tests;
 
-pub use check::CheckRequest;
 pub use connect_attempt::read_uri_within;
+pub use ends::CheckRequest;
 pub use handle::Worker;
 pub use options::{MAX_IN_FLIGHT, UriSource, WorkerOptions};

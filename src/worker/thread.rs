@@ -3,47 +3,19 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
 
-use super::check::CheckRequest;
+use super::ends::{Ends, PANIC};
 use super::options::WorkerOptions;
-use super::wake::{Asked, Doorbell};
 use super::write_loop::Engine;
-use crate::core::delivery::batch::{Batch, Report};
 use crate::sink::Connector;
 
 /// Pause before the engine is started again after it failed.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
-/// What people are told of a panic, whose own text may hold anything.
-pub const PANIC: &str = "the module failed inside (a bug: please report it with the server's log)";
-
-/// The worker's ends of all that connects it with the server thread.
-pub struct Ends {
-    /// Batches to write.
-    pub batches: Receiver<Batch>,
-    /// New options; the last one counts.
-    pub options: Receiver<WorkerOptions>,
-    /// Deployments to look at.
-    pub checks: Receiver<CheckRequest>,
-    /// Reports to the server.
-    pub reports: Sender<Report>,
-    /// Ends the worker's sleep.
-    pub doorbell: Doorbell,
-    /// Whether the server was woken for reports already.
-    pub asked: Arc<Asked>,
-    /// Set when the worker shall stop.
-    pub stopping: Arc<AtomicBool>,
-    /// The module's clock.
-    pub now_us: fn() -> u64,
-    /// Makes the server drain the reports.
-    pub wake_server: Box<dyn Fn() + Send + Sync>,
-}
-
 /// Runs until it is told to stop.
 pub fn run<C: Connector>(connector: C, options: WorkerOptions, ends: Ends) {
     let stopping = Arc::clone(&ends.stopping);

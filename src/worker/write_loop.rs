@@ -1,5 +1,5 @@
 //! The loop between channels, tasks and timers: takes batches, builds them ahead, keeps the wire
-//! busy, and sleeps when there is nothing to do. What follows from an end is in `outcome`.
+//! busy, and sleeps when there is nothing to do. What follows from an end is in `completion`.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -11,16 +11,15 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet, yield_now};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::check::CheckRequest;
 use super::connect_attempt::{CONTACT_WITHIN, Contact, Linked, contact};
 use super::credit::Credits;
+use super::ends::{CheckRequest, Ends, PANIC};
 use super::link::LinkState;
-use super::link_monitor::View;
+use super::link_view::View;
 use super::namespace_backoff::Rests;
 use super::options::WorkerOptions;
 use super::outbox::{LagReports, Outbox};
 use super::slow_namespaces::Paces;
-use super::thread::{Ends, PANIC};
 use super::wake::Listener;
 use crate::core::delivery::batch::{Batch, LaneId, Report, Written};
 use crate::core::delivery::concurrency::Flow;

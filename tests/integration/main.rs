@@ -32,6 +32,7 @@ mod fuzz;
 mod ghosts;
 mod gone;
 mod hardened;
+mod house;
 mod indexes;
 mod info;
 mod internal;

@@ -7,6 +7,7 @@
 //! other's value. A key that is refused again while nothing dirty is left that could make a
 //! difference, or too often, becomes a dead letter.
 
+mod letter_retry;
 mod letters;
 mod wait;
 
@@ -18,7 +19,7 @@ use crate::core::delivery::batch::{Batch, Item, Refusal, Written};
 use crate::core::mapping::value::Span;
 use crate::core::registration::Namespace;
 
-use self::letters::LetterRetry;
+use self::letter_retry::LetterRetry;
 use super::Acknowledged;
 
 /// Waits of a key during which no contested key of the namespace was written.

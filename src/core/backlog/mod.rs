@@ -32,6 +32,7 @@ mod slow_key_waits;
 pub mod slow_keys;
 mod snapshot;
 mod stats;
+pub mod stream_words;
 pub mod table;
 
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use super::{Engine, Refused, Scanned};
 use crate::core::backlog::change_log::Touch;
-use crate::core::registration::args::internal::Told;
+use crate::core::backlog::stream_words::Told;
 
 impl Engine {
     /// Takes in what is told of keys in `db`. Fold the log first: what stands before it in the

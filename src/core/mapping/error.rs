@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::bson::NulInName;
+use crate::core::registration::schema::{FieldType, NameTaken};
 
 /// The largest document that MongoDB stores, in bytes: 16 MiB, `_id` included.
 pub const MAX_DOCUMENT_BYTES: usize = 16_777_216;
@@ -80,6 +81,20 @@ impl fmt::Display for Named<'_> {
             Some((end, _)) => write!(f, "{:?}…", self.0.get(..end).unwrap_or_default()),
             None => write!(f, "{:?}", self.0),
         }
+    }
+}
+
+impl Unfit {
+    /// The reason why `field` cannot have this type.
+    #[cold]
+    pub fn mismatch(to: FieldType, field: &[u8]) -> Self {
+        Unfit::Mismatch(String::from_utf8_lossy(field).into_owned(), to.name())
+    }
+}
+
+impl From<NameTaken> for Unfit {
+    fn from(NameTaken(field): NameTaken) -> Self {
+        Unfit::Renamed(field)
     }
 }
 

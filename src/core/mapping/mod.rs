@@ -7,4 +7,5 @@ pub mod document_id;
 pub mod duplicate_names;
 pub mod error;
 pub mod json;
+pub mod rules;
 pub mod value;

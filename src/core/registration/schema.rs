@@ -3,7 +3,9 @@
 //! A rule names a field: in a hash by its whole name, in JSON by its path, whose names are
 //! joined by dots. `*` is every field that no rule names.
 
-use crate::core::mapping::error::Unfit;
+/// A field keeps a name that SCHEMA gives to another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameTaken(pub String);
 
 /// A type that SCHEMA can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,12 +62,6 @@ impl FieldType {
     /// Its word.
     pub fn name(self) -> &'static str {
         FIELD_TYPES.iter().find(|(_, to)| *to == self).map_or("", |(name, _)| name)
-    }
-
-    /// The reason why `field` cannot have this type.
-    #[cold]
-    pub fn mismatch(self, field: &[u8]) -> Unfit {
-        Unfit::Mismatch(String::from_utf8_lossy(field).into_owned(), self.name())
     }
 
     /// True for a type that an object can have as it is.
@@ -174,14 +170,14 @@ impl Schema {
 
     /// What becomes of the field `name` of a value that is not JSON.
     ///
-    /// [`Unfit::Renamed`] when another field has this name then.
-    pub fn field<'a>(&'a self, name: &'a str) -> Result<Target<'a>, Unfit> {
+    /// [`NameTaken`] when another field has this name then.
+    pub fn field<'a>(&'a self, name: &'a str) -> Result<Target<'a>, NameTaken> {
         let of = |index: &usize| &self.rules[*index];
         let found = self.by_field.binary_search_by(|index| of(index).field.as_str().cmp(name));
         match found.ok().and_then(|at| self.by_field.get(at)).map(of) {
             Some(rule) => Ok((rule.name.as_deref().unwrap_or(name), Some(rule.to))),
             None if self.rules.iter().any(|rule| rule.name.as_deref() == Some(name)) => {
-                Err(Unfit::Renamed(name.to_owned()))
+                Err(NameTaken(name.to_owned()))
             }
             None => Ok((name, self.star)),
         }
@@ -231,9 +227,9 @@ impl<'s> Place<'s> {
     /// The place of the field `name` below, and the name that it gets if it is another one;
     /// nothing when it is left out.
     ///
-    /// [`Unfit::Renamed`] when another field has this name then.
+    /// [`NameTaken`] when another field has this name then.
     #[inline]
-    pub fn field(&self, name: &str) -> Result<Option<(Option<&'s str>, Place<'s>)>, Unfit> {
+    pub fn field(&self, name: &str) -> Result<Option<(Option<&'s str>, Place<'s>)>, NameTaken> {
         match self.schema {
             None => Ok(Some((None, *self))),
             Some(schema) => self.below(schema, name),
@@ -244,13 +240,13 @@ impl<'s> Place<'s> {
         &self,
         schema: &'s Schema,
         name: &str,
-    ) -> Result<Option<(Option<&'s str>, Place<'s>)>, Unfit> {
+    ) -> Result<Option<(Option<&'s str>, Place<'s>)>, NameTaken> {
         let node = self.node.and_then(|node| node.child(name));
         let rule = node.and_then(|node| node.rule).and_then(|index| schema.rules.get(index));
         if rule.is_none()
             && self.node.is_some_and(|node| node.given.iter().any(|given| given == name))
         {
-            return Err(Unfit::Renamed(name.to_owned()));
+            return Err(NameTaken(name.to_owned()));
         }
         let to = rule.map_or(self.star, |rule| Some(rule.to));
         let named_below = rule.is_none() && node.is_some();

@@ -13,7 +13,7 @@ use super::reply::Expected;
 use crate::core::delivery::batch::{Batch, Item, Refusal, Written};
 use crate::core::mapping::value::Span;
 use crate::mongo::codes::DUPLICATE_KEY;
-use crate::mongo::error::{Duplicate, Hitch, Outcome, Remedy};
+use crate::mongo::write::outcome::{Duplicate, Hitch, Outcome, Remedy};
 use crate::sink::Failure;
 
 /// Attempts at an operation that clashes with others before more than it must wait.

@@ -10,6 +10,7 @@ pub mod judge;
 pub mod limits;
 pub mod lookup;
 pub mod operation;
+pub mod outcome;
 pub mod reply;
 pub mod session;
 pub mod transaction;

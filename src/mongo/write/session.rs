@@ -27,7 +27,7 @@ use super::reply::Expected;
 use crate::core::delivery::batch::LaneId;
 use crate::core::registration::{Namespace, Registration};
 use crate::mongo::error;
-use crate::mongo::error::Outcome;
+use crate::mongo::write::outcome::{self, Outcome};
 use crate::sink::{Broken, Failure};
 
 /// What the network may take on top of the server's own limit for a command.
@@ -317,9 +317,9 @@ impl Held<'_> {
                 false => Failure::Link(broken),
             });
         };
-        self.created += end.as_ref().map_or(0, error::created);
-        let outcome = error::classify(end.as_ref(), registration, expected);
-        if let Some(lane) = self.lane.as_mut().filter(|_| error::is_settled(&end, &outcome)) {
+        self.created += end.as_ref().map_or(0, outcome::created);
+        let outcome = outcome::classify(end.as_ref(), registration, expected);
+        if let Some(lane) = self.lane.as_mut().filter(|_| outcome::is_settled(&end, &outcome)) {
             lane.unanswered = None;
             lane.unproven &= matches!(outcome, Outcome::Failed(_));
         }

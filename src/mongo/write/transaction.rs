@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::command::{Command, Place};
 use super::reply::Expected;
 use crate::core::registration::Namespace;
-use crate::mongo::error::Outcome;
+use crate::mongo::write::outcome::Outcome;
 use crate::sink::Failure;
 
 /// Batches of a namespace that are sent otherwise after a transaction was of no use, at first.
@@ -93,8 +93,8 @@ impl Useless {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mongo::error::{Hitch, Remedy};
     use crate::mongo::write::command::Kind;
+    use crate::mongo::write::outcome::{Hitch, Remedy};
     use crate::sink::Broken;
 
     fn commands() -> Vec<Command> {

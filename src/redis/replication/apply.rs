@@ -1,7 +1,7 @@
 //! The words that the master puts into the replication stream and the AOF. Replicas and the AOF
 //! loader obey them; clients are refused.
 
-use crate::core::registration::args::internal::{Told, Word, read};
+use crate::core::backlog::stream_words::{Told, Word, read};
 use crate::redis::api::clock;
 use crate::redis::call::Call;
 use crate::redis::retain::last_value;

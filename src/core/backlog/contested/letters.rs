@@ -9,33 +9,8 @@ use crate::core::backlog::dead_letters::{ContestedLetter, DeadLetter};
 use crate::core::backlog::table::DirtyKey;
 use crate::core::registration::Namespace;
 
-/// The letters of a namespace are tried once in this time at most.
-const EVERY_US: u64 = 1_000_000;
 /// So many of them at a time.
 const AT_A_TIME: usize = 128;
-
-/// When letters of a namespace are tried again, and which.
-#[derive(Debug, Default)]
-pub(super) struct LetterRetry {
-    last_us: Option<u64>,
-    /// Letters still to be tried because of what was written.
-    left: usize,
-    /// The last one that was tried.
-    cursor: Option<ContestedLetter>,
-    /// Parked keys wait to go out with letters.
-    asked: bool,
-}
-
-impl LetterRetry {
-    /// True if parked keys wait for letters.
-    pub fn is_asked(&self) -> bool {
-        self.asked
-    }
-
-    fn due_us(&self) -> Option<u64> {
-        (self.left > 0).then(|| self.last_us.map_or(0, |last_us| last_us + EVERY_US))
-    }
-}
 
 impl Engine {
     /// Something was written to `namespace`: its letters may be possible now.

@@ -5,48 +5,9 @@
 //! live then waits for its end. Each is noted once, however often the key changes, and forgotten
 //! when the key becomes clean.
 
-use std::collections::VecDeque;
-
 use super::Dirty;
 use super::entry::Entry;
-use crate::core::backlog::deadline_heap::Heap;
-
-/// Fresh entries, and the ends of those that were looked at.
-#[derive(Debug, Default)]
-pub struct Watch {
-    fresh: VecDeque<u32>,
-    /// A bit an entry: those in `fresh`, so that none is there twice.
-    is_fresh: Vec<u64>,
-    /// When entries must be looked at, milliseconds since 1970.
-    ends: Heap,
-    /// Entries from this number on are to be looked at as if they were fresh.
-    back: Option<u32>,
-}
-
-impl Watch {
-    fn push(&mut self, id: u32) {
-        let (word, bit) = (id as usize / 64, 1 << (id % 64));
-        if self.is_fresh.len() <= word {
-            self.is_fresh.resize(word + 1, 0);
-        }
-        if self.is_fresh[word] & bit == 0 {
-            self.is_fresh[word] |= bit;
-            self.fresh.push_back(id);
-        }
-    }
-
-    fn pop(&mut self) -> Option<u32> {
-        let id = self.fresh.pop_front()?;
-        self.is_fresh[id as usize / 64] &= !(1 << (id % 64));
-        Some(id)
-    }
-
-    fn memory_bytes(&self) -> usize {
-        self.fresh.capacity() * size_of::<u32>()
-            + self.is_fresh.capacity() * size_of::<u64>()
-            + self.ends.memory_bytes()
-    }
-}
+use super::watch::Watch;
 
 impl Dirty {
     /// From now on, keys that become dirty are kept for [`next_fresh`](Self::next_fresh).

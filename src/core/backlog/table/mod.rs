@@ -4,6 +4,7 @@
 //! stands here once, however often it changes, and is in flight at most once.
 
 mod arena;
+mod captured_values;
 mod entry;
 mod fold;
 mod hash;
@@ -15,6 +16,7 @@ mod parked;
 mod queue;
 mod queues;
 mod retained;
+mod watch;
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -23,11 +25,13 @@ use self::entry::{Entries, Entry, State};
 use self::hash::Hashes;
 use self::index::Index;
 pub use self::limit::Missed;
-use self::lookahead::Watch;
+
+pub use self::captured_values::Captured;
+use self::captured_values::CapturedValues;
 pub use self::lookup::Standing;
 pub use self::queue::Queue;
-use self::retained::CapturedValues;
-pub use self::retained::{Captured, DirtyKey};
+pub use self::retained::DirtyKey;
+use self::watch::Watch;
 use super::change_log::Touch;
 
 /// A key taken out of its queue to be read.

@@ -1,59 +1,9 @@
 //! Values copied from keys that went away, or are about to, before they were written; and the
 //! whole set as records, for saving and loading it.
 
-use std::collections::HashMap;
-
+use super::captured_values::Captured;
 use super::entry::{Entry, State};
 use super::{Dirty, Touch};
-use crate::core::mapping::value::Content;
-
-/// The last value of a key that is gone from Redis and not yet in MongoDB.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Captured {
-    /// How `bytes` are laid out.
-    pub content: Content,
-    /// When the key expired or would have, milliseconds since 1970; -1 for never.
-    pub expire_ms: i64,
-    /// The value.
-    pub bytes: Box<[u8]>,
-}
-
-/// Places for captured values that are kept when there are none.
-const KEEP: usize = 1_024;
-
-/// Captured values by entry.
-#[derive(Debug, Default)]
-pub struct CapturedValues {
-    values: HashMap<u32, Captured>,
-    bytes: usize,
-}
-
-impl CapturedValues {
-    pub fn insert(&mut self, id: u32, value: Captured) {
-        self.bytes += value.bytes.len();
-        if let Some(earlier) = self.values.insert(id, value) {
-            self.bytes -= earlier.bytes.len();
-        }
-    }
-
-    pub fn remove(&mut self, id: u32) -> Option<Captured> {
-        let value = self.values.remove(&id)?;
-        self.bytes -= value.bytes.len();
-        if self.values.is_empty() {
-            self.values.shrink_to(KEEP);
-        }
-        Some(value)
-    }
-
-    /// Bytes in use; fewer than what is held.
-    pub fn used_bytes(&self) -> usize {
-        self.bytes + self.values.len() * size_of::<(u32, Captured)>()
-    }
-
-    pub fn memory_bytes(&self) -> usize {
-        self.bytes + self.values.capacity() * size_of::<(u32, Captured)>()
-    }
-}
 
 /// A dirty key with all that is worth saving.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +58,7 @@ impl Dirty {
 
     /// The captured value of entry `id`.
     pub fn captured(&self, id: u32) -> Option<&Captured> {
-        self.captured.values.get(&id)
+        self.captured.get(id)
     }
 
     /// How entry `id` was touched, and its captured value, which leaves the set: for a key whose

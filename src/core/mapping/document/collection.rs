@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use super::VALUE;
 use super::fields::Writer;
 use crate::core::mapping::bson::Array;
 use crate::core::mapping::duplicate_names::Kept;
 use crate::core::mapping::error::Unfit;
+use crate::core::mapping::rules::VALUE;
 use crate::core::mapping::value::Strings;
 use crate::core::registration::schema::FieldType;
 

@@ -4,11 +4,11 @@ use std::str;
 
 use crate::core::mapping::bson::{Document, Element, FieldName};
 use crate::core::mapping::convert::{Scalar, convert};
-use crate::core::mapping::document::Rules;
 use crate::core::mapping::duplicate_names::{Kept, Names};
 use crate::core::mapping::error::Unfit;
 use crate::core::mapping::json;
 use crate::core::mapping::json::end_limit;
+use crate::core::mapping::rules::Rules;
 use crate::core::mapping::value::{Content, Strings};
 use crate::core::registration::OnError;
 use crate::core::registration::schema::{FieldType, Schema};
@@ -133,7 +133,9 @@ impl<'a> Writer<'a> {
                 let name = element.name_at(element.name_position()).to_vec();
                 json::write(bytes, element, level, self.end_limit, self.names).map_err(|why| {
                     match why {
-                        Unfit::Json(_) | Unfit::JsonNotUtf8 => FieldType::Json.mismatch(&name),
+                        Unfit::Json(_) | Unfit::JsonNotUtf8 => {
+                            Unfit::mismatch(FieldType::Json, &name)
+                        }
                         why => why,
                     }
                 })?;
@@ -171,7 +173,9 @@ impl<'a> Writer<'a> {
         bytes: &[u8],
     ) -> Result<Kept, Unfit> {
         match self.on_error {
-            OnError::DeadLetter => Err(to.mismatch(element.name_at(element.name_position()))),
+            OnError::DeadLetter => {
+                Err(Unfit::mismatch(to, element.name_at(element.name_position())))
+            }
             OnError::String => self.plain(element, bytes).map(|()| Kept::Whole),
             OnError::Skip => {
                 element.null();

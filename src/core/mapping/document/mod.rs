@@ -5,17 +5,15 @@ use super::document_id::Id;
 use super::duplicate_names::Names;
 use super::error::{MAX_DOCUMENT_BYTES, Unfit};
 use super::json;
+use super::rules::{Rules, value_field};
 use super::value::{Content, NO_EXPIRY};
-use crate::core::registration::schema::{FieldType, Schema};
-use crate::core::registration::{OnError, Registration};
+use crate::core::registration::Registration;
+use crate::core::registration::schema::FieldType;
 
 mod collection;
 mod fields;
 
 use fields::Writer;
-
-/// The field that holds a value that has no fields of its own.
-pub const VALUE: &str = "value";
 
 /// The key field and what it holds: by this a document is found, and with this it begins.
 #[derive(Clone, Copy, Debug)]
@@ -71,25 +69,6 @@ pub struct Read<'a> {
     pub value: &'a [u8],
     /// What becomes of its fields.
     pub rules: Rules<'a>,
-}
-
-/// What a registration makes of the fields of a value.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Rules<'a> {
-    /// The types of fields, as far as they are no strings.
-    pub schema: Option<&'a Schema>,
-    /// What becomes of a field that cannot have its type.
-    pub on_error: OnError,
-    /// True if a string that holds a JSON object becomes its fields.
-    pub unwraps: bool,
-}
-
-impl<'a> Rules<'a> {
-    /// The rules of `registration`.
-    pub fn of(registration: &'a Registration) -> Self {
-        let Registration { on_error, unwraps, .. } = *registration;
-        Rules { schema: registration.schema.as_deref(), on_error, unwraps }
-    }
 }
 
 impl<'a> Read<'a> {
@@ -186,20 +165,6 @@ fn unwrap(
             Ok(None)
         }
     }
-}
-
-/// The field for a value that has no fields of its own, and its type if SCHEMA gives it one.
-///
-/// [`Unfit::NoPlaceForValue`] when the field belongs to the key or its expiry.
-pub fn value_field<'s>(
-    schema: Option<&'s Schema>,
-    reserved: &dyn Fn(&str) -> bool,
-) -> Result<(&'s str, Option<FieldType>), Unfit> {
-    let (name, to) = schema.map_or(Ok((VALUE, None)), |schema| schema.field(VALUE))?;
-    if reserved(name) {
-        return Err(Unfit::NoPlaceForValue);
-    }
-    Ok((name, to))
 }
 
 #[cfg(test)]

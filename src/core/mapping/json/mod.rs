@@ -6,20 +6,23 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::bson::{Document, Element, FieldName};
-use super::document::{Rules, VALUE, value_field};
-use super::duplicate_names::{Kept, Names};
-use super::error::{MAX_DOCUMENT_BYTES, MAX_LEVELS, Unfit};
-use crate::core::registration::OnError;
+use super::duplicate_names::Names;
+use super::error::{MAX_DOCUMENT_BYTES, Unfit};
+use super::rules::{Rules, VALUE, value_field};
 use crate::core::registration::schema::{Place, Schema};
 
 mod check;
+mod key;
+mod run;
 mod text;
 mod value;
 
 pub use check::{begins_object, is_valid, is_writable};
+use key::Key;
+use run::Run;
 use value::Value;
 
 /// Appends the root object's fields to `document`, all but those that `reserved` picks and with what
@@ -95,52 +98,6 @@ fn parse<'t, 'r>(
     result.map_err(|error| run.unfit.take().unwrap_or_else(|| Unfit::Json(error.to_string())))
 }
 
-/// What all values of one text share.
-struct Run<'r> {
-    names: &'r mut Names,
-    /// Position that the document's last element must not pass.
-    end_limit: usize,
-    dollar: bool,
-    /// Why we, and not the parser, stopped.
-    unfit: Option<Unfit>,
-    /// What becomes of a value that cannot have its type.
-    on_error: OnError,
-    /// Whether the field that was begun last, of those that are not ended, stays.
-    kept: Kept,
-}
-
-impl<'r> Run<'r> {
-    fn new(names: &'r mut Names, end_limit: usize) -> Self {
-        let (on_error, kept) = (OnError::DeadLetter, Kept::Whole);
-        Run { names, end_limit, dollar: false, unfit: None, on_error, kept }
-    }
-
-    /// The field that stands at `start` has got its value, and stays or is left out.
-    #[inline]
-    fn keep(&mut self, start: usize) {
-        let kept = std::mem::replace(&mut self.kept, Kept::Whole);
-        self.names.keep(start, kept);
-    }
-
-    #[cold]
-    fn stop<E: Error>(&mut self, why: Unfit) -> E {
-        self.unfit = Some(why);
-        E::custom("cannot be held")
-    }
-
-    /// Checks that an element may be written at `position`, in a document of that level.
-    #[inline]
-    fn check<E: Error>(&mut self, position: usize, level: u32) -> Result<(), E> {
-        if level > MAX_LEVELS {
-            return Err(self.stop(Unfit::TooDeep));
-        }
-        if position > self.end_limit {
-            return Err(self.stop(Unfit::TooLarge));
-        }
-        Ok(())
-    }
-}
-
 /// The root object: its fields become fields of a document that has begun already.
 struct Root<'a, 'w, 'r> {
     document: &'a mut Document<'w>,
@@ -173,50 +130,6 @@ impl<'de> Visitor<'de> for Root<'_, '_, '_> {
         }
         run.names.close(opened, document);
         Ok(())
-    }
-}
-
-/// A name: becomes an element without a value and its place, or nothing when it is left out.
-struct Key<'a, 'd, 'w, 'r, 's> {
-    document: &'d mut Document<'w>,
-    level: u32,
-    reserved: Option<&'a dyn Fn(&str) -> bool>,
-    /// Where the object stands.
-    place: Place<'s>,
-    run: &'a mut Run<'r>,
-}
-
-impl<'de, 'd, 's> DeserializeSeed<'de> for Key<'_, 'd, '_, '_, 's> {
-    type Value = Option<(Element<'d>, Place<'s>)>;
-
-    fn deserialize<D: Deserializer<'de>>(self, key: D) -> Result<Self::Value, D::Error> {
-        key.deserialize_str(self)
-    }
-}
-
-impl<'de, 'd, 's> Visitor<'de> for Key<'_, 'd, '_, '_, 's> {
-    type Value = Option<(Element<'d>, Place<'s>)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
-        let Key { document, level, reserved, place, run } = self;
-        let Some((given, place)) = place.field(name).map_err(|why| run.stop(why))? else {
-            return Ok(None);
-        };
-        let name = given.unwrap_or(name);
-        if let Some(reserved) = reserved {
-            if reserved(name) {
-                return Ok(None);
-            }
-            run.dollar |= name.starts_with('$');
-        }
-        run.check(document.position() + name.len(), level)?;
-        let field = FieldName::new(name).map_err(|nul| run.stop(nul.into()))?;
-        run.names.add(document, name);
-        Ok(Some((document.element(field), place)))
     }
 }
 

@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::{Key, Run, is_writable, text};
+use super::check::is_writable;
+use super::key::Key;
+use super::run::Run;
+use super::text;
 use crate::core::mapping::bson::{Array, Element};
 use crate::core::mapping::convert::{Scalar, convert};
 use crate::core::mapping::duplicate_names::Kept;
@@ -25,7 +28,7 @@ impl Value<'_, '_, '_, '_> {
     #[cold]
     fn mismatch(&self, to: FieldType) -> Unfit {
         let own = self.element.name_at(self.element.name_position());
-        to.mismatch(self.place.label().map_or(own, str::as_bytes))
+        Unfit::mismatch(to, self.place.label().map_or(own, str::as_bytes))
     }
 
     /// Writes a scalar with the type that is wanted here.

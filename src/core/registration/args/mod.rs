@@ -2,7 +2,6 @@
 
 mod dead_letter;
 mod exclude;
-pub mod internal;
 
 pub mod schema;
 

@@ -31,7 +31,7 @@ fn a_field_has_its_rule_or_that_of_all_others() {
 
 #[test]
 fn a_field_with_the_new_name_of_another_is_refused() {
-    assert_eq!(schema().field("birthday"), Err(Unfit::Renamed("birthday".to_owned())));
+    assert_eq!(schema().field("birthday"), Err(NameTaken("birthday".to_owned())));
     let swapped = Schema::new(
         vec![rule("a", FieldType::String, Some("b")), rule("b", FieldType::String, Some("a"))],
         None,
@@ -52,7 +52,7 @@ fn a_path_leads_to_its_rule() {
     assert_eq!((address.to(), address.refuses_objects()), (Some(FieldType::Auto), None));
     let (name, zip) = address.field("zip").unwrap().unwrap();
     assert_eq!((name, zip.to()), (Some("code"), Some(FieldType::String)));
-    assert_eq!(address.field("code").unwrap_err(), Unfit::Renamed("code".to_owned()));
+    assert_eq!(address.field("code").unwrap_err(), NameTaken("code".to_owned()));
     let (_, geo) = address.field("geo").unwrap().unwrap();
     let (_, below) = geo.field("lat").unwrap().unwrap();
     assert_eq!((below.to(), geo.refuses_objects()), (None, None));

@@ -7,16 +7,17 @@ mod circle;
 mod options;
 
 pub use circle::{Step, current, filter, in_order};
-pub use options::{Acknowledged, CommandOptions, Place, WriteConcern};
+pub use options::{CommandOptions, Place};
 
 use super::lookup::Lookup;
 use super::operation;
 use super::reply::Expected;
 use crate::core::delivery::batch::{Batch, Item, Refusal};
 use crate::core::mapping::bson::{Array, Document};
-use crate::core::mapping::document::{Expiry, Identity, Read, Rules};
+use crate::core::mapping::document::{Expiry, Identity, Read};
 use crate::core::mapping::duplicate_names::Names;
 use crate::core::mapping::error::Unfit;
+use crate::core::mapping::rules::Rules;
 use crate::core::mapping::value::Content;
 
 /// A command of several operations takes no more bytes than this. A larger operation goes alone.

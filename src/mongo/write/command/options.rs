@@ -1,34 +1,10 @@
 //! What each command says besides its operations: how durable, how long it may take, and its number
 //! in the session that it is sent in. It is appended last, because only then it is known.
 
-use std::num::NonZeroU8;
 use std::time::Duration;
 
 use crate::core::mapping::bson::Document;
-
-/// How many members must have a write before it counts as acknowledged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Acknowledged {
-    /// Most of the voting members.
-    Majority,
-    /// So many members. Never 0: a write that is not acknowledged is never known to be written.
-    Members(NonZeroU8),
-    /// As the replica set's settings define this tag.
-    Tag(String),
-}
-
-/// The write concern. It stands in each command, because the driver adds none to raw commands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WriteConcern {
-    /// Which members.
-    pub w: Acknowledged,
-    /// Whether the write must be in their journals. `false` says nothing and so leaves it to the
-    /// server: `j: false` with `majority` would wait 100 ms for the journal in each batch.
-    pub journal: bool,
-    /// How long the server waits for the members, in milliseconds; `None` is as long as it may
-    /// take for the command.
-    pub timeout_ms: Option<u32>,
-}
+use crate::mongo::write_concern::{Acknowledged, WriteConcern};
 
 /// A command's place in its session. The server refuses a number below the session's last one, so
 /// what was sent before can no longer be applied once a higher number has been seen.
@@ -105,6 +81,8 @@ fn ms(limit: Duration) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU8;
+
     use mongodb::bson::{Document as Parsed, RawDocument, doc};
 
     use super::*;

@@ -22,7 +22,7 @@ use super::lookup::Lookup;
 use super::reply::Expected;
 use crate::core::delivery::batch::Batch;
 use crate::core::registration::WriteMode;
-use crate::mongo::error::Outcome;
+use crate::mongo::write::outcome::Outcome;
 use crate::sink::Failure;
 use graph::{Graph, graph};
 

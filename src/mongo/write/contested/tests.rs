@@ -9,7 +9,7 @@ use super::*;
 use crate::core::delivery::batch::Item;
 use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
 use crate::core::registration::{Namespace, Registration};
-use crate::mongo::error::{Duplicate, Hitch, Remedy};
+use crate::mongo::write::outcome::{Duplicate, Hitch, Remedy};
 
 type Documents = BTreeMap<String, Option<String>>;
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::core::backlog::change_log::{Change, Log};
-use crate::core::backlog::table::retained::Captured;
+use crate::core::backlog::table::Captured;
 use crate::core::backlog::table::{Settled, Taken};
 use crate::core::mapping::value::Content;
 

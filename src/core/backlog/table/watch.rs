@@ -1,0 +1,42 @@
+//! Which entries are to be looked at, and when.
+
+use std::collections::VecDeque;
+
+use crate::core::backlog::deadline_heap::Heap;
+
+/// Fresh entries, and the ends of those that were looked at.
+#[derive(Debug, Default)]
+pub struct Watch {
+    pub fresh: VecDeque<u32>,
+    /// A bit an entry: those in `fresh`, so that none is there twice.
+    is_fresh: Vec<u64>,
+    /// When entries must be looked at, milliseconds since 1970.
+    pub ends: Heap,
+    /// Entries from this number on are to be looked at as if they were fresh.
+    pub back: Option<u32>,
+}
+
+impl Watch {
+    pub fn push(&mut self, id: u32) {
+        let (word, bit) = (id as usize / 64, 1 << (id % 64));
+        if self.is_fresh.len() <= word {
+            self.is_fresh.resize(word + 1, 0);
+        }
+        if self.is_fresh[word] & bit == 0 {
+            self.is_fresh[word] |= bit;
+            self.fresh.push_back(id);
+        }
+    }
+
+    pub fn pop(&mut self) -> Option<u32> {
+        let id = self.fresh.pop_front()?;
+        self.is_fresh[id as usize / 64] &= !(1 << (id % 64));
+        Some(id)
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        self.fresh.capacity() * size_of::<u32>()
+            + self.is_fresh.capacity() * size_of::<u64>()
+            + self.ends.memory_bytes()
+    }
+}

@@ -1,0 +1,41 @@
+//! What a registration makes of the fields of a value.
+
+use super::error::Unfit;
+use crate::core::registration::schema::{FieldType, Schema};
+use crate::core::registration::{OnError, Registration};
+
+/// The field that holds a value that has no fields of its own.
+pub const VALUE: &str = "value";
+
+/// What a registration makes of the fields of a value.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules<'a> {
+    /// The types of fields, as far as they are no strings.
+    pub schema: Option<&'a Schema>,
+    /// What becomes of a field that cannot have its type.
+    pub on_error: OnError,
+    /// True if a string that holds a JSON object becomes its fields.
+    pub unwraps: bool,
+}
+
+impl<'a> Rules<'a> {
+    /// The rules of `registration`.
+    pub fn of(registration: &'a Registration) -> Self {
+        let Registration { on_error, unwraps, .. } = *registration;
+        Rules { schema: registration.schema.as_deref(), on_error, unwraps }
+    }
+}
+
+/// The field for a value that has no fields of its own, and its type if SCHEMA gives it one.
+///
+/// [`Unfit::NoPlaceForValue`] when the field belongs to the key or its expiry.
+pub fn value_field<'s>(
+    schema: Option<&'s Schema>,
+    reserved: &dyn Fn(&str) -> bool,
+) -> Result<(&'s str, Option<FieldType>), Unfit> {
+    let (name, to) = schema.map_or(Ok((VALUE, None)), |schema| schema.field(VALUE))?;
+    if reserved(name) {
+        return Err(Unfit::NoPlaceForValue);
+    }
+    Ok((name, to))
+}

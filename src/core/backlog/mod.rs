@@ -58,7 +58,7 @@ pub use lookahead::Watched;
 pub use problems::{Trouble, TroubleLine};
 pub use registered::{Counters, Scanned, Slot};
 pub use settle::Acknowledged;
-pub use stats::{PrefixState, State};
+pub use stats::{Figure, PrefixState, State};
 
 /// All state of the module that belongs to the server thread.
 #[derive(Debug, Default)]

@@ -1,7 +1,85 @@
 //! The engine's state in figures, for WB.STATUS and INFO.
 
+use std::ffi::CStr;
+
 use super::{Counters, Engine, Slot};
 use crate::core::delivery::lag::{Percentiles, WINDOW_US};
+
+/// A number by its name in WB.STATUS, INFO and whatever else shows it.
+pub type Figure = (&'static CStr, u64);
+
+impl Counters {
+    fn figures(&self) -> [Figure; 8] {
+        [
+            (c"captured_total", self.captured_total),
+            (c"coalesced_total", self.coalesced_total),
+            (c"written_total", self.written_total),
+            (c"deleted_total", self.deleted_total),
+            (c"failed_total", self.failed_total),
+            (c"retries_total", self.retries_total),
+            (c"batches_total", self.batches_total),
+            (c"bytes_total", self.bytes_total),
+        ]
+    }
+
+    /// Those that end the list of figures: how late changes arrive, and when the last did.
+    fn late(&self, lag: Percentiles) -> [Figure; 3] {
+        [
+            (c"lag_p50_us", lag.p50_us),
+            (c"lag_p99_us", lag.p99_us),
+            (c"last_write_unix_ms", self.last_write_unix_ms),
+        ]
+    }
+}
+
+impl PrefixState<'_> {
+    /// Every figure. Of the keys of its database, a scan that is under way has looked at `percent`.
+    pub fn figures(&self, percent: u64) -> Vec<Figure> {
+        let scans = self.slot.sync_pending || self.rescan_pending;
+        let mut figures = vec![
+            (c"paused", u64::from(self.paused)),
+            (c"dirty_keys", self.dirty_keys as u64),
+            (c"in_flight_keys", self.in_flight_keys as u64),
+            (c"blocked_keys", self.blocked_keys as u64),
+            (c"dead_letters", self.dead_letters as u64),
+            (c"oldest_dirty_ms", self.oldest_dirty_ms),
+            (c"rescans_pending", u64::from(self.rescan_pending)),
+            (c"sync_pending", u64::from(self.slot.sync_pending)),
+            (c"sync_marked", self.slot.scanned.marked),
+            (c"sync_percent", if scans { percent } else { 100 }),
+        ];
+        figures.extend(self.counters.figures());
+        figures.extend(self.counters.late(self.lag));
+        figures
+    }
+}
+
+impl State<'_> {
+    /// Every figure.
+    pub fn figures(&self) -> Vec<Figure> {
+        let mut figures = vec![
+            (c"link_since_unix_ms", self.link_since_unix_ms),
+            (c"paused", u64::from(self.paused)),
+            (c"registrations", self.registrations as u64),
+            (c"dirty_keys", self.dirty_keys as u64),
+            (c"in_flight_keys", self.in_flight_keys as u64),
+            (c"blocked_keys", self.blocked_keys as u64),
+            (c"dead_letters", self.dead_letters as u64),
+            (c"resting", self.resting as u64),
+            (c"oldest_dirty_ms", self.oldest_dirty_ms),
+            (c"rescans_pending", self.rescans_pending as u64),
+            (c"syncs_pending", self.syncs_pending as u64),
+        ];
+        figures.extend(self.counters.figures());
+        figures.extend(self.counters.late(self.lag));
+        figures.extend([
+            (c"memory_bytes", self.memory_bytes as u64),
+            (c"lost_total", self.lost_total),
+            (c"slice_max_us", self.slice_max_us),
+        ]);
+        figures
+    }
+}
 
 /// Figures of one registration.
 #[derive(Debug)]

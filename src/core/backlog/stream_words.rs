@@ -1,8 +1,10 @@
 //! The arguments of the words that the master puts into the replication stream and the AOF.
 
+use std::ffi::CStr;
 use std::str::FromStr;
 
 use crate::core::backlog::change_log::Touch;
+use crate::core::backlog::dead_letter_ops::Refused;
 use crate::core::backlog::dead_letters::DeadLetter;
 use crate::core::delivery::batch::LaneId;
 
@@ -23,6 +25,40 @@ pub enum Word {
     Mark,
     /// `WB._SYNCED prefix`
     Synced,
+}
+
+impl Word {
+    /// The command.
+    pub const fn name(self) -> &'static CStr {
+        match self {
+            Word::Ack => c"WB._ACK",
+            Word::Dead => c"WB._DEAD",
+            Word::Gone => c"WB._GONE",
+            Word::Lanes => c"WB._LANES",
+            Word::Scan => c"WB._SCAN",
+            Word::Mark => c"WB._MARK",
+            Word::Synced => c"WB._SYNCED",
+        }
+    }
+}
+
+/// The arguments of `WB._DEAD`.
+pub fn dead(refused: &Refused) -> [Vec<u8>; 7] {
+    let Refused { key, prefix, letter, again, .. } = refused;
+    [
+        key.clone(),
+        prefix.clone(),
+        letter.code.to_string().into_bytes(),
+        letter.attempts.to_string().into_bytes(),
+        letter.unix_ms.to_string().into_bytes(),
+        if *again { b"dirty".to_vec() } else { b"clean".to_vec() },
+        letter.reason.clone().into_bytes(),
+    ]
+}
+
+/// The first argument of `WB._GONE`.
+pub fn removal(touch: Touch) -> &'static [u8] {
+    if touch == Touch::Evicted { b"evicted" } else { b"expired" }
 }
 
 /// What is told.
@@ -119,6 +155,40 @@ mod tests {
         let words: [&[u8]; 7] = [b"k:1", b"k:", b"x", b"-1", b"\xff", b"", b"\xff"];
         let told = read(Word::Dead, &words);
         assert!(matches!(told, Some(Told::Dead { letter, .. }) if letter.attempts == 0));
+    }
+
+    #[test]
+    fn every_word_is_read_as_it_is_written() {
+        let letter = DeadLetter {
+            slot: 0,
+            code: 121,
+            reason: "why".to_owned(),
+            attempts: 3,
+            unix_ms: 99,
+            touch: Touch::Changed,
+            captured: None,
+        };
+        for again in [false, true] {
+            let (key, prefix) = (b"k:\xff".to_vec(), b"k:".to_vec());
+            let refused = Refused { db: 0, key, prefix, letter: letter.clone(), again };
+            let words = dead(&refused);
+            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            let (key, prefix, letter) = (words[0], words[1], letter.clone());
+            assert_eq!(read(Word::Dead, &words), Some(Told::Dead { key, prefix, letter, again }));
+        }
+        for touch in [Touch::Expired, Touch::Evicted] {
+            let words = [removal(touch), b"k:1"];
+            assert_eq!(read(Word::Gone, &words), Some(Told::Gone { touch, key: b"k:1" }));
+        }
+        let lanes = vec![[7; 16], [8; 16]];
+        assert_eq!(read(Word::Lanes, &[lanes.as_flattened()]), Some(Told::Lanes(lanes.clone())));
+        let keys: [&[u8]; 2] = [b"k:1", b"k:2"];
+        assert_eq!(read(Word::Ack, &keys), Some(Told::Clean(&keys)));
+        assert_eq!(read(Word::Scan, &[b"k:"]), Some(Told::Scan(b"k:")));
+        assert_eq!(read(Word::Synced, &[b"k:"]), Some(Told::Synced(b"k:")));
+        let words: [&[u8]; 3] = [b"k:", b"k:1", b"k:2"];
+        let told = Told::Mark { prefix: b"k:", keys: &keys };
+        assert_eq!(read(Word::Mark, &words), Some(told));
     }
 
     fn likely() -> impl Strategy<Value = Vec<u8>> {

@@ -23,7 +23,9 @@ use super::api::raw;
 use super::api::raw::api;
 use super::api::reply::{REPLIED, Reply};
 use super::call::Call;
+use super::replication::propagate::DEADLETTER;
 use super::state::module;
+use crate::core::backlog::stream_words::Word;
 pub use register::{Source, run as run_registration};
 
 type Raw = unsafe extern "C" fn(
@@ -105,18 +107,18 @@ const COMMANDS: [Entry; 18] = [
     entry(c"WB.RESUME", resume_entry, ADMIN, DANGEROUS),
     entry(c"WB.SYNC", sync_entry, ADMIN, DANGEROUS),
     entry(c"WB.HELP", help_entry, FOR_EVERYBODY, c"fast"),
-    entry(c"WB._ACK", ack_entry, ADMIN, DANGEROUS),
-    entry(c"WB._DEAD", dead_entry, ADMIN, DANGEROUS),
-    entry(c"WB._GONE", gone_entry, ADMIN, DANGEROUS),
-    entry(c"WB._LANES", lanes_entry, ADMIN, DANGEROUS),
-    entry(c"WB._SCAN", scan_entry, ADMIN, DANGEROUS),
-    entry(c"WB._MARK", mark_entry, ADMIN, DANGEROUS),
-    entry(c"WB._SYNCED", synced_entry, ADMIN, DANGEROUS),
+    entry(Word::Ack.name(), ack_entry, ADMIN, DANGEROUS),
+    entry(Word::Dead.name(), dead_entry, ADMIN, DANGEROUS),
+    entry(Word::Gone.name(), gone_entry, ADMIN, DANGEROUS),
+    entry(Word::Lanes.name(), lanes_entry, ADMIN, DANGEROUS),
+    entry(Word::Scan.name(), scan_entry, ADMIN, DANGEROUS),
+    entry(Word::Mark.name(), mark_entry, ADMIN, DANGEROUS),
+    entry(Word::Synced.name(), synced_entry, ADMIN, DANGEROUS),
     entry(c"WB._DIGEST", digest_entry, c"readonly admin no-mandatory-keys", DANGEROUS),
 ];
 
 /// A command that has subcommands and does nothing by itself.
-const CONTAINER: &CStr = c"WB.DEADLETTER";
+const CONTAINER: &CStr = DEADLETTER;
 
 /// Its subcommands; the name holds that of the container, as the server looks it up.
 const SUBCOMMANDS: [Entry; 4] = [

@@ -2,8 +2,9 @@
 //! that as a WB.DEADLETTER RETRY of each key.
 
 use crate::redis::api::clock;
-use crate::redis::api::context::{Ctx, NOT_NOW, PAUSED_US, Text, must_not_replicate};
+use crate::redis::api::context::{Ctx, NOT_NOW, PAUSED_US, must_not_replicate};
 use crate::redis::pipeline::Pipeline;
+use crate::redis::replication::propagate;
 
 /// Makes the letters dirty that are due. Says whether there were any.
 pub fn retry(pipeline: &Pipeline, ctx: Ctx<'_>) -> bool {
@@ -15,8 +16,7 @@ pub fn retry(pipeline: &Pipeline, ctx: Ctx<'_>) -> bool {
     let retried = pipeline.engine.borrow_mut().retry_contested(now_us);
     for (db, key) in retried {
         ctx.select(db);
-        let words = [Text::new(b"RETRY"), Text::new(b"KEY"), Text::new(&key)];
-        ctx.replicate(c"WB.DEADLETTER", &words);
+        propagate::letter_retried(ctx, &key);
     }
     true
 }

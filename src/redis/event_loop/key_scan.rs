@@ -14,11 +14,10 @@ use crate::redis::api::raw::api;
 use crate::redis::api::scan::{self, Cursor};
 use crate::redis::api::{clock, log};
 use crate::redis::pipeline::Pipeline;
+use crate::redis::replication::propagate;
 
 /// Buckets of the keyspace visited between two looks at the clock.
 const CLOCK_BUCKETS: usize = 16;
-/// Keys in one replicated mark.
-const MARK_KEYS: usize = 512;
 
 /// One scan of a logical database for the keys of one registration.
 #[derive(Debug)]
@@ -81,7 +80,7 @@ impl KeyScans {
         drop(syncs);
         let mut sync = under_way.unwrap_or_else(|| {
             pipeline.engine.borrow_mut().begin_scan(slot);
-            ctx.replicate(c"WB._SCAN", &[Text::new(&registration.prefix)]);
+            propagate::scan_begins(ctx, &registration.prefix);
             Sync {
                 registration: Arc::clone(&registration),
                 epoch,
@@ -95,7 +94,7 @@ impl KeyScans {
             self.0.borrow_mut().by_slot.insert(slot, sync);
             return false;
         }
-        ctx.replicate(c"WB._SYNCED", &[Text::new(&registration.prefix)]);
+        propagate::scan_ends(ctx, &registration.prefix);
         end(pipeline, slot, &sync);
         true
     }
@@ -146,9 +145,6 @@ fn scan(pipeline: &Pipeline, ctx: Ctx<'_>, slot: u16, sync: &mut Sync, end_us: u
     let count = marked.len() as u64;
     sync.marked += count;
     pipeline.engine.borrow_mut().scanned(slot, Scanned { visited, marked: count });
-    let prefix = Text::new(&sync.registration.prefix);
-    for keys in marked.chunks(MARK_KEYS) {
-        ctx.replicate_with(c"WB._MARK", Some(&prefix), keys);
-    }
+    propagate::marked(ctx, &sync.registration.prefix, &marked);
     more
 }

@@ -7,7 +7,7 @@ use super::problem_log;
 use crate::core::backlog::Acknowledged;
 use crate::core::delivery::batch::{Report, Verdict};
 use crate::redis::api::clock;
-use crate::redis::api::context::{Ctx, Text, must_not_replicate};
+use crate::redis::api::context::{Ctx, must_not_replicate};
 use crate::redis::check_clients::CheckClients;
 use crate::redis::pipeline::Pipeline;
 use crate::redis::replication::propagate;
@@ -42,7 +42,7 @@ impl Reports {
         self.settle((pipeline, checks), slice_us, hold, |clean| propagate::replicate(ctx, clean));
         let lanes = if hold { None } else { pipeline.engine.borrow_mut().take_untold_lanes() };
         if let Some(lanes) = lanes {
-            ctx.replicate(c"WB._LANES", &[Text::new(lanes.as_flattened())]);
+            propagate::lanes(ctx, &lanes);
         }
         true
     }

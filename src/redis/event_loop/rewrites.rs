@@ -28,11 +28,8 @@ pub fn mark(pipeline: &Pipeline, ctx: Ctx<'_>) -> bool {
         };
         let Some(registration) = registration else { continue };
         ctx.select(registration.db);
-        let prefix = Text::new(&registration.prefix);
-        for keys in keys.chunks(propagate::KEYS) {
-            let words: Vec<Text> = keys.iter().map(|(_, key)| Text::new(key)).collect();
-            ctx.replicate_with(c"WB._MARK", Some(&prefix), &words);
-        }
+        let keys: Vec<Text> = keys.iter().map(|(_, key)| Text::new(key)).collect();
+        propagate::marked(ctx, &registration.prefix, &keys);
     }
     true
 }

@@ -1,39 +1,31 @@
-//! What the master writes to the replication stream and the AOF.
+//! What the master writes to the replication stream and the AOF. `apply` obeys it.
 
 use std::ffi::CStr;
 
 use crate::core::backlog::change_log::Touch;
+use crate::core::backlog::stream_words::{self, Word};
 use crate::core::backlog::{Acknowledged, Keys};
+use crate::core::delivery::batch::LaneId;
 use crate::redis::api::context::{Ctx, Text, must_not_replicate};
 use crate::redis::api::raw;
+
+/// The command of operators that replicas and the AOF get as well.
+pub const DEADLETTER: &CStr = c"WB.DEADLETTER";
 
 /// Keys in one replicated command.
 pub const KEYS: usize = 512;
 
 /// Tells replicas and the AOF which keys are clean, and what was refused.
 pub fn replicate(ctx: Ctx<'_>, clean: &Acknowledged) {
-    replicate_keys(ctx, c"WB._ACK", &clean.keys);
+    replicate_keys(ctx, Word::Ack.name(), &clean.keys);
     for refused in &clean.dead {
         ctx.select(refused.db);
-        let letter = &refused.letter;
-        let number = |number: u64| Text::new(number.to_string().as_bytes());
-        ctx.replicate(
-            c"WB._DEAD",
-            &[
-                Text::new(&refused.key),
-                Text::new(&refused.prefix),
-                Text::new(letter.code.to_string().as_bytes()),
-                number(u64::from(letter.attempts)),
-                number(letter.unix_ms),
-                Text::new(if refused.again { b"dirty" } else { b"clean" }),
-                Text::new(letter.reason.as_bytes()),
-            ],
-        );
+        let words = stream_words::dead(refused).map(|word| Text::new(&word));
+        ctx.replicate(Word::Dead.name(), &words);
     }
     for (db, key) in &clean.revived {
         ctx.select(*db);
-        let words = [Text::new(b"DROP"), Text::new(b"KEY"), Text::new(key)];
-        ctx.replicate(c"WB.DEADLETTER", &words);
+        letter(ctx, b"DROP", key);
     }
 }
 
@@ -64,7 +56,39 @@ const NOT_OURS: u32 = raw::REDISMODULE_CTX_FLAGS_SLAVE | raw::REDISMODULE_CTX_FL
 /// Announces that a key has expired or was evicted, ahead of the DEL that follows in the stream.
 pub fn removed(ctx: Ctx<'_>, key: &[u8], touch: Touch) {
     if ctx.flags() & NOT_OURS == 0 && !must_not_replicate() {
-        let kind: &[u8] = if touch == Touch::Evicted { b"evicted" } else { b"expired" };
-        ctx.replicate(c"WB._GONE", &[Text::new(kind), Text::new(key)]);
+        let words = [Text::new(stream_words::removal(touch)), Text::new(key)];
+        ctx.replicate(Word::Gone.name(), &words);
     }
+}
+
+/// Keys that exist under the prefix are marked from here on.
+pub fn scan_begins(ctx: Ctx<'_>, prefix: &[u8]) {
+    ctx.replicate(Word::Scan.name(), &[Text::new(prefix)]);
+}
+
+/// These keys of the prefix are dirty without having changed.
+pub fn marked(ctx: Ctx<'_>, prefix: &[u8], keys: &[Text]) {
+    let prefix = Text::new(prefix);
+    for keys in keys.chunks(KEYS) {
+        ctx.replicate_with(Word::Mark.name(), Some(&prefix), keys);
+    }
+}
+
+/// All keys that existed under the prefix are marked.
+pub fn scan_ends(ctx: Ctx<'_>, prefix: &[u8]) {
+    ctx.replicate(Word::Synced.name(), &[Text::new(prefix)]);
+}
+
+/// The sessions in which this server writes.
+pub fn lanes(ctx: Ctx<'_>, lanes: &[LaneId]) {
+    ctx.replicate(Word::Lanes.name(), &[Text::new(lanes.as_flattened())]);
+}
+
+/// The dead letter of a key in the selected database is tried again by itself.
+pub fn letter_retried(ctx: Ctx<'_>, key: &[u8]) {
+    letter(ctx, b"RETRY", key);
+}
+
+fn letter(ctx: Ctx<'_>, what: &[u8], key: &[u8]) {
+    ctx.replicate(DEADLETTER, &[Text::new(what), Text::new(b"KEY"), Text::new(key)]);
 }

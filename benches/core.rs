@@ -6,14 +6,11 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use writebehind::core::backlog::change_log::{Change, Log, Touch};
-use writebehind::core::backlog::table::{Dirty, Taken};
-use writebehind::core::delivery::batch::{Batch, Item};
-use writebehind::core::mapping::value::{Content, NO_EXPIRY, Span, push_bytes};
-use writebehind::core::registration::router::Routes;
-use writebehind::core::registration::{Namespace, Registration};
-use writebehind::mongo::write::command::{self, Kind};
-use writebehind::mongo::write::lookup::Lookup;
+use writebehind::internals::command::{self, Kind};
+use writebehind::internals::{
+    Batch, Change, Content, Dirty, Item, Log, Lookup, NO_EXPIRY, Namespace, Registration, Routes,
+    Span, Taken, Touch, push_bytes,
+};
 
 /// Events or keys of one measurement.
 const MANY: u32 = 4096;

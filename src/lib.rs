@@ -3,10 +3,10 @@
 //! The data goes one way, and the files stand in that order: event → registration → dirty set →
 //! batch → read → document → MongoDB → acknowledge.
 //!
-//! - [`core`]: what is dirty, what a batch is, what a document looks like. Pure.
-//! - [`sink`], [`mongo`]: where batches go.
-//! - [`worker`]: the background thread that writes them.
-//! - [`mod@file`]: files that the settings name.
+//! - `core`: what is dirty, what a batch is, what a document looks like. Pure.
+//! - `sink`, `mongo`: where batches go.
+//! - `worker`: the background thread that writes them.
+//! - `file`: files that the settings name.
 //! - `redis`: the only folder that speaks to the server, and the only one with `unsafe`.
 
 #![deny(unsafe_code)]
@@ -23,10 +23,31 @@
     )
 )]
 
-pub mod core;
-pub mod file;
-pub mod mongo;
+pub(crate) mod core;
+pub(crate) mod file;
+pub(crate) mod mongo;
 #[allow(unsafe_code, reason = "the only folder that speaks to the server")]
 mod redis;
-pub mod sink;
-pub mod worker;
+pub(crate) mod sink;
+pub(crate) mod worker;
+
+/// What the benchmarks and fuzz targets use. Nothing of it is for anybody else.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::core::backlog::Engine;
+    pub use crate::core::backlog::change_log::{Change, Log, Touch};
+    pub use crate::core::backlog::dead_letters::DeadLetter;
+    pub use crate::core::backlog::record::{Packer, Record, SavedKey, unpack};
+    pub use crate::core::backlog::stream_words::{Word, read};
+    pub use crate::core::backlog::table::{Captured, Dirty, Missed, Taken};
+    pub use crate::core::delivery::batch::{Batch, Item};
+    pub use crate::core::mapping::value::{Content, NO_EXPIRY, Span, push_bytes};
+    pub use crate::core::registration::router::Routes;
+    pub use crate::core::registration::{Namespace, Registration, args, file_lines};
+    pub use crate::mongo::write::command;
+    pub use crate::mongo::write::executor::write_out;
+    pub use crate::mongo::write::limits::Limits;
+    pub use crate::mongo::write::lookup::Lookup;
+    pub use crate::mongo::write::outcome::classify;
+    pub use crate::mongo::write_concern::{Acknowledged, WriteConcern};
+}

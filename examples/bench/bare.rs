@@ -11,9 +11,8 @@ use mongodb::Client;
 use mongodb::bson::{Document, RawDocumentBuf};
 use mongodb::options::ClientOptions;
 use tokio::runtime::{Builder, Runtime};
-use writebehind::mongo::write::command::{self, Command, CommandOptions, Kind, Place};
-use writebehind::mongo::write::lookup::Lookup;
-use writebehind::mongo::write_concern::{Acknowledged, WriteConcern};
+use writebehind::internals::command::{self, Command, CommandOptions, Kind, Place};
+use writebehind::internals::{Acknowledged, Lookup, WriteConcern};
 
 use crate::documents;
 

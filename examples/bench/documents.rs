@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use writebehind::core::delivery::batch::{Batch, Item};
-use writebehind::core::mapping::value::{Content, NO_EXPIRY, Span, push_bytes};
-use writebehind::core::registration::{Namespace, Registration};
+use writebehind::internals::{
+    Batch, Content, Item, NO_EXPIRY, Namespace, Registration, Span, push_bytes,
+};
 
 /// Names and values of the 8 fields of a user with this number; `turn` makes another value of it.
 pub fn fields(number: u64, turn: u64) -> [(&'static str, String); 8] {

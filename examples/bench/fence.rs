@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use mongodb::ClientSession;
 use mongodb::bson::{RawDocumentBuf, doc};
-use writebehind::mongo::write::command::{self, Place};
+use writebehind::internals::command::{self, Place};
 
 use crate::bare::{Bare, Shape, applied, users};
 use crate::cpu;

@@ -3,10 +3,7 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use writebehind::core::registration::args::internal::{Word, read};
-use writebehind::core::backlog::change_log::Touch;
-use writebehind::core::backlog::Engine;
-use writebehind::core::registration::{Namespace, Registration};
+use writebehind::internals::{Engine, Namespace, Registration, Touch, Word, read};
 
 const NOW_US: u64 = 1_700_000_000_000_000;
 

@@ -3,13 +3,7 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use writebehind::core::registration::args;
-use writebehind::core::backlog::change_log::Touch;
-use writebehind::core::backlog::dead_letters::DeadLetter;
-use writebehind::core::backlog::table::{Captured, Missed};
-use writebehind::core::backlog::Engine;
-use writebehind::core::backlog::record::{Packer, Record, SavedKey, unpack};
-use writebehind::core::mapping::value::Content;
+use writebehind::internals::{Captured, Content, DeadLetter, Engine, Missed, Packer, Record, SavedKey, Touch, args, unpack};
 
 const NOW_US: u64 = 1_700_000_000_000_000;
 /// What an engine takes for itself, and what a byte of state may cost at the most: a registration

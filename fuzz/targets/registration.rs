@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use writebehind::core::registration::{args, file_lines};
+use writebehind::internals::{args, file_lines};
 
 fuzz_target!(|text: &[u8]| {
     for (_, line) in file_lines::of(text) {

@@ -11,14 +11,8 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use mongodb::bson::{self, Bson, Document, RawDocumentBuf, doc};
 use mongodb::error::{CommandError, Error, ErrorKind};
-use writebehind::core::delivery::batch::{Batch, Item};
-use writebehind::core::registration::{Namespace, Registration};
-use writebehind::core::mapping::value::{Content, NO_EXPIRY, Span};
-use writebehind::mongo::write::command::{self, Kind};
-use writebehind::mongo::write::limits::Limits;
-use writebehind::mongo::write::lookup::Lookup;
-use writebehind::mongo::write::outcome::classify;
-use writebehind::mongo::write::executor::write_out;
+use writebehind::internals::{Batch, Content, Item, Limits, Lookup, NO_EXPIRY, Namespace, Registration, Span, classify, write_out};
+use writebehind::internals::command::{self, Kind};
 
 #[derive(Debug)]
 struct Input {

@@ -38,4 +38,4 @@ mod tests;
 pub use connect_attempt::read_uri_within;
 pub use ends::CheckRequest;
 pub use handle::Worker;
-pub use options::{MAX_IN_FLIGHT, UriSource, WorkerOptions};
+pub use options::{UriSource, WorkerOptions};

@@ -66,6 +66,7 @@ impl Heap {
     }
 
     /// The time of `number`.
+    #[cfg(test)]
     pub fn of(&self, number: u32) -> Option<u64> {
         self.place(number).map(|place| self.times[place].0)
     }
@@ -76,11 +77,13 @@ impl Heap {
     }
 
     /// How many numbers have a time.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.times.len()
     }
 
     /// True when no number has one.
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.times.is_empty()
     }

@@ -70,6 +70,7 @@ pub struct Waiters {
 
 impl Waiters {
     /// True when nobody waits.
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.waiters.is_empty()
     }

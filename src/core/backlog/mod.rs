@@ -51,14 +51,16 @@ use super::registration::shared_collections::Sharing;
 use super::settings::Settings;
 pub use dead_letter_ops::{LetterScope, Refused};
 pub use dispatch::{Flight, Missing, item};
-pub use explain::{Explained, KeyState, Obstacle};
+pub use explain::Explained;
+#[cfg(test)]
+pub use explain::{KeyState, Obstacle};
 pub use flushes::FlushScope;
 pub use key_list::Keys;
 pub use lookahead::Watched;
 pub use problems::{Trouble, TroubleLine};
 pub use registered::{Counters, Scanned, Slot};
 pub use settle::Acknowledged;
-pub use stats::{Figure, PrefixState, State};
+pub use stats::{Figure, State};
 
 /// All state of the module that belongs to the server thread.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@
 mod options;
 mod parts;
 
-use mongodb::options::{ConnectionString, HostInfo};
+use mongodb::options::ConnectionString;
 
 use options::Fate;
 use parts::Parts;
@@ -46,18 +46,6 @@ pub fn validate_secret(uri: &str) -> Result<Vec<String>, String> {
 /// True if `uri` holds a password or another secret.
 pub fn is_secret(uri: &str) -> bool {
     check(uri).is_ok_and(|checked| has_password(uri, &checked.parts))
-}
-
-/// The hosts that `uri` names, for logs: no user, no password, no options.
-pub fn hosts(uri: &str) -> String {
-    match parse(uri).map(|parsed| parsed.host_info) {
-        Ok(HostInfo::HostIdentifiers(hosts)) => {
-            hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
-        }
-        Ok(HostInfo::DnsRecord(name)) => name,
-        // The driver may name places in other ways some day; a malformed one names none.
-        _ => "(unknown)".to_owned(),
-    }
 }
 
 /// Checks `uri` and parses what of it the driver needs.

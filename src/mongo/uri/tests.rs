@@ -223,10 +223,3 @@ fn every_option_of_the_manual_is_known() {
         assert!(options::find(name).is_some(), "{name}");
     }
 }
-
-#[test]
-fn logs_show_hosts_and_nothing_else() {
-    assert_eq!(hosts("mongodb://u:hunter2@a,b:1/db?w=1&socketTimeoutMS=1"), "a:27017,b:1");
-    assert_eq!(hosts("mongodb+srv://u:hunter2@c.example.net"), "c.example.net");
-    assert_eq!(hosts("mongodb://u:hun@ter2@h"), "(unknown)");
-}

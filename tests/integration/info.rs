@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::support::redis_server::{Redis, Setup, command};
+use crate::support::wait::{SOON, wait_until};
 use crate::world::World;
 
 /// The fields of status that are numbers, and stand in INFO too.
@@ -47,6 +48,8 @@ fn every_number_of_status_stands_in_info() {
     world.register("k:", "keys", "");
     world.redis.cmd(&["MSET", "k:1", "a", "k:2", "b", "k:3", "c"]);
     world.redis.flush();
+    // The report of it follows that of the writes.
+    wait_until("the lag is known", SOON, || world.redis.status().int("lag_p50_us") > 0);
     let (info, status) = (info(&world.redis), world.redis.status());
     for name in NUMBERS {
         let value = info.get(&format!("writebehind_{name}"));

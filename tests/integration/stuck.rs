@@ -6,6 +6,7 @@ use mongodb::bson::{Document, doc};
 use mongodb::{Client, ClientSession};
 
 use crate::support::mongod::{Mongod, MongodSetup, TestDatabase, block_on};
+use crate::support::mongod_setup::major_version;
 use crate::support::redis_server::{Redis, Setup};
 use crate::support::wait::{SOON, became, wait_until};
 
@@ -91,8 +92,12 @@ fn a_document_that_a_transaction_holds_keeps_only_its_key_waiting() {
     assert!(median(&during) * 10 <= median(&before) * 12 + 100, "{before:?} {during:?}");
     assert!(during[during.len() - 1] < 1000, "{during:?}");
 
+    let keys = || {
+        let status = redis.status_of("held:");
+        (status.int("dirty_keys"), status.int("blocked_keys"))
+    };
+    wait_until("only that key waits", SOON, || keys() == (1, 1));
     let status = redis.status_of("held:");
-    assert_eq!((status.int("dirty_keys"), status.int("blocked_keys")), (1, 1));
     assert!(status.text("last_error").contains("stuck.held"), "{}", status.text("last_error"));
     let status = redis.status();
     assert_eq!((status.text("link").as_str(), status.int("dead_letters")), ("up", 0));
@@ -211,6 +216,10 @@ fn rests(make: Document, mend: Document, values: &[&str], word: &str) {
 
 #[test]
 fn a_time_series_collection_makes_no_dead_letters() {
+    if major_version() < 5 {
+        // There are none.
+        return;
+    }
     rests(
         doc! { "create": "bad", "timeseries": { "timeField": "at" } },
         doc! { "drop": "bad" },

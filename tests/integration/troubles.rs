@@ -4,6 +4,7 @@
 use mongodb::bson::doc;
 
 use crate::support::mongod::nowhere;
+use crate::support::mongod_setup::major_version;
 use crate::support::redis_server::{Redis, Setup};
 use crate::support::reply::Fields;
 use crate::support::wait::{SOON, wait_until};
@@ -122,7 +123,10 @@ fn dead_letters_are_logged_once_a_minute_and_name_properties_only() {
     assert_eq!((status.int("dead_letters"), info_number(redis, "dead_letters")), (3, 3));
     let listed = format!("{:?}", redis.cmd(&["WB.DEADLETTER", "LIST"]));
     for text in [&listed, &status.text("warning"), &status.text("last_error"), &redis.log()] {
-        assert!(text.contains("year (pattern)") && text.contains("title (required)"), "{text}");
+        // MongoDB 4.4 does not say which properties they are.
+        let named = text.contains("year (pattern)") && text.contains("title (required)");
+        assert_eq!(named, major_version() >= 5, "{text}");
+        assert!(text.contains("schema validation"), "{text}");
         assert!(!text.contains(SECRET), "{text}");
     }
     assert!(status.text("warning").contains("prefix 'f:' of database 0 has 3 dead letters"));
@@ -130,7 +134,7 @@ fn dead_letters_are_logged_once_a_minute_and_name_properties_only() {
     redis.cmd(&["HSET", "f:1", "title", "Alien", "year", "1979"]);
     redis.cmd(&["WB.DEADLETTER", "DROP", "KEY", "f:2"]);
     redis.flush();
-    assert!(redis.status_of("f:").text("last_error").contains("year (pattern)"), "f:3 is left");
+    assert!(redis.status_of("f:").text("last_error").contains("schema validation"), "f:3 is left");
     redis.cmd(&["DEL", "f:3"]);
     redis.flush();
     let status = redis.status();

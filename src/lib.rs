@@ -34,7 +34,7 @@ pub(crate) mod worker;
 /// What the benchmarks and fuzz targets use. Nothing of it is for anybody else.
 #[doc(hidden)]
 pub mod internals {
-    pub use crate::core::backlog::Engine;
+    pub use crate::core::backlog::Backlog;
     pub use crate::core::backlog::change_log::{Change, Log, Touch};
     pub use crate::core::backlog::dead_letters::DeadLetter;
     pub use crate::core::backlog::record::{Packer, Record, SavedKey, unpack};

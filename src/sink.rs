@@ -11,41 +11,41 @@ use crate::core::delivery::deployment::{Checkup, Need};
 pub enum Failure {
     /// The link does not work (no server, no primary, wrong credentials, time-out): nothing can
     /// be written until it does.
-    Link(Broken),
+    Link(LinkError),
     /// The link works but this namespace refuses (no privilege, bad name, no unique index).
     /// Others go on. One sentence, without values.
     Namespace(String),
     /// Something that this namespace needs does not answer (a shard, or one command while the
     /// server answers others). Others go on.
-    Part(Broken),
+    Part(LinkError),
 }
 
 /// Why the link does not work.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
+pub struct LinkError {
     /// One sentence for people, without credentials.
     pub error: String,
     /// It does not pass by itself: somebody must change a password, a certificate, a setting. It
     /// is tried again seldom.
-    pub lasting: bool,
+    pub permanent: bool,
     /// Something was sent and not answered, so the server may apply it at any later time.
     pub unanswered: bool,
 }
 
-impl Broken {
+impl LinkError {
     /// A failure that passes by itself, after which nothing is under way.
-    pub fn passing(error: impl Into<String>) -> Self {
-        Broken { error: error.into(), lasting: false, unanswered: false }
+    pub fn transient(error: impl Into<String>) -> Self {
+        LinkError { error: error.into(), permanent: false, unanswered: false }
     }
 
     /// A failure that somebody must see to.
-    pub fn lasting(error: impl Into<String>) -> Self {
-        Broken { lasting: true, ..Broken::passing(error) }
+    pub fn permanent(error: impl Into<String>) -> Self {
+        LinkError { permanent: true, ..LinkError::transient(error) }
     }
 
     /// A failure that leaves open what becomes of what was sent.
     pub fn unanswered(error: impl Into<String>) -> Self {
-        Broken { unanswered: true, ..Broken::passing(error) }
+        LinkError { unanswered: true, ..LinkError::transient(error) }
     }
 }
 
@@ -78,14 +78,14 @@ pub trait Sink: 'static {
     fn places(&self) -> usize;
 
     /// Asks whether the link works, within a bounded time.
-    fn ping(&self) -> impl Future<Output = Result<(), Broken>>;
+    fn ping(&self) -> impl Future<Output = Result<(), LinkError>>;
 
     /// Ends when there may be [`news`](Self::news). No news is missed between two calls.
     fn has_news(&self) -> impl Future<Output = ()>;
 
     /// What the sink has learned of the link by itself since this was last asked, between writes
     /// too: whether a server takes writes, or why none does. Nothing when nothing has changed.
-    fn news(&self) -> Option<Result<(), Broken>>;
+    fn news(&self) -> Option<Result<(), LinkError>>;
 
     /// The sessions in which it has sent batches so far; they only grow in number.
     fn lanes(&self) -> Vec<LaneId>;
@@ -111,7 +111,7 @@ pub trait Connector: Send + 'static {
         &self,
         uri: &str,
         former: Vec<LaneId>,
-    ) -> impl Future<Output = Result<Self::Sink, Broken>>;
+    ) -> impl Future<Output = Result<Self::Sink, LinkError>>;
 
     /// Looks at the deployment of `uri`, beside all sinks, within a bounded time. What it found does not
     /// repeat the URI.

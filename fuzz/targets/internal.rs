@@ -3,7 +3,7 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use writebehind::internals::{Engine, Namespace, Registration, Touch, Word, read};
+use writebehind::internals::{Backlog, Namespace, Registration, Touch, Word, read};
 
 const NOW_US: u64 = 1_700_000_000_000_000;
 
@@ -66,35 +66,35 @@ fn word(name: Name) -> Word {
 }
 
 fuzz_target!(|steps: Vec<Step<'_>>| {
-    let mut engine = Engine::default();
+    let mut backlog = Backlog::default();
     let namespace = Namespace { database: "d".to_owned(), collection: "c".to_owned() };
     for db in 0..2 {
-        engine.register(Registration::new(db, b"k:", namespace.clone()));
+        backlog.register(Registration::new(db, b"k:", namespace.clone()));
     }
     for (now_us, step) in (NOW_US..).zip(&steps) {
-        engine.fold(now_us);
+        backlog.fold(now_us);
         match step {
             Step::Word(name, db, words) => {
                 if let Some(told) = read(word(*name), words) {
-                    engine.obey(u16::from(db % 3), told, (now_us, now_us / 1000));
+                    backlog.obey(u16::from(db % 3), told, (now_us, now_us / 1000));
                 }
             }
             Step::Likely(name, db, words) => {
                 let words: Vec<Vec<u8>> = words.iter().map(Likely::bytes).collect();
                 let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
                 if let Some(told) = read(word(*name), &words) {
-                    engine.obey(u16::from(db % 3), told, (now_us, now_us / 1000));
+                    backlog.obey(u16::from(db % 3), told, (now_us, now_us / 1000));
                 }
             }
             Step::Touch(db, key) => {
-                engine.touch(u16::from(db % 3), &key_name(*key), Touch::Changed);
+                backlog.touch(u16::from(db % 3), &key_name(*key), Touch::Changed);
             }
             Step::Unregister(db, discard) => {
-                engine.unregister(u16::from(db % 2), b"k:", *discard, now_us);
+                backlog.unregister(u16::from(db % 2), b"k:", *discard, now_us);
             }
-            Step::Clear => engine.clear(),
+            Step::Clear => backlog.clear(),
         }
     }
-    engine.state(NOW_US);
-    engine.digest(NOW_US);
+    backlog.state(NOW_US);
+    backlog.digest(NOW_US);
 });

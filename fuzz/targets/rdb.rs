@@ -1,12 +1,12 @@
-//! The state in an RDB: blocks of records, loaded into a fresh engine.
+//! The state in an RDB: blocks of records, loaded into a fresh backlog.
 #![no_main]
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use writebehind::internals::{Captured, Content, DeadLetter, Engine, Missed, Packer, Record, SavedKey, Touch, args, unpack};
+use writebehind::internals::{Captured, Content, DeadLetter, Backlog, Missed, Packer, Record, SavedKey, Touch, args, unpack};
 
 const NOW_US: u64 = 1_700_000_000_000_000;
-/// What an engine takes for itself, and what a byte of state may cost at the most: a registration
+/// What an backlog takes for itself, and what a byte of state may cost at the most: a registration
 /// of the shortest words, with its queue.
 const LEAST_BYTES: usize = 1 << 20;
 const BYTES_A_BYTE: usize = 200;
@@ -103,21 +103,21 @@ fn push(packer: &mut Packer<impl FnMut(&[u8])>, piece: &Piece<'_>) {
     }
 }
 
-fn load(blocks: &[Vec<u8>]) -> Engine {
-    let mut engine = Engine::default();
-    engine.clear();
+fn load(blocks: &[Vec<u8>]) -> Backlog {
+    let mut backlog = Backlog::default();
+    backlog.clear();
     for block in blocks {
-        if unpack(block, |record| engine.load(record, NOW_US)).is_err() {
+        if unpack(block, |record| backlog.load(record, NOW_US)).is_err() {
             break;
         }
     }
-    engine
+    backlog
 }
 
-fn save(engine: &mut Engine) -> Vec<Vec<u8>> {
+fn save(backlog: &mut Backlog) -> Vec<Vec<u8>> {
     let mut blocks = Vec::new();
     let mut packer = Packer::new(|block: &[u8]| blocks.push(block.to_vec()));
-    engine.save(NOW_US, |record| packer.push(&record));
+    backlog.save(NOW_US, |record| packer.push(&record));
     packer.end();
     drop(packer);
     blocks
@@ -126,18 +126,18 @@ fn save(engine: &mut Engine) -> Vec<Vec<u8>> {
 fuzz_target!(|input: Input<'_>| {
     let block = block(&input);
     let input = block.len();
-    let mut engine = load(&[block]);
-    let state = engine.state(NOW_US);
+    let mut backlog = load(&[block]);
+    let state = backlog.state(NOW_US);
     let memory = state.memory_bytes;
     assert!(memory < LEAST_BYTES + BYTES_A_BYTE * input, "{memory} bytes of {input}");
-    for slot in engine.live_slots().collect::<Vec<_>>() {
-        assert!(engine.prefix_state(slot, NOW_US).is_some());
-        engine.error_of(slot);
+    for slot in backlog.live_slots().collect::<Vec<_>>() {
+        assert!(backlog.prefix_state(slot, NOW_US).is_some());
+        backlog.error_of(slot);
     }
     // What was taken is saved, and loaded again as the same.
-    let saved = save(&mut engine);
+    let saved = save(&mut backlog);
     let mut again = load(&saved);
-    assert_eq!(engine.digest(NOW_US), again.digest(NOW_US));
-    assert_eq!(engine.dead.len(), again.dead.len());
+    assert_eq!(backlog.digest(NOW_US), again.digest(NOW_US));
+    assert_eq!(backlog.dead.len(), again.dead.len());
     assert_eq!(save(&mut again), saved);
 });

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::client::{Connected, connect};
 use crate::core::delivery::deployment::{Checkup, Need, Rights};
 use crate::core::registration::Namespace;
-use crate::sink::Broken;
+use crate::sink::LinkError;
 
 /// Longest wait for all questions together.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -34,7 +34,7 @@ pub async fn check(uri: &str, needs: &[Need]) -> Checkup {
     }
 }
 
-async fn ask(connected: &Connected, needs: &[Need]) -> Result<Checkup, Broken> {
+async fn ask(connected: &Connected, needs: &[Need]) -> Result<Checkup, LinkError> {
     let admin = async |command: Document| {
         let end = connected.client.database("admin").run_command(command).await;
         end.map_err(|error| connected.watch.broken(&error))
@@ -88,7 +88,7 @@ fn topology(hello: &Document) -> &'static str {
 }
 
 /// Whether a connection without a user may do everything, because the server asks for none.
-async fn is_open(connected: &Connected) -> Result<bool, Broken> {
+async fn is_open(connected: &Connected) -> Result<bool, LinkError> {
     let database = connected.client.database("admin");
     let list = doc! { "listDatabases": 1, "nameOnly": true, "filter": { "name": "admin" } };
     match database.run_command(list).await {

@@ -17,7 +17,7 @@ use super::uri;
 use super::write_concern::{Acknowledged, WriteConcern};
 use crate::core::settings::MAX_IN_FLIGHT_BATCHES;
 use crate::file;
-use crate::sink::Broken;
+use crate::sink::LinkError;
 
 /// Connections to a server, unless the connection string says otherwise: for each batch that can be
 /// in flight, for as many slow ones, and a few more. They are made when they are needed.
@@ -50,12 +50,14 @@ pub struct Connected {
 ///
 /// # Errors
 /// Without the URI: it is malformed, its name has no record, or a certificate file cannot be read.
-pub async fn connect(uri: &str) -> Result<Connected, Broken> {
-    let parsed = uri::parse(uri).map_err(Broken::lasting)?;
+pub async fn connect(uri: &str) -> Result<Connected, LinkError> {
+    let parsed = uri::parse(uri).map_err(LinkError::permanent)?;
     let write_concern = write_concern(&parsed);
     let mut options = timeout(DNS_WITHIN, ClientOptions::parse(parsed))
         .await
-        .map_err(|_| Broken::passing("the name server does not answer for the mongodb+srv name"))?
+        .map_err(|_| {
+            LinkError::transient("the name server does not answer for the mongodb+srv name")
+        })?
         .map_err(|error| error::broken(&error))?;
     fill(&mut options);
     check_files(&options).await?;
@@ -68,7 +70,7 @@ pub async fn connect(uri: &str) -> Result<Connected, Broken> {
 }
 
 /// The driver reads the files of TLS on this thread, and its error does not say which one it means.
-async fn check_files(options: &ClientOptions) -> Result<(), Broken> {
+async fn check_files(options: &ClientOptions) -> Result<(), LinkError> {
     let Some(Tls::Enabled(tls)) = &options.tls else { return Ok(()) };
     let named = [
         ("tlsCAFile", tls.ca_file_path.clone()),
@@ -82,7 +84,7 @@ async fn check_files(options: &ClientOptions) -> Result<(), Broken> {
             Ok(Ok(Err(error))) => error.to_string(),
             Ok(Err(_)) | Err(_) => "the file system does not answer".to_owned(),
         };
-        return Err(Broken::lasting(format!(
+        return Err(LinkError::permanent(format!(
             "the TLS file that the connection string's option {option} names cannot be read: {why}"
         )));
     }

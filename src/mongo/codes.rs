@@ -13,13 +13,13 @@ pub enum Meaning {
     /// Nothing can be written until this is over.
     Link(&'static str),
     /// Nothing can be written until the operator changes something.
-    Lasting(&'static str),
+    Permanent(&'static str),
     /// What this namespace needs behind the server is not reached; others may go on.
     Part(&'static str),
     /// This namespace refuses; others may go on.
     Namespace(&'static str),
     /// It clashed with something that passes by itself, or the server lacks something for a while.
-    Passing(&'static str),
+    Transient(&'static str),
     /// The server's limit for one command was reached.
     TooSlow,
     /// One operation of the command cannot even be read by the server.
@@ -33,7 +33,7 @@ pub enum Meaning {
 }
 
 use Meaning::{
-    Collection, Lasting, Link, Namespace, Part, Passing, Refused, TooSlow, Unknown, Unreadable,
+    Collection, Link, Namespace, Part, Permanent, Refused, TooSlow, Transient, Unknown, Unreadable,
 };
 
 /// The codes with which a router tells that it lost a shard: what it passed on may still run.
@@ -57,13 +57,13 @@ pub fn meaning(code: i32) -> Meaning {
 fn by_name(code: i32) -> Meaning {
     match code {
         91 | 189 | 216 | 333 => Link("the server is no primary at the moment, or is shutting down"),
-        18 | 391 => Lasting("authentication failed; check user, password and authSource"),
+        18 | 391 => Permanent("authentication failed; check user, password and authSource"),
         64 => Link("not enough members confirm the writes in time; check the replica set"),
-        79 | 100 => Lasting(
+        79 | 100 => Permanent(
             "the write concern asks for members or tags that the replica set does not have; \
              correct w in the connection string",
         ),
-        322 | 323 | 324 | 347 => Lasting("the server does not speak this version of the API"),
+        322 | 323 | 324 | 347 => Permanent("the server does not speak this version of the API"),
 
         6 | 7 | 89 | 202 => Part("the connection between MongoDB's servers broke"),
         70 | 133 | 134 | 149 => Part("no member of a shard is fit for it at the moment"),
@@ -90,19 +90,19 @@ fn by_name(code: i32) -> Meaning {
         385 => Namespace("another operation on the database does not allow it"),
 
         // Another transaction of the same session came after it, or it is over already.
-        225 | 251 | 217 | 228 | 256 | 356 | 363 => Passing("its session is used elsewhere"),
+        225 | 251 | 217 | 228 | 256 | 356 | 363 => Transient("its session is used elsewhere"),
         24 | 46 | 107 | 112 | 117 | 208 | 267 | 314 => {
-            Passing("another operation in MongoDB holds it")
+            Transient("another operation in MongoDB holds it")
         }
         48 | 82 | 175 | 221 | 237 | 279 | 281 | 282 | 290 | 355 => {
-            Passing("the operation was interrupted in MongoDB")
+            Transient("the operation was interrupted in MongoDB")
         }
         63 | 150 | 200 | 203 | 239 | 246 | 249 | 250 | 272 | 343 => {
-            Passing("the routing of the collection is out of date")
+            Transient("the routing of the collection is out of date")
         }
-        365 | 388 => Passing("MongoDB's cache is too full for it"),
+        365 | 388 => Transient("MongoDB's cache is too full for it"),
         146 | 261 | 264 | 402 | 406 | 407 | 412 | 433 | 449 | 450 | 462 => {
-            Passing("MongoDB has too much to do")
+            Transient("MongoDB has too much to do")
         }
         50 | 262 => TooSlow,
 
@@ -141,11 +141,11 @@ fn by_number(code: i32) -> Meaning {
         50_768 => Namespace("the server does not number the command"),
 
         11_601 | 46_841 | 91_331 | 10_045_600 => {
-            Passing("the operation was interrupted in MongoDB")
+            Transient("the operation was interrupted in MongoDB")
         }
-        12_586 | 12_587 | 50_915 => Passing("another operation in MongoDB holds it"),
-        13_388 => Passing("the routing of the collection is out of date"),
-        16_500 => Passing("MongoDB has too much to do"),
+        12_586 | 12_587 | 50_915 => Transient("another operation in MongoDB holds it"),
+        13_388 => Transient("the routing of the collection is out of date"),
+        16_500 => Transient("MongoDB has too much to do"),
 
         10_334 => Unreadable("the document is too large for MongoDB"),
         40_413..=40_415 => Unreadable("the document is not valid for MongoDB"),

@@ -3,7 +3,7 @@
 use mongodb::error::{Error, ErrorKind};
 
 use super::codes::{Meaning, UNANSWERED, meaning};
-use crate::sink::{Broken, Failure};
+use crate::sink::{Failure, LinkError};
 
 /// What more than the namespace's own state keeps a command from being written, if `code` says so.
 pub fn failure_by(code: i32) -> Option<Failure> {
@@ -14,45 +14,45 @@ pub fn failure_by(code: i32) -> Option<Failure> {
     })
 }
 
-fn broken_by(code: i32) -> Option<Broken> {
-    let broken = |why| Broken::passing(format!("MongoDB: {}", coded(why, code)));
+fn broken_by(code: i32) -> Option<LinkError> {
+    let broken = |why| LinkError::transient(format!("MongoDB: {}", coded(why, code)));
     match meaning(code) {
         Meaning::Link(why) | Meaning::Part(why) => {
-            Some(Broken { unanswered: UNANSWERED.contains(&code), ..broken(why) })
+            Some(LinkError { unanswered: UNANSWERED.contains(&code), ..broken(why) })
         }
-        Meaning::Lasting(why) => Some(Broken { lasting: true, ..broken(why) }),
+        Meaning::Permanent(why) => Some(LinkError { permanent: true, ..broken(why) }),
         _ => None,
     }
 }
 
 /// Why there is no link: by the kind of error, and where the driver tells more only in its text,
 /// by what that text contains. The text itself is not shown.
-pub fn broken(error: &Error) -> Broken {
-    let passing = |why: &str| Broken::passing(format!("MongoDB cannot be used: {why}"));
-    let lasting = |why: &str| Broken { lasting: true, ..passing(why) };
-    let unanswered = |why: &str| Broken { unanswered: true, ..passing(why) };
+pub fn broken(error: &Error) -> LinkError {
+    let transient = |why: &str| LinkError::transient(format!("MongoDB cannot be used: {why}"));
+    let permanent = |why: &str| LinkError { permanent: true, ..transient(why) };
+    let unanswered = |why: &str| LinkError { unanswered: true, ..transient(why) };
     match &*error.kind {
         ErrorKind::Command(error) => broken_by(error.code).unwrap_or_else(|| {
-            Broken::passing(format!("MongoDB refuses even a greeting (code {})", error.code))
+            LinkError::transient(format!("MongoDB refuses even a greeting (code {})", error.code))
         }),
         ErrorKind::Io(error) => {
-            Broken::unanswered(format!("the connection to MongoDB broke: {}", error.kind()))
+            LinkError::unanswered(format!("the connection to MongoDB broke: {}", error.kind()))
         }
         ErrorKind::ConnectionPoolCleared { .. } => unanswered("the server stopped answering"),
-        ErrorKind::Authentication { .. } => lasting(AUTHENTICATION),
+        ErrorKind::Authentication { .. } => permanent(AUTHENTICATION),
         ErrorKind::ServerSelection { message, .. } => no_server(message),
-        ErrorKind::InvalidTlsConfig { .. } => lasting(
+        ErrorKind::InvalidTlsConfig { .. } => permanent(
             "a file that tlsCAFile or tlsCertificateKeyFile names holds no usable certificate and key",
         ),
-        ErrorKind::DnsResolve { .. } => passing("the name of mongodb+srv has no usable record"),
+        ErrorKind::DnsResolve { .. } => transient("the name of mongodb+srv has no usable record"),
         ErrorKind::IncompatibleServer { message, .. } if message.contains(LOAD_BALANCING) => {
-            lasting(
+            permanent(
                 "loadBalanced=true takes a load balancer, and this is a server; remove the option",
             )
         }
-        ErrorKind::IncompatibleServer { .. } => lasting(TOO_OLD),
+        ErrorKind::IncompatibleServer { .. } => permanent(TOO_OLD),
         ErrorKind::InvalidArgument { .. } => {
-            lasting("the connection string's options are not usable with it")
+            permanent("the connection string's options are not usable with it")
         }
         ErrorKind::Shutdown => unanswered("the client was closed because the settings changed"),
         _ => unanswered("the server's answer cannot be understood"),
@@ -87,9 +87,9 @@ const SELECTION: [(&str, &str, bool); 16] = [
 ];
 
 /// Why no server takes writes, as the driver's text about the topology has it.
-pub fn no_server(topology: &str) -> Broken {
-    let (why, lasting) = selection(topology);
-    Broken { lasting, ..Broken::passing(format!("MongoDB cannot be used: {why}")) }
+pub fn no_server(topology: &str) -> LinkError {
+    let (why, permanent) = selection(topology);
+    LinkError { permanent, ..LinkError::transient(format!("MongoDB cannot be used: {why}")) }
 }
 
 fn selection(message: &str) -> (&'static str, bool) {

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::error;
 use super::unknown_host::unknown_host;
-use crate::sink::Broken;
+use crate::sink::LinkError;
 
 /// The last thing that was seen, until it is taken.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub struct Watch(Arc<Seen>);
 struct Seen {
     /// The addresses that the connection string names.
     seeds: Vec<String>,
-    news: Mutex<Option<Result<(), Broken>>>,
+    news: Mutex<Option<Result<(), LinkError>>>,
     changed: Notify,
 }
 
@@ -31,22 +31,22 @@ impl Watch {
     }
 
     /// Why a command failed, where the topology is to blame with more than the error says by itself.
-    pub fn broken(&self, error: &Error) -> Broken {
+    pub fn broken(&self, error: &Error) -> LinkError {
         match &*error.kind {
             ErrorKind::ServerSelection { message, .. } => self.no_server(message),
             _ => error::broken(error),
         }
     }
 
-    fn no_server(&self, topology: &str) -> Broken {
+    fn no_server(&self, topology: &str) -> LinkError {
         match unknown_host(topology, &self.0.seeds) {
-            Some(why) => Broken::passing(format!("MongoDB cannot be used: {why}")),
+            Some(why) => LinkError::transient(format!("MongoDB cannot be used: {why}")),
             None => error::no_server(topology),
         }
     }
 
     /// Why no server takes writes, as soon as every one was asked in vain.
-    pub async fn no_server_left(&self) -> Broken {
+    pub async fn no_server_left(&self) -> LinkError {
         loop {
             self.has_news().await;
             if let Some(Err(broken)) = self.news() {
@@ -68,7 +68,7 @@ impl Watch {
     }
 
     /// Whether a server takes writes; nothing while one is asked for the first time and none does.
-    fn view(&self, topology: &TopologyDescription) -> Option<Result<(), Broken>> {
+    fn view(&self, topology: &TopologyDescription) -> Option<Result<(), LinkError>> {
         if topology.has_writable_server() {
             return Some(Ok(()));
         }
@@ -78,7 +78,7 @@ impl Watch {
         asked.then(|| Err(self.no_server(&topology.to_string())))
     }
 
-    fn put(&self, news: Result<(), Broken>) {
+    fn put(&self, news: Result<(), LinkError>) {
         *self.0.news.lock().unwrap_or_else(PoisonError::into_inner) = Some(news);
         self.0.changed.notify_one();
     }
@@ -89,7 +89,7 @@ impl Watch {
     }
 
     /// What was seen last, once.
-    pub fn news(&self) -> Option<Result<(), Broken>> {
+    pub fn news(&self) -> Option<Result<(), LinkError>> {
         self.0.news.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

@@ -25,7 +25,7 @@ use super::write::transaction::{Useless, send_at_once};
 use crate::core::delivery::batch::{Batch, LaneId, Refusal, Written};
 use crate::core::delivery::deployment::{Checkup, Need};
 use crate::core::registration::Registration;
-use crate::sink::{Broken, Connector, Failure, Sink};
+use crate::sink::{Connector, Failure, LinkError, Sink};
 
 /// Longest wait for a greeting; finding a server takes 3 s by default.
 const PING_WITHIN: Duration = Duration::from_secs(8);
@@ -42,7 +42,7 @@ pub struct MongoConnector;
 impl Connector for MongoConnector {
     type Sink = MongoSink;
 
-    async fn connect(&self, uri: &str, former: Vec<LaneId>) -> Result<MongoSink, Broken> {
+    async fn connect(&self, uri: &str, former: Vec<LaneId>) -> Result<MongoSink, LinkError> {
         let connected = connect(uri).await?;
         let lanes = Lanes::new(connected.client.clone(), former);
         Ok(MongoSink {
@@ -103,7 +103,7 @@ impl Sink for MongoSink {
         (self.connected.connections as usize).saturating_sub(1).max(1)
     }
 
-    async fn ping(&self) -> Result<(), Broken> {
+    async fn ping(&self) -> Result<(), LinkError> {
         let admin = self.connected.client.database("admin");
         // Without a read preference a raw command looks for a server that takes writes.
         match timeout(PING_WITHIN, admin.run_command(doc! { "hello": 1 })).await {
@@ -115,7 +115,7 @@ impl Sink for MongoSink {
             Ok(Err(error)) => Err(self.connected.watch.broken(&error)),
             Err(_) => {
                 let seconds = PING_WITHIN.as_secs();
-                Err(Broken::passing(format!("MongoDB does not answer within {seconds} s")))
+                Err(LinkError::transient(format!("MongoDB does not answer within {seconds} s")))
             }
         }
     }
@@ -124,7 +124,7 @@ impl Sink for MongoSink {
         self.connected.watch.has_news().await;
     }
 
-    fn news(&self) -> Option<Result<(), Broken>> {
+    fn news(&self) -> Option<Result<(), LinkError>> {
         self.connected.watch.news()
     }
 

@@ -4,7 +4,7 @@ use super::api::context::Ctx;
 use super::api::raw;
 use super::api::reply::Reply;
 use super::state::Module;
-use crate::core::backlog::Engine;
+use crate::core::backlog::Backlog;
 
 /// What a command is given.
 pub struct Call<'a> {
@@ -49,8 +49,8 @@ impl Call<'_> {
     }
 
     /// The prefix is not registered in the selected database.
-    pub fn no_registration(&self, engine: &Engine, prefix: &[u8]) {
-        let others: Vec<String> = engine.databases_of(prefix).map(|db| db.to_string()).collect();
+    pub fn no_registration(&self, backlog: &Backlog, prefix: &[u8]) {
+        let others: Vec<String> = backlog.databases_of(prefix).map(|db| db.to_string()).collect();
         let hint = match others.as_slice() {
             [] => "WB.STATUS lists the prefixes of all databases".to_owned(),
             [db] => format!("it is registered in database {db}, SELECT that one"),

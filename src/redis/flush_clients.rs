@@ -17,7 +17,7 @@ use super::api::raw;
 use super::api::raw::api;
 use super::pipeline::Pipeline;
 use crate::core::backlog::flush_waiters::Progress;
-use crate::core::backlog::{Engine, FlushScope};
+use crate::core::backlog::{Backlog, FlushScope};
 
 /// What a flush came to.
 #[derive(Clone, Debug)]
@@ -138,7 +138,7 @@ impl FlushClients {
     /// Replies to the clients whose last key has ended, and to those whose time is over. Only before the
     /// loop sleeps: there the server takes them in at once, before anything else can happen to them.
     pub fn answer(&self, pipeline: &Pipeline) {
-        let finished = pipeline.engine.borrow_mut().flushed();
+        let finished = pipeline.backlog.borrow_mut().flushed();
         for flush in finished {
             let waiting = self.0.borrow_mut().take(flush);
             if let Some(waiting) = waiting {
@@ -164,30 +164,30 @@ fn end_wait(pipeline: &Pipeline, waiting: Waiting) {
 
 /// Ends a flush, and says what it came to.
 pub fn end(pipeline: &Pipeline, flush: u64, scope: &FailedScope) -> Outcome {
-    let mut engine = pipeline.engine.borrow_mut();
-    let progress = engine.end_flush(flush).unwrap_or_default();
+    let mut backlog = pipeline.backlog.borrow_mut();
+    let progress = backlog.end_flush(flush).unwrap_or_default();
     let Progress { persisted, pending } = progress;
-    let error = if pending > 0 { why_pending(&engine, scope) } else { String::new() };
-    Outcome { persisted, failed: failed(&engine, scope), pending: pending as u64, error }
+    let error = if pending > 0 { why_pending(&backlog, scope) } else { String::new() };
+    Outcome { persisted, failed: failed(&backlog, scope), pending: pending as u64, error }
 }
 
-fn why_pending(engine: &Engine, scope: &FailedScope) -> String {
+fn why_pending(backlog: &Backlog, scope: &FailedScope) -> String {
     match scope {
-        FailedScope::All => engine.why_pending(FlushScope::All),
-        FailedScope::Slot(slot) => engine.why_pending(FlushScope::Slot(*slot)),
+        FailedScope::All => backlog.why_pending(FlushScope::All),
+        FailedScope::Slot(slot) => backlog.why_pending(FlushScope::Slot(*slot)),
         FailedScope::Keys(db, keys) => {
             let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-            engine.why_pending(FlushScope::Keys(*db, &keys))
+            backlog.why_pending(FlushScope::Keys(*db, &keys))
         }
     }
 }
 
-fn failed(engine: &Engine, scope: &FailedScope) -> u64 {
+fn failed(backlog: &Backlog, scope: &FailedScope) -> u64 {
     let count = match scope {
-        FailedScope::All => engine.dead.len(),
-        FailedScope::Slot(slot) => engine.dead.count(*slot),
+        FailedScope::All => backlog.dead.len(),
+        FailedScope::Slot(slot) => backlog.dead.count(*slot),
         FailedScope::Keys(db, keys) => {
-            keys.iter().filter(|key| engine.dead.find(*db, key).is_some()).count()
+            keys.iter().filter(|key| backlog.dead.find(*db, key).is_some()).count()
         }
     };
     count as u64

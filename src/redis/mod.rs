@@ -6,7 +6,7 @@
 //! - [`replication`]: what the master writes to the stream and the RDB, and what obeys it.
 //! - `state`: all parts of the module, put together. None of those below knows it.
 //! - [`event_loop`], [`retain`], [`read`], `flush_clients`, `check_clients`: the parts.
-//! - `pipeline`: the engine, the worker and the opener of keys, which every part may use; `slice`,
+//! - `pipeline`: the backlog, the worker and the opener of keys, which every part may use; `slice`,
 //!   `sources`, `file`, `durability_warnings`.
 //! - [`api`]: the server's module API, wrapped.
 

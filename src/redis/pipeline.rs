@@ -1,4 +1,4 @@
-//! What every part of the server's side may use: the engine, the worker, and the way keys are opened.
+//! What every part of the server's side may use: the backlog, the worker, and the way keys are opened.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::api::key::KeyOpener;
 use super::api::{clock, log, signals, thread_policy, wake};
 use super::slice::Turn;
 use super::sources::Sources;
-use crate::core::backlog::{Engine, Flight};
+use crate::core::backlog::{Backlog, Flight};
 use crate::core::delivery::batch::Batch;
 use crate::core::settings::Settings;
 use crate::mongo::sink::MongoConnector;
@@ -19,7 +19,7 @@ use crate::worker::{Worker, WorkerOptions};
 #[derive(Default)]
 pub struct Pipeline {
     /// What is dirty, and everything about it.
-    pub engine: RefCell<Engine>,
+    pub backlog: RefCell<Backlog>,
     /// The handle of the background thread; nothing until the settings are known.
     pub worker: RefCell<Option<Worker>>,
     /// Where the connection string comes from, and the file of registrations.
@@ -37,7 +37,7 @@ pub struct Pipeline {
 impl Pipeline {
     /// Settings as they are now.
     pub fn settings(&self) -> Settings {
-        self.engine.borrow().settings
+        self.backlog.borrow().settings
     }
 
     /// The longest slice, microseconds.
@@ -73,8 +73,8 @@ impl Pipeline {
     }
 
     fn needs_link(&self) -> bool {
-        let engine = self.engine.borrow();
-        !self.is_replica.get() && (!engine.is_deaf() || engine.dirty_len() > 0)
+        let backlog = self.backlog.borrow();
+        !self.is_replica.get() && (!backlog.has_no_registrations() || backlog.dirty_len() > 0)
     }
 
     /// Tells the worker that settings have changed.
@@ -94,7 +94,7 @@ impl Pipeline {
     }
 
     fn worker_options(&self) -> WorkerOptions {
-        let former = self.engine.borrow().former_lanes().to_vec();
+        let former = self.backlog.borrow().former_lanes().to_vec();
         let uri = self.sources.borrow().uri_source();
         self.keeps_link.set(self.needs_link());
         WorkerOptions::new(uri, &self.settings(), former, self.keeps_link.get())
@@ -104,21 +104,21 @@ impl Pipeline {
     /// has ended.
     pub fn send(&self, batch: Batch) -> bool {
         let worker = self.worker.borrow();
-        let mut engine = self.engine.borrow_mut();
+        let mut backlog = self.backlog.borrow_mut();
         let Some(worker) = &*worker else {
-            engine.unsent(batch);
+            backlog.unsent(batch);
             return false;
         };
         let flight = Flight::of(&batch);
-        engine.sending(&batch);
+        backlog.sending(&batch);
         match worker.send(batch) {
             Ok(()) => {
-                engine.sent(flight);
+                backlog.sent(flight);
                 true
             }
             Err(batch) => {
-                engine.unsent(batch);
-                engine.lose_credits();
+                backlog.unsent(batch);
+                backlog.lose_credits();
                 false
             }
         }

@@ -150,7 +150,7 @@ fn takes(limits: Limits) -> String {
 fn put_number(at: usize, value: i64) {
     let pipeline = &module().pipeline;
     let change = |settings: &mut Settings| *NUMBERS[at].1(settings) = value;
-    pipeline.engine.borrow_mut().change_settings(change);
+    pipeline.backlog.borrow_mut().change_settings(change);
     pipeline.configure_worker();
 }
 

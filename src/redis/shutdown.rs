@@ -33,21 +33,21 @@ fn write_on(module: &Module, ctx: Ctx<'_>) {
     let pipeline = &module.pipeline;
     let limit_ms = u64::try_from(pipeline.settings().shutdown_drain_ms).unwrap_or(0);
     let end_us = clock::now_us() + limit_ms * 1000;
-    pipeline.engine.borrow_mut().leave_letters();
+    pipeline.backlog.borrow_mut().leave_letters();
     settle(module);
-    let is_away = pipeline.engine.borrow().link.name() == "down";
+    let is_away = pipeline.backlog.borrow().link.name() == "down";
     let end_us = if is_away { 0 } else { end_us };
-    let waiter = pipeline.engine.borrow_mut().flush(FlushScope::All, clock::now_us());
+    let waiter = pipeline.backlog.borrow_mut().flush(FlushScope::All, clock::now_us());
     loop {
         // Nobody is told of these acknowledgements: the AOF is closed.
         settle(module);
         let (dirty, unpaused) = {
-            let engine = pipeline.engine.borrow();
-            (engine.dirty_len(), engine.dirty_unpaused())
+            let backlog = pipeline.backlog.borrow();
+            (backlog.dirty_len(), backlog.dirty_unpaused())
         };
         let now_us = clock::now_us();
         if unpaused == 0 || now_us >= end_us {
-            let rescans = pipeline.engine.borrow().rescans_len();
+            let rescans = pipeline.backlog.borrow().rescans_len();
             report((unpaused, is_away), dirty.saturating_sub(unpaused), rescans);
             break;
         }
@@ -57,7 +57,7 @@ fn write_on(module: &Module, ctx: Ctx<'_>) {
             wait(worker, end_us.saturating_sub(now_us).min(SLICE_US));
         }
     }
-    pipeline.engine.borrow_mut().end_flush(waiter);
+    pipeline.backlog.borrow_mut().end_flush(waiter);
 }
 
 fn settle(module: &Module) {

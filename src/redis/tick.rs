@@ -41,7 +41,7 @@ pub fn before_sleep(ctx: Ctx<'_>) {
         note_slice(pipeline, began_us);
     }
     pipeline.follow_need();
-    problem_log::link(&mut pipeline.engine.borrow_mut());
+    problem_log::link(&mut pipeline.backlog.borrow_mut());
     problem_log::trouble(pipeline, began_us);
     module.missed_log.missed(pipeline);
     // With more to do at once, the loop must not sleep.
@@ -83,24 +83,24 @@ pub fn after_sleep(ctx: Ctx<'_>) {
 /// Keeps the longest time that the server's thread was busy with us at a stretch.
 fn note_slice(pipeline: &Pipeline, began_us: u64) {
     let took_us = clock::now_us() - began_us;
-    let mut engine = pipeline.engine.borrow_mut();
-    engine.slice_max_us = engine.slice_max_us.max(took_us);
+    let mut backlog = pipeline.backlog.borrow_mut();
+    backlog.slice_max_us = backlog.slice_max_us.max(took_us);
 }
 
 /// Works out anew when the next batch can begin.
 fn plan(module: &Module) {
-    let mut engine = module.pipeline.engine.borrow_mut();
+    let mut backlog = module.pipeline.backlog.borrow_mut();
     let filler = &module.filler;
-    filler.large.drop_old(&engine);
-    let reads_on = filler.large.is_under_way() || filler.can_go_on(&engine);
-    let due_us = if reads_on { Some(0) } else { engine.next_due_us() };
+    filler.large.drop_old(&backlog);
+    let reads_on = filler.large.is_under_way() || filler.can_go_on(&backlog);
+    let due_us = if reads_on { Some(0) } else { backlog.next_due_us() };
     module.schedule.next_due_us.set(due_us.unwrap_or(u64::MAX));
 }
 
 fn fold(pipeline: &Pipeline, now_us: u64) -> bool {
-    let mut engine = pipeline.engine.borrow_mut();
-    if engine.has_log() {
-        engine.fold(now_us);
+    let mut backlog = pipeline.backlog.borrow_mut();
+    if backlog.has_log() {
+        backlog.fold(now_us);
     }
-    engine.take_changed()
+    backlog.take_changed()
 }

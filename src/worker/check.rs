@@ -7,7 +7,7 @@ use tokio::time::{Duration, timeout};
 
 use super::connect_attempt;
 use super::ends::{CheckRequest, PANIC};
-use super::write_loop::{Ended, Engine, SILENT, Tasks};
+use super::write_loop::{Ended, SILENT, Tasks, WriteLoop};
 use crate::core::delivery::batch::Report;
 use crate::core::delivery::deployment::{Checkup, needs};
 use crate::sink::Connector;
@@ -15,7 +15,7 @@ use crate::sink::Connector;
 /// Last resort against a check that hangs; its steps have shorter limits of their own.
 const CHECK_WITHIN: Duration = Duration::from_secs(20);
 
-impl<C: Connector> Engine<C> {
+impl<C: Connector> WriteLoop<C> {
     /// Starts the checks that were asked for.
     pub(super) fn begin_checks(&mut self, tasks: &mut Tasks<C::Sink>) {
         while let Ok(CheckRequest { id, uri, registrations }) = self.ends.checks.try_recv() {
@@ -45,7 +45,7 @@ impl<C: Connector> Engine<C> {
         self.outbox.push(Report::Checked { id, found: Box::new(found) });
     }
 
-    /// Answers every check that has not ended. No task of this engine may be alive.
+    /// Answers every check that has not ended. No task of this write_loop may be alive.
     pub(super) fn fail_checks(&mut self, error: &str) {
         let under_way: Vec<u64> = self.checks.drain().map(|(_, id)| id).collect();
         let asked: Vec<u64> = self.ends.checks.try_iter().map(|check| check.id).collect();

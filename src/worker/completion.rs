@@ -9,12 +9,12 @@ use super::connect_attempt::{Contact, Linked};
 use super::ends::PANIC;
 use super::link_monitor::RETRY_IN;
 use super::link_view::View;
-use super::write_loop::{Ended, Engine, Flight};
+use super::write_loop::{Ended, Flight, WriteLoop};
 use crate::core::delivery::batch::{Batch, Link, Report, Verdict, Written};
 use crate::core::registration::Namespace;
-use crate::sink::{Broken, Connector, Failure, Sink};
+use crate::sink::{Connector, Failure, LinkError, Sink};
 
-impl<C: Connector> Engine<C> {
+impl<C: Connector> WriteLoop<C> {
     /// The task `id` ended; without `ended`, by a panic or because it was aborted.
     pub(super) fn ended(&mut self, id: Id, ended: Option<Ended<C::Sink>>) {
         if let Some(flight) = self.flights.remove(&id) {
@@ -29,7 +29,7 @@ impl<C: Connector> Engine<C> {
             self.contact = None;
             match ended {
                 Some(Ended::Contact(contact)) => self.contacted(contact),
-                _ => self.link_failed(&Broken::passing(PANIC)),
+                _ => self.link_failed(&LinkError::transient(PANIC)),
             }
         } else {
             self.checked(id, ended);
@@ -164,7 +164,7 @@ impl<C: Connector> Engine<C> {
         }
     }
 
-    pub(super) fn link_failed(&mut self, why: &Broken) {
+    pub(super) fn link_failed(&mut self, why: &LinkError) {
         self.flow.failed();
         let (change, pause_ms) = self.link.failed(why, self.options.backoff, fastrand::u64(..));
         self.contact_at = Some(Instant::now() + Duration::from_millis(pause_ms));
@@ -197,7 +197,7 @@ impl<C: Connector> Engine<C> {
         }
     }
 
-    /// Returns everything, on the wire or not. No task of this engine may be alive.
+    /// Returns everything, on the wire or not. No task of this write_loop may be alive.
     pub(super) fn return_all(&mut self, error: &str) {
         let flights = std::mem::take(&mut self.flights).into_values();
         // Their lanes are gone, and whatever kept them from being applied late.
@@ -210,7 +210,7 @@ impl<C: Connector> Engine<C> {
         }
     }
 
-    /// The engine failed inside and its runtime is gone: returns everything, and makes a new
+    /// The write_loop failed inside and its runtime is gone: returns everything, and makes a new
     /// sink when it runs again.
     pub(super) fn recover(&mut self, error: &str) {
         self.contact = None;
@@ -219,7 +219,7 @@ impl<C: Connector> Engine<C> {
             self.retire(linked);
         }
         self.retired.clear();
-        self.link_failed(&Broken::passing(error));
+        self.link_failed(&LinkError::transient(error));
         self.return_all(error);
         self.fail_checks(error);
         self.outbox.flush();

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::options::{UriSource, WorkerOptions};
 use crate::file;
-use crate::sink::{Broken, Connector, Sink};
+use crate::sink::{Connector, LinkError, Sink};
 
 /// Last resort against a contact that hangs; its steps have shorter limits of their own.
 pub const CONTACT_WITHIN: Duration = Duration::from_secs(20);
@@ -34,7 +34,7 @@ pub struct Contact<S> {
     /// servers. `None` when none could be made.
     pub linked: Option<Rc<Linked<S>>>,
     /// Whether the link works.
-    pub link: Result<(), Broken>,
+    pub link: Result<(), LinkError>,
 }
 
 /// Contacts MongoDB through `last`, or through a new sink when the options name another.
@@ -60,7 +60,7 @@ pub async fn contact<C: Connector>(
 }
 
 /// Why no server takes writes, as soon as the sink knows.
-async fn no_server<S: Sink>(sink: &S) -> Broken {
+async fn no_server<S: Sink>(sink: &S) -> LinkError {
     loop {
         sink.has_news().await;
         if let Some(Err(error)) = sink.news() {
@@ -73,7 +73,7 @@ async fn link<C: Connector>(
     connector: &C,
     last: Option<Rc<Linked<C::Sink>>>,
     options: &WorkerOptions,
-) -> Result<Rc<Linked<C::Sink>>, Broken> {
+) -> Result<Rc<Linked<C::Sink>>, LinkError> {
     let uri = uri(&options.uri).await?;
     if let Some(last) = last.filter(|last| last.uri == uri) {
         return Ok(last);
@@ -83,10 +83,10 @@ async fn link<C: Connector>(
 }
 
 /// The connection string itself.
-pub async fn uri(source: &UriSource) -> Result<String, Broken> {
+pub async fn uri(source: &UriSource) -> Result<String, LinkError> {
     match source {
         UriSource::Text(uri) => Ok(uri.clone()),
-        UriSource::File(path) => read(path.clone()).await.map_err(Broken::passing),
+        UriSource::File(path) => read(path.clone()).await.map_err(LinkError::transient),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::core::delivery::batch::{Batch, Item, LaneId, Refusal, Written};
 use crate::core::delivery::deployment::{Checkup, Need};
 use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
 use crate::core::registration::{Namespace, Registration};
-use crate::sink::{Broken, Connector, Failure, Sink};
+use crate::sink::{Connector, Failure, LinkError, Sink};
 
 /// How a double treats the batches it gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct World {
     pub away: Option<String>,
     pub hang_in_ping: bool,
     /// What the sink learns by itself.
-    pub news: Option<Result<(), Broken>>,
+    pub news: Option<Result<(), LinkError>>,
     /// Whether what is given up can never be applied late.
     pub fenced: bool,
     pub lanes: Vec<LaneId>,
@@ -77,7 +77,7 @@ impl Doubles {
     }
 
     /// The sink learns this by itself.
-    pub fn learn(&self, news: Result<(), Broken>) {
+    pub fn learn(&self, news: Result<(), LinkError>) {
         self.world().news = Some(news);
         self.1.notify_one();
     }
@@ -90,7 +90,7 @@ impl Doubles {
 impl Connector for Doubles {
     type Sink = Double;
 
-    async fn connect(&self, uri: &str, former: Vec<LaneId>) -> Result<Double, Broken> {
+    async fn connect(&self, uri: &str, former: Vec<LaneId>) -> Result<Double, LinkError> {
         self.world().former = former;
         self.world().connects += 1;
         Ok(Double { uri: uri.to_owned(), doubles: self.clone() })
@@ -150,7 +150,7 @@ impl Sink for Double {
         let _on_wire = OnWire::new(&self.doubles);
         let away = self.doubles.world().away.clone();
         if let Some(error) = away {
-            return Err(Failure::Link(Broken::passing(error)));
+            return Err(Failure::Link(LinkError::transient(error)));
         }
         let behaviour = self.doubles.world().behaviour;
         if behaviour == Behaviour::RefuseBadNamespace
@@ -172,7 +172,7 @@ impl Sink for Double {
         }
         let mut written = Written::default();
         match behaviour {
-            Behaviour::FailAfterWrite => return Err(Failure::Link(Broken::unanswered("cut"))),
+            Behaviour::FailAfterWrite => return Err(Failure::Link(LinkError::unanswered("cut"))),
             Behaviour::HoldResponse => std::future::pending().await,
             Behaviour::RespondSlowly(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
             Behaviour::Reject => {
@@ -187,7 +187,7 @@ impl Sink for Double {
         usize::MAX
     }
 
-    async fn ping(&self) -> Result<(), Broken> {
+    async fn ping(&self) -> Result<(), LinkError> {
         let hang = {
             let mut world = self.doubles.world();
             world.pings += 1;
@@ -196,14 +196,14 @@ impl Sink for Double {
         if hang {
             std::future::pending().await
         }
-        self.doubles.world().away.clone().map_or(Ok(()), |error| Err(Broken::passing(error)))
+        self.doubles.world().away.clone().map_or(Ok(()), |error| Err(LinkError::transient(error)))
     }
 
     async fn has_news(&self) {
         self.doubles.1.notified().await;
     }
 
-    fn news(&self) -> Option<Result<(), Broken>> {
+    fn news(&self) -> Option<Result<(), LinkError>> {
         self.doubles.world().news.take()
     }
 

@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use tokio::time::{Duration, Instant, timeout};
 
-use super::write_loop::{Ended, Engine, Flight, SILENT, Tasks, WRITE_WITHIN, Waiting};
+use super::write_loop::{Ended, Flight, SILENT, Tasks, WRITE_WITHIN, Waiting, WriteLoop};
 use crate::core::delivery::batch::{Batch, Report};
 use crate::core::registration::{Namespace, Registration};
-use crate::sink::{Broken, Connector, Failure, Sink};
+use crate::sink::{Connector, Failure, LinkError, Sink};
 
 /// Places for slow batches besides as many as usual batches have.
 const MORE_SLOW: usize = 2;
 
-impl<C: Connector> Engine<C> {
+impl<C: Connector> WriteLoop<C> {
     /// True if the batch has one of the places and credits for slow ones.
     pub(super) fn is_slow(&self, batch: &Batch) -> bool {
         batch.retry > 0 || self.paces.is_slow(&batch.registration.namespace)
@@ -55,7 +55,9 @@ impl<C: Connector> Engine<C> {
                 let last_resort = WRITE_WITHIN.max(within * 4);
                 let write = timeout(last_resort, linked.sink.write(&batch, commands, within));
                 Ended::Write(
-                    write.await.unwrap_or_else(|_| Err(Failure::Link(Broken::unanswered(SILENT)))),
+                    write
+                        .await
+                        .unwrap_or_else(|_| Err(Failure::Link(LinkError::unanswered(SILENT)))),
                 )
             });
             self.flights.insert(task.id(), flight);

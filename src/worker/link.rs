@@ -2,7 +2,7 @@
 
 use crate::core::delivery::backoff::Backoff;
 use crate::core::delivery::batch::Link;
-use crate::sink::Broken;
+use crate::sink::LinkError;
 
 /// The link's state. Each change is told once.
 #[derive(Debug)]
@@ -10,7 +10,7 @@ pub struct LinkState {
     state: Link,
     failures: u32,
     /// Whether the last failure does not pass by itself.
-    lasting: bool,
+    permanent: bool,
     /// How often a link that seemed to work failed since a batch was acknowledged.
     relapses: u32,
 }
@@ -22,7 +22,7 @@ const RELAPSES: u32 = 3;
 impl LinkState {
     /// There is nothing to write for yet.
     pub fn idle() -> Self {
-        LinkState { state: Link::Idle, failures: 0, lasting: false, relapses: 0 }
+        LinkState { state: Link::Idle, failures: 0, permanent: false, relapses: 0 }
     }
 
     /// There is nothing to write for any more. Returns the change, if it is one.
@@ -43,7 +43,7 @@ impl LinkState {
 
     /// Whether a server that takes writes again is a reason to try the link at once.
     pub fn may_hasten(&self) -> bool {
-        !self.takes_batches() && !self.lasting && self.relapses < RELAPSES
+        !self.takes_batches() && !self.permanent && self.relapses < RELAPSES
     }
 
     /// Why the link is down, if it is.
@@ -73,10 +73,15 @@ impl LinkState {
 
     /// The link failed. Returns the change, if it is one, and the pause before it is tried
     /// again, in milliseconds.
-    pub fn failed(&mut self, why: &Broken, backoff: Backoff, random: u64) -> (Option<Link>, u64) {
+    pub fn failed(
+        &mut self,
+        why: &LinkError,
+        backoff: Backoff,
+        random: u64,
+    ) -> (Option<Link>, u64) {
         self.failures = self.failures.saturating_add(1);
-        self.lasting = why.lasting;
-        let pause_ms = match why.lasting {
+        self.permanent = why.permanent;
+        let pause_ms = match why.permanent {
             true => backoff.slow_delay_ms(random),
             false => backoff.delay_ms(self.failures, random),
         };
@@ -84,8 +89,8 @@ impl LinkState {
     }
 
     /// A link that is down is down for this reason by now. Returns the change, if it is one.
-    pub fn explained(&mut self, why: &Broken) -> Option<Link> {
-        if self.takes_batches() || self.lasting {
+    pub fn explained(&mut self, why: &LinkError) -> Option<Link> {
+        if self.takes_batches() || self.permanent {
             return None;
         }
         self.change(Link::Down { error: why.error.clone() })
@@ -93,7 +98,7 @@ impl LinkState {
 
     /// The settings name another place: failures of the old one do not count.
     pub fn moved(&mut self) {
-        (self.failures, self.relapses, self.lasting) = (0, 0, false);
+        (self.failures, self.relapses, self.permanent) = (0, 0, false);
     }
 
     fn change(&mut self, state: Link) -> Option<Link> {
@@ -117,9 +122,12 @@ mod tests {
         assert_eq!(link.answered(), Some(Link::Up));
         assert_eq!(link.acknowledged(), None);
         let down = |error: &str| Some(Link::Down { error: error.to_owned() });
-        assert_eq!(link.failed(&Broken::passing("away"), BACKOFF, 0).0, down("away"));
-        assert_eq!(link.failed(&Broken::passing("away"), BACKOFF, 0).0, None);
-        assert_eq!(link.failed(&Broken::passing("no primary"), BACKOFF, 0).0, down("no primary"));
+        assert_eq!(link.failed(&LinkError::transient("away"), BACKOFF, 0).0, down("away"));
+        assert_eq!(link.failed(&LinkError::transient("away"), BACKOFF, 0).0, None);
+        assert_eq!(
+            link.failed(&LinkError::transient("no primary"), BACKOFF, 0).0,
+            down("no primary")
+        );
         assert_eq!(link.answered(), Some(Link::Up));
     }
 
@@ -127,7 +135,7 @@ mod tests {
     fn an_idle_link_takes_batches_and_a_broken_one_does_not() {
         let mut link = LinkState::idle();
         assert!(link.takes_batches());
-        link.failed(&Broken::passing("away"), BACKOFF, 0);
+        link.failed(&LinkError::transient("away"), BACKOFF, 0);
         assert!(!link.takes_batches());
         assert_eq!(link.error(), Some("away"));
     }
@@ -135,17 +143,17 @@ mod tests {
     #[test]
     fn pauses_grow_over_answered_pings_until_a_batch_is_acknowledged() {
         let mut link = LinkState::idle();
-        assert_eq!(link.failed(&Broken::passing("a"), BACKOFF, LONGEST).1, 100);
+        assert_eq!(link.failed(&LinkError::transient("a"), BACKOFF, LONGEST).1, 100);
         link.answered();
-        assert!(link.failed(&Broken::passing("a"), BACKOFF, 199).1 > 100);
+        assert!(link.failed(&LinkError::transient("a"), BACKOFF, 199).1 > 100);
         link.acknowledged();
-        assert_eq!(link.failed(&Broken::passing("a"), BACKOFF, LONGEST).1, 100);
+        assert_eq!(link.failed(&LinkError::transient("a"), BACKOFF, LONGEST).1, 100);
     }
 
     #[test]
     fn what_somebody_must_see_to_is_tried_seldom() {
         let mut link = LinkState::idle();
-        assert!(link.failed(&Broken::lasting("password"), BACKOFF, 0).1 >= 500);
+        assert!(link.failed(&LinkError::permanent("password"), BACKOFF, 0).1 >= 500);
         assert!(!link.may_hasten());
     }
 
@@ -155,15 +163,15 @@ mod tests {
         link.answered();
         for _ in 0..3 {
             assert!(!link.may_hasten(), "it is up");
-            link.failed(&Broken::passing("cut"), BACKOFF, 0);
+            link.failed(&LinkError::transient("cut"), BACKOFF, 0);
             assert!(link.may_hasten());
             link.relapsed();
             link.answered();
         }
-        link.failed(&Broken::passing("cut"), BACKOFF, 0);
+        link.failed(&LinkError::transient("cut"), BACKOFF, 0);
         assert!(!link.may_hasten());
         link.acknowledged();
-        link.failed(&Broken::passing("cut"), BACKOFF, 0);
+        link.failed(&LinkError::transient("cut"), BACKOFF, 0);
         assert!(link.may_hasten());
     }
 
@@ -171,19 +179,19 @@ mod tests {
     fn a_better_reason_takes_the_place_of_one_that_passes_by_itself() {
         let mut link = LinkState::idle();
         link.answered();
-        assert_eq!(link.explained(&Broken::passing("refused")), None, "it is up");
-        link.failed(&Broken::passing("cut"), BACKOFF, 0);
+        assert_eq!(link.explained(&LinkError::transient("refused")), None, "it is up");
+        link.failed(&LinkError::transient("cut"), BACKOFF, 0);
         let refused = Some(Link::Down { error: "refused".to_owned() });
-        assert_eq!(link.explained(&Broken::passing("refused")), refused);
-        assert_eq!(link.explained(&Broken::passing("refused")), None);
-        link.failed(&Broken::lasting("password"), BACKOFF, 0);
-        assert_eq!(link.explained(&Broken::passing("refused")), None);
+        assert_eq!(link.explained(&LinkError::transient("refused")), refused);
+        assert_eq!(link.explained(&LinkError::transient("refused")), None);
+        link.failed(&LinkError::permanent("password"), BACKOFF, 0);
+        assert_eq!(link.explained(&LinkError::transient("refused")), None);
     }
 
     #[test]
     fn a_link_that_is_not_needed_any_more_is_idle() {
         let mut link = LinkState::idle();
-        link.failed(&Broken::lasting("password"), BACKOFF, 0);
+        link.failed(&LinkError::permanent("password"), BACKOFF, 0);
         assert_eq!(link.rest(), Some(Link::Idle));
         assert_eq!(link.rest(), None);
         assert!(link.takes_batches() && link.is_idle());

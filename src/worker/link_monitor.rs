@@ -4,7 +4,7 @@
 use tokio::time::{Duration, Instant};
 
 use super::link_view::View;
-use super::write_loop::Engine;
+use super::write_loop::WriteLoop;
 use crate::sink::{Connector, Sink};
 
 /// A broken connection is made anew at once, and a server that only closed one is no failure of the
@@ -13,7 +13,7 @@ const GRACE: Duration = Duration::from_millis(250);
 /// Longest pause after a ping failed although a server takes writes.
 pub(super) const RETRY_IN: Duration = Duration::from_millis(500);
 
-impl<C: Connector> Engine<C> {
+impl<C: Connector> WriteLoop<C> {
     /// Whether there is something to write for.
     pub(super) fn needs_link(&self) -> bool {
         self.options.keeps_link || !self.waiting.is_empty() || !self.flights.is_empty()

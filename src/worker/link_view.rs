@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use crate::sink::Broken;
+use crate::sink::LinkError;
 
 /// What the sink knows of the link by itself.
 #[derive(Debug, Default)]
@@ -10,7 +10,7 @@ pub struct View {
     /// A server takes writes.
     pub takes_writes: bool,
     /// No server does, and why; the link counts as broken when this time has come.
-    pub fails: Option<(Instant, Broken)>,
+    pub fails: Option<(Instant, LinkError)>,
 }
 
 impl View {

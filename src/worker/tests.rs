@@ -1,4 +1,4 @@
-//! The worker against sinks that misbehave. Most tests run the engine and the handle on one
+//! The worker against sinks that misbehave. Most tests run the write_loop and the handle on one
 //! thread with paused time; the last ones run the real thread.
 
 mod check;
@@ -15,7 +15,7 @@ use tokio::task::LocalSet;
 use super::doubles::Doubles;
 use super::handle::Worker;
 use super::options::{UriSource, WorkerOptions};
-use super::write_loop::Engine;
+use super::write_loop::WriteLoop;
 use crate::core::delivery::backoff::Backoff;
 use crate::core::delivery::batch::{Batch, Link, Report, Verdict};
 
@@ -32,7 +32,7 @@ fn options(uri: &str, max_in_flight: u32) -> WorkerOptions {
     }
 }
 
-/// The engine beside its handle, in the same runtime.
+/// The write_loop beside its handle, in the same runtime.
 struct Bench {
     worker: Worker,
     doubles: Doubles,
@@ -42,13 +42,13 @@ struct Bench {
 }
 
 impl Bench {
-    /// Runs `test` beside an engine that writes to `doubles`.
+    /// Runs `test` beside an write_loop that writes to `doubles`.
     async fn run(doubles: Doubles, options: WorkerOptions, test: impl AsyncFnOnce(&mut Bench)) {
         let (worker, ends) = Worker::unattended(clock_us, Box::new(|| ())).unwrap();
-        let mut engine = Engine::new(doubles.clone(), options, ends);
+        let mut write_loop = WriteLoop::new(doubles.clone(), options, ends);
         let mut bench = Bench { worker, doubles, credits: 0, slow_credits: 0, seen: Vec::new() };
         let local = LocalSet::new();
-        local.spawn_local(async move { engine.run().await.unwrap() });
+        local.spawn_local(async move { write_loop.run().await.unwrap() });
         local.run_until(test(&mut bench)).await;
     }
 

@@ -1,4 +1,4 @@
-//! The thread's body: runs the engine, and starts it again should it fail.
+//! The thread's body: runs the write_loop, and starts it again should it fail.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,23 +11,23 @@ use tokio::task::LocalSet;
 
 use super::ends::{Ends, PANIC};
 use super::options::WorkerOptions;
-use super::write_loop::Engine;
+use super::write_loop::WriteLoop;
 use crate::sink::Connector;
 
-/// Pause before the engine is started again after it failed.
+/// Pause before the write_loop is started again after it failed.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
 /// Runs until it is told to stop.
 pub fn run<C: Connector>(connector: C, options: WorkerOptions, ends: Ends) {
     let stopping = Arc::clone(&ends.stopping);
-    let mut engine = Engine::new(connector, options, ends);
+    let mut write_loop = WriteLoop::new(connector, options, ends);
     loop {
-        let error = match catch_unwind(AssertUnwindSafe(|| turn(&mut engine))) {
+        let error = match catch_unwind(AssertUnwindSafe(|| turn(&mut write_loop))) {
             Ok(Ok(())) => return,
             Ok(Err(error)) => format!("the module's thread cannot run: {error}"),
             Err(_) => PANIC.to_owned(),
         };
         // A second panic ends the thread: the handle notices, and the server goes on.
-        let recovered = catch_unwind(AssertUnwindSafe(|| engine.recover(&error)));
+        let recovered = catch_unwind(AssertUnwindSafe(|| write_loop.recover(&error)));
         if recovered.is_err() || stopping.load(Ordering::SeqCst) {
             return;
         }
@@ -35,11 +35,11 @@ pub fn run<C: Connector>(connector: C, options: WorkerOptions, ends: Ends) {
     }
 }
 
-fn turn<C: Connector>(engine: &mut Engine<C>) -> io::Result<()> {
+fn turn<C: Connector>(write_loop: &mut WriteLoop<C>) -> io::Result<()> {
     let runtime = Impatient(Some(Builder::new_current_thread().enable_all().build()?));
     let tasks = LocalSet::new();
     match &runtime.0 {
-        Some(runtime) => runtime.block_on(tasks.run_until(engine.run())),
+        Some(runtime) => runtime.block_on(tasks.run_until(write_loop.run())),
         None => Ok(()),
     }
 }

@@ -24,7 +24,7 @@ use super::wake::Listener;
 use crate::core::delivery::batch::{Batch, LaneId, Report, Written};
 use crate::core::delivery::concurrency::Flow;
 use crate::core::delivery::deployment::Checkup;
-use crate::sink::{Broken, Connector, Failure, Sink};
+use crate::sink::{Connector, Failure, LinkError, Sink};
 
 /// Last resort against a write that hangs; a sink has shorter limits of its own.
 pub const WRITE_WITHIN: Duration = Duration::from_secs(300);
@@ -76,10 +76,10 @@ type Joined<S> = Result<(Id, Ended<S>), JoinError>;
 type Commands<C> = <<C as Connector>::Sink as Sink>::Commands;
 
 /// The worker's state. It outlives its runtime, so that no batch is lost with one.
-pub struct Engine<C: Connector> {
+pub struct WriteLoop<C: Connector> {
     pub(super) connector: Rc<C>,
     pub(super) options: WorkerOptions,
-    pub(super) ends: EngineEnds,
+    pub(super) ends: LoopEnds,
     pub(super) outbox: Outbox,
     pub(super) lag: LagReports,
     pub(super) link: LinkState,
@@ -103,8 +103,8 @@ pub struct Engine<C: Connector> {
     pub(super) checks: HashMap<Id, u64>,
 }
 
-/// What the engine keeps of its ends; the rest is in the outbox.
-pub struct EngineEnds {
+/// What the write_loop keeps of its ends; the rest is in the outbox.
+pub struct LoopEnds {
     batches: crossbeam_channel::Receiver<Batch>,
     options: crossbeam_channel::Receiver<WorkerOptions>,
     pub(super) checks: crossbeam_channel::Receiver<CheckRequest>,
@@ -113,15 +113,15 @@ pub struct EngineEnds {
     pub(super) now_us: fn() -> u64,
 }
 
-impl<C: Connector> Engine<C> {
-    /// An idle engine.
+impl<C: Connector> WriteLoop<C> {
+    /// An idle write_loop.
     pub fn new(connector: C, options: WorkerOptions, ends: Ends) -> Self {
-        Engine {
+        WriteLoop {
             connector: Rc::new(connector),
             options,
             outbox: Outbox::new(ends.reports, ends.asked, ends.wake_server),
             lag: LagReports::new((ends.now_us)()),
-            ends: EngineEnds {
+            ends: LoopEnds {
                 batches: ends.batches,
                 options: ends.options,
                 checks: ends.checks,
@@ -240,12 +240,10 @@ impl<C: Connector> Engine<C> {
         options.former_lanes.extend(&self.former_lanes);
         self.contact = Some(tasks.spawn_local(async move {
             let limited = timeout(CONTACT_WITHIN, contact(connector, last.clone(), options)).await;
-            Ended::Contact(
-                limited.unwrap_or_else(|_| Contact {
-                    linked: last,
-                    link: Err(Broken::passing(SILENT)),
-                }),
-            )
+            Ended::Contact(limited.unwrap_or_else(|_| Contact {
+                linked: last,
+                link: Err(LinkError::transient(SILENT)),
+            }))
         }));
     }
 

@@ -1,11 +1,11 @@
 //! Blocked keys at work: each waits in flight, and is then sent in a batch of its own.
 
-use super::Engine;
+use super::Backlog;
 use crate::core::backlog::blocked_keys::BlockedKey;
 use crate::core::delivery::batch::{Batch, Item};
 use crate::core::registration::Registration;
 
-impl Engine {
+impl Backlog {
     /// Blocked keys, each registration's with its number.
     pub fn blocked_keys(&self) -> impl Iterator<Item = (&Registration, usize)> {
         let slots = self.blocked.slots().into_iter();

@@ -13,7 +13,7 @@ mod wait;
 
 use std::collections::{HashMap, VecDeque};
 
-use super::Engine;
+use super::Backlog;
 use crate::core::backlog::table::Taken;
 use crate::core::delivery::batch::{Batch, Item, Refusal, Written};
 use crate::core::mapping::value::Span;
@@ -213,7 +213,7 @@ impl Contested {
     }
 }
 
-impl Engine {
+impl Backlog {
     /// An item is acknowledged.
     #[inline]
     pub(super) fn contested_written(&mut self, batch: &Batch, item: &Item) {
@@ -318,7 +318,7 @@ impl Engine {
         (now_us, unix_ms, tries): (u64, u64, u32),
         clean: &mut Acknowledged,
     ) {
-        self.written_in_doubt(batch, item, now_us);
+        self.schedule_rewrite(batch, item, now_us);
         let refused = self.refuse(batch, item, refusal, unix_ms, tries);
         let settled = self.dirty.acknowledge(item.entry, item.ver, |_, _| ());
         self.tell(batch.slot, item.entry, item.since_us, settled, false);

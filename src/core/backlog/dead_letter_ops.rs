@@ -1,6 +1,6 @@
 //! Dead letters at work: what is refused, retried and dropped.
 
-use super::Engine;
+use super::Backlog;
 use crate::core::backlog::change_log::Touch;
 use crate::core::backlog::dead_letters::DeadLetter;
 use crate::core::backlog::table::{DirtyKey, Taken};
@@ -34,7 +34,7 @@ pub struct Refused {
     pub again: bool,
 }
 
-impl Engine {
+impl Backlog {
     /// The dead letters of `slot`, or all of them, by database and key.
     pub fn letters(&self, slot: Option<u16>) -> impl Iterator<Item = (u16, &[u8], &DeadLetter)> {
         self.dead.iter().filter(move |(.., letter)| slot.is_none_or(|slot| letter.slot == slot))
@@ -76,7 +76,7 @@ impl Engine {
 
     /// What the master, or the AOF, says of a refused change. Unless it has changed again, the
     /// key is clean now, and its captured value goes into the letter.
-    pub fn bury(&mut self, refused: Refused) {
+    pub fn apply_dead_letter(&mut self, refused: Refused) {
         let Refused { db, key, prefix, mut letter, again } = refused;
         let mut left = None;
         if !again && let Some((slot, touch, captured)) = self.dirty.take_out(db, &key) {
@@ -143,7 +143,7 @@ impl Engine {
 
     /// MongoDB took a change of a key, with a batch of `slot`: its letter goes; false when there
     /// is none.
-    pub(super) fn revive(&mut self, slot: u16, db: u16, key: &[u8]) -> bool {
+    pub(super) fn resolve_dead_letter(&mut self, slot: u16, db: u16, key: &[u8]) -> bool {
         let earlier = self.dead.remove(db, key);
         // The batch's own slot is looked at when all its items are counted.
         if let Some(earlier) = earlier.filter(|earlier| *earlier != slot) {

@@ -1,8 +1,8 @@
-//! Out of the engine: which registration is due, and which of its keys make the next batch.
+//! Out of the backlog: which registration is due, and which of its keys make the next batch.
 
 use std::sync::Arc;
 
-use super::Engine;
+use super::Backlog;
 use crate::core::backlog::change_log::Touch;
 use crate::core::backlog::table::{Captured, Taken};
 use crate::core::delivery::batch::{Batch, Item};
@@ -45,7 +45,7 @@ pub enum Missing {
     Keep,
 }
 
-impl Engine {
+impl Backlog {
     /// Begins a batch of the registration whose turn it is among those that are due.
     pub fn begin_batch(&mut self, now_us: u64) -> Option<Batch> {
         if !self.may_send() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Engine, Missing};
+use super::{Backlog, Missing};
 use crate::core::backlog::change_log::Touch;
 use crate::core::backlog::table::{Captured, Standing};
 use crate::core::delivery::batch::{Batch, Item};
@@ -103,7 +103,7 @@ pub struct Explained {
     pub captured: Option<Captured>,
 }
 
-impl Engine {
+impl Backlog {
     /// How `key` of `db` stands at `now_us`. Changes nothing.
     pub fn explain(&self, db: u16, key: &[u8], now_us: u64) -> Explained {
         let standing = self.dirty.standing(db, key);
@@ -202,6 +202,6 @@ impl Explained {
     pub fn deletes(&self, foreign: bool) -> bool {
         let touch = if foreign { Touch::Deleted } else { self.touch };
         let bound = self.bound.as_ref();
-        bound.is_some_and(|(_, of)| Engine::on_missing(of, touch) == Missing::Delete)
+        bound.is_some_and(|(_, of)| Backlog::on_missing(of, touch) == Missing::Delete)
     }
 }

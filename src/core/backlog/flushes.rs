@@ -1,6 +1,6 @@
 //! Flushes: what they wait for, and when they have ended.
 
-use super::Engine;
+use super::Backlog;
 use crate::core::backlog::change_log::Touch;
 use crate::core::backlog::flush_waiters::{Progress, Scope};
 
@@ -15,7 +15,7 @@ pub enum FlushScope<'a> {
     Keys(u16, &'a [&'a [u8]]),
 }
 
-impl Engine {
+impl Backlog {
     /// Begins a flush of what is dirty now; see [`Waiters`](crate::core::backlog::flush_waiters::Waiters).
     pub fn flush(&mut self, scope: FlushScope<'_>, now_us: u64) -> u64 {
         self.fold(now_us);

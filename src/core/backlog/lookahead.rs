@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 
-use super::Engine;
+use super::Backlog;
 
 /// A key with a dead letter is looked at again after this time at the latest, milliseconds: it may
 /// have no letter by then, and is forgotten.
@@ -79,7 +79,7 @@ impl WatchedLetters {
     }
 }
 
-impl Engine {
+impl Backlog {
     /// Asks for [`next_fresh`](Self::next_fresh): the server reports keys only after they went.
     pub fn watch(&mut self) {
         self.dirty.watch();

@@ -1,4 +1,4 @@
-//! The engine: everything the server thread knows. Changes come in, batches go out, reports come
+//! The backlog: everything the server thread knows. Changes come in, batches go out, reports come
 //! back. It calls nobody; whoever calls it says what time it is.
 
 mod blocked_key_waits;
@@ -64,7 +64,7 @@ pub use stats::{Figure, State};
 
 /// All state of the module that belongs to the server thread.
 #[derive(Debug, Default)]
-pub struct Engine {
+pub struct Backlog {
     /// Settings as they are now.
     pub settings: Settings,
     /// Refused changes.
@@ -114,7 +114,7 @@ pub struct Engine {
     loaded_slots: std::collections::HashMap<u16, u16>,
     /// The key whose removal was announced, and why: see [`gone`](Self::gone).
     announced: Option<(u16, Vec<u8>)>,
-    doubts: rewrite::Doubts,
+    indeterminate: rewrite::IndeterminateWrites,
     lanes: sessions::Lanes,
     contested: contested::Contested,
     /// The key that left a database last: see [`arrives`](Self::arrives).
@@ -136,7 +136,7 @@ pub struct Engine {
     pub slice_max_us: u64,
 }
 
-impl Engine {
+impl Backlog {
     /// Binds a prefix, or gives a bound one new options. What is dirty stays dirty. Returns its
     /// slot, or nothing when there are 65,535 registrations already.
     pub fn register(&mut self, registration: Registration) -> Option<u16> {
@@ -238,7 +238,7 @@ impl Engine {
 
     /// True when no key can be captured.
     #[inline]
-    pub fn is_deaf(&self) -> bool {
+    pub fn has_no_registrations(&self) -> bool {
         self.routes.is_empty()
     }
 
@@ -348,7 +348,7 @@ impl Engine {
         if discards {
             self.discard(slot);
             self.dead.remove_slot(slot);
-            self.forgive(slot);
+            self.clear_missed(slot);
         }
         // A batch of its may still report, even if its keys belong to others now.
         let flies = self.flights.iter().chain(&self.held).any(|flight| flight.slot == slot);

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::Engine;
+use super::Backlog;
 
-impl Engine {
+impl Backlog {
     /// A key leaves `db` for another database.
     pub fn leaves(&mut self, db: u16, key: &[u8]) {
         self.left = Some((db, key.to_vec()));
@@ -28,15 +28,15 @@ mod tests {
 
     #[test]
     fn a_key_that_arrives_where_it_left_is_in_another_database_with_registrations() {
-        let mut engine = Engine::default();
+        let mut backlog = Backlog::default();
         for db in [0, 2, 5] {
             let namespace = Namespace { database: "d".to_owned(), collection: format!("c{db}") };
-            engine.register(Registration::new(db, b"", namespace)).unwrap();
+            backlog.register(Registration::new(db, b"", namespace)).unwrap();
         }
-        engine.leaves(0, b"k");
-        assert_eq!(engine.arrives(0, b"k"), Some(BTreeSet::from([2, 5])));
-        engine.leaves(0, b"k");
-        assert_eq!(engine.arrives(2, b"k"), None, "as other servers say it");
-        assert_eq!(engine.arrives(0, b"k"), None, "and once only");
+        backlog.leaves(0, b"k");
+        assert_eq!(backlog.arrives(0, b"k"), Some(BTreeSet::from([2, 5])));
+        backlog.leaves(0, b"k");
+        assert_eq!(backlog.arrives(2, b"k"), None, "as other servers say it");
+        assert_eq!(backlog.arrives(0, b"k"), None, "and once only");
     }
 }

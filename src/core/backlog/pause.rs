@@ -1,8 +1,8 @@
 //! Pausing: keys become dirty as ever and are not sent. What is in flight ends normally.
 
-use super::Engine;
+use super::Backlog;
 
-impl Engine {
+impl Backlog {
     /// Sends nothing more of the registration in `slot`, or nothing at all.
     pub fn pause(&mut self, slot: Option<u16>) {
         match slot {

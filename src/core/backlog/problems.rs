@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Engine, FlushScope};
+use super::{Backlog, FlushScope};
 use crate::core::registration::Registration;
 
 /// Each registration has a line in the log once in this time at most, microseconds.
@@ -42,7 +42,7 @@ pub struct TroubleLine {
     pub rest: Option<Result<(), String>>,
 }
 
-impl Engine {
+impl Backlog {
     /// Nothing more of `slot` is sent for a while, because of `error`.
     pub fn rests(&mut self, slot: u16, error: &str) {
         let Some(bound) = self.slot_mut(slot) else { return };

@@ -60,8 +60,8 @@ pub struct Slot {
     pub from_file: bool,
     /// So many batches hold keys that may be on their way already: see [`suspect`].
     ///
-    /// [`suspect`]: super::Engine::suspect
-    pub suspect_batches: u32,
+    /// [`suspect`]: super::Backlog::suspect
+    pub predecessor_batches: u32,
     /// No batch is sent before this time, because MongoDB refused the last one.
     pub hold_us: u64,
     /// The KEY before this one, if documents of it may be left in the collection.
@@ -84,7 +84,7 @@ impl Slot {
             lag: None,
             paused: false,
             from_file: false,
-            suspect_batches: 0,
+            predecessor_batches: 0,
             hold_us: 0,
             former_key: None,
             trouble: Trouble::default(),

@@ -3,20 +3,20 @@
 //! Replicas and the AOF see both as a plain DEL. So the master announces each of them in the
 //! stream, just before the DEL, and everybody who reads the stream does the same as the master.
 
-use super::{Engine, Missing};
+use super::{Backlog, Missing};
 use crate::core::backlog::change_log::{Change, Touch};
 use crate::core::backlog::dead_letters::DeadLetter;
 use crate::core::backlog::table::Captured;
 use crate::core::mapping::value::{Content, NO_EXPIRY};
 
-impl Engine {
+impl Backlog {
     /// True if the value of `key` must be captured before the key goes away as `touch` says: it
     /// is dirty, or may be, or was refused, and its document is to stay.
     pub fn must_capture(&mut self, db: u16, key: &[u8], touch: Touch, now_us: u64) -> bool {
         let Some(slot) = self.route(db, key).and_then(|slot| self.slot(slot)) else {
             return false;
         };
-        if Engine::on_missing(&slot.registration, touch) == Missing::Delete {
+        if Backlog::on_missing(&slot.registration, touch) == Missing::Delete {
             return false;
         }
         self.fold(now_us);
@@ -41,7 +41,7 @@ impl Engine {
     pub fn capture_missing(&mut self, db: u16, key: &[u8]) {
         let slot = self.dirty.slot_of(db, key).and_then(|slot| self.slot(slot));
         let Some((bound, touch)) = slot.zip(self.dirty.touched(db, key)) else { return };
-        if Engine::on_missing(&bound.registration, touch) == Missing::Delete {
+        if Backlog::on_missing(&bound.registration, touch) == Missing::Delete {
             let (content, bytes) = (Content::Tombstone, Box::default());
             self.dirty.capture(db, key, Captured { content, expire_ms: NO_EXPIRY, bytes });
         }
@@ -52,7 +52,7 @@ impl Engine {
     pub fn gone(&mut self, db: u16, key: &[u8], touch: Touch, now_us: u64) -> bool {
         let Some(slot) = self.route(db, key) else { return false };
         let Some(bound) = self.slot(slot) else { return false };
-        match Engine::on_missing(&bound.registration, touch) {
+        match Backlog::on_missing(&bound.registration, touch) {
             Missing::Delete => {
                 if self.log.push(Change { db, slot, touch, key }) {
                     self.fold(now_us);

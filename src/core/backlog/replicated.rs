@@ -1,13 +1,13 @@
 //! What the master says in the replication stream and the AOF.
 
-use super::{Engine, Refused, Scanned};
+use super::{Backlog, Refused, Scanned};
 use crate::core::backlog::change_log::Touch;
 use crate::core::backlog::stream_words::Told;
 
-impl Engine {
+impl Backlog {
     /// Takes in what is told of keys in `db`. Fold the log first: what stands before it in the
     /// stream comes first here, too. [`Told::Gone`] changes nothing here, because it needs the
-    /// key's value: see [`gone`](Engine::gone).
+    /// key's value: see [`gone`](Backlog::gone).
     pub fn obey(&mut self, db: u16, told: Told<'_>, (now_us, unix_ms): (u64, u64)) {
         match told {
             Told::Clean(keys) => keys.iter().for_each(|key| self.forget(db, key)),
@@ -15,7 +15,7 @@ impl Engine {
                 // The master's clock may be ahead of this one.
                 letter.unix_ms = letter.unix_ms.min(unix_ms);
                 let (key, prefix) = (key.to_vec(), prefix.to_vec());
-                self.bury(Refused { db, key, prefix, letter, again });
+                self.apply_dead_letter(Refused { db, key, prefix, letter, again });
             }
             Told::Gone { .. } => {}
             Told::Lanes(lanes) => self.set_lanes(lanes, false),

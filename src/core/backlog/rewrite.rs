@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::Engine;
+use super::Backlog;
 use crate::core::backlog::change_log::{Change, Touch};
 use crate::core::backlog::table::Captured;
 use crate::core::delivery::batch::{Batch, Item};
@@ -23,7 +23,7 @@ type Key = (u16, Vec<u8>);
 
 /// How to write a key once more.
 #[derive(Debug)]
-struct Again {
+struct Rewrite {
     slot: u16,
     touch: Touch,
     captured: Option<Captured>,
@@ -31,42 +31,42 @@ struct Again {
 
 /// All keys in doubt.
 #[derive(Debug, Default)]
-pub(super) struct Doubts {
+pub(super) struct IndeterminateWrites {
     /// Nothing while the key is not written again.
-    keys: HashMap<Key, Option<Again>>,
+    keys: HashMap<Key, Option<Rewrite>>,
     /// When the keys that are written again are due once more.
     due: VecDeque<(u64, Key)>,
     /// Keys that are dirty since then or longer may be on their way already.
     suspect_us: u64,
 }
 
-impl Doubts {
+impl IndeterminateWrites {
     /// When the first key is due, microseconds.
     fn due_us(&self) -> Option<u64> {
         self.due.front().map(|(due_us, _)| *due_us)
     }
 }
 
-impl Engine {
+impl Backlog {
     /// `batch` was given up and may still be applied.
     pub(super) fn doubt(&mut self, batch: &Batch) {
         for item in &batch.items {
             let key = (batch.registration.db, batch.key(item).to_vec());
-            self.doubts.keys.entry(key).or_insert(None);
+            self.indeterminate.keys.entry(key).or_insert(None);
         }
     }
 
     /// The data was loaded, or another server was the master until now: what is dirty for longest
     /// may be on its way already.
-    pub fn suspect(&mut self, now_us: u64) {
+    pub fn assume_predecessor_in_flight(&mut self, now_us: u64) {
         self.retire_lanes();
-        self.doubts.suspect_us = self.dirty.watermark_us(now_us);
+        self.indeterminate.suspect_us = self.dirty.watermark_us(now_us);
         // As many batches as one server has out at a time.
         let batches = u32::try_from(self.settings.max_in_flight_batches).unwrap_or(1) * 2;
         for number in 0..self.registry.end() {
             let dirty = self.dirty.queue(number).dirty() > 0;
             if let Some(slot) = self.slot_mut(number) {
-                slot.suspect_batches = if dirty { batches } else { 0 };
+                slot.predecessor_batches = if dirty { batches } else { 0 };
             }
         }
     }
@@ -74,35 +74,35 @@ impl Engine {
     /// `batch` is about to be sent.
     pub fn sending(&mut self, batch: &Batch) {
         self.contested.sending(batch);
-        let suspect_us = self.doubts.suspect_us;
+        let suspect_us = self.indeterminate.suspect_us;
         let Some(slot) = self.slot_mut(batch.slot) else { return };
-        if slot.suspect_batches == 0 {
+        if slot.predecessor_batches == 0 {
             return;
         }
-        slot.suspect_batches -= 1;
+        slot.predecessor_batches -= 1;
         if batch.items.iter().all(|item| item.since_us > suspect_us) {
-            slot.suspect_batches = 0;
+            slot.predecessor_batches = 0;
         }
         let db = batch.registration.db;
         for item in batch.items.iter().filter(|item| item.since_us <= suspect_us) {
-            self.doubts.keys.entry((db, batch.key(item).to_vec())).or_insert(None);
+            self.indeterminate.keys.entry((db, batch.key(item).to_vec())).or_insert(None);
         }
     }
 
     /// A key needs no write after all: nothing is in doubt about it.
     pub(super) fn forget_doubt(&mut self, db: u16, key: &[u8]) {
-        if !self.doubts.keys.is_empty() {
-            self.doubts.keys.remove(&(db, key.to_vec()));
+        if !self.indeterminate.keys.is_empty() {
+            self.indeterminate.keys.remove(&(db, key.to_vec()));
         }
     }
 
     /// An item is about to be acknowledged: if its key is in doubt, it is due once more.
-    pub(super) fn written_in_doubt(&mut self, batch: &Batch, item: &Item, now_us: u64) {
-        if self.doubts.keys.is_empty() {
+    pub(super) fn schedule_rewrite(&mut self, batch: &Batch, item: &Item, now_us: u64) {
+        if self.indeterminate.keys.is_empty() {
             return;
         }
         let key = (batch.registration.db, batch.key(item).to_vec());
-        let Some(again) = self.doubts.keys.get_mut(&key) else { return };
+        let Some(again) = self.indeterminate.keys.get_mut(&key) else { return };
         let captured = (self.dirty.touched(key.0, &key.1) == Some(Touch::Captured)).then(|| {
             let (content, expire_ms) = (item.content, item.expire_ms);
             Captured { content, expire_ms, bytes: batch.value(item).into() }
@@ -112,29 +112,29 @@ impl Engine {
             (None, Content::Tombstone) => Touch::Deleted,
             (None, _) => Touch::Changed,
         };
-        let first = again.replace(Again { slot: batch.slot, touch, captured }).is_none();
+        let first = again.replace(Rewrite { slot: batch.slot, touch, captured }).is_none();
         if first {
             let limit_ms = u64::try_from(self.settings.write_timeout_ms).unwrap_or(0);
             let due_us = now_us.saturating_add(limit_ms.saturating_mul(1000) + SLACK_US);
-            self.doubts.due.push_back((due_us, key));
+            self.indeterminate.due.push_back((due_us, key));
         }
     }
 
     /// Makes the keys dirty again that are due once more at `now_us`, and returns them with the
     /// slots of their registrations.
-    pub fn settle_doubts(&mut self, now_us: u64) -> Vec<(u16, Vec<u8>)> {
+    pub fn mark_due_rewrites(&mut self, now_us: u64) -> Vec<(u16, Vec<u8>)> {
         let mut marked = Vec::new();
         // So many at a time that it takes no longer than reading does.
-        while self.has_due_doubts(now_us) && marked.len() < AT_A_TIME {
-            let Some((_, key)) = self.doubts.due.pop_front() else { break };
-            let Some(Some(again)) = self.doubts.keys.remove(&key) else { continue };
+        while self.has_due_rewrites(now_us) && marked.len() < AT_A_TIME {
+            let Some((_, key)) = self.indeterminate.due.pop_front() else { break };
+            let Some(Some(again)) = self.indeterminate.keys.remove(&key) else { continue };
             let (db, name) = (key.0, key.1.as_slice());
             // A newer change is written anyway, and by itself.
             let ours = self.route(db, name) == Some(again.slot);
             if !ours || self.dirty.touched(db, name).is_some() {
                 continue;
             }
-            let Again { slot, touch, captured } = again;
+            let Rewrite { slot, touch, captured } = again;
             let touch = if captured.is_some() { Touch::Changed } else { touch };
             self.log.push(Change { db, slot, touch, key: name });
             self.fold(now_us);
@@ -146,14 +146,14 @@ impl Engine {
         marked
     }
 
-    /// When [`settle_doubts`](Self::settle_doubts) has something to do, microseconds.
-    pub fn doubts_due_us(&self) -> Option<u64> {
-        self.doubts.due_us()
+    /// When [`mark_due_rewrites`](Self::mark_due_rewrites) has something to do, microseconds.
+    pub fn rewrites_due_us(&self) -> Option<u64> {
+        self.indeterminate.due_us()
     }
 
-    /// True when [`settle_doubts`](Self::settle_doubts) has something to do at `now_us`.
-    pub fn has_due_doubts(&self, now_us: u64) -> bool {
-        self.doubts.due_us().is_some_and(|due_us| due_us <= now_us)
+    /// True when [`mark_due_rewrites`](Self::mark_due_rewrites) has something to do at `now_us`.
+    pub fn has_due_rewrites(&self, now_us: u64) -> bool {
+        self.indeterminate.due_us().is_some_and(|due_us| due_us <= now_us)
     }
 }
 

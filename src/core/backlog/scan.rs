@@ -7,13 +7,13 @@
 use std::sync::Arc;
 
 use super::registry::next_after;
-use super::{Engine, Scanned, Slot};
+use super::{Backlog, Scanned, Slot};
 use crate::core::backlog::change_log::{Change, Touch};
 use crate::core::backlog::flush_waiters::Scope;
 use crate::core::backlog::table::Missed;
 use crate::core::registration::Registration;
 
-impl Engine {
+impl Backlog {
     /// The slot to scan for a while: the next one after `last` that needs it and may do it now.
     /// Nothing while MongoDB is away, because what is found would only fill the room that changes
     /// need, and while there is no room.
@@ -171,7 +171,7 @@ impl Engine {
     }
 
     /// Everything that `slot` missed is known now, or does not count any more.
-    pub fn forgive(&mut self, slot: u16) {
+    pub fn clear_missed(&mut self, slot: u16) {
         self.dirty.set_missed(slot, Missed::default());
         self.resume_flushes();
     }

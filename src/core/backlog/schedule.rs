@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Engine;
+use super::Backlog;
 use super::registry::next_after;
 use crate::core::backlog::deadline_heap::Heap;
 
@@ -42,7 +42,7 @@ impl Schedule {
     }
 }
 
-impl Engine {
+impl Backlog {
     /// When the next batch can begin, microseconds; nothing while none can.
     pub fn next_due_us(&mut self) -> Option<u64> {
         if !self.may_send() {

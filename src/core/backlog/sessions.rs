@@ -1,7 +1,7 @@
 //! The sessions in which this server writes, or its master does: kept with the state, so that whoever
 //! goes on can end what they hold.
 
-use super::Engine;
+use super::Backlog;
 use crate::core::delivery::batch::LaneId;
 
 /// Most sessions that are kept: a client has one for each batch on the wire.
@@ -15,7 +15,7 @@ pub(super) struct Lanes {
     untold: bool,
 }
 
-impl Engine {
+impl Backlog {
     /// These sessions are used from now on; `untold` when replicas and the AOF do not know it. Of
     /// more than any server uses the last ones count.
     pub fn set_lanes(&mut self, mut lanes: Vec<LaneId>, untold: bool) {

@@ -1,8 +1,8 @@
-//! Into the engine: how batches ended, and what that makes of their keys.
+//! Into the backlog: how batches ended, and what that makes of their keys.
 
 use std::iter::Peekable;
 
-use super::{Engine, Flight, Keys, Refused, Slot};
+use super::{Backlog, Flight, Keys, Refused, Slot};
 use crate::core::backlog::change_log::FOLD_AT;
 use crate::core::backlog::flush_waiters::Ended;
 use crate::core::backlog::table::{Settled, Taken};
@@ -18,25 +18,25 @@ pub struct Acknowledged {
     pub dead: Vec<Refused>,
     /// Database and key of those that are dirty again, but MongoDB took their last change and so
     /// their dead letters are gone.
-    pub revived: Vec<(u16, Vec<u8>)>,
+    pub resolved: Vec<(u16, Vec<u8>)>,
 }
 
 impl Acknowledged {
     /// True when there is nothing to tell.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.dead.is_empty() && self.revived.is_empty()
+        self.keys.is_empty() && self.dead.is_empty() && self.resolved.is_empty()
     }
 
     /// Number of keys of which something is to be told.
     pub fn len(&self) -> usize {
-        self.keys.len() + self.dead.len() + self.revived.len()
+        self.keys.len() + self.dead.len() + self.resolved.len()
     }
 
     /// Forgets all, and keeps the memory.
     pub fn clear(&mut self) {
         self.keys.clear();
         self.dead.clear();
-        self.revived.clear();
+        self.resolved.clear();
     }
 }
 
@@ -55,7 +55,7 @@ fn next_of<T>(
     found
 }
 
-impl Engine {
+impl Backlog {
     /// Takes in one report of the worker. Fold the log first: a change that is still in it must
     /// keep its key dirty. Keys that are clean now are added to `clean`.
     pub fn report(&mut self, report: Report, now_us: u64, unix_ms: u64, clean: &mut Acknowledged) {
@@ -90,7 +90,7 @@ impl Engine {
                 }
                 self.link.change(link, now_us, unix_ms);
             }
-            // For the client that asked, and nothing to the engine.
+            // For the client that asked, and nothing to the backlog.
             Report::Checked { .. } => {}
             Report::Lag { of: None, lag } => self.lag = Some((now_us, lag)),
             Report::Lag { of: Some((slot, registration)), lag } => {
@@ -236,7 +236,7 @@ impl Engine {
             if is_contested {
                 continue;
             }
-            self.written_in_doubt(batch, item, now_us);
+            self.schedule_rewrite(batch, item, now_us);
             match &refusal {
                 Some(_) => self.contested.forget(item.entry),
                 None => self.contested_written(batch, item),
@@ -256,8 +256,8 @@ impl Engine {
                 None => {
                     counts[usize::from(item.content == Content::Tombstone)] += 1;
                     let (db, key) = (batch.registration.db, batch.key(item));
-                    if self.revive(batch.slot, db, key) && settled != Settled::Clean {
-                        clean.revived.push((db, key.to_vec()));
+                    if self.resolve_dead_letter(batch.slot, db, key) && settled != Settled::Clean {
+                        clean.resolved.push((db, key.to_vec()));
                     }
                 }
             }
@@ -315,7 +315,7 @@ impl Engine {
     ) {
         let again_us = match settled {
             Settled::Clean => None,
-            Settled::Again(since_us) => Some(since_us),
+            Settled::ChangedAgain(since_us) => Some(since_us),
             Settled::Unknown => return,
         };
         self.contested.ended(slot, since_us, again_us);

@@ -1,12 +1,12 @@
 //! Registrations that share a collection: which are refused, and which are warned of.
 
-use super::Engine;
+use super::Backlog;
 use crate::core::registration::Registration;
 
 /// Pairs that a warning names.
 const NAMED: usize = 3;
 
-impl Engine {
+impl Backlog {
     /// Why `registration` must not be made, in one sentence, if another one has its collection.
     pub fn clash(&self, registration: &Registration) -> Option<String> {
         // Mostly there is none, and the prefix need not be looked for.

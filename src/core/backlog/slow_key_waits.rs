@@ -1,12 +1,12 @@
 //! Keys whose values take long to read. One that must wait is in flight with nobody: its changes
 //! coalesce, and it is given back when its time has come.
 
-use super::Engine;
+use super::Backlog;
 use crate::core::backlog::slow_keys::Aside;
 use crate::core::backlog::table::Taken;
 use crate::core::delivery::batch::Batch;
 
-impl Engine {
+impl Backlog {
     /// When the key may be read, microseconds; 0 when nothing speaks against it.
     pub fn not_before_us(&self, db: u16, key: &[u8]) -> u64 {
         self.heavy.not_before_us(db, key)

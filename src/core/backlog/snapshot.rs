@@ -1,14 +1,14 @@
-//! The engine's state as it is saved with the data, and what happens to it when data is loaded
+//! The backlog's state as it is saved with the data, and what happens to it when data is loaded
 //! or the role changes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Engine, Slot};
+use super::{Backlog, Slot};
 use crate::core::backlog::record::{Record, SavedKey};
 use crate::core::backlog::table::{DirtyKey, Missed};
 
-impl Engine {
+impl Backlog {
     /// True when there is nothing to save: the data can then be loaded without the module.
     pub fn is_blank(&self) -> bool {
         !self.paused && self.registry.len() == 0 && self.dead.is_empty()
@@ -142,7 +142,7 @@ impl Engine {
         self.waiters.abandon();
         self.dirty.end_flights();
         self.blocked.clear();
-        self.doubts = Default::default();
+        self.indeterminate = Default::default();
         self.contested = Default::default();
         self.epoch = self.epoch.wrapping_add(1);
         self.link_error.clear();
@@ -151,7 +151,7 @@ impl Engine {
         self.held = None;
     }
 
-    /// A number that two engines with the same dirty keys share.
+    /// A number that two backlogs with the same dirty keys share.
     pub fn digest(&mut self, now_us: u64) -> u64 {
         self.fold(now_us);
         self.dirty.digest()

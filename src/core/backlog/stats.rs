@@ -1,8 +1,8 @@
-//! The engine's state in figures, for WB.STATUS and INFO.
+//! The backlog's state in figures, for WB.STATUS and INFO.
 
 use std::ffi::CStr;
 
-use super::{Counters, Engine, Slot};
+use super::{Backlog, Counters, Slot};
 use crate::core::delivery::lag::{Percentiles, WINDOW_US};
 
 /// A number by its name in WB.STATUS, INFO and whatever else shows it.
@@ -147,7 +147,7 @@ pub struct State<'a> {
     pub memory_bytes: usize,
 }
 
-impl Engine {
+impl Backlog {
     /// Figures of the whole module at `now_us`.
     pub fn state(&self, now_us: u64) -> State<'_> {
         let mut counters = self.counted;

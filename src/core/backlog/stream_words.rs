@@ -137,7 +137,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::core::backlog::Engine;
+    use crate::core::backlog::Backlog;
     use crate::core::registration::{Namespace, Registration};
 
     const WORDS: [Word; 7] =
@@ -210,20 +210,20 @@ mod tests {
                 0..40,
             ),
         ) {
-            let mut engine = Engine::default();
+            let mut backlog = Backlog::default();
             let namespace = Namespace { database: "d".to_owned(), collection: "c".to_owned() };
             for db in 0..2 {
-                engine.register(Registration::new(db, b"k:", namespace.clone()));
+                backlog.register(Registration::new(db, b"k:", namespace.clone()));
             }
             for (now_us, (word, db, arguments)) in (1..).zip(&stream) {
-                engine.touch(*db, b"k:1", Touch::Changed);
-                engine.fold(now_us);
+                backlog.touch(*db, b"k:1", Touch::Changed);
+                backlog.fold(now_us);
                 let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
                 if let Some(told) = read(*word, &arguments) {
-                    engine.obey(*db, told, (now_us, now_us));
+                    backlog.obey(*db, told, (now_us, now_us));
                 }
             }
-            prop_assert_eq!(engine.state(100).registrations, 2);
+            prop_assert_eq!(backlog.state(100).registrations, 2);
         }
     }
 }

@@ -27,36 +27,36 @@ fn registration(prefix: &str) -> Registration {
     Registration::new(0, prefix.as_bytes(), namespace)
 }
 
-fn engine(prefixes: &[&str]) -> Engine {
-    let mut engine = Engine::default();
+fn backlog(prefixes: &[&str]) -> Backlog {
+    let mut backlog = Backlog::default();
     for prefix in prefixes {
-        engine.register(registration(prefix)).unwrap();
+        backlog.register(registration(prefix)).unwrap();
     }
-    engine.report(Report::Credit(3), 0, 0, &mut Acknowledged::default());
-    engine
+    backlog.report(Report::Credit(3), 0, 0, &mut Acknowledged::default());
+    backlog
 }
 
-fn touch(engine: &mut Engine, key: &str, now_us: u64) {
-    engine.touch(0, key.as_bytes(), Touch::Changed);
-    engine.fold(now_us);
+fn touch(backlog: &mut Backlog, key: &str, now_us: u64) {
+    backlog.touch(0, key.as_bytes(), Touch::Changed);
+    backlog.fold(now_us);
 }
 
 /// The keys that should be looked at.
-fn fresh(engine: &mut Engine, now_us: u64) -> Vec<String> {
-    engine.fold(now_us);
+fn fresh(backlog: &mut Backlog, now_us: u64) -> Vec<String> {
+    backlog.fold(now_us);
     let mut key = Vec::new();
-    let next = || engine.next_fresh(&mut key).map(|_| String::from_utf8(key.clone()).unwrap());
+    let next = || backlog.next_fresh(&mut key).map(|_| String::from_utf8(key.clone()).unwrap());
     std::iter::from_fn(next).collect()
 }
 
 /// Takes the next batch as the reader would, with a string for every key.
-fn batch(engine: &mut Engine, now_us: u64) -> Option<Batch> {
-    let mut batch = engine.begin_batch(now_us)?;
-    while let Some((taken, key)) = engine.take(&mut batch, now_us) {
+fn batch(backlog: &mut Backlog, now_us: u64) -> Option<Batch> {
+    let mut batch = backlog.begin_batch(now_us)?;
+    while let Some((taken, key)) = backlog.take(&mut batch, now_us) {
         let end = batch.bytes.len();
         batch.items.push(item(&taken, key, Content::String, Span { start: end, end }, NO_EXPIRY));
     }
-    engine.sent(Flight::of(&batch));
+    backlog.sent(Flight::of(&batch));
     Some(batch)
 }
 
@@ -64,10 +64,10 @@ fn keys(batch: &Batch) -> Vec<&str> {
     batch.items.iter().map(|item| std::str::from_utf8(batch.key(item)).unwrap()).collect()
 }
 
-fn done(engine: &mut Engine, batch: Batch, verdict: Verdict, now_us: u64) -> Vec<String> {
+fn done(backlog: &mut Backlog, batch: Batch, verdict: Verdict, now_us: u64) -> Vec<String> {
     let mut clean = Acknowledged::default();
-    engine.report(Report::Done { batch, verdict }, now_us, 7, &mut clean);
-    engine.report(Report::Credit(1), now_us, 7, &mut clean);
+    backlog.report(Report::Done { batch, verdict }, now_us, 7, &mut clean);
+    backlog.report(Report::Credit(1), now_us, 7, &mut clean);
     clean.keys.iter().map(|(_, key)| String::from_utf8(key.to_vec()).unwrap()).collect()
 }
 
@@ -81,86 +81,86 @@ fn returned(hold_ms: u64) -> Verdict {
 
 #[test]
 fn a_key_waits_for_its_interval_and_is_clean_when_acknowledged() {
-    let mut engine = engine(&["a:"]);
-    touch(&mut engine, "a:1", 1);
-    assert_eq!(engine.next_due_us(), Some(1 + INTERVAL_US));
-    assert!(engine.begin_batch(INTERVAL_US).is_none());
-    let batch = batch(&mut engine, 1 + INTERVAL_US).unwrap();
+    let mut backlog = backlog(&["a:"]);
+    touch(&mut backlog, "a:1", 1);
+    assert_eq!(backlog.next_due_us(), Some(1 + INTERVAL_US));
+    assert!(backlog.begin_batch(INTERVAL_US).is_none());
+    let batch = batch(&mut backlog, 1 + INTERVAL_US).unwrap();
     assert_eq!(keys(&batch), ["a:1"]);
-    assert_eq!(engine.state(0).in_flight_keys, 1);
-    assert_eq!(done(&mut engine, batch, written(), 200_000), ["a:1"]);
-    let state = engine.state(300_000);
+    assert_eq!(backlog.state(0).in_flight_keys, 1);
+    assert_eq!(done(&mut backlog, batch, written(), 200_000), ["a:1"]);
+    let state = backlog.state(300_000);
     assert_eq!((state.dirty_keys, state.counters.written_total), (0, 1));
     assert_eq!(state.counters.last_write_unix_ms, 7);
 }
 
 #[test]
 fn no_batch_begins_without_a_credit() {
-    let mut engine = Engine::default();
-    engine.register(registration("a:")).unwrap();
-    touch(&mut engine, "a:1", 1);
-    assert_eq!(engine.next_due_us(), None);
-    assert!(engine.begin_batch(u64::MAX).is_none());
+    let mut backlog = Backlog::default();
+    backlog.register(registration("a:")).unwrap();
+    touch(&mut backlog, "a:1", 1);
+    assert_eq!(backlog.next_due_us(), None);
+    assert!(backlog.begin_batch(u64::MAX).is_none());
 }
 
 #[test]
 fn registrations_take_turns() {
-    let mut engine = engine(&["a:", "b:"]);
-    engine.settings.batch_max_keys = 1;
+    let mut backlog = backlog(&["a:", "b:"]);
+    backlog.settings.batch_max_keys = 1;
     for key in ["a:1", "a:2", "b:1", "b:2"] {
-        touch(&mut engine, key, 1);
+        touch(&mut backlog, key, 1);
     }
-    let first = batch(&mut engine, u64::MAX).unwrap();
-    let second = batch(&mut engine, u64::MAX).unwrap();
+    let first = batch(&mut backlog, u64::MAX).unwrap();
+    let second = batch(&mut backlog, u64::MAX).unwrap();
     assert_eq!((keys(&first), keys(&second)), (vec!["a:1"], vec!["b:1"]));
 }
 
 #[test]
 fn a_returned_batch_is_due_again_at_once_unless_it_is_held() {
-    let mut engine = engine(&["a:"]);
+    let mut backlog = backlog(&["a:"]);
     for key in ["a:1", "a:2"] {
-        touch(&mut engine, key, 1);
+        touch(&mut backlog, key, 1);
     }
-    let flight = batch(&mut engine, u64::MAX).unwrap();
-    assert!(done(&mut engine, flight, returned(0), 5).is_empty());
-    assert_eq!(engine.next_due_us(), Some(0).max(Some(5)));
-    let flight = batch(&mut engine, 5).unwrap();
+    let flight = batch(&mut backlog, u64::MAX).unwrap();
+    assert!(done(&mut backlog, flight, returned(0), 5).is_empty());
+    assert_eq!(backlog.next_due_us(), Some(0).max(Some(5)));
+    let flight = batch(&mut backlog, 5).unwrap();
     assert_eq!(keys(&flight), ["a:1", "a:2"]);
     assert_eq!(flight.items[0].since_us, 1, "its age is that of the change");
-    done(&mut engine, flight, returned(3), 10);
-    assert_eq!(engine.next_due_us(), Some(3_010));
-    let state = engine.state(10);
-    assert_eq!((state.counters.retries_total, engine.last_error()), (2, "no server"));
+    done(&mut backlog, flight, returned(3), 10);
+    assert_eq!(backlog.next_due_us(), Some(3_010));
+    let state = backlog.state(10);
+    assert_eq!((state.counters.retries_total, backlog.last_error()), (2, "no server"));
 }
 
 #[test]
 fn a_refused_change_is_a_dead_letter_until_a_newer_write_succeeds() {
-    let mut engine = engine(&["a:"]);
+    let mut backlog = backlog(&["a:"]);
     for key in ["a:1", "a:2"] {
-        touch(&mut engine, key, 1);
+        touch(&mut backlog, key, 1);
     }
-    let flight = batch(&mut engine, u64::MAX).unwrap();
+    let flight = batch(&mut backlog, u64::MAX).unwrap();
     let refused = vec![Refusal { index: 1, code: 121, reason: "refused".to_owned() }];
     let verdict = Verdict::Written(Written { refused, sent_bytes: 9, ..Written::default() });
-    assert_eq!(done(&mut engine, flight, verdict, 5), ["a:1"], "the letter tells of the other");
-    let state = engine.state(5);
+    assert_eq!(done(&mut backlog, flight, verdict, 5), ["a:1"], "the letter tells of the other");
+    let state = backlog.state(5);
     assert_eq!((state.dirty_keys, state.dead_letters, state.counters.failed_total), (0, 1, 1));
-    assert_eq!(engine.dead.find(0, b"a:2").map(|letter| letter.code), Some(121));
-    touch(&mut engine, "a:2", 6);
-    let flight = batch(&mut engine, u64::MAX).unwrap();
-    done(&mut engine, flight, written(), 9);
-    assert!(engine.dead.is_empty());
+    assert_eq!(backlog.dead.find(0, b"a:2").map(|letter| letter.code), Some(121));
+    touch(&mut backlog, "a:2", 6);
+    let flight = batch(&mut backlog, u64::MAX).unwrap();
+    done(&mut backlog, flight, written(), 9);
+    assert!(backlog.dead.is_empty());
 }
 
 #[test]
 fn registering_again_changes_the_options_and_keeps_the_backlog() {
-    let mut engine = engine(&["a:"]);
-    touch(&mut engine, "a:1", 1);
+    let mut backlog = backlog(&["a:"]);
+    touch(&mut backlog, "a:1", 1);
     let mut other = registration("a:");
     other.namespace.collection = "other".to_owned();
     other.interval_ms = Some(0);
-    engine.register(other).unwrap();
-    let batch = batch(&mut engine, 1).unwrap();
+    backlog.register(other).unwrap();
+    let batch = batch(&mut backlog, 1).unwrap();
     assert_eq!(
         (batch.registration.namespace.collection.as_str(), keys(&batch)),
         ("other", vec!["a:1"])
@@ -169,120 +169,120 @@ fn registering_again_changes_the_options_and_keeps_the_backlog() {
 
 #[test]
 fn unregistering_writes_the_backlog_and_then_frees_the_slot() {
-    let mut engine = engine(&["a:"]);
-    touch(&mut engine, "a:1", 1);
-    assert_eq!(engine.unregister(0, b"a:", false, 2), Some(1));
-    assert_eq!(engine.unregister(0, b"a:", false, 2), None);
-    touch(&mut engine, "a:2", 3);
-    let flight = batch(&mut engine, 3).expect("the backlog does not wait for its interval");
+    let mut backlog = backlog(&["a:"]);
+    touch(&mut backlog, "a:1", 1);
+    assert_eq!(backlog.unregister(0, b"a:", false, 2), Some(1));
+    assert_eq!(backlog.unregister(0, b"a:", false, 2), None);
+    touch(&mut backlog, "a:2", 3);
+    let flight = batch(&mut backlog, 3).expect("the backlog does not wait for its interval");
     assert_eq!(keys(&flight), ["a:1"]);
-    done(&mut engine, flight, written(), 5);
-    assert!(engine.slot(0).is_none());
-    assert_eq!(engine.state(5).counters.written_total, 1, "totals outlive the registration");
+    done(&mut backlog, flight, written(), 5);
+    assert!(backlog.slot(0).is_none());
+    assert_eq!(backlog.state(5).counters.written_total, 1, "totals outlive the registration");
 }
 
 #[test]
 fn unregistering_with_discard_drops_also_what_returns_from_flight() {
-    let mut engine = engine(&["a:"]);
-    touch(&mut engine, "a:1", 1);
-    let flight = batch(&mut engine, u64::MAX).unwrap();
-    touch(&mut engine, "a:2", 1);
-    assert_eq!(engine.unregister(0, b"a:", true, 2), Some(1));
-    done(&mut engine, flight, returned(0), 5);
-    assert_eq!(engine.state(5).dirty_keys, 0);
-    assert!(engine.slot(0).is_none());
+    let mut backlog = backlog(&["a:"]);
+    touch(&mut backlog, "a:1", 1);
+    let flight = batch(&mut backlog, u64::MAX).unwrap();
+    touch(&mut backlog, "a:2", 1);
+    assert_eq!(backlog.unregister(0, b"a:", true, 2), Some(1));
+    done(&mut backlog, flight, returned(0), 5);
+    assert_eq!(backlog.state(5).dirty_keys, 0);
+    assert!(backlog.slot(0).is_none());
 }
 
 #[test]
 fn a_flush_ends_when_the_keys_of_its_time_are_acknowledged() {
-    let mut engine = engine(&["a:", "b:"]);
-    touch(&mut engine, "a:1", 1);
-    touch(&mut engine, "b:1", 1);
-    let all = engine.flush(FlushScope::All, 2);
-    let a = engine.flush(FlushScope::Slot(0), 2);
-    let key = engine.flush(FlushScope::Keys(0, &[b"b:1", b"b:1", b"clean"]), 2);
-    touch(&mut engine, "a:2", 2);
-    let flight = batch(&mut engine, 2).unwrap();
+    let mut backlog = backlog(&["a:", "b:"]);
+    touch(&mut backlog, "a:1", 1);
+    touch(&mut backlog, "b:1", 1);
+    let all = backlog.flush(FlushScope::All, 2);
+    let a = backlog.flush(FlushScope::Slot(0), 2);
+    let key = backlog.flush(FlushScope::Keys(0, &[b"b:1", b"b:1", b"clean"]), 2);
+    touch(&mut backlog, "a:2", 2);
+    let flight = batch(&mut backlog, 2).unwrap();
     assert_eq!(keys(&flight), ["a:1"], "later keys wait for their interval");
-    done(&mut engine, flight, written(), 3);
-    assert_eq!(engine.flushed(), [a]);
-    let flight = batch(&mut engine, 3).unwrap();
-    done(&mut engine, flight, written(), 4);
-    let mut ended = engine.flushed();
+    done(&mut backlog, flight, written(), 3);
+    assert_eq!(backlog.flushed(), [a]);
+    let flight = batch(&mut backlog, 3).unwrap();
+    done(&mut backlog, flight, written(), 4);
+    let mut ended = backlog.flushed();
     ended.sort_unstable();
     assert_eq!(ended, [all, key]);
-    assert_eq!(engine.end_flush(all), Some(Progress { persisted: 2, pending: 0 }));
-    assert_eq!(engine.end_flush(key), Some(Progress { persisted: 1, pending: 0 }));
-    assert_eq!(engine.state(4).dirty_keys, 1);
+    assert_eq!(backlog.end_flush(all), Some(Progress { persisted: 2, pending: 0 }));
+    assert_eq!(backlog.end_flush(key), Some(Progress { persisted: 1, pending: 0 }));
+    assert_eq!(backlog.state(4).dirty_keys, 1);
 }
 
 #[test]
 fn a_batch_ends_at_its_limits() {
-    let mut engine = engine(&["a:"]);
+    let mut backlog = backlog(&["a:"]);
     for key in ["a:1", "a:2", "a:3"] {
-        touch(&mut engine, key, 1);
+        touch(&mut backlog, key, 1);
     }
-    engine.settings.batch_max_bytes = 4;
-    let first = batch(&mut engine, u64::MAX).unwrap();
+    backlog.settings.batch_max_bytes = 4;
+    let first = batch(&mut backlog, u64::MAX).unwrap();
     assert_eq!(keys(&first), ["a:1", "a:2"], "the first key is never subject to the limit");
-    engine.settings.batch_max_keys = 1;
+    backlog.settings.batch_max_keys = 1;
     let mut own = registration("a:");
     own.batch_max_keys = Some(2);
-    engine.register(own).unwrap();
-    touch(&mut engine, "a:4", 1);
-    assert_eq!(keys(&batch(&mut engine, u64::MAX).unwrap()), ["a:3", "a:4"]);
+    backlog.register(own).unwrap();
+    touch(&mut backlog, "a:4", 1);
+    assert_eq!(keys(&batch(&mut backlog, u64::MAX).unwrap()), ["a:3", "a:4"]);
 }
 
 #[test]
 fn what_is_done_about_a_missing_key_depends_on_how_it_went() {
     let registration = registration("a:");
     for touch in [Touch::Deleted, Touch::PerhapsDeleted] {
-        assert_eq!(Engine::on_missing(&registration, touch), Missing::Delete);
+        assert_eq!(Backlog::on_missing(&registration, touch), Missing::Delete);
     }
     for touch in [Touch::Expired, Touch::Evicted, Touch::Changed] {
-        assert_eq!(Engine::on_missing(&registration, touch), Missing::Keep);
+        assert_eq!(Backlog::on_missing(&registration, touch), Missing::Keep);
     }
 }
 
 #[test]
 fn a_key_that_was_perhaps_deleted_was_not_if_it_expires_uncaptured() {
-    let mut engine = engine(&["a:"]);
-    engine.touch(0, b"a:1", Touch::PerhapsDeleted);
-    assert!(engine.must_capture(0, b"a:1", Touch::Expired, 1));
-    let mut batch = engine.begin_batch(u64::MAX).unwrap();
-    let (taken, _) = engine.take(&mut batch, u64::MAX).unwrap();
-    assert!(engine.gone(0, b"a:1", Touch::Expired, 2));
-    assert_eq!(engine.state(2).lost_total, 1);
-    assert!(engine.changed_since(&taken), "it is being read");
-    assert_eq!(engine.dirty.touched(0, b"a:1"), Some(Touch::Changed));
+    let mut backlog = backlog(&["a:"]);
+    backlog.touch(0, b"a:1", Touch::PerhapsDeleted);
+    assert!(backlog.must_capture(0, b"a:1", Touch::Expired, 1));
+    let mut batch = backlog.begin_batch(u64::MAX).unwrap();
+    let (taken, _) = backlog.take(&mut batch, u64::MAX).unwrap();
+    assert!(backlog.gone(0, b"a:1", Touch::Expired, 2));
+    assert_eq!(backlog.state(2).lost_total, 1);
+    assert!(backlog.changed_since(&taken), "it is being read");
+    assert_eq!(backlog.dirty.touched(0, b"a:1"), Some(Touch::Changed));
 }
 
 #[test]
 fn another_time_to_live_alone_is_a_change_only_where_a_field_shows_it() {
-    let mut engine = engine(&["a:"]);
+    let mut backlog = backlog(&["a:"]);
     let mut shows = registration("b:");
     shows.ttl_field = Some("until".to_owned());
-    engine.register(shows).unwrap();
+    backlog.register(shows).unwrap();
     for key in [&b"a:1"[..], b"b:1"] {
-        engine.touch(0, key, Touch::Lifetime);
+        backlog.touch(0, key, Touch::Lifetime);
     }
-    engine.fold(1);
-    let state = engine.state(1);
+    backlog.fold(1);
+    let state = backlog.state(1);
     assert_eq!((state.dirty_keys, state.counters.captured_total), (1, 1));
-    assert!(engine.explain(0, b"b:1", 1).state == KeyState::Dirty);
+    assert!(backlog.explain(0, b"b:1", 1).state == KeyState::Dirty);
 }
 
 #[test]
 fn who_looks_ahead_hears_of_another_time_to_live_of_dirty_keys() {
-    let mut engine = engine(&["a:"]);
-    engine.watch();
-    touch(&mut engine, "a:1", 1);
-    assert_eq!(fresh(&mut engine, 1), ["a:1"]);
-    let flight = batch(&mut engine, 200_000).unwrap();
+    let mut backlog = backlog(&["a:"]);
+    backlog.watch();
+    touch(&mut backlog, "a:1", 1);
+    assert_eq!(fresh(&mut backlog, 1), ["a:1"]);
+    let flight = batch(&mut backlog, 200_000).unwrap();
     for key in [&b"a:1"[..], b"a:clean"] {
-        engine.touch(0, key, Touch::Lifetime);
+        backlog.touch(0, key, Touch::Lifetime);
     }
-    assert_eq!(fresh(&mut engine, 2), ["a:1"]);
-    assert_eq!(done(&mut engine, flight, written(), 300_000), ["a:1"], "it has not changed");
-    assert_eq!(engine.state(3).counters.captured_total, 1);
+    assert_eq!(fresh(&mut backlog, 2), ["a:1"]);
+    assert_eq!(done(&mut backlog, flight, written(), 300_000), ["a:1"], "it has not changed");
+    assert_eq!(backlog.state(3).counters.captured_total, 1);
 }

@@ -3,7 +3,7 @@
 use std::str;
 
 use super::bson::Element;
-use super::error::Unfit;
+use super::error::MappingError;
 use crate::core::registration::IdType;
 
 /// The value of the key field: one suffix, one value, as [`IdType`] says.
@@ -22,8 +22,8 @@ pub enum Id<'k> {
 }
 
 impl<'k> Id<'k> {
-    /// Converts `suffix`. [`Unfit::Suffix`] when it does not have the form that `to` asks for.
-    pub fn convert(suffix: &'k [u8], to: IdType) -> Result<Self, Unfit> {
+    /// Converts `suffix`. [`MappingError::Suffix`] when it does not have the form that `to` asks for.
+    pub fn convert(suffix: &'k [u8], to: IdType) -> Result<Self, MappingError> {
         match to {
             IdType::String => Ok(match str::from_utf8(suffix) {
                 Ok(text) => Id::Text(text),
@@ -31,11 +31,13 @@ impl<'k> Id<'k> {
             }),
             IdType::Int64 => canonical_int64(suffix)
                 .map(Id::Int64)
-                .ok_or(Unfit::Suffix("a canonical 64-bit integer")),
+                .ok_or(MappingError::Suffix("a canonical 64-bit integer")),
             IdType::ObjectId => {
-                hex(suffix).map(Id::ObjectId).ok_or(Unfit::Suffix("24 hexadecimal digits"))
+                hex(suffix).map(Id::ObjectId).ok_or(MappingError::Suffix("24 hexadecimal digits"))
             }
-            IdType::Uuid => uuid(suffix).map(Id::Uuid).ok_or(Unfit::Suffix("a hyphenated UUID")),
+            IdType::Uuid => {
+                uuid(suffix).map(Id::Uuid).ok_or(MappingError::Suffix("a hyphenated UUID"))
+            }
         }
     }
 
@@ -102,7 +104,7 @@ mod tests {
     use super::*;
 
     fn refused(suffix: &[u8], to: IdType) -> bool {
-        matches!(Id::convert(suffix, to), Err(Unfit::Suffix(_)))
+        matches!(Id::convert(suffix, to), Err(MappingError::Suffix(_)))
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub const MAX_LEVELS: u32 = 180;
 
 /// A change that MongoDB cannot hold. `Display` gives one sentence for people, never a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unfit {
+pub enum MappingError {
     /// The key's suffix is not what `AS` asks for; holds what it should have been.
     Suffix(&'static str),
     /// A field name is not UTF-8.
@@ -33,9 +33,9 @@ pub enum Unfit {
     /// The key is so long that no command holds it, or not together with the document.
     KeyTooLong,
     /// The field for the value is the key field, or that for the expiry.
-    NoPlaceForValue,
+    ValueFieldTaken,
     /// A value of which a part is missing: a fault of ours.
-    Torn,
+    Truncated,
     /// A field that SCHEMA wants to have another type; its name, and the type.
     Mismatch(String, &'static str),
     /// A field has the name that SCHEMA gives to another one.
@@ -44,30 +44,30 @@ pub enum Unfit {
     Unwritable(String),
 }
 
-impl fmt::Display for Unfit {
+impl fmt::Display for MappingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unfit::Suffix(expected) => write!(f, "the key's suffix is not {expected}"),
-            Unfit::NameNotUtf8 => f.write_str("a field name is not UTF-8"),
-            Unfit::NulInName => f.write_str("a field name contains a NUL byte"),
-            Unfit::JsonNotUtf8 => f.write_str("the JSON text is not UTF-8"),
-            Unfit::Json(what) => write!(f, "the JSON text cannot be read: {what}"),
-            Unfit::TooDeep => write!(f, "the document has more than {MAX_LEVELS} levels"),
-            Unfit::TooLarge => {
+            MappingError::Suffix(expected) => write!(f, "the key's suffix is not {expected}"),
+            MappingError::NameNotUtf8 => f.write_str("a field name is not UTF-8"),
+            MappingError::NulInName => f.write_str("a field name contains a NUL byte"),
+            MappingError::JsonNotUtf8 => f.write_str("the JSON text is not UTF-8"),
+            MappingError::Json(what) => write!(f, "the JSON text cannot be read: {what}"),
+            MappingError::TooDeep => write!(f, "the document has more than {MAX_LEVELS} levels"),
+            MappingError::TooLarge => {
                 write!(f, "the document is larger than {MAX_DOCUMENT_BYTES} bytes")
             }
-            Unfit::KeyTooLong => f.write_str("the key is too long to be written"),
-            Unfit::NoPlaceForValue => {
+            MappingError::KeyTooLong => f.write_str("the key is too long to be written"),
+            MappingError::ValueFieldTaken => {
                 f.write_str("the value belongs into the field `value`, which KEY or TTLFIELD takes")
             }
-            Unfit::Torn => f.write_str("the value was read incompletely"),
-            Unfit::Mismatch(field, to) => {
+            MappingError::Truncated => f.write_str("the value was read incompletely"),
+            MappingError::Mismatch(field, to) => {
                 write!(f, "the field {} is not {to}, as SCHEMA wants it", Named(field))
             }
-            Unfit::Renamed(field) => {
+            MappingError::Renamed(field) => {
                 write!(f, "SCHEMA gives the name {} to another field", Named(field))
             }
-            Unfit::Unwritable(reason) => f.write_str(reason),
+            MappingError::Unwritable(reason) => f.write_str(reason),
         }
     }
 }
@@ -84,22 +84,22 @@ impl fmt::Display for Named<'_> {
     }
 }
 
-impl Unfit {
+impl MappingError {
     /// The reason why `field` cannot have this type.
     #[cold]
     pub fn mismatch(to: FieldType, field: &[u8]) -> Self {
-        Unfit::Mismatch(String::from_utf8_lossy(field).into_owned(), to.name())
+        MappingError::Mismatch(String::from_utf8_lossy(field).into_owned(), to.name())
     }
 }
 
-impl From<NameTaken> for Unfit {
+impl From<NameTaken> for MappingError {
     fn from(NameTaken(field): NameTaken) -> Self {
-        Unfit::Renamed(field)
+        MappingError::Renamed(field)
     }
 }
 
-impl From<NulInName> for Unfit {
+impl From<NulInName> for MappingError {
     fn from(_: NulInName) -> Self {
-        Unfit::NulInName
+        MappingError::NulInName
     }
 }

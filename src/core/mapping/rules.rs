@@ -1,6 +1,6 @@
 //! What a registration makes of the fields of a value.
 
-use super::error::Unfit;
+use super::error::MappingError;
 use crate::core::registration::schema::{FieldType, Schema};
 use crate::core::registration::{OnError, Registration};
 
@@ -28,14 +28,14 @@ impl<'a> Rules<'a> {
 
 /// The field for a value that has no fields of its own, and its type if SCHEMA gives it one.
 ///
-/// [`Unfit::NoPlaceForValue`] when the field belongs to the key or its expiry.
+/// [`MappingError::ValueFieldTaken`] when the field belongs to the key or its expiry.
 pub fn value_field<'s>(
     schema: Option<&'s Schema>,
     reserved: &dyn Fn(&str) -> bool,
-) -> Result<(&'s str, Option<FieldType>), Unfit> {
+) -> Result<(&'s str, Option<FieldType>), MappingError> {
     let (name, to) = schema.map_or(Ok((VALUE, None)), |schema| schema.field(VALUE))?;
     if reserved(name) {
-        return Err(Unfit::NoPlaceForValue);
+        return Err(MappingError::ValueFieldTaken);
     }
     Ok((name, to))
 }

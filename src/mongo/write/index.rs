@@ -98,7 +98,9 @@ async fn ask(database: &Database, registration: &Registration) -> Result<Lookup,
         Ok(reply) => Some(Listing::of(&reply)),
         Err(error) => match code(&error) {
             Some(NO_COLLECTION) => Some(Listing::default()),
-            Some(code) if !matches!(meaning(code), Meaning::Link(_) | Meaning::Lasting(_)) => None,
+            Some(code) if !matches!(meaning(code), Meaning::Link(_) | Meaning::Permanent(_)) => {
+                None
+            }
             _ => return Err(Failure::Link(broken(&error))),
         },
     };
@@ -189,7 +191,7 @@ fn failure(error: &Error, registration: &Registration) -> Failure {
              documents; drop that one"
         }
         code => match meaning(code) {
-            Meaning::Link(_) | Meaning::Lasting(_) => return Failure::Link(broken(error)),
+            Meaning::Link(_) | Meaning::Permanent(_) => return Failure::Link(broken(error)),
             Meaning::Namespace(why) => why,
             _ => "the server refuses to make it",
         },

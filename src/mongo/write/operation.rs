@@ -5,7 +5,7 @@ use crate::core::mapping::bson::{Array, Document};
 use crate::core::mapping::document;
 use crate::core::mapping::document::{Identity, Read, Shape};
 use crate::core::mapping::duplicate_names::Names;
-use crate::core::mapping::error::Unfit;
+use crate::core::mapping::error::MappingError;
 use crate::core::registration::WriteMode;
 
 /// How an update says what the document becomes.
@@ -27,7 +27,7 @@ pub fn append_update(
     lookup: &Lookup,
     names: &mut Names,
     ops: &mut Array<'_>,
-) -> Result<(), Unfit> {
+) -> Result<(), MappingError> {
     match mode {
         WriteMode::Merge => append_upsert(read, Form::Merge, lookup, names, ops)?,
         WriteMode::Replace => {
@@ -45,7 +45,11 @@ pub fn append_update(
 }
 
 /// Appends the document itself, to be inserted. After an error `ops` must be rolled back.
-pub fn append_insert(read: &Read<'_>, names: &mut Names, ops: &mut Array<'_>) -> Result<(), Unfit> {
+pub fn append_insert(
+    read: &Read<'_>,
+    names: &mut Names,
+    ops: &mut Array<'_>,
+) -> Result<(), MappingError> {
     document::write(ops.push().document(), read, names).map(drop)
 }
 
@@ -70,7 +74,7 @@ fn append_upsert(
     lookup: &Lookup,
     names: &mut Names,
     ops: &mut Array<'_>,
-) -> Result<Shape, Unfit> {
+) -> Result<Shape, MappingError> {
     let mut write = |document: Document<'_>| document::write(document, read, names);
     let mut op = ops.push().document();
     append_query(&read.identity, &mut op);

@@ -12,7 +12,7 @@ use super::validation;
 use crate::core::registration::Registration;
 use crate::mongo::codes::{DUPLICATE_KEY, Meaning, UNANSWERED, VALIDATION, meaning};
 use crate::mongo::error::{broken, coded, failure_by};
-use crate::sink::{Broken, Failure};
+use crate::sink::{Failure, LinkError};
 
 /// How the driver begins its refusal of a message of more than 48 MB.
 const TOO_LONG: &str = "Message length";
@@ -36,7 +36,7 @@ pub enum Outcome {
     /// The server's limit for one command was reached; any part may be applied.
     TooSlow,
     /// Each operation came to its end, and the members did not confirm them in time.
-    Unconfirmed(Broken),
+    Unconfirmed(LinkError),
     /// Nothing of it may be taken as written.
     Failed(Failure),
 }
@@ -108,7 +108,7 @@ fn of_reply(reply: &Document, registration: &Registration, expected: Expected) -
     if let Some(code) = reply::unconfirmed(reply) {
         let failure = failure_by(code).unwrap_or_else(|| {
             let why = "MongoDB: the writes are not confirmed by enough members";
-            Failure::Link(Broken::passing(coded(why, code)))
+            Failure::Link(LinkError::transient(coded(why, code)))
         });
         return match failure {
             Failure::Link(broken) if matches!(code, 50 | 64) => Outcome::Unconfirmed(broken),
@@ -134,7 +134,7 @@ fn of_reply(reply: &Document, registration: &Registration, expected: Expected) -
         let sentence = |why| sentence(code, why, registration);
         let remedy = match meaning(code) {
             Meaning::Namespace(why) => return namespace(code, why, registration),
-            Meaning::Passing(why) => Remedy::AgainOrWait(sentence(why)),
+            Meaning::Transient(why) => Remedy::AgainOrWait(sentence(why)),
             Meaning::TooSlow => Remedy::AgainOrWait(sentence("it takes too long")),
             Meaning::Refused(why) if code == VALIDATION => Remedy::Refuse(coded(
                 &match validation::failures(error) {
@@ -160,9 +160,9 @@ fn is_without_index(error: &Document) -> bool {
 }
 
 /// The reply cannot be that of the command. What it answers was perhaps not even applied yet.
-fn nonsense(registration: &Registration, why: &str) -> Broken {
+fn nonsense(registration: &Registration, why: &str) -> LinkError {
     let namespace = &registration.namespace;
-    Broken::unanswered(format!(
+    LinkError::unanswered(format!(
         "MongoDB's reply to a write to {namespace} makes no sense, and nothing of it counts as \
          written: {why}; is a proxy or another kind of server in between"
     ))
@@ -257,7 +257,7 @@ fn of_code(code: i32, registration: &Registration) -> Outcome {
     }
     match meaning(code) {
         Meaning::Namespace(why) | Meaning::Collection(why) => namespace(code, why, registration),
-        Meaning::Passing(why) => {
+        Meaning::Transient(why) => {
             let remedy = Remedy::AgainOrWait(sentence(code, why, registration));
             Outcome::Answered(vec![Hitch { op: None, code, remedy }])
         }

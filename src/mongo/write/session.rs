@@ -28,7 +28,7 @@ use crate::core::delivery::batch::LaneId;
 use crate::core::registration::{Namespace, Registration};
 use crate::mongo::error;
 use crate::mongo::write::outcome::{self, Outcome};
-use crate::sink::{Broken, Failure};
+use crate::sink::{Failure, LinkError};
 
 /// What the network may take on top of the server's own limit for a command.
 const SLACK: Duration = Duration::from_secs(2);
@@ -178,7 +178,7 @@ impl Lanes {
                 return Err(match outcome {
                     Outcome::Failed(failure) => failure,
                     Outcome::Unconfirmed(broken) => Failure::Link(broken),
-                    _ => Failure::Part(Broken::passing(
+                    _ => Failure::Part(LinkError::transient(
                         "MongoDB is still busy with what it was sent before",
                     )),
                 });
@@ -214,7 +214,7 @@ impl Lanes {
                     Some(error::broken(&error))
                 }
                 Ok(_) => None,
-                Err(_) => Some(Broken::passing("MongoDB does not end the sessions of before")),
+                Err(_) => Some(LinkError::transient("MongoDB does not end the sessions of before")),
             };
             if let Some(error) = error {
                 return Err(Failure::Link(error));
@@ -311,7 +311,7 @@ impl Held<'_> {
         let Ok(end) = timeout(within, run).await else {
             let seconds = within.as_secs();
             let error = format!("MongoDB does not answer within {seconds} s");
-            let broken = Broken::unanswered(error);
+            let broken = LinkError::unanswered(error);
             return Outcome::Failed(match self.lanes.answers().await {
                 true => Failure::Part(broken),
                 false => Failure::Link(broken),

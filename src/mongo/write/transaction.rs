@@ -95,7 +95,7 @@ mod tests {
     use super::*;
     use crate::mongo::write::command::Kind;
     use crate::mongo::write::outcome::{Hitch, Remedy};
-    use crate::sink::Broken;
+    use crate::sink::LinkError;
 
     fn commands() -> Vec<Command> {
         let command =
@@ -141,7 +141,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_fails_with_the_link() {
-        let broken = Failure::Link(Broken::unanswered("cut"));
+        let broken = Failure::Link(LinkError::unanswered("cut"));
         let (end, _) = send(Place::Commit(7), Some(Outcome::Failed(broken.clone()))).await;
         assert_eq!(end.unwrap_err(), broken);
     }

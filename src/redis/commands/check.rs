@@ -38,8 +38,8 @@ pub fn command(call: &Call<'_>) {
         return call.reply.error("so many WB.CHECK are under way already; try again in 20 seconds");
     }
     let registrations = {
-        let engine = module.pipeline.engine.borrow();
-        let slots = engine.live_slots().filter_map(|slot| engine.slot(slot));
+        let backlog = module.pipeline.backlog.borrow();
+        let slots = backlog.live_slots().filter_map(|slot| backlog.slot(slot));
         slots.map(|slot| slot.registration.clone()).collect()
     };
     let id = module.checks.next_id();

@@ -4,7 +4,7 @@
 //! replica and in read-only scripts, and takes LIST there.
 
 use crate::core::backlog::dead_letters::DeadLetter;
-use crate::core::backlog::{Engine, LetterScope};
+use crate::core::backlog::{Backlog, LetterScope};
 use crate::core::registration::args;
 use crate::core::registration::args::Letters;
 use crate::redis::api::clock;
@@ -28,24 +28,24 @@ pub fn list(call: &Call<'_>) {
         Ok(args) => args,
         Err(error) => return call.reply.error(&error),
     };
-    let engine = call.module.pipeline.engine.borrow();
+    let backlog = call.module.pipeline.backlog.borrow();
     let mut slot = None;
     if let Some(prefix) = args.prefix {
-        slot = engine.slot_of(call.db, prefix);
+        slot = backlog.slot_of(call.db, prefix);
         if slot.is_none() {
-            return call.no_registration(&engine, prefix);
+            return call.no_registration(&backlog, prefix);
         }
     }
-    let all = slot.map_or(engine.dead.len(), |slot| engine.dead.count(slot));
+    let all = slot.map_or(backlog.dead.len(), |slot| backlog.dead.count(slot));
     let count = all.min(args.count.unwrap_or(usize::MAX));
     call.reply.array(count);
-    for (db, key, letter) in engine.letters(slot).take(count) {
-        row(call.reply, &engine, db, key, letter);
+    for (db, key, letter) in backlog.letters(slot).take(count) {
+        row(call.reply, &backlog, db, key, letter);
     }
 }
 
-fn row(reply: Reply<'_>, engine: &Engine, db: u16, key: &[u8], letter: &DeadLetter) {
-    let slot = engine.slot(letter.slot);
+fn row(reply: Reply<'_>, backlog: &Backlog, db: u16, key: &[u8], letter: &DeadLetter) {
+    let slot = backlog.slot(letter.slot);
     let prefix = slot.map_or(&[][..], |slot| &slot.registration.prefix);
     reply.map(7);
     reply.text_field("key", key);
@@ -59,15 +59,15 @@ fn row(reply: Reply<'_>, engine: &Engine, db: u16, key: &[u8], letter: &DeadLett
 
 /// `WB.DEADLETTER RETRY`.
 pub fn retry(call: &Call<'_>) {
-    change(call, "RETRY", |engine, scope| engine.retry(scope, clock::now_us()));
+    change(call, "RETRY", |backlog, scope| backlog.retry(scope, clock::now_us()));
 }
 
 /// `WB.DEADLETTER DROP`.
 pub fn drop(call: &Call<'_>) {
-    change(call, "DROP", |engine, scope| engine.drop_letters(scope));
+    change(call, "DROP", |backlog, scope| backlog.drop_letters(scope));
 }
 
-fn change(call: &Call<'_>, name: &str, change: fn(&mut Engine, LetterScope<'_>) -> usize) {
+fn change(call: &Call<'_>, name: &str, change: fn(&mut Backlog, LetterScope<'_>) -> usize) {
     let args = match args::letters(name, call.subarguments()) {
         Ok(args) => args,
         Err(error) => return call.reply.error(&error),
@@ -76,17 +76,17 @@ fn change(call: &Call<'_>, name: &str, change: fn(&mut Engine, LetterScope<'_>) 
         return;
     }
     let db = call.db;
-    let mut engine = call.module.pipeline.engine.borrow_mut();
+    let mut backlog = call.module.pipeline.backlog.borrow_mut();
     let scope = match args {
         Letters::All => LetterScope::All,
         Letters::Key(key) => LetterScope::Key(db, key),
-        Letters::Prefix(prefix) => match engine.slot_of(db, prefix) {
+        Letters::Prefix(prefix) => match backlog.slot_of(db, prefix) {
             Some(slot) => LetterScope::Slot(slot),
-            None => return call.no_registration(&engine, prefix),
+            None => return call.no_registration(&backlog, prefix),
         },
     };
-    let keys = change(&mut engine, scope);
-    std::mem::drop(engine);
+    let keys = change(&mut backlog, scope);
+    std::mem::drop(backlog);
     call.ctx.replicate_verbatim();
     call.reply.integer(keys as u64);
 }

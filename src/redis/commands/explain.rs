@@ -1,12 +1,12 @@
 //! WB.EXPLAIN: how one key stands, and what would be written of it now.
 
-use crate::core::backlog::{Engine, Explained};
+use crate::core::backlog::{Backlog, Explained};
 use crate::core::mapping::value::Content;
 use crate::mongo::explain::{Operation, explain};
 use crate::redis::api::clock;
 use crate::redis::api::context::Text;
 use crate::redis::call::Call;
-use crate::redis::read::request::Wanted;
+use crate::redis::read::request::ReadRequest;
 use crate::redis::read::value;
 use crate::redis::read::value::Found;
 
@@ -57,9 +57,9 @@ enum Would {
 /// How the key stands.
 fn ask(call: &Call<'_>, key: &[u8]) -> Explained {
     let now_us = clock::now_us();
-    let engine: &mut Engine = &mut call.module.pipeline.engine.borrow_mut();
-    engine.fold(now_us);
-    engine.explain(call.db, key, now_us)
+    let backlog: &mut Backlog = &mut call.module.pipeline.backlog.borrow_mut();
+    backlog.fold(now_us);
+    backlog.explain(call.db, key, now_us)
 }
 
 /// The key's value and expiry, appended to `bytes`; nothing for a key without a registration.
@@ -71,7 +71,7 @@ fn read(
 ) -> Option<(Found, i64)> {
     let (_, registration) = explained.bound.as_ref()?;
     captured(explained, bytes).or_else(|| {
-        let wanted = Wanted::of(registration);
+        let wanted = ReadRequest::of(registration);
         let read =
             value::value(&call.module.pipeline.opener, call.ctx, &Text::new(key), wanted, bytes);
         Some((read.found, read.expire_ms))
@@ -95,7 +95,7 @@ fn would(
     let (Some((slot, registration)), Some((found, expire_ms))) = (&explained.bound, read) else {
         let key = bytes.get(..key_len).unwrap_or_default();
         return Would::Nothing(
-            match call.module.pipeline.engine.borrow().is_excluded(call.db, key) {
+            match call.module.pipeline.backlog.borrow().is_excluded(call.db, key) {
                 true => "EXCLUDE of the prefix leaves out the key: it belongs to no registration",
                 false => "no registered prefix matches the key in this database",
             },
@@ -122,8 +122,8 @@ fn would(
     };
     let bound = (*slot, registration.clone());
     let batch = {
-        let engine = call.module.pipeline.engine.borrow();
-        engine.explained_batch(bound, bytes, key_len, (content, expire_ms))
+        let backlog = call.module.pipeline.backlog.borrow();
+        backlog.explained_batch(bound, bytes, key_len, (content, expire_ms))
     };
     match explain(&batch) {
         Operation::Write(json) => Would::Write(json),

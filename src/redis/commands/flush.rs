@@ -32,14 +32,14 @@ pub fn command(call: &Call<'_>) {
     let db = call.db;
     let mut slot = None;
     if let Some(prefix) = args.prefix {
-        slot = call.module.pipeline.engine.borrow().slot_of(db, prefix);
+        slot = call.module.pipeline.backlog.borrow().slot_of(db, prefix);
         if slot.is_none() {
-            return call.no_registration(&call.module.pipeline.engine.borrow(), prefix);
+            return call.no_registration(&call.module.pipeline.backlog.borrow(), prefix);
         }
     }
     let keys = args.keys.map(|mut keys| {
-        let engine = call.module.pipeline.engine.borrow();
-        keys.retain(|key| slot.is_none() || engine.route(db, key) == slot);
+        let backlog = call.module.pipeline.backlog.borrow();
+        keys.retain(|key| slot.is_none() || backlog.route(db, key) == slot);
         keys
     });
     let (begin, scope) = match (slot, &keys) {
@@ -50,8 +50,8 @@ pub fn command(call: &Call<'_>) {
         (Some(slot), None) => (FlushScope::Slot(slot), FailedScope::Slot(slot)),
         (None, None) => (FlushScope::All, FailedScope::All),
     };
-    let flush = call.module.pipeline.engine.borrow_mut().flush(begin, clock::now_us());
-    let finished = call.module.pipeline.engine.borrow().is_flushed(flush);
+    let flush = call.module.pipeline.backlog.borrow_mut().flush(begin, clock::now_us());
+    let finished = call.module.pipeline.backlog.borrow().is_flushed(flush);
     if finished || flags & NO_BLOCKING != 0 {
         let outcome = end(&call.module.pipeline, flush, &scope);
         return write(call.reply, &outcome);

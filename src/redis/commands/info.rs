@@ -30,8 +30,8 @@ unsafe extern "C" fn info(ctx: *mut raw::RedisModuleInfoCtx, for_crash_report: c
         }
     }
     guard((), || {
-        let engine = module().pipeline.engine.borrow();
-        let state = engine.state(clock::now_us());
+        let backlog = module().pipeline.backlog.borrow();
+        let state = backlog.state(clock::now_us());
         // SAFETY: the context is the server's; a section without a name is the module's own.
         unsafe { api!(RedisModule_InfoAddSection)(ctx, std::ptr::null()) };
         let state = [

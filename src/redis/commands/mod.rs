@@ -1,4 +1,4 @@
-//! The commands: each parses, calls the engine, replies.
+//! The commands: each parses, calls the backlog, replies.
 
 pub mod check;
 mod deadletter;

@@ -1,20 +1,20 @@
 //! WB.PAUSE and WB.RESUME: stop and restart writing to MongoDB; capture goes on.
 
-use crate::core::backlog::Engine;
+use crate::core::backlog::Backlog;
 use crate::redis::api::log;
 use crate::redis::call::Call;
 
 /// `WB.PAUSE [<prefix>]`.
 pub fn pause(call: &Call<'_>) {
-    change(call, "paused", Engine::pause);
+    change(call, "paused", Backlog::pause);
 }
 
 /// `WB.RESUME [<prefix>]`; without a prefix it ends the pauses of single prefixes, too.
 pub fn resume(call: &Call<'_>) {
-    change(call, "resumed", Engine::resume);
+    change(call, "resumed", Backlog::resume);
 }
 
-fn change(call: &Call<'_>, done: &str, change: fn(&mut Engine, Option<u16>)) {
+fn change(call: &Call<'_>, done: &str, change: fn(&mut Backlog, Option<u16>)) {
     let prefix = match call.arguments() {
         [] => None,
         [prefix] => Some(*prefix),
@@ -23,14 +23,14 @@ fn change(call: &Call<'_>, done: &str, change: fn(&mut Engine, Option<u16>)) {
     if call.is_refused_on_replica("writing is paused and resumed") {
         return;
     }
-    let mut engine = call.module.pipeline.engine.borrow_mut();
+    let mut backlog = call.module.pipeline.backlog.borrow_mut();
     let db = call.db;
-    let slot = prefix.and_then(|prefix| engine.slot_of(db, prefix));
+    let slot = prefix.and_then(|prefix| backlog.slot_of(db, prefix));
     if let Some(prefix) = prefix.filter(|_| slot.is_none()) {
-        return call.no_registration(&engine, prefix);
+        return call.no_registration(&backlog, prefix);
     }
-    change(&mut engine, slot);
-    drop(engine);
+    change(&mut backlog, slot);
+    drop(backlog);
     call.ctx.replicate_verbatim();
     let of = prefix.map(|prefix| {
         format!(" for prefix '{}' of database {db}", String::from_utf8_lossy(prefix))

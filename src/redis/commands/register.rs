@@ -15,11 +15,11 @@ pub fn command(call: &Call<'_>) {
     if call.is_refused_on_replica("registrations are made") {
         return;
     }
-    let first = call.module.pipeline.engine.borrow().is_blank();
+    let first = call.module.pipeline.backlog.borrow().is_blank();
     let source = Source::of(call);
     match run(call.module, call.db, call.arguments(), source) {
         Ok(slot) => {
-            let left_behind = call.module.pipeline.engine.borrow().key_warning(slot);
+            let left_behind = call.module.pipeline.backlog.borrow().key_warning(slot);
             if let Some(warning) = left_behind.filter(|_| source != Source::Aof) {
                 log::warning(&warning);
             }
@@ -75,20 +75,20 @@ pub fn run(module: &Module, db: u16, words: &[&[u8]], source: Source) -> Result<
         log::warning(&warning);
     }
     if source != Source::Aof
-        && let Some(clash) = module.pipeline.engine.borrow().clash(&registration)
+        && let Some(clash) = module.pipeline.backlog.borrow().clash(&registration)
     {
         if source == Source::Operator {
             return Err(clash);
         }
         log::warning(&format!("the master registers two prefixes for one collection: {clash}"));
     }
-    let mut engine = module.pipeline.engine.borrow_mut();
-    let slot = engine.register(registration);
+    let mut backlog = module.pipeline.backlog.borrow_mut();
+    let slot = backlog.register(registration);
     let slot = slot.ok_or("there are 65,535 registrations already, and no more are possible")?;
     if sync {
-        engine.begin_sync(slot);
+        backlog.begin_sync(slot);
         module.scans.restart(slot);
     }
-    drop(engine);
+    drop(backlog);
     Ok(slot)
 }

@@ -34,6 +34,6 @@ fn run_line(module: &Module, line: &[u8]) -> Result<(), String> {
         return Err("each line is a WB.REGISTER command".to_owned());
     }
     let slot = run_registration(module, 0, arguments, Source::Operator)?;
-    module.pipeline.engine.borrow_mut().set_from_file(slot);
+    module.pipeline.backlog.borrow_mut().set_from_file(slot);
     Ok(())
 }

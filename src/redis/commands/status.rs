@@ -1,7 +1,7 @@
 //! WB.STATUS: how things stand, for an operator at a glance.
 
 use super::warning;
-use crate::core::backlog::{Engine, Figure, State};
+use crate::core::backlog::{Backlog, Figure, State};
 use crate::core::registration::args;
 use crate::redis::api::clock;
 use crate::redis::api::key::KeyOpener;
@@ -12,32 +12,32 @@ use crate::redis::event_loop::key_scan;
 
 /// Runs the command.
 pub fn command(call: &Call<'_>) {
-    let mut engine = call.module.pipeline.engine.borrow_mut();
-    engine.fold(clock::now_us());
+    let mut backlog = call.module.pipeline.backlog.borrow_mut();
+    backlog.fold(clock::now_us());
     match call.arguments() {
         [] => {
-            let sharing = engine.sharing_warning();
-            module_status(call, &engine, sharing);
+            let sharing = backlog.sharing_warning();
+            module_status(call, &backlog, sharing);
         }
-        [prefix] => match engine.live_slot(call.db, prefix) {
-            Some(slot) => prefix_status(call, &engine, slot),
-            None => call.no_registration(&engine, prefix),
+        [prefix] => match backlog.live_slot(call.db, prefix) {
+            Some(slot) => prefix_status(call, &backlog, slot),
+            None => call.no_registration(&backlog, prefix),
         },
         _ => call.reply.wrong_arity(),
     }
 }
 
-fn module_status(call: &Call<'_>, engine: &Engine, sharing: Option<String>) {
+fn module_status(call: &Call<'_>, backlog: &Backlog, sharing: Option<String>) {
     let reply = call.reply;
-    let state = engine.state(clock::now_us());
+    let state = backlog.state(clock::now_us());
     let kept = durability_warnings::all(call.ctx).into_iter().map(str::to_owned);
-    let mut warnings: Vec<String> = engine.pause_warning().into_iter().chain(kept).collect();
-    warnings.extend(limit_warning(engine));
+    let mut warnings: Vec<String> = backlog.pause_warning().into_iter().chain(kept).collect();
+    warnings.extend(limit_warning(backlog));
     warnings.extend(sharing);
-    warnings.extend(engine.key_warnings());
-    warnings.extend(blocked_warning(engine));
+    warnings.extend(backlog.key_warnings());
+    warnings.extend(blocked_warning(backlog));
     warnings.extend(call.module.pipeline.sources.borrow().warning().map(str::to_owned));
-    warnings.extend(warning::of_prefixes(engine));
+    warnings.extend(warning::of_prefixes(backlog));
     let warnings = warnings.join("; ");
     let figures = figures(&state, &call.module.pipeline.opener);
     reply.map(figures.len() + 7);
@@ -46,19 +46,19 @@ fn module_status(call: &Call<'_>, engine: &Engine, sharing: Option<String>) {
     reply.text_field("role", if replica { b"replica" } else { b"master" });
     reply.text_field("link", state.link.as_bytes());
     reply.text_field("link_error", state.link_error.as_bytes());
-    reply.text_field("last_error", engine.last_error().as_bytes());
+    reply.text_field("last_error", backlog.last_error().as_bytes());
     figures.iter().for_each(|(name, value)| reply.number_field(name, *value));
     reply.text_field("warning", warnings.as_bytes());
     reply.bytes(b"prefixes");
     reply.array(state.registrations);
-    for slot in engine.live_slots().filter_map(|slot| engine.slot(slot)) {
+    for slot in backlog.live_slots().filter_map(|slot| backlog.slot(slot)) {
         reply.bytes(&slot.registration.prefix);
     }
 }
 
-fn prefix_status(call: &Call<'_>, engine: &Engine, slot: u16) {
+fn prefix_status(call: &Call<'_>, backlog: &Backlog, slot: u16) {
     let reply = call.reply;
-    let Some(state) = engine.prefix_state(slot, clock::now_us()) else {
+    let Some(state) = backlog.prefix_state(slot, clock::now_us()) else {
         return;
     };
     let registration = &state.slot.registration;
@@ -84,7 +84,7 @@ fn prefix_status(call: &Call<'_>, engine: &Engine, slot: u16) {
         reply.array(schema.len());
         schema.iter().for_each(|word| reply.bytes(word));
     }
-    reply.text_field("last_error", engine.error_of(slot).as_bytes());
+    reply.text_field("last_error", backlog.error_of(slot).as_bytes());
     figures.iter().for_each(|(name, value)| reply.number_field(name, *value));
 }
 
@@ -97,8 +97,8 @@ pub fn figures(state: &State<'_>, opener: &KeyOpener) -> Vec<Figure> {
 }
 
 /// Which prefixes have keys whose documents cannot be written now, in a sentence.
-fn blocked_warning(engine: &Engine) -> Option<String> {
-    let prefixes: Vec<String> = engine
+fn blocked_warning(backlog: &Backlog) -> Option<String> {
+    let prefixes: Vec<String> = backlog
         .blocked_keys()
         .map(|(of, keys)| format!("{keys} of '{}'", String::from_utf8_lossy(&of.prefix)))
         .collect();
@@ -112,8 +112,8 @@ fn blocked_warning(engine: &Engine) -> Option<String> {
 }
 
 /// Which prefixes missed changes, in a sentence.
-fn limit_warning(engine: &Engine) -> Option<String> {
-    let prefixes: Vec<String> = engine
+fn limit_warning(backlog: &Backlog) -> Option<String> {
+    let prefixes: Vec<String> = backlog
         .rescans_of(None)
         .iter()
         .map(|(_, registration)| format!("'{}'", String::from_utf8_lossy(&registration.prefix)))

@@ -8,12 +8,12 @@ pub fn command(call: &Call<'_>) {
     if call.is_refused_on_replica("existing keys are marked") {
         return;
     }
-    let mut engine = call.module.pipeline.engine.borrow_mut();
-    let Some(slot) = engine.live_slot(call.db, prefix) else {
-        return call.no_registration(&engine, prefix);
+    let mut backlog = call.module.pipeline.backlog.borrow_mut();
+    let Some(slot) = backlog.live_slot(call.db, prefix) else {
+        return call.no_registration(&backlog, prefix);
     };
-    engine.begin_sync(slot);
-    drop(engine);
+    backlog.begin_sync(slot);
+    drop(backlog);
     call.module.scans.restart(slot);
     call.ctx.replicate_verbatim();
     call.reply.ok();

@@ -18,9 +18,9 @@ pub fn command(call: &Call<'_>) {
     }
     let now_us = clock::now_us();
     let keys =
-        call.module.pipeline.engine.borrow_mut().unregister(call.db, prefix, discard, now_us);
+        call.module.pipeline.backlog.borrow_mut().unregister(call.db, prefix, discard, now_us);
     let Some(keys) = keys else {
-        return call.no_registration(&call.module.pipeline.engine.borrow(), prefix);
+        return call.no_registration(&call.module.pipeline.backlog.borrow(), prefix);
     };
     call.ctx.replicate_verbatim();
     call.reply.integer(keys as u64);

@@ -1,20 +1,20 @@
 //! The sentences of `warning` in WB.STATUS that concern single prefixes.
 
-use crate::core::backlog::Engine;
+use crate::core::backlog::Backlog;
 use crate::core::registration::Registration;
 
 /// So many prefixes are named in a sentence; of the others their number.
 const NAMED: usize = 5;
 
 /// What is wrong with prefixes at the moment, a sentence for each kind.
-pub fn of_prefixes(engine: &Engine) -> impl Iterator<Item = String> {
+pub fn of_prefixes(backlog: &Backlog) -> impl Iterator<Item = String> {
     let rests = |(registration, why)| format!("{} rests: {why}", name(registration));
     let letters = |(registration, count, why)| {
         format!("{} has {count} dead letters, see WB.DEADLETTER LIST: {why}", name(registration))
     };
-    let rests = listed(engine.resting().map(rests));
-    let letters = listed(engine.refused().map(letters));
-    let live = engine.live_slots().filter_map(|slot| engine.slot(slot));
+    let rests = listed(backlog.resting().map(rests));
+    let letters = listed(backlog.refused().map(letters));
+    let live = backlog.live_slots().filter_map(|slot| backlog.slot(slot));
     let stars = listed(live.filter_map(|slot| of_star(&slot.registration)));
     [rests, letters, stars].into_iter().flatten()
 }

@@ -9,11 +9,11 @@ use crate::redis::replication::propagate;
 /// Makes the letters dirty that are due. Says whether there were any.
 pub fn retry(pipeline: &Pipeline, ctx: Ctx<'_>) -> bool {
     let now_us = clock::now_us();
-    let is_due = pipeline.engine.borrow().letters_due_us().is_some_and(|due_us| due_us <= now_us);
+    let is_due = pipeline.backlog.borrow().letters_due_us().is_some_and(|due_us| due_us <= now_us);
     if !is_due || must_not_replicate() || ctx.flags() & NOT_NOW != 0 {
         return false;
     }
-    let retried = pipeline.engine.borrow_mut().retry_contested(now_us);
+    let retried = pipeline.backlog.borrow_mut().retry_contested(now_us);
     for (db, key) in retried {
         ctx.select(db);
         propagate::letter_retried(ctx, &key);
@@ -23,7 +23,7 @@ pub fn retry(pipeline: &Pipeline, ctx: Ctx<'_>) -> bool {
 
 /// When [`retry`] has something to do, microseconds; during a pause, when to look again.
 pub fn due_us(pipeline: &Pipeline) -> u64 {
-    let due_us = pipeline.engine.borrow().letters_due_us().unwrap_or(u64::MAX);
+    let due_us = pipeline.backlog.borrow().letters_due_us().unwrap_or(u64::MAX);
     if due_us != u64::MAX && must_not_replicate() {
         return due_us.max(clock::now_us() + PAUSED_US);
     }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::core::backlog::change_log::Touch;
-use crate::core::backlog::{Engine, Scanned};
+use crate::core::backlog::{Backlog, Scanned};
 use crate::core::registration::Registration;
 use crate::redis::api::context::{Ctx, NOT_NOW, Text, must_not_replicate};
 use crate::redis::api::raw;
@@ -23,7 +23,7 @@ const CLOCK_BUCKETS: usize = 16;
 #[derive(Debug)]
 struct Sync {
     registration: Arc<Registration>,
-    /// The engine's epoch at its beginning.
+    /// The backlog's epoch at its beginning.
     epoch: u32,
     cursor: Cursor,
     marked: u64,
@@ -56,7 +56,7 @@ impl KeyScans {
 
     /// The slot to scan now, if there are keys to mark and this server may do it.
     fn next(&self, pipeline: &Pipeline, ctx: Ctx<'_>) -> Option<u16> {
-        let slot = pipeline.engine.borrow().next_scan(self.0.borrow().last)?;
+        let slot = pipeline.backlog.borrow().next_scan(self.0.borrow().last)?;
         (ctx.flags() & NOT_NOW == 0 && !must_not_replicate()).then_some(slot)
     }
 
@@ -69,9 +69,9 @@ impl KeyScans {
     pub fn step(&self, pipeline: &Pipeline, ctx: Ctx<'_>) -> bool {
         let Some(slot) = self.next(pipeline, ctx) else { return false };
         let (registration, epoch) = {
-            let engine = pipeline.engine.borrow();
-            let Some(bound) = engine.slot(slot) else { return false };
-            (Arc::clone(&bound.registration), engine.epoch())
+            let backlog = pipeline.backlog.borrow();
+            let Some(bound) = backlog.slot(slot) else { return false };
+            (Arc::clone(&bound.registration), backlog.epoch())
         };
         ctx.select(registration.db);
         let mut syncs = self.0.borrow_mut();
@@ -79,7 +79,7 @@ impl KeyScans {
         let under_way = syncs.by_slot.remove(&slot).filter(|sync| sync.is_of(&registration, epoch));
         drop(syncs);
         let mut sync = under_way.unwrap_or_else(|| {
-            pipeline.engine.borrow_mut().begin_scan(slot);
+            pipeline.backlog.borrow_mut().begin_scan(slot);
             propagate::scan_begins(ctx, &registration.prefix);
             Sync {
                 registration: Arc::clone(&registration),
@@ -110,11 +110,11 @@ pub fn percent(ctx: Ctx<'_>, scanned: Scanned) -> u64 {
 
 /// Every key was visited.
 fn end(pipeline: &Pipeline, slot: u16, sync: &Sync) {
-    let mut engine = pipeline.engine.borrow_mut();
-    let asked = engine.slot(slot).is_some_and(|slot| slot.sync_pending);
-    engine.end_scan(slot, clock::now_us());
+    let mut backlog = pipeline.backlog.borrow_mut();
+    let asked = backlog.slot(slot).is_some_and(|slot| slot.sync_pending);
+    backlog.end_scan(slot, clock::now_us());
     // One scan may follow the other while MongoDB is slower than the writers.
-    let complete = !engine.rescans().any(|rescan| rescan == slot);
+    let complete = !backlog.rescans().any(|rescan| rescan == slot);
     if asked || complete {
         let prefix = String::from_utf8_lossy(&sync.registration.prefix).into_owned();
         log::notice(&format!("sync of prefix '{prefix}' has marked {} keys", sync.marked));
@@ -127,24 +127,25 @@ fn scan(pipeline: &Pipeline, ctx: Ctx<'_>, slot: u16, sync: &mut Sync, end_us: u
     let mut marked = Vec::new();
     let mut visit = |key: &[u8], _: *mut raw::RedisModuleKey| {
         visited += 1;
-        let engine: &mut Engine = &mut pipeline.engine.borrow_mut();
-        if engine.is_scanned(slot, key) {
+        let backlog: &mut Backlog = &mut pipeline.backlog.borrow_mut();
+        if backlog.is_scanned(slot, key) {
             marked.push(Text::new(key));
-            engine.found(slot, key, Touch::Found, clock::now_us());
+            backlog.found(slot, key, Touch::Found, clock::now_us());
         }
     };
     let mut more = true;
     for buckets in 1usize.. {
         more = scan::bucket(ctx, &sync.cursor, &mut visit);
         let looks = buckets.is_multiple_of(CLOCK_BUCKETS);
-        let ends = || clock::now_us() >= end_us || !pipeline.engine.borrow().has_room_to_scan(slot);
+        let ends =
+            || clock::now_us() >= end_us || !pipeline.backlog.borrow().has_room_to_scan(slot);
         if !more || looks && ends() {
             break;
         }
     }
     let count = marked.len() as u64;
     sync.marked += count;
-    pipeline.engine.borrow_mut().scanned(slot, Scanned { visited, marked: count });
+    pipeline.backlog.borrow_mut().scanned(slot, Scanned { visited, marked: count });
     propagate::marked(ctx, &sync.registration.prefix, &marked);
     more
 }

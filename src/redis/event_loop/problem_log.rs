@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use crate::core::backlog::{Engine, TroubleLine};
+use crate::core::backlog::{Backlog, TroubleLine};
 use crate::core::delivery::link_log::Line;
 use crate::redis::api::{clock, log};
 use crate::redis::pipeline::Pipeline;
@@ -24,7 +24,7 @@ pub struct MissedLog {
 impl MissedLog {
     /// Logs when `dirty-max-bytes` is reached, but not every time.
     pub fn missed(&self, pipeline: &Pipeline) {
-        let rescans = pipeline.engine.borrow().rescans_len();
+        let rescans = pipeline.backlog.borrow().rescans_len();
         if rescans <= self.rescans.replace(rescans) {
             return;
         }
@@ -40,11 +40,11 @@ impl MissedLog {
 }
 
 /// Logs how the link stands, when the log does not know.
-pub fn link(engine: &mut Engine) {
-    if !engine.link.is_untold() {
+pub fn link(backlog: &mut Backlog) {
+    if !backlog.link.is_untold() {
         return;
     }
-    match engine.link.line(clock::now_us()) {
+    match backlog.link.line(clock::now_us()) {
         Some(Line::Down { error }) => {
             log::warning(&format!("MongoDB is not reached, writes are kept: {error}"));
         }
@@ -60,9 +60,9 @@ pub fn link(engine: &mut Engine) {
 /// Logs dead letters and namespaces that refuse.
 pub fn trouble(pipeline: &Pipeline, now_us: u64) {
     for _ in 0..LINES {
-        let mut engine = pipeline.engine.borrow_mut();
-        let Some(line) = engine.trouble_line(now_us) else { return };
-        drop(engine);
+        let mut backlog = pipeline.backlog.borrow_mut();
+        let Some(line) = backlog.trouble_line(now_us) else { return };
+        drop(backlog);
         let TroubleLine { registration, letters, reason, rest } = line;
         let prefix = String::from_utf8_lossy(&registration.prefix);
         let of = format!("prefix '{prefix}' of database {}", registration.db);

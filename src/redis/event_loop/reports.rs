@@ -40,7 +40,7 @@ impl Reports {
         let slice_us = pipeline.slice_us(clock::now_us());
         let hold = must_not_replicate();
         self.settle((pipeline, checks), slice_us, hold, |clean| propagate::replicate(ctx, clean));
-        let lanes = if hold { None } else { pipeline.engine.borrow_mut().take_untold_lanes() };
+        let lanes = if hold { None } else { pipeline.backlog.borrow_mut().take_untold_lanes() };
         if let Some(lanes) = lanes {
             propagate::lanes(ctx, &lanes);
         }
@@ -72,7 +72,7 @@ impl Reports {
             now_us = clock::now_us();
         }
         tell(&clean);
-        problem_log::link(&mut pipeline.engine.borrow_mut());
+        problem_log::link(&mut pipeline.backlog.borrow_mut());
     }
 
     /// Takes in the next report, or a part of it. False when there is none that can be.
@@ -85,7 +85,7 @@ impl Reports {
     ) -> bool {
         let worker = pipeline.worker.borrow();
         let Some(worker) = &*worker else { return false };
-        let mut engine = pipeline.engine.borrow_mut();
+        let mut backlog = pipeline.backlog.borrow_mut();
         let mut held = self.0.borrow_mut();
         let first = if hold { None } else { held.pop_front() };
         let Some(report) = first.or_else(|| worker.report()) else { return false };
@@ -94,7 +94,7 @@ impl Reports {
         } else if hold && matches!(report, Report::Done { verdict: Verdict::Written(_), .. }) {
             held.push_back(report);
         } else if let Some(rest) =
-            engine.report_part(report, SETTLE_KEYS, (now_us, clock::unix_ms()), clean)
+            backlog.report_part(report, SETTLE_KEYS, (now_us, clock::unix_ms()), clean)
         {
             held.push_front(rest);
         }

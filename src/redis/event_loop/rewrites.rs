@@ -7,7 +7,7 @@ use crate::redis::replication::propagate;
 
 /// When keys must be made dirty again; during a pause, when to look again.
 pub fn due_us(pipeline: &Pipeline) -> u64 {
-    let due_us = pipeline.engine.borrow().doubts_due_us().unwrap_or(u64::MAX);
+    let due_us = pipeline.backlog.borrow().rewrites_due_us().unwrap_or(u64::MAX);
     if due_us != u64::MAX && must_not_replicate() {
         return due_us.max(clock::now_us() + PAUSED_US);
     }
@@ -17,14 +17,14 @@ pub fn due_us(pipeline: &Pipeline) -> u64 {
 /// Makes keys dirty again that must be written once more.
 pub fn mark(pipeline: &Pipeline, ctx: Ctx<'_>) -> bool {
     let now_us = clock::now_us();
-    if !pipeline.engine.borrow().has_due_doubts(now_us) || must_not_replicate() {
+    if !pipeline.backlog.borrow().has_due_rewrites(now_us) || must_not_replicate() {
         return false;
     }
-    let marked = pipeline.engine.borrow_mut().settle_doubts(now_us);
+    let marked = pipeline.backlog.borrow_mut().mark_due_rewrites(now_us);
     for keys in marked.chunk_by(|a, b| a.0 == b.0) {
         let registration = {
-            let engine = pipeline.engine.borrow();
-            keys.first().and_then(|(slot, _)| engine.slot(*slot)).map(|s| s.registration.clone())
+            let backlog = pipeline.backlog.borrow();
+            keys.first().and_then(|(slot, _)| backlog.slot(*slot)).map(|s| s.registration.clone())
         };
         let Some(registration) = registration else { continue };
         ctx.select(registration.db);

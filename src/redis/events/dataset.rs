@@ -108,7 +108,7 @@ pub unsafe extern "C" fn on_loading(
                 }
                 loaded(module);
             }
-            _ => module.pipeline.engine.borrow_mut().clear(),
+            _ => module.pipeline.backlog.borrow_mut().clear(),
         }
     });
 }
@@ -126,7 +126,7 @@ pub unsafe extern "C" fn on_loading_beside(
             return module.beside.begin();
         }
         let is_complete = subevent == raw::REDISMODULE_SUBEVENT_REPL_ASYNC_LOAD_COMPLETED;
-        module.beside.end(&mut module.pipeline.engine.borrow_mut(), is_complete);
+        module.beside.end(&mut module.pipeline.backlog.borrow_mut(), is_complete);
         if is_complete {
             loaded(module);
         }
@@ -134,14 +134,14 @@ pub unsafe extern "C" fn on_loading_beside(
 }
 
 fn loaded(module: &Module) {
-    let mut engine = module.pipeline.engine.borrow_mut();
-    engine.fold(clock::now_us());
-    engine.suspect(clock::now_us());
-    let warnings = engine.pause_warning().into_iter();
-    for warning in warnings.chain(engine.sharing_warning()) {
+    let mut backlog = module.pipeline.backlog.borrow_mut();
+    backlog.fold(clock::now_us());
+    backlog.assume_predecessor_in_flight(clock::now_us());
+    let warnings = backlog.pause_warning().into_iter();
+    for warning in warnings.chain(backlog.sharing_warning()) {
         log::warning(&warning);
     }
-    drop(engine);
+    drop(backlog);
     module.pipeline.configure_worker();
 }
 
@@ -154,12 +154,12 @@ pub unsafe extern "C" fn on_role(
 ) {
     guard((), || {
         let module = module();
-        let mut engine = module.pipeline.engine.borrow_mut();
-        engine.fold(clock::now_us());
+        let mut backlog = module.pipeline.backlog.borrow_mut();
+        backlog.fold(clock::now_us());
         // Whoever writes from here on must not meet what is still on its way.
-        engine.begin_epoch();
-        engine.suspect(clock::now_us());
-        drop(engine);
+        backlog.begin_epoch();
+        backlog.assume_predecessor_in_flight(clock::now_us());
+        drop(backlog);
         let is_master = subevent == raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER;
         module.pipeline.is_replica.set(!is_master);
         module.pipeline.configure_worker();

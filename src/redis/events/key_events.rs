@@ -42,7 +42,7 @@ pub unsafe extern "C" fn on_key(
 ) -> c_int {
     guard((), || {
         let module = module();
-        if module.pipeline.engine.borrow().is_deaf() {
+        if module.pipeline.backlog.borrow().has_no_registrations() {
             return;
         }
         // SAFETY: the server's context, key and event name are valid during the callback, in
@@ -56,9 +56,9 @@ pub unsafe extern "C" fn on_key(
             let name = unsafe { CStr::from_ptr(event) };
             return on_special(module, ctx, (kind, name), (db, key), touch);
         }
-        let mut engine = module.pipeline.engine.borrow_mut();
-        if engine.touch(db, key, Touch::Changed) {
-            engine.fold(clock::now_us());
+        let mut backlog = module.pipeline.backlog.borrow_mut();
+        if backlog.touch(db, key, Touch::Changed) {
+            backlog.fold(clock::now_us());
         }
     });
     raw::REDISMODULE_OK as c_int
@@ -75,24 +75,24 @@ fn on_special(
     if matches!(touch, Touch::Expired | Touch::Evicted) {
         return removed(module, ctx, (db, key), touch);
     }
-    let mut engine = module.pipeline.engine.borrow_mut();
+    let mut backlog = module.pipeline.backlog.borrow_mut();
     if event.0 == raw::REDISMODULE_NOTIFY_GENERIC {
         match event.1.to_bytes() {
-            b"move_from" => engine.leaves(db, key),
+            b"move_from" => backlog.leaves(db, key),
             b"move_to" => {
-                if let Some(dbs) = engine.arrives(db, key) {
-                    drop(engine);
+                if let Some(dbs) = backlog.arrives(db, key) {
+                    drop(backlog);
                     return arrived(module, ctx, (db, key), dbs);
                 }
             }
             _ => {}
         }
     }
-    if touch == Touch::Deleted && engine.was_announced(db, key) {
+    if touch == Touch::Deleted && backlog.was_announced(db, key) {
         return;
     }
-    if engine.touch(db, key, touch) {
-        engine.fold(clock::now_us());
+    if backlog.touch(db, key, touch) {
+        backlog.fold(clock::now_us());
     }
 }
 
@@ -105,9 +105,9 @@ fn arrived(module: &Module, ctx: Ctx<'_>, (here, key): (u16, &[u8]), dbs: BTreeS
         if value::is_there(ctx, &name) == Some(false) {
             continue;
         }
-        let mut engine = module.pipeline.engine.borrow_mut();
-        if engine.touch(db, key, Touch::Timed) {
-            engine.fold(clock::now_us());
+        let mut backlog = module.pipeline.backlog.borrow_mut();
+        if backlog.touch(db, key, Touch::Timed) {
+            backlog.fold(clock::now_us());
         }
     }
     ctx.select(here);
@@ -160,7 +160,7 @@ unsafe fn touch(kind: c_int, event: *const c_char) -> Option<Touch> {
 
 /// The server reports that a key has expired or was evicted. Its DEL follows in the stream.
 fn removed(module: &Module, ctx: Ctx<'_>, (db, key): (u16, &[u8]), touch: Touch) {
-    let ours = module.pipeline.engine.borrow_mut().gone(db, key, touch, clock::now_us());
+    let ours = module.pipeline.backlog.borrow_mut().gone(db, key, touch, clock::now_us());
     if ours {
         propagate::removed(ctx, key, touch);
     }
@@ -188,7 +188,7 @@ pub unsafe extern "C" fn on_key_event(
             (Ctx::new(ctx), bytes(name))
         };
         let module = module();
-        if module.pipeline.engine.borrow().is_deaf() {
+        if module.pipeline.backlog.borrow().has_no_registrations() {
             return;
         }
         let Some(db) = ctx.db() else { return };

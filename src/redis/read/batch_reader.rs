@@ -1,11 +1,11 @@
 //! Reading a key for its batch, and what is done when there is nothing to read.
 
 use super::large_value::LargeValue;
-use super::request::Wanted;
+use super::request::ReadRequest;
 use super::value::{self, Found, Reading, value};
 use crate::core::backlog::change_log::Touch;
 use crate::core::backlog::table::Taken;
-use crate::core::backlog::{Acknowledged, Engine, Missing, item};
+use crate::core::backlog::{Acknowledged, Backlog, Missing, item};
 use crate::core::delivery::batch::Batch;
 use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
 use crate::redis::api::access_age::Age;
@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
             Touch::Captured => Reading { found: Found::Gone, expire_ms: NO_EXPIRY, took_us: 0 },
             _ => {
                 let wanted = match wanted((pipeline, large), batch, key, end_us) {
-                    Ok(wanted) => Wanted { leaves_short, ..wanted },
+                    Ok(wanted) => ReadRequest { leaves_short, ..wanted },
                     Err(rest_us) => return put_aside(pipeline, batch, taken, key, rest_us),
                 };
                 value(&pipeline.opener, ctx, &name, wanted, &mut batch.bytes)
@@ -131,8 +131,8 @@ impl<'a> Reader<'a> {
         };
         if took_us > 0 && !matches!(found, Found::Unfinished(_)) {
             let now_us = clock::now_us();
-            let mut engine = pipeline.engine.borrow_mut();
-            engine.was_read(batch.registration.db, &batch.bytes[key.range()], took_us, now_us);
+            let mut backlog = pipeline.backlog.borrow_mut();
+            backlog.was_read(batch.registration.db, &batch.bytes[key.range()], took_us, now_us);
         }
         let content = match found {
             Found::Value(content) if value::is_spent(content, &batch.bytes[start..]) => {
@@ -157,9 +157,9 @@ impl<'a> Reader<'a> {
                 Content::Unwritable
             }
             Found::Unreadable => {
-                let mut engine = pipeline.engine.borrow_mut();
-                engine.postpone(batch, taken, clock::now_us() + UNREADABLE_US);
-                engine.rests(batch.slot, UNREADABLE);
+                let mut backlog = pipeline.backlog.borrow_mut();
+                backlog.postpone(batch, taken, clock::now_us() + UNREADABLE_US);
+                backlog.rests(batch.slot, UNREADABLE);
                 batch.bytes.truncate(key.start);
                 return false;
             }
@@ -174,29 +174,29 @@ impl<'a> Reader<'a> {
     /// Settles a key that is gone, or else of a type that is not ours.
     fn missing(&mut self, taken: &Taken, key: Span, expire_ms: i64, gone: bool) -> bool {
         let batch = &mut *self.batch;
-        let mut engine = self.pipeline.engine.borrow_mut();
+        let mut backlog = self.pipeline.backlog.borrow_mut();
         // The read itself may have let the key expire.
         let now_us = clock::now_us();
-        engine.fold(now_us);
+        backlog.fold(now_us);
         let start = batch.bytes.len();
-        if let Some(captured) = engine.captured(taken).filter(|_| gone) {
+        if let Some(captured) = backlog.captured(taken).filter(|_| gone) {
             batch.bytes.extend_from_slice(&captured.bytes);
             let value = Span { start, end: batch.bytes.len() };
             batch.items.push(item(taken, key, captured.content, value, captured.expire_ms));
             return true;
         }
         let touch = if gone { taken.touch } else { Touch::Deleted };
-        let missing = Engine::on_missing(&batch.registration, touch);
+        let missing = Backlog::on_missing(&batch.registration, touch);
         // During a pause keys do not expire and only look as if they had, or been deleted as was
         // said of them; and a key that needs no write could not be acknowledged.
         let is_sure = missing == Missing::Delete && touch != Touch::PerhapsDeleted;
         if !is_sure && must_not_replicate() {
-            engine.postpone(batch, taken, now_us + UNSETTLED_US);
+            backlog.postpone(batch, taken, now_us + UNSETTLED_US);
             batch.bytes.truncate(key.start);
             return false;
         }
-        if engine.changed_since(taken) {
-            engine.put_back(taken);
+        if backlog.changed_since(taken) {
+            backlog.put_back(taken);
             batch.bytes.truncate(key.start);
             return false;
         }
@@ -206,7 +206,7 @@ impl<'a> Reader<'a> {
                 batch.items.push(item(taken, key, Content::Tombstone, nothing, expire_ms));
             }
             Missing::Keep => {
-                engine.skip(batch.slot, &Taken { touch, ..*taken }, self.clean);
+                backlog.skip(batch.slot, &Taken { touch, ..*taken }, self.clean);
                 batch.bytes.truncate(key.start);
             }
         }
@@ -220,14 +220,14 @@ fn wanted(
     batch: &Batch,
     key: Span,
     end_us: u64,
-) -> Result<Wanted, u64> {
-    let engine = pipeline.engine.borrow();
+) -> Result<ReadRequest, u64> {
+    let backlog = pipeline.backlog.borrow();
     let (db, name) = (batch.registration.db, &batch.bytes[key.range()]);
-    let not_before_us = engine.not_before_us(db, name);
+    let not_before_us = backlog.not_before_us(db, name);
     if not_before_us > 0 && not_before_us > clock::now_us() {
         return Err(not_before_us);
     }
-    let end_us = if engine.is_restless(db, name) {
+    let end_us = if backlog.is_restless(db, name) {
         Some(u64::MAX)
     } else if large.is_under_way() {
         // There is room for one.
@@ -235,7 +235,7 @@ fn wanted(
     } else {
         Some(end_us)
     };
-    Ok(Wanted { end_us, ..Wanted::of(&batch.registration) })
+    Ok(ReadRequest { end_us, ..ReadRequest::of(&batch.registration) })
 }
 
 fn put_aside(
@@ -245,7 +245,7 @@ fn put_aside(
     key: Span,
     until_us: u64,
 ) -> bool {
-    pipeline.engine.borrow_mut().put_aside(batch, taken, until_us);
+    pipeline.backlog.borrow_mut().put_aside(batch, taken, until_us);
     batch.bytes.truncate(key.start);
     true
 }

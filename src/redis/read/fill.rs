@@ -6,7 +6,7 @@ use std::cell::RefCell;
 
 use super::batch_reader::Reader;
 use super::large_value::LargeValue;
-use crate::core::backlog::{Acknowledged, Engine};
+use crate::core::backlog::{Acknowledged, Backlog};
 use crate::core::delivery::batch::Batch;
 use crate::redis::api::clock;
 use crate::redis::api::context::Ctx;
@@ -51,13 +51,13 @@ impl Filler {
             in_time = fill(pipeline, &mut reader, now_us, end_us);
             reader.finish();
             if !batch.items.is_empty() && !in_time {
-                pipeline.engine.borrow_mut().holds(&batch, added);
+                pipeline.backlog.borrow_mut().holds(&batch, added);
                 self.held.replace(Some(batch));
                 break;
             }
-            pipeline.engine.borrow_mut().lets_go();
+            pipeline.backlog.borrow_mut().lets_go();
             if batch.items.is_empty() {
-                pipeline.engine.borrow_mut().recycle(batch);
+                pipeline.backlog.borrow_mut().recycle(batch);
             } else if !pipeline.send(batch) {
                 break;
             }
@@ -70,24 +70,24 @@ impl Filler {
 
     /// The batch that was held, or else a new one.
     fn next_batch(&self, pipeline: &Pipeline, now_us: u64) -> Option<Batch> {
-        let mut engine = pipeline.engine.borrow_mut();
-        let Some(held) = self.held.take() else { return engine.begin_batch(now_us) };
-        if !engine.is_of_now(&held) {
-            engine.recycle(held);
-            return engine.begin_batch(now_us);
+        let mut backlog = pipeline.backlog.borrow_mut();
+        let Some(held) = self.held.take() else { return backlog.begin_batch(now_us) };
+        if !backlog.is_of_now(&held) {
+            backlog.recycle(held);
+            return backlog.begin_batch(now_us);
         }
-        if !engine.may_send_batch(&held) {
-            engine.lets_go();
-            engine.unsent(held);
+        if !backlog.may_send_batch(&held) {
+            backlog.lets_go();
+            backlog.unsent(held);
             return None;
         }
         Some(held)
     }
 
     /// True if a batch waits to be filled, and the worker will take it.
-    pub fn can_go_on(&self, engine: &Engine) -> bool {
+    pub fn can_go_on(&self, backlog: &Backlog) -> bool {
         let held = self.held.borrow();
-        held.as_ref().is_some_and(|held| engine.may_send_batch(held))
+        held.as_ref().is_some_and(|held| backlog.may_send_batch(held))
     }
 }
 
@@ -96,7 +96,7 @@ fn fill(pipeline: &Pipeline, reader: &mut Reader<'_>, now_us: u64, end_us: u64) 
     let mut looked_at = reader.batch.bytes.len();
     for count in 1usize.. {
         // The borrow ends with the statement: reading calls into the server.
-        let taken = pipeline.engine.borrow_mut().take(reader.batch, now_us);
+        let taken = pipeline.backlog.borrow_mut().take(reader.batch, now_us);
         let Some((taken, key)) = taken else { break };
         if !reader.key(&taken, key) {
             break;

@@ -10,10 +10,10 @@
 use std::cell::RefCell;
 
 use super::cursor::{Step, Walk};
-use super::request::Wanted;
+use super::request::ReadRequest;
 use super::value::{read_on, too_large};
 use crate::core::backlog::table::Taken;
-use crate::core::backlog::{Engine, item};
+use crate::core::backlog::{Backlog, item};
 use crate::core::delivery::batch::Batch;
 use crate::core::mapping::value::Span;
 use crate::redis::api::clock;
@@ -57,7 +57,7 @@ impl LargeValue {
             bytes: batch.bytes.split_off(key.start),
         };
         let key = Span { start: 0, end: key.end - key.start };
-        pipeline.engine.borrow_mut().reads_in_steps(&own, taken);
+        pipeline.backlog.borrow_mut().reads_in_steps(&own, taken);
         self.0.replace(Some(Partial { batch: own, taken: *taken, key, walk, took_us }));
     }
 
@@ -67,22 +67,22 @@ impl LargeValue {
     }
 
     /// Forgets what was begun in an earlier epoch: its key is dirty again already.
-    pub fn drop_old(&self, engine: &Engine) {
-        self.0.borrow_mut().take_if(|partial| !engine.is_of_now(&partial.batch));
+    pub fn drop_old(&self, backlog: &Backlog) {
+        self.0.borrow_mut().take_if(|partial| !backlog.is_of_now(&partial.batch));
     }
 
     /// Reads on until `end_us`, and sends the value if it is complete then.
     pub fn step(&self, pipeline: &Pipeline, ctx: Ctx<'_>, end_us: u64) {
-        self.drop_old(&pipeline.engine.borrow());
+        self.drop_old(&pipeline.backlog.borrow());
         let Some(mut partial) = self.0.take() else { return };
         let now_us = clock::now_us();
         let unchanged = {
-            let mut engine = pipeline.engine.borrow_mut();
-            engine.fold(now_us);
-            engine.is_as_taken(&partial.batch, &partial.taken)
+            let mut backlog = pipeline.backlog.borrow_mut();
+            backlog.fold(now_us);
+            backlog.is_as_taken(&partial.batch, &partial.taken)
         };
         let Partial { batch, taken, key, walk, took_us } = &mut partial;
-        let wanted = Wanted { end_us: Some(end_us), ..Wanted::of(&batch.registration) };
+        let wanted = ReadRequest { end_us: Some(end_us), ..ReadRequest::of(&batch.registration) };
         let (name, db) = (Text::new(&batch.bytes[key.range()]), batch.registration.db);
         ctx.select(db);
         let read = match unchanged {
@@ -93,25 +93,25 @@ impl LargeValue {
         };
         let read_us = clock::now_us();
         *took_us += read_us - now_us;
-        let mut engine = pipeline.engine.borrow_mut();
+        let mut backlog = pipeline.backlog.borrow_mut();
         // Opening the key may have made it expire.
-        engine.fold(read_us);
-        let read = read.filter(|_| engine.is_as_taken(batch, taken));
+        backlog.fold(read_us);
+        let read = read.filter(|_| backlog.is_as_taken(batch, taken));
         let Some((step, expire_ms)) = read else {
-            return engine.disturbed(batch, taken, &batch.bytes[key.range()], read_us);
+            return backlog.disturbed(batch, taken, &batch.bytes[key.range()], read_us);
         };
         let content = match step {
             Step::More => {
-                drop(engine);
+                drop(backlog);
                 self.0.replace(Some(partial));
                 return;
             }
             Step::Done => walk.content(),
             Step::TooLarge => too_large(&mut batch.bytes),
         };
-        engine.was_read(db, &batch.bytes[key.range()], *took_us, read_us);
-        engine.has_read_in_steps();
-        drop(engine);
+        backlog.was_read(db, &batch.bytes[key.range()], *took_us, read_us);
+        backlog.has_read_in_steps();
+        drop(backlog);
         let value = Span { start: key.end, end: batch.bytes.len() };
         batch.items.push(item(taken, *key, content, value, expire_ms));
         pipeline.send(partial.batch);

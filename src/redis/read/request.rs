@@ -10,7 +10,7 @@ const MOST_BYTES_WITH_SCHEMA: usize = 4 * MAX_DOCUMENT_BYTES;
 
 /// What is wanted of a key.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted {
+pub struct ReadRequest {
     /// A key of another type is foreign.
     pub key_type: KeyType,
     /// Without it the server is not asked for the expiry.
@@ -23,13 +23,13 @@ pub struct Wanted {
     pub leaves_short: bool,
 }
 
-impl Wanted {
+impl ReadRequest {
     /// What the documents of `registration` are made of, read in one go.
     pub fn of(registration: &Registration) -> Self {
         let may_shrink = registration.schema.is_some() || registration.unwraps;
         let most_bytes = if may_shrink { MOST_BYTES_WITH_SCHEMA } else { MOST_BYTES };
         let expiry = registration.ttl_field.is_some();
-        Wanted {
+        ReadRequest {
             key_type: registration.key_type,
             expiry,
             most_bytes,

@@ -4,8 +4,8 @@ use std::ffi::{CStr, c_int};
 use std::mem::ManuallyDrop;
 
 use super::cursor::{Room, Step, Walk};
-use super::request::Wanted;
-use crate::core::mapping::error::{MAX_DOCUMENT_BYTES, Unfit};
+use super::request::ReadRequest;
+use crate::core::mapping::error::{MAX_DOCUMENT_BYTES, MappingError};
 use crate::core::mapping::value::{Content, NO_EXPIRY};
 use crate::core::registration::KeyType;
 use crate::redis::api::access_age::Age;
@@ -81,7 +81,7 @@ pub fn value(
     opener: &KeyOpener,
     ctx: Ctx<'_>,
     name: &Text,
-    wanted: Wanted,
+    wanted: ReadRequest,
     out: &mut Vec<u8>,
 ) -> Reading {
     let mut reading = Reading { found: Found::Gone, expire_ms: NO_EXPIRY, took_us: 0 };
@@ -109,7 +109,7 @@ fn value_of(
     opener: &KeyOpener,
     ctx: Ctx<'_>,
     name: &Text,
-    wanted: Wanted,
+    wanted: ReadRequest,
     out: &mut Vec<u8>,
 ) -> Found {
     match opened.key_type() {
@@ -173,7 +173,7 @@ fn steps(key_type: isize) -> Option<(KeyType, Content)> {
 /// `key` is open, and stays so during the call.
 pub unsafe fn of_open_key(
     key: *mut raw::RedisModuleKey,
-    wanted: Wanted,
+    wanted: ReadRequest,
     out: &mut Vec<u8>,
 ) -> Option<(Content, i64)> {
     // SAFETY: the caller vouches for the key, which the server closes: see ManuallyDrop.
@@ -197,7 +197,7 @@ pub unsafe fn of_open_key(
 
 /// Appends the reason why a value cannot be written that is [`Found::TooLarge`].
 pub fn too_large(out: &mut Vec<u8>) -> Content {
-    out.extend_from_slice(Unfit::TooLarge.to_string().as_bytes());
+    out.extend_from_slice(MappingError::TooLarge.to_string().as_bytes());
     Content::Unwritable
 }
 
@@ -208,7 +208,7 @@ pub fn read_on(
     ctx: Ctx<'_>,
     name: &Text,
     walk: &mut Walk,
-    wanted: Wanted,
+    wanted: ReadRequest,
     (out, start): (&mut Vec<u8>, usize),
 ) -> Option<(Step, i64)> {
     let opened = opener.open(ctx, name)?;
@@ -236,7 +236,7 @@ impl Opened {
     }
 
     /// Appends all elements or bytes, or as many as there is time for.
-    fn walk(&self, content: Content, wanted: Wanted, out: &mut Vec<u8>) -> Found {
+    fn walk(&self, content: Content, wanted: ReadRequest, out: &mut Vec<u8>) -> Found {
         let start = out.len();
         let mut walk = Walk::new(content, self.len());
         match self.step(&mut walk, wanted, out, start) {
@@ -246,7 +246,7 @@ impl Opened {
         }
     }
 
-    fn step(&self, walk: &mut Walk, wanted: Wanted, out: &mut Vec<u8>, start: usize) -> Step {
+    fn step(&self, walk: &mut Walk, wanted: ReadRequest, out: &mut Vec<u8>, start: usize) -> Step {
         let end_us = wanted.end_us.unwrap_or(u64::MAX);
         let mut room = Room::new(out, start, wanted.most_bytes, end_us);
         // SAFETY: the key is open, and of the walk's type, as the callers have seen.
@@ -263,7 +263,7 @@ impl Opened {
         opener: &KeyOpener,
         ctx: Ctx<'_>,
         name: &Text,
-        wanted: Wanted,
+        wanted: ReadRequest,
         out: &mut Vec<u8>,
     ) -> Found {
         if self.len() > LARGE_BYTES {
@@ -287,7 +287,7 @@ impl Opened {
         }
     }
 
-    fn in_place(&self, wanted: Wanted, out: &mut Vec<u8>) -> Found {
+    fn in_place(&self, wanted: ReadRequest, out: &mut Vec<u8>) -> Found {
         if self.len() > wanted.most_bytes {
             return Found::TooLarge;
         }

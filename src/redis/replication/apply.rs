@@ -17,14 +17,14 @@ fn obey(call: &Call<'_>, word: Word) {
     }
     let now_us = clock::now_us();
     // What stands before it in the stream comes first here, too.
-    call.module.pipeline.engine.borrow_mut().fold(now_us);
+    call.module.pipeline.backlog.borrow_mut().fold(now_us);
     match read(word, call.arguments()) {
         Some(Told::Gone { touch, key }) => {
             last_value::announced(&call.module.pipeline, call.ctx, (call.db, key), touch);
         }
         Some(told) => {
             let now = (now_us, clock::unix_ms());
-            call.module.pipeline.engine.borrow_mut().obey(call.db, told, now);
+            call.module.pipeline.backlog.borrow_mut().obey(call.db, told, now);
         }
         None => {}
     }
@@ -70,6 +70,6 @@ pub fn synced(call: &Call<'_>) {
 /// `WB._DIGEST`: a number in hexadecimal that servers with the same dirty keys share. For
 /// everybody, to compare a replica with its master.
 pub fn digest(call: &Call<'_>) {
-    let digest = call.module.pipeline.engine.borrow_mut().digest(clock::now_us());
+    let digest = call.module.pipeline.backlog.borrow_mut().digest(clock::now_us());
     call.reply.bytes(format!("{digest:016x}").as_bytes());
 }

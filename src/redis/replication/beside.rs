@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::core::backlog::Engine;
+use crate::core::backlog::Backlog;
 use crate::core::backlog::record::unpack;
 use crate::redis::api::{clock, log};
 
@@ -32,15 +32,15 @@ impl Beside {
     }
 
     /// It has ended: its state takes the place of what there was if `is_complete`.
-    pub fn end(&self, engine: &mut Engine, is_complete: bool) {
+    pub fn end(&self, backlog: &mut Backlog, is_complete: bool) {
         let blocks = self.0.take().unwrap_or_default();
         if !is_complete {
             return;
         }
-        engine.clear();
+        backlog.clear();
         let now_us = clock::now_us();
         for block in &blocks {
-            if let Err(error) = unpack(block, |record| engine.load(record, now_us)) {
+            if let Err(error) = unpack(block, |record| backlog.load(record, now_us)) {
                 log::warning(&format!("the master's state cannot be loaded: {error}"));
             }
         }

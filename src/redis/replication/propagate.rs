@@ -23,7 +23,7 @@ pub fn replicate(ctx: Ctx<'_>, clean: &Acknowledged) {
         let words = stream_words::dead(refused).map(|word| Text::new(&word));
         ctx.replicate(Word::Dead.name(), &words);
     }
-    for (db, key) in &clean.revived {
+    for (db, key) in &clean.resolved {
         ctx.select(*db);
         letter(ctx, b"DROP", key);
     }

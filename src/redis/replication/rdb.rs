@@ -52,10 +52,10 @@ pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
 
 unsafe extern "C" fn save_if_any(rdb: *mut raw::RedisModuleIO, when: c_int) {
     let blank = guard(true, || {
-        let mut engine = module().pipeline.engine.borrow_mut();
+        let mut backlog = module().pipeline.backlog.borrow_mut();
         // A change in the log needs a registration, so there is none without one.
-        engine.fold(clock::now_us());
-        engine.is_blank()
+        backlog.fold(clock::now_us());
+        backlog.is_blank()
     });
     if !blank {
         // SAFETY: as the server calls it.
@@ -72,7 +72,7 @@ unsafe extern "C" fn save_always(rdb: *mut raw::RedisModuleIO, _: c_int) {
     };
     guard((), || {
         let mut packer = Packer::new(write);
-        module().pipeline.engine.borrow_mut().save(clock::now_us(), |record| packer.push(&record));
+        module().pipeline.backlog.borrow_mut().save(clock::now_us(), |record| packer.push(&record));
         packer.end();
     });
     write(&[]);
@@ -120,8 +120,8 @@ unsafe fn next_block(rdb: *mut raw::RedisModuleIO) -> Option<Vec<u8>> {
 fn take_block(module: &Module, block: Vec<u8>) -> Result<(), String> {
     check_dbs(module, &block)?;
     let Some(block) = module.beside.keep(block) else { return Ok(()) };
-    let mut engine = module.pipeline.engine.borrow_mut();
-    unpack(&block, |record| engine.load(record, clock::now_us()))
+    let mut backlog = module.pipeline.backlog.borrow_mut();
+    unpack(&block, |record| backlog.load(record, clock::now_us()))
 }
 
 /// Nothing of a database that the server does not have could ever be read.

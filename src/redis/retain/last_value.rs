@@ -9,38 +9,38 @@ use crate::redis::api::clock;
 use crate::redis::api::context::{Ctx, Text};
 use crate::redis::api::scan;
 use crate::redis::pipeline::Pipeline;
-use crate::redis::read::request::Wanted;
+use crate::redis::read::request::ReadRequest;
 use crate::redis::read::value;
 use crate::redis::read::value::{Found, Reading};
 
 /// The master announces that a key is about to expire or be evicted; it is still here.
 pub fn announced(pipeline: &Pipeline, ctx: Ctx<'_>, (db, key): (u16, &[u8]), touch: Touch) {
     removed(pipeline, ctx, (db, key), touch);
-    let mut engine = pipeline.engine.borrow_mut();
-    engine.gone(db, key, touch, clock::now_us());
-    engine.announce(db, key);
+    let mut backlog = pipeline.backlog.borrow_mut();
+    backlog.gone(db, key, touch, clock::now_us());
+    backlog.announce(db, key);
 }
 
 /// Copies the value of a key of `db` that is dirty, or may be, as it is in the selected database now.
 pub fn capture(pipeline: &Pipeline, ctx: Ctx<'_>, db: u16, key: &[u8]) {
     let wanted = {
-        let engine = pipeline.engine.borrow();
-        engine.slot_of_key(db, key).map(|slot| Wanted::of(&slot.registration))
+        let backlog = pipeline.backlog.borrow();
+        backlog.slot_of_key(db, key).map(|slot| ReadRequest::of(&slot.registration))
     };
     let Some(wanted) = wanted else { return };
     let value = read_value(pipeline, ctx, key, wanted);
-    let mut engine = pipeline.engine.borrow_mut();
+    let mut backlog = pipeline.backlog.borrow_mut();
     match value {
         Ok(value) => {
-            engine.capture(db, key, value);
+            backlog.capture(db, key, value);
         }
         // It counts as deleted. Once it is gone, nobody could tell that it was of another type.
         Err(Found::Foreign) => {
-            engine.touch(db, key, Touch::Deleted);
-            engine.fold(clock::now_us());
-            engine.capture_missing(db, key);
+            backlog.touch(db, key, Touch::Deleted);
+            backlog.fold(clock::now_us());
+            backlog.capture_missing(db, key);
         }
-        Err(Found::Gone) => engine.capture_missing(db, key),
+        Err(Found::Gone) => backlog.capture_missing(db, key),
         Err(_) => {}
     }
 }
@@ -50,11 +50,11 @@ fn read_value(
     pipeline: &Pipeline,
     ctx: Ctx<'_>,
     key: &[u8],
-    wanted: Wanted,
+    wanted: ReadRequest,
 ) -> Result<Captured, Found> {
     let mut bytes = Vec::new();
     // The expiry always: the options may change before the value is written.
-    let wanted = Wanted { expiry: true, ..wanted };
+    let wanted = ReadRequest { expiry: true, ..wanted };
     let Reading { found, expire_ms, .. } =
         value::value(&pipeline.opener, ctx, &Text::new(key), wanted, &mut bytes);
     let content = match found {
@@ -73,7 +73,7 @@ fn read_value(
 /// What to do about a key that the server is about to remove, and whose value can still be read.
 pub fn removed(pipeline: &Pipeline, ctx: Ctx<'_>, (db, key): (u16, &[u8]), touch: Touch) {
     let now_us = clock::now_us();
-    let must_capture = pipeline.engine.borrow_mut().must_capture(db, key, touch, now_us);
+    let must_capture = pipeline.backlog.borrow_mut().must_capture(db, key, touch, now_us);
     if must_capture {
         capture(pipeline, ctx, db, key);
     }
@@ -87,19 +87,19 @@ pub fn capture_missed(
     db: Option<u16>,
     stands_in: impl Fn(u16) -> c_int,
 ) -> Vec<u16> {
-    let rescans = pipeline.engine.borrow().rescans_of(db);
+    let rescans = pipeline.backlog.borrow().rescans_of(db);
     let mut slots = Vec::with_capacity(rescans.len());
     for (slot, registration) in rescans {
         let db = registration.db;
         ctx.select_raw(stands_in(db));
         let keys = scan::names(ctx, |key| {
-            let engine = pipeline.engine.borrow();
-            engine.is_scanned(slot, key) && engine.maybe_missed(db, key).is_some()
+            let backlog = pipeline.backlog.borrow();
+            backlog.is_scanned(slot, key) && backlog.maybe_missed(db, key).is_some()
         });
         for key in keys {
             capture(pipeline, ctx, db, &key);
         }
-        pipeline.engine.borrow_mut().forgive(slot);
+        pipeline.backlog.borrow_mut().clear_missed(slot);
         slots.push(slot);
     }
     slots
@@ -112,7 +112,7 @@ pub fn capture_all(
     db: Option<u16>,
     stands_in: impl Fn(u16) -> c_int,
 ) {
-    let keys = pipeline.engine.borrow_mut().uncaptured(db, clock::now_us());
+    let keys = pipeline.backlog.borrow_mut().uncaptured(db, clock::now_us());
     for (db, key) in keys {
         ctx.select_raw(stands_in(db));
         capture(pipeline, ctx, db, &key);

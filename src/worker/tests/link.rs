@@ -1,7 +1,7 @@
 //! The link: down, up, and what is in between.
 
 use super::*;
-use crate::sink::Broken;
+use crate::sink::LinkError;
 use crate::worker::doubles::{Behaviour, batch};
 
 #[tokio::test(start_paused = true)]
@@ -190,7 +190,7 @@ async fn the_link_follows_what_the_sink_learns_between_batches() {
     Bench::run(Doubles::default(), options("a", 2), async |bench| {
         bench.pass(0).await;
         bench.links();
-        let refused = || Broken::passing("refused");
+        let refused = || LinkError::transient("refused");
         bench.doubles.learn(Err(refused()));
         bench.pass(100).await;
         bench.doubles.learn(Ok(()));
@@ -217,7 +217,7 @@ async fn a_first_contact_does_not_wait_when_no_server_is_left_to_ask() {
     doubles.world().hang_in_ping = true;
     Bench::run(doubles, options("a", 2), async |bench| {
         bench.pass(10).await;
-        bench.doubles.learn(Err(Broken::passing("refused")));
+        bench.doubles.learn(Err(LinkError::transient("refused")));
         bench.pass(1).await;
         assert_eq!(bench.links(), [down("refused")]);
     })

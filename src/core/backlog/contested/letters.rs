@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use super::{Attempts, Parked};
-use crate::core::backlog::Engine;
+use crate::core::backlog::Backlog;
 use crate::core::backlog::dead_letters::{ContestedLetter, DeadLetter};
 use crate::core::backlog::table::DirtyKey;
 use crate::core::registration::Namespace;
@@ -12,7 +12,7 @@ use crate::core::registration::Namespace;
 /// So many of them at a time.
 const AT_A_TIME: usize = 128;
 
-impl Engine {
+impl Backlog {
     /// Something was written to `namespace`: its letters may be possible now.
     pub(in crate::core::backlog) fn hope_for_letters(&mut self, namespace: &Namespace) {
         if self.dead.has_contested() {

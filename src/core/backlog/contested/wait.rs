@@ -1,7 +1,7 @@
 //! The wait of parked keys: for what, when it is over, and what follows.
 
 use super::{Contest, Contested, Pending};
-use crate::core::backlog::Engine;
+use crate::core::backlog::Backlog;
 use crate::core::registration::Namespace;
 
 impl Contested {
@@ -16,7 +16,7 @@ impl Contested {
     }
 }
 
-impl Engine {
+impl Backlog {
     /// The registrations of a namespace, without those that are paused.
     pub(super) fn slots_of(&mut self, namespace: &Namespace) -> Vec<u16> {
         let version = self.registry.version();

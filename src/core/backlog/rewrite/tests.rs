@@ -6,34 +6,34 @@ use crate::core::registration::{Namespace, Registration};
 
 const ONCE_MORE_US: u64 = 12_000_000;
 
-fn engine() -> Engine {
-    let mut engine = Engine::default();
+fn backlog() -> Backlog {
+    let mut backlog = Backlog::default();
     let namespace = Namespace { database: "d".to_owned(), collection: "c".to_owned() };
-    engine.register(Registration::new(0, b"", namespace)).unwrap();
-    engine.report(Report::Credit(9), 0, 0, &mut Acknowledged::default());
-    engine
+    backlog.register(Registration::new(0, b"", namespace)).unwrap();
+    backlog.report(Report::Credit(9), 0, 0, &mut Acknowledged::default());
+    backlog
 }
 
-fn touch(engine: &mut Engine, key: &str, touch: Touch, now_us: u64) {
-    engine.touch(0, key.as_bytes(), touch);
-    engine.fold(now_us);
+fn touch(backlog: &mut Backlog, key: &str, touch: Touch, now_us: u64) {
+    backlog.touch(0, key.as_bytes(), touch);
+    backlog.fold(now_us);
 }
 
 /// Sends every dirty key, and lets the batch end so. Returns the keys sent and those that are
 /// clean for everybody.
-fn send(engine: &mut Engine, verdict: Verdict, now_us: u64) -> (Vec<String>, Vec<String>) {
-    let mut batch = engine.begin_batch(u64::MAX).expect("something is dirty");
-    while let Some((taken, key)) = engine.take(&mut batch, u64::MAX) {
+fn send(backlog: &mut Backlog, verdict: Verdict, now_us: u64) -> (Vec<String>, Vec<String>) {
+    let mut batch = backlog.begin_batch(u64::MAX).expect("something is dirty");
+    while let Some((taken, key)) = backlog.take(&mut batch, u64::MAX) {
         let (end, gone) = (batch.bytes.len(), taken.touch == Touch::Deleted);
         let content = if gone { Content::Tombstone } else { Content::String };
         batch.items.push(item(&taken, key, content, Span { start: end, end }, NO_EXPIRY));
     }
-    engine.sending(&batch);
-    engine.sent(Flight::of(&batch));
+    backlog.sending(&batch);
+    backlog.sent(Flight::of(&batch));
     let text = |key: &[u8]| String::from_utf8(key.to_vec()).unwrap();
     let sent = batch.items.iter().map(|item| text(batch.key(item))).collect();
     let mut clean = Acknowledged::default();
-    engine.report(Report::Done { batch, verdict }, now_us, 7, &mut clean);
+    backlog.report(Report::Done { batch, verdict }, now_us, 7, &mut clean);
     (sent, clean.keys.iter().map(|(_, key)| text(key)).collect())
 }
 
@@ -46,107 +46,107 @@ fn given_up(in_doubt: bool) -> Verdict {
 }
 
 /// A state in which `key` was given up at 10 and written again at 20.
-fn in_doubt(key: &str, how: Touch) -> Engine {
-    let mut engine = engine();
-    touch(&mut engine, key, how, 1);
-    send(&mut engine, given_up(true), 10);
-    assert!(!engine.has_due_doubts(u64::MAX), "not before it is written again");
-    let (_, clean) = send(&mut engine, written(), 20);
+fn in_doubt(key: &str, how: Touch) -> Backlog {
+    let mut backlog = backlog();
+    touch(&mut backlog, key, how, 1);
+    send(&mut backlog, given_up(true), 10);
+    assert!(!backlog.has_due_rewrites(u64::MAX), "not before it is written again");
+    let (_, clean) = send(&mut backlog, written(), 20);
     assert_eq!(clean, [key]);
-    engine
+    backlog
 }
 
 #[test]
 fn a_key_that_was_given_up_is_written_twice() {
-    let mut engine = in_doubt("k", Touch::Changed);
-    assert_eq!(engine.doubts_due_us(), Some(20 + ONCE_MORE_US));
-    assert!(!engine.has_due_doubts(19 + ONCE_MORE_US));
-    engine.settle_doubts(20 + ONCE_MORE_US);
-    let (sent, clean) = send(&mut engine, written(), 30 + ONCE_MORE_US);
+    let mut backlog = in_doubt("k", Touch::Changed);
+    assert_eq!(backlog.rewrites_due_us(), Some(20 + ONCE_MORE_US));
+    assert!(!backlog.has_due_rewrites(19 + ONCE_MORE_US));
+    backlog.mark_due_rewrites(20 + ONCE_MORE_US);
+    let (sent, clean) = send(&mut backlog, written(), 30 + ONCE_MORE_US);
     assert_eq!((sent, clean), (vec!["k".to_owned()], vec!["k".to_owned()]));
-    assert_eq!(engine.doubts_due_us(), None);
+    assert_eq!(backlog.rewrites_due_us(), None);
 }
 
 #[test]
 fn a_fenced_batch_leaves_no_doubt() {
-    let mut engine = engine();
-    touch(&mut engine, "k", Touch::Changed, 1);
-    send(&mut engine, given_up(false), 10);
-    let (_, clean) = send(&mut engine, written(), 20);
-    assert_eq!((clean.len(), engine.doubts_due_us()), (1, None));
+    let mut backlog = backlog();
+    touch(&mut backlog, "k", Touch::Changed, 1);
+    send(&mut backlog, given_up(false), 10);
+    let (_, clean) = send(&mut backlog, written(), 20);
+    assert_eq!((clean.len(), backlog.rewrites_due_us()), (1, None));
 }
 
 #[test]
 fn a_deletion_in_doubt_is_made_twice() {
-    let mut engine = in_doubt("k", Touch::Deleted);
-    engine.settle_doubts(20 + ONCE_MORE_US);
-    assert_eq!(engine.dirty.touched(0, b"k"), Some(Touch::Deleted));
+    let mut backlog = in_doubt("k", Touch::Deleted);
+    backlog.mark_due_rewrites(20 + ONCE_MORE_US);
+    assert_eq!(backlog.dirty.touched(0, b"k"), Some(Touch::Deleted));
 }
 
 #[test]
 fn a_captured_value_in_doubt_is_written_twice() {
-    let mut engine = engine();
-    touch(&mut engine, "k", Touch::Changed, 1);
+    let mut backlog = backlog();
+    touch(&mut backlog, "k", Touch::Changed, 1);
     let value = || Captured { content: Content::String, expire_ms: 5, bytes: (*b"v").into() };
-    engine.capture(0, b"k", value());
-    send(&mut engine, given_up(true), 10);
-    send(&mut engine, written(), 20);
-    engine.settle_doubts(20 + ONCE_MORE_US);
-    assert_eq!(engine.dirty.touched(0, b"k"), Some(Touch::Captured));
+    backlog.capture(0, b"k", value());
+    send(&mut backlog, given_up(true), 10);
+    send(&mut backlog, written(), 20);
+    backlog.mark_due_rewrites(20 + ONCE_MORE_US);
+    assert_eq!(backlog.dirty.touched(0, b"k"), Some(Touch::Captured));
 }
 
 #[test]
 fn doubts_end_with_the_epoch() {
-    let mut engine = in_doubt("k", Touch::Changed);
-    engine.begin_epoch();
-    assert!(!engine.has_due_doubts(u64::MAX));
+    let mut backlog = in_doubt("k", Touch::Changed);
+    backlog.begin_epoch();
+    assert!(!backlog.has_due_rewrites(u64::MAX));
 }
 
 #[test]
 fn a_change_meanwhile_is_written_and_the_doubt_stays() {
-    let mut engine = in_doubt("k", Touch::Changed);
-    touch(&mut engine, "k", Touch::Changed, 50);
-    assert_eq!(send(&mut engine, written(), 60).0, ["k"]);
-    assert!(engine.has_due_doubts(20 + ONCE_MORE_US), "at the time that it was due before");
+    let mut backlog = in_doubt("k", Touch::Changed);
+    touch(&mut backlog, "k", Touch::Changed, 50);
+    assert_eq!(send(&mut backlog, written(), 60).0, ["k"]);
+    assert!(backlog.has_due_rewrites(20 + ONCE_MORE_US), "at the time that it was due before");
 }
 
 #[test]
 fn what_is_dirty_for_longest_after_loading_is_in_doubt_and_later_changes_are_not() {
-    let mut engine = engine();
-    engine.settings.batch_max_keys = 1;
-    engine.settings.max_in_flight_batches = 1;
+    let mut backlog = backlog();
+    backlog.settings.batch_max_keys = 1;
+    backlog.settings.max_in_flight_batches = 1;
     for key in ["old", "next", "third"] {
-        touch(&mut engine, key, Touch::Changed, 1);
+        touch(&mut backlog, key, Touch::Changed, 1);
     }
-    engine.suspect(1);
-    touch(&mut engine, "new", Touch::Changed, 2);
+    backlog.assume_predecessor_in_flight(1);
+    touch(&mut backlog, "new", Touch::Changed, 2);
     for _ in 0..4 {
-        send(&mut engine, written(), 20);
+        send(&mut backlog, written(), 20);
     }
-    let again = engine.settle_doubts(20 + ONCE_MORE_US);
+    let again = backlog.mark_due_rewrites(20 + ONCE_MORE_US);
     assert_eq!(again, [(0, b"old".to_vec()), (0, b"next".to_vec())]);
     for _ in 0..2 {
-        send(&mut engine, written(), 30 + ONCE_MORE_US);
+        send(&mut backlog, written(), 30 + ONCE_MORE_US);
     }
-    assert_eq!(engine.doubts_due_us(), None, "the second writes are not in doubt themselves");
+    assert_eq!(backlog.rewrites_due_us(), None, "the second writes are not in doubt themselves");
 }
 
 #[test]
 fn a_change_after_loading_is_not_in_doubt() {
-    let mut engine = engine();
-    touch(&mut engine, "old", Touch::Changed, 1);
-    engine.suspect(1);
-    touch(&mut engine, "old", Touch::Deleted, 1);
-    engine.dirty.forget(0, b"old");
-    touch(&mut engine, "new", Touch::Changed, 5);
-    send(&mut engine, written(), 20);
-    assert_eq!(engine.doubts_due_us(), None);
+    let mut backlog = backlog();
+    touch(&mut backlog, "old", Touch::Changed, 1);
+    backlog.assume_predecessor_in_flight(1);
+    touch(&mut backlog, "old", Touch::Deleted, 1);
+    backlog.dirty.forget(0, b"old");
+    touch(&mut backlog, "new", Touch::Changed, 5);
+    send(&mut backlog, written(), 20);
+    assert_eq!(backlog.rewrites_due_us(), None);
 }
 
 #[test]
 fn an_unregistered_prefix_is_free_without_waiting_for_its_doubts() {
-    let mut engine = in_doubt("k", Touch::Changed);
-    engine.unregister(0, b"", false, 30);
-    assert!(engine.slot(0).is_none());
-    assert!(engine.settle_doubts(20 + ONCE_MORE_US).is_empty());
+    let mut backlog = in_doubt("k", Touch::Changed);
+    backlog.unregister(0, b"", false, 30);
+    assert!(backlog.slot(0).is_none());
+    assert!(backlog.mark_due_rewrites(20 + ONCE_MORE_US).is_empty());
 }

@@ -55,7 +55,7 @@ pub enum Settled {
     /// Unchanged since it was read: it left the set.
     Clean,
     /// Changed again at that time: it is dirty again.
-    Again(u64),
+    ChangedAgain(u64),
     /// The set knows nothing of it any more.
     Unknown,
 }
@@ -175,7 +175,7 @@ impl Dirty {
         } else {
             self.push(entry.slot, id);
         }
-        Settled::Again(entry.since_us)
+        Settled::ChangedAgain(entry.since_us)
     }
 
     /// A key in flight was not written: it is dirty as before, and due at once.
@@ -188,7 +188,7 @@ impl Dirty {
         again.state = State::Dirty;
         again.since_us = since_us;
         self.push_due(entry.slot, id);
-        Settled::Again(since_us)
+        Settled::ChangedAgain(since_us)
     }
 
     /// A key in flight could not be read: it is dirty as before, behind all others.

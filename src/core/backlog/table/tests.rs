@@ -46,7 +46,7 @@ fn a_change_while_in_flight_keeps_the_key_dirty() {
     touch(&mut dirty, 0, b"k", 5);
     assert!(take(&mut dirty, 0).is_none(), "at most one write of a key is in flight");
     let settled = dirty.acknowledge(taken.entry, taken.ver, |_, _| panic!("not clean"));
-    assert_eq!(settled, Settled::Again(5));
+    assert_eq!(settled, Settled::ChangedAgain(5));
     let (again, key) = take(&mut dirty, 0).unwrap();
     assert_eq!((&*key, again.since_us), (&b"k"[..], 5));
 }
@@ -278,7 +278,7 @@ proptest! {
                 Step::GiveBack(which) if !flights.is_empty() => {
                     let (key, taken, _) = flights.swap_remove(which % flights.len());
                     let settled = dirty.give_back(taken.entry, taken.since_us);
-                    prop_assert_eq!(settled, Settled::Again(taken.since_us));
+                    prop_assert_eq!(settled, Settled::ChangedAgain(taken.since_us));
                     model.get_mut(&key).expect("in flight, so known").in_flight = false;
                 }
                 Step::Forget(key) => {

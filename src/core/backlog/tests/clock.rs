@@ -14,8 +14,8 @@ fn key(name: &str, since_us: u64) -> Record<'_> {
     Record::Key(SavedKey { slot: 7, db: 0, touch: Touch::Changed, since_us, key, captured: None })
 }
 
-fn loaded(missed: Missed, keys: &[(&str, u64)]) -> Engine {
-    let mut engine = engine(&[]);
+fn loaded(missed: Missed, keys: &[(&str, u64)]) -> Backlog {
+    let mut backlog = backlog(&[]);
     let bound = Record::Registration {
         slot: 7,
         live: true,
@@ -25,37 +25,37 @@ fn loaded(missed: Missed, keys: &[(&str, u64)]) -> Engine {
         missed,
         registration: registration("a:"),
     };
-    engine.load(bound, NOW_US);
+    backlog.load(bound, NOW_US);
     for (name, since_us) in keys {
-        engine.load(key(name, *since_us), NOW_US);
+        backlog.load(key(name, *since_us), NOW_US);
     }
-    engine
+    backlog
 }
 
 #[test]
 fn a_key_from_the_future_is_due_like_one_of_now() {
-    let mut engine = loaded(Missed::default(), &[("a:1", 5), ("a:2", AHEAD_US)]);
-    assert!(engine.begin_batch(NOW_US).is_some());
-    let mut engine = loaded(Missed::default(), &[("a:2", AHEAD_US)]);
-    assert_eq!(engine.next_due_us(), Some(NOW_US + INTERVAL_US));
-    let flush = engine.flush(FlushScope::All, NOW_US);
-    let batch = batch(&mut engine, NOW_US).unwrap();
-    done(&mut engine, batch, written(), NOW_US + 1);
-    assert_eq!(engine.end_flush(flush).unwrap().persisted, 1);
+    let mut backlog = loaded(Missed::default(), &[("a:1", 5), ("a:2", AHEAD_US)]);
+    assert!(backlog.begin_batch(NOW_US).is_some());
+    let mut backlog = loaded(Missed::default(), &[("a:2", AHEAD_US)]);
+    assert_eq!(backlog.next_due_us(), Some(NOW_US + INTERVAL_US));
+    let flush = backlog.flush(FlushScope::All, NOW_US);
+    let batch = batch(&mut backlog, NOW_US).unwrap();
+    done(&mut backlog, batch, written(), NOW_US + 1);
+    assert_eq!(backlog.end_flush(flush).unwrap().persisted, 1);
 }
 
 #[test]
 fn what_was_missed_in_the_future_is_found_before_a_flush_ends() {
     let missed = Missed { since_us: Some(AHEAD_US), scanned_us: Some(AHEAD_US) };
-    let mut engine = loaded(missed, &[]);
-    assert_eq!(engine.state(NOW_US).oldest_dirty_ms, 0);
-    let flush = engine.flush(FlushScope::All, NOW_US + 1);
-    assert!(!engine.is_flushed(flush), "it must wait for the scan");
+    let mut backlog = loaded(missed, &[]);
+    assert_eq!(backlog.state(NOW_US).oldest_dirty_ms, 0);
+    let flush = backlog.flush(FlushScope::All, NOW_US + 1);
+    assert!(!backlog.is_flushed(flush), "it must wait for the scan");
 }
 
 #[test]
 fn a_dead_letter_is_dated_now_at_the_latest() {
-    let mut engine = loaded(Missed::default(), &[]);
+    let mut backlog = loaded(Missed::default(), &[]);
     for (key, unix_ms) in [(b"a:1", 3), (b"a:2", AHEAD_US / 1000)] {
         let letter = DeadLetter {
             slot: 7,
@@ -66,8 +66,8 @@ fn a_dead_letter_is_dated_now_at_the_latest() {
             touch: Touch::Changed,
             captured: None,
         };
-        engine.load(Record::Dead { db: 0, key, letter }, NOW_US);
+        backlog.load(Record::Dead { db: 0, key, letter }, NOW_US);
     }
-    assert_eq!(engine.dead.find(0, b"a:1").unwrap().unix_ms, 3);
-    assert_eq!(engine.dead.find(0, b"a:2").unwrap().unix_ms, NOW_US / 1000);
+    assert_eq!(backlog.dead.find(0, b"a:1").unwrap().unix_ms, 3);
+    assert_eq!(backlog.dead.find(0, b"a:2").unwrap().unix_ms, NOW_US / 1000);
 }

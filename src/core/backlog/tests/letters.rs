@@ -14,40 +14,45 @@ fn refused(indexes: &[usize]) -> Verdict {
 }
 
 /// Ends a batch and has the replica told of it.
-fn end(engine: &mut Engine, replica: &mut Engine, batch: Batch, verdict: Verdict) -> Acknowledged {
+fn end(
+    backlog: &mut Backlog,
+    replica: &mut Backlog,
+    batch: Batch,
+    verdict: Verdict,
+) -> Acknowledged {
     let mut clean = Acknowledged::default();
-    engine.report(Report::Done { batch, verdict }, 50, 7, &mut clean);
-    engine.report(Report::Credit(1), 50, 7, &mut clean);
+    backlog.report(Report::Done { batch, verdict }, 50, 7, &mut clean);
+    backlog.report(Report::Credit(1), 50, 7, &mut clean);
     tell(replica, &clean);
     clean
 }
 
-fn tell(replica: &mut Engine, clean: &Acknowledged) {
+fn tell(replica: &mut Backlog, clean: &Acknowledged) {
     for (db, key) in clean.keys.iter() {
         replica.forget(db, key);
     }
     for refused in &clean.dead {
-        replica.bury(refused.clone());
+        replica.apply_dead_letter(refused.clone());
     }
-    for (db, key) in &clean.revived {
+    for (db, key) in &clean.resolved {
         replica.drop_letters(LetterScope::Key(*db, key));
     }
 }
 
 /// Two servers with the same keys dirty; the second is sent nothing.
-fn pair(keys: &[(&str, Touch)]) -> (Engine, Engine) {
-    let (mut master, mut replica) = (engine(&["a:", "b:"]), engine(&["a:", "b:"]));
-    for engine in [&mut master, &mut replica] {
+fn pair(keys: &[(&str, Touch)]) -> (Backlog, Backlog) {
+    let (mut master, mut replica) = (backlog(&["a:", "b:"]), backlog(&["a:", "b:"]));
+    for backlog in [&mut master, &mut replica] {
         for (key, touch) in keys {
-            engine.touch(0, key.as_bytes(), *touch);
+            backlog.touch(0, key.as_bytes(), *touch);
         }
-        engine.fold(1);
+        backlog.fold(1);
     }
     (master, replica)
 }
 
-fn letters(engine: &Engine) -> Vec<(String, DeadLetter)> {
-    let letters = engine.letters(None);
+fn letters(backlog: &Backlog) -> Vec<(String, DeadLetter)> {
+    let letters = backlog.letters(None);
     letters.map(|(_, key, l)| (String::from_utf8_lossy(key).into_owned(), l.clone())).collect()
 }
 
@@ -56,11 +61,11 @@ fn value(text: &str) -> Captured {
 }
 
 /// The first key that would be sent, as it was touched, and its captured value.
-fn first(engine: &mut Engine) -> (Touch, Option<Captured>) {
-    let mut batch = engine.begin_batch(u64::MAX).expect("a batch");
-    let (taken, _) = engine.take(&mut batch, u64::MAX).expect("a key");
-    let captured = engine.captured(&taken).cloned();
-    engine.put_back(&taken);
+fn first(backlog: &mut Backlog) -> (Touch, Option<Captured>) {
+    let mut batch = backlog.begin_batch(u64::MAX).expect("a batch");
+    let (taken, _) = backlog.take(&mut batch, u64::MAX).expect("a key");
+    let captured = backlog.captured(&taken).cloned();
+    backlog.put_back(&taken);
     (taken.touch, captured)
 }
 
@@ -78,8 +83,8 @@ fn a_refused_key_is_clean_on_master_and_replica_and_no_acknowledgement_names_it(
 fn a_refused_key_that_changed_again_stays_dirty_on_the_replica_too() {
     let (mut master, mut replica) = pair(&[("a:1", Touch::Changed)]);
     let flight = batch(&mut master, u64::MAX).unwrap();
-    for engine in [&mut master, &mut replica] {
-        touch(engine, "a:1", 2);
+    for backlog in [&mut master, &mut replica] {
+        touch(backlog, "a:1", 2);
     }
     let clean = end(&mut master, &mut replica, flight, refused(&[0]));
     assert!(clean.keys.is_empty() && clean.dead[0].again);
@@ -92,15 +97,15 @@ fn a_good_write_of_a_key_that_changed_again_clears_the_letter_on_both() {
     let (mut master, mut replica) = pair(&[("a:1", Touch::Changed)]);
     let flight = batch(&mut master, u64::MAX).unwrap();
     end(&mut master, &mut replica, flight, refused(&[0]));
-    for engine in [&mut master, &mut replica] {
-        assert_eq!(engine.retry(LetterScope::All, 60), 1);
+    for backlog in [&mut master, &mut replica] {
+        assert_eq!(backlog.retry(LetterScope::All, 60), 1);
     }
     let flight = batch(&mut master, u64::MAX).unwrap();
-    for engine in [&mut master, &mut replica] {
-        touch(engine, "a:1", 70);
+    for backlog in [&mut master, &mut replica] {
+        touch(backlog, "a:1", 70);
     }
     let clean = end(&mut master, &mut replica, flight, written());
-    assert!(clean.keys.is_empty() && clean.revived.len() == 1);
+    assert!(clean.keys.is_empty() && clean.resolved.len() == 1);
     assert!(letters(&master).is_empty() && letters(&replica).is_empty());
     assert_eq!(master.digest(80), replica.digest(80));
     assert_eq!(replica.dirty_len(), 1);
@@ -115,8 +120,8 @@ fn a_retry_is_due_at_once_and_counts_its_attempts() {
     }
     assert_eq!(master.dead.len(), 2);
     for (attempts, scope) in [(2, LetterScope::Slot(0)), (3, LetterScope::Key(0, b"a:1"))] {
-        for engine in [&mut master, &mut replica] {
-            assert_eq!(engine.retry(scope, 100), 1);
+        for backlog in [&mut master, &mut replica] {
+            assert_eq!(backlog.retry(scope, 100), 1);
         }
         assert_eq!((master.dead.len(), master.digest(100)), (2, replica.digest(100)));
         let flight = batch(&mut master, 100).expect("it is due at once");
@@ -133,9 +138,9 @@ fn a_refused_deletion_is_retried_as_one() {
     let (mut master, mut replica) = pair(&[("a:1", Touch::Deleted)]);
     let flight = batch(&mut master, u64::MAX).unwrap();
     end(&mut master, &mut replica, flight, refused(&[0]));
-    for engine in [&mut master, &mut replica] {
-        engine.retry(LetterScope::All, 60);
-        assert_eq!(first(engine), (Touch::Deleted, None));
+    for backlog in [&mut master, &mut replica] {
+        backlog.retry(LetterScope::All, 60);
+        assert_eq!(first(backlog), (Touch::Deleted, None));
     }
 }
 
@@ -144,29 +149,29 @@ fn a_refused_change_of_a_key_that_was_perhaps_deleted_is_none_once_it_expires_un
     let (mut master, mut replica) = pair(&[("a:1", Touch::PerhapsDeleted)]);
     let flight = batch(&mut master, u64::MAX).unwrap();
     end(&mut master, &mut replica, flight, refused(&[0]));
-    for engine in [&mut master, &mut replica] {
-        assert!(engine.must_capture(0, b"a:1", Touch::Expired, 60));
-        engine.gone(0, b"a:1", Touch::Expired, 60);
-        engine.retry(LetterScope::All, 70);
-        assert_eq!(first(engine), (Touch::Changed, None));
+    for backlog in [&mut master, &mut replica] {
+        assert!(backlog.must_capture(0, b"a:1", Touch::Expired, 60));
+        backlog.gone(0, b"a:1", Touch::Expired, 60);
+        backlog.retry(LetterScope::All, 70);
+        assert_eq!(first(backlog), (Touch::Changed, None));
     }
 }
 
 #[test]
 fn a_captured_value_goes_into_the_letter_and_back() {
     let (mut master, mut replica) = pair(&[("a:1", Touch::Changed)]);
-    for engine in [&mut master, &mut replica] {
-        assert!(engine.capture(0, b"a:1", value("last")));
+    for backlog in [&mut master, &mut replica] {
+        assert!(backlog.capture(0, b"a:1", value("last")));
     }
     for _ in 0..2 {
         let flight = batch(&mut master, u64::MAX).unwrap();
         let clean = end(&mut master, &mut replica, flight, refused(&[0]));
         assert_eq!(clean.dead[0].letter.captured, None, "the replica has it");
-        for engine in [&mut master, &mut replica] {
-            assert_eq!(letters(engine)[0].1.captured, Some(value("last")));
-            assert_eq!(engine.retry(LetterScope::All, 60), 1);
-            assert_eq!(letters(engine)[0].1.captured, None, "it is where it is read from");
-            assert_eq!(first(engine), (Touch::Captured, Some(value("last"))));
+        for backlog in [&mut master, &mut replica] {
+            assert_eq!(letters(backlog)[0].1.captured, Some(value("last")));
+            assert_eq!(backlog.retry(LetterScope::All, 60), 1);
+            assert_eq!(letters(backlog)[0].1.captured, None, "it is where it is read from");
+            assert_eq!(first(backlog), (Touch::Captured, Some(value("last"))));
         }
     }
 }
@@ -191,8 +196,8 @@ fn a_letter_whose_value_is_lost_stays_and_says_so() {
     let (mut master, mut replica) = pair(&[("a:1", Touch::Changed)]);
     let flight = batch(&mut master, u64::MAX).unwrap();
     end(&mut master, &mut replica, flight, refused(&[0]));
-    for engine in [&mut master, &mut replica] {
-        engine.retry(LetterScope::All, 60);
+    for backlog in [&mut master, &mut replica] {
+        backlog.retry(LetterScope::All, 60);
     }
     let mut skip = |touch: Option<Touch>| {
         let mut batch = master.begin_batch(u64::MAX).unwrap();
@@ -201,9 +206,9 @@ fn a_letter_whose_value_is_lost_stays_and_says_so() {
         let taken = Taken { touch: touch.unwrap_or(taken.touch), ..taken };
         master.skip(0, &taken, &mut clean);
         tell(&mut replica, &clean);
-        for engine in [&mut master, &mut replica] {
-            assert_eq!(engine.dirty_len(), 0);
-            engine.retry(LetterScope::All, 80);
+        for backlog in [&mut master, &mut replica] {
+            assert_eq!(backlog.dirty_len(), 0);
+            backlog.retry(LetterScope::All, 80);
         }
         (letters(&master), letters(&replica))
     };
@@ -220,24 +225,24 @@ fn an_unregistered_prefix_keeps_its_letters_until_they_are_dropped_or_written() 
         let (mut master, mut replica) = pair(&[("a:1", Touch::Changed)]);
         let flight = batch(&mut master, u64::MAX).unwrap();
         end(&mut master, &mut replica, flight, refused(&[0]));
-        for engine in [&mut master, &mut replica] {
-            assert_eq!(engine.unregister(0, b"a:", false, 60), Some(0));
-            assert!(engine.slot(0).is_some() && engine.dead.count(0) == 1);
+        for backlog in [&mut master, &mut replica] {
+            assert_eq!(backlog.unregister(0, b"a:", false, 60), Some(0));
+            assert!(backlog.slot(0).is_some() && backlog.dead.count(0) == 1);
         }
         if drop {
-            for engine in [&mut master, &mut replica] {
-                assert_eq!(engine.drop_letters(LetterScope::All), 1);
+            for backlog in [&mut master, &mut replica] {
+                assert_eq!(backlog.drop_letters(LetterScope::All), 1);
             }
         } else {
-            for engine in [&mut master, &mut replica] {
-                assert_eq!(engine.retry(LetterScope::Slot(0), 70), 1);
+            for backlog in [&mut master, &mut replica] {
+                assert_eq!(backlog.retry(LetterScope::Slot(0), 70), 1);
             }
             let flight = batch(&mut master, 70).unwrap();
             assert_eq!(flight.registration.prefix, b"a:");
             end(&mut master, &mut replica, flight, written());
         }
-        for engine in [&master, &replica] {
-            assert!(engine.slot(0).is_none() && engine.dead.is_empty());
+        for backlog in [&master, &replica] {
+            assert!(backlog.slot(0).is_none() && backlog.dead.is_empty());
         }
     }
 }
@@ -249,13 +254,13 @@ fn discarding_drops_letters_also_those_that_come_later() {
     let flight = batch(&mut master, u64::MAX).unwrap();
     end(&mut master, &mut replica, flight, refused(&[0]));
     let flight = batch(&mut master, u64::MAX).unwrap();
-    for engine in [&mut master, &mut replica] {
-        engine.unregister(0, b"a:", true, 60);
-        assert!(engine.dead.is_empty());
+    for backlog in [&mut master, &mut replica] {
+        backlog.unregister(0, b"a:", true, 60);
+        assert!(backlog.dead.is_empty());
     }
     end(&mut master, &mut replica, flight, refused(&[0]));
-    for engine in [&master, &replica] {
-        assert!(engine.dead.is_empty() && engine.slot(0).is_none() && engine.dirty_len() == 0);
+    for backlog in [&master, &replica] {
+        assert!(backlog.dead.is_empty() && backlog.slot(0).is_none() && backlog.dirty_len() == 0);
     }
 }
 
@@ -287,7 +292,7 @@ fn letters_with_their_values_come_back_when_loaded() {
     master.save(70, |record| packer.push(&record));
     packer.end();
     drop(packer);
-    let mut loaded = Engine::default();
+    let mut loaded = Backlog::default();
     saved.into_iter().for_each(|record| loaded.load(record, u64::MAX));
     assert_eq!(letters(&loaded), letters(&master));
     assert_eq!(loaded.digest(80), master.digest(80));

@@ -36,11 +36,11 @@ fn block(keys: &[(u16, u8, u64)]) -> Vec<u8> {
     block
 }
 
-fn load(block: &[u8]) -> Engine {
-    let mut engine = Engine::default();
-    engine.clear();
-    unpack(block, |record| engine.load(record, 9)).ok();
-    engine
+fn load(block: &[u8]) -> Backlog {
+    let mut backlog = Backlog::default();
+    backlog.clear();
+    unpack(block, |record| backlog.load(record, 9)).ok();
+    backlog
 }
 
 proptest! {
@@ -56,15 +56,15 @@ proptest! {
             bytes[at] = *byte;
         }
         bytes.truncate(bytes.len() - cut);
-        let mut engine = load(&bytes);
-        let memory = engine.state(9).memory_bytes;
+        let mut backlog = load(&bytes);
+        let memory = backlog.state(9).memory_bytes;
         prop_assert!(memory < (1 << 20) + 200 * bytes.len(), "{} of {}", memory, bytes.len());
         let mut saved = Vec::new();
         let mut packer = Packer::new(|bytes: &[u8]| saved.extend_from_slice(bytes));
-        engine.save(9, |record| packer.push(&record));
+        backlog.save(9, |record| packer.push(&record));
         packer.end();
         drop(packer);
-        prop_assert_eq!(load(&saved).digest(9), engine.digest(9));
+        prop_assert_eq!(load(&saved).digest(9), backlog.digest(9));
     }
 
     #[test]

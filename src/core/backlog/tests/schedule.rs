@@ -56,56 +56,56 @@ fn key(prefix: usize, key: u8) -> Vec<u8> {
     format!("{}{key}", PREFIXES[prefix]).into_bytes()
 }
 
-fn run(engine: &mut Engine, flights: &mut Vec<Batch>, step: Step, now_us: &mut u64) {
+fn run(backlog: &mut Backlog, flights: &mut Vec<Batch>, step: Step, now_us: &mut u64) {
     let now = *now_us;
-    let slot = |engine: &Engine, prefix: Option<usize>| {
+    let slot = |backlog: &Backlog, prefix: Option<usize>| {
         let prefix = prefix?;
-        engine.slot_of(0, PREFIXES[prefix].as_bytes())
+        backlog.slot_of(0, PREFIXES[prefix].as_bytes())
     };
     match step {
         Step::Touch(prefix, number) => {
-            engine.touch(0, &key(prefix, number), Touch::Changed);
-            engine.fold(now);
+            backlog.touch(0, &key(prefix, number), Touch::Changed);
+            backlog.fold(now);
         }
         Step::Wait(us) => *now_us += us,
-        Step::Batch => flights.extend(batch(engine, now)),
+        Step::Batch => flights.extend(batch(backlog, now)),
         Step::Return if !flights.is_empty() => {
-            drop(done(engine, flights.remove(0), returned(100), now));
+            drop(done(backlog, flights.remove(0), returned(100), now));
         }
         Step::Written if !flights.is_empty() => {
-            drop(done(engine, flights.remove(0), written(), now));
+            drop(done(backlog, flights.remove(0), written(), now));
         }
         Step::Postpone => {
-            if let Some(mut batch) = engine.begin_batch(now)
-                && let Some((taken, _)) = engine.take(&mut batch, now)
+            if let Some(mut batch) = backlog.begin_batch(now)
+                && let Some((taken, _)) = backlog.take(&mut batch, now)
             {
-                engine.postpone(&batch, &taken, now + 10_000);
+                backlog.postpone(&batch, &taken, now + 10_000);
             }
         }
-        Step::Pause(prefix) => engine.pause(slot(engine, prefix)),
-        Step::Resume(prefix) => engine.resume(slot(engine, prefix)),
+        Step::Pause(prefix) => backlog.pause(slot(backlog, prefix)),
+        Step::Resume(prefix) => backlog.resume(slot(backlog, prefix)),
         Step::Flush(prefix) => {
-            let scope = slot(engine, prefix).map_or(FlushScope::All, FlushScope::Slot);
-            engine.flush(scope, now);
+            let scope = slot(backlog, prefix).map_or(FlushScope::All, FlushScope::Slot);
+            backlog.flush(scope, now);
         }
         Step::FlushKey(prefix, number) => {
-            engine.flush(FlushScope::Keys(0, &[&key(prefix, number)]), now);
+            backlog.flush(FlushScope::Keys(0, &[&key(prefix, number)]), now);
         }
-        Step::Forget(prefix, number) => engine.forget(0, &key(prefix, number)),
+        Step::Forget(prefix, number) => backlog.forget(0, &key(prefix, number)),
         Step::Register(prefix, ms) => {
             let registration = registration(PREFIXES[prefix]);
             let interval_ms = (ms % 2 == 0).then_some(ms);
-            engine.register(Registration { interval_ms, ..registration }).unwrap();
+            backlog.register(Registration { interval_ms, ..registration }).unwrap();
         }
         Step::Unregister(prefix, discard) => {
-            engine.unregister(0, PREFIXES[prefix].as_bytes(), discard, now);
+            backlog.unregister(0, PREFIXES[prefix].as_bytes(), discard, now);
         }
-        Step::Interval(ms) => engine.settings.flush_interval_ms = ms,
+        Step::Interval(ms) => backlog.settings.flush_interval_ms = ms,
         Step::Limit(bytes) => {
-            engine.settings.dirty_max_bytes = bytes;
-            engine.fold(now);
+            backlog.settings.dirty_max_bytes = bytes;
+            backlog.fold(now);
         }
-        Step::Epoch => engine.begin_epoch(),
+        Step::Epoch => backlog.begin_epoch(),
         Step::Capture(prefix, number) => {
             let bytes = b"v".as_slice().into();
             let value = crate::core::backlog::table::Captured {
@@ -113,7 +113,7 @@ fn run(engine: &mut Engine, flights: &mut Vec<Batch>, step: Step, now_us: &mut u
                 expire_ms: -1,
                 bytes,
             };
-            engine.capture(0, &key(prefix, number), value);
+            backlog.capture(0, &key(prefix, number), value);
         }
         Step::Return | Step::Written => {}
     }
@@ -131,19 +131,19 @@ struct Asked {
     starves: bool,
 }
 
-fn asked(engine: &Engine, now_us: u64) -> Asked {
-    let due: Vec<(u64, u16)> = engine
+fn asked(backlog: &Backlog, now_us: u64) -> Asked {
+    let due: Vec<(u64, u16)> = backlog
         .registry
         .numbers()
-        .filter_map(|slot| Some((engine.slot_due_us(slot)?, slot)))
+        .filter_map(|slot| Some((backlog.slot_due_us(slot)?, slot)))
         .collect();
     let times = due.iter().map(|(due_us, _)| *due_us);
     let now = due.iter().filter(|(due_us, _)| *due_us <= now_us).map(|(_, slot)| *slot);
     Asked {
         first_us: times.clone().min(),
         later_us: times.filter(|due_us| *due_us > now_us).min(),
-        now: now.clone().filter(|slot| engine.has_credit(*slot, false)).collect(),
-        starves: now.clone().any(|slot| !engine.has_credit(slot, false)),
+        now: now.clone().filter(|slot| backlog.has_credit(*slot, false)).collect(),
+        starves: now.clone().any(|slot| !backlog.has_credit(slot, false)),
     }
 }
 
@@ -152,63 +152,63 @@ proptest! {
     fn the_schedule_says_what_asking_every_registration_says(
         steps in prop::collection::vec(step(), 0..120),
     ) {
-        let mut engine = engine(&PREFIXES);
+        let mut backlog = backlog(&PREFIXES);
         let (mut flights, mut now_us) = (Vec::new(), 1_000_000);
         for step in steps {
-            run(&mut engine, &mut flights, step, &mut now_us);
-            if !engine.may_send() {
-                prop_assert_eq!(engine.next_due_us(), None);
+            run(&mut backlog, &mut flights, step, &mut now_us);
+            if !backlog.may_send() {
+                prop_assert_eq!(backlog.next_due_us(), None);
                 continue;
             }
-            let Asked { first_us, later_us, now: due_now, starves } = asked(&engine, now_us);
-            let found = engine.next_due_us();
+            let Asked { first_us, later_us, now: due_now, starves } = asked(&backlog, now_us);
+            let found = backlog.next_due_us();
             if due_now.is_empty() && !starves {
                 prop_assert_eq!(found, first_us, "after {:?}", step);
             } else if !due_now.is_empty() {
                 prop_assert!(found.is_some_and(|due_us| due_us <= now_us), "after {:?}", step);
             }
-            let next = engine.next_slot(now_us);
+            let next = backlog.next_slot(now_us);
             prop_assert_eq!(next.is_some(), !due_now.is_empty(), "after {:?}", step);
             prop_assert!(next.is_none_or(|slot| due_now.contains(&slot)), "after {:?}", step);
             if next.is_none() && starves {
                 // What has no credit is no reason to look again.
-                prop_assert_eq!(engine.next_due_us(), later_us, "after {:?}", step);
+                prop_assert_eq!(backlog.next_due_us(), later_us, "after {:?}", step);
             }
-            let oldest = engine.registry.numbers().filter_map(|slot| engine.oldest_us(slot)).min();
-            prop_assert_eq!(engine.oldest_of_all_us(), oldest, "after {:?}", step);
+            let oldest = backlog.registry.numbers().filter_map(|slot| backlog.oldest_us(slot)).min();
+            prop_assert_eq!(backlog.oldest_of_all_us(), oldest, "after {:?}", step);
         }
     }
 }
 
 #[test]
 fn registrations_that_are_due_take_turns() {
-    let mut engine = engine(&["a:", "b:", "c:"]);
-    engine.report(Report::Credit(9), 0, 0, &mut Acknowledged::default());
-    engine.settings.batch_max_keys = 1;
+    let mut backlog = backlog(&["a:", "b:", "c:"]);
+    backlog.report(Report::Credit(9), 0, 0, &mut Acknowledged::default());
+    backlog.settings.batch_max_keys = 1;
     for key in ["a:1", "a:2", "b:1", "b:2", "c:1"] {
-        touch(&mut engine, key, 1);
+        touch(&mut backlog, key, 1);
     }
-    engine.flush(FlushScope::All, 2);
+    backlog.flush(FlushScope::All, 2);
     let order: Vec<String> =
-        std::iter::from_fn(|| Some(keys(&batch(&mut engine, 3)?)[0].to_owned())).collect();
+        std::iter::from_fn(|| Some(keys(&batch(&mut backlog, 3)?)[0].to_owned())).collect();
     assert_eq!(order, ["a:1", "b:1", "c:1", "a:2", "b:2"]);
 }
 
 #[test]
 fn figures_of_the_module_are_the_sums_of_those_of_its_registrations() {
-    let mut engine = engine(&["a:", "b:"]);
+    let mut backlog = backlog(&["a:", "b:"]);
     for key in ["a:1", "a:1", "b:1"] {
-        touch(&mut engine, key, 1);
+        touch(&mut backlog, key, 1);
     }
-    let flight = batch(&mut engine, 200_000).unwrap();
-    done(&mut engine, flight, written(), 300_000);
-    let of = |engine: &Engine, slot| engine.prefix_state(slot, 0).map(|state| state.counters);
-    let (a, b) = (of(&engine, 0).unwrap(), of(&engine, 1).unwrap());
-    let all = engine.state(0).counters;
+    let flight = batch(&mut backlog, 200_000).unwrap();
+    done(&mut backlog, flight, written(), 300_000);
+    let of = |backlog: &Backlog, slot| backlog.prefix_state(slot, 0).map(|state| state.counters);
+    let (a, b) = (of(&backlog, 0).unwrap(), of(&backlog, 1).unwrap());
+    let all = backlog.state(0).counters;
     assert_eq!((all.captured_total, a.captured_total, b.captured_total), (3, 2, 1));
     assert_eq!((all.coalesced_total, all.written_total), (1, 1));
-    engine.unregister(0, b"a:", true, 400_000);
-    assert_eq!(engine.state(0).counters, all, "of a registration that is gone, too");
-    assert_eq!(engine.register(registration("c:")), Some(0));
-    assert_eq!(of(&engine, 0).unwrap(), Counters::default());
+    backlog.unregister(0, b"a:", true, 400_000);
+    assert_eq!(backlog.state(0).counters, all, "of a registration that is gone, too");
+    assert_eq!(backlog.register(registration("c:")), Some(0));
+    assert_eq!(of(&backlog, 0).unwrap(), Counters::default());
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::fields::Writer;
 use crate::core::mapping::bson::Array;
 use crate::core::mapping::duplicate_names::Kept;
-use crate::core::mapping::error::Unfit;
+use crate::core::mapping::error::MappingError;
 use crate::core::mapping::rules::VALUE;
 use crate::core::mapping::value::Strings;
 use crate::core::registration::schema::FieldType;
@@ -20,11 +20,15 @@ impl Writer<'_> {
         array: Array<'_>,
         to: Option<FieldType>,
         value: &[u8],
-    ) -> Result<Kept, Unfit> {
+    ) -> Result<Kept, MappingError> {
         let mut strings = Strings::new(value);
         let kept = self.items(array, to, &mut strings)?;
         // Behind an item that leaves the field out, nothing is read.
-        if strings.is_empty() || kept == Kept::LeftOut { Ok(kept) } else { Err(Unfit::Torn) }
+        if strings.is_empty() || kept == Kept::LeftOut {
+            Ok(kept)
+        } else {
+            Err(MappingError::Truncated)
+        }
     }
 
     /// Writes the members in the order of their bytes.
@@ -33,11 +37,11 @@ impl Writer<'_> {
         array: Array<'_>,
         to: Option<FieldType>,
         value: &[u8],
-    ) -> Result<Kept, Unfit> {
+    ) -> Result<Kept, MappingError> {
         let mut strings = Strings::new(value);
         let mut members: Vec<&[u8]> = strings.by_ref().collect();
         if !strings.is_empty() {
-            return Err(Unfit::Torn);
+            return Err(MappingError::Truncated);
         }
         members.sort_unstable();
         members.dedup();
@@ -51,13 +55,13 @@ impl Writer<'_> {
         mut array: Array<'_>,
         to: Option<FieldType>,
         items: &mut dyn Iterator<Item = &[u8]>,
-    ) -> Result<Kept, Unfit> {
+    ) -> Result<Kept, MappingError> {
         let mut kept = Kept::Whole;
         for item in items {
             self.check(array.position())?;
             // Items have no names of their own.
             kept = self.string(array.push(), IN_ARRAY - 1, to, item).map_err(|why| match why {
-                Unfit::Mismatch(_, to) => Unfit::Mismatch(VALUE.to_owned(), to),
+                MappingError::Mismatch(_, to) => MappingError::Mismatch(VALUE.to_owned(), to),
                 why => why,
             })?;
             if kept == Kept::LeftOut {
@@ -70,15 +74,19 @@ impl Writer<'_> {
 
     /// Writes `{member, score}`, ordered as Redis orders them: by score, then by the bytes of the
     /// member.
-    pub(super) fn zset(&mut self, mut array: Array<'_>, value: &[u8]) -> Result<Kept, Unfit> {
+    pub(super) fn zset(
+        &mut self,
+        mut array: Array<'_>,
+        value: &[u8],
+    ) -> Result<Kept, MappingError> {
         let mut strings = Strings::new(value);
         let mut members = Vec::new();
         while let Some(member) = strings.next() {
-            let score = strings.array().map(f64::from_le_bytes).ok_or(Unfit::Torn)?;
+            let score = strings.array().map(f64::from_le_bytes).ok_or(MappingError::Truncated)?;
             members.push((score, member));
         }
         if !strings.is_empty() {
-            return Err(Unfit::Torn);
+            return Err(MappingError::Truncated);
         }
         // Redis has no NaN here, and takes -0 and 0 for the same score.
         members.sort_unstable_by(|a, b| {
@@ -97,13 +105,17 @@ impl Writer<'_> {
     }
 
     /// Writes `{id, fields}` in the order of the IDs, which is that of the value.
-    pub(super) fn stream(&mut self, mut array: Array<'_>, value: &[u8]) -> Result<Kept, Unfit> {
+    pub(super) fn stream(
+        &mut self,
+        mut array: Array<'_>,
+        value: &[u8],
+    ) -> Result<Kept, MappingError> {
         let mut strings = Strings::new(value);
         let mut id = String::new();
         while !strings.is_empty() {
-            let ms = strings.array().map(u64::from_le_bytes).ok_or(Unfit::Torn)?;
-            let seq = strings.array().map(u64::from_le_bytes).ok_or(Unfit::Torn)?;
-            let count = strings.array().map(u32::from_le_bytes).ok_or(Unfit::Torn)?;
+            let ms = strings.array().map(u64::from_le_bytes).ok_or(MappingError::Truncated)?;
+            let seq = strings.array().map(u64::from_le_bytes).ok_or(MappingError::Truncated)?;
+            let count = strings.array().map(u32::from_le_bytes).ok_or(MappingError::Truncated)?;
             self.check(array.position())?;
             let mut document = array.push().document();
             id.clear();

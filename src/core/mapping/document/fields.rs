@@ -5,7 +5,7 @@ use std::str;
 use crate::core::mapping::bson::{Document, Element, FieldName};
 use crate::core::mapping::convert::{Scalar, convert};
 use crate::core::mapping::duplicate_names::{Kept, Names};
-use crate::core::mapping::error::Unfit;
+use crate::core::mapping::error::MappingError;
 use crate::core::mapping::json;
 use crate::core::mapping::json::end_limit;
 use crate::core::mapping::rules::Rules;
@@ -36,16 +36,16 @@ impl<'a> Writer<'a> {
         document: &mut Document<'_>,
         value: &[u8],
         reserved: &dyn Fn(&str) -> bool,
-    ) -> Result<bool, Unfit> {
+    ) -> Result<bool, MappingError> {
         let mut dollar = false;
         let opened = self.names.open();
         let mut strings = Strings::new(value);
         while let Some(name) = strings.next() {
-            let value = strings.next().ok_or(Unfit::Torn)?;
+            let value = strings.next().ok_or(MappingError::Truncated)?;
             dollar |= self.field(document, 1, name, value, reserved)?;
         }
         if !strings.is_empty() {
-            return Err(Unfit::Torn);
+            return Err(MappingError::Truncated);
         }
         // A hash that grows while it is scanned may show a field twice.
         self.names.close(opened, document);
@@ -60,11 +60,11 @@ impl<'a> Writer<'a> {
         level: u32,
         count: u32,
         strings: &mut Strings<'_>,
-    ) -> Result<(), Unfit> {
+    ) -> Result<(), MappingError> {
         let opened = self.names.open();
         for _ in 0..count {
-            let name = strings.next().ok_or(Unfit::Torn)?;
-            let value = strings.next().ok_or(Unfit::Torn)?;
+            let name = strings.next().ok_or(MappingError::Truncated)?;
+            let value = strings.next().ok_or(MappingError::Truncated)?;
             self.field(document, level, name, value, &|_| false)?;
         }
         self.names.close(opened, document);
@@ -78,8 +78,8 @@ impl<'a> Writer<'a> {
         name: &[u8],
         value: &[u8],
         reserved: &dyn Fn(&str) -> bool,
-    ) -> Result<bool, Unfit> {
-        let name = str::from_utf8(name).map_err(|_| Unfit::NameNotUtf8)?;
+    ) -> Result<bool, MappingError> {
+        let name = str::from_utf8(name).map_err(|_| MappingError::NameNotUtf8)?;
         let (name, to) = self.schema.map_or(Ok((name, None)), |schema| schema.field(name))?;
         if to == Some(FieldType::Skip) || reserved(name) {
             return Ok(false);
@@ -99,7 +99,7 @@ impl<'a> Writer<'a> {
         to: Option<FieldType>,
         content: Content,
         value: &[u8],
-    ) -> Result<(), Unfit> {
+    ) -> Result<(), MappingError> {
         let opened = self.names.open();
         let start = self.names.add(document, name.as_str());
         let element = document.element(name);
@@ -123,7 +123,7 @@ impl<'a> Writer<'a> {
         level: u32,
         to: Option<FieldType>,
         bytes: &[u8],
-    ) -> Result<Kept, Unfit> {
+    ) -> Result<Kept, MappingError> {
         match to {
             None => self.plain(element, bytes)?,
             Some(FieldType::Json) => {
@@ -133,8 +133,8 @@ impl<'a> Writer<'a> {
                 let name = element.name_at(element.name_position()).to_vec();
                 json::write(bytes, element, level, self.end_limit, self.names).map_err(|why| {
                     match why {
-                        Unfit::Json(_) | Unfit::JsonNotUtf8 => {
-                            Unfit::mismatch(FieldType::Json, &name)
+                        MappingError::Json(_) | MappingError::JsonNotUtf8 => {
+                            MappingError::mismatch(FieldType::Json, &name)
                         }
                         why => why,
                     }
@@ -155,7 +155,7 @@ impl<'a> Writer<'a> {
 
     /// Writes `bytes` as they are.
     #[inline]
-    pub fn plain(&self, element: Element<'_>, bytes: &[u8]) -> Result<(), Unfit> {
+    pub fn plain(&self, element: Element<'_>, bytes: &[u8]) -> Result<(), MappingError> {
         self.check(element.position() + bytes.len())?;
         match str::from_utf8(bytes) {
             Ok(text) => element.string(text),
@@ -171,10 +171,10 @@ impl<'a> Writer<'a> {
         element: Element<'_>,
         to: FieldType,
         bytes: &[u8],
-    ) -> Result<Kept, Unfit> {
+    ) -> Result<Kept, MappingError> {
         match self.on_error {
             OnError::DeadLetter => {
-                Err(Unfit::mismatch(to, element.name_at(element.name_position())))
+                Err(MappingError::mismatch(to, element.name_at(element.name_position())))
             }
             OnError::String => self.plain(element, bytes).map(|()| Kept::Whole),
             OnError::Skip => {
@@ -186,7 +186,7 @@ impl<'a> Writer<'a> {
 
     /// Asked before the copy: a value can be thirty times as large as a document.
     #[inline]
-    pub fn check(&self, position: usize) -> Result<(), Unfit> {
-        if position > self.end_limit { Err(Unfit::TooLarge) } else { Ok(()) }
+    pub fn check(&self, position: usize) -> Result<(), MappingError> {
+        if position > self.end_limit { Err(MappingError::TooLarge) } else { Ok(()) }
     }
 }

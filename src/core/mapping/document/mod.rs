@@ -3,7 +3,7 @@
 use super::bson::{Document, FieldName};
 use super::document_id::Id;
 use super::duplicate_names::Names;
-use super::error::{MAX_DOCUMENT_BYTES, Unfit};
+use super::error::{MAX_DOCUMENT_BYTES, MappingError};
 use super::json;
 use super::rules::{Rules, value_field};
 use super::value::{Content, NO_EXPIRY};
@@ -25,8 +25,8 @@ pub struct Identity<'a> {
 impl<'a> Identity<'a> {
     /// The identity of `key`, the whole key, under `registration`.
     ///
-    /// [`Unfit::Suffix`] when the suffix cannot be converted.
-    pub fn of(registration: &'a Registration, key: &'a [u8]) -> Result<Self, Unfit> {
+    /// [`MappingError::Suffix`] when the suffix cannot be converted.
+    pub fn of(registration: &'a Registration, key: &'a [u8]) -> Result<Self, MappingError> {
         let field = FieldName::new(&registration.key_field)?;
         let id = Id::convert(registration.id_of(key), registration.key_as)?;
         Ok(Identity { field, id })
@@ -49,7 +49,10 @@ pub struct Expiry<'a> {
 impl<'a> Expiry<'a> {
     /// What `expire_ms` of a key, [`NO_EXPIRY`] for never, becomes under `registration`: nothing
     /// where there is no field for it.
-    pub fn of(registration: &'a Registration, expire_ms: i64) -> Result<Option<Self>, Unfit> {
+    pub fn of(
+        registration: &'a Registration,
+        expire_ms: i64,
+    ) -> Result<Option<Self>, MappingError> {
         let Some(field) = &registration.ttl_field else { return Ok(None) };
         let at_ms = (expire_ms != NO_EXPIRY).then_some(expire_ms);
         Ok(Some(Expiry { field: FieldName::new(field)?, at_ms }))
@@ -104,7 +107,7 @@ pub fn write(
     mut document: Document<'_>,
     read: &Read<'_>,
     names: &mut Names,
-) -> Result<Shape, Unfit> {
+) -> Result<Shape, MappingError> {
     names.clear();
     let Read { identity, expiry, content, value, rules } = *read;
     identity.append_to(&mut document);
@@ -116,7 +119,7 @@ pub fn write(
         Content::Tombstone => false,
         Content::Json => json::append(value, &mut document, &reserved, rules, names)?,
         Content::Unwritable => {
-            return Err(Unfit::Unwritable(String::from_utf8_lossy(value).into_owned()));
+            return Err(MappingError::Unwritable(String::from_utf8_lossy(value).into_owned()));
         }
         Content::Hash => {
             let mut writer = Writer::new(&document, rules, names);
@@ -136,7 +139,7 @@ pub fn write(
         }
     };
     if document.bytes() > MAX_DOCUMENT_BYTES {
-        return Err(Unfit::TooLarge);
+        return Err(MappingError::TooLarge);
     }
     document.end();
     Ok(Shape { dollar })
@@ -149,7 +152,7 @@ fn unwrap(
     read: &Read<'_>,
     document: &mut Document<'_>,
     names: &mut Names,
-) -> Result<Option<bool>, Unfit> {
+) -> Result<Option<bool>, MappingError> {
     if !json::begins_object(read.value) {
         return Ok(None);
     }

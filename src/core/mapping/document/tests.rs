@@ -29,7 +29,7 @@ fn convert(
     key: &[u8],
     content: Content,
     value: &[u8],
-) -> Result<(Parsed, bool), Unfit> {
+) -> Result<(Parsed, bool), MappingError> {
     convert_with_expiry(registration, key, content, value, NO_EXPIRY)
 }
 
@@ -39,7 +39,7 @@ fn convert_with_expiry(
     content: Content,
     value: &[u8],
     expire_ms: i64,
-) -> Result<(Parsed, bool), Unfit> {
+) -> Result<(Parsed, bool), MappingError> {
     let identity = Identity::of(registration, key)?;
     let expiry = Expiry::of(registration, expire_ms)?;
     let read = Read { identity, expiry, content, value, rules: Rules::of(registration) };
@@ -60,7 +60,10 @@ fn hash(pairs: &[(&[u8], &[u8])]) -> Vec<u8> {
     value
 }
 
-fn of_hash(registration: &Registration, pairs: &[(&[u8], &[u8])]) -> Result<(Parsed, bool), Unfit> {
+fn of_hash(
+    registration: &Registration,
+    pairs: &[(&[u8], &[u8])],
+) -> Result<(Parsed, bool), MappingError> {
     convert(registration, b"user:7", Content::Hash, &hash(pairs))
 }
 
@@ -87,9 +90,9 @@ fn the_suffix_is_converted_as_registered() {
     assert_eq!(id(IdType::String, b"user:"), Ok(Some(Bson::from(""))));
     assert_eq!(id(IdType::String, b"user:\xff"), Ok(Some(Bson::from(binary(b"\xff")))));
     assert_eq!(id(IdType::Int64, b"user:-7"), Ok(Some(Bson::Int64(-7))));
-    assert!(matches!(id(IdType::Int64, b"user:x"), Err(Unfit::Suffix(_))));
-    assert!(matches!(id(IdType::ObjectId, b"user:x"), Err(Unfit::Suffix(_))));
-    assert!(matches!(id(IdType::Uuid, b"user:x"), Err(Unfit::Suffix(_))));
+    assert!(matches!(id(IdType::Int64, b"user:x"), Err(MappingError::Suffix(_))));
+    assert!(matches!(id(IdType::ObjectId, b"user:x"), Err(MappingError::Suffix(_))));
+    assert!(matches!(id(IdType::Uuid, b"user:x"), Err(MappingError::Suffix(_))));
 }
 
 #[test]
@@ -103,15 +106,18 @@ fn hash_values_are_strings_and_binary_when_they_are_not_utf8() {
 
 #[test]
 fn a_hash_field_name_that_bson_cannot_hold_is_refused() {
-    assert_eq!(of_hash(&registration(), &[(b"a\0", b"1")]), Err(Unfit::NulInName));
-    assert_eq!(of_hash(&registration(), &[(b"a\xff", b"1")]), Err(Unfit::NameNotUtf8));
+    assert_eq!(of_hash(&registration(), &[(b"a\0", b"1")]), Err(MappingError::NulInName));
+    assert_eq!(of_hash(&registration(), &[(b"a\xff", b"1")]), Err(MappingError::NameNotUtf8));
 }
 
 #[test]
 fn a_hash_with_half_a_pair_is_refused() {
     let mut value = hash(&[(b"a", b"1")]);
     push_bytes(&mut value, b"b");
-    assert_eq!(convert(&registration(), b"user:7", Content::Hash, &value), Err(Unfit::Torn));
+    assert_eq!(
+        convert(&registration(), b"user:7", Content::Hash, &value),
+        Err(MappingError::Truncated)
+    );
 }
 
 #[test]
@@ -149,7 +155,7 @@ fn a_value_that_would_fall_on_the_key_field_is_refused() {
     let registration = registration_by("value");
     for content in [Content::String, Content::Json] {
         let result = convert(&registration, b"user:7", content, b"1");
-        assert_eq!(result, Err(Unfit::NoPlaceForValue));
+        assert_eq!(result, Err(MappingError::ValueFieldTaken));
     }
     let (document, _) = convert(&registration, b"user:7", Content::Json, b"{\"a\":1}").unwrap();
     assert_eq!(document, doc! { "value": "7", "a": 1_i64 });
@@ -190,7 +196,7 @@ fn a_value_that_would_fall_on_the_expiry_is_refused() {
     for content in [Content::String, Content::Json] {
         for expire_ms in [1_000, NO_EXPIRY] {
             let result = convert_with_expiry(&registration, b"user:7", content, b"1", expire_ms);
-            assert_eq!(result, Err(Unfit::NoPlaceForValue));
+            assert_eq!(result, Err(MappingError::ValueFieldTaken));
         }
     }
 }
@@ -234,18 +240,18 @@ fn sixteen_mebibytes_are_written_and_one_byte_more_is_refused() {
     let json = format!("\"{text}\"");
     let json_fits = format!("\"{}\"", &text[1..]);
     assert_eq!(of(Content::String, &text.as_bytes()[1..]), Ok(()));
-    assert_eq!(of(Content::String, text.as_bytes()), Err(Unfit::TooLarge));
+    assert_eq!(of(Content::String, text.as_bytes()), Err(MappingError::TooLarge));
     assert_eq!(of(Content::Json, json_fits.as_bytes()), Ok(()));
-    assert_eq!(of(Content::Json, json.as_bytes()), Err(Unfit::TooLarge));
+    assert_eq!(of(Content::Json, json.as_bytes()), Err(MappingError::TooLarge));
     let pair: [(&[u8], &[u8]); 1] = [(b"value", text.as_bytes())];
-    assert_eq!(of_hash(&registration(), &pair).map(|_| ()), Err(Unfit::TooLarge));
+    assert_eq!(of_hash(&registration(), &pair).map(|_| ()), Err(MappingError::TooLarge));
 }
 
 #[test]
 fn many_small_fields_can_be_too_large_as_well() {
     let names: Vec<String> = (0..1_300_000).map(|n| n.to_string()).collect();
     let pairs: Vec<(&[u8], &[u8])> = names.iter().map(|n| (n.as_bytes(), &b""[..])).collect();
-    assert_eq!(of_hash(&registration(), &pairs).map(|_| ()), Err(Unfit::TooLarge));
+    assert_eq!(of_hash(&registration(), &pairs).map(|_| ()), Err(MappingError::TooLarge));
 }
 
 #[test]
@@ -256,7 +262,7 @@ fn deep_json_is_written_up_to_the_limit() {
     };
     let of = |text: String| convert(&registration(), b"user:7", Content::Json, text.as_bytes());
     assert!(of(nested(MAX_LEVELS)).is_ok());
-    assert_eq!(of(nested(MAX_LEVELS + 1)), Err(Unfit::TooDeep));
+    assert_eq!(of(nested(MAX_LEVELS + 1)), Err(MappingError::TooDeep));
 }
 
 proptest! {
@@ -276,7 +282,7 @@ proptest! {
         let result = of_hash(&registration(), &slices);
         let bad = |name: &&[u8]| std::str::from_utf8(name).is_err() || name.contains(&0);
         if slices.iter().any(|(name, _)| bad(name)) {
-            prop_assert!(matches!(result, Err(Unfit::NameNotUtf8 | Unfit::NulInName)));
+            prop_assert!(matches!(result, Err(MappingError::NameNotUtf8 | MappingError::NulInName)));
             return Ok(());
         }
         let (mut document, dollar) = result.unwrap();

@@ -10,7 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::bson::{Document, Element, FieldName};
 use super::duplicate_names::Names;
-use super::error::{MAX_DOCUMENT_BYTES, Unfit};
+use super::error::{MAX_DOCUMENT_BYTES, MappingError};
 use super::rules::{Rules, VALUE, value_field};
 use crate::core::registration::schema::{Place, Schema};
 
@@ -36,7 +36,7 @@ pub fn append(
     reserved: &dyn Fn(&str) -> bool,
     rules: Rules<'_>,
     names: &mut Names,
-) -> Result<bool, Unfit> {
+) -> Result<bool, MappingError> {
     let mut run = Run { on_error: rules.on_error, ..Run::new(names, end_limit(document)) };
     let place = rules.schema.map_or_else(Place::default, Schema::root);
     if begins_object(text) {
@@ -70,7 +70,7 @@ pub fn write(
     level: u32,
     end_limit: usize,
     names: &mut Names,
-) -> Result<(), Unfit> {
+) -> Result<(), MappingError> {
     let mut run = Run::new(names, end_limit);
     parse(text, &mut run, |parser, run| {
         Value { element, level, place: Place::default(), run }.deserialize(parser)
@@ -88,14 +88,15 @@ fn parse<'t, 'r>(
     text: &'t [u8],
     run: &mut Run<'r>,
     value: impl FnOnce(&mut Parser<'t>, &mut Run<'r>) -> serde_json::Result<()>,
-) -> Result<(), Unfit> {
-    let text = std::str::from_utf8(text).map_err(|_| Unfit::JsonNotUtf8)?;
+) -> Result<(), MappingError> {
+    let text = std::str::from_utf8(text).map_err(|_| MappingError::JsonNotUtf8)?;
     let mut parser = serde_json::Deserializer::from_str(text);
     // We count the levels ourselves; serde_json would stop at 127.
     parser.disable_recursion_limit();
     let result = value(&mut parser, run).and_then(|()| parser.end());
     // The parser's own messages say what and where, and never quote the text.
-    result.map_err(|error| run.unfit.take().unwrap_or_else(|| Unfit::Json(error.to_string())))
+    result
+        .map_err(|error| run.unfit.take().unwrap_or_else(|| MappingError::Json(error.to_string())))
 }
 
 /// The root object: its fields become fields of a document that has begun already.

@@ -3,7 +3,7 @@
 use serde::de::Error;
 
 use crate::core::mapping::duplicate_names::{Kept, Names};
-use crate::core::mapping::error::{MAX_LEVELS, Unfit};
+use crate::core::mapping::error::{MAX_LEVELS, MappingError};
 use crate::core::registration::OnError;
 
 /// What all values of one text share.
@@ -13,7 +13,7 @@ pub struct Run<'r> {
     pub end_limit: usize,
     pub dollar: bool,
     /// Why we, and not the parser, stopped.
-    pub unfit: Option<Unfit>,
+    pub unfit: Option<MappingError>,
     /// What becomes of a value that cannot have its type.
     pub on_error: OnError,
     /// Whether the field that was begun last, of those that are not ended, stays.
@@ -34,7 +34,7 @@ impl<'r> Run<'r> {
     }
 
     #[cold]
-    pub fn stop<E: Error>(&mut self, why: Unfit) -> E {
+    pub fn stop<E: Error>(&mut self, why: MappingError) -> E {
         self.unfit = Some(why);
         E::custom("cannot be held")
     }
@@ -43,10 +43,10 @@ impl<'r> Run<'r> {
     #[inline]
     pub fn check<E: Error>(&mut self, position: usize, level: u32) -> Result<(), E> {
         if level > MAX_LEVELS {
-            return Err(self.stop(Unfit::TooDeep));
+            return Err(self.stop(MappingError::TooDeep));
         }
         if position > self.end_limit {
-            return Err(self.stop(Unfit::TooLarge));
+            return Err(self.stop(MappingError::TooLarge));
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::*;
 
-fn convert(text: &[u8]) -> Result<(Parsed, bool), Unfit> {
+fn convert(text: &[u8]) -> Result<(Parsed, bool), MappingError> {
     let mut out = b"something before".to_vec();
     let before = out.len();
     let mut document = Document::begin(&mut out);
@@ -32,7 +32,7 @@ fn number(text: &str) -> Bson {
 }
 
 fn is_json_error(text: &str) -> bool {
-    matches!(convert(text.as_bytes()), Err(Unfit::Json(_)))
+    matches!(convert(text.as_bytes()), Err(MappingError::Json(_)))
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_value_without_a_place_is_refused() {
         Rules::default(),
         &mut Names::default(),
     );
-    assert_eq!(result, Err(Unfit::NoPlaceForValue));
+    assert_eq!(result, Err(MappingError::ValueFieldTaken));
 }
 
 #[test]
@@ -150,8 +150,8 @@ fn escapes_and_nul_in_texts_are_kept() {
 
 #[test]
 fn a_nul_in_a_name_is_refused() {
-    assert_eq!(convert(br#"{"a\u0000": 1}"#), Err(Unfit::NulInName));
-    assert_eq!(convert(br#"[{"": {"\u0000b": 1}}]"#), Err(Unfit::NulInName));
+    assert_eq!(convert(br#"{"a\u0000": 1}"#), Err(MappingError::NulInName));
+    assert_eq!(convert(br#"[{"": {"\u0000b": 1}}]"#), Err(MappingError::NulInName));
 }
 
 #[test]
@@ -176,10 +176,10 @@ fn broken_text_is_refused_without_being_quoted() {
     ];
     for text in texts {
         let Err(error) = convert(text.as_bytes()) else { panic!("{text} was taken") };
-        assert!(matches!(error, Unfit::Json(_)), "{text}");
+        assert!(matches!(error, MappingError::Json(_)), "{text}");
         assert!(!error.to_string().contains("secret"), "{error}");
     }
-    assert_eq!(convert(b"{\"a\": \"\xff\"}"), Err(Unfit::JsonNotUtf8));
+    assert_eq!(convert(b"{\"a\": \"\xff\"}"), Err(MappingError::JsonNotUtf8));
 }
 
 fn nested(levels: usize, open: &str, innermost: &str, close: &str) -> Vec<u8> {
@@ -190,18 +190,18 @@ fn nested(levels: usize, open: &str, innermost: &str, close: &str) -> Vec<u8> {
 fn a_hundred_and_eighty_levels_are_written_and_one_more_is_refused() {
     assert!(convert(&nested(180, "{\"a\":", "1", "}")).is_ok());
     assert!(convert(&nested(180, "{\"a\":", "{}", "}")).is_ok());
-    assert_eq!(convert(&nested(181, "{\"a\":", "1", "}")), Err(Unfit::TooDeep));
+    assert_eq!(convert(&nested(181, "{\"a\":", "1", "}")), Err(MappingError::TooDeep));
     // Another root stands in the field `value`, and so one level deeper.
     assert!(convert(&nested(179, "[", "1", "]")).is_ok());
     assert!(convert(&nested(180, "[", "", "]")).is_ok());
-    assert_eq!(convert(&nested(180, "[", "1", "]")), Err(Unfit::TooDeep));
-    assert_eq!(convert(&nested(181, "[", "", "]")), Err(Unfit::TooDeep));
+    assert_eq!(convert(&nested(180, "[", "1", "]")), Err(MappingError::TooDeep));
+    assert_eq!(convert(&nested(181, "[", "", "]")), Err(MappingError::TooDeep));
 }
 
 #[test]
 fn a_million_levels_are_refused_without_a_stack_overflow() {
-    assert_eq!(convert(&nested(1_000_000, "[", "", "]")), Err(Unfit::TooDeep));
-    assert_eq!(convert(&nested(1_000_000, "{\"a\":", "1", "}")), Err(Unfit::TooDeep));
+    assert_eq!(convert(&nested(1_000_000, "[", "", "]")), Err(MappingError::TooDeep));
+    assert_eq!(convert(&nested(1_000_000, "{\"a\":", "1", "}")), Err(MappingError::TooDeep));
     let skipped = nested(1_000_000, "[", "", "]");
     let text = [b"{\"_id\":", &skipped[..], b"}"].concat();
     assert_eq!(convert(&text).unwrap().0, doc! { "_id": 1 });
@@ -210,9 +210,9 @@ fn a_million_levels_are_refused_without_a_stack_overflow() {
 #[test]
 fn what_grows_too_large_is_given_up_on_the_way() {
     let text = format!("\"{}\"", "x".repeat(MAX_DOCUMENT_BYTES));
-    assert_eq!(convert(text.as_bytes()), Err(Unfit::TooLarge));
+    assert_eq!(convert(text.as_bytes()), Err(MappingError::TooLarge));
     let numbers = format!("[{}1]", "1,".repeat(2_000_000));
-    assert_eq!(convert(numbers.as_bytes()), Err(Unfit::TooLarge));
+    assert_eq!(convert(numbers.as_bytes()), Err(MappingError::TooLarge));
     let spaces = format!("[{}1]", " ".repeat(MAX_DOCUMENT_BYTES));
     assert!(convert(spaces.as_bytes()).is_ok());
 }

@@ -11,7 +11,7 @@ use super::text;
 use crate::core::mapping::bson::{Array, Element};
 use crate::core::mapping::convert::{Scalar, convert};
 use crate::core::mapping::duplicate_names::Kept;
-use crate::core::mapping::error::Unfit;
+use crate::core::mapping::error::MappingError;
 use crate::core::registration::OnError;
 use crate::core::registration::schema::{FieldType, Place};
 
@@ -26,9 +26,9 @@ pub(super) struct Value<'e, 'a, 'r, 's> {
 impl Value<'_, '_, '_, '_> {
     /// Why the value cannot have the type that is wanted here.
     #[cold]
-    fn mismatch(&self, to: FieldType) -> Unfit {
+    fn mismatch(&self, to: FieldType) -> MappingError {
         let own = self.element.name_at(self.element.name_position());
-        Unfit::mismatch(to, self.place.label().map_or(own, str::as_bytes))
+        MappingError::mismatch(to, self.place.label().map_or(own, str::as_bytes))
     }
 
     /// Writes a scalar with the type that is wanted here.
@@ -75,7 +75,7 @@ impl Value<'_, '_, '_, '_> {
             OnError::String => {
                 let (mut json, mut too_deep) = (String::new(), false);
                 text::object(map, &mut json, &mut too_deep).map_err(|error| {
-                    if too_deep { self.run.stop(Unfit::TooDeep) } else { error }
+                    if too_deep { self.run.stop(MappingError::TooDeep) } else { error }
                 })?;
                 self.run.check(self.element.position() + json.len(), self.level)?;
                 self.element.string(&json);

@@ -16,7 +16,7 @@ use crate::core::delivery::batch::{Batch, Item, Refusal};
 use crate::core::mapping::bson::{Array, Document};
 use crate::core::mapping::document::{Expiry, Identity, Read};
 use crate::core::mapping::duplicate_names::Names;
-use crate::core::mapping::error::Unfit;
+use crate::core::mapping::error::MappingError;
 use crate::core::mapping::rules::Rules;
 use crate::core::mapping::value::Content;
 
@@ -235,10 +235,10 @@ impl Builder<'_> {
         item: &Item,
         ops: &mut Array<'_>,
         first: bool,
-    ) -> Result<bool, Unfit> {
+    ) -> Result<bool, MappingError> {
         // A key of hundreds of megabytes is not copied first.
         if item.key.range().len() > MAX_SINGLE_BYTES {
-            return Err(Unfit::KeyTooLong);
+            return Err(MappingError::KeyTooLong);
         }
         let registration = &self.batch.registration;
         let identity = Identity::of(registration, self.batch.key(item))?;
@@ -260,7 +260,7 @@ impl Builder<'_> {
         // The array and the command still need a NUL each.
         let bytes = ops.position() + 2;
         if first && bytes > MAX_SINGLE_BYTES {
-            return Err(Unfit::KeyTooLong);
+            return Err(MappingError::KeyTooLong);
         }
         Ok(first || bytes <= MAX_COMMAND_BYTES)
     }

@@ -7,7 +7,7 @@ use super::*;
 use crate::core::delivery::batch::Blocked;
 use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
 use crate::core::registration::{Namespace, Registration};
-use crate::sink::Broken;
+use crate::sink::LinkError;
 
 /// A batch of these keys; one that begins with `-` is a tombstone.
 fn batch(keys: &[&str]) -> Batch {
@@ -321,17 +321,18 @@ async fn what_is_not_confirmed_in_time_is_sent_again_with_all_of_it() {
     let built = command::build(&batch, Kind::Update, &Lookup::default());
     let send = async |_, limit| {
         limits.push(limit);
-        Outcome::Unconfirmed(Broken::passing("late"))
+        Outcome::Unconfirmed(LinkError::transient("late"))
     };
     let end = write_out(&batch, built, &mut Limits::new(WITHIN), send).await;
-    assert_eq!(end.unwrap_err(), Failure::Link(Broken::passing("late")));
+    assert_eq!(end.unwrap_err(), Failure::Link(LinkError::transient("late")));
     assert!(limits.len() == 2 && limits[0] < WITHIN && limits[1] == WITHIN, "{limits:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_ends_the_batch_at_once() {
-    let (end, sent) = write(&SIX, |_| Outcome::Failed(Failure::Link(Broken::passing("cut")))).await;
-    assert_eq!(end.unwrap_err(), Failure::Link(Broken::passing("cut")));
+    let (end, sent) =
+        write(&SIX, |_| Outcome::Failed(Failure::Link(LinkError::transient("cut")))).await;
+    assert_eq!(end.unwrap_err(), Failure::Link(LinkError::transient("cut")));
     assert_eq!(sent.len(), 2, "the updates are not sent after the deletes failed");
 }
 

@@ -58,7 +58,7 @@ fn a_reply_without_errors_acknowledges_everything() {
 fn broken_connections_are_the_links_fault() {
     let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
     let outcome = classify(Err(&Error::from(reset)), &registration(), TEN);
-    let Outcome::Failed(Failure::Link(Broken { error: sentence, .. })) = outcome else {
+    let Outcome::Failed(Failure::Link(LinkError { error: sentence, .. })) = outcome else {
         panic!("{outcome:?}")
     };
     assert_eq!(sentence, "the connection to MongoDB broke: connection reset");
@@ -90,10 +90,10 @@ fn what_was_sent_and_not_answered_may_still_come() {
 
 #[test]
 fn what_somebody_must_see_to_does_not_pass_by_itself() {
-    for (code, lasting) in [(18, true), (79, true), (100, true), (64, false), (10_107, false)] {
+    for (code, permanent) in [(18, true), (79, true), (100, true), (64, false), (10_107, false)] {
         let outcome = whole(code);
         let Outcome::Failed(Failure::Link(broken)) = outcome else { panic!("{outcome:?}") };
-        assert_eq!(broken.lasting, lasting, "{code}");
+        assert_eq!(broken.permanent, permanent, "{code}");
     }
 }
 
@@ -113,8 +113,8 @@ fn applied_but_not_confirmed_is_not_written() {
             "ok": 1, "n": 5, "writeConcernError": { "code": code, "errmsg": "secret value 42" },
         };
         let sentence = match reply(applied) {
-            Outcome::Failed(Failure::Link(Broken { error, .. })) if !late => error,
-            Outcome::Unconfirmed(Broken { error, .. }) if late => error,
+            Outcome::Failed(Failure::Link(LinkError { error, .. })) if !late => error,
+            Outcome::Unconfirmed(LinkError { error, .. }) if late => error,
             outcome => panic!("{outcome:?}"),
         };
         assert!(!sentence.contains("42 ") && sentence.contains(&code.to_string()), "{sentence}");

@@ -79,7 +79,7 @@ impl Eviction {
 
     /// A command is about to run, and before it the server may evict keys.
     pub fn before_command(&self, pipeline: &Pipeline, ttl: &Ttl) {
-        if !pipeline.engine.borrow().has_fresh() || !is_pressed(URGENT) {
+        if !pipeline.backlog.borrow().has_fresh() || !is_pressed(URGENT) {
             return;
         }
         // SAFETY: the detached context is valid for the module's life; the filter runs on the
@@ -116,7 +116,7 @@ impl Eviction {
                 return;
             }
             self.on.set(true);
-            pipeline.engine.borrow_mut().look_back();
+            pipeline.backlog.borrow_mut().look_back();
         }
         ttl.fresh.each(pipeline, end_us, 1, |watched, key| {
             ctx.select(watched.db);

@@ -29,7 +29,7 @@ const NOT_NOW: u32 = raw::REDISMODULE_CTX_FLAGS_LOADING
     | raw::REDISMODULE_CTX_FLAGS_LUA
     | raw::REDISMODULE_CTX_FLAGS_MULTI;
 
-/// What is known of the ends of dirty keys, beside what the engine knows.
+/// What is known of the ends of dirty keys, beside what the backlog knows.
 #[derive(Debug)]
 pub struct Redis70 {
     /// True when keys were left that should be looked at at once.
@@ -41,7 +41,7 @@ pub struct Redis70 {
 impl Redis70 {
     /// Begins to look ahead. `filter` comes before each command once keys can be evicted.
     pub fn start(pipeline: &Pipeline, ctx: Ctx<'_>, filter: Filter) -> Self {
-        pipeline.engine.borrow_mut().watch();
+        pipeline.backlog.borrow_mut().watch();
         let eviction = Eviction::start(ctx);
         eviction.watch_limit(ctx, filter);
         Redis70 { is_behind: Cell::new(false), ttl: Ttl::default(), eviction }
@@ -75,11 +75,11 @@ impl Redis70 {
     /// True if no key is to be looked at now. Most turns end here, so that the clock is asked only if
     /// some key has an end.
     fn is_idle(&self, pipeline: &Pipeline) -> bool {
-        let engine = pipeline.engine.borrow();
+        let backlog = pipeline.backlog.borrow();
         let is_due = |end_ms: u64| end_ms <= clock::unix_ms();
         !self.ttl.overdue.is_pending()
-            && !engine.has_fresh()
-            && !engine.next_end_ms().is_some_and(is_due)
+            && !backlog.has_fresh()
+            && !backlog.next_end_ms().is_some_and(is_due)
     }
 
     /// When keys must be looked at next, microseconds.
@@ -87,7 +87,7 @@ impl Redis70 {
         if self.is_behind.get() {
             return 0;
         }
-        let end_ms = pipeline.engine.borrow().next_end_ms();
+        let end_ms = pipeline.backlog.borrow().next_end_ms();
         end_ms.map_or(u64::MAX, |end_ms| end_ms.saturating_mul(1000))
     }
 

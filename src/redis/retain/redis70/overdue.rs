@@ -16,7 +16,7 @@ use crate::redis::api::raw;
 use crate::redis::api::raw::api;
 use crate::redis::api::scan::{self, Cursor};
 use crate::redis::pipeline::Pipeline;
-use crate::redis::read::request::Wanted;
+use crate::redis::read::request::ReadRequest;
 use crate::redis::read::value;
 
 /// Buckets of the keyspace visited between two looks at the clock.
@@ -48,7 +48,7 @@ impl Overdue {
     /// Data was loaded. A master finds all before it serves anybody: afterwards any look at a key, and
     /// the server's own, could remove it.
     pub fn on_loaded(&self, pipeline: &Pipeline, ctx: Ctx<'_>) {
-        let dirty = pipeline.engine.borrow_mut().uncaptured_dbs(clock::now_us());
+        let dirty = pipeline.backlog.borrow_mut().uncaptured_dbs(clock::now_us());
         self.ask_all(ctx, dirty);
         if ctx.flags() & raw::REDISMODULE_CTX_FLAGS_SLAVE == 0 {
             self.step(pipeline, ctx, u64::MAX);
@@ -58,7 +58,7 @@ impl Overdue {
     /// This server is a master now. It has looked ahead as a replica; what it has not looked at are the
     /// changes that it missed past `dirty-max-bytes`.
     pub fn on_promoted(&self, pipeline: &Pipeline, ctx: Ctx<'_>) {
-        let missed = pipeline.engine.borrow().rescans_of(None);
+        let missed = pipeline.backlog.borrow().rescans_of(None);
         self.ask_all(ctx, missed.iter().map(|(_, registration)| registration.db).collect());
     }
 
@@ -103,8 +103,8 @@ fn scan(pipeline: &Pipeline, ctx: Ctx<'_>, db: u16, cursor: &Cursor, end_us: u64
 
 /// Captures the value of a key that the server has opened for the scan, if its time is over.
 fn look(pipeline: &Pipeline, db: u16, name: &[u8], key: *mut raw::RedisModuleKey) {
-    let engine = pipeline.engine.borrow();
-    if key.is_null() || !engine.is_uncaptured(db, name) {
+    let backlog = pipeline.backlog.borrow();
+    if key.is_null() || !backlog.is_uncaptured(db, name) {
         return;
     }
     // SAFETY: the server opened the key for this callback.
@@ -114,14 +114,14 @@ fn look(pipeline: &Pipeline, db: u16, name: &[u8], key: *mut raw::RedisModuleKey
     if !u64::try_from(expire_ms).is_ok_and(is_last) {
         return;
     }
-    let slot = engine.slot_of_key(db, name);
-    let Some(wanted) = slot.map(|slot| Wanted::of(&slot.registration)) else { return };
-    drop(engine);
+    let slot = backlog.slot_of_key(db, name);
+    let Some(wanted) = slot.map(|slot| ReadRequest::of(&slot.registration)) else { return };
+    drop(backlog);
     let mut value = Vec::new();
     // SAFETY: as above.
     let read = unsafe { value::of_open_key(key, wanted, &mut value) };
     if let Some((content, expire_ms)) = read {
         let captured = Captured { content, expire_ms, bytes: value.into() };
-        pipeline.engine.borrow_mut().capture(db, name, captured);
+        pipeline.backlog.borrow_mut().capture(db, name, captured);
     }
 }

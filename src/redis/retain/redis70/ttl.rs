@@ -36,7 +36,7 @@ impl Ttl {
     /// Asks every key that became dirty for its time to live, until `end_us`. One that a replica does
     /// not find may have expired. True if there was one.
     pub fn look(&self, pipeline: &Pipeline, ctx: Ctx<'_>, end_us: u64, is_replica: bool) -> bool {
-        if !pipeline.engine.borrow().has_fresh() {
+        if !pipeline.backlog.borrow().has_fresh() {
             return false;
         }
         let now_ms = clock::unix_ms();
@@ -65,14 +65,14 @@ impl Ttl {
     /// Captures the values of keys in their last second, for a slice. True if there was one.
     pub fn capture_last(&self, pipeline: &Pipeline, ctx: Ctx<'_>, is_replica: bool) -> bool {
         let now_ms = clock::unix_ms();
-        let first_ms = pipeline.engine.borrow().next_end_ms();
+        let first_ms = pipeline.backlog.borrow().next_end_ms();
         let Some(first_ms) = first_ms.filter(|first_ms| *first_ms <= now_ms) else { return false };
         let is_late = first_ms + LATE_MS <= now_ms;
         let end_us =
             end_of_slice(pipeline).max(clock::now_us() + if is_late { URGENT_US } else { 0 });
         let mut key = self.fresh.take_buffer();
         loop {
-            let watched = pipeline.engine.borrow_mut().take_end(now_ms, &mut key);
+            let watched = pipeline.backlog.borrow_mut().take_end(now_ms, &mut key);
             let Some(watched) = watched else { break };
             ctx.select(watched.db);
             match value::expiry_ms(&pipeline.opener, ctx, &Text::new(&key)) {
@@ -100,12 +100,12 @@ fn is_last(end_ms: i64, now_ms: u64) -> bool {
 
 fn look_again(pipeline: &Pipeline, watched: Watched, key: &[u8], (now_ms, end_ms): (u64, i64)) {
     let at_ms = u64::try_from(end_ms).unwrap_or(0).saturating_sub(LAST_MS);
-    pipeline.engine.borrow_mut().look_at(watched, key, (now_ms, at_ms));
+    pipeline.backlog.borrow_mut().look_at(watched, key, (now_ms, at_ms));
 }
 
 /// Whether the next value is lost unless it is captured now.
 fn is_last_chance(pipeline: &Pipeline) -> bool {
-    let next_ms = pipeline.engine.borrow().next_end_ms();
+    let next_ms = pipeline.backlog.borrow().next_end_ms();
     next_ms.is_some_and(|next_ms| next_ms + LAST_CHANCE_MS <= clock::unix_ms())
 }
 

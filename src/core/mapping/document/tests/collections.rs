@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn of(content: Content, value: &[u8]) -> Result<Bson, Unfit> {
+fn of(content: Content, value: &[u8]) -> Result<Bson, MappingError> {
     let written = convert(&registration(), b"user:7", content, value);
     written.map(|(mut document, _)| document.remove("value").unwrap())
 }
@@ -32,7 +32,7 @@ fn entry(value: &mut Vec<u8>, id: (u64, u64), fields: &[(&[u8], &[u8])]) {
     }
 }
 
-fn array(items: impl IntoIterator<Item = impl Into<Bson>>) -> Result<Bson, Unfit> {
+fn array(items: impl IntoIterator<Item = impl Into<Bson>>) -> Result<Bson, MappingError> {
     Ok(Bson::Array(items.into_iter().map(Into::into).collect()))
 }
 
@@ -98,7 +98,7 @@ fn a_stream_keeps_ids_and_fields_and_of_a_repeated_field_the_last() {
     assert_eq!(of(Content::Stream, &value), array(items));
     let mut value = Vec::new();
     entry(&mut value, (1, 1), &[(b"a\0", b"1")]);
-    assert_eq!(of(Content::Stream, &value), Err(Unfit::NulInName));
+    assert_eq!(of(Content::Stream, &value), Err(MappingError::NulInName));
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn a_value_with_a_part_missing_is_refused() {
         (Content::Stream, &stream[..18]),
     ] {
         let result = convert(&registration(), b"user:7", content, value);
-        assert_eq!(result, Err(Unfit::Torn), "{content:?}");
+        assert_eq!(result, Err(MappingError::Truncated), "{content:?}");
     }
 }
 
@@ -127,16 +127,19 @@ fn sixteen_mebibytes_are_written_and_one_byte_more_is_refused() {
     let text = vec![b'x'; room + 1];
     for content in [Content::List, Content::Set] {
         assert!(of(content, &strings(&[&text[1..]])).is_ok());
-        assert_eq!(of(content, &strings(&[&text])), Err(Unfit::TooLarge));
+        assert_eq!(of(content, &strings(&[&text])), Err(MappingError::TooLarge));
     }
     // In an array: (1+2 + 4 + (1+7+4+1) + (1+6+8) + 1) instead of (1+2+4+1).
     let room = MAX_DOCUMENT_BYTES - 64;
     assert!(of(Content::Zset, &scored(&[(&text[..room], 1.0)])).is_ok());
-    assert_eq!(of(Content::Zset, &scored(&[(&text[..room + 1], 1.0)])), Err(Unfit::TooLarge));
+    assert_eq!(
+        of(Content::Zset, &scored(&[(&text[..room + 1], 1.0)])),
+        Err(MappingError::TooLarge)
+    );
     let many: Vec<String> = (0..1_500_000).map(|n| n.to_string()).collect();
     let many: Vec<&[u8]> = many.iter().map(String::as_bytes).collect();
     for content in [Content::List, Content::Set] {
-        assert_eq!(of(content, &strings(&many)), Err(Unfit::TooLarge));
+        assert_eq!(of(content, &strings(&many)), Err(MappingError::TooLarge));
     }
 }
 
@@ -149,7 +152,7 @@ fn the_expiry_and_the_key_keep_their_fields() {
     ] {
         for content in [Content::List, Content::Set, Content::Zset, Content::Stream] {
             let result = convert(&registration, b"user:7", content, &list);
-            assert_eq!(result, Err(Unfit::NoPlaceForValue));
+            assert_eq!(result, Err(MappingError::ValueFieldTaken));
         }
     }
 }

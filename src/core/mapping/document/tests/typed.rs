@@ -11,7 +11,7 @@ fn typed(schema: &str) -> Registration {
     args::register(0, &words).unwrap().0
 }
 
-fn of_json(schema: &str, json: &str) -> Result<Parsed, Unfit> {
+fn of_json(schema: &str, json: &str) -> Result<Parsed, MappingError> {
     let written = convert(&typed(schema), b"user:7", Content::Json, json.as_bytes());
     written.map(|(mut document, _)| {
         document.remove("_id");
@@ -19,8 +19,8 @@ fn of_json(schema: &str, json: &str) -> Result<Parsed, Unfit> {
     })
 }
 
-fn mismatch(field: &str, to: &'static str) -> Unfit {
-    Unfit::Mismatch(field.to_owned(), to)
+fn mismatch(field: &str, to: &'static str) -> MappingError {
+    MappingError::Mismatch(field.to_owned(), to)
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn the_name_in_a_reason_is_cut() {
 fn a_field_cannot_take_the_name_that_another_gets() {
     let registration = typed("SCHEMA a STRING AS b");
     let pairs: [(&[u8], &[u8]); 2] = [(b"a", b"1"), (b"b", b"2")];
-    assert_eq!(of_hash(&registration, &pairs), Err(Unfit::Renamed("b".to_owned())));
+    assert_eq!(of_hash(&registration, &pairs), Err(MappingError::Renamed("b".to_owned())));
     let (document, _) = of_hash(&registration, &pairs[..1]).unwrap();
     assert_eq!(document, doc! { "_id": "7", "b": "1" });
 }
@@ -142,7 +142,7 @@ fn json_that_does_not_convert_is_refused_by_path_and_type() {
     assert_eq!(of("SCHEMA a INT64", r#"{"a": [1, true]}"#), mismatch("a", "INT64"));
     assert_eq!(of("SCHEMA * INT64", r#"{"a": {"b": 1.5}}"#), mismatch("b", "INT64"));
     assert_eq!(of("SCHEMA a JSON", r#"{"a": "[1"}"#), mismatch("a", "JSON"));
-    assert_eq!(of("SCHEMA a STRING AS b", r#"{"b": 1}"#), Unfit::Renamed("b".to_owned()));
+    assert_eq!(of("SCHEMA a STRING AS b", r#"{"b": 1}"#), MappingError::Renamed("b".to_owned()));
 }
 
 #[test]
@@ -151,11 +151,11 @@ fn json_text_inside_of_json_becomes_its_value() {
     assert_eq!(document, Ok(doc! { "a": { "x": [1_i64] }, "b": binary("é".as_bytes()) }));
     let nested = "[".repeat(200) + &"]".repeat(200);
     let of = |text: &str| of_hash(&typed("SCHEMA a JSON"), &[(b"a", text.as_bytes())]);
-    assert_eq!(of(&nested), Err(Unfit::TooDeep));
+    assert_eq!(of(&nested), Err(MappingError::TooDeep));
     assert_eq!(of("{\"x\": 1, \"x\": 2}").unwrap().0, doc! { "_id": "7", "a": { "x": 2_i64 } });
     let large = format!("\"{}\"", "x".repeat(MAX_DOCUMENT_BYTES));
-    assert_eq!(of(&large), Err(Unfit::TooLarge));
-    assert_eq!(of("{\"a\\u0000\": 1}"), Err(Unfit::NulInName));
+    assert_eq!(of(&large), Err(MappingError::TooLarge));
+    assert_eq!(of("{\"a\\u0000\": 1}"), Err(MappingError::NulInName));
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn text_of_json_that_cannot_be_held_is_a_matter_of_on_error() {
 fn too_deep_an_object_is_refused_though_it_shall_be_a_string() {
     let levels = MAX_LEVELS as usize + 1;
     let json = format!("{{\"a\":{}1{}}}", "{\"a\":".repeat(levels), "}".repeat(levels));
-    assert_eq!(of_json("ONERROR STRING SCHEMA a INT64", &json), Err(Unfit::TooDeep));
+    assert_eq!(of_json("ONERROR STRING SCHEMA a INT64", &json), Err(MappingError::TooDeep));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Files that the settings name: connection strings, registrations, certificates.
 //!
-//! To open one may take for ever: a FIFO waits for a writer, a dead network mount for its server. So
+//! To open one may block indefinitely: a FIFO waits for a writer, a dead network mount for its server. So
 //! only regular files are opened, and always on a thread that may hang.
 
 use std::collections::HashMap;

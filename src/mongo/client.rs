@@ -42,7 +42,7 @@ pub struct Connected {
     pub write_concern: WriteConcern,
     /// What the driver's monitors see.
     pub watch: Watch,
-    /// Connections that it makes to a server at the most.
+    /// Connections that it makes to a server at most.
     pub connections: u32,
 }
 

@@ -1,4 +1,4 @@
-//! Pauses between attempts: exponential, with full jitter, for ever.
+//! Pauses between attempts: exponential, with full jitter, indefinitely.
 
 /// Bounds of the pause, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

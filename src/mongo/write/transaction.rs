@@ -11,7 +11,7 @@ use crate::sink::Failure;
 
 /// Batches of a namespace that are sent otherwise after a transaction was of no use, at first.
 const FEWEST: u32 = 16;
-/// And at the most, after many of them.
+/// And at most, after many of them.
 const MOST: u32 = 1024;
 
 /// Sends `commands` as the transaction of this number. Returns the bytes sent, or nothing when the

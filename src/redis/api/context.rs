@@ -14,7 +14,7 @@ pub const NOT_NOW: u32 = raw::REDISMODULE_CTX_FLAGS_SLAVE
     | raw::REDISMODULE_CTX_FLAGS_LUA
     | raw::REDISMODULE_CTX_FLAGS_MULTI;
 
-/// How long what cannot be replicated waits at the least.
+/// How long what cannot be replicated waits at least.
 pub const PAUSED_US: u64 = 10_000;
 
 /// The context of the callback that runs now.

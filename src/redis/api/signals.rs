@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 pub struct Blocked(libc::sigset_t);
 
 /// Blocks every signal on this thread until the result is dropped; a thread started meanwhile
-/// inherits that for ever.
+/// inherits that indefinitely.
 pub fn block_all() -> Option<Blocked> {
     let mut all = MaybeUninit::uninit();
     let mut before = MaybeUninit::uninit();

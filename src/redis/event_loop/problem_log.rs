@@ -7,7 +7,7 @@ use crate::core::delivery::link_log::Line;
 use crate::redis::api::{clock, log};
 use crate::redis::pipeline::Pipeline;
 
-/// Prefixes whose trouble is logged in one turn of the loop, at the most.
+/// Prefixes whose trouble is logged in one turn of the loop, at most.
 const LINES: usize = 8;
 /// That `dirty-max-bytes` is reached is logged once in this time at most.
 const LOG_EVERY_US: u64 = 60_000_000;

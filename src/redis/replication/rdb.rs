@@ -137,7 +137,7 @@ fn check_dbs(module: &Module, block: &[u8]) -> Result<(), String> {
     }
     Err(format!(
         "it has a registration in database {most}, and this server has {databases} databases: set \
-         databases to {} at the least",
+         databases to {} at least",
         most + 1
     ))
 }

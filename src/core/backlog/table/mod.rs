@@ -318,7 +318,7 @@ impl Dirty {
         }
     }
 
-    /// Keeps the key among the newest, so that a key which is dirty for ever does not hold a
+    /// Keeps the key among the newest, so that a key which is dirty indefinitely does not hold a
     /// chunk of keys that are long gone.
     fn move_key(&mut self, id: u32) {
         let entry = *self.entries.at(id);

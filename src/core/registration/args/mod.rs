@@ -294,7 +294,7 @@ pub struct FlushArgs<'a> {
     pub prefix: Option<&'a [u8]>,
     /// Single keys.
     pub keys: Option<Vec<&'a [u8]>>,
-    /// Longest wait in milliseconds; 0 waits for ever.
+    /// Longest wait in milliseconds; 0 waits indefinitely.
     pub timeout_ms: i64,
 }
 

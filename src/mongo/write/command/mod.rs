@@ -31,7 +31,7 @@ pub const MAX_COMMAND_OPS: usize = 100_000;
 /// `$clusterTime`, some 200 bytes).
 const MAX_SINGLE_BYTES: usize = 16_793_600 - TAIL_BYTES - 512;
 
-/// What [`CommandOptions::complete`] appends at the most; a tag has 200 bytes and more to spare.
+/// What [`CommandOptions::complete`] appends at most; a tag has 200 bytes and more to spare.
 const TAIL_BYTES: usize = 512;
 
 /// What an operation takes besides key and value, about; for the reservation of memory.

@@ -27,7 +27,7 @@ pub enum Place {
 pub struct CommandOptions {
     /// The write concern.
     pub write_concern: WriteConcern,
-    /// How long the server may take for a command at the most, and for the members' confirmation.
+    /// How long the server may take for a command at most, and for the members' confirmation.
     pub within: Duration,
 }
 
@@ -74,7 +74,7 @@ impl CommandOptions {
     }
 }
 
-/// Never 0, which would mean for ever.
+/// Never 0, which would mean indefinitely.
 fn ms(limit: Duration) -> i64 {
     i64::try_from(limit.as_millis()).unwrap_or(i64::MAX).max(1)
 }

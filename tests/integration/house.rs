@@ -64,7 +64,7 @@ const ROOMS: [(&str, &[&str]); 38] = [
     ("redis/flush_clients", &["core/backlog", "redis/api", "redis/pipeline"]),
     ("redis/read", &["core", "redis/api", "redis/pipeline"]),
     ("redis/retain", &["core", "redis/api", "redis/pipeline", "redis/read"]),
-    ("redis/replication/propagate", &["core/backlog", "redis/api"]),
+    ("redis/replication/propagate", &["core/backlog", "core/delivery", "redis/api"]),
     ("redis/replication/beside", &["core/backlog", "redis/api"]),
     (
         "redis/event_loop",

@@ -8,7 +8,7 @@ use crate::core::registration::IdType;
 
 /// The value of the key field: one suffix, one value, as [`IdType`] says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Id<'k> {
+pub enum DocumentId<'k> {
     /// A string.
     Text(&'k str),
     /// Binary of subtype 0: what is not UTF-8.
@@ -21,22 +21,22 @@ pub enum Id<'k> {
     Uuid([u8; 16]),
 }
 
-impl<'k> Id<'k> {
+impl<'k> DocumentId<'k> {
     /// Converts `suffix`. [`MappingError::Suffix`] when it does not have the form that `to` asks for.
     pub fn convert(suffix: &'k [u8], to: IdType) -> Result<Self, MappingError> {
         match to {
             IdType::String => Ok(match str::from_utf8(suffix) {
-                Ok(text) => Id::Text(text),
-                Err(_) => Id::Bytes(suffix),
+                Ok(text) => DocumentId::Text(text),
+                Err(_) => DocumentId::Bytes(suffix),
             }),
             IdType::Int64 => canonical_int64(suffix)
-                .map(Id::Int64)
+                .map(DocumentId::Int64)
                 .ok_or(MappingError::Suffix("a canonical 64-bit integer")),
-            IdType::ObjectId => {
-                hex(suffix).map(Id::ObjectId).ok_or(MappingError::Suffix("24 hexadecimal digits"))
-            }
+            IdType::ObjectId => hex(suffix)
+                .map(DocumentId::ObjectId)
+                .ok_or(MappingError::Suffix("24 hexadecimal digits")),
             IdType::Uuid => {
-                uuid(suffix).map(Id::Uuid).ok_or(MappingError::Suffix("a hyphenated UUID"))
+                uuid(suffix).map(DocumentId::Uuid).ok_or(MappingError::Suffix("a hyphenated UUID"))
             }
         }
     }
@@ -45,11 +45,11 @@ impl<'k> Id<'k> {
     #[inline]
     pub fn write(self, element: Element<'_>) {
         match self {
-            Id::Text(text) => element.string(text),
-            Id::Bytes(bytes) => element.binary(bytes),
-            Id::Int64(value) => element.int64(value),
-            Id::ObjectId(bytes) => element.object_id(bytes),
-            Id::Uuid(bytes) => element.uuid(bytes),
+            DocumentId::Text(text) => element.string(text),
+            DocumentId::Bytes(bytes) => element.binary(bytes),
+            DocumentId::Int64(value) => element.int64(value),
+            DocumentId::ObjectId(bytes) => element.object_id(bytes),
+            DocumentId::Uuid(bytes) => element.uuid(bytes),
         }
     }
 }
@@ -104,21 +104,27 @@ mod tests {
     use super::*;
 
     fn refused(suffix: &[u8], to: IdType) -> bool {
-        matches!(Id::convert(suffix, to), Err(MappingError::Suffix(_)))
+        matches!(DocumentId::convert(suffix, to), Err(MappingError::Suffix(_)))
     }
 
     #[test]
     fn a_suffix_stays_a_string_and_binary_when_it_is_not_utf8() {
-        assert_eq!(Id::convert(b"", IdType::String), Ok(Id::Text("")));
-        assert_eq!(Id::convert("é\0".as_bytes(), IdType::String), Ok(Id::Text("é\0")));
-        assert_eq!(Id::convert(b"\xff", IdType::String), Ok(Id::Bytes(b"\xff")));
+        assert_eq!(DocumentId::convert(b"", IdType::String), Ok(DocumentId::Text("")));
+        assert_eq!(
+            DocumentId::convert("é\0".as_bytes(), IdType::String),
+            Ok(DocumentId::Text("é\0"))
+        );
+        assert_eq!(DocumentId::convert(b"\xff", IdType::String), Ok(DocumentId::Bytes(b"\xff")));
     }
 
     #[test]
     fn canonical_integers_become_int64() {
         for value in [0, 1, -1, 10, i64::MAX, i64::MIN] {
             let suffix = value.to_string();
-            assert_eq!(Id::convert(suffix.as_bytes(), IdType::Int64), Ok(Id::Int64(value)));
+            assert_eq!(
+                DocumentId::convert(suffix.as_bytes(), IdType::Int64),
+                Ok(DocumentId::Int64(value))
+            );
         }
     }
 
@@ -152,7 +158,10 @@ mod tests {
     fn twenty_four_hexadecimal_digits_become_an_object_id() {
         let bytes = [0, 1, 2, 3, 4, 5, 6, 7, 8, 0xab, 0xcd, 0xef];
         for suffix in ["000102030405060708abcdef", "000102030405060708ABCDEF"] {
-            assert_eq!(Id::convert(suffix.as_bytes(), IdType::ObjectId), Ok(Id::ObjectId(bytes)));
+            assert_eq!(
+                DocumentId::convert(suffix.as_bytes(), IdType::ObjectId),
+                Ok(DocumentId::ObjectId(bytes))
+            );
         }
         for suffix in [
             "",
@@ -174,7 +183,10 @@ mod tests {
         for suffix in
             ["123e4567-e89b-12d3-a456-426614174000", "123E4567-E89B-12D3-A456-426614174000"]
         {
-            assert_eq!(Id::convert(suffix.as_bytes(), IdType::Uuid), Ok(Id::Uuid(bytes)));
+            assert_eq!(
+                DocumentId::convert(suffix.as_bytes(), IdType::Uuid),
+                Ok(DocumentId::Uuid(bytes))
+            );
         }
         let refusals = [
             "",

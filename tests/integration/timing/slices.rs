@@ -45,7 +45,7 @@ fn at_a_stretch(keys: usize) -> Duration {
 
 #[test]
 fn values_of_keys_that_expire_together_are_copied_in_slices() {
-    const KEYS: usize = 20_000;
+    const KEYS: usize = 60_000;
     let world = World::away(|setup| setup);
     world.register("k:", "keys", "");
     let ends = dirty_until(&world.redis, KEYS, Duration::from_secs(12));

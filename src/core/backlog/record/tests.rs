@@ -102,7 +102,7 @@ fn version_1() -> Vec<(Record<'static>, Vec<u8>)> {
     registration.write = WriteMode::Merge;
     let words = [
         "p\0:", "d.c", "TYPE", "ANY", "KEY", "_id", "AS", "STRING", "WRITE", "MERGE", "ONDEL",
-        "DELETE", "ONEXPIRE", "DELETE", "ONEVICT", "KEEP",
+        "DELETE", "ONEXPIRE", "KEEP", "ONEVICT", "KEEP",
     ];
     let words: Vec<u8> = words.iter().flat_map(|word| counted(word.as_bytes())).collect();
     let value = |content| Captured { content, expire_ms: -1, bytes: b"v".as_slice().into() };

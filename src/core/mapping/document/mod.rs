@@ -1,7 +1,7 @@
 //! Turns a key and its value, as read from Redis, into the document that MongoDB shall hold.
 
 use super::bson::{Document, FieldName};
-use super::document_id::Id;
+use super::document_id::DocumentId;
 use super::duplicate_names::Names;
 use super::error::{MAX_DOCUMENT_BYTES, MappingError};
 use super::json;
@@ -19,7 +19,7 @@ use fields::Writer;
 #[derive(Clone, Copy, Debug)]
 pub struct Identity<'a> {
     field: FieldName<'a>,
-    id: Id<'a>,
+    id: DocumentId<'a>,
 }
 
 impl<'a> Identity<'a> {
@@ -28,7 +28,7 @@ impl<'a> Identity<'a> {
     /// [`MappingError::Suffix`] when the suffix cannot be converted.
     pub fn of(registration: &'a Registration, key: &'a [u8]) -> Result<Self, MappingError> {
         let field = FieldName::new(&registration.key_field)?;
-        let id = Id::convert(registration.id_of(key), registration.key_as)?;
+        let id = DocumentId::convert(registration.id_of(key), registration.key_as)?;
         Ok(Identity { field, id })
     }
 

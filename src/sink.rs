@@ -25,7 +25,7 @@ pub enum Failure {
 pub struct LinkError {
     /// One sentence for people, without credentials.
     pub error: String,
-    /// It does not pass by itself: somebody must change a password, a certificate, a setting. It
+    /// It does not pass by itself: the operator must change a password, a certificate, a setting. It
     /// is tried again seldom.
     pub permanent: bool,
     /// Something was sent and not answered, so the server may apply it at any later time.
@@ -38,7 +38,7 @@ impl LinkError {
         LinkError { error: error.into(), permanent: false, unanswered: false }
     }
 
-    /// A failure that somebody must see to.
+    /// A failure that the operator must see to.
     pub fn permanent(error: impl Into<String>) -> Self {
         LinkError { permanent: true, ..LinkError::transient(error) }
     }

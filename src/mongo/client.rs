@@ -36,7 +36,7 @@ const HEARTBEAT_FREQUENCY: Duration = Duration::from_secs(1);
 /// A client and what goes with each of its commands.
 #[derive(Clone, Debug)]
 pub struct Connected {
-    /// The client. Making it contacts nobody.
+    /// The client. Making it contacts no server.
     pub client: Client,
     /// The write concern of each command.
     pub write_concern: WriteConcern,

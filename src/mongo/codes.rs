@@ -23,7 +23,7 @@ pub enum Meaning {
     /// The server's limit for one command was reached.
     TooSlow,
     /// One operation of the command cannot even be read by the server.
-    Unreadable(&'static str),
+    Rejected(&'static str),
     /// This one change is refused, now and always.
     Refused(&'static str),
     /// The collection's options or indexes do not take this document. They may not take any.
@@ -33,7 +33,7 @@ pub enum Meaning {
 }
 
 use Meaning::{
-    Collection, Link, Namespace, Part, Permanent, Refused, TooSlow, Transient, Unknown, Unreadable,
+    Collection, Link, Namespace, Part, Permanent, Refused, Rejected, TooSlow, Transient, Unknown,
 };
 
 /// The codes with which a router tells that it lost a shard: what it passed on may still run.
@@ -106,9 +106,9 @@ fn by_name(code: i32) -> Meaning {
         }
         50 | 262 => TooSlow,
 
-        16 => Unreadable("the document is too large for MongoDB"),
-        15 => Unreadable("the document is nested too deep for MongoDB"),
-        22 | 357 | 378 => Unreadable("the document is not valid for MongoDB"),
+        16 => Rejected("the document is too large for MongoDB"),
+        15 => Rejected("the document is nested too deep for MongoDB"),
+        22 | 357 | 378 => Rejected("the document is not valid for MongoDB"),
 
         121 => Refused("the document fails the collection's schema validation"),
         // MongoDB 4.4. Newer ones take such names in the forms that we send.
@@ -147,8 +147,8 @@ fn by_number(code: i32) -> Meaning {
         13_388 => Transient("the routing of the collection is out of date"),
         16_500 => Transient("MongoDB has too much to do"),
 
-        10_334 => Unreadable("the document is too large for MongoDB"),
-        40_413..=40_415 => Unreadable("the document is not valid for MongoDB"),
+        10_334 => Rejected("the document is too large for MongoDB"),
+        40_413..=40_415 => Rejected("the document is not valid for MongoDB"),
 
         17_419 | 17_420 => Refused("the document is too large for MongoDB"),
         16_755 | 16_756 | 16_766 | 16_804 | 13_026 | 13_027 | 13_068 | 13_654 => {

@@ -66,7 +66,7 @@ const LOAD_BALANCING: &str = "load balancing mode";
 const NO_PRIMARY: &str = "the replica set has no primary at the moment";
 
 /// What the driver's text of a failed server selection contains, the cause that it stands for,
-/// and whether somebody must see to it.
+/// and whether the operator must see to it.
 const SELECTION: [(&str, &str, bool); 16] = [
     ("SCRAM failure", AUTHENTICATION, true),
     ("uthentication", AUTHENTICATION, true),

@@ -37,7 +37,7 @@ impl Call<'_> {
         self.ctx.flags() & obeyed != 0
     }
 
-    /// True on a replica, unless the command is its master's; the client is told. The server does
+    /// True on a replica, unless the command is its master's; the client gets the error. The server does
     /// the same, but not with `replica-read-only no`.
     pub fn is_refused_on_replica(&self, what: &str) -> bool {
         let refused = self.ctx.flags() & raw::REDISMODULE_CTX_FLAGS_SLAVE != 0 && !self.is_obeyed();

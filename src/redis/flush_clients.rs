@@ -2,8 +2,8 @@
 //!
 //! The server frees the handle of a blocked client, and two buffers of 16 KiB with it, only when the
 //! module has unblocked it: also after the client has left or was unblocked by CLIENT UNBLOCK. So a
-//! handle unblocks its client when it is dropped, and whoever takes it out of [`FlushClients`] decides
-//! with which outcome.
+//! handle unblocks its client when it is dropped, and the caller that takes it out of [`FlushClients`]
+//! decides with which outcome.
 //!
 //! The module keeps the time limits itself. At a limit of the server's, a client that was unblocked
 //! in the same turn of the loop would get no reply at all.
@@ -123,7 +123,7 @@ impl FlushClients {
         self.0.borrow_mut().take_client(raw)
     }
 
-    /// When the next client's time is over; `u64::MAX` for never.
+    /// When the next client's timeout passes; `u64::MAX` for never.
     pub fn next_us(&self) -> u64 {
         self.0.borrow().by_end.first().map_or(u64::MAX, |(end_us, _)| *end_us)
     }
@@ -135,8 +135,9 @@ impl FlushClients {
         }
     }
 
-    /// Replies to the clients whose last key has ended, and to those whose time is over. Only before the
-    /// loop sleeps: there the server takes them in at once, before anything else can happen to them.
+    /// Replies to the clients whose last key has ended, and to those whose timeout has passed. Only
+    /// before the loop sleeps: there the server takes them in at once, before anything else can happen
+    /// to them.
     pub fn answer(&self, pipeline: &Pipeline) {
         let finished = pipeline.backlog.borrow_mut().flushed();
         for flush in finished {
@@ -226,7 +227,7 @@ impl Blocked {
         self.take(flush)
     }
 
-    /// Takes out a client whose time is over.
+    /// Takes out a client whose timeout has passed.
     fn take_overdue(&mut self, now_us: u64) -> Option<Waiting> {
         let (end_us, flush) = self.by_end.first().copied()?;
         if end_us > now_us { None } else { self.take(flush) }

@@ -39,7 +39,7 @@ fn write_on(module: &Module, ctx: Ctx<'_>) {
     let end_us = if is_away { 0 } else { end_us };
     let waiter = pipeline.backlog.borrow_mut().flush(FlushScope::All, clock::now_us());
     loop {
-        // Nobody is told of these acknowledgements: the AOF is closed.
+        // These acknowledgements are not propagated: the AOF is closed.
         settle(module);
         let (dirty, unpaused) = {
             let backlog = pipeline.backlog.borrow();
@@ -51,7 +51,7 @@ fn write_on(module: &Module, ctx: Ctx<'_>) {
             report((unpaused, is_away), dirty.saturating_sub(unpaused), rescans);
             break;
         }
-        // Nor of those that needed no write.
+        // Nor are those that needed no write.
         module.filler.send_due(pipeline, ctx, now_us, SLICE_US);
         if let Some(worker) = &*pipeline.worker.borrow() {
             wait(worker, end_us.saturating_sub(now_us).min(SLICE_US));

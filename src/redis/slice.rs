@@ -1,4 +1,4 @@
-//! How long a slice may be: `read-slice-us` while nobody else wants anything of the server, and a
+//! How long a slice may be: `read-slice-us` while the server has no other work, and a
 //! share of what others took in the last turn of its loop while they do.
 
 use std::cell::Cell;

@@ -10,7 +10,7 @@ use super::wake::{Asked, Doorbell};
 use crate::core::delivery::batch::{Batch, Report};
 use crate::core::registration::Registration;
 
-/// What people are told of a panic, whose own text may hold anything.
+/// The error for operators after a panic, whose own text may hold anything.
 pub const PANIC: &str = "the module failed inside (a bug: please report it with the server's log)";
 
 /// The worker's ends of all that connects it with the server thread.

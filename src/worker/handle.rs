@@ -66,7 +66,7 @@ impl Worker {
         Ok(worker)
     }
 
-    /// A handle whose other ends nobody serves yet.
+    /// A handle whose other ends are not served yet.
     pub(super) fn unattended(
         now_us: fn() -> u64,
         wake_server: Box<dyn Fn() + Send + Sync>,
@@ -121,7 +121,7 @@ impl Worker {
 
     /// Settings have changed. Batches on the wire are finished with the old ones. Never blocks.
     pub fn configure(&self, options: WorkerOptions) {
-        // Fails only when the worker has ended, and then nobody needs to know.
+        // Fails only when the worker has ended, and then no report is needed.
         if self.options.send(options).is_ok() {
             self.ringer.ring();
         }
@@ -135,7 +135,7 @@ impl Worker {
     }
 
     /// Call it before a run of [`report`](Self::report): what is reported from here on wakes the
-    /// server again. Whoever stops before `report` says `None` must come back by himself.
+    /// server again. A caller that stops before `report` returns `None` must come back by itself.
     pub fn begin_drain(&self) {
         self.asked.answer();
     }

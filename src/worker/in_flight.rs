@@ -21,7 +21,7 @@ impl<C: Connector> WriteLoop<C> {
     }
 
     /// Takes in a batch that the server thread sent. Where it sent it with the wrong kind of
-    /// credit, it is told which kind the registration needs.
+    /// credit, it gets to know which kind the registration needs.
     pub(super) fn arrived(&mut self, batch: &Batch) {
         let slow = self.is_slow(batch);
         if slow != batch.slow {

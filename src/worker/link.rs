@@ -4,7 +4,7 @@ use crate::core::delivery::backoff::Backoff;
 use crate::core::delivery::batch::Link;
 use crate::sink::LinkError;
 
-/// The link's state. Each change is told once.
+/// The link's state. Each change is reported once.
 #[derive(Debug)]
 pub struct LinkState {
     state: Link,

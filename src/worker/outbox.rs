@@ -34,7 +34,7 @@ impl Outbox {
     /// Adds a report. The channel has no bound, so none is ever lost; it holds no more than the
     /// batches there are credits for and a few changes of the link.
     pub fn push(&mut self, report: Report) {
-        // Fails only when the server's side is gone, and then nobody needs to know.
+        // Fails only when the server's side is gone, and then no report is needed.
         self.unflushed |= self.reports.send(report).is_ok();
     }
 

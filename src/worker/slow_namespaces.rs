@@ -51,7 +51,7 @@ impl Paces {
         self.slow.entry(namespace.clone()).or_default();
     }
 
-    /// Notes that the server thread is told of a registration of a slow namespace; false when it
+    /// Notes that the server thread gets to know a registration of a slow namespace; false when it
     /// was told before.
     pub fn tells(&mut self, slot: u16, registration: &Arc<Registration>) -> bool {
         let Some(told) = self.slow.get_mut(&registration.namespace) else { return false };

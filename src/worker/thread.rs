@@ -16,7 +16,7 @@ use crate::sink::Connector;
 
 /// Pause before the write_loop is started again after it failed.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
-/// Runs until it is told to stop.
+/// Runs until `stopping` is set.
 pub fn run<C: Connector>(connector: C, options: WorkerOptions, ends: Ends) {
     let stopping = Arc::clone(&ends.stopping);
     let mut write_loop = WriteLoop::new(connector, options, ends);

@@ -28,7 +28,7 @@ use crate::sink::{Connector, Failure, LinkError, Sink};
 
 /// Last resort against a write that hangs; a sink has shorter limits of its own.
 pub const WRITE_WITHIN: Duration = Duration::from_secs(300);
-/// What is told when a last resort was needed.
+/// The error when a last resort was needed.
 pub(super) const SILENT: &str = "MongoDB does not answer at all";
 /// Longest that an old sink, or a stop, waits for connections to close.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
@@ -147,7 +147,7 @@ impl<C: Connector> WriteLoop<C> {
         }
     }
 
-    /// Works until it is told to stop.
+    /// Works until `stopping` is set.
     ///
     /// # Errors
     /// When the process has no file descriptors left.

@@ -19,7 +19,7 @@ pub enum LetterScope<'a> {
     Key(u16, &'a [u8]),
 }
 
-/// A change that was refused, as replicas and the AOF are told of it.
+/// A change that was refused, as it is propagated to replicas and the AOF.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// Logical database.
@@ -28,7 +28,7 @@ pub struct Refused {
     pub key: Vec<u8>,
     /// Prefix of the registration.
     pub prefix: Vec<u8>,
-    /// Why. It holds no value: whoever is told has that himself.
+    /// Why. It holds no value: replicas have that themselves.
     pub letter: DeadLetter,
     /// True when the key has changed since, and so is dirty still.
     pub again: bool,

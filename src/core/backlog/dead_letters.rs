@@ -1,5 +1,5 @@
-//! Dead letters: changes that can never be written as they are. They hold up nobody and stay
-//! until a newer write of the key succeeds or somebody drops them.
+//! Dead letters: changes that can never be written as they are. They delay no other key and
+//! stay until a newer write of the key succeeds or the operator drops them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;

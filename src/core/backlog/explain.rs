@@ -1,4 +1,4 @@
-//! One key under the magnifying glass, for WB.EXPLAIN: whose it is, how it stands, and why.
+//! Per-key diagnostics for WB.EXPLAIN: registration, state and what blocks it.
 
 use std::sync::Arc;
 
@@ -91,7 +91,7 @@ pub struct Explained {
     pub state: KeyState,
     /// Slot and options of its registration.
     pub bound: Option<(u16, Arc<Registration>)>,
-    /// Since when it stands so, milliseconds since 1970; 0 where nobody knows or cares.
+    /// Since when it is in that state, milliseconds since 1970; 0 where that is not known.
     pub since_unix_ms: u64,
     /// How often MongoDB refused it, or did not let it be written, since it was last written.
     pub attempts: u32,

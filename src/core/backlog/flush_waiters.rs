@@ -3,7 +3,7 @@
 //! A waiter counts the keys of its scope that were dirty when it came. Each of them ends for it
 //! once: when a value that was read after its arrival is acknowledged or refused.
 //!
-//! Where changes were missed, nobody can count. A waiter of such a scope is suspended until scans
+//! Where changes were missed, keys cannot be counted. A waiter of such a scope is suspended until scans
 //! have found what was missed before it came; then it counts what is dirty at that moment.
 
 use std::collections::HashMap;
@@ -69,7 +69,7 @@ pub struct Waiters {
 }
 
 impl Waiters {
-    /// True when nobody waits.
+    /// True when no flush waits.
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.waiters.is_empty()
@@ -118,7 +118,7 @@ impl Waiters {
         resumed
     }
 
-    /// True when somebody is suspended.
+    /// True when a waiter is suspended.
     pub fn has_suspended(&self) -> bool {
         self.waiters.values().any(|waiter| waiter.suspended)
     }

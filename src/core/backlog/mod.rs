@@ -1,5 +1,5 @@
 //! The backlog: everything the server thread knows. Changes come in, batches go out, reports come
-//! back. It calls nobody; whoever calls it says what time it is.
+//! back. It calls nothing above it; the caller passes the time.
 
 mod blocked_key_waits;
 pub mod blocked_keys;
@@ -225,7 +225,7 @@ impl Backlog {
             Touch::Lifetime if self.shows_lifetime(slot) => Touch::Timed,
             // A value that was refused must not be lost when its key goes.
             Touch::Lifetime if self.dead.find(db, key).is_some() => Touch::Timed,
-            // Whoever looks ahead must hear of it; nobody else.
+            // Only a server that looks ahead must know of it.
             Touch::Lifetime if !self.dirty.is_watching() => return false,
             other => other,
         };

@@ -11,10 +11,10 @@ impl Backlog {
         self.left = Some((db, key.to_vec()));
     }
 
-    /// A key arrives, it is said, in `db`. If it has just left that one, nobody says where it is:
-    /// these are the other databases with registrations, and it must be marked in each where it is
-    /// found. A key that was there before is then written once more, which changes nothing. Nothing
-    /// when it is to be marked as usual.
+    /// Handles a `move_to` event of a key in `db`. If the key has just left that database, the event
+    /// names the source: a MOVE within one database is impossible. Then it returns the other databases
+    /// with registrations, and the key must be marked in each where it is found. A key that was there
+    /// before is written once more, which changes nothing. Nothing when it is to be marked as usual.
     pub fn arrives(&mut self, db: u16, key: &[u8]) -> Option<BTreeSet<u16>> {
         self.left.take().filter(|(from, name)| *from == db && name == key)?;
         Some(self.routes.dbs().filter(|other| *other != db).collect())

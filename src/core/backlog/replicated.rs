@@ -5,7 +5,7 @@ use crate::core::backlog::change_log::Touch;
 use crate::core::backlog::stream_words::Told;
 
 impl Backlog {
-    /// Takes in what is told of keys in `db`. Fold the log first: what stands before it in the
+    /// Obeys a command of the stream about keys in `db`. Fold the log first: what stands before it in the
     /// stream comes first here, too. [`Told::Gone`] changes nothing here, because it needs the
     /// key's value: see [`gone`](Backlog::gone).
     pub fn obey(&mut self, db: u16, told: Told<'_>, (now_us, unix_ms): (u64, u64)) {

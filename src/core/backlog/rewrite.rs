@@ -2,7 +2,7 @@
 //! is written, it is written once more when nothing of the old can be under way any longer.
 //!
 //! A write that was given up is in doubt when the server cannot fence it off. And so is whatever
-//! this server sent before it crashed, or another one before this one was promoted: nobody knows
+//! this server sent before it crashed, or another one before this one was promoted: it is unknown
 //! which keys that was, but no others than those that are dirty for longest.
 
 use std::collections::{HashMap, VecDeque};

@@ -60,7 +60,7 @@ impl Backlog {
     /// A scan of `slot` has looked at so many more keys, and marked so many.
     pub fn scanned(&mut self, slot: u16, more: Scanned) {
         let missed = self.dirty.has_missed(slot);
-        // Replicas are told of other marks than those of a scan, too.
+        // Marks other than those of a scan are propagated to replicas, too.
         if let Some(bound) = self.slot_mut(slot).filter(|bound| bound.sync_pending || missed) {
             bound.scanned.visited += more.visited;
             bound.scanned.marked += more.marked;

@@ -1,4 +1,4 @@
-//! When which registration is due: kept, so that nobody has to ask all of them.
+//! When which registration is due: kept, so that not all of them must be asked.
 //!
 //! Whatever may make a registration due at another time *stirs* it; before the schedule is read,
 //! those that were stirred are asked anew.

@@ -1,5 +1,5 @@
-//! The sessions in which this server writes, or its master does: kept with the state, so that whoever
-//! goes on can end what they hold.
+//! The sessions in which this server writes, or its master does: kept with the state, so that the
+//! server that goes on can end what they hold.
 
 use super::Backlog;
 use crate::core::delivery::batch::LaneId;
@@ -38,7 +38,7 @@ impl Backlog {
         &self.lanes.former
     }
 
-    /// From here on the sessions known so far are somebody else's.
+    /// From here on the sessions known so far are those of another process.
     pub(super) fn retire_lanes(&mut self) {
         self.lanes.former.clone_from(&self.lanes.present);
     }

@@ -1,4 +1,4 @@
-//! Keys whose values take long to read. One that must wait is in flight with nobody: its changes
+//! Keys whose values take long to read. One that must wait is parked (in flight, in no batch): its changes
 //! coalesce, and it is given back when its time has come.
 
 use super::Backlog;
@@ -79,7 +79,7 @@ impl Backlog {
         }
     }
 
-    /// Somebody waits for all of them.
+    /// A flush waits for all of them.
     pub(super) fn hasten_heavy(&mut self) {
         self.heavy.hasten();
         self.release_heavy(u64::MAX);

@@ -88,7 +88,7 @@ pub struct PrefixState<'a> {
     pub slot: &'a Slot,
     /// Counters, all of them.
     pub counters: Counters,
-    /// Lag of late; 0 for none measured.
+    /// Recent lag; 0 for none measured.
     pub lag: Percentiles,
     /// Keys not acknowledged, in flight ones included.
     pub dirty_keys: usize,
@@ -135,7 +135,7 @@ pub struct State<'a> {
     pub syncs_pending: usize,
     /// Counters of all registrations, gone ones included.
     pub counters: Counters,
-    /// Lag of late; 0 for none measured.
+    /// Recent lag; 0 for none measured.
     pub lag: Percentiles,
     /// Registrations whose namespace refuses while their keys wait.
     pub resting: usize,

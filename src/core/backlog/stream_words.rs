@@ -61,7 +61,7 @@ pub fn removal(touch: Touch) -> &'static [u8] {
     if touch == Touch::Evicted { b"evicted" } else { b"expired" }
 }
 
-/// What is told.
+/// What a command of the stream says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told<'a> {
     /// MongoDB has these keys in their latest state.

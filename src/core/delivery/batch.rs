@@ -171,7 +171,7 @@ pub type LaneId = [u8; 16];
 /// What the worker tells the server thread.
 #[derive(Debug)]
 pub enum Report {
-    /// All sessions that are used from now on. Whoever goes on after a crash must end what they
+    /// All sessions that are used from now on. The server that goes on after a crash must end what they
     /// hold: a transaction that was begun keeps its documents locked, for a minute.
     Lanes(Vec<LaneId>),
     /// A batch has ended, its buffers come back for reuse.

@@ -7,7 +7,7 @@ pub const WINDOW_US: u64 = 60_000_000;
 /// Longest lag told apart, 30 days in microseconds; a longer one counts as this.
 const LONGEST_US: u64 = 30 * 86_400 * 1_000_000;
 
-/// Lag of late.
+/// Recent lag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Percentiles {
     /// Median, microseconds.
@@ -48,7 +48,7 @@ impl Lag {
         }
     }
 
-    /// The figures at `now_us`, or `None` when nothing was measured of late.
+    /// The figures at `now_us`, or `None` when nothing was measured recently.
     pub fn percentiles(&mut self, now_us: u64) -> Option<Percentiles> {
         self.rotate(now_us);
         let Histograms { current, previous, both } = self.histograms.as_mut()?;

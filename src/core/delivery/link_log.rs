@@ -6,7 +6,7 @@ use super::batch::Link;
 /// Each kind of line is logged once in this time at most, microseconds.
 const LOG_EVERY_US: u64 = 60_000_000;
 
-/// What the log is told.
+/// A line of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
     /// MongoDB is not reached.
@@ -81,8 +81,8 @@ impl LinkWatch {
         self.name() != self.told && self.name() != "idle"
     }
 
-    /// What the log is to be told now. A link that comes and goes is told of once a minute, and
-    /// a state that stays is told in the end.
+    /// What is to be logged now. A link that comes and goes is logged once a minute, and a
+    /// state that stays is logged in the end.
     pub fn line(&mut self, now_us: u64) -> Option<Line> {
         if !self.is_untold() {
             return None;

@@ -22,7 +22,7 @@ pub struct Names {
     entries: Vec<Entry>,
     /// Where elements stand that are to be left out, in ascending order.
     left_out: Vec<usize>,
-    // Seeded at random: nobody can choose names that all collide.
+    // Seeded at random: a client cannot choose names that all collide.
     hasher: foldhash::fast::RandomState,
 }
 

@@ -26,7 +26,7 @@ struct DbRoutes {
     /// What every prefix begins with, where there are many; else nothing.
     common: Head,
     /// A bit for each two bytes with which a prefix goes on behind `common`: most keys that no
-    /// prefix takes are told by these. Nothing where there are few.
+    /// prefix takes are ruled out by these. Nothing where there are few.
     begins: Vec<u64>,
     /// The head of each prefix behind `common`, in the order of the prefixes: most keys are told
     /// apart by these alone.

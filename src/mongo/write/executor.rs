@@ -13,7 +13,7 @@ use super::reply::Expected;
 use crate::core::delivery::batch::{Batch, Item, Refusal, Written};
 use crate::core::mapping::value::Span;
 use crate::mongo::codes::DUPLICATE_KEY;
-use crate::mongo::write::outcome::{Duplicate, Hitch, Outcome, Remedy};
+use crate::mongo::write::outcome::{Action, Duplicate, Outcome, WriteError};
 use crate::sink::Failure;
 
 /// Attempts at an operation that clashes with others before more than it must wait.
@@ -86,17 +86,17 @@ pub async fn write_out(
         };
         let sent = Instant::now();
         match send((bytes, expected), limit).await {
-            Outcome::Answered(mut hitches) => {
+            Outcome::Answered(mut write_errors) => {
                 limits.answered(items.len(), sent.elapsed());
                 let existing = match kind {
-                    Kind::Insert => writing.update_existing(&items, &mut hitches),
+                    Kind::Insert => writing.update_existing(&items, &mut write_errors),
                     Kind::Update | Kind::Delete => 0,
                 };
                 let (ops, sent) = (items.len() - existing, Sent { kind, attempt });
-                let failed = writing.settle(&items, sent, hitches).await?;
+                let failed = writing.settle(&items, sent, write_errors).await?;
                 writing.judge.applies(kind, ops.saturating_sub(failed));
             }
-            Outcome::Unreadable { code, reason } => match items.as_slice() {
+            Outcome::Rejected { code, reason } => match items.as_slice() {
                 [index] => writing.refuse(*index, code, reason),
                 _ => writing.halve(&items, halvings),
             },
@@ -187,42 +187,42 @@ impl Writing<'_> {
         &mut self,
         items: &[u32],
         Sent { kind, attempt }: Sent,
-        hitches: Vec<Hitch>,
+        write_errors: Vec<WriteError>,
     ) -> Result<usize, Failure> {
         let mut again = Vec::new();
         let affected_by = |op: Option<usize>| match op {
             Some(op) => items.get(op..=op).unwrap_or_default(),
             None => items,
         };
-        let failed = hitches.iter().map(|hitch| affected_by(hitch.op).len()).sum();
+        let failed = write_errors.iter().map(|write_error| affected_by(write_error.op).len()).sum();
         // What all operations are refused for will not be otherwise in a moment.
         let all = failed == items.len() && failed > 1 && self.judge.applied().of(kind) == 0;
-        for Hitch { op, code, remedy } in hitches {
+        for WriteError { op, code, action } in write_errors {
             let affected = affected_by(op);
-            match remedy {
-                Remedy::AgainOrRefuse(_) | Remedy::AgainOrWait(_) if attempt < ATTEMPTS => {
+            match action {
+                Action::RetryThenRefuse(_) | Action::RetryThenWait(_) if attempt < ATTEMPTS => {
                     again.extend_from_slice(affected);
                 }
-                Remedy::Judge(_) if attempt < ATTEMPTS && !all => {
+                Action::Judge(_) if attempt < ATTEMPTS && !all => {
                     again.extend_from_slice(affected);
                 }
-                Remedy::Refuse(reason) | Remedy::AgainOrRefuse(reason) => {
+                Action::Refuse(reason) | Action::RetryThenRefuse(reason) => {
                     for index in affected {
                         self.refuse(*index, code, reason.clone());
                     }
                 }
-                Remedy::Contested(duplicate) => {
+                Action::Contested(duplicate) => {
                     let duplicate = |index: &u32| (*index, (*duplicate).clone());
                     let contested = affected.iter().map(duplicate);
                     let contested =
                         contested.map(|(index, duplicate)| Contested { index, duplicate });
                     self.contested.extend(contested);
                 }
-                Remedy::Judge(reason) => self.judge.judges(affected, kind, code, &reason),
-                Remedy::AgainOrWait(reason) if op.is_some() => {
+                Action::Judge(reason) => self.judge.judges(affected, kind, code, &reason),
+                Action::RetryThenWait(reason) if op.is_some() => {
                     affected.iter().for_each(|index| self.judge.waits(*index, &reason));
                 }
-                Remedy::AgainOrWait(reason) => return Err(Failure::Namespace(reason)),
+                Action::RetryThenWait(reason) => return Err(Failure::Namespace(reason)),
             }
         }
         if !again.is_empty() {
@@ -232,14 +232,14 @@ impl Writing<'_> {
         Ok(failed)
     }
 
-    /// Takes the documents out of `hitches` that exist already, and has them updated instead; their
+    /// Takes the documents out of `write_errors` that exist already, and has them updated instead; their
     /// number.
     ///
     /// A duplicate in another index counts as well: the document may be its own duplicate there.
-    fn update_existing(&mut self, items: &[u32], hitches: &mut Vec<Hitch>) -> usize {
+    fn update_existing(&mut self, items: &[u32], write_errors: &mut Vec<WriteError>) -> usize {
         let mut existing = Vec::new();
-        hitches.retain(|hitch| {
-            let duplicate = hitch.op.filter(|_| hitch.code == DUPLICATE_KEY);
+        write_errors.retain(|write_error| {
+            let duplicate = write_error.op.filter(|_| write_error.code == DUPLICATE_KEY);
             existing.extend(duplicate.and_then(|op| items.get(op)));
             duplicate.is_none()
         });

@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn each_obstacle_is_told_with_its_remedy_and_without_values() {
-        for (code, remedy) in [
+        for (code, action) in [
             (11_000, "remove the duplicates"),
             (13, "grant"),
             (67, "shard key"),
@@ -234,7 +234,7 @@ mod tests {
             let Failure::Namespace(sentence) = failure_of(code) else {
                 panic!("{code} is the namespace's fault");
             };
-            assert!(sentence.contains(remedy), "{sentence}");
+            assert!(sentence.contains(action), "{sentence}");
             assert!(sentence.contains("movieId in shop.movies"), "{sentence}");
             assert!(!sentence.contains("42"), "{sentence}");
         }

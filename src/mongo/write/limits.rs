@@ -16,7 +16,7 @@ const FIRST: u32 = 8;
 const LEAST: u32 = 100;
 /// Nor less than this.
 const LEAST_TIME: Duration = Duration::from_millis(20);
-/// A command may take so many times as long as its operations took of late.
+/// A command may take so many times as long as its operations took recently.
 const FACTOR: f64 = 8.0;
 /// And so many microseconds more for each of its bytes: 4 MB a second.
 const US_PER_BYTE: f64 = 0.25;
@@ -31,7 +31,7 @@ const PATIENT_BATCHES: u32 = 64;
 /// What is known of one namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Speed {
-    /// What an operation took of late, microseconds; 0 when nothing is known.
+    /// What an operation took recently, microseconds; 0 when nothing is known.
     us_per_op: f64,
     /// Batches in a row of which nothing could be written in time.
     troubles: u32,

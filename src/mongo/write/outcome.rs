@@ -25,9 +25,9 @@ const NO_INDEX: &str = "hint provided does not correspond to an existing index";
 #[derive(Debug, PartialEq)]
 pub enum Outcome {
     /// The server answered; every operation that is not named is acknowledged.
-    Answered(Vec<Hitch>),
+    Answered(Vec<WriteError>),
     /// Some operation makes the whole command unreadable: split it until that one is found.
-    Unreadable {
+    Rejected {
         /// MongoDB's code; 0 when the driver refused.
         code: i32,
         /// The refusal of the operation that is found in the end.
@@ -45,37 +45,37 @@ impl Outcome {
     /// True when it was not applied for a reason that passes by itself.
     pub fn is_clash(&self) -> bool {
         match self {
-            Outcome::Answered(hitches) => {
-                hitches.iter().any(|hitch| matches!(hitch.remedy, Remedy::AgainOrWait(_)))
-            }
+            Outcome::Answered(write_errors) => write_errors
+                .iter()
+                .any(|write_error| matches!(write_error.action, Action::RetryThenWait(_))),
             Outcome::TooSlow => true,
-            Outcome::Unreadable { .. } | Outcome::Unconfirmed(_) | Outcome::Failed(_) => false,
+            Outcome::Rejected { .. } | Outcome::Unconfirmed(_) | Outcome::Failed(_) => false,
         }
     }
 }
 
 /// An operation that was not applied.
 #[derive(Debug, PartialEq)]
-pub struct Hitch {
+pub struct WriteError {
     /// Its place in the command; `None` means all of them.
     pub op: Option<usize>,
     /// MongoDB's code.
     pub code: i32,
     /// What to do about it.
-    pub remedy: Remedy,
+    pub action: Action,
 }
 
 /// What to do about an operation that was not applied.
 #[derive(Debug, PartialEq)]
-pub enum Remedy {
+pub enum Action {
     /// Nothing helps: a dead letter with this reason.
     Refuse(String),
     /// Another document has the value in a unique index: send it again when the rest is written.
     Contested(Box<Duplicate>),
     /// Send it again; if that does not help, a dead letter with this reason.
-    AgainOrRefuse(String),
+    RetryThenRefuse(String),
     /// Send it again; if that does not help, its key waits for this reason, or the namespace does.
-    AgainOrWait(String),
+    RetryThenWait(String),
     /// Send it again, unless all others are refused, too; if that does not help, the namespace rests
     /// for this reason, or it is a dead letter: as the other operations show.
     Judge(String),
@@ -119,7 +119,7 @@ fn of_reply(reply: &Document, registration: &Registration, expected: Expected) -
         Ok(errors) => errors,
         Err(why) => return Outcome::Failed(Failure::Part(nonsense(registration, why))),
     };
-    let mut hitches = Vec::with_capacity(errors.len());
+    let mut write_errors = Vec::with_capacity(errors.len());
     for OpError { op, code, error } in errors {
         if let Some(failure) = failure_by(code) {
             return Outcome::Failed(failure);
@@ -132,25 +132,25 @@ fn of_reply(reply: &Document, registration: &Registration, expected: Expected) -
             );
         }
         let sentence = |why| sentence(code, why, registration);
-        let remedy = match meaning(code) {
+        let action = match meaning(code) {
             Meaning::Namespace(why) => return namespace(code, why, registration),
-            Meaning::Transient(why) => Remedy::AgainOrWait(sentence(why)),
-            Meaning::TooSlow => Remedy::AgainOrWait(sentence("it takes too long")),
-            Meaning::Refused(why) if code == VALIDATION => Remedy::Refuse(coded(
+            Meaning::Transient(why) => Action::RetryThenWait(sentence(why)),
+            Meaning::TooSlow => Action::RetryThenWait(sentence("it takes too long")),
+            Meaning::Refused(why) if code == VALIDATION => Action::Refuse(coded(
                 &match validation::failures(error) {
                     names if names.is_empty() => why.to_owned(),
                     names => format!("{why}: {names}"),
                 },
                 code,
             )),
-            Meaning::Unreadable(why) | Meaning::Refused(why) => Remedy::Refuse(coded(why, code)),
+            Meaning::Rejected(why) | Meaning::Refused(why) => Action::Refuse(coded(why, code)),
             Meaning::Unknown if code == DUPLICATE_KEY => duplicate(error, registration),
-            Meaning::Collection(why) => Remedy::Judge(sentence(why)),
-            _ => Remedy::Judge(coded("MongoDB refuses the change", code)),
+            Meaning::Collection(why) => Action::Judge(sentence(why)),
+            _ => Action::Judge(coded("MongoDB refuses the change", code)),
         };
-        hitches.push(Hitch { op: Some(op), code, remedy });
+        write_errors.push(WriteError { op: Some(op), code, action });
     }
-    Outcome::Answered(hitches)
+    Outcome::Answered(write_errors)
 }
 
 /// Whether the server does not have the index that the operation names. Text of a user may stand
@@ -170,7 +170,7 @@ fn nonsense(registration: &Registration, why: &str) -> LinkError {
 
 /// A duplicate in the index of the key itself is a race with another writer's insert: the next
 /// attempt finds the document. In any other index it is there until that document changes.
-fn duplicate(error: &Document, registration: &Registration) -> Remedy {
+fn duplicate(error: &Document, registration: &Registration) -> Action {
     let mut fields = error
         .get_document("keyPattern")
         .map(|pattern| pattern.keys().cloned().collect::<Vec<_>>())
@@ -190,9 +190,9 @@ fn duplicate(error: &Document, registration: &Registration) -> Remedy {
     let reason = coded(&reason, DUPLICATE_KEY);
     match (fields.pop(), fields.is_empty()) {
         (Some(field), true) if field == "_id" || field == registration.key_field => {
-            Remedy::AgainOrRefuse(reason)
+            Action::RetryThenRefuse(reason)
         }
-        _ => Remedy::Contested(Box::new(Duplicate { reason, values: duplicate_values(error) })),
+        _ => Action::Contested(Box::new(Duplicate { reason, values: duplicate_values(error) })),
     }
 }
 
@@ -216,7 +216,7 @@ fn of_error(error: &Error, registration: &Registration) -> Outcome {
     match &*error.kind {
         ErrorKind::Command(error) => of_code(error.code, registration),
         ErrorKind::InvalidArgument { message, .. } if message.starts_with(TOO_LONG) => {
-            Outcome::Unreadable {
+            Outcome::Rejected {
                 code: 0,
                 reason: "the document is too large for one message to MongoDB".to_owned(),
             }
@@ -258,11 +258,11 @@ fn of_code(code: i32, registration: &Registration) -> Outcome {
     match meaning(code) {
         Meaning::Namespace(why) | Meaning::Collection(why) => namespace(code, why, registration),
         Meaning::Transient(why) => {
-            let remedy = Remedy::AgainOrWait(sentence(code, why, registration));
-            Outcome::Answered(vec![Hitch { op: None, code, remedy }])
+            let action = Action::RetryThenWait(sentence(code, why, registration));
+            Outcome::Answered(vec![WriteError { op: None, code, action }])
         }
         Meaning::TooSlow => Outcome::TooSlow,
-        Meaning::Unreadable(why) => Outcome::Unreadable { code, reason: coded(why, code) },
+        Meaning::Rejected(why) => Outcome::Rejected { code, reason: coded(why, code) },
         // A refusal of the command as such is not the fault of a document: no dead letters.
         _ => namespace(code, "the server refuses the whole command", registration),
     }

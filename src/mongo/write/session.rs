@@ -169,7 +169,8 @@ impl Lanes {
             let expected = Expected { ops: 1, written: 0, in_order: false };
             let (command, limit) = ((bytes, expected), options.within);
             let outcome = held.send(registration, options, command, place, limit).await;
-            let fenced = matches!(&outcome, Outcome::Answered(hitches) if hitches.is_empty());
+            let fenced =
+                matches!(&outcome, Outcome::Answered(write_errors) if write_errors.is_empty());
             if let Some(lane) = &mut held.lane {
                 lane.unanswered = Some(namespace.clone()).filter(|_| !fenced);
                 lane.unproven = fenced;
@@ -291,7 +292,7 @@ impl Held<'_> {
         options.complete(&mut bytes, place, limit);
         let Ok(command) = RawDocumentBuf::from_bytes(bytes) else {
             let reason = "the document is not valid BSON".to_owned();
-            return Outcome::Unreadable { code: 0, reason };
+            return Outcome::Rejected { code: 0, reason };
         };
         let database = match place {
             Place::Commit(_) => "admin",

@@ -41,7 +41,7 @@ pub async fn send_at_once(
         };
         sent_bytes += bytes.len() as u64;
         match send((bytes, expected), place).await {
-            Outcome::Answered(hitches) if hitches.is_empty() => {}
+            Outcome::Answered(write_errors) if write_errors.is_empty() => {}
             Outcome::Failed(failure @ (Failure::Link(_) | Failure::Part(_))) => {
                 return Err(failure);
             }
@@ -94,7 +94,7 @@ impl Useless {
 mod tests {
     use super::*;
     use crate::mongo::write::command::Kind;
-    use crate::mongo::write::outcome::{Hitch, Remedy};
+    use crate::mongo::write::outcome::{Action, WriteError};
     use crate::sink::LinkError;
 
     fn commands() -> Vec<Command> {
@@ -130,9 +130,9 @@ mod tests {
 
     #[tokio::test]
     async fn one_refused_operation_makes_it_useless_and_nothing_is_committed() {
-        let refused = Remedy::Refuse("no".to_owned());
-        let hitch = Hitch { op: Some(0), code: 121, remedy: refused };
-        let (end, sent) = send(Place::First(7), Some(Outcome::Answered(vec![hitch]))).await;
+        let refused = Action::Refuse("no".to_owned());
+        let write_error = WriteError { op: Some(0), code: 121, action: refused };
+        let (end, sent) = send(Place::First(7), Some(Outcome::Answered(vec![write_error]))).await;
         assert_eq!((end.unwrap(), sent), (None, 1));
         let namespace = Outcome::Failed(Failure::Namespace("no".to_owned()));
         let (end, sent) = send(Place::Further(7), Some(namespace)).await;

@@ -151,7 +151,7 @@ impl Owned {
 
     /// Its bytes.
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: nobody else has the string, and it lives as long as this value.
+        // SAFETY: nothing else has the string, and it lives as long as this value.
         unsafe { bytes(self.0) }
     }
 }
@@ -166,7 +166,7 @@ impl Drop for Owned {
 /// The bytes of a string of the server.
 ///
 /// # Safety
-/// `raw` is a valid string that nobody frees or changes while the bytes are in use.
+/// `raw` is a valid string that is not freed or changed while the bytes are in use.
 pub unsafe fn bytes<'a>(raw: *const raw::RedisModuleString) -> &'a [u8] {
     let mut len = 0;
     // SAFETY: the caller vouches for `raw`.

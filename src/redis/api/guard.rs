@@ -19,7 +19,7 @@ pub fn is_broken() -> bool {
     BROKEN.load(Ordering::Relaxed)
 }
 
-/// What a client is told when the module is broken.
+/// The error for clients when the module is broken.
 pub fn broken_error() -> String {
     let place = PLACE.lock().map(|place| place.clone()).unwrap_or_default();
     format!(
@@ -46,7 +46,7 @@ pub fn guard<T>(fallback: T, body: impl FnOnce() -> T) -> T {
     if is_broken() {
         return fallback;
     }
-    // The state may be half changed after a panic, and nobody looks at it again: see `is_broken`.
+    // The state may be half changed after a panic, and is not looked at again: see `is_broken`.
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(value) => value,
         Err(_) => {

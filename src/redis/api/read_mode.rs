@@ -5,12 +5,12 @@ use std::ffi::c_int;
 use super::raw;
 
 /// The access modes for reading that this server has: no LRU change anywhere, and where there
-/// are more, no statistics and no notification of a miss. A key whose time is over does expire
-/// when it is read, because only then do we hear of it and can keep its value.
+/// are more, no statistics and no notification of a miss. Reading a logically expired key
+/// deletes it. That is intended: only that deletion raises the event from which its value is kept.
 ///
 /// Redis 7.0 counts no key that is opened for writing. So a master opens them as if for writing, and
-/// the module has told the server that this alone changes nothing. On a replica it might remove a key
-/// whose time is over.
+/// the module has told the server that this alone changes nothing. On a replica it might remove a
+/// logically expired key.
 pub fn mode(is_replica: bool) -> c_int {
     let wanted = raw::REDISMODULE_OPEN_KEY_NOTOUCH
         | raw::REDISMODULE_OPEN_KEY_NONOTIFY

@@ -39,7 +39,7 @@ fn has_filter(status: &str) -> bool {
 
 impl Drop for BatchWork {
     fn drop(&mut self) {
-        // SAFETY: gives the calling thread the policy that it had; nobody needs a privilege for
+        // SAFETY: gives the calling thread the policy that it had; no privilege is needed for
         // that.
         unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const self.0) };
     }

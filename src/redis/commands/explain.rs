@@ -8,7 +8,7 @@ use crate::redis::api::context::Text;
 use crate::redis::call::Call;
 use crate::redis::read::request::ReadRequest;
 use crate::redis::read::value;
-use crate::redis::read::value::Found;
+use crate::redis::read::value::ReadOutcome;
 
 /// Runs the command. It reads the key in one go, like a command that returns all of the value.
 pub fn command(call: &Call<'_>) {
@@ -17,7 +17,7 @@ pub fn command(call: &Call<'_>) {
     let mut bytes = key.to_vec();
     let mut explained = ask(call, key);
     let mut read = read(call, key, &explained, &mut bytes);
-    if matches!(read, Some((Found::Gone, _))) {
+    if matches!(read, Some((ReadOutcome::Gone, _))) {
         // The read itself may have let the key expire.
         explained = ask(call, key);
         read = captured(&explained, &mut bytes).or(read);
@@ -68,7 +68,7 @@ fn read(
     key: &[u8],
     explained: &Explained,
     bytes: &mut Vec<u8>,
-) -> Option<(Found, i64)> {
+) -> Option<(ReadOutcome, i64)> {
     let (_, registration) = explained.bound.as_ref()?;
     captured(explained, bytes).or_else(|| {
         let wanted = ReadRequest::of(registration);
@@ -78,17 +78,17 @@ fn read(
     })
 }
 
-fn captured(explained: &Explained, bytes: &mut Vec<u8>) -> Option<(Found, i64)> {
+fn captured(explained: &Explained, bytes: &mut Vec<u8>) -> Option<(ReadOutcome, i64)> {
     let captured = explained.captured.as_ref()?;
     bytes.extend_from_slice(&captured.bytes);
-    Some((Found::Value(captured.content), captured.expire_ms))
+    Some((ReadOutcome::Value(captured.content), captured.expire_ms))
 }
 
 /// `bytes` holds the key, which is so long, and what was read.
 fn would(
     call: &Call<'_>,
     explained: &Explained,
-    read: Option<(Found, i64)>,
+    read: Option<(ReadOutcome, i64)>,
     mut bytes: Vec<u8>,
     key_len: usize,
 ) -> Would {
@@ -102,13 +102,13 @@ fn would(
         );
     };
     let content = match found {
-        Found::Value(content) => content,
-        Found::TooLarge => value::too_large(&mut bytes),
-        Found::Unwritable(reason) => return Would::Refuse(reason.to_owned()),
-        Found::Gone | Found::Foreign => {
-            if !explained.deletes(matches!(found, Found::Foreign)) {
+        ReadOutcome::Value(content) => content,
+        ReadOutcome::TooLarge => value::too_large(&mut bytes),
+        ReadOutcome::Unwritable(reason) => return Would::Refuse(reason.to_owned()),
+        ReadOutcome::Gone | ReadOutcome::Foreign => {
+            if !explained.deletes(matches!(found, ReadOutcome::Foreign)) {
                 return Would::Nothing(match found {
-                    Found::Gone => "there is no such key, and its document stays as it is",
+                    ReadOutcome::Gone => "there is no such key, and its document stays as it is",
                     _ => {
                         "the registration does not take this type, and ONDEL KEEP leaves documents"
                     }
@@ -116,7 +116,10 @@ fn would(
             }
             Content::Tombstone
         }
-        Found::Unreadable | Found::Later | Found::Short(_) | Found::Unfinished(_) => {
+        ReadOutcome::Unreadable
+        | ReadOutcome::Later
+        | ReadOutcome::Short(_)
+        | ReadOutcome::Unfinished(_) => {
             return Would::Nothing("the server does not let the key be read now");
         }
     };

@@ -30,7 +30,7 @@ struct Sync {
 }
 
 impl Sync {
-    /// False when its slot is somebody else's by now, or others have scanned meanwhile.
+    /// False when its slot is another registration's by now, or another server has scanned meanwhile.
     fn is_of(&self, registration: &Registration, epoch: u32) -> bool {
         let own = &self.registration;
         self.epoch == epoch && own.db == registration.db && own.prefix == registration.prefix

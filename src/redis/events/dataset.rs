@@ -156,7 +156,7 @@ pub unsafe extern "C" fn on_role(
         let module = module();
         let mut backlog = module.pipeline.backlog.borrow_mut();
         backlog.fold(clock::now_us());
-        // Whoever writes from here on must not meet what is still on its way.
+        // Writes from here on must not meet what is still on its way.
         backlog.begin_epoch();
         backlog.assume_predecessor_in_flight(clock::now_us());
         drop(backlog);

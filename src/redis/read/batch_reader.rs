@@ -2,7 +2,7 @@
 
 use super::large_value::LargeValue;
 use super::request::ReadRequest;
-use super::value::{self, Found, Reading, value};
+use super::value::{self, ReadOutcome, ReadResult, value};
 use crate::core::backlog::change_log::Touch;
 use crate::core::backlog::table::Taken;
 use crate::core::backlog::{Acknowledged, Backlog, Missing, item};
@@ -119,8 +119,10 @@ impl<'a> Reader<'a> {
         let Reader { pipeline, large, ctx, ref mut batch, end_us, .. } = *self;
         let start = batch.bytes.len();
         let name = Text::new(&batch.bytes[key.range()]);
-        let Reading { found, expire_ms, took_us } = match taken.touch {
-            Touch::Captured => Reading { found: Found::Gone, expire_ms: NO_EXPIRY, took_us: 0 },
+        let ReadResult { found, expire_ms, took_us } = match taken.touch {
+            Touch::Captured => {
+                ReadResult { found: ReadOutcome::Gone, expire_ms: NO_EXPIRY, took_us: 0 }
+            }
             _ => {
                 let wanted = match wanted((pipeline, large), batch, key, end_us) {
                     Ok(wanted) => ReadRequest { leaves_short, ..wanted },
@@ -129,42 +131,42 @@ impl<'a> Reader<'a> {
                 value(&pipeline.opener, ctx, &name, wanted, &mut batch.bytes)
             }
         };
-        if took_us > 0 && !matches!(found, Found::Unfinished(_)) {
+        if took_us > 0 && !matches!(found, ReadOutcome::Unfinished(_)) {
             let now_us = clock::now_us();
             let mut backlog = pipeline.backlog.borrow_mut();
             backlog.was_read(batch.registration.db, &batch.bytes[key.range()], took_us, now_us);
         }
         let content = match found {
-            Found::Value(content) if value::is_spent(content, &batch.bytes[start..]) => {
+            ReadOutcome::Value(content) if value::is_spent(content, &batch.bytes[start..]) => {
                 return self.missing(taken, key, expire_ms, true);
             }
-            Found::Value(content) => content,
-            Found::Short(age) => {
+            ReadOutcome::Value(content) => content,
+            ReadOutcome::Short(age) => {
                 self.short.push(Short { item: batch.items.len(), taken: *taken, name, age });
                 Content::String
             }
-            Found::TooLarge => value::too_large(&mut batch.bytes),
-            Found::Later => {
+            ReadOutcome::TooLarge => value::too_large(&mut batch.bytes),
+            ReadOutcome::Later => {
                 let until_us = clock::now_us() + LATER_US;
                 return put_aside(pipeline, batch, taken, key, until_us);
             }
-            Found::Unfinished(walk) => {
+            ReadOutcome::Unfinished(walk) => {
                 large.keep(pipeline, batch, taken, key, walk, took_us);
                 return true;
             }
-            Found::Unwritable(reason) => {
+            ReadOutcome::Unwritable(reason) => {
                 batch.bytes.extend_from_slice(reason.as_bytes());
                 Content::Unwritable
             }
-            Found::Unreadable => {
+            ReadOutcome::Unreadable => {
                 let mut backlog = pipeline.backlog.borrow_mut();
                 backlog.postpone(batch, taken, clock::now_us() + UNREADABLE_US);
                 backlog.rests(batch.slot, UNREADABLE);
                 batch.bytes.truncate(key.start);
                 return false;
             }
-            Found::Gone => return self.missing(taken, key, expire_ms, true),
-            Found::Foreign => return self.missing(taken, key, expire_ms, false),
+            ReadOutcome::Gone => return self.missing(taken, key, expire_ms, true),
+            ReadOutcome::Foreign => return self.missing(taken, key, expire_ms, false),
         };
         let value = Span { start, end: batch.bytes.len() };
         batch.items.push(item(taken, key, content, value, expire_ms));

@@ -1,8 +1,8 @@
 //! Walks through a large string or a collection: a hash, list, set, sorted set or stream, all at
 //! once or in steps.
 //!
-//! A walk in steps is sound only as long as nobody changes the value between them; whoever
-//! takes the steps sees to that.
+//! A walk in steps is sound only as long as the value does not change between them; the caller
+//! sees to that.
 
 use std::ffi::{c_long, c_void};
 use std::ptr;
@@ -23,7 +23,7 @@ const FEW: usize = 1_000;
 
 /// How far a value was read.
 #[derive(Debug)]
-pub struct Walk {
+pub struct ValueCursor {
     content: Content,
     at: At,
 }
@@ -44,7 +44,7 @@ enum At {
 
 /// How a step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum Progress {
     /// Everything is read.
     Done,
     /// Time was up.
@@ -54,7 +54,7 @@ pub enum Step {
 }
 
 /// Where a step puts what it reads, and how far it may go.
-pub struct Room<'o> {
+pub struct ReadBudget<'o> {
     /// The buffer, which is appended to.
     pub out: &'o mut Vec<u8>,
     /// It does not become longer than this.
@@ -64,11 +64,11 @@ pub struct Room<'o> {
     full: bool,
 }
 
-impl<'o> Room<'o> {
-    /// Room for `most` bytes of one value at the end of `out`, of which those from `start` on are
+impl<'o> ReadBudget<'o> {
+    /// A budget of `most` bytes of one value at the end of `out`, of which those from `start` on are
     /// used.
     pub fn new(out: &'o mut Vec<u8>, start: usize, most: usize, end_us: u64) -> Self {
-        Room { out, end: start.saturating_add(most), end_us, full: false }
+        ReadBudget { out, end: start.saturating_add(most), end_us, full: false }
     }
 
     /// Appends one string, if there is room.
@@ -86,7 +86,7 @@ impl<'o> Room<'o> {
     }
 }
 
-impl Walk {
+impl ValueCursor {
     /// Begins at the beginning of a string, or of a collection of `len` elements.
     pub fn new(content: Content, len: usize) -> Self {
         let at = match content {
@@ -96,7 +96,7 @@ impl Walk {
             Content::Zset if len <= FEW => At::Order,
             _ => At::Bucket(Cursor::new()),
         };
-        Walk { content, at }
+        ValueCursor { content, at }
     }
 
     /// What is walked through.
@@ -107,8 +107,12 @@ impl Walk {
     /// Reads on.
     ///
     /// # Safety
-    /// `key` is open for reading, and holds what [`Walk::new`] was told.
-    pub unsafe fn step(&mut self, key: *mut raw::RedisModuleKey, room: &mut Room<'_>) -> Step {
+    /// `key` is open for reading, and holds what [`ValueCursor::new`] was told.
+    pub unsafe fn step(
+        &mut self,
+        key: *mut raw::RedisModuleKey,
+        room: &mut ReadBudget<'_>,
+    ) -> Progress {
         // SAFETY: the caller vouches for the key.
         let done = unsafe {
             match &mut self.at {
@@ -120,16 +124,16 @@ impl Walk {
             }
         };
         match done {
-            _ if room.full => Step::TooLarge,
-            true => Step::Done,
-            false => Step::More,
+            _ if room.full => Progress::TooLarge,
+            true => Progress::Done,
+            false => Progress::More,
         }
     }
 }
 
 /// # Safety
 /// `key` is an open string.
-unsafe fn text(key: *mut raw::RedisModuleKey, next: &mut usize, room: &mut Room<'_>) -> bool {
+unsafe fn text(key: *mut raw::RedisModuleKey, next: &mut usize, room: &mut ReadBudget<'_>) -> bool {
     let mut len = 0;
     // SAFETY: the caller vouches for the key; its bytes stay until it is closed.
     let all = unsafe {
@@ -160,7 +164,7 @@ unsafe fn buckets(
     key: *mut raw::RedisModuleKey,
     cursor: &Cursor,
     content: Content,
-    room: &mut Room<'_>,
+    room: &mut ReadBudget<'_>,
 ) -> bool {
     extern "C" fn field(
         _: *mut raw::RedisModuleKey,
@@ -172,7 +176,7 @@ unsafe fn buckets(
         // while the scan runs. Field and value are valid during the callback.
         let (room, field, value) = unsafe {
             let value = if value.is_null() { &[][..] } else { bytes(value) };
-            (&mut *room.cast::<Room<'_>>(), bytes(field), value)
+            (&mut *room.cast::<ReadBudget<'_>>(), bytes(field), value)
         };
         room.push(field);
         room.push(value);
@@ -184,7 +188,7 @@ unsafe fn buckets(
         room: *mut c_void,
     ) {
         // SAFETY: as above.
-        unsafe { (*room.cast::<Room<'_>>()).push(bytes(member)) };
+        unsafe { (*room.cast::<ReadBudget<'_>>()).push(bytes(member)) };
     }
     extern "C" fn scored(
         _: *mut raw::RedisModuleKey,
@@ -194,7 +198,7 @@ unsafe fn buckets(
     ) {
         // SAFETY: as above.
         let (room, member, score) =
-            unsafe { (&mut *room.cast::<Room<'_>>(), bytes(member), bytes(score)) };
+            unsafe { (&mut *room.cast::<ReadBudget<'_>>(), bytes(member), bytes(score)) };
         // Seventeen digits, which give the same double again.
         let score = std::str::from_utf8(score).ok().and_then(|text| text.parse().ok());
         push_scored(room, member, score.unwrap_or(f64::NAN));
@@ -221,7 +225,7 @@ unsafe fn buckets(
     }
 }
 
-fn push_scored(room: &mut Room<'_>, member: &[u8], score: f64) {
+fn push_scored(room: &mut ReadBudget<'_>, member: &[u8], score: f64) {
     room.push(member);
     if !room.full {
         room.out.extend_from_slice(&score.to_le_bytes());
@@ -230,7 +234,7 @@ fn push_scored(room: &mut Room<'_>, member: &[u8], score: f64) {
 
 /// # Safety
 /// `key` is an open sorted set.
-unsafe fn order(key: *mut raw::RedisModuleKey, room: &mut Room<'_>) -> bool {
+unsafe fn order(key: *mut raw::RedisModuleKey, room: &mut ReadBudget<'_>) -> bool {
     // SAFETY: the caller vouches for the key; the range ends with this function.
     unsafe {
         api!(RedisModule_ZsetFirstInScoreRange)(key, f64::NEG_INFINITY, f64::INFINITY, 0, 0);
@@ -250,7 +254,11 @@ unsafe fn order(key: *mut raw::RedisModuleKey, room: &mut Room<'_>) -> bool {
 
 /// # Safety
 /// `key` is an open list.
-unsafe fn items(key: *mut raw::RedisModuleKey, next: &mut c_long, room: &mut Room<'_>) -> bool {
+unsafe fn items(
+    key: *mut raw::RedisModuleKey,
+    next: &mut c_long,
+    room: &mut ReadBudget<'_>,
+) -> bool {
     let mut steps = 0;
     loop {
         // SAFETY: the caller vouches for the key; beyond the end there is null.
@@ -275,7 +283,7 @@ unsafe fn items(key: *mut raw::RedisModuleKey, next: &mut c_long, room: &mut Roo
 unsafe fn entries(
     key: *mut raw::RedisModuleKey,
     last: &mut Option<raw::RedisModuleStreamID>,
-    room: &mut Room<'_>,
+    room: &mut ReadBudget<'_>,
 ) -> bool {
     const OK: i32 = raw::REDISMODULE_OK as i32;
     let flags = if last.is_some() { raw::REDISMODULE_STREAM_ITERATOR_EXCLUSIVE } else { 0 };

@@ -9,7 +9,7 @@
 
 use std::cell::RefCell;
 
-use super::cursor::{Step, Walk};
+use super::cursor::{Progress, ValueCursor};
 use super::request::ReadRequest;
 use super::value::{read_on, too_large};
 use crate::core::backlog::table::Taken;
@@ -27,7 +27,7 @@ struct Partial {
     batch: Batch,
     taken: Taken,
     key: Span,
-    walk: Walk,
+    walk: ValueCursor,
     took_us: u64,
 }
 
@@ -44,7 +44,7 @@ impl LargeValue {
         batch: &mut Batch,
         taken: &Taken,
         key: Span,
-        walk: Walk,
+        walk: ValueCursor,
         took_us: u64,
     ) {
         let own = Batch {
@@ -101,13 +101,13 @@ impl LargeValue {
             return backlog.disturbed(batch, taken, &batch.bytes[key.range()], read_us);
         };
         let content = match step {
-            Step::More => {
+            Progress::More => {
                 drop(backlog);
                 self.0.replace(Some(partial));
                 return;
             }
-            Step::Done => walk.content(),
-            Step::TooLarge => too_large(&mut batch.bytes),
+            Progress::Done => walk.content(),
+            Progress::TooLarge => too_large(&mut batch.bytes),
         };
         backlog.was_read(db, &batch.bytes[key.range()], *took_us, read_us);
         backlog.has_read_in_steps();

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_int};
 use std::mem::ManuallyDrop;
 
-use super::cursor::{Room, Step, Walk};
+use super::cursor::{Progress, ReadBudget, ValueCursor};
 use super::request::ReadRequest;
 use crate::core::mapping::error::{MAX_DOCUMENT_BYTES, MappingError};
 use crate::core::mapping::value::{Content, NO_EXPIRY};
@@ -29,11 +29,11 @@ const LARGE_ELEMENTS: usize = 500;
 const LARGE_BYTES: usize = 256 * 1024;
 
 /// What was found under a key.
-pub enum Found {
+pub enum ReadOutcome {
     /// A value, appended to the buffer.
     Value(Content),
     /// The beginning of a value, appended to the buffer; time was up.
-    Unfinished(Walk),
+    Unfinished(ValueCursor),
     /// A large value, which was not begun.
     Later,
     /// A short string of this age, which was left as wanted.
@@ -51,16 +51,16 @@ pub enum Found {
 }
 
 /// What reading a key gave.
-pub struct Reading {
+pub struct ReadResult {
     /// What was found.
-    pub found: Found,
+    pub found: ReadOutcome,
     /// When the key expires, milliseconds since 1970, or [`NO_EXPIRY`].
     pub expire_ms: i64,
     /// How long it took, microseconds; 0 for what is small.
     pub took_us: u64,
 }
 
-/// Whether the selected database has that key, in the midst of a command: a key whose time is over
+/// Whether the selected database has that key, in the midst of a command: a logically expired key
 /// stays. Nothing where the server cannot tell without letting it go.
 pub fn is_there(ctx: Ctx<'_>, name: &Text) -> Option<bool> {
     if known_modes() & raw::REDISMODULE_OPEN_KEY_NOEXPIRE == 0 {
@@ -83,18 +83,18 @@ pub fn value(
     name: &Text,
     wanted: ReadRequest,
     out: &mut Vec<u8>,
-) -> Reading {
-    let mut reading = Reading { found: Found::Gone, expire_ms: NO_EXPIRY, took_us: 0 };
+) -> ReadResult {
+    let mut reading = ReadResult { found: ReadOutcome::Gone, expire_ms: NO_EXPIRY, took_us: 0 };
     let Some(opened) = opener.open(ctx, name) else { return reading };
     if wanted.expiry {
         reading.expire_ms = opened.expire_ms();
     }
     let large = opened.is_large();
     if large && wanted.end_us.is_none() {
-        reading.found = Found::Later;
+        reading.found = ReadOutcome::Later;
         return reading;
     }
-    // Nobody knows of JSON how large it is.
+    // The size of a JSON value is not known.
     let timed = large || opened.key_type() == raw::REDISMODULE_KEYTYPE_MODULE;
     let began_us = timed.then(clock::now_us);
     reading.found = value_of(opened, opener, ctx, name, wanted, out);
@@ -111,7 +111,7 @@ fn value_of(
     name: &Text,
     wanted: ReadRequest,
     out: &mut Vec<u8>,
-) -> Found {
+) -> ReadOutcome {
     match opened.key_type() {
         raw::REDISMODULE_KEYTYPE_STRING if wanted.takes(KeyType::String) => {
             opened.string(opener, ctx, name, wanted, out)
@@ -121,27 +121,27 @@ fn value_of(
             match opened.call(opener, ctx, c"JSON.GET", name, out) {
                 Called::Text if out.len() - start > MOST_BYTES_OF_JSON => {
                     out.truncate(start);
-                    Found::TooLarge
+                    ReadOutcome::TooLarge
                 }
-                Called::Text => Found::Value(Content::Json),
-                Called::Nothing => Found::Gone,
-                Called::Refused => Found::Unreadable,
-                Called::WrongType if wanted.key_type == KeyType::Any => Found::Unwritable(
+                Called::Text => ReadOutcome::Value(Content::Json),
+                Called::Nothing => ReadOutcome::Gone,
+                Called::Refused => ReadOutcome::Unreadable,
+                Called::WrongType if wanted.key_type == KeyType::Any => ReadOutcome::Unwritable(
                     "only JSON values of modules can be written: register a longer prefix for \
                      these keys or give this one a TYPE",
                 ),
-                Called::WrongType => Found::Foreign,
+                Called::WrongType => ReadOutcome::Foreign,
             }
         }
         other => match collection(other) {
             Some((key_type, content)) if wanted.takes(key_type) => {
                 opened.walk(content, wanted, out)
             }
-            None if wanted.key_type == KeyType::Any => Found::Unwritable(
+            None if wanted.key_type == KeyType::Any => ReadOutcome::Unwritable(
                 "values of this type cannot be written: register a longer prefix for these keys \
                  or give this one a TYPE",
             ),
-            _ => Found::Foreign,
+            _ => ReadOutcome::Foreign,
         },
     }
 }
@@ -166,8 +166,8 @@ fn steps(key_type: isize) -> Option<(KeyType, Content)> {
     }
 }
 
-/// The value behind a key that the server opened for us, and when it expires: also of a key whose
-/// time is over, which nobody could open by its name. All types but JSON.
+/// The value behind a key that the server opened for us, and when it expires: also of a
+/// logically expired key, which cannot be opened by its name. All types but JSON.
 ///
 /// # Safety
 /// `key` is open, and stays so during the call.
@@ -188,14 +188,14 @@ pub unsafe fn of_open_key(
         }
     };
     let content = match found {
-        Found::Value(content) => content,
-        Found::TooLarge => too_large(out),
+        ReadOutcome::Value(content) => content,
+        ReadOutcome::TooLarge => too_large(out),
         _ => return None,
     };
     Some((content, opened.expire_ms()))
 }
 
-/// Appends the reason why a value cannot be written that is [`Found::TooLarge`].
+/// Appends the reason why a value cannot be written that is [`ReadOutcome::TooLarge`].
 pub fn too_large(out: &mut Vec<u8>) -> Content {
     out.extend_from_slice(MappingError::TooLarge.to_string().as_bytes());
     Content::Unwritable
@@ -207,19 +207,19 @@ pub fn read_on(
     opener: &KeyOpener,
     ctx: Ctx<'_>,
     name: &Text,
-    walk: &mut Walk,
+    walk: &mut ValueCursor,
     wanted: ReadRequest,
     (out, start): (&mut Vec<u8>, usize),
-) -> Option<(Step, i64)> {
+) -> Option<(Progress, i64)> {
     let opened = opener.open(ctx, name)?;
     steps(opened.key_type()).filter(|(_, content)| *content == walk.content())?;
     let expire_ms = if wanted.expiry { opened.expire_ms() } else { NO_EXPIRY };
     let step = opened.step(walk, wanted, out, start);
-    let spent = step == Step::Done && is_spent(walk.content(), &out[start..]);
+    let spent = step == Progress::Done && is_spent(walk.content(), &out[start..]);
     (!spent).then_some((step, expire_ms))
 }
 
-/// True for a hash whose fields have all expired: Redis is about to delete it. Whoever captures it
+/// True for a hash whose fields have all expired: Redis is about to delete it. A caller that captures it
 /// takes it as it is, because its name may be another key's at once.
 pub fn is_spent(content: Content, read: &[u8]) -> bool {
     content == Content::Hash && read.is_empty()
@@ -236,22 +236,28 @@ impl Opened {
     }
 
     /// Appends all elements or bytes, or as many as there is time for.
-    fn walk(&self, content: Content, wanted: ReadRequest, out: &mut Vec<u8>) -> Found {
+    fn walk(&self, content: Content, wanted: ReadRequest, out: &mut Vec<u8>) -> ReadOutcome {
         let start = out.len();
-        let mut walk = Walk::new(content, self.len());
+        let mut walk = ValueCursor::new(content, self.len());
         match self.step(&mut walk, wanted, out, start) {
-            Step::Done => Found::Value(content),
-            Step::More => Found::Unfinished(walk),
-            Step::TooLarge => Found::TooLarge,
+            Progress::Done => ReadOutcome::Value(content),
+            Progress::More => ReadOutcome::Unfinished(walk),
+            Progress::TooLarge => ReadOutcome::TooLarge,
         }
     }
 
-    fn step(&self, walk: &mut Walk, wanted: ReadRequest, out: &mut Vec<u8>, start: usize) -> Step {
+    fn step(
+        &self,
+        walk: &mut ValueCursor,
+        wanted: ReadRequest,
+        out: &mut Vec<u8>,
+        start: usize,
+    ) -> Progress {
         let end_us = wanted.end_us.unwrap_or(u64::MAX);
-        let mut room = Room::new(out, start, wanted.most_bytes, end_us);
+        let mut room = ReadBudget::new(out, start, wanted.most_bytes, end_us);
         // SAFETY: the key is open, and of the walk's type, as the callers have seen.
         let step = unsafe { walk.step(self.raw(), &mut room) };
-        if step == Step::TooLarge {
+        if step == Progress::TooLarge {
             out.truncate(start);
         }
         step
@@ -265,7 +271,7 @@ impl Opened {
         name: &Text,
         wanted: ReadRequest,
         out: &mut Vec<u8>,
-    ) -> Found {
+    ) -> ReadOutcome {
         if self.len() > LARGE_BYTES {
             return self.walk(Content::String, wanted, out);
         }
@@ -273,23 +279,23 @@ impl Opened {
             return self.in_place(wanted, out);
         }
         if wanted.leaves_short {
-            return Found::Short(self.age());
+            return ReadOutcome::Short(self.age());
         }
         match self.call(opener, ctx, c"GET", name, out) {
-            Called::Text => Found::Value(Content::String),
-            Called::Nothing => Found::Gone,
+            Called::Text => ReadOutcome::Value(Content::String),
+            Called::Nothing => ReadOutcome::Gone,
             // GET may be renamed, or refused by a cluster that is down. Better another encoding
             // than a value that is not written.
             Called::Refused | Called::WrongType => match opener.open(ctx, name) {
                 Some(again) => again.in_place(wanted, out),
-                None => Found::Gone,
+                None => ReadOutcome::Gone,
             },
         }
     }
 
-    fn in_place(&self, wanted: ReadRequest, out: &mut Vec<u8>) -> Found {
+    fn in_place(&self, wanted: ReadRequest, out: &mut Vec<u8>) -> ReadOutcome {
         if self.len() > wanted.most_bytes {
-            return Found::TooLarge;
+            return ReadOutcome::TooLarge;
         }
         let mut len = 0;
         // SAFETY: the key is an open string; its bytes stay until it is closed.
@@ -302,7 +308,7 @@ impl Opened {
             raw_bytes(start, len)
         };
         out.extend_from_slice(value);
-        Found::Value(Content::String)
+        ReadOutcome::Value(Content::String)
     }
 
     /// Reads by a command, and gives the key back the age it had before. The key is closed

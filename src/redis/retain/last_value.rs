@@ -11,7 +11,7 @@ use crate::redis::api::scan;
 use crate::redis::pipeline::Pipeline;
 use crate::redis::read::request::ReadRequest;
 use crate::redis::read::value;
-use crate::redis::read::value::{Found, Reading};
+use crate::redis::read::value::{ReadOutcome, ReadResult};
 
 /// The master announces that a key is about to expire or be evicted; it is still here.
 pub fn announced(pipeline: &Pipeline, ctx: Ctx<'_>, (db, key): (u16, &[u8]), touch: Touch) {
@@ -34,13 +34,13 @@ pub fn capture(pipeline: &Pipeline, ctx: Ctx<'_>, db: u16, key: &[u8]) {
         Ok(value) => {
             backlog.capture(db, key, value);
         }
-        // It counts as deleted. Once it is gone, nobody could tell that it was of another type.
-        Err(Found::Foreign) => {
+        // It counts as deleted. Once it is gone, its type cannot be found out any more.
+        Err(ReadOutcome::Foreign) => {
             backlog.touch(db, key, Touch::Deleted);
             backlog.fold(clock::now_us());
             backlog.capture_missing(db, key);
         }
-        Err(Found::Gone) => backlog.capture_missing(db, key),
+        Err(ReadOutcome::Gone) => backlog.capture_missing(db, key),
         Err(_) => {}
     }
 }
@@ -51,16 +51,16 @@ fn read_value(
     ctx: Ctx<'_>,
     key: &[u8],
     wanted: ReadRequest,
-) -> Result<Captured, Found> {
+) -> Result<Captured, ReadOutcome> {
     let mut bytes = Vec::new();
     // The expiry always: the options may change before the value is written.
     let wanted = ReadRequest { expiry: true, ..wanted };
-    let Reading { found, expire_ms, .. } =
+    let ReadResult { found, expire_ms, .. } =
         value::value(&pipeline.opener, ctx, &Text::new(key), wanted, &mut bytes);
     let content = match found {
-        Found::Value(content) => content,
-        Found::TooLarge => value::too_large(&mut bytes),
-        Found::Unwritable(reason) => {
+        ReadOutcome::Value(content) => content,
+        ReadOutcome::TooLarge => value::too_large(&mut bytes),
+        ReadOutcome::Unwritable(reason) => {
             bytes.extend_from_slice(reason.as_bytes());
             Content::Unwritable
         }

@@ -158,7 +158,7 @@ impl Dirty {
     fn mark_again(&mut self, id: u32, change: Change<'_>, now_us: u64) {
         let slot = usize::from(change.slot);
         let entry = self.entries.at(id);
-        // Nobody who has read the key must be told, and what is not written stays clean in the
+        // No batch that has read the key is concerned, and what is not written stays clean in the
         // cache.
         let same = (entry.touch, entry.slot) == (change.touch, change.slot);
         if same && entry.state != State::InFlight && change.touch != Touch::Captured {
@@ -227,7 +227,7 @@ impl Dirty {
     }
 }
 
-/// Times to live matter to those who watch only, and how a key was found to nobody.
+/// Times to live matter only where they are watched, and how a key was found nowhere.
 fn settled(touch: Touch) -> Touch {
     if matches!(touch, Touch::Timed | Touch::Found) { Touch::Changed } else { touch }
 }

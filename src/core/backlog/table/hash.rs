@@ -4,7 +4,7 @@
 //! They come from a multilinear hash: the sum of the words of the key, each times a random number
 //! of its own, modulo 2^128. Its upper half is strongly universal (D. Lemire, O. Kaser: Strongly
 //! universal string hashing is fast, The Computer Journal 57, 2014): two keys share it with a
-//! probability of 2^-64, whoever chose them, as long as nobody knows the numbers. Keys that differ
+//! probability of 2^-64, for keys that were chosen without knowing the numbers. Keys that differ
 //! in one of the lower 49 bits of a word share the 16 bits below it, too, with one of 2^-80.
 
 use std::hash::{BuildHasher, Hasher, RandomState};

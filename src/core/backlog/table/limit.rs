@@ -92,7 +92,7 @@ impl Dirty {
         !self.is_nearly_full() || self.queue(slot).dirty() < ALWAYS
     }
 
-    /// True when nobody should wait to be coalesced: each key that is written makes room.
+    /// True when no key should wait to be coalesced: each key that is written makes room.
     pub fn is_pressed(&self) -> bool {
         self.has_missed_any() || self.is_nearly_full()
     }

@@ -15,7 +15,7 @@ impl Dirty {
         self.watch.get_or_insert_default();
     }
 
-    /// True if somebody asked for [`next_fresh`](Self::next_fresh).
+    /// True if keys are kept for [`next_fresh`](Self::next_fresh).
     pub fn is_watching(&self) -> bool {
         self.watch.is_some()
     }

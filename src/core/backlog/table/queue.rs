@@ -8,7 +8,7 @@ use super::limit::Missed;
 pub struct Queue {
     list: List,
     /// So many keys at the front do not wait for their interval: they were sent before, or
-    /// somebody flushes them.
+    /// a client flushes them.
     due: usize,
     /// Keys dirty up to this time do not wait for their interval either.
     flush_us: u64,

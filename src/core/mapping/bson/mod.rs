@@ -126,7 +126,7 @@ impl Array<'_> {
     }
 }
 
-/// Lengths are signed 32-bit. Whoever writes keeps to 16 MiB, so the clamp is never reached.
+/// Lengths are signed 32-bit. Callers keep to 16 MiB, so the clamp is never reached.
 #[inline]
 fn length(bytes: usize) -> [u8; 4] {
     i32::try_from(bytes).unwrap_or(i32::MAX).to_le_bytes()

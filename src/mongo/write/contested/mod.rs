@@ -3,7 +3,7 @@
 //!
 //! Each round sends them again behind those whose values they want. Documents that want each
 //! other's values form a circle: it is opened inside of a transaction by taking the index's fields
-//! from one of them, which nobody outside can see. The rounds end when one of them wrote nothing.
+//! from one of them, which no other reader sees. The rounds end when one of them wrote nothing.
 
 mod graph;
 mod values;

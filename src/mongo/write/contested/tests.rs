@@ -9,7 +9,7 @@ use super::*;
 use crate::core::delivery::batch::Item;
 use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
 use crate::core::registration::{Namespace, Registration};
-use crate::mongo::write::outcome::{Duplicate, Hitch, Remedy};
+use crate::mongo::write::outcome::{Action, Duplicate, WriteError};
 
 type Documents = BTreeMap<String, Option<String>>;
 
@@ -44,10 +44,10 @@ impl Server {
     }
 
     /// Applies the operations of a command. Returns those that the index refused.
-    fn apply(&mut self, command: &[u8], commits: bool) -> Vec<Hitch> {
+    fn apply(&mut self, command: &[u8], commits: bool) -> Vec<WriteError> {
         let command = Document::try_from(RawDocument::from_bytes(command).unwrap()).unwrap();
         assert!(!command.contains_key("deletes"), "nothing is deleted here");
-        let mut hitches = Vec::new();
+        let mut write_errors = Vec::new();
         for (op, update) in command.get_array("updates").unwrap().iter().enumerate() {
             let update = update.as_document().unwrap();
             let id = update.get_document("q").unwrap().get_str("_id").unwrap().to_owned();
@@ -62,14 +62,14 @@ impl Server {
             if taken && (value.is_some() || self.dense) {
                 let value = value.map_or(Bson::Null, Bson::String);
                 let values = vec![("value".to_owned(), value)];
-                let remedy =
-                    Remedy::Contested(Box::new(Duplicate { reason: "taken".to_owned(), values }));
-                hitches.push(Hitch { op: Some(op), code: 11_000, remedy });
+                let action =
+                    Action::Contested(Box::new(Duplicate { reason: "taken".to_owned(), values }));
+                write_errors.push(WriteError { op: Some(op), code: 11_000, action });
                 continue;
             }
             self.documents.insert(id, value);
         }
-        hitches
+        write_errors
     }
 }
 

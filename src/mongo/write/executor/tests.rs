@@ -81,8 +81,8 @@ fn refused(end: Result<Finished, Failure>) -> Vec<usize> {
     end.unwrap().written.refused.into_iter().map(|refusal| refusal.index).collect()
 }
 
-fn hitch(op: usize, remedy: Remedy) -> Hitch {
-    Hitch { op: Some(op), code: 1, remedy }
+fn write_error(op: usize, action: Action) -> WriteError {
+    WriteError { op: Some(op), code: 1, action }
 }
 
 const WITHIN: Duration = Duration::from_secs(10);
@@ -99,10 +99,10 @@ async fn updates_and_deletes_are_sent_once_when_nothing_is_wrong() {
 #[tokio::test(start_paused = true)]
 async fn a_refused_operation_is_named_by_its_place_in_the_batch() {
     let (end, _) = write(&SIX, |keys| {
-        let hitches =
+        let write_errors =
             keys.iter().enumerate().filter(|(_, key)| ["-d", "f"].contains(&key.as_str()));
-        let refuse = |(op, _)| hitch(op, Remedy::Refuse("no".to_owned()));
-        Outcome::Answered(hitches.map(refuse).collect())
+        let refuse = |(op, _)| write_error(op, Action::Refuse("no".to_owned()));
+        Outcome::Answered(write_errors.map(refuse).collect())
     })
     .await;
     assert_eq!(refused(end), [3, 5]);
@@ -115,7 +115,7 @@ async fn halving_finds_the_unreadable_operations_and_writes_all_others() {
     let mut applied = Vec::new();
     let (end, sent) = write(&names, |keys| {
         if keys.iter().any(|key| ["k07", "k58"].contains(&key.as_str())) {
-            return Outcome::Unreadable { code: 10334, reason: "too large".to_owned() };
+            return Outcome::Rejected { code: 10334, reason: "too large".to_owned() };
         }
         applied.extend_from_slice(keys);
         Outcome::Answered(vec![])
@@ -134,7 +134,7 @@ async fn a_clash_that_passes_costs_only_the_operations_concerned() {
         match at {
             Some(op) if clashes > 0 => {
                 clashes -= 1;
-                Outcome::Answered(vec![hitch(op, wait())])
+                Outcome::Answered(vec![write_error(op, wait())])
             }
             _ => Outcome::Answered(vec![]),
         }
@@ -150,23 +150,23 @@ async fn a_clash_of_the_whole_command_sends_all_of_it_again() {
     let mut clashed = false;
     let (end, sent) = write(&["a", "b"], |_| {
         let first = !std::mem::replace(&mut clashed, true);
-        let hitch = Hitch { op: None, code: 112, remedy: wait() };
-        Outcome::Answered(if first { vec![hitch] } else { vec![] })
+        let write_error = WriteError { op: None, code: 112, action: wait() };
+        Outcome::Answered(if first { vec![write_error] } else { vec![] })
     })
     .await;
     assert!(refused(end).is_empty());
     assert_eq!(sent.into_values().collect::<Vec<_>>(), [2, 2]);
 }
 
-fn wait() -> Remedy {
-    Remedy::AgainOrWait("locked".to_owned())
+fn wait() -> Action {
+    Action::RetryThenWait("locked".to_owned())
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_clash_that_stays_lets_its_key_wait_and_others_are_written() {
     let (end, sent) = write(&["a", "b"], |keys| {
         let at = keys.iter().position(|key| key == "b");
-        Outcome::Answered(at.map(|op| hitch(op, wait())).into_iter().collect())
+        Outcome::Answered(at.map(|op| write_error(op, wait())).into_iter().collect())
     })
     .await;
     let written = end.unwrap().written;
@@ -177,8 +177,8 @@ async fn a_clash_that_stays_lets_its_key_wait_and_others_are_written() {
 
 #[tokio::test(start_paused = true)]
 async fn a_clash_of_the_whole_command_that_stays_lets_the_namespace_rest() {
-    let hitch = || Hitch { op: None, code: 112, remedy: wait() };
-    let (end, sent) = write(&["a", "b"], |_| Outcome::Answered(vec![hitch()])).await;
+    let write_error = || WriteError { op: None, code: 112, action: wait() };
+    let (end, sent) = write(&["a", "b"], |_| Outcome::Answered(vec![write_error()])).await;
     assert_eq!(end.unwrap_err(), Failure::Namespace("locked".to_owned()));
     assert_eq!(sent["a"], ATTEMPTS);
 }
@@ -186,7 +186,7 @@ async fn a_clash_of_the_whole_command_that_stays_lets_the_namespace_rest() {
 #[tokio::test(start_paused = true)]
 async fn when_all_operations_fail_for_one_unknown_reason_none_is_a_dead_letter() {
     let (end, sent) = write(&SIX, |keys| {
-        let judge = |op| hitch(op, Remedy::Judge("odd".to_owned()));
+        let judge = |op| write_error(op, Action::Judge("odd".to_owned()));
         Outcome::Answered((0..keys.len()).map(judge).collect())
     })
     .await;
@@ -212,7 +212,7 @@ async fn what_was_refused_before_the_collection_was_mended_is_written() {
     limits.carry_on(Applied::default(), true);
     let send = async |(bytes, _), _| {
         sent += 1;
-        let judge = |op| hitch(op, Remedy::Judge("index".to_owned()));
+        let judge = |op| write_error(op, Action::Judge("index".to_owned()));
         let refused = if sent == 1 { keys(bytes).len() } else { 0 };
         Outcome::Answered((0..refused).map(judge).collect())
     };
@@ -225,8 +225,8 @@ async fn what_was_refused_before_the_collection_was_mended_is_written() {
 async fn an_unknown_refusal_becomes_a_dead_letter_after_some_attempts() {
     let (end, sent) = write(&["a", "b"], |keys| {
         let at = keys.iter().position(|key| key == "b");
-        let remedy = || Remedy::Judge("odd".to_owned());
-        Outcome::Answered(at.map(|op| hitch(op, remedy())).into_iter().collect())
+        let action = || Action::Judge("odd".to_owned());
+        Outcome::Answered(at.map(|op| write_error(op, action())).into_iter().collect())
     })
     .await;
     assert_eq!(refused(end), [1]);
@@ -341,10 +341,13 @@ async fn what_cannot_be_inserted_because_it_exists_is_updated() {
     let mut inserts = true;
     let (end, sent) = write_as(Kind::Insert, &SIX, |keys| {
         let duplicate =
-            |op| Hitch { op: Some(op), code: 11_000, remedy: Remedy::Refuse("x".into()) };
+            |op| WriteError { op: Some(op), code: 11_000, action: Action::Refuse("x".into()) };
         if keys[0] != "-b" && std::mem::take(&mut inserts) {
             assert_eq!(keys, ["a", "c", "e", "f"]);
-            return Outcome::Answered(vec![duplicate(1), hitch(3, Remedy::Refuse("no".into()))]);
+            return Outcome::Answered(vec![
+                duplicate(1),
+                write_error(3, Action::Refuse("no".into())),
+            ]);
         }
         Outcome::Answered(vec![])
     })
@@ -359,7 +362,7 @@ async fn what_cannot_be_inserted_because_it_exists_is_updated() {
 async fn an_operation_that_is_refused_twice_is_one_refusal() {
     let (end, _) = write(&SIX, |keys| {
         let at = keys.iter().position(|key| key == "c");
-        let refuse = |op| hitch(op, Remedy::Refuse("no".to_owned()));
+        let refuse = |op| write_error(op, Action::Refuse("no".to_owned()));
         Outcome::Answered(at.into_iter().flat_map(|op| [refuse(op), refuse(op)]).collect())
     })
     .await;

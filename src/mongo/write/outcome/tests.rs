@@ -38,14 +38,15 @@ fn one_op(code: i32) -> Outcome {
     reply(doc! { "ok": 1, "n": 9, "writeErrors": [op_error(code)] })
 }
 
-fn duplicate_in(pattern: Document) -> Remedy {
+fn duplicate_in(pattern: Document) -> Action {
     let mut error = op_error(DUPLICATE_KEY);
     error.insert("keyPattern", pattern);
-    let Outcome::Answered(mut hitches) = reply(doc! { "ok": 1, "writeErrors": [error] }) else {
+    let Outcome::Answered(mut write_errors) = reply(doc! { "ok": 1, "writeErrors": [error] })
+    else {
         panic!("a duplicate concerns one operation");
     };
-    assert_eq!(hitches.len(), 1);
-    hitches.remove(0).remedy
+    assert_eq!(write_errors.len(), 1);
+    write_errors.remove(0).action
 }
 
 #[test]
@@ -153,9 +154,11 @@ fn what_passes_by_itself_is_sent_again_and_never_a_dead_letter() {
         12_587, 13_388, 16_500,
     ] {
         for (outcome, place) in [(whole(code), None), (one_op(code), Some(3))] {
-            let Outcome::Answered(hitches) = outcome else { panic!("{code}: {outcome:?}") };
-            let [Hitch { op, remedy: Remedy::AgainOrWait(reason), .. }] = hitches.as_slice() else {
-                panic!("{code}: {hitches:?}");
+            let Outcome::Answered(write_errors) = outcome else { panic!("{code}: {outcome:?}") };
+            let [WriteError { op, action: Action::RetryThenWait(reason), .. }] =
+                write_errors.as_slice()
+            else {
+                panic!("{code}: {write_errors:?}");
             };
             assert_eq!(*op, place);
             assert!(reason.contains("shop.movies") && !reason.contains("42 "), "{reason}");
@@ -167,15 +170,17 @@ fn what_passes_by_itself_is_sent_again_and_never_a_dead_letter() {
 fn a_command_that_ran_into_the_servers_limit_is_too_slow() {
     for code in [50, 262] {
         assert_eq!(whole(code), Outcome::TooSlow);
-        let Outcome::Answered(hitches) = one_op(code) else { panic!("it concerns one operation") };
-        assert!(matches!(hitches[0].remedy, Remedy::AgainOrWait(_)));
+        let Outcome::Answered(write_errors) = one_op(code) else {
+            panic!("it concerns one operation")
+        };
+        assert!(matches!(write_errors[0].action, Action::RetryThenWait(_)));
     }
 }
 
 #[test]
 fn an_unreadable_command_must_be_split() {
     for code in [10334, 16, 22, 15, 40414, 40415] {
-        assert!(matches!(whole(code), Outcome::Unreadable { code: c, .. } if c == code), "{code}");
+        assert!(matches!(whole(code), Outcome::Rejected { code: c, .. } if c == code), "{code}");
     }
 }
 
@@ -185,9 +190,11 @@ fn poison_is_refused_with_a_reason_that_holds_no_value() {
         [121, 10334, 17419, 17420, 2, 15, 9, 40, 52, 55, 56, 53, 66, 16755, 16766, 171, 61, 28, 22];
     for code in poison {
         let outcome = one_op(code);
-        let Outcome::Answered(hitches) = outcome else { panic!("{outcome:?}") };
-        let [Hitch { op: Some(3), remedy: Remedy::Refuse(reason), .. }] = hitches.as_slice() else {
-            panic!("{code}: {hitches:?}");
+        let Outcome::Answered(write_errors) = outcome else { panic!("{outcome:?}") };
+        let [WriteError { op: Some(3), action: Action::Refuse(reason), .. }] =
+            write_errors.as_slice()
+        else {
+            panic!("{code}: {write_errors:?}");
         };
         assert!(reason.ends_with(&format!("(code {code})")), "{reason}");
         assert!(!reason.contains("secret"), "{reason}");
@@ -198,15 +205,15 @@ fn poison_is_refused_with_a_reason_that_holds_no_value() {
 fn a_duplicate_in_a_unique_index_is_contested_and_names_the_fields_only() {
     let reason = "another document has the same value in the unique index of email (code 11000)";
     let contested = |reason: &str| {
-        Remedy::Contested(Box::new(Duplicate {
+        Action::Contested(Box::new(Duplicate {
             reason: reason.to_owned(),
             values: vec![("a".to_owned(), Bson::Int32(42))],
         }))
     };
     assert_eq!(duplicate_in(doc! { "email": 1 }), contested(reason));
-    assert!(matches!(duplicate_in(doc! { "_id": 1, "x": 1 }), Remedy::Contested(_)));
-    assert!(matches!(one_op(DUPLICATE_KEY), Outcome::Answered(hitches)
-        if matches!(hitches[0].remedy, Remedy::Contested(_))));
+    assert!(matches!(duplicate_in(doc! { "_id": 1, "x": 1 }), Action::Contested(_)));
+    assert!(matches!(one_op(DUPLICATE_KEY), Outcome::Answered(write_errors)
+        if matches!(write_errors[0].action, Action::Contested(_))));
 }
 
 #[test]
@@ -219,9 +226,9 @@ fn a_duplicate_of_what_is_missing_says_that_the_index_counts_it() {
         let pattern = doc! { "a": 1, "b": 1 };
         let error = doc! { "index": 3, "code": 11000, "keyPattern": pattern, "keyValue": value };
         let outcome = reply(doc! { "ok": 1, "writeErrors": [error] });
-        let Outcome::Answered(hitches) = outcome else { panic!("{outcome:?}") };
-        let [Hitch { remedy: Remedy::Contested(duplicate), .. }] = &hitches[..] else {
-            panic!("{hitches:?}")
+        let Outcome::Answered(write_errors) = outcome else { panic!("{outcome:?}") };
+        let [WriteError { action: Action::Contested(duplicate), .. }] = &write_errors[..] else {
+            panic!("{write_errors:?}")
         };
         let reason = &duplicate.reason;
         assert!(reason.contains(told) && !reason.contains("secret"), "{reason}");
@@ -243,7 +250,7 @@ fn an_operation_without_its_index_is_the_namespaces_matter_whatever_a_value_says
 #[test]
 fn a_duplicate_of_the_key_itself_is_a_race_and_sent_again_first() {
     for field in ["_id", "movieId"] {
-        assert!(matches!(duplicate_in(doc! { field: 1 }), Remedy::AgainOrRefuse(_)), "{field}");
+        assert!(matches!(duplicate_in(doc! { field: 1 }), Action::RetryThenRefuse(_)), "{field}");
     }
 }
 
@@ -252,8 +259,8 @@ fn what_the_collection_or_the_document_may_be_the_reason_of_is_to_be_judged() {
     for (code, word) in
         [(999_999, "refuses the change"), (17_262, "language_override"), (10_003, "capped")]
     {
-        let Outcome::Answered(mut hitches) = one_op(code) else { panic!("{code} is of one") };
-        let Remedy::Judge(reason) = hitches.remove(0).remedy else {
+        let Outcome::Answered(mut write_errors) = one_op(code) else { panic!("{code} is of one") };
+        let Action::Judge(reason) = write_errors.remove(0).action else {
             panic!("{code} is to be judged");
         };
         assert!(reason.contains(word) && reason.ends_with(&format!("(code {code})")), "{reason}");
@@ -265,8 +272,9 @@ fn numbers_of_a_reply_may_have_any_type() {
     let errors = doc! { "ok": 1.0, "writeErrors": [
         { "index": 1_i64, "code": 121.0 }, { "index": 2, "code": 121_i64 },
     ] };
-    let Outcome::Answered(hitches) = reply(errors) else { panic!("the server answered") };
-    let places: Vec<_> = hitches.iter().map(|hitch| (hitch.op, hitch.code)).collect();
+    let Outcome::Answered(write_errors) = reply(errors) else { panic!("the server answered") };
+    let places: Vec<_> =
+        write_errors.iter().map(|write_error| (write_error.op, write_error.code)).collect();
     assert_eq!(places, [(Some(1), 121), (Some(2), 121)]);
 }
 

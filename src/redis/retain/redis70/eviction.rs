@@ -23,7 +23,7 @@ const PRESSURE: f32 = 0.85;
 /// Share of maxmemory from which on nothing is left for the next slice.
 const URGENT: f32 = 0.95;
 
-/// While one of these holds, this server evicts nothing: its master does, or nobody.
+/// While one of these holds, this server evicts nothing.
 const ELSEWHERE: u32 = raw::REDISMODULE_CTX_FLAGS_SLAVE
     | raw::REDISMODULE_CTX_FLAGS_LOADING
     | raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING;

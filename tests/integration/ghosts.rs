@@ -20,12 +20,3 @@ fn a_batch_that_the_network_delivers_late_overwrites_nothing_newer_on_a_replica_
     let mut stage = Stage::new(&mongod);
     assert_eq!(stage.late(), NONE);
 }
-
-#[test]
-fn what_a_batch_that_was_given_up_overwrites_on_a_standalone_is_written_once_more() {
-    let mongod = Mongod::standalone();
-    let mut stage = Stage::new(&mongod);
-    let (frozen, late) = (stage.frozen(), stage.late());
-    println!("standalone, frozen: {frozen}\nstandalone, late: {late}");
-    assert_eq!((frozen.at_end, late.at_end), (0, 0));
-}

@@ -5,3 +5,4 @@ mod distance;
 mod idle;
 mod poison;
 mod slices;
+mod standalone;

@@ -13,7 +13,7 @@ pub enum Acknowledged {
     Tag(String),
 }
 
-/// The write concern. It stands in each command, because the driver adds none to raw commands.
+/// The write concern. Each command holds it, because the driver adds none to raw commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriteConcern {
     /// Which members.

@@ -1,7 +1,7 @@
-//! Keys in doubt: an older write of them may still be applied, after newer ones. So once such a key
+//! Indeterminate writes: an older write of them may still be applied, after newer ones. So once such a key
 //! is written, it is written once more when nothing of the old can be under way any longer.
 //!
-//! A write that was given up is in doubt when the server cannot fence it off. And so is whatever
+//! A write that was given up is indeterminate when the server cannot fence it off. And so is whatever
 //! this server sent before it crashed, or another one before this one was promoted: it is unknown
 //! which keys that was, but no others than those that are dirty for longest.
 
@@ -29,7 +29,7 @@ struct Rewrite {
     captured: Option<Captured>,
 }
 
-/// All keys in doubt.
+/// All keys with an indeterminate write.
 #[derive(Debug, Default)]
 pub(super) struct IndeterminateWrites {
     /// Nothing while the key is not written again.
@@ -89,14 +89,14 @@ impl Backlog {
         }
     }
 
-    /// A key needs no write after all: nothing is in doubt about it.
+    /// A key needs no write after all: it has no indeterminate one.
     pub(super) fn forget_doubt(&mut self, db: u16, key: &[u8]) {
         if !self.indeterminate.keys.is_empty() {
             self.indeterminate.keys.remove(&(db, key.to_vec()));
         }
     }
 
-    /// An item is about to be acknowledged: if its key is in doubt, it is due once more.
+    /// An item is about to be acknowledged: if its key has an indeterminate write, it is due once more.
     pub(super) fn schedule_rewrite(&mut self, batch: &Batch, item: &Item, now_us: u64) {
         if self.indeterminate.keys.is_empty() {
             return;

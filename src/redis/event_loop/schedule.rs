@@ -28,7 +28,8 @@ impl Default for Schedule {
 }
 
 impl Schedule {
-    /// Makes the loop turn at `due_us`, so that the moment after its sleep comes in time.
+    /// Makes the loop turn at `due_us`, so that the moment after its sleep comes in time. False when
+    /// a timer fires before that anyway.
     pub fn set_timer(&'static self, ctx: Ctx<'_>, due_us: u64) -> bool {
         if due_us >= self.timer_us.get() {
             return false;
@@ -37,7 +38,8 @@ impl Schedule {
         // A day at most, so that the sum inside the server cannot overflow.
         let wait_ms = wait_us.div_ceil(1000).min(86_400_000);
         // SAFETY: the context is that of a running callback; the timer's callback is ours and takes
-        // the cell, which lives as long as the program. A timer that has fired already is not found, and that is all.
+        // the cell, which lives as long as the program. A timer that has fired already is not found, and
+        // that is all.
         let timer = unsafe {
             if self.timer_us.get() != u64::MAX {
                 api!(RedisModule_StopTimer)(ctx.raw(), self.timer.get(), std::ptr::null_mut());

@@ -80,9 +80,9 @@ fn capture_missed(
     module: &Module,
     ctx: Ctx<'_>,
     db: Option<u16>,
-    stands_in: impl Fn(u16) -> c_int,
+    source_of: impl Fn(u16) -> c_int,
 ) {
-    for slot in last_value::capture_missed(&module.pipeline, ctx, db, stands_in) {
+    for slot in last_value::capture_missed(&module.pipeline, ctx, db, source_of) {
         module.scans.restart(slot);
     }
 }

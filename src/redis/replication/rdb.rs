@@ -12,7 +12,7 @@ use crate::redis::api::raw::api;
 use crate::redis::api::{clock, log};
 use crate::redis::state::{Module, module};
 
-/// Nine characters, as the server demands; it stands in every RDB file with our state.
+/// Nine characters, as the server demands; every RDB file with our state holds it.
 const TYPE_NAME: &CStr = c"writebehd";
 
 /// Registers the type that brings state into the RDB. No key ever has it.

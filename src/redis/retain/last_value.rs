@@ -79,19 +79,19 @@ pub fn removed(pipeline: &Pipeline, ctx: Ctx<'_>, (db, key): (u16, &[u8]), touch
     }
 }
 
-/// Captures every key of `db`, or of all databases, that a registration may have missed, reading
-/// it where `stands_in` says. Nothing is left to be found then by a scan of theirs: they are returned.
+/// Captures every key of `db`, or of all databases, that a registration may have missed; `source_of` a
+/// database is the one to read its keys in. Returns these registrations, which need no scan now.
 pub fn capture_missed(
     pipeline: &Pipeline,
     ctx: Ctx<'_>,
     db: Option<u16>,
-    stands_in: impl Fn(u16) -> c_int,
+    source_of: impl Fn(u16) -> c_int,
 ) -> Vec<u16> {
     let rescans = pipeline.backlog.borrow().rescans_of(db);
     let mut slots = Vec::with_capacity(rescans.len());
     for (slot, registration) in rescans {
         let db = registration.db;
-        ctx.select_raw(stands_in(db));
+        ctx.select_raw(source_of(db));
         let keys = scan::names(ctx, |key| {
             let backlog = pipeline.backlog.borrow();
             backlog.is_scanned(slot, key) && backlog.maybe_missed(db, key).is_some()
@@ -105,16 +105,17 @@ pub fn capture_missed(
     slots
 }
 
-/// Captures every dirty key of `db`, or of all databases, reading it where `stands_in` says.
+/// Captures every dirty key of `db`, or of all databases; `source_of` a database is the one to read its
+/// keys in.
 pub fn capture_all(
     pipeline: &Pipeline,
     ctx: Ctx<'_>,
     db: Option<u16>,
-    stands_in: impl Fn(u16) -> c_int,
+    source_of: impl Fn(u16) -> c_int,
 ) {
     let keys = pipeline.backlog.borrow_mut().uncaptured(db, clock::now_us());
     for (db, key) in keys {
-        ctx.select_raw(stands_in(db));
+        ctx.select_raw(source_of(db));
         capture(pipeline, ctx, db, &key);
     }
 }

@@ -89,7 +89,7 @@ proptest! {
     }
 }
 
-/// A string as it stands in a record: its length in four bytes, little-endian, and its bytes.
+/// A string in a record: its length in four bytes, little-endian, and its bytes.
 fn counted(bytes: &[u8]) -> Vec<u8> {
     [&(bytes.len() as u32).to_le_bytes()[..], bytes].concat()
 }

@@ -128,7 +128,11 @@ fn what_is_dirty_for_longest_after_loading_is_in_doubt_and_later_changes_are_not
     for _ in 0..2 {
         send(&mut backlog, written(), 30 + ONCE_MORE_US);
     }
-    assert_eq!(backlog.rewrites_due_us(), None, "the second writes are not in doubt themselves");
+    assert_eq!(
+        backlog.rewrites_due_us(),
+        None,
+        "the second writes are not indeterminate themselves"
+    );
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn its_keys_are_as_old_as_they_were() {
 }
 
 #[test]
-fn its_keys_are_dropped_when_it_is_not_sent_and_nobody_wants_them_any_more() {
+fn its_keys_are_dropped_when_it_is_not_sent_and_no_registration_wants_them_any_more() {
     let mut backlog = backlog(&["a:"]);
     touch(&mut backlog, "a:1", 1);
     let batch = begun(&mut backlog);

@@ -142,7 +142,7 @@ fn a_key_that_was_perhaps_missed_is_captured_before_it_goes() {
     assert!(backlog.gone(0, b"a:missed", Touch::Evicted, 8));
     assert_eq!(backlog.state(8).lost_total, 0);
     assert!(drain(&mut backlog, 9).contains(&"a:missed".to_owned()));
-    backlog.gone(0, b"a:nobody captured it", Touch::Expired, 10);
+    backlog.gone(0, b"a:not captured", Touch::Expired, 10);
     assert_eq!(backlog.state(10).lost_total, 1);
     backlog.clear_missed(0);
     assert!(!backlog.must_capture(0, b"a:clean", Touch::Evicted, 11));

@@ -212,3 +212,31 @@ fn figures_of_the_module_are_the_sums_of_those_of_its_registrations() {
     assert_eq!(backlog.register(registration("c:")), Some(0));
     assert_eq!(of(&backlog, 0).unwrap(), Counters::default());
 }
+
+#[test]
+fn whatever_changes_what_is_due_says_so() {
+    type Change = fn(&mut Backlog);
+    let changes: [(&str, Change); 9] = [
+        ("register", |backlog| _ = backlog.register(registration("new:"))),
+        ("unregister", |backlog| _ = backlog.unregister(0, b"k:", false, 10)),
+        ("pause", |backlog| backlog.pause(Some(0))),
+        ("resume", |backlog| backlog.resume(None)),
+        ("flush", |backlog| _ = backlog.flush(FlushScope::All, 10)),
+        ("sync", |backlog| backlog.begin_sync(0)),
+        ("epoch", Backlog::begin_epoch),
+        ("settings", |backlog| backlog.change_settings(|settings| settings.batch_max_keys = 7)),
+        ("change", |backlog| {
+            backlog.touch(0, b"k:1", Touch::Changed);
+            backlog.fold(10);
+        }),
+    ];
+    let silent = changes.iter().filter(|(_, change)| {
+        let mut backlog = Backlog::default();
+        backlog.register(registration("k:"));
+        backlog.take_changed();
+        change(&mut backlog);
+        !backlog.take_changed()
+    });
+    let silent: Vec<&str> = silent.map(|(name, _)| *name).collect();
+    assert!(silent.is_empty(), "{silent:?} would be noticed with the next change only");
+}

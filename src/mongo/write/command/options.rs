@@ -22,7 +22,7 @@ pub enum Place {
     Commit(i64),
 }
 
-/// What stands in each command besides the operations.
+/// What each command holds besides the operations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandOptions {
     /// The write concern.

@@ -24,7 +24,7 @@ build: setup ## Build target/release/libwritebehind.so
 
 test: build ## Run all tests, unit and integration, against the real servers
 	cargo test --release --doc
-	cargo test --release --lib
+	cargo test --release --lib --test house
 	$(INTEGRATION)
 
 test-matrix: test ## Run the integration tests on Redis 7.4 and 8.2, Valkey 8.1 and 9.1 too
@@ -42,9 +42,9 @@ test-mongo-matrix: build ## Run the integration tests on MongoDB 4.4, 5.0 and 6.
 	done
 
 lint: setup ## Check format, clippy and rustdoc, warnings denied
-	cargo fmt --check
-	cargo clippy --release --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
 
 demo: build ## Walk a movie application's life; KEEP=1 leaves the servers up
 	KEEP=$(KEEP) cargo run --release --quiet --example demo

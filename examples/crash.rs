@@ -6,20 +6,13 @@
 //! Round i has the seed S + i: a failing round is repeated with `--rounds 1`, its seed and its
 //! scenario. Ends non-zero when something is lost or different; a failing round's folders stay.
 
-#[allow(dead_code, reason = "the tests use the rest")]
-#[path = "../tests/crash/mod.rs"]
-mod crash;
-#[allow(dead_code, reason = "the tests use the rest")]
-#[path = "../tests/support/mod.rs"]
-mod support;
-
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use crash::round;
-use crash::scenario::{ALL, Scenario};
-use crash::stage::Mongods;
+use testkit::crash::round;
+use testkit::crash::scenario::{ALL, Scenario};
+use testkit::crash::stage::Mongods;
 
 struct Options {
     rounds: u64,

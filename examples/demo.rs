@@ -2,10 +2,6 @@
 //!
 //! Ends non-zero when a document differs from Redis at the end. `KEEP=1` leaves both servers up.
 
-#[allow(dead_code, reason = "the tests use the rest")]
-#[path = "../tests/support/mod.rs"]
-mod support;
-
 use std::error::Error;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -13,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use support::collection::Collection;
-use support::mongod::Mongod;
-use support::oracle::Mapping;
-use support::redis_server::{Redis, Setup, command};
+use testkit::comparison::Mapping;
+use testkit::mongod::Mongod;
+use testkit::mongod::collection::Collection;
+use testkit::redis_server::{Redis, Setup, command};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
@@ -29,7 +25,7 @@ const PIPELINE: usize = 500;
 
 fn main() -> Result<ExitCode> {
     let films: Vec<Map<String, Value>> =
-        serde_json::from_slice(&std::fs::read(support::fetched("movies.json"))?)?;
+        serde_json::from_slice(&std::fs::read(testkit::fetched("movies.json"))?)?;
 
     heading("Starting redis-server with the module, and mongod");
     let mut demo = Demo::start();

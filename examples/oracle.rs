@@ -10,21 +10,14 @@
 //! `--table` writes docs/COMMANDS.md instead: what each write command reports, and what is
 //! written then. `--server` may be given twice for it.
 
-#[allow(dead_code, reason = "the tests use the rest")]
-#[path = "../tests/oracle/mod.rs"]
-mod oracle;
-#[allow(dead_code, reason = "the tests use the rest")]
-#[path = "../tests/support/mod.rs"]
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use oracle::coverage;
-use oracle::run::Run;
-use oracle::table;
-use support::mongod::Mongod;
+use testkit::mongod::Mongod;
+use testkit::oracle::coverage;
+use testkit::oracle::run::Run;
+use testkit::oracle::table;
 
 /// After that many commands each should have answered without an error.
 const ENOUGH: u64 = 20_000;

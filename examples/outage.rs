@@ -14,26 +14,19 @@
 //!
 //! Ends non-zero when something is lost, different, stale on a replica set or went backwards.
 
-#[allow(dead_code, reason = "the tests use the rest")]
-#[path = "../tests/faults/mod.rs"]
-mod faults;
-#[allow(dead_code, reason = "the tests use the rest")]
-#[path = "../tests/support/mod.rs"]
-mod support;
-
 use std::process::ExitCode;
 use std::time::Duration;
 
-use faults::freeze;
-use faults::ghosts::{self, Stale};
-use faults::load::Rate;
-use faults::network;
-use faults::poison::Pairs;
-use faults::reconnects;
-use faults::stepdowns;
-use support::mongod::Mongod;
-use support::proxy::Fault;
-use support::replica_set::ReplicaSet;
+use testkit::faults::freeze;
+use testkit::faults::ghosts::{self, Stale};
+use testkit::faults::load::Rate;
+use testkit::faults::network;
+use testkit::faults::poison::Pairs;
+use testkit::faults::reconnects;
+use testkit::faults::stepdowns;
+use testkit::mongod::Mongod;
+use testkit::mongod::replica_set::ReplicaSet;
+use testkit::network::proxy::Fault;
 
 /// What is played, longer or shorter if told so.
 #[derive(Clone, Copy)]

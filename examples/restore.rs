@@ -5,18 +5,11 @@
 //! Each payload has a valid checksum, so that the server hands it to the module. Ends non-zero when the
 //! server ends, takes such a value, or keeps memory.
 
-#[allow(dead_code, reason = "the tests use the rest")]
-#[path = "../tests/fuzz/mod.rs"]
-mod fuzz;
-#[allow(dead_code, reason = "the tests use the rest")]
-#[path = "../tests/support/mod.rs"]
-mod support;
-
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use fuzz::restore;
+use testkit::fuzz::restore;
 
 struct Options {
     time: Duration,

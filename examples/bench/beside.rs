@@ -6,8 +6,8 @@ use crate::bare::{Bare, Shape};
 use crate::read::until_all_credits_are_spent;
 use crate::report::{Goal, Report};
 use crate::sample::{median, paired};
-use crate::support::redis_server::Redis;
 use crate::{load, servers};
+use testkit::redis_server::Redis;
 
 /// The default of `read-slice-us`.
 const SLICE_US: f64 = 500.0;

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use crate::report::{Goal, Report};
-use crate::support::redis_server::Redis;
 use crate::{load, servers};
+use testkit::redis_server::Redis;
 
 const KEYS: u64 = 1_000;
 /// The module's default interval.

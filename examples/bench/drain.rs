@@ -6,9 +6,9 @@ use crate::bare::{Bare, Shape};
 use crate::plot;
 use crate::report::{Goal, Report};
 use crate::sample::{median, paired};
-use crate::support::mongod::Mongod;
-use crate::support::redis_server::Redis;
 use crate::{cpu, load, servers};
+use testkit::mongod::Mongod;
+use testkit::redis_server::Redis;
 
 const EXISTING: &str = "bench.existing";
 

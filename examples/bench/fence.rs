@@ -14,7 +14,7 @@ use crate::plot;
 use crate::report::{Goal, Report};
 use crate::sample::{median, quantile};
 use crate::servers;
-use crate::support::mongod::Mongod;
+use testkit::mongod::Mongod;
 
 const SIZES: [u64; 6] = [1, 10, 30, 100, 300, 1000];
 /// Documents of a block, about.

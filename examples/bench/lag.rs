@@ -11,9 +11,9 @@ use crate::documents;
 use crate::plot;
 use crate::report::{Goal, Report};
 use crate::sample::quantile;
-use crate::support::mongod::Mongod;
-use crate::support::redis_server::command;
 use crate::{load, servers};
+use testkit::mongod::Mongod;
+use testkit::redis_server::command;
 
 /// Writes a second.
 const RATE: u64 = 1_000;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use crate::cpu;
 use crate::documents;
-use crate::support::redis_server::Redis;
+use testkit::redis_server::Redis;
 
 /// What one run of redis-benchmark found.
 #[derive(Clone, Copy, Debug)]

@@ -34,9 +34,6 @@ mod report;
 mod sample;
 mod servers;
 mod start;
-#[allow(dead_code, reason = "the tests use the rest")]
-#[path = "../../tests/support/mod.rs"]
-mod support;
 
 use std::process::ExitCode;
 

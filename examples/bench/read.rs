@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::report::{Goal, Report};
 use crate::sample::{least, median};
-use crate::support::mongod::Mongod;
-use crate::support::redis_server::Redis;
 use crate::{cpu, load, servers};
+use testkit::mongod::Mongod;
+use testkit::redis_server::Redis;
 
 /// Batches that the worker takes before the first of them ends: two on the wire, two built.
 const BATCHES: u64 = 4;

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use mongodb::bson::doc;
 
-use crate::support::module_path;
-use crate::support::mongod::{Mongod, nowhere};
-use crate::support::redis_server::{Redis, Setup};
+use testkit::module_path;
+use testkit::mongod::{Mongod, nowhere};
+use testkit::redis_server::{Redis, Setup};
 
 /// An interval that never ends: keys become dirty and nothing is read.
 const NEVER: &str = "86400000";

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::report::{Goal, Report};
 use crate::sample::{least, median, paired};
-use crate::support::mongod::nowhere;
-use crate::support::redis_server::{Redis, Setup};
 use crate::{cpu, documents, load, servers};
+use testkit::mongod::nowhere;
+use testkit::redis_server::{Redis, Setup};
 
 pub fn run(report: &mut Report) {
     let keys = report.scaled(1_000_000, 100_000);

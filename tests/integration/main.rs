@@ -1,88 +1,23 @@
 //! The module in a real server, against a real MongoDB.
+//!
+//! - `commands`: each command: what it takes, what it replies, and that it lasts
+//! - `capture`: which changes of which keys are seen, and how many of them are written
+//! - `mapping`: what a value becomes in MongoDB
+//! - `removal`: what becomes of a document whose key is deleted, expires or is evicted
+//! - `durability`: restarts, crashes and random commands: nothing that was acknowledged is lost
+//! - `replication`: replicas, promotion, and moments at which nothing may be replicated
+//! - `mongodb`: MongoDB as it is: away, slow, secured, old, refusing, contradicting itself
+//! - `limits`: what the module may take of memory and time
+//! - `operations`: set-up, secrets, hardened systems, and what an operator is shown
+//! - `timing`: what is held to a time, measured without other tests beside it
 
-mod authentication;
-mod bad_input;
-mod changes;
-mod check;
-mod clocks;
-mod coalescing;
-mod collations;
+mod capture;
 mod commands;
-#[allow(dead_code, reason = "make crash uses the rest")]
-#[path = "../crash/mod.rs"]
-mod crash;
-mod crashes;
-mod databases;
-mod deadletter;
-mod deletion;
-mod determinism;
 mod durability;
-mod errors;
-mod eviction;
-mod exclude;
-mod explain;
-#[allow(dead_code, reason = "make outage uses the rest")]
-#[path = "../faults/mod.rs"]
-mod faults;
-mod files;
-mod flush;
-#[allow(dead_code, reason = "make fuzz uses the rest")]
-#[path = "../fuzz/mod.rs"]
-mod fuzz;
-mod ghosts;
-mod gone;
-mod hardened;
-mod house;
-mod indexes;
-mod info;
-mod internal;
-mod keys;
-mod large;
-mod lifecycle;
-mod limit;
-mod link;
-mod lookahead;
-mod many;
+mod limits;
 mod mapping;
-mod memory;
-mod moved_values;
-mod network;
-mod old_mongodb;
-mod onerror;
-mod oracle;
-#[allow(dead_code, reason = "make oracle uses the rest")]
-#[path = "../oracle/mod.rs"]
-mod oracle_run;
-mod orphans;
-mod outage;
-mod pause;
-mod pauses;
-mod payloads;
-mod reconnects;
-mod registrations;
-mod replicas;
-mod replies;
-mod restores;
-mod schema;
-mod secrets;
-mod settings;
-mod shared;
-mod stepdowns;
-mod strings;
-mod stuck;
-#[allow(dead_code, reason = "the demo uses the rest")]
-#[path = "../support/mod.rs"]
-mod support;
-mod sync;
+mod mongodb;
+mod operations;
+mod removal;
+mod replication;
 mod timing;
-mod tls;
-mod troubles;
-mod ttlfield;
-mod types;
-mod unchanged;
-mod uninstall;
-mod unwrap;
-mod uris;
-mod waiters;
-mod warnings;
-mod world;

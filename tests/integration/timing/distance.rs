@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::faults::network::Stage;
-use crate::network::nothing_is_lost_or_held_up;
-use crate::support::mongod::Mongod;
-use crate::support::proxy::Fault;
+use crate::mongodb::network::nothing_is_lost_or_held_up;
+use testkit::faults::network::Stage;
+use testkit::mongod::Mongod;
+use testkit::network::proxy::Fault;
 
 #[test]
 fn two_hundred_milliseconds_each_way_are_no_fault() {

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::mongod::nowhere;
-use crate::support::redis_server::Setup;
-use crate::support::wait::{SOON, wait_until};
-use crate::world::World;
+use testkit::fixture::World;
+use testkit::mongod::nowhere;
+use testkit::redis_server::Setup;
+use testkit::wait::{SOON, wait_until};
 
 #[test]
 fn an_idle_server_does_not_sleep_over_a_flush_or_an_interval() {

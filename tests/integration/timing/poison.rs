@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::faults::poison::Pairs;
+use testkit::faults::poison::Pairs;
 
 #[test]
 fn one_percent_of_poison_delays_nobody() {

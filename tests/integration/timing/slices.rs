@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::mongod::nowhere;
-use crate::support::redis_server::{Redis, Setup};
-use crate::support::wait::{SOON, wait_until};
-use crate::world::World;
+use testkit::fixture::World;
+use testkit::mongod::nowhere;
+use testkit::redis_server::{Redis, Setup};
+use testkit::wait::{SOON, wait_until};
 
 /// So many dirty keys that expire at the same moment, after this time.
 fn dirty_until(redis: &Redis, keys: usize, lives: Duration) -> Instant {

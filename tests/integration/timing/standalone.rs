@@ -2,8 +2,8 @@
 //! any longer: `write-timeout-ms` and two seconds after it was given up. What the test holds back must
 //! arrive before.
 
-use crate::faults::ghosts::Stage;
-use crate::support::mongod::Mongod;
+use testkit::faults::ghosts::Stage;
+use testkit::mongod::Mongod;
 
 #[test]
 fn what_a_batch_that_was_given_up_overwrites_on_a_standalone_is_written_once_more() {

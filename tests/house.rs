@@ -1,0 +1,281 @@
+//! The rooms of the source tree: no file imports one that imports it, and no room one above it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// The rooms from the ground up, each with those that it may import. A room is a file or a folder; the
+/// longest name that a file begins with is its room. docs/DESIGN.md has the same list with reasons.
+const ROOMS: [(&str, &[&str]); 38] = [
+    ("file", &[]),
+    ("core/settings", &[]),
+    ("core/registration", &["core/settings"]),
+    ("core/mapping", &["core/registration"]),
+    ("core/delivery", &["core/registration", "core/mapping"]),
+    ("core/backlog", &["core/settings", "core/registration", "core/mapping", "core/delivery"]),
+    ("sink", &["core/delivery"]),
+    ("worker", &["file", "sink", "core/settings", "core/registration", "core/delivery"]),
+    ("mongo/codes", &[]),
+    ("mongo/uri", &[]),
+    ("mongo/write_concern", &[]),
+    ("mongo/unknown_host", &[]),
+    ("mongo/extended_json", &[]),
+    ("mongo/error", &["mongo/codes", "sink"]),
+    ("mongo/monitor", &["mongo/error", "mongo/unknown_host", "sink"]),
+    (
+        "mongo/client",
+        &[
+            "file",
+            "sink",
+            "core/settings",
+            "mongo/uri",
+            "mongo/error",
+            "mongo/monitor",
+            "mongo/write_concern",
+        ],
+    ),
+    ("mongo/check", &["sink", "core/registration", "core/delivery", "mongo/client"]),
+    (
+        "mongo/write",
+        &["sink", "core", "mongo/codes", "mongo/client", "mongo/error", "mongo/write_concern"],
+    ),
+    ("mongo/explain", &["core/delivery", "mongo/extended_json", "mongo/write"]),
+    (
+        "mongo/sink",
+        &[
+            "sink",
+            "core/registration",
+            "core/delivery",
+            "mongo/check",
+            "mongo/client",
+            "mongo/write",
+        ],
+    ),
+    ("redis/api", &[]),
+    ("redis/slice", &[]),
+    ("redis/durability_warnings", &["redis/api"]),
+    ("redis/check_clients", &["core/delivery", "redis/api"]),
+    ("redis/file", &["file", "worker", "redis/api"]),
+    ("redis/sources", &["core/settings", "mongo/uri", "worker", "redis/api"]),
+    (
+        "redis/pipeline",
+        &["core", "worker", "mongo/sink", "redis/api", "redis/slice", "redis/sources"],
+    ),
+    ("redis/flush_clients", &["core/backlog", "redis/api", "redis/pipeline"]),
+    ("redis/read", &["core", "redis/api", "redis/pipeline"]),
+    ("redis/retain", &["core", "redis/api", "redis/pipeline", "redis/read"]),
+    ("redis/replication/propagate", &["core/backlog", "core/delivery", "redis/api"]),
+    ("redis/replication/beside", &["core/backlog", "redis/api"]),
+    (
+        "redis/event_loop",
+        &[
+            "core",
+            "worker",
+            "redis/api",
+            "redis/check_clients",
+            "redis/pipeline",
+            "redis/replication/propagate",
+        ],
+    ),
+    (
+        "redis/state",
+        &[
+            "redis/check_clients",
+            "redis/flush_clients",
+            "redis/pipeline",
+            "redis/read",
+            "redis/retain",
+            "redis/replication/beside",
+            "redis/event_loop",
+        ],
+    ),
+    // From here on, all parts together.
+    ("redis", &["core", "worker", "mongo/explain", "mongo/uri", "redis"]),
+    ("core", &[]),
+    ("mongo", &[]),
+    ("lib", &[]),
+];
+
+/// The room of a file.
+fn room(file: &str) -> &'static (&'static str, &'static [&'static str]) {
+    let holds = |name: &str| {
+        file.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let rooms = ROOMS.iter().filter(|(name, _)| holds(name));
+    rooms.max_by_key(|(name, _)| name.len()).unwrap_or_else(|| panic!("{file} is in no room"))
+}
+
+/// The text of every file of a source folder by the path of its module, tests and comments left out.
+fn sources(folder: &Path, module: &str, found: &mut BTreeMap<String, String>) {
+    for entry in fs::read_dir(folder).expect("folder") {
+        let path = entry.expect("entry").path();
+        let name = path.file_stem().expect("name").to_str().expect("UTF-8").to_owned();
+        let inner = if module.is_empty() { name.clone() } else { format!("{module}/{name}") };
+        if name == "tests" || name == "doubles" {
+            continue;
+        }
+        if path.is_dir() {
+            sources(&path, &inner, found);
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("source");
+        let end = text.find("#[cfg(test)]\nmod tests").unwrap_or(text.len());
+        let lines = text[..end].lines().filter(|line| !line.trim_start().starts_with("//"));
+        let own = if name == "mod" { module.to_owned() } else { inner };
+        found.insert(own, lines.collect::<Vec<_>>().join("\n"));
+    }
+}
+
+/// The paths of a `use` tree, without braces.
+fn leaves(prefix: &str, tree: &str, found: &mut Vec<String>) {
+    let tree = tree.trim();
+    let Some((head, rest)) = tree.split_once('{') else {
+        let path = tree.split(" as ").next().unwrap_or_default();
+        return found.push(format!("{prefix}{path}").trim_end_matches("::self").to_owned());
+    };
+    let body = rest.rsplit_once('}').expect("a closing brace").0;
+    let (mut depth, mut start) = (0, 0);
+    for (at, letter) in body.char_indices().chain([(body.len(), ',')]) {
+        depth += i32::from(letter == '{') - i32::from(letter == '}');
+        if letter == ',' && depth == 0 {
+            if !body[start..at].trim().is_empty() {
+                leaves(&format!("{prefix}{head}"), &body[start..at], found);
+            }
+            start = at + 1;
+        }
+    }
+}
+
+/// Paths that begin with `crate`, `super` or `self`, anywhere in the text; and the names that a `pub use`
+/// gives to others, with what they are names of.
+fn paths(text: &str) -> (Vec<String>, Vec<String>) {
+    let (mut used, mut given) = (Vec::new(), Vec::new());
+    for statement in text.split(';') {
+        let line = statement.rfind("use ").map(|at| (&statement[..at], &statement[at + 4..]));
+        if let Some((before, tree)) = line
+            && before.ends_with(['\n', ' ']) | before.is_empty()
+            && !tree.contains(['(', '='])
+        {
+            let given_on = before.trim_end().ends_with("pub") || before.trim_end().ends_with(')');
+            leaves("", tree, if given_on { &mut given } else { &mut used });
+            continue;
+        }
+        for start in ["crate::", "super::", "self::"] {
+            for (at, _) in statement.match_indices(start) {
+                if statement[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':')
+                {
+                    continue;
+                }
+                let end =
+                    statement[at..].find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':');
+                used.push(statement[at..end.map_or(statement.len(), |end| at + end)].to_owned());
+            }
+        }
+    }
+    (used, given)
+}
+
+/// The path from the crate's root that `path` in `module` stands for; nothing for one of another crate.
+fn absolute(module: &str, path: &str, files: &BTreeMap<String, String>) -> Option<String> {
+    let mut words: Vec<&str> = path.trim_end_matches(':').split("::").collect();
+    let mut from: Vec<&str> = module.split('/').collect();
+    match words[0] {
+        "crate" => from.clear(),
+        "self" => {}
+        "super" => {}
+        child if files.contains_key(&format!("{module}/{child}")) => words.insert(0, "self"),
+        _ => return None,
+    }
+    let supers = words.iter().take_while(|word| **word == "super").count();
+    from.truncate(from.len() - supers);
+    from.extend(&words[supers.max(1)..]);
+    Some(from.join("/"))
+}
+
+/// The file that the longest beginning of `path` names, behind what other files only give on.
+fn file_of(
+    path: &str,
+    files: &BTreeMap<String, String>,
+    given: &BTreeMap<String, String>,
+) -> Option<String> {
+    let mut ends: Vec<usize> = path.match_indices('/').map(|(at, _)| at).collect();
+    ends.push(path.len());
+    for end in ends.iter().rev() {
+        if let Some(real) = given.get(&path[..*end]).filter(|real| !real.starts_with(&path[..*end]))
+        {
+            return file_of(&format!("{real}{}", &path[*end..]), files, given);
+        }
+    }
+    ends.iter()
+        .rev()
+        .find_map(|end| files.get_key_value(&path[..*end]))
+        .map(|(file, _)| file.clone())
+}
+
+/// Every file below `folder` with the files that it imports.
+fn arrows(folder: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut files = BTreeMap::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), "", &mut files);
+    let mut given = BTreeMap::new();
+    for (module, text) in &files {
+        for path in paths(text).1 {
+            let name = path.rsplit("::").next().unwrap_or_default();
+            if let Some(real) = absolute(module, &path, &files) {
+                given.insert(format!("{module}/{name}"), real);
+            }
+        }
+    }
+    let imports = files.iter().map(|(module, text)| {
+        let used = paths(text).0;
+        let reached = used.iter().filter_map(|path| absolute(module, path, &files));
+        let reached = reached.filter_map(|path| file_of(&path, &files, &given));
+        (module.clone(), reached.filter(|file| file != module).collect())
+    });
+    imports.collect()
+}
+
+#[test]
+fn every_arrow_between_rooms_is_in_the_list() {
+    let arrows = arrows("src");
+    assert!(arrows.len() > 150, "{} files", arrows.len());
+    assert!(arrows["redis/tick"].contains("redis/state"), "{:?}", arrows["redis/tick"]);
+    assert!(arrows["mongo/sink"].contains("mongo/write/executor"), "{:?}", arrows["mongo/sink"]);
+    let mut unknown = Vec::new();
+    for (file, imports) in &arrows {
+        let (own, allowed) = room(file);
+        for import in imports {
+            let (other, _) = room(import);
+            let is_allowed =
+                |name: &&str| *other == *name || other.starts_with(&format!("{name}/"));
+            if own != other && !allowed.iter().any(is_allowed) {
+                unknown.push(format!("{file} -> {import}"));
+            }
+        }
+    }
+    assert!(unknown.is_empty(), "not in the list of rooms: {unknown:#?}");
+}
+
+/// What is left when files that import nothing that is left, and those that nothing imports, are taken
+/// away again and again: circles, and the way from one to another.
+fn circles(folder: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut arrows = arrows(folder);
+    assert!(arrows.len() > 20, "{} files in {folder}", arrows.len());
+    loop {
+        let before = arrows.len();
+        let left: BTreeSet<String> = arrows.keys().cloned().collect();
+        arrows.values_mut().for_each(|imports| imports.retain(|import| left.contains(import)));
+        let imported: BTreeSet<String> = arrows.values().flatten().cloned().collect();
+        arrows.retain(|file, imports| !imports.is_empty() && imported.contains(file));
+        if arrows.len() == before {
+            return arrows;
+        }
+    }
+}
+
+#[test]
+fn no_file_imports_one_that_imports_it() {
+    for folder in ["src", "tests/testkit/src"] {
+        let circles = circles(folder);
+        assert!(circles.is_empty(), "{folder}: these import each other in circles: {circles:#?}");
+    }
+}

@@ -1,0 +1,47 @@
+//! What a dirty key costs at rest, by our own figure and by the process's.
+
+use testkit::mongod::nowhere;
+use testkit::redis_server::{Redis, Setup};
+
+const KEYS: usize = 1_000_000;
+/// Bytes that a dirty key may take beyond its own length.
+const MOST: usize = 64;
+/// `k:` and eight digits.
+const KEY_LENGTH: usize = 10;
+
+fn fill(redis: &Redis) {
+    for start in (0..KEYS).step_by(10_000) {
+        let script = "for i = ARGV[1], ARGV[1] + 9999 do \
+                      redis.call('SET', string.format('k:%08d', i), i) end";
+        redis.cmd(&["EVAL", script, "0", &start.to_string()]);
+    }
+}
+
+/// Memory that the process has, in bytes.
+fn resident(redis: &Redis) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", redis.pid())).expect("status");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+    line.split_whitespace().nth(1).expect("kB").parse::<usize>().expect("kB") * 1024
+}
+
+#[test]
+fn a_dirty_key_takes_its_length_and_sixty_four_bytes_at_most() {
+    let with = Setup::new(&nowhere()).start();
+    with.cmd(&["WB.REGISTER", "k:", "db.keys"]);
+    let without = Setup::new(&nowhere()).start();
+    for redis in [&with, &without] {
+        fill(redis);
+    }
+    let status = with.status();
+    assert_eq!(status.int("dirty_keys"), KEYS as i64);
+    let ours = status.int("memory_bytes") as usize;
+    let resident = resident(&with).saturating_sub(resident(&without));
+    println!(
+        "a dirty key of {KEY_LENGTH} bytes takes {} bytes by WB.STATUS, {} bytes of the process",
+        ours / KEYS,
+        resident / KEYS
+    );
+    let most = KEYS * (KEY_LENGTH + MOST);
+    assert!(ours <= most, "memory_bytes: {ours}, more than {most}");
+    assert!(resident <= most, "of the process: {resident}, more than {most}");
+}

@@ -1,0 +1,10 @@
+//! What a value becomes in MongoDB.
+
+mod documents;
+mod large_values;
+mod onerror;
+mod schema;
+mod strings;
+mod ttlfield;
+mod types;
+mod unwrap;

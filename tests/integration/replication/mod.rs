@@ -1,0 +1,5 @@
+//! Replicas, promotion, and moments at which nothing may be replicated.
+
+mod determinism;
+mod paused_replication;
+mod replicas;

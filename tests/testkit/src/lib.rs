@@ -1,0 +1,61 @@
+//! Real servers for the tests, the examples and the benchmarks, and what drives and judges them.
+//!
+//! - `wait`: polling with a deadline
+//! - `process`: a server process that never outlives this one
+//! - `mongod`: MongoDB servers and their collections
+//! - `redis_server`: redis-server, or a Valkey, with the module
+//! - `network`: what lies between the two
+//! - `comparison`: after WB.FLUSH, MongoDB's document == document(Redis's value)
+//! - `fixture`: a server and a database, as most tests need them
+//! - `faults`: MongoDB at its worst, in rounds of any length
+//! - `crash`: servers that are killed under writers whose every acknowledged write is known
+//! - `oracle`: random commands, and what MongoDB may hold of the keys after them
+//! - `fuzz`: damaged input for a real server
+
+pub mod comparison;
+pub mod crash;
+pub mod faults;
+pub mod fixture;
+pub mod fuzz;
+pub mod mongod;
+pub mod network;
+pub mod oracle;
+pub mod process;
+pub mod redis_server;
+pub mod wait;
+
+use std::path::{Path, PathBuf};
+
+/// The folder of the project.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// A file that `scripts/fetch-servers` puts into `.servers/`; missing, it is a failure.
+pub fn fetched(name: &str) -> PathBuf {
+    let path = root().join(".servers").join(name);
+    assert!(path.exists(), "{} is missing: run scripts/fetch-servers", path.display());
+    path
+}
+
+/// The module as `cargo build --release` leaves it.
+pub fn module_path() -> PathBuf {
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    let path = root().join(target).join("release/libwritebehind.so");
+    assert!(path.exists(), "{} is missing: run cargo build --release", path.display());
+    path
+}
+
+/// What random tests begin with: `WB_SEED`, or else the commit, so that a run can be repeated and the
+/// next commit tries something new. 1 outside a clone.
+pub fn seed() -> u64 {
+    if let Ok(seed) = std::env::var("WB_SEED") {
+        return seed.parse().expect("WB_SEED is a number");
+    }
+    let git =
+        std::process::Command::new("git").args(["rev-parse", "HEAD"]).current_dir(root()).output();
+    let commit = git.ok().and_then(|output| String::from_utf8(output.stdout).ok());
+    let digits = commit.as_deref().and_then(|commit| commit.get(..8));
+    digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or(1)
+}

@@ -1,0 +1,250 @@
+//! redis-server with the module, on a port and in a folder of its own.
+
+use std::cell::{RefCell, RefMut};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use redis::{Connection, FromRedisValue, RedisResult, ToRedisArgs, Value};
+use tempfile::TempDir;
+
+use crate::process::{Process, Signal, free_port};
+use crate::redis_server::reply::{Fields, Flushed};
+use crate::redis_server::setup::Setup;
+use crate::wait::{SOON, became};
+
+/// A reply that takes longer is a failure of the server, not a slow one.
+const REPLY_LIMIT: Duration = Duration::from_secs(60);
+
+impl Setup {
+    /// Starts the server and waits until it answers.
+    #[track_caller]
+    pub fn start(&self) -> Redis {
+        self.try_start().unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
+    }
+
+    /// The server, or the log of one that ended instead of answering.
+    pub fn try_start(&self) -> Result<Redis, String> {
+        loop {
+            let (dir, port) = (tempfile::tempdir().expect("folder"), free_port());
+            std::fs::write(dir.path().join("redis.conf"), self.config_file(port)).expect("config");
+            match Redis::launch(self.clone(), dir, port) {
+                Err(log) if log.contains("Address already in use") => {}
+                result => return result,
+            }
+        }
+    }
+}
+
+/// A running server. Dropping it kills it.
+pub struct Redis {
+    // Before the folder, so that it has ended when the folder goes.
+    process: Process,
+    setup: Setup,
+    dir: TempDir,
+    port: u16,
+    connection: RefCell<Option<Connection>>,
+}
+
+impl Redis {
+    /// The module with its own defaults, pointed at the MongoDB of that URI.
+    #[track_caller]
+    pub fn start(mongodb_uri: &str) -> Self {
+        Setup::new(mongodb_uri).start()
+    }
+
+    fn launch(setup: Setup, dir: TempDir, port: u16) -> Result<Self, String> {
+        let process = setup.process(dir.path(), &[]);
+        let mut redis = Self { process, setup, dir, port, connection: RefCell::default() };
+        redis.wait_until_it_answers()?;
+        Ok(redis)
+    }
+
+    /// Returns when it answers, after loading; its log, if it ended.
+    pub fn wait_until_it_answers(&mut self) -> Result<(), String> {
+        let answers = became(SOON, || {
+            self.process.ended().is_some()
+                || self.try_connect("").is_ok_and(|mut connection| {
+                    redis::cmd("PING").query::<String>(&mut connection).is_ok()
+                })
+        });
+        match self.process.ended() {
+            None if answers => Ok(()),
+            _ => Err(self.log()),
+        }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// What the server has logged so far.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// A connection that speaks RESP2.
+    pub fn connect(&self) -> Connection {
+        self.try_connect("").expect("connection")
+    }
+
+    /// A connection that speaks RESP3.
+    pub fn connect_resp3(&self) -> Connection {
+        self.try_connect("?protocol=resp3").expect("connection")
+    }
+
+    /// A connection to one of the logical databases.
+    pub fn connect_db(&self, db: i64) -> Connection {
+        self.try_connect(&db.to_string()).expect("connection")
+    }
+
+    /// A connection, if the server is there and answers; `path` as in a URL.
+    pub fn try_connect(&self, path: &str) -> RedisResult<Connection> {
+        let client = redis::Client::open(format!("redis://127.0.0.1:{}/{path}", self.port))?;
+        let connection = client.get_connection_with_timeout(REPLY_LIMIT)?;
+        connection.set_read_timeout(Some(REPLY_LIMIT))?;
+        Ok(connection)
+    }
+
+    /// The connection that the methods below share.
+    pub fn connection(&self) -> RefMut<'_, Connection> {
+        RefMut::map(self.connection.borrow_mut(), |connection| {
+            connection.get_or_insert_with(|| self.connect())
+        })
+    }
+
+    /// Runs a command given as its words; an error reply is a failure.
+    #[track_caller]
+    pub fn run<T: FromRedisValue>(&self, words: &[&str]) -> T {
+        match command(words).query(&mut self.connection()) {
+            Ok(reply) => reply,
+            Err(error) => panic!("{}: {error}", words.join(" ")),
+        }
+    }
+
+    /// Runs a command whose reply does not matter.
+    #[track_caller]
+    pub fn cmd<A: ToRedisArgs>(&self, words: &[A]) -> Value {
+        let reply = command(words).query(&mut self.connection());
+        reply.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The text of the error that the command must answer with.
+    #[track_caller]
+    pub fn error(&self, words: &[&str]) -> String {
+        match command(words).query::<Value>(&mut self.connection()) {
+            Err(error) => error.to_string(),
+            Ok(reply) => panic!("{}: no error but {reply:?}", words.join(" ")),
+        }
+    }
+
+    /// `WB.STATUS`.
+    #[track_caller]
+    pub fn status(&self) -> Fields {
+        self.run(&["WB.STATUS"])
+    }
+
+    /// `WB.STATUS <prefix>`.
+    #[track_caller]
+    pub fn status_of(&self, prefix: &str) -> Fields {
+        self.run(&["WB.STATUS", prefix])
+    }
+
+    /// `WB.FLUSH` of everything.
+    #[track_caller]
+    pub fn flush(&self) -> Flushed {
+        self.flush_with(&[])
+    }
+
+    /// `WB.FLUSH` with arguments.
+    #[track_caller]
+    pub fn flush_with(&self, arguments: &[&str]) -> Flushed {
+        self.run(&[&["WB.FLUSH"], arguments].concat())
+    }
+
+    /// `SHUTDOWN` with its arguments, and the end of the process.
+    #[track_caller]
+    pub fn shutdown(&mut self, arguments: &[&str]) -> ExitStatus {
+        // There is no reply: the connection breaks.
+        command(&[&["SHUTDOWN"], arguments].concat()).query::<Value>(&mut self.connection()).ok();
+        self.wait_for_end()
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.process.kill();
+        self.connection.take();
+    }
+
+    /// Starts the server again in the same folder, on the same port.
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        if let Err(log) = self.try_start_again(&[]) {
+            panic!("the server did not start again:\n{log}");
+        }
+    }
+
+    /// The same with more arguments; what it logged, if it ended instead of answering.
+    pub fn try_start_again(&mut self, arguments: &[&str]) -> Result<(), String> {
+        self.begin_again(arguments);
+        self.wait_until_it_answers()
+    }
+
+    /// Starts it again and does not wait: it may be loading for a while.
+    pub fn begin_again(&mut self, arguments: &[&str]) {
+        self.kill();
+        self.process = self.setup.process(self.dir.path(), arguments);
+    }
+
+    /// The end of the process, which was asked for otherwise.
+    #[track_caller]
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        let status = self.process.wait_for_end(SOON);
+        self.connection.take();
+        status
+    }
+
+    /// Why the process is no longer there, if it is not: an assertion, a signal.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.ended()
+    }
+
+    /// Stops the process in its tracks (SIGSTOP).
+    pub fn freeze(&self) {
+        self.process.freeze();
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn thaw(&self) {
+        self.process.signal(Signal::CONT);
+    }
+
+    /// `kill -9`; its folder stays, for somebody to look at.
+    pub fn keep(mut self) -> PathBuf {
+        self.kill();
+        self.dir.keep()
+    }
+
+    /// Leaves the server running after this process; its folder stays too.
+    pub fn release(self) -> PathBuf {
+        self.process.release();
+        self.dir.keep()
+    }
+}
+
+/// A command from its words, binary ones too.
+pub fn command<A: ToRedisArgs>(words: &[A]) -> redis::Cmd {
+    let mut command = redis::Cmd::new();
+    for word in words {
+        command.arg(word);
+    }
+    command
+}

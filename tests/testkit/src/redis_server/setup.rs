@@ -1,0 +1,123 @@
+//! What a redis-server is started with.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::process::Process;
+use crate::redis_server::seccomp::confine;
+use crate::{fetched, module_path};
+
+/// `WB_REDIS_SERVER`, the `redis-server` on the PATH, or the one that setup linked.
+fn server_program() -> PathBuf {
+    if let Some(program) = std::env::var_os("WB_REDIS_SERVER") {
+        // Servers run in folders of their own.
+        return std::path::absolute(program).expect("WB_REDIS_SERVER");
+    }
+    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+        .map(|folder| folder.join("redis-server"))
+        .find(|program| program.exists())
+        .unwrap_or_else(|| fetched("redis-server"))
+}
+
+/// What a server is started with.
+#[derive(Clone, Default)]
+pub struct Setup {
+    config: Vec<String>,
+    modules: Vec<String>,
+    settings: String,
+    environment: Vec<(String, OsString)>,
+    program: Option<PathBuf>,
+    hardened: bool,
+}
+
+impl Setup {
+    /// The module, pointed at the MongoDB of that URI.
+    pub fn new(mongodb_uri: &str) -> Self {
+        Self::default().setting("mongodb-uri", mongodb_uri)
+    }
+
+    /// The server without our module.
+    pub fn without_module() -> Self {
+        Self { modules: vec![String::new()], ..Self::default() }
+    }
+
+    /// One of the module's settings, as a `loadmodule` argument.
+    pub fn setting(mut self, name: &str, value: &str) -> Self {
+        self.settings += &format!(" {name} {value}");
+        self
+    }
+
+    /// A line of the server's configuration; a later one of the same name wins.
+    pub fn config(mut self, line: &str) -> Self {
+        self.config.push(line.to_owned());
+        self
+    }
+
+    /// A variable of the server's environment.
+    pub fn environment(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.environment.push((name.to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Another server program than the one of the environment.
+    pub fn program(mut self, program: &Path) -> Self {
+        self.program = Some(std::path::absolute(program).expect("path of the server"));
+        self
+    }
+
+    /// Under the system call filter of Debian's service.
+    pub fn hardened(mut self) -> Self {
+        self.hardened = true;
+        // The unit raises the limit of open files, and the server need not.
+        self.config("maxclients 100")
+    }
+
+    /// An AOF that has every write on disk before its reply is sent.
+    pub fn durable(self) -> Self {
+        self.config("appendonly yes").config("appendfsync always")
+    }
+
+    /// The JSON module, loaded before ours.
+    pub fn json(self) -> Self {
+        let line = format!("loadmodule {}", fetched("rejson.so").display());
+        Self { modules: vec![line], ..self }
+    }
+
+    /// The JSON module, loaded after ours.
+    pub fn json_after(self) -> Self {
+        let ours = self.our_module();
+        let line = format!("loadmodule {}", fetched("rejson.so").display());
+        Self { modules: vec![ours, line], settings: String::new(), ..self }
+    }
+
+    fn our_module(&self) -> String {
+        format!("loadmodule {}{}", module_path().display(), self.settings)
+    }
+
+    pub(super) fn config_file(&self, port: u16) -> String {
+        let mut lines = vec![
+            format!("port {port}"),
+            "bind 127.0.0.1".to_owned(),
+            "save \"\"".to_owned(),
+            "appendonly no".to_owned(),
+            "enable-debug-command local".to_owned(),
+            "enable-module-command local".to_owned(),
+        ];
+        lines.extend(self.modules.iter().cloned());
+        if !self.modules.iter().any(|line| line.is_empty() || line.contains("libwritebehind")) {
+            lines.push(self.our_module());
+        }
+        lines.extend(self.config.iter().cloned());
+        lines.join("\n") + "\n"
+    }
+
+    pub(super) fn process(&self, dir: &Path, arguments: &[&str]) -> Process {
+        let mut command = Command::new(self.program.clone().unwrap_or_else(server_program));
+        command.arg("redis.conf").args(arguments).envs(self.environment.iter().cloned());
+        if self.hardened {
+            confine(&mut command);
+        }
+        Process::start(&mut command, dir)
+    }
+}

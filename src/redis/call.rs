@@ -26,6 +26,11 @@ impl Call<'_> {
         self.words.get(1..).unwrap_or_default()
     }
 
+    /// The word behind the command's name, of a command whose arity asks for one.
+    pub fn first_argument(&self) -> &[u8] {
+        self.arguments().first().copied().unwrap_or_default()
+    }
+
     /// The words behind the subcommand's name.
     pub fn subarguments(&self) -> &[&[u8]] {
         self.words.get(2..).unwrap_or_default()

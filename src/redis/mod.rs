@@ -2,7 +2,8 @@
 //!
 //! What the server calls, then the state, then its parts, then the ground:
 //!
-//! - [`load`], `events`, `tick`, `commands`, `settings`, `shutdown`; `call`: one call of a command.
+//! - [`load`], `events`, `tick`, `commands`, `settings`, `shutdown`; `command_spec`, `call`: a
+//!   command's declaration, and one call of it.
 //! - [`replication`]: what the master writes to the stream and the RDB, and what obeys it.
 //! - `state`: all parts of the module, put together. None of those below knows it.
 //! - [`event_loop`], [`retain`], [`read`], `flush_clients`, `check_clients`: the parts.
@@ -13,6 +14,7 @@
 pub mod api;
 mod call;
 mod check_clients;
+mod command_spec;
 mod commands;
 mod durability_warnings;
 pub mod event_loop;

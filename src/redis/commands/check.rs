@@ -13,13 +13,30 @@ use crate::redis::api::raw::api;
 use crate::redis::api::reply::{REPLIED, Reply};
 use crate::redis::call::Call;
 use crate::redis::check_clients::free_found;
+use crate::redis::command_spec::{Arg, Kind, Spec, arg};
 use crate::worker::{CheckRequest, UriSource};
+
+/// The declaration of the command.
+pub const SPEC: Spec = Spec {
+    name: c"WB.CHECK",
+    run: Some(command),
+    flags: c"readonly admin blocking allow-stale no-mandatory-keys",
+    acl: c"admin dangerous blocking",
+    arity: -1,
+    summary: c"Connects to MongoDB and tells what it is and whether the user may write.",
+    complexity: c"O(N) where N is the number of registrations; the client waits for MongoDB",
+    since: c"0.1.0",
+    args: &[Arg { optional: true, ..arg(c"uri", Kind::Text) }],
+    keys: None,
+    syntax: &["CHECK [<uri>]"],
+    help: &["Connect to MongoDB; what is it, and may the user write where the registrations do."],
+};
 
 /// Most checks at a time; each has a connection of its own.
 const MOST_CHECKS: usize = 16;
 
 /// Runs the command.
-pub fn command(call: &Call<'_>) {
+fn command(call: &Call<'_>) {
     let uri = match call.arguments() {
         [] => call.module.pipeline.sources.borrow().uri_source(),
         [uri] => match given(uri) {

@@ -3,6 +3,7 @@
 //! Three subcommands and not one command, so that the server itself refuses RETRY and DROP on a
 //! replica and in read-only scripts, and takes LIST there.
 
+use super::help::reply_lines;
 use crate::core::backlog::dead_letters::DeadLetter;
 use crate::core::backlog::{Backlog, LetterScope};
 use crate::core::registration::args;
@@ -10,20 +11,102 @@ use crate::core::registration::args::Letters;
 use crate::redis::api::clock;
 use crate::redis::api::reply::Reply;
 use crate::redis::call::Call;
+use crate::redis::command_spec::{
+    ADMIN, Arg, DANGEROUS, FOR_EVERYBODY, Keys, Kind, PREFIX, Spec, arg, behind, option,
+};
+use crate::redis::replication::propagate::DEADLETTER;
 
-const HELP: [&str; 8] = [
-    "WB.DEADLETTER <subcommand> [<arg> [value]]. Subcommands are:",
-    "LIST [<prefix>] [COUNT <n>]",
-    "    Changes that MongoDB refuses, each with its code and reason.",
-    "RETRY [<prefix>|KEY <key>]",
-    "    Write their keys once more; reply with the number of keys.",
-    "DROP [<prefix>|KEY <key>]",
-    "    Forget them; reply with their number.",
-    "HELP: print this help.",
-];
+/// The declaration of the container.
+pub const SPEC: Spec = Spec {
+    name: DEADLETTER,
+    run: None,
+    flags: c"",
+    acl: c"",
+    arity: -2,
+    summary: c"A container for commands about changes that MongoDB refuses.",
+    complexity: c"Depends on subcommand.",
+    since: c"0.1.0",
+    args: &[],
+    keys: None,
+    syntax: &[
+        "DEADLETTER LIST [<prefix>] [COUNT <n>]",
+        "DEADLETTER RETRY|DROP [<prefix>|KEY <key>]",
+    ],
+    help: &["Changes that MongoDB refuses: list them, write them once more, forget them."],
+};
+
+/// The declaration of WB.DEADLETTER LIST.
+pub const LIST: Spec = Spec {
+    name: c"WB.DEADLETTER|LIST",
+    run: Some(list),
+    flags: c"readonly admin allow-stale no-mandatory-keys",
+    acl: DANGEROUS,
+    arity: -2,
+    summary: c"Lists the changes that MongoDB refuses, with code and reason.",
+    complexity: c"O(N) where N is the number of dead letters",
+    since: c"0.1.0",
+    args: &[PREFIX, option(c"count", c"COUNT", Kind::Number)],
+    keys: None,
+    syntax: &["LIST [<prefix>] [COUNT <n>]"],
+    help: &["Changes that MongoDB refuses, each with its code and reason."],
+};
+
+/// The declaration of WB.DEADLETTER RETRY.
+pub const RETRY: Spec = Spec {
+    name: c"WB.DEADLETTER|RETRY",
+    run: Some(retry),
+    flags: ADMIN,
+    acl: DANGEROUS,
+    arity: -2,
+    summary: c"Writes the keys of dead letters once more.",
+    complexity: c"O(N) where N is the number of dead letters, O(1) with KEY",
+    since: c"0.1.0",
+    args: LETTERS,
+    keys: Some(Keys::BehindKey),
+    syntax: &["RETRY [<prefix>|KEY <key>]"],
+    help: &["Write their keys once more; reply with the number of keys."],
+};
+
+/// The declaration of WB.DEADLETTER DROP.
+pub const DROP: Spec = Spec {
+    name: c"WB.DEADLETTER|DROP",
+    run: Some(drop),
+    flags: ADMIN,
+    acl: DANGEROUS,
+    arity: -2,
+    summary: c"Forgets dead letters.",
+    complexity: c"O(N) where N is the number of dead letters, O(1) with KEY",
+    since: c"0.1.0",
+    args: LETTERS,
+    keys: Some(Keys::BehindKey),
+    syntax: &["DROP [<prefix>|KEY <key>]"],
+    help: &["Forget them; reply with their number."],
+};
+
+/// The declaration of WB.DEADLETTER HELP.
+pub const HELP: Spec = Spec {
+    name: c"WB.DEADLETTER|HELP",
+    run: Some(help),
+    flags: FOR_EVERYBODY,
+    acl: c"",
+    arity: 2,
+    summary: c"Lists the subcommands.",
+    complexity: c"O(1)",
+    since: c"0.1.0",
+    args: &[],
+    keys: None,
+    syntax: &["HELP: print this help."],
+    help: &[],
+};
+
+const LETTERS: &[Arg] = &[Arg {
+    optional: true,
+    parts: &[arg(c"prefix", Kind::Text), behind(c"key", c"KEY", Kind::Key)],
+    ..arg(c"scope", Kind::OneOf)
+}];
 
 /// `WB.DEADLETTER LIST`.
-pub fn list(call: &Call<'_>) {
+fn list(call: &Call<'_>) {
     let args = match args::letter_list(call.subarguments()) {
         Ok(args) => args,
         Err(error) => return call.reply.error(&error),
@@ -58,12 +141,12 @@ fn row(reply: Reply<'_>, backlog: &Backlog, db: u16, key: &[u8], letter: &DeadLe
 }
 
 /// `WB.DEADLETTER RETRY`.
-pub fn retry(call: &Call<'_>) {
+fn retry(call: &Call<'_>) {
     change(call, "RETRY", |backlog, scope| backlog.retry(scope, clock::now_us()));
 }
 
 /// `WB.DEADLETTER DROP`.
-pub fn drop(call: &Call<'_>) {
+fn drop(call: &Call<'_>) {
     change(call, "DROP", |backlog, scope| backlog.drop_letters(scope));
 }
 
@@ -92,9 +175,8 @@ fn change(call: &Call<'_>, name: &str, change: fn(&mut Backlog, LetterScope<'_>)
 }
 
 /// `WB.DEADLETTER HELP`.
-pub fn help(call: &Call<'_>) {
-    call.reply.array(HELP.len());
-    for line in HELP {
-        call.reply.bytes(line.as_bytes());
-    }
+fn help(call: &Call<'_>) {
+    let mut lines = vec!["WB.DEADLETTER <subcommand> [<arg> [value]]. Subcommands are:".to_owned()];
+    lines.extend([LIST, RETRY, DROP, HELP].iter().flat_map(Spec::help_lines));
+    reply_lines(call, &lines);
 }

@@ -6,13 +6,30 @@ use crate::mongo::explain::{Operation, explain};
 use crate::redis::api::clock;
 use crate::redis::api::context::Text;
 use crate::redis::call::Call;
+use crate::redis::command_spec::{Keys, Kind, Spec, arg};
 use crate::redis::read::request::ReadRequest;
 use crate::redis::read::value;
 use crate::redis::read::value::ReadOutcome;
 
+/// The declaration of the command.
+pub const SPEC: Spec = Spec {
+    name: c"WB.EXPLAIN",
+    run: Some(command),
+    flags: c"readonly",
+    acl: c"read",
+    arity: 2,
+    summary: c"Tells how a key stands, and the document that would be written of it now.",
+    complexity: c"O(N) where N is the size of the value",
+    since: c"0.1.0",
+    args: &[arg(c"key", Kind::Key)],
+    keys: Some(Keys::First),
+    syntax: &["EXPLAIN <key>"],
+    help: &["How does the key stand, and what would be written of it now."],
+};
+
 /// Runs the command. It reads the key in one go, like a command that returns all of the value.
-pub fn command(call: &Call<'_>) {
-    let [key] = call.arguments() else { return call.reply.wrong_arity() };
+fn command(call: &Call<'_>) {
+    let key = call.first_argument();
     let db = call.db;
     let mut bytes = key.to_vec();
     let mut explained = ask(call, key);

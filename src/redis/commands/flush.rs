@@ -11,8 +11,36 @@ use crate::redis::api::raw;
 use crate::redis::api::raw::api;
 use crate::redis::api::reply::{REPLIED, Reply};
 use crate::redis::call::Call;
+use crate::redis::command_spec::{Arg, Keys, Kind, PREFIX, Spec, arg, option};
 use crate::redis::flush_clients::{FailedScope, Handle, Outcome, Waiting, end, free_outcome};
 use crate::redis::state::module;
+
+/// The declaration of the command.
+pub const SPEC: Spec = Spec {
+    name: c"WB.FLUSH",
+    run: Some(command),
+    flags: c"readonly blocking no-mandatory-keys",
+    acl: c"read blocking",
+    arity: -1,
+    summary: c"Writes what is dirty at once and replies when MongoDB has acknowledged it.",
+    complexity: c"O(N) where N is the number of registrations or of keys given",
+    since: c"0.1.0",
+    args: ARGS,
+    keys: Some(Keys::Counted),
+    syntax: &["FLUSH [<prefix>] [KEYS <n> <key> ...] [TIMEOUT <ms>]"],
+    help: &["Write what is dirty now at once; reply when MongoDB has acknowledged it."],
+};
+
+const ARGS: &[Arg] = &[
+    PREFIX,
+    Arg {
+        token: Some(c"KEYS"),
+        optional: true,
+        parts: &[arg(c"numkeys", Kind::Number), Arg { multiple: true, ..arg(c"key", Kind::Key) }],
+        ..arg(c"keys", Kind::Block)
+    },
+    option(c"timeout-ms", c"TIMEOUT", Kind::Number),
+];
 
 /// Where a client may not be blocked.
 pub const NO_BLOCKING: u32 = raw::REDISMODULE_CTX_FLAGS_MULTI
@@ -20,7 +48,7 @@ pub const NO_BLOCKING: u32 = raw::REDISMODULE_CTX_FLAGS_MULTI
     | raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING;
 
 /// Runs the command.
-pub fn command(call: &Call<'_>) {
+fn command(call: &Call<'_>) {
     let args = match args::flush(call.arguments()) {
         Ok(args) => args,
         Err(error) => return call.reply.error(&error),

@@ -1,40 +1,30 @@
 //! WB.HELP: the commands and their options, in the server's own style.
 
 use crate::redis::call::Call;
+use crate::redis::command_spec::{FOR_EVERYBODY, Spec};
 
-const LINES: &[&str] = &[
-    "WB.<command> [<arg> [value] [opt] ...]. Commands are:",
-    "REGISTER <prefix> <database.collection>",
-    "         [TYPE ANY|HASH|JSON|STRING|LIST|SET|ZSET|STREAM]",
-    "         [KEY <field> [AS STRING|INT64|OBJECTID|UUID] [WHOLE]] [WRITE REPLACE|MERGE]",
-    "         [ONDEL DELETE|KEEP] [ONEXPIRE KEEP|DELETE] [ONEVICT KEEP|DELETE]",
-    "         [TTLFIELD <field>] [EXCLUDE <n> <glob> ...] [SHARED] [UNWRAP]",
-    "         [ONERROR DEADLETTER|STRING|SKIP] [INTERVAL <ms>] [BATCH <keys>] [SYNC]",
-    "         [SCHEMA <field|*> <type> [AS <name>] ...]",
-    "    Write every change of keys under the prefix to the MongoDB collection.",
-    "    SCHEMA comes last. Its types: STRING, INT64, DOUBLE, DECIMAL, BOOL, DATE, DATE_S,",
-    "    DATE_MS, OBJECTID, UUID, BINARY, JSON, AUTO, SKIP.",
-    "    A field is a hash's, or a path of JSON (address.zip).",
-    "UNREGISTER <prefix> [DISCARD]",
-    "    Stop capturing. What is dirty is still written, or with DISCARD dropped.",
-    "STATUS [<prefix>]",
-    "    Is MongoDB reached, how far is it behind, since when and why.",
-    "EXPLAIN <key>",
-    "    How does the key stand, and what would be written of it now.",
-    "FLUSH [<prefix>] [KEYS <n> <key> ...] [TIMEOUT <ms>]",
-    "    Write what is dirty now at once; reply when MongoDB has acknowledged it.",
-    "CHECK [<uri>]",
-    "    Connect to MongoDB; what is it, and may the user write where the registrations do.",
-    "SYNC <prefix>",
-    "    Mark every existing key under the prefix, in the background. WB.STATUS shows how far.",
-    "PAUSE [<prefix>]",
-    "RESUME [<prefix>]",
-    "    Stop and restart writing; capture goes on. RESUME alone ends every pause.",
-    "DEADLETTER LIST [<prefix>] [COUNT <n>]",
-    "DEADLETTER RETRY|DROP [<prefix>|KEY <key>]",
-    "    Changes that MongoDB refuses: list them, write them once more, forget them.",
-    "HELP",
-    "    Print this help.",
+/// The declaration of the command. `run` replies with the list of commands, which this file does not know,
+/// because the list has this declaration in it.
+pub const fn spec(run: fn(&Call<'_>)) -> Spec {
+    Spec {
+        name: c"WB.HELP",
+        run: Some(run),
+        flags: FOR_EVERYBODY,
+        acl: c"fast",
+        arity: 1,
+        summary: c"Lists the commands and their options.",
+        complexity: c"O(1)",
+        since: c"0.1.0",
+        args: &[],
+        keys: None,
+        syntax: &["HELP"],
+        help: &["Print this help."],
+    }
+}
+
+const TITLE: &str = "WB.<command> [<arg> [value] [opt] ...]. Commands are:";
+
+const SETTINGS: &[&str] = &[
     "Settings (CONFIG GET writebehind.*):",
     "    mongodb-uri, mongodb-uri-file, registrations-file, flush-interval-ms,",
     "    batch-max-keys, batch-max-bytes, max-in-flight-batches, read-slice-us,",
@@ -44,13 +34,19 @@ const LINES: &[&str] = &[
     "    WB.REGISTER movie: shop.movies TYPE JSON KEY movieId",
 ];
 
-/// Runs the command.
-pub fn command(call: &Call<'_>) {
-    if call.words.len() != 1 {
-        return call.reply.wrong_arity();
-    }
-    call.reply.array(LINES.len());
-    for line in LINES {
+/// Replies with the help of these commands; that of a subcommand is in its container's own HELP.
+pub fn reply<'a>(call: &Call<'_>, specs: impl Iterator<Item = &'a Spec>) {
+    let mut lines = vec![TITLE.to_owned()];
+    let commands = specs.filter(|spec| spec.subcommand().is_none());
+    lines.extend(commands.flat_map(Spec::help_lines));
+    lines.extend(SETTINGS.iter().map(|line| (*line).to_owned()));
+    reply_lines(call, &lines);
+}
+
+/// Replies with an array of lines.
+pub fn reply_lines(call: &Call<'_>, lines: &[String]) {
+    call.reply.array(lines.len());
+    for line in lines {
         call.reply.bytes(line.as_bytes());
     }
 }

@@ -23,9 +23,9 @@ use super::api::raw;
 use super::api::raw::api;
 use super::api::reply::{REPLIED, Reply};
 use super::call::Call;
-use super::replication::propagate::DEADLETTER;
+use super::command_spec::Spec;
+use super::replication::apply;
 use super::state::module;
-use crate::core::backlog::stream_words::Word;
 pub use register::{Source, run as run_registration};
 
 type Raw = unsafe extern "C" fn(
@@ -34,143 +34,102 @@ type Raw = unsafe extern "C" fn(
     c_int,
 ) -> c_int;
 
-/// Defines the entry of a command, which the server calls.
-macro_rules! callback {
-    ($name:ident, $run:path) => {
-        unsafe extern "C" fn $name(
+/// A command, and the function by which the server calls it.
+struct Command {
+    spec: &'static Spec,
+    /// Nothing for a container.
+    entry: Option<Raw>,
+}
+
+/// The command of a declaration, with an entry of its own.
+macro_rules! command {
+    ($spec:path) => {{
+        unsafe extern "C" fn entry(
             ctx: *mut raw::RedisModuleCtx,
             argv: *mut *mut raw::RedisModuleString,
             argc: c_int,
         ) -> c_int {
             // SAFETY: the server calls a command with its context and words.
-            unsafe { run(ctx, argv, argc, $run) }
+            unsafe { run(ctx, argv, argc, &$spec) }
         }
-    };
+        Command { spec: &$spec, entry: Some(entry) }
+    }};
 }
 
-callback!(register_entry, register::command);
-callback!(unregister_entry, unregister::command);
-callback!(status_entry, status::command);
-callback!(sync_entry, sync::command);
-callback!(explain_entry, explain::command);
-callback!(check_entry, check::command);
-callback!(flush_entry, flush::command);
-callback!(pause_entry, pause::pause);
-callback!(resume_entry, pause::resume);
-callback!(letter_list_entry, deadletter::list);
-callback!(letter_retry_entry, deadletter::retry);
-callback!(letter_drop_entry, deadletter::drop);
-callback!(letter_help_entry, deadletter::help);
-callback!(help_entry, help::command);
-callback!(ack_entry, crate::redis::replication::apply::ack);
-callback!(dead_entry, crate::redis::replication::apply::dead);
-callback!(gone_entry, crate::redis::replication::apply::gone);
-callback!(lanes_entry, crate::redis::replication::apply::lanes);
-callback!(scan_entry, crate::redis::replication::apply::scan);
-callback!(mark_entry, crate::redis::replication::apply::mark);
-callback!(synced_entry, crate::redis::replication::apply::synced);
-callback!(digest_entry, crate::redis::replication::apply::digest);
+/// The container, whose subcommands have the entries.
+const CONTAINER: &Spec = &deadletter::SPEC;
 
-/// A command as it is made known to the server.
-struct Entry {
-    name: &'static CStr,
-    run: Raw,
-    /// A command that changes what is written is `write`, so that a replica refuses it.
-    flags: &'static CStr,
-    /// ACL categories; Redis 7.0 gives a module's command none.
-    acl: &'static CStr,
-}
+const HELP: Spec = help::spec(help);
 
-const fn entry(name: &'static CStr, run: Raw, flags: &'static CStr, acl: &'static CStr) -> Entry {
-    Entry { name, run, flags, acl }
-}
-
-const ADMIN: &CStr = c"write admin no-mandatory-keys";
-/// A text that says nothing of this server. No category is in the hands of every user, but what is
-/// allowed before a login is allowed to all.
-const FOR_EVERYBODY: &CStr = c"fast allow-stale allow-loading no-auth";
-const DANGEROUS: &CStr = c"admin dangerous";
-
-const COMMANDS: [Entry; 18] = [
-    entry(c"WB.REGISTER", register_entry, ADMIN, DANGEROUS),
-    entry(c"WB.UNREGISTER", unregister_entry, ADMIN, DANGEROUS),
-    entry(c"WB.STATUS", status_entry, c"readonly fast allow-stale no-mandatory-keys", c"read fast"),
-    entry(c"WB.EXPLAIN", explain_entry, c"readonly", c"read"),
-    entry(c"WB.FLUSH", flush_entry, c"readonly blocking no-mandatory-keys", c"read blocking"),
-    entry(
-        c"WB.CHECK",
-        check_entry,
-        c"readonly admin blocking allow-stale no-mandatory-keys",
-        c"admin dangerous blocking",
-    ),
-    entry(c"WB.PAUSE", pause_entry, ADMIN, DANGEROUS),
-    entry(c"WB.RESUME", resume_entry, ADMIN, DANGEROUS),
-    entry(c"WB.SYNC", sync_entry, ADMIN, DANGEROUS),
-    entry(c"WB.HELP", help_entry, FOR_EVERYBODY, c"fast"),
-    entry(Word::Ack.name(), ack_entry, ADMIN, DANGEROUS),
-    entry(Word::Dead.name(), dead_entry, ADMIN, DANGEROUS),
-    entry(Word::Gone.name(), gone_entry, ADMIN, DANGEROUS),
-    entry(Word::Lanes.name(), lanes_entry, ADMIN, DANGEROUS),
-    entry(Word::Scan.name(), scan_entry, ADMIN, DANGEROUS),
-    entry(Word::Mark.name(), mark_entry, ADMIN, DANGEROUS),
-    entry(Word::Synced.name(), synced_entry, ADMIN, DANGEROUS),
-    entry(c"WB._DIGEST", digest_entry, c"readonly admin no-mandatory-keys", DANGEROUS),
+/// Every command and subcommand, in the order of WB.HELP and of README.md; a container before its
+/// subcommands.
+static COMMANDS: [Command; 23] = [
+    command!(register::SPEC),
+    command!(unregister::SPEC),
+    command!(status::SPEC),
+    command!(explain::SPEC),
+    command!(flush::SPEC),
+    command!(check::SPEC),
+    command!(sync::SPEC),
+    command!(pause::PAUSE),
+    command!(pause::RESUME),
+    Command { spec: CONTAINER, entry: None },
+    command!(deadletter::LIST),
+    command!(deadletter::RETRY),
+    command!(deadletter::DROP),
+    command!(deadletter::HELP),
+    command!(HELP),
+    command!(apply::ACK),
+    command!(apply::DEAD),
+    command!(apply::GONE),
+    command!(apply::LANES),
+    command!(apply::SCAN),
+    command!(apply::MARK),
+    command!(apply::SYNCED),
+    command!(apply::DIGEST),
 ];
 
-/// A command that has subcommands and does nothing by itself.
-const CONTAINER: &CStr = DEADLETTER;
-
-/// Its subcommands; the name holds that of the container, as the server looks it up.
-const SUBCOMMANDS: [Entry; 4] = [
-    entry(
-        c"WB.DEADLETTER|LIST",
-        letter_list_entry,
-        c"readonly admin allow-stale no-mandatory-keys",
-        DANGEROUS,
-    ),
-    entry(c"WB.DEADLETTER|RETRY", letter_retry_entry, ADMIN, DANGEROUS),
-    entry(c"WB.DEADLETTER|DROP", letter_drop_entry, ADMIN, DANGEROUS),
-    entry(c"WB.DEADLETTER|HELP", letter_help_entry, FOR_EVERYBODY, c""),
-];
+/// `WB.HELP`.
+fn help(call: &Call<'_>) {
+    help::reply(call, COMMANDS.iter().map(|command| command.spec));
+}
 
 /// Registers every command with the server.
 ///
 /// # Errors
 /// One sentence when the server refuses.
 pub fn register_all(ctx: Ctx<'_>) -> Result<(), String> {
-    for Entry { name, run, flags, acl } in COMMANDS {
-        create(ctx, name, Some(run), flags)?;
-        set_categories(ctx, name, acl)?;
+    for Command { spec, entry } in &COMMANDS {
+        create(ctx, spec, *entry)?;
+        set_categories(ctx, spec)?;
+        if !docs::describe(ctx, spec) {
+            let name = spec.name.to_string_lossy();
+            return Err(format!("the server refuses the description of {name}"));
+        }
     }
-    create(ctx, CONTAINER, None, c"")?;
-    for Entry { name, run, flags, acl } in SUBCOMMANDS {
-        create_sub(ctx, name, run, flags)?;
-        set_categories(ctx, name, acl)?;
-    }
-    docs::register(ctx)
+    Ok(())
 }
 
-fn create(ctx: Ctx<'_>, name: &CStr, run: Option<Raw>, flags: &CStr) -> Result<(), String> {
+fn create(ctx: Ctx<'_>, spec: &Spec, entry: Option<Raw>) -> Result<(), String> {
+    let flags = spec.flags.as_ptr();
     // SAFETY: called in RedisModule_OnLoad with its context; the strings are copied.
     let refused = unsafe {
-        api!(RedisModule_CreateCommand)(ctx.raw(), name.as_ptr(), run, flags.as_ptr(), 0, 0, 0)
+        match spec.subcommand() {
+            None => {
+                let name = spec.name.as_ptr();
+                api!(RedisModule_CreateCommand)(ctx.raw(), name, entry, flags, 0, 0, 0)
+            }
+            Some(name) => {
+                let container = api!(RedisModule_GetCommand)(ctx.raw(), CONTAINER.name.as_ptr());
+                let name = name.as_ptr();
+                api!(RedisModule_CreateSubcommand)(container, name, entry, flags, 0, 0, 0)
+            }
+        }
     };
-    registered(name, refused)
+    registered(spec.name, refused)
 }
 
-fn create_sub(ctx: Ctx<'_>, name: &CStr, run: Raw, flags: &CStr) -> Result<(), String> {
-    let bytes = name.to_bytes_with_nul();
-    let own = bytes.get(CONTAINER.count_bytes() + 1..).unwrap_or_default();
-    // SAFETY: as in `create`; the subcommand's own name ends where the whole one does.
-    let refused = unsafe {
-        let container = api!(RedisModule_GetCommand)(ctx.raw(), CONTAINER.as_ptr());
-        let (own, flags) = (own.as_ptr().cast(), flags.as_ptr());
-        api!(RedisModule_CreateSubcommand)(container, own, Some(run), flags, 0, 0, 0)
-    };
-    registered(name, refused)
-}
-
-fn set_categories(ctx: Ctx<'_>, name: &CStr, acl: &CStr) -> Result<(), String> {
+fn set_categories(ctx: Ctx<'_>, Spec { name, acl, .. }: &Spec) -> Result<(), String> {
     if acl.is_empty() {
         return Ok(());
     }
@@ -196,24 +155,31 @@ unsafe fn run(
     ctx: *mut raw::RedisModuleCtx,
     argv: *mut *mut raw::RedisModuleString,
     argc: c_int,
-    body: fn(&Call<'_>),
+    spec: &Spec,
 ) -> c_int {
     // SAFETY: the caller vouches for the context.
     let ctx = unsafe { Ctx::new(ctx) };
-    let reply = Reply::new(ctx);
     let done = guard(false, || {
         // SAFETY: the caller vouches for the words, which live as long as the call.
-        let words = unsafe { words(argv, argc) };
-        match ctx.db() {
-            Some(db) => body(&Call { module: module(), ctx, db, reply, words }),
-            None => refuse_db(ctx),
-        }
+        call(ctx, unsafe { words(argv, argc) }, spec);
         true
     });
     if !done && is_broken() {
-        reply.error(&broken_error());
+        Reply::new(ctx).error(&broken_error());
     }
     REPLIED
+}
+
+fn call(ctx: Ctx<'_>, words: Vec<&[u8]>, spec: &Spec) {
+    let reply = Reply::new(ctx);
+    // The server checks the arity of what clients and masters send, not of what it loads from the AOF.
+    if !spec.takes(words.len()) {
+        return reply.wrong_arity();
+    }
+    let Some(db) = ctx.db() else { return refuse_db(ctx) };
+    if let Some(run) = spec.run {
+        run(&Call { module: module(), ctx, db, reply, words });
+    }
 }
 
 /// No key of such a database is ever captured, so nothing may look as if it was.
@@ -228,17 +194,17 @@ fn refuse_db(ctx: Ctx<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::redis::command_spec::DANGEROUS;
 
     #[test]
     fn the_readme_names_every_command_for_servers_without_categories() {
         let readme = include_str!("../../../README.md");
-        let container = entry(CONTAINER, help_entry, c"", DANGEROUS);
-        for Entry { name, acl, .. } in COMMANDS.iter().chain([&container]) {
-            let name = name.to_string_lossy().to_ascii_lowercase();
-            let sign = match acl.to_bytes() {
-                _ if name.contains('_') => continue,
-                acl if acl == DANGEROUS.to_bytes() => '-',
-                acl if acl.starts_with(b"read") => '+',
+        for Command { spec, entry } in &COMMANDS {
+            let name = spec.name.to_string_lossy().to_ascii_lowercase();
+            let sign = match spec.acl {
+                _ if name.contains(['_', '|']) => continue,
+                acl if acl == DANGEROUS || entry.is_none() => '-',
+                acl if acl.to_bytes().starts_with(b"read") => '+',
                 _ => continue,
             };
             let word = format!("{sign}{name}");

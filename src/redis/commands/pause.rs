@@ -3,14 +3,47 @@
 use crate::core::backlog::Backlog;
 use crate::redis::api::log;
 use crate::redis::call::Call;
+use crate::redis::command_spec::{ADMIN, DANGEROUS, PREFIX, Spec};
+
+/// The declaration of WB.PAUSE. WB.HELP has one text for both, below WB.RESUME.
+pub const PAUSE: Spec = Spec {
+    name: c"WB.PAUSE",
+    run: Some(pause),
+    flags: ADMIN,
+    acl: DANGEROUS,
+    arity: -1,
+    summary: c"Stops writing to MongoDB; changes are captured and kept.",
+    complexity: c"O(N) where N is the number of registrations",
+    since: c"0.1.0",
+    args: &[PREFIX],
+    keys: None,
+    syntax: &["PAUSE [<prefix>]"],
+    help: &[],
+};
+
+/// The declaration of WB.RESUME.
+pub const RESUME: Spec = Spec {
+    name: c"WB.RESUME",
+    run: Some(resume),
+    flags: ADMIN,
+    acl: DANGEROUS,
+    arity: -1,
+    summary: c"Restarts writing to MongoDB; without a prefix it ends every pause.",
+    complexity: c"O(N) where N is the number of registrations",
+    since: c"0.1.0",
+    args: &[PREFIX],
+    keys: None,
+    syntax: &["RESUME [<prefix>]"],
+    help: &["Stop and restart writing; capture goes on. RESUME alone ends every pause."],
+};
 
 /// `WB.PAUSE [<prefix>]`.
-pub fn pause(call: &Call<'_>) {
+fn pause(call: &Call<'_>) {
     change(call, "paused", Backlog::pause);
 }
 
 /// `WB.RESUME [<prefix>]`; without a prefix it ends the pauses of single prefixes, too.
-pub fn resume(call: &Call<'_>) {
+fn resume(call: &Call<'_>) {
     change(call, "resumed", Backlog::resume);
 }
 

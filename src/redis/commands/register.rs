@@ -5,13 +5,133 @@ use crate::core::registration::args;
 use crate::redis::api::log;
 use crate::redis::api::raw::{REDISMODULE_CTX_FLAGS_LOADING, REDISMODULE_CTX_FLAGS_REPLICATED};
 use crate::redis::call::Call;
+use crate::redis::command_spec::{
+    ADMIN, Arg, DANGEROUS, Kind, Spec, arg, behind, choice, flag, option, word,
+};
 use crate::redis::state::Module;
 
+/// The declaration of the command.
+pub const SPEC: Spec = Spec {
+    name: c"WB.REGISTER",
+    run: Some(command),
+    flags: ADMIN,
+    acl: DANGEROUS,
+    arity: -3,
+    summary: c"Writes every change of keys under a prefix to a MongoDB collection.",
+    complexity: c"O(N) where N is the number of registrations",
+    since: c"0.1.0",
+    args: ARGS,
+    keys: None,
+    syntax: &[
+        "REGISTER <prefix> <database.collection>",
+        "         [TYPE ANY|HASH|JSON|STRING|LIST|SET|ZSET|STREAM]",
+        "         [KEY <field> [AS STRING|INT64|OBJECTID|UUID] [WHOLE]] [WRITE REPLACE|MERGE]",
+        "         [ONDEL DELETE|KEEP] [ONEXPIRE KEEP|DELETE] [ONEVICT KEEP|DELETE]",
+        "         [TTLFIELD <field>] [EXCLUDE <n> <glob> ...] [SHARED] [UNWRAP]",
+        "         [ONERROR DEADLETTER|STRING|SKIP] [INTERVAL <ms>] [BATCH <keys>] [SYNC]",
+        "         [SCHEMA <field|*> <type> [AS <name>] ...]",
+    ],
+    help: &[
+        "Write every change of keys under the prefix to the MongoDB collection.",
+        "SCHEMA comes last. Its types: STRING, INT64, DOUBLE, DECIMAL, BOOL, DATE, DATE_S,",
+        "DATE_MS, OBJECTID, UUID, BINARY, JSON, AUTO, SKIP.",
+        "A field is a hash's, or a path of JSON (address.zip).",
+    ],
+};
+
+const ARGS: &[Arg] = &[
+    arg(c"prefix", Kind::Text),
+    arg(c"namespace", Kind::Text),
+    choice(
+        c"type",
+        c"TYPE",
+        &[
+            word(c"any", c"ANY"),
+            word(c"hash", c"HASH"),
+            word(c"json", c"JSON"),
+            word(c"string", c"STRING"),
+            word(c"list", c"LIST"),
+            word(c"set", c"SET"),
+            word(c"zset", c"ZSET"),
+            word(c"stream", c"STREAM"),
+        ],
+    ),
+    Arg {
+        optional: true,
+        parts: &[
+            behind(c"field", c"KEY", Kind::Text),
+            choice(
+                c"as",
+                c"AS",
+                &[
+                    word(c"string", c"STRING"),
+                    word(c"int64", c"INT64"),
+                    word(c"objectid", c"OBJECTID"),
+                    word(c"uuid", c"UUID"),
+                ],
+            ),
+            flag(c"whole", c"WHOLE"),
+        ],
+        ..arg(c"key", Kind::Block)
+    },
+    choice(c"write", c"WRITE", &[word(c"replace", c"REPLACE"), word(c"merge", c"MERGE")]),
+    choice(c"ondel", c"ONDEL", DELETE_OR_KEEP),
+    choice(c"onexpire", c"ONEXPIRE", DELETE_OR_KEEP),
+    choice(c"onevict", c"ONEVICT", DELETE_OR_KEEP),
+    option(c"ttl-field", c"TTLFIELD", Kind::Text),
+    Arg {
+        token: Some(c"EXCLUDE"),
+        optional: true,
+        parts: &[
+            arg(c"numglobs", Kind::Number),
+            Arg { multiple: true, ..arg(c"glob", Kind::Text) },
+        ],
+        ..arg(c"exclude", Kind::Block)
+    },
+    flag(c"shared", c"SHARED"),
+    flag(c"unwrap", c"UNWRAP"),
+    choice(
+        c"onerror",
+        c"ONERROR",
+        &[word(c"deadletter", c"DEADLETTER"), word(c"string", c"STRING"), word(c"skip", c"SKIP")],
+    ),
+    option(c"interval-ms", c"INTERVAL", Kind::Number),
+    option(c"batch-keys", c"BATCH", Kind::Number),
+    flag(c"sync", c"SYNC"),
+    Arg {
+        token: Some(c"SCHEMA"),
+        optional: true,
+        multiple: true,
+        parts: &[
+            arg(c"field", Kind::Text),
+            Arg { parts: FIELD_TYPES, ..arg(c"field-type", Kind::OneOf) },
+            option(c"name", c"AS", Kind::Text),
+        ],
+        ..arg(c"schema", Kind::Block)
+    },
+];
+
+const DELETE_OR_KEEP: &[Arg] = &[word(c"delete", c"DELETE"), word(c"keep", c"KEEP")];
+
+const FIELD_TYPES: &[Arg] = &[
+    word(c"string", c"STRING"),
+    word(c"int64", c"INT64"),
+    word(c"double", c"DOUBLE"),
+    word(c"decimal", c"DECIMAL"),
+    word(c"bool", c"BOOL"),
+    word(c"date", c"DATE"),
+    word(c"date-s", c"DATE_S"),
+    word(c"date-ms", c"DATE_MS"),
+    word(c"objectid", c"OBJECTID"),
+    word(c"uuid", c"UUID"),
+    word(c"binary", c"BINARY"),
+    word(c"json", c"JSON"),
+    word(c"auto", c"AUTO"),
+    word(c"skip", c"SKIP"),
+];
+
 /// Runs the command.
-pub fn command(call: &Call<'_>) {
-    if call.words.len() < 3 {
-        return call.reply.wrong_arity();
-    }
+fn command(call: &Call<'_>) {
     if call.is_refused_on_replica("registrations are made") {
         return;
     }

@@ -7,11 +7,28 @@ use crate::redis::api::clock;
 use crate::redis::api::key::KeyOpener;
 use crate::redis::api::raw::REDISMODULE_CTX_FLAGS_SLAVE;
 use crate::redis::call::Call;
+use crate::redis::command_spec::{PREFIX, Spec};
 use crate::redis::durability_warnings;
 use crate::redis::event_loop::key_scan;
 
+/// The declaration of the command.
+pub const SPEC: Spec = Spec {
+    name: c"WB.STATUS",
+    run: Some(command),
+    flags: c"readonly fast allow-stale no-mandatory-keys",
+    acl: c"read fast",
+    arity: -1,
+    summary: c"Tells whether MongoDB is reached, how far it is behind, and why.",
+    complexity: c"O(N) where N is the number of registrations",
+    since: c"0.1.0",
+    args: &[PREFIX],
+    keys: None,
+    syntax: &["STATUS [<prefix>]"],
+    help: &["Is MongoDB reached, how far is it behind, since when and why."],
+};
+
 /// Runs the command.
-pub fn command(call: &Call<'_>) {
+fn command(call: &Call<'_>) {
     let mut backlog = call.module.pipeline.backlog.borrow_mut();
     backlog.fold(clock::now_us());
     match call.arguments() {

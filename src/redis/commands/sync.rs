@@ -1,10 +1,29 @@
 //! WB.SYNC: marks the keys that exist already, as WB.REGISTER … SYNC does.
 
 use crate::redis::call::Call;
+use crate::redis::command_spec::{ADMIN, DANGEROUS, Kind, Spec, arg};
+
+/// The declaration of the command.
+pub const SPEC: Spec = Spec {
+    name: c"WB.SYNC",
+    run: Some(command),
+    flags: ADMIN,
+    acl: DANGEROUS,
+    arity: 2,
+    summary: c"Marks every existing key under a prefix to be written, in the background.",
+    complexity: c"O(N) where N is the number of registrations; the scan, of keys",
+    since: c"0.1.0",
+    args: &[arg(c"prefix", Kind::Text)],
+    keys: None,
+    syntax: &["SYNC <prefix>"],
+    help: &[
+        "Mark every existing key under the prefix, in the background. WB.STATUS shows how far.",
+    ],
+};
 
 /// Runs the command. The keys are marked in the background.
-pub fn command(call: &Call<'_>) {
-    let [prefix] = call.arguments() else { return call.reply.wrong_arity() };
+fn command(call: &Call<'_>) {
+    let prefix = call.first_argument();
     if call.is_refused_on_replica("existing keys are marked") {
         return;
     }

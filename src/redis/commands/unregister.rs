@@ -2,9 +2,26 @@
 
 use crate::redis::api::clock;
 use crate::redis::call::Call;
+use crate::redis::command_spec::{ADMIN, DANGEROUS, Kind, Spec, arg, flag};
+
+/// The declaration of the command.
+pub const SPEC: Spec = Spec {
+    name: c"WB.UNREGISTER",
+    run: Some(command),
+    flags: ADMIN,
+    acl: DANGEROUS,
+    arity: -2,
+    summary: c"Stops capturing a prefix; what is dirty is still written, or dropped.",
+    complexity: c"O(N) where N is the number of registrations, with DISCARD of dirty keys",
+    since: c"0.1.0",
+    args: &[arg(c"prefix", Kind::Text), flag(c"discard", c"DISCARD")],
+    keys: None,
+    syntax: &["UNREGISTER <prefix> [DISCARD]"],
+    help: &["Stop capturing. What is dirty is still written, or with DISCARD dropped."],
+};
 
 /// Runs the command.
-pub fn command(call: &Call<'_>) {
+fn command(call: &Call<'_>) {
     let (prefix, discard) = match call.arguments() {
         [prefix] => (*prefix, false),
         [prefix, word] if word.eq_ignore_ascii_case(b"DISCARD") => (*prefix, true),

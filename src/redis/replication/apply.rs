@@ -1,10 +1,36 @@
 //! The words that the master puts into the replication stream and the AOF. Replicas and the AOF
 //! loader obey them; clients are refused.
 
+use std::ffi::{CStr, c_int};
+
 use crate::core::backlog::stream_words::{Told, Word, read};
 use crate::redis::api::clock;
 use crate::redis::call::Call;
+use crate::redis::command_spec::{ADMIN, DANGEROUS, Spec};
 use crate::redis::retain::last_value;
+
+/// What all internal commands have in common: COMMAND DOCS shows no arguments, and WB.HELP nothing.
+const fn internal(
+    name: &'static CStr,
+    run: fn(&Call<'_>),
+    arity: c_int,
+    summary: &'static CStr,
+) -> Spec {
+    Spec {
+        name,
+        run: Some(run),
+        flags: ADMIN,
+        acl: DANGEROUS,
+        arity,
+        summary,
+        complexity: c"O(N) where N is the number of keys",
+        since: c"0.1.0",
+        args: &[],
+        keys: None,
+        syntax: &[],
+        help: &[],
+    }
+}
 
 /// Refuses clients, and passes on to our own replicas and AOF what was obeyed.
 fn obey(call: &Call<'_>, word: Word) {
@@ -33,43 +59,85 @@ fn obey(call: &Call<'_>, word: Word) {
 }
 
 /// `WB._ACK`.
-pub fn ack(call: &Call<'_>) {
+pub const ACK: Spec = internal(
+    Word::Ack.name(),
+    ack,
+    -1,
+    c"Internal: an acknowledgement in the replication stream and the AOF.",
+);
+
+fn ack(call: &Call<'_>) {
     obey(call, Word::Ack);
 }
 
 /// `WB._DEAD`.
-pub fn dead(call: &Call<'_>) {
+pub const DEAD: Spec =
+    internal(Word::Dead.name(), dead, 8, c"Internal: MongoDB refuses the last change of a key.");
+
+fn dead(call: &Call<'_>) {
     obey(call, Word::Dead);
 }
 
 /// `WB._GONE`.
-pub fn gone(call: &Call<'_>) {
+pub const GONE: Spec =
+    internal(Word::Gone.name(), gone, 3, c"Internal: a key expires or is evicted.");
+
+fn gone(call: &Call<'_>) {
     obey(call, Word::Gone);
 }
 
 /// `WB._LANES`.
-pub fn lanes(call: &Call<'_>) {
+pub const LANES: Spec = internal(
+    Word::Lanes.name(),
+    lanes,
+    2,
+    c"Internal: the MongoDB sessions in which the master writes.",
+);
+
+fn lanes(call: &Call<'_>) {
     obey(call, Word::Lanes);
 }
 
 /// `WB._SCAN`.
-pub fn scan(call: &Call<'_>) {
+pub const SCAN: Spec = internal(
+    Word::Scan.name(),
+    scan,
+    2,
+    c"Internal: the marking of a prefix's existing keys begins.",
+);
+
+fn scan(call: &Call<'_>) {
     obey(call, Word::Scan);
 }
 
 /// `WB._MARK`.
-pub fn mark(call: &Call<'_>) {
+pub const MARK: Spec =
+    internal(Word::Mark.name(), mark, -1, c"Internal: keys that are dirty without having changed.");
+
+fn mark(call: &Call<'_>) {
     obey(call, Word::Mark);
 }
 
 /// `WB._SYNCED`.
-pub fn synced(call: &Call<'_>) {
+pub const SYNCED: Spec = internal(
+    Word::Synced.name(),
+    synced,
+    2,
+    c"Internal: the existing keys of a prefix are marked.",
+);
+
+fn synced(call: &Call<'_>) {
     obey(call, Word::Synced);
 }
 
 /// `WB._DIGEST`: a number in hexadecimal that servers with the same dirty keys share. For
 /// everybody, to compare a replica with its master.
-pub fn digest(call: &Call<'_>) {
+pub const DIGEST: Spec = Spec {
+    flags: c"readonly admin no-mandatory-keys",
+    ..internal(c"WB._DIGEST", digest, 1, c"Internal: a digest of the dirty keys.")
+};
+
+fn digest(call: &Call<'_>) {
     let digest = call.module.pipeline.backlog.borrow_mut().digest(clock::now_us());
     call.reply.bytes(format!("{digest:016x}").as_bytes());
 }

@@ -8,6 +8,7 @@ mod flush;
 mod info;
 mod internal;
 mod pause;
+mod readme;
 mod register;
 mod replies;
 mod sync;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use writebehind::internals::command::{self, Kind};
 use writebehind::internals::{
-    Batch, Change, Content, Dirty, Item, Log, Lookup, NO_EXPIRY, Namespace, Registration, Routes,
-    Span, Taken, Touch, push_bytes,
+    Batch, Change, Content, Db, Dirty, EntryId, Item, Log, Lookup, NO_EXPIRY, Namespace,
+    Registration, RegistrationId, Routes, Span, Taken, Touch, Version, push_bytes,
 };
 
 /// Events or keys of one measurement.
@@ -23,7 +23,12 @@ fn mark(dirty: &mut Dirty, log: &mut Log, size: u32, random: &mut fastrand::Rng)
     let mut key = *b"key:000000000000";
     for _ in 0..MANY {
         write_number(&mut key, random.u32(0..size));
-        if log.push(Change { db: 0, slot: 0, touch: Touch::Changed, key: &key }) {
+        if log.push(Change {
+            db: Db(0),
+            registration_id: RegistrationId(0),
+            touch: Touch::Changed,
+            key: &key,
+        }) {
             dirty.fold(log, 1);
         }
     }
@@ -39,11 +44,16 @@ fn write_number(key: &mut [u8; 16], mut number: u32) {
 
 fn filled(size: u32) -> (Dirty, Log) {
     let (mut dirty, mut log) = (Dirty::default(), Log::default());
-    dirty.open_slot(0);
+    dirty.open_registration(RegistrationId(0));
     let mut key = *b"key:000000000000";
     for number in 0..size {
         write_number(&mut key, number);
-        if log.push(Change { db: 0, slot: 0, touch: Touch::Changed, key: &key }) {
+        if log.push(Change {
+            db: Db(0),
+            registration_id: RegistrationId(0),
+            touch: Touch::Changed,
+            key: &key,
+        }) {
             dirty.fold(&mut log, 1);
         }
     }
@@ -55,13 +65,13 @@ fn routing(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("find the registration of a key");
     for count in [1u16, 500, 20_000] {
         let mut routes = Routes::default();
-        for slot in 0..count {
-            routes.insert(0, format!("tenant:{slot}:").as_bytes(), slot);
+        for id in 0..count {
+            routes.insert(Db(0), format!("tenant:{id}:").as_bytes(), RegistrationId(id));
         }
         let last = format!("tenant:{}:key", count - 1);
         for (name, key) in [("of none", "key:000000000001"), ("of one", last.as_str())] {
             group.bench_function(BenchmarkId::new(name, count), |bencher| {
-                bencher.iter(|| routes.find(0, black_box(key.as_bytes())));
+                bencher.iter(|| routes.find(Db(0), black_box(key.as_bytes())));
             });
         }
     }
@@ -91,7 +101,7 @@ fn whole_way(criterion: &mut Criterion) {
     let take = |dirty: &mut Dirty| -> Vec<Taken> {
         let mut bytes = Vec::with_capacity(1 << 17);
         let mut taken = Vec::with_capacity(FULL as usize);
-        while let Some(one) = dirty.take(0, |key| bytes.extend_from_slice(key)) {
+        while let Some(one) = dirty.take(RegistrationId(0), |key| bytes.extend_from_slice(key)) {
             taken.push(one);
         }
         taken
@@ -108,7 +118,7 @@ fn whole_way(criterion: &mut Criterion) {
         };
         let run = |(dirty, taken): &mut (Dirty, Vec<Taken>)| {
             for one in taken {
-                black_box(dirty.acknowledge(one.entry, one.ver, |_, key| {
+                black_box(dirty.acknowledge(one.entry, one.version, |_, key| {
                     black_box(key);
                 }));
             }
@@ -121,7 +131,7 @@ fn whole_way(criterion: &mut Criterion) {
 /// A batch of a thousand keys with this value each.
 fn batch(content: Content, value: &[u8]) -> Batch {
     let namespace = Namespace { database: "bench".to_owned(), collection: "core".to_owned() };
-    let registration = Arc::new(Registration::new(0, b"key:", namespace));
+    let registration = Arc::new(Registration::new(Db(0), b"key:", namespace));
     let mut bytes = Vec::new();
     let items = (0..1000)
         .map(|number| {
@@ -133,10 +143,26 @@ fn batch(content: Content, value: &[u8]) -> Batch {
             bytes.extend_from_slice(value);
             let (key, value) =
                 (Span { start, end: middle }, Span { start: middle, end: bytes.len() });
-            Item { entry: 0, ver: 0, since_us: 0, key, content, value, expire_ms: NO_EXPIRY }
+            Item {
+                entry: EntryId(0),
+                version: Version(0),
+                since_us: 0,
+                key,
+                content,
+                value,
+                expire_ms: NO_EXPIRY,
+            }
         })
         .collect();
-    Batch { registration, slot: 0, epoch: 0, slow: false, retry: 0, items, bytes }
+    Batch {
+        registration,
+        registration_id: RegistrationId(0),
+        epoch: 0,
+        slow: false,
+        retry: 0,
+        items,
+        bytes,
+    }
 }
 
 fn building(criterion: &mut Criterion) {

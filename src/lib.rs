@@ -41,6 +41,7 @@ pub mod internals {
     pub use crate::core::backlog::stream_words::{Word, read};
     pub use crate::core::backlog::table::{Captured, Dirty, Missed, Taken};
     pub use crate::core::delivery::batch::{Batch, Item};
+    pub use crate::core::ids::{Db, EntryId, RegistrationId, Version};
     pub use crate::core::mapping::value::{Content, NO_EXPIRY, Span, push_bytes};
     pub use crate::core::registration::router::Routes;
     pub use crate::core::registration::{Namespace, Registration, args, file_lines};

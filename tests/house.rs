@@ -6,15 +6,22 @@ use std::path::Path;
 
 /// The rooms from the ground up, each with those that it may import. A room is a file or a folder; the
 /// longest name that a file begins with is its room. docs/DESIGN.md has the same list with reasons.
-const ROOMS: [(&str, &[&str]); 40] = [
+const ROOMS: [(&str, &[&str]); 41] = [
     ("file", &[]),
+    ("core/ids", &[]),
     ("core/settings", &[]),
-    ("core/registration", &["core/settings"]),
+    ("core/registration", &["core/ids", "core/settings"]),
     ("core/mapping", &["core/registration"]),
-    ("core/delivery", &["core/registration", "core/mapping"]),
-    ("core/backlog", &["core/settings", "core/registration", "core/mapping", "core/delivery"]),
+    ("core/delivery", &["core/ids", "core/registration", "core/mapping"]),
+    (
+        "core/backlog",
+        &["core/ids", "core/settings", "core/registration", "core/mapping", "core/delivery"],
+    ),
     ("sink", &["core/delivery"]),
-    ("worker", &["file", "sink", "core/settings", "core/registration", "core/delivery"]),
+    (
+        "worker",
+        &["file", "sink", "core/ids", "core/settings", "core/registration", "core/delivery"],
+    ),
     ("mongo/codes", &[]),
     ("mongo/uri", &[]),
     ("mongo/write_concern", &[]),
@@ -51,7 +58,7 @@ const ROOMS: [(&str, &[&str]); 40] = [
             "mongo/write",
         ],
     ),
-    ("redis/api", &[]),
+    ("redis/api", &["core/ids"]),
     ("redis/slice", &[]),
     ("redis/durability_warnings", &["redis/api"]),
     ("redis/check_clients", &["core/delivery", "redis/api"]),
@@ -61,7 +68,7 @@ const ROOMS: [(&str, &[&str]); 40] = [
         "redis/pipeline",
         &["core", "worker", "mongo/sink", "redis/api", "redis/slice", "redis/sources"],
     ),
-    ("redis/flush_clients", &["core/backlog", "redis/api", "redis/pipeline"]),
+    ("redis/flush_clients", &["core/ids", "core/backlog", "redis/api", "redis/pipeline"]),
     ("redis/read", &["core", "redis/api", "redis/pipeline"]),
     ("redis/retain", &["core", "redis/api", "redis/pipeline", "redis/read"]),
     ("redis/replication/propagate", &["core/backlog", "core/delivery", "redis/api"]),
@@ -89,7 +96,7 @@ const ROOMS: [(&str, &[&str]); 40] = [
             "redis/event_loop",
         ],
     ),
-    ("redis/call", &["core/backlog", "redis/api", "redis/state"]),
+    ("redis/call", &["core/ids", "core/backlog", "redis/api", "redis/state"]),
     ("redis/command_spec", &["redis/call"]),
     // From here on, all parts together.
     ("redis", &["core", "worker", "mongo/explain", "mongo/uri", "redis"]),

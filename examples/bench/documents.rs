@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use writebehind::internals::{
-    Batch, Content, Item, NO_EXPIRY, Namespace, Registration, Span, push_bytes,
+    Batch, Content, Db, EntryId, Item, NO_EXPIRY, Namespace, Registration, RegistrationId, Span,
+    Version, push_bytes,
 };
 
 /// Names and values of the 8 fields of a user with this number; `turn` makes another value of it.
@@ -29,7 +30,7 @@ pub fn key(number: u64) -> String {
 pub fn registration(namespace: &str) -> Arc<Registration> {
     let (database, collection) = namespace.split_once('.').expect("a namespace");
     let (database, collection) = (database.to_owned(), collection.to_owned());
-    Arc::new(Registration::new(0, b"user:", Namespace { database, collection }))
+    Arc::new(Registration::new(Db(0), b"user:", Namespace { database, collection }))
 }
 
 /// The users of these numbers as one batch.
@@ -45,11 +46,27 @@ pub fn batch(registration: &Arc<Registration>, numbers: std::ops::Range<u64>, tu
                 }
             });
             let content = Content::Hash;
-            Item { entry: 0, ver: 0, since_us: 0, key, content, value, expire_ms: NO_EXPIRY }
+            Item {
+                entry: EntryId(0),
+                version: Version(0),
+                since_us: 0,
+                key,
+                content,
+                value,
+                expire_ms: NO_EXPIRY,
+            }
         })
         .collect();
     let registration = Arc::clone(registration);
-    Batch { registration, slot: 0, epoch: 0, slow: false, retry: 0, items, bytes }
+    Batch {
+        registration,
+        registration_id: RegistrationId(0),
+        epoch: 0,
+        slow: false,
+        retry: 0,
+        items,
+        bytes,
+    }
 }
 
 fn append(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Span {

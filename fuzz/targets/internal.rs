@@ -3,7 +3,7 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use writebehind::internals::{Backlog, Namespace, Registration, Touch, Word, read};
+use writebehind::internals::{Backlog, Db, Namespace, Registration, Touch, Word, read};
 
 const NOW_US: u64 = 1_700_000_000_000_000;
 
@@ -69,28 +69,28 @@ fuzz_target!(|steps: Vec<Step<'_>>| {
     let mut backlog = Backlog::default();
     let namespace = Namespace { database: "d".to_owned(), collection: "c".to_owned() };
     for db in 0..2 {
-        backlog.register(Registration::new(db, b"k:", namespace.clone()));
+        backlog.register(Registration::new(Db(db), b"k:", namespace.clone()));
     }
     for (now_us, step) in (NOW_US..).zip(&steps) {
         backlog.fold(now_us);
         match step {
             Step::Word(name, db, words) => {
                 if let Some(told) = read(word(*name), words) {
-                    backlog.obey(u16::from(db % 3), told, (now_us, now_us / 1000));
+                    backlog.obey(Db(u16::from(db % 3)), told, (now_us, now_us / 1000));
                 }
             }
             Step::Likely(name, db, words) => {
                 let words: Vec<Vec<u8>> = words.iter().map(Likely::bytes).collect();
                 let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
                 if let Some(told) = read(word(*name), &words) {
-                    backlog.obey(u16::from(db % 3), told, (now_us, now_us / 1000));
+                    backlog.obey(Db(u16::from(db % 3)), told, (now_us, now_us / 1000));
                 }
             }
             Step::Touch(db, key) => {
-                backlog.touch(u16::from(db % 3), &key_name(*key), Touch::Changed);
+                backlog.touch(Db(u16::from(db % 3)), &key_name(*key), Touch::Changed);
             }
             Step::Unregister(db, discard) => {
-                backlog.unregister(u16::from(db % 2), b"k:", *discard, now_us);
+                backlog.unregister(Db(u16::from(db % 2)), b"k:", *discard, now_us);
             }
             Step::Clear => backlog.clear(),
         }

@@ -3,10 +3,10 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use writebehind::internals::{Captured, Content, DeadLetter, Backlog, Missed, Packer, Record, SavedKey, Touch, args, unpack};
+use writebehind::internals::{Backlog, Captured, Content, Db, DeadLetter, Missed, Packer, Record, RegistrationId, SavedKey, Touch, args, unpack};
 
 const NOW_US: u64 = 1_700_000_000_000_000;
-/// What an backlog takes for itself, and what a byte of state may cost at the most: a registration
+/// What a backlog takes for itself, and what a byte of state may cost at the most: a registration
 /// of the shortest words, with its queue.
 const LEAST_BYTES: usize = 1 << 20;
 const BYTES_A_BYTE: usize = 200;
@@ -22,9 +22,9 @@ struct Input<'a> {
 
 #[derive(Arbitrary, Debug)]
 enum Piece<'a> {
-    Registration { slot: u8, prefix: u8, flags: [bool; 4], missed: [Option<u64>; 2], option: u8 },
-    Key { slot: u8, db: u8, touch: u8, since_us: u64, key: u8, value: Option<&'a [u8]> },
-    Dead { slot: u8, db: u8, touch: u8, code: i32, times: [u64; 2], key: u8, value: Option<&'a [u8]> },
+    Registration { id: u8, prefix: u8, flags: [bool; 4], missed: [Option<u64>; 2], option: u8 },
+    Key { id: u8, db: u8, touch: u8, since_us: u64, key: u8, value: Option<&'a [u8]> },
+    Dead { id: u8, db: u8, touch: u8, code: i32, times: [u64; 2], key: u8, value: Option<&'a [u8]> },
     Lanes(Vec<[u8; 16]>),
     Paused,
     Raw(&'a [u8]),
@@ -64,30 +64,30 @@ fn push(packer: &mut Packer<impl FnMut(&[u8])>, piece: &Piece<'_>) {
         Some(Captured { content, expire_ms: -1, bytes: value.into() })
     };
     match piece {
-        Piece::Registration { slot, prefix, flags, missed, option } => {
+        Piece::Registration { id, prefix, flags, missed, option } => {
             let prefix = format!("k{}:", prefix % 3);
             let option = OPTIONS[usize::from(option % 8)];
             let words = [&prefix, "d.c"].into_iter().chain(option.split_whitespace());
             let words: Vec<&[u8]> = words.map(str::as_bytes).collect();
-            let Ok((registration, _)) = args::registered(0, &words) else { return };
+            let Ok((registration, _)) = args::registered(Db(0), &words) else { return };
             let [live, discards, sync_pending, paused] = *flags;
             let missed = Missed { since_us: missed[0], scanned_us: missed[1] };
-            let slot = u16::from(*slot);
+            let id = RegistrationId(u16::from(*id));
             packer.push(&Record::Registration {
-                slot, live, discards, sync_pending, paused, missed, registration,
+                registration_id: id, live, discards, sync_pending, paused, missed, registration,
             });
         }
-        Piece::Key { slot, db, touch, since_us, key, value } => {
+        Piece::Key { id, db, touch, since_us, key, value } => {
             let Some(touch) = Touch::from_u8(touch % 10) else { return };
             let captured = captured(*value);
-            let (slot, db, since_us) = (u16::from(*slot), u16::from(*db), *since_us);
-            packer.push(&Record::Key(SavedKey { slot, db, touch, since_us, key: &name(*key), captured }));
+            let (id, db, since_us) = (RegistrationId(u16::from(*id)), Db(u16::from(*db)), *since_us);
+            packer.push(&Record::Key(SavedKey { registration_id: id, db, touch, since_us, key: &name(*key), captured }));
         }
-        Piece::Dead { slot, db, touch, code, times, key, value } => {
+        Piece::Dead { id, db, touch, code, times, key, value } => {
             let Some(touch) = Touch::from_u8(touch % 10) else { return };
             let [unix_ms, attempts] = *times;
             let letter = DeadLetter {
-                slot: u16::from(*slot),
+                registration_id: RegistrationId(u16::from(*id)),
                 code: *code,
                 reason: "refused".to_owned(),
                 attempts: attempts as u32,
@@ -95,7 +95,7 @@ fn push(packer: &mut Packer<impl FnMut(&[u8])>, piece: &Piece<'_>) {
                 touch,
                 captured: captured(*value),
             };
-            packer.push(&Record::Dead { db: u16::from(*db), key: &name(*key), letter });
+            packer.push(&Record::Dead { db: Db(u16::from(*db)), key: &name(*key), letter });
         }
         Piece::Lanes(lanes) => packer.push(&Record::Lanes(lanes.clone())),
         Piece::Paused => packer.push(&Record::Paused),
@@ -130,9 +130,9 @@ fuzz_target!(|input: Input<'_>| {
     let state = backlog.state(NOW_US);
     let memory = state.memory_bytes;
     assert!(memory < LEAST_BYTES + BYTES_A_BYTE * input, "{memory} bytes of {input}");
-    for slot in backlog.live_slots().collect::<Vec<_>>() {
-        assert!(backlog.prefix_state(slot, NOW_US).is_some());
-        backlog.error_of(slot);
+    for id in backlog.live_ids().collect::<Vec<_>>() {
+        assert!(backlog.prefix_state(id, NOW_US).is_some());
+        backlog.error_of(id);
     }
     // What was taken is saved, and loaded again as the same.
     let saved = save(&mut backlog);

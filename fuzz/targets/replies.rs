@@ -11,7 +11,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use mongodb::bson::{self, Bson, Document, RawDocumentBuf, doc};
 use mongodb::error::{CommandError, Error, ErrorKind};
-use writebehind::internals::{Batch, Content, Item, Limits, Lookup, NO_EXPIRY, Namespace, Registration, Span, classify, write_out};
+use writebehind::internals::{Batch, Content, Db, EntryId, Item, Limits, Lookup, NO_EXPIRY, Namespace, Registration, Span, Version, classify, write_out};
 use writebehind::internals::command::{self, Kind};
 
 #[derive(Debug)]
@@ -113,11 +113,11 @@ fn batch(keys: u8, deletes: u8) -> Batch {
         let span = Span { start, end: bytes.len() };
         let content = if key < deletes { Content::Tombstone } else { Content::String };
         let expire_ms = NO_EXPIRY;
-        items.push(Item { entry: 0, ver: 1, since_us: 0, key: span, content, value: span, expire_ms });
+        items.push(Item { entry: EntryId(0), version: Version(1), since_us: 0, key: span, content, value: span, expire_ms });
     }
     let namespace = Namespace { database: "shop".to_owned(), collection: "films".to_owned() };
-    let registration = Arc::new(Registration::new(0, b"k", namespace));
-    Batch { registration, slot: 0, epoch: 0, slow: false, retry: 0, items, bytes }
+    let registration = Arc::new(Registration::new(Db(0), b"k", namespace));
+    Batch { registration, registration_id: 0, epoch: 0, slow: false, retry: 0, items, bytes }
 }
 
 /// The keys of a command, in its order.

@@ -1,9 +1,10 @@
 //! The pure core: no `unsafe`, no Redis, no MongoDB, no socket, no clock.
 //!
-//! Each room knows those before it: [`registration`], [`mapping`], [`delivery`], [`backlog`].
+//! Each room knows those before it: [`ids`], [`registration`], [`mapping`], [`delivery`], [`backlog`].
 
 pub mod backlog;
 pub mod delivery;
+pub mod ids;
 pub mod mapping;
 pub mod registration;
 pub mod settings;

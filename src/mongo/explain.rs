@@ -70,6 +70,7 @@ mod tests {
 
     use super::*;
     use crate::core::delivery::batch::Item;
+    use crate::core::ids::{Db, EntryId, RegistrationId, Version};
     use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
     use crate::core::registration::{IdType, Namespace, Registration, WriteMode};
 
@@ -79,12 +80,12 @@ mod tests {
         value: &str,
     ) -> Operation {
         let namespace = Namespace { database: "d".to_owned(), collection: "c".to_owned() };
-        let mut registration = Registration::new(0, b"k:", namespace);
+        let mut registration = Registration::new(Db(0), b"k:", namespace);
         change(&mut registration);
         let bytes = format!("k:1{value}").into_bytes();
         let item = Item {
-            entry: 0,
-            ver: 0,
+            entry: EntryId(0),
+            version: Version(0),
             since_us: 0,
             key: Span { start: 0, end: 3 },
             content,
@@ -94,7 +95,7 @@ mod tests {
         let registration = Arc::new(registration);
         explain(&Batch {
             registration,
-            slot: 0,
+            registration_id: RegistrationId(0),
             epoch: 0,
             slow: false,
             retry: 0,

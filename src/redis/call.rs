@@ -5,6 +5,7 @@ use super::api::raw;
 use super::api::reply::Reply;
 use super::state::Module;
 use crate::core::backlog::Backlog;
+use crate::core::ids::Db;
 
 /// What a command is given.
 pub struct Call<'a> {
@@ -13,7 +14,7 @@ pub struct Call<'a> {
     /// The context of the call.
     pub ctx: Ctx<'a>,
     /// The selected logical database.
-    pub db: u16,
+    pub db: Db,
     /// Answers the client.
     pub reply: Reply<'a>,
     /// The command's words, its name first.

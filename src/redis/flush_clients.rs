@@ -18,6 +18,7 @@ use super::api::raw::api;
 use super::pipeline::Pipeline;
 use crate::core::backlog::flush_waiters::Progress;
 use crate::core::backlog::{Backlog, FlushScope};
+use crate::core::ids::{Db, RegistrationId};
 
 /// What a flush came to.
 #[derive(Clone, Debug)]
@@ -38,9 +39,9 @@ pub enum FailedScope {
     /// All of them.
     All,
     /// Those of one registration.
-    Slot(u16),
+    Registration(RegistrationId),
     /// Those of these keys.
-    Keys(u16, Vec<Vec<u8>>),
+    Keys(Db, Vec<Vec<u8>>),
 }
 
 /// The server's handle of a blocked client, which is unblocked once: on drop at the latest.
@@ -175,7 +176,7 @@ pub fn end(pipeline: &Pipeline, flush: u64, scope: &FailedScope) -> Outcome {
 fn why_pending(backlog: &Backlog, scope: &FailedScope) -> String {
     match scope {
         FailedScope::All => backlog.why_pending(FlushScope::All),
-        FailedScope::Slot(slot) => backlog.why_pending(FlushScope::Slot(*slot)),
+        FailedScope::Registration(id) => backlog.why_pending(FlushScope::Registration(*id)),
         FailedScope::Keys(db, keys) => {
             let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
             backlog.why_pending(FlushScope::Keys(*db, &keys))
@@ -186,7 +187,7 @@ fn why_pending(backlog: &Backlog, scope: &FailedScope) -> String {
 fn failed(backlog: &Backlog, scope: &FailedScope) -> u64 {
     let count = match scope {
         FailedScope::All => backlog.dead.len(),
-        FailedScope::Slot(slot) => backlog.dead.count(*slot),
+        FailedScope::Registration(id) => backlog.dead.count(*id),
         FailedScope::Keys(db, keys) => {
             keys.iter().filter(|key| backlog.dead.find(*db, key).is_some()).count()
         }

@@ -243,7 +243,7 @@ impl<C: Connector> WriteLoop<C> {
 fn unshare(batch: Rc<Batch>) -> Batch {
     Rc::try_unwrap(batch).unwrap_or_else(|shared| Batch {
         registration: shared.registration.clone(),
-        slot: shared.slot,
+        registration_id: shared.registration_id,
         epoch: shared.epoch,
         slow: shared.slow,
         retry: shared.retry,

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use crate::core::delivery::batch::{Batch, Item, LaneId, Refusal, Written};
 use crate::core::delivery::deployment::{Checkup, Need};
+use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
 use crate::core::registration::{Namespace, Registration};
 use crate::sink::{Connector, Failure, LinkError, Sink};
@@ -229,12 +230,20 @@ pub fn batch(collection: &str, keys: &[&str], since_us: u64) -> Batch {
         bytes.extend_from_slice(key.as_bytes());
         let span = Span { start, end: bytes.len() };
         let (content, expire_ms) = (Content::String, NO_EXPIRY);
-        Item { entry: 0, ver: 1, since_us, key: span, content, value: span, expire_ms }
+        Item {
+            entry: EntryId(0),
+            version: Version(1),
+            since_us,
+            key: span,
+            content,
+            value: span,
+            expire_ms,
+        }
     });
     let items = items.collect();
     Batch {
-        registration: Arc::new(Registration::new(0, b"", namespace)),
-        slot: 0,
+        registration: Arc::new(Registration::new(Db(0), b"", namespace)),
+        registration_id: RegistrationId(0),
         epoch: 0,
         slow: false,
         retry: 0,

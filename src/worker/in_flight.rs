@@ -8,6 +8,7 @@ use tokio::time::{Duration, Instant, timeout};
 
 use super::write_loop::{Ended, Flight, SILENT, Tasks, WRITE_WITHIN, Waiting, WriteLoop};
 use crate::core::delivery::batch::{Batch, Report};
+use crate::core::ids::RegistrationId;
 use crate::core::registration::{Namespace, Registration};
 use crate::sink::{Connector, Failure, LinkError, Sink};
 
@@ -27,9 +28,11 @@ impl<C: Connector> WriteLoop<C> {
         if slow != batch.slow {
             self.credits.moved(batch.slow, slow);
         }
-        let told = slow && batch.retry == 0 && self.paces.tells(batch.slot, &batch.registration);
+        let told = slow
+            && batch.retry == 0
+            && self.paces.tells(batch.registration_id, &batch.registration);
         if told || (batch.slow && !slow) {
-            self.tell_slow(batch.slot, batch.registration.clone(), slow);
+            self.tell_slow(batch.registration_id, batch.registration.clone(), slow);
         }
     }
 
@@ -128,11 +131,12 @@ impl<C: Connector> WriteLoop<C> {
         let here = flights.chain(self.waiting.iter().map(|waiting| &waiting.batch));
         let here = here.filter(|batch| batch.retry == 0);
         let here = here.filter(|batch| batch.registration.namespace == *namespace);
-        let here: Vec<_> = here.map(|batch| (batch.slot, batch.registration.clone())).collect();
-        for (slot, registration) in here {
+        let here: Vec<_> =
+            here.map(|batch| (batch.registration_id, batch.registration.clone())).collect();
+        for (id, registration) in here {
             self.credits.moved(false, true);
-            if self.paces.tells(slot, &registration) {
-                self.tell_slow(slot, registration, true);
+            if self.paces.tells(id, &registration) {
+                self.tell_slow(id, registration, true);
             }
         }
     }
@@ -150,13 +154,13 @@ impl<C: Connector> WriteLoop<C> {
         for _ in 0..here {
             self.credits.moved(true, false);
         }
-        for (slot, registration) in told {
-            self.tell_slow(slot, registration, false);
+        for (id, registration) in told {
+            self.tell_slow(id, registration, false);
         }
     }
 
-    fn tell_slow(&mut self, slot: u16, registration: Arc<Registration>, slow: bool) {
-        self.outbox.push(Report::Slow { slot, registration, slow });
+    fn tell_slow(&mut self, id: RegistrationId, registration: Arc<Registration>, slow: bool) {
+        self.outbox.push(Report::Slow { registration_id: id, registration, slow });
     }
 }
 

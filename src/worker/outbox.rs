@@ -8,6 +8,7 @@ use crossbeam_channel::Sender;
 use super::wake::Asked;
 use crate::core::delivery::batch::{Batch, Report, Written};
 use crate::core::delivery::lag::Lag;
+use crate::core::ids::RegistrationId;
 use crate::core::registration::Registration;
 
 /// Least time between two reports of the lag.
@@ -50,8 +51,8 @@ impl Outbox {
 #[derive(Debug)]
 pub struct LagReports {
     all: Lag,
-    /// By slot.
-    each: HashMap<u16, Measured>,
+    /// By registration.
+    each: HashMap<RegistrationId, Measured>,
     reported_at_us: Option<u64>,
     unreported: bool,
 }
@@ -83,7 +84,8 @@ impl LagReports {
         if batch.items.is_empty() {
             return;
         }
-        let one = self.each.entry(batch.slot).or_insert_with(|| Measured::new(batch, now_us));
+        let one =
+            self.each.entry(batch.registration_id).or_insert_with(|| Measured::new(batch, now_us));
         if !one.registration.is_same_prefix(&batch.registration) {
             *one = Measured::new(batch, now_us);
         }
@@ -108,10 +110,10 @@ impl LagReports {
         let mut reports = Vec::new();
         let all = self.all.percentiles(now_us);
         reports.extend(all.map(|lag| Report::Lag { of: None, lag }));
-        self.each.retain(|slot, one| {
+        self.each.retain(|id, one| {
             let lag = one.lag.percentiles(now_us);
             if std::mem::take(&mut one.unreported) {
-                let of = Some((*slot, one.registration.clone()));
+                let of = Some((*id, one.registration.clone()));
                 reports.extend(lag.map(|lag| Report::Lag { of, lag }));
             }
             lag.is_some()

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::core::ids::RegistrationId;
 use crate::core::registration::{Namespace, Registration};
 
 /// A batch that takes so many times as long as a usual one is slow.
@@ -18,14 +19,14 @@ const INITIAL_US: f64 = 10_000.0;
 /// By this factor the usual time follows each batch, which makes it the median.
 const STEP: f64 = 1.05;
 
-/// A registration with its slot.
-pub type Slotted = (u16, Arc<Registration>);
+/// A registration with its id.
+pub type Numbered = (RegistrationId, Arc<Registration>);
 
 /// The slow namespaces, and what a batch usually takes.
 #[derive(Debug)]
 pub struct Paces {
     /// The registrations of each slow namespace that the server thread was told of.
-    slow: HashMap<Namespace, Vec<Slotted>>,
+    slow: HashMap<Namespace, Vec<Numbered>>,
     usual_us: f64,
 }
 
@@ -53,18 +54,18 @@ impl Paces {
 
     /// Notes that the server thread gets to know a registration of a slow namespace; false when it
     /// was told before.
-    pub fn tells(&mut self, slot: u16, registration: &Arc<Registration>) -> bool {
+    pub fn tells(&mut self, id: RegistrationId, registration: &Arc<Registration>) -> bool {
         let Some(told) = self.slow.get_mut(&registration.namespace) else { return false };
-        let known = told.iter().any(|(of, told)| *of == slot && told.is_same_prefix(registration));
+        let known = told.iter().any(|(of, told)| *of == id && told.is_same_prefix(registration));
         if !known {
-            told.push((slot, Arc::clone(registration)));
+            told.push((id, Arc::clone(registration)));
         }
         !known
     }
 
     /// A batch of `namespace` took so long. Returns the registrations that the server thread was
     /// told of, if the namespace is slow no more.
-    pub fn took(&mut self, namespace: &Namespace, took: Duration) -> Option<Vec<Slotted>> {
+    pub fn took(&mut self, namespace: &Namespace, took: Duration) -> Option<Vec<Numbered>> {
         let is_long = took.as_secs_f64() * 1e6 > self.usual_us;
         self.usual_us *= if is_long { STEP } else { 1.0 / STEP };
         self.usual_us = self.usual_us.clamp(100.0, 10e6);
@@ -78,11 +79,12 @@ impl Paces {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::ids::Db;
 
     fn registration(collection: &str) -> Arc<Registration> {
         let collection = collection.to_owned();
         let namespace = Namespace { database: "shop".to_owned(), collection };
-        Arc::new(Registration::new(0, b"", namespace))
+        Arc::new(Registration::new(Db(0), b"", namespace))
     }
 
     #[test]
@@ -111,14 +113,18 @@ mod tests {
     #[test]
     fn a_quick_batch_ends_it_and_names_those_that_were_told() {
         let (mut paces, one) = (Paces::default(), registration("a"));
-        assert!(!paces.is_slow(&one.namespace) && !paces.tells(3, &one));
+        assert!(!paces.is_slow(&one.namespace) && !paces.tells(RegistrationId(3), &one));
         paces.slows(&one.namespace);
         assert!(paces.is_slow(&one.namespace));
         assert!(!paces.is_slow(&registration("b").namespace));
-        assert!(paces.tells(3, &one) && !paces.tells(3, &one) && paces.tells(4, &one));
+        assert!(
+            paces.tells(RegistrationId(3), &one)
+                && !paces.tells(RegistrationId(3), &one)
+                && paces.tells(RegistrationId(4), &one)
+        );
         assert!(paces.took(&one.namespace, Duration::from_millis(60)).is_none());
         let told = paces.took(&one.namespace, Duration::from_millis(5)).unwrap_or_default();
-        assert_eq!(told.iter().map(|(slot, _)| *slot).collect::<Vec<_>>(), [3, 4]);
+        assert_eq!(told.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [3, 4].map(RegistrationId));
         assert!(!paces.is_slow(&one.namespace));
     }
 }

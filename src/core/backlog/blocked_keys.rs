@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use crate::core::ids::{EntryId, RegistrationId, Version};
+
 /// Most blocked keys of one registration. More of them are a matter of the namespace.
 const MOST_OF_ONE: usize = 64;
 /// Most blocked keys of all registrations.
@@ -14,10 +16,10 @@ const MOST: usize = 4096;
 /// A blocked key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockedKey {
-    /// Slot of the registration it was sent for.
-    pub slot: u16,
+    /// ActiveRegistration of the registration it was sent for.
+    pub registration_id: RegistrationId,
     /// Its version when it was read.
-    pub ver: u32,
+    pub version: Version,
     /// Since when it is dirty, microseconds.
     pub since_us: u64,
     /// How often it was tried.
@@ -29,10 +31,10 @@ pub struct BlockedKey {
 }
 
 impl BlockedKey {
-    /// A key of `slot`, read in version `ver` and dirty since `since_us`, that was not written for
+    /// A key of `id`, read in version `version` and dirty since `since_us`, that was not written for
     /// this reason.
-    pub fn new(slot: u16, ver: u32, since_us: u64, reason: String) -> Self {
-        BlockedKey { slot, ver, since_us, attempts: 0, reason, until_us: None }
+    pub fn new(id: RegistrationId, version: Version, since_us: u64, reason: String) -> Self {
+        BlockedKey { registration_id: id, version, since_us, attempts: 0, reason, until_us: None }
     }
 
     /// True while it waits to be tried again.
@@ -44,11 +46,11 @@ impl BlockedKey {
 /// All blocked keys, by their entries in the dirty set.
 #[derive(Debug, Default)]
 pub struct BlockedKeys {
-    keys: HashMap<u32, BlockedKey>,
-    /// Those that wait: slot, when they are tried again, entry.
-    queue: BTreeSet<(u16, u64, u32)>,
-    /// Blocked keys of each slot.
-    counts: HashMap<u16, usize>,
+    keys: HashMap<EntryId, BlockedKey>,
+    /// Those that wait: registration, when they are tried again, entry.
+    queue: BTreeSet<(RegistrationId, u64, EntryId)>,
+    /// Blocked keys of each registration.
+    counts: HashMap<RegistrationId, usize>,
 }
 
 impl BlockedKeys {
@@ -58,9 +60,9 @@ impl BlockedKeys {
         self.keys.is_empty()
     }
 
-    /// Blocked keys of `slot`.
-    pub fn count(&self, slot: u16) -> usize {
-        self.counts.get(&slot).copied().unwrap_or(0)
+    /// Blocked keys of `id`.
+    pub fn count(&self, id: RegistrationId) -> usize {
+        self.counts.get(&id).copied().unwrap_or(0)
     }
 
     /// Blocked keys of all registrations.
@@ -68,56 +70,56 @@ impl BlockedKeys {
         self.keys.len()
     }
 
-    /// The slots that have blocked keys, each with their number, in order.
-    pub fn slots(&self) -> Vec<(u16, usize)> {
-        let mut slots: Vec<_> = self.counts.iter().map(|(slot, count)| (*slot, *count)).collect();
-        slots.sort_unstable();
-        slots
+    /// The ids that have blocked keys, each with their number, in order.
+    pub fn ids(&self) -> Vec<(RegistrationId, usize)> {
+        let mut ids: Vec<_> = self.counts.iter().map(|(id, count)| (*id, *count)).collect();
+        ids.sort_unstable();
+        ids
     }
 
     /// Lets the key of `entry` wait until `until_us`. False when there are too many already.
-    pub fn block(&mut self, entry: u32, key: BlockedKey, until_us: u64) -> bool {
+    pub fn block(&mut self, entry: EntryId, key: BlockedKey, until_us: u64) -> bool {
         let before = self.remove(entry).map_or(0, |before| before.attempts);
-        if self.keys.len() >= MOST || self.count(key.slot) >= MOST_OF_ONE {
+        if self.keys.len() >= MOST || self.count(key.registration_id) >= MOST_OF_ONE {
             return false;
         }
-        *self.counts.entry(key.slot).or_default() += 1;
-        self.queue.insert((key.slot, until_us, entry));
+        *self.counts.entry(key.registration_id).or_default() += 1;
+        self.queue.insert((key.registration_id, until_us, entry));
         let attempts = before.saturating_add(1);
         self.keys.insert(entry, BlockedKey { until_us: Some(until_us), attempts, ..key });
         true
     }
 
     /// What is known of the key of `entry`, if it is blocked.
-    pub fn find(&self, entry: u32) -> Option<&BlockedKey> {
+    pub fn find(&self, entry: EntryId) -> Option<&BlockedKey> {
         self.keys.get(&entry)
     }
 
-    /// Why the next key of `slot` that is tried again was not written, or one that is being tried.
-    pub fn reason_of(&self, slot: u16) -> Option<&str> {
-        if self.count(slot) == 0 {
+    /// Why the next key of `id` that is tried again was not written, or one that is being tried.
+    pub fn reason_of(&self, id: RegistrationId) -> Option<&str> {
+        if self.count(id) == 0 {
             return None;
         }
-        let waiting = self.first(slot).and_then(|(_, _, entry)| self.keys.get(&entry));
-        let tried = || self.keys.values().find(|key| key.slot == slot);
+        let waiting = self.first(id).and_then(|(_, _, entry)| self.keys.get(&entry));
+        let tried = || self.keys.values().find(|key| key.registration_id == id);
         waiting.or_else(tried).map(|key| key.reason.as_str())
     }
 
-    /// When the first key of `slot` is tried again.
-    pub fn due_us(&self, slot: u16) -> Option<u64> {
-        self.first(slot).map(|(_, until_us, _)| until_us)
+    /// When the first key of `id` is tried again.
+    pub fn due_us(&self, id: RegistrationId) -> Option<u64> {
+        self.first(id).map(|(_, until_us, _)| until_us)
     }
 
-    fn first(&self, slot: u16) -> Option<(u16, u64, u32)> {
+    fn first(&self, id: RegistrationId) -> Option<(RegistrationId, u64, EntryId)> {
         if self.is_empty() {
             return None;
         }
-        self.queue.range((slot, 0, 0)..=(slot, u64::MAX, u32::MAX)).next().copied()
+        self.queue.range((id, 0, EntryId(0))..=(id, u64::MAX, EntryId(u32::MAX))).next().copied()
     }
 
-    /// The first key of `slot` that is to be tried at `now_us`, which is being tried from now on.
-    pub fn take_due(&mut self, slot: u16, now_us: u64) -> Option<(u32, BlockedKey)> {
-        let first = self.first(slot).filter(|(_, until_us, _)| *until_us <= now_us)?;
+    /// The first key of `id` that is to be tried at `now_us`, which is being tried from now on.
+    pub fn take_due(&mut self, id: RegistrationId, now_us: u64) -> Option<(EntryId, BlockedKey)> {
+        let first = self.first(id).filter(|(_, until_us, _)| *until_us <= now_us)?;
         self.queue.remove(&first);
         let (_, _, entry) = first;
         let key = self.keys.get_mut(&entry)?;
@@ -126,38 +128,38 @@ impl BlockedKeys {
     }
 
     /// The key of `entry` is blocked no more.
-    pub fn remove(&mut self, entry: u32) -> Option<BlockedKey> {
+    pub fn remove(&mut self, entry: EntryId) -> Option<BlockedKey> {
         if self.is_empty() {
             return None;
         }
         let key = self.keys.remove(&entry)?;
         if let Some(until_us) = key.until_us {
-            self.queue.remove(&(key.slot, until_us, entry));
+            self.queue.remove(&(key.registration_id, until_us, entry));
         }
-        if let Some(count) = self.counts.get_mut(&key.slot) {
+        if let Some(count) = self.counts.get_mut(&key.registration_id) {
             *count -= 1;
             if *count == 0 {
-                self.counts.remove(&key.slot);
+                self.counts.remove(&key.registration_id);
             }
         }
         Some(key)
     }
 
-    /// The keys of `slot` are blocked no more. Those that waited are returned.
-    pub fn remove_slot(&mut self, slot: u16) -> Vec<(u32, BlockedKey)> {
-        if self.count(slot) == 0 {
+    /// The keys of `id` are blocked no more. Those that waited are returned.
+    pub fn remove_registration(&mut self, id: RegistrationId) -> Vec<(EntryId, BlockedKey)> {
+        if self.count(id) == 0 {
             return Vec::new();
         }
-        let of_slot = self.keys.iter().filter(|(_, key)| key.slot == slot);
-        let entries: Vec<u32> = of_slot.map(|(entry, _)| *entry).collect();
+        let of_registration = self.keys.iter().filter(|(_, key)| key.registration_id == id);
+        let entries: Vec<EntryId> = of_registration.map(|(entry, _)| *entry).collect();
         let removed = entries.into_iter().filter_map(|entry| Some((entry, self.remove(entry)?)));
         removed.filter(|(_, key)| key.waits()).collect()
     }
 
-    /// Since when the oldest key is dirty that waits, of `slot` or at all, microseconds.
-    pub fn oldest_us(&self, slot: Option<u16>) -> Option<u64> {
+    /// Since when the oldest key is dirty that waits, of `id` or at all, microseconds.
+    pub fn oldest_us(&self, id: Option<RegistrationId>) -> Option<u64> {
         let waiting = self.keys.values().filter(|key| key.waits());
-        let waiting = waiting.filter(|key| slot.is_none_or(|slot| key.slot == slot));
+        let waiting = waiting.filter(|key| id.is_none_or(|id| key.registration_id == id));
         waiting.map(|key| key.since_us).min()
     }
 
@@ -171,41 +173,61 @@ impl BlockedKeys {
 mod tests {
     use super::*;
 
-    fn key(slot: u16) -> BlockedKey {
-        BlockedKey::new(slot, 1, 5, "locked".to_owned())
+    fn key(id: RegistrationId) -> BlockedKey {
+        BlockedKey::new(id, Version(1), 5, "locked".to_owned())
     }
 
     #[test]
     fn keys_are_tried_in_the_order_in_which_their_pauses_end() {
         let mut blocked = BlockedKeys::default();
-        for (entry, slot, until_us) in [(1, 0, 30), (2, 0, 20), (3, 1, 10)] {
-            assert!(blocked.block(entry, key(slot), until_us));
+        for (entry, id, until_us) in [(1, 0, 30), (2, 0, 20), (3, 1, 10)] {
+            assert!(blocked.block(EntryId(entry), key(RegistrationId(id)), until_us));
         }
         assert_eq!(
-            (blocked.due_us(0), blocked.due_us(1), blocked.due_us(2)),
+            (
+                blocked.due_us(RegistrationId(0)),
+                blocked.due_us(RegistrationId(1)),
+                blocked.due_us(RegistrationId(2))
+            ),
             (Some(20), Some(10), None)
         );
-        assert_eq!(blocked.take_due(0, 19), None);
-        assert_eq!(blocked.take_due(0, 99).map(|(entry, _)| entry), Some(2));
-        assert_eq!((blocked.due_us(0), blocked.count(0)), (Some(30), 2));
-        assert!(blocked.block(2, key(0), 40));
-        assert_eq!(blocked.find(2).map(|key| key.attempts), Some(2));
-        assert_eq!(blocked.take_due(0, 99).map(|(entry, _)| entry), Some(1));
-        assert_eq!(blocked.remove(1).map(|key| key.waits()), Some(false));
-        assert_eq!((blocked.due_us(0), blocked.slots()), (Some(40), vec![(0, 1), (1, 1)]));
+        assert_eq!(blocked.take_due(RegistrationId(0), 19), None);
+        assert_eq!(
+            blocked.take_due(RegistrationId(0), 99).map(|(entry, _)| entry),
+            Some(EntryId(2))
+        );
+        assert_eq!(
+            (blocked.due_us(RegistrationId(0)), blocked.count(RegistrationId(0))),
+            (Some(30), 2)
+        );
+        assert!(blocked.block(EntryId(2), key(RegistrationId(0)), 40));
+        assert_eq!(blocked.find(EntryId(2)).map(|key| key.attempts), Some(2));
+        assert_eq!(
+            blocked.take_due(RegistrationId(0), 99).map(|(entry, _)| entry),
+            Some(EntryId(1))
+        );
+        assert_eq!(blocked.remove(EntryId(1)).map(|key| key.waits()), Some(false));
+        assert_eq!(
+            (blocked.due_us(RegistrationId(0)), blocked.ids()),
+            (Some(40), vec![(RegistrationId(0), 1), (RegistrationId(1), 1)])
+        );
         assert_eq!(blocked.oldest_us(None), Some(5));
-        let released = blocked.remove_slot(0);
-        assert_eq!(released.iter().map(|(entry, _)| *entry).collect::<Vec<_>>(), [2]);
-        assert_eq!((blocked.len(), blocked.due_us(0)), (1, None));
+        let released = blocked.remove_registration(RegistrationId(0));
+        assert_eq!(released.iter().map(|(entry, _)| *entry).collect::<Vec<_>>(), [EntryId(2)]);
+        assert_eq!((blocked.len(), blocked.due_us(RegistrationId(0))), (1, None));
     }
 
     #[test]
     fn a_registration_has_a_limited_number_of_them() {
         let mut blocked = BlockedKeys::default();
-        let taken = (0..1000).filter(|entry| blocked.block(*entry, key(0), 1)).count();
+        let taken = (0..1000)
+            .filter(|entry| blocked.block(EntryId(*entry), key(RegistrationId(0)), 1))
+            .count();
         assert_eq!(taken, MOST_OF_ONE);
-        assert!(blocked.block(2000, key(1), 1), "others have their own");
-        let all = (0..100_000).filter(|entry| blocked.block(*entry, key((*entry / 60) as u16), 1));
+        assert!(blocked.block(EntryId(2000), key(RegistrationId(1)), 1), "others have their own");
+        let all = (0..100_000).filter(|entry| {
+            blocked.block(EntryId(*entry), key(RegistrationId((*entry / 60) as u16)), 1)
+        });
         all.count();
         assert!(blocked.len() <= MOST);
     }

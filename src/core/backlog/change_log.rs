@@ -3,6 +3,8 @@
 //! Appending is sequential, so the write path of the server pays no cache miss for the table;
 //! [`super::table`] folds many entries at once.
 
+use crate::core::ids::{Db, RegistrationId};
+
 /// How a key was touched. Only the ways in which a key can leave are told apart; what is
 /// there to be written is decided when the key is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,9 +55,9 @@ impl Touch {
 #[derive(Clone, Copy, Debug)]
 pub struct Change<'a> {
     /// Logical database.
-    pub db: u16,
-    /// Slot of the registration.
-    pub slot: u16,
+    pub db: Db,
+    /// ActiveRegistration of the registration.
+    pub registration_id: RegistrationId,
     /// How the key was touched.
     pub touch: Touch,
     /// The key.
@@ -65,8 +67,8 @@ pub struct Change<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     end: usize,
-    db: u16,
-    slot: u16,
+    db: Db,
+    registration_id: RegistrationId,
     touch: Touch,
 }
 
@@ -97,7 +99,7 @@ impl Log {
         self.entries.push(Entry {
             end: self.bytes.len(),
             db: change.db,
-            slot: change.slot,
+            registration_id: change.registration_id,
             touch: change.touch,
         });
         self.entries.len() >= FOLD_AT
@@ -120,7 +122,7 @@ impl Log {
         self.entries.iter().skip(index).map(move |entry| {
             let key = self.bytes.get(start..entry.end).unwrap_or_default();
             start = entry.end;
-            Change { db: entry.db, slot: entry.slot, touch: entry.touch, key }
+            Change { db: entry.db, registration_id: entry.registration_id, touch: entry.touch, key }
         })
     }
 
@@ -146,8 +148,13 @@ mod tests {
     #[test]
     fn changes_come_back_in_order() {
         let mut log = Log::default();
-        for (slot, key) in [&b"a"[..], b"", b"bc"].into_iter().enumerate() {
-            log.push(Change { db: 1, slot: slot as u16, touch: Touch::Expired, key });
+        for (id, key) in [&b"a"[..], b"", b"bc"].into_iter().enumerate() {
+            log.push(Change {
+                db: Db(1),
+                registration_id: RegistrationId(id as u16),
+                touch: Touch::Expired,
+                key,
+            });
         }
         let keys: Vec<&[u8]> = log.changes(0).map(|change| change.key).collect();
         assert_eq!(keys, [&b"a"[..], b"", b"bc"]);
@@ -158,7 +165,12 @@ mod tests {
     #[test]
     fn it_asks_to_be_folded_when_full_and_starts_anew() {
         let mut log = Log::default();
-        let change = Change { db: 0, slot: 0, touch: Touch::Changed, key: b"k" };
+        let change = Change {
+            db: Db(0),
+            registration_id: RegistrationId(0),
+            touch: Touch::Changed,
+            key: b"k",
+        };
         let asked = (0..FOLD_AT).filter(|_| log.push(change)).count();
         assert_eq!(asked, 1);
         log.clear();

@@ -16,6 +16,7 @@ use std::collections::{HashMap, VecDeque};
 use super::Backlog;
 use crate::core::backlog::table::Taken;
 use crate::core::delivery::batch::{Batch, Item, Refusal, Written};
+use crate::core::ids::{EntryId, RegistrationId, Version};
 use crate::core::mapping::value::Span;
 use crate::core::registration::Namespace;
 
@@ -48,7 +49,7 @@ struct Attempts {
 /// A contested key in no batch.
 #[derive(Clone, Copy, Debug)]
 struct Parked {
-    entry: u32,
+    entry: EntryId,
     since_us: u64,
     /// The number of the wait that began at or after its refusal.
     wait: u32,
@@ -61,7 +62,7 @@ struct Parked {
 #[derive(Clone, Copy, Debug)]
 struct Tried {
     /// The version that was taken.
-    ver: u32,
+    version: Version,
     /// True if everything was written that it had to wait for.
     waited: bool,
     attempts: Attempts,
@@ -82,34 +83,34 @@ struct Contest {
     wait: u32,
     waiting: bool,
     /// Registrations that the wait is about.
-    slots: Vec<u16>,
+    ids: Vec<RegistrationId>,
     /// Registrations with parked keys.
-    parked: Vec<u16>,
+    parked: Vec<RegistrationId>,
     /// All registrations of the namespace, and for which [version](super::registry) that holds.
-    registrations: (u64, Vec<u16>),
+    registrations: (u64, Vec<RegistrationId>),
     /// Contested keys that were written.
     won: u32,
     letters: LetterRetry,
 }
 
-/// All contested keys, by slot.
+/// All contested keys, by registration.
 #[derive(Debug, Default)]
 pub(super) struct Contested {
     contests: HashMap<Namespace, Contest>,
     /// Contests with a wait under way.
     waiting: usize,
-    parked: HashMap<u16, Vec<Parked>>,
+    parked: HashMap<RegistrationId, Vec<Parked>>,
     /// Keys whose wait is over, to be taken into one batch.
-    together: HashMap<u16, VecDeque<Parked>>,
-    pending: HashMap<u16, Pending>,
+    together: HashMap<RegistrationId, VecDeque<Parked>>,
+    pending: HashMap<RegistrationId, Pending>,
     /// By entry.
-    tried: HashMap<u32, Tried>,
+    tried: HashMap<EntryId, Tried>,
     /// Batches so far that wrote something,
     writes: u64,
-    /// the number of the last one of each slot,
-    last_write: HashMap<u16, u64>,
+    /// the number of the last one of each registration,
+    last_write: HashMap<RegistrationId, u64>,
     /// and how many there were when a batch was sent, by the entry of its first item.
-    sent: HashMap<u32, u64>,
+    sent: HashMap<EntryId, u64>,
     /// True if the batch that is being taken in wrote something.
     wrote: bool,
     /// Whether there were letters before the batch whose contested items are being taken in.
@@ -119,31 +120,31 @@ pub(super) struct Contested {
 }
 
 impl Contested {
-    /// True if keys of `slot` are to go out together.
-    pub fn is_released(&self, slot: u16) -> bool {
-        !self.together.is_empty() && self.together.contains_key(&slot)
+    /// True if keys of `id` are to go out together.
+    pub fn is_released(&self, id: RegistrationId) -> bool {
+        !self.together.is_empty() && self.together.contains_key(&id)
     }
 
     /// True if the entry is parked, or about to go out.
-    pub fn is_parked(&self, slot: u16, entry: u32) -> bool {
-        self.parked_of(slot).any(|parked| parked.entry == entry)
+    pub fn is_parked(&self, id: RegistrationId, entry: EntryId) -> bool {
+        self.parked_of(id).any(|parked| parked.entry == entry)
     }
 
-    /// Since when the oldest parked key of `slot`, or of all, is dirty, microseconds.
-    pub fn oldest_us(&self, slot: Option<u16>) -> Option<u64> {
-        let slots = self.parked.keys().chain(self.together.keys());
-        let slots = slots.filter(|of| slot.is_none_or(|slot| slot == **of));
-        slots.flat_map(|slot| self.parked_of(*slot)).map(|parked| parked.since_us).min()
+    /// Since when the oldest parked key of `id`, or of all, is dirty, microseconds.
+    pub fn oldest_us(&self, id: Option<RegistrationId>) -> Option<u64> {
+        let ids = self.parked.keys().chain(self.together.keys());
+        let ids = ids.filter(|of| id.is_none_or(|id| id == **of));
+        ids.flat_map(|id| self.parked_of(*id)).map(|parked| parked.since_us).min()
     }
 
-    /// A key of `slot` that was dirty since then was written, refused or parked; a newer change of
+    /// A key of `id` that was dirty since then was written, refused or parked; a newer change of
     /// it is waiting since `again_us`.
     #[inline]
-    pub fn ended(&mut self, slot: u16, since_us: u64, again_us: Option<u64>) {
+    pub fn ended(&mut self, id: RegistrationId, since_us: u64, again_us: Option<u64>) {
         if self.pending.is_empty() {
             return;
         }
-        let Some(pending) = self.pending.get_mut(&slot) else { return };
+        let Some(pending) = self.pending.get_mut(&id) else { return };
         let counted = since_us <= pending.watermark_us;
         let unfinished = again_us.is_some_and(|again_us| again_us <= pending.watermark_us);
         if counted && !unfinished {
@@ -170,21 +171,21 @@ impl Contested {
         }
         if std::mem::take(&mut self.wrote) {
             self.writes += 1;
-            self.last_write.insert(batch.slot, self.writes);
+            self.last_write.insert(batch.registration_id, self.writes);
         }
     }
 
     /// True if other batches of these registrations have written something since this one was sent.
-    fn is_overtaken(&self, batch: &Batch, slots: &[u16]) -> bool {
+    fn is_overtaken(&self, batch: &Batch, ids: &[RegistrationId]) -> bool {
         let sent = batch.items.first().and_then(|first| self.sent.get(&first.entry));
         sent.is_some_and(|sent| {
-            slots.iter().any(|slot| self.last_write.get(slot).is_some_and(|at| at > sent))
+            ids.iter().any(|id| self.last_write.get(id).is_some_and(|at| at > sent))
         })
     }
 
     /// The key needs no write any more.
     #[inline]
-    pub fn forget(&mut self, entry: u32) {
+    pub fn forget(&mut self, entry: EntryId) {
         if !self.tried.is_empty() {
             self.tried.remove(&entry);
         }
@@ -203,13 +204,13 @@ impl Contested {
         }
     }
 
-    fn parked_of(&self, slot: u16) -> impl Iterator<Item = &Parked> {
-        let released = self.together.get(&slot).into_iter().flatten();
-        self.parked.get(&slot).into_iter().flatten().chain(released)
+    fn parked_of(&self, id: RegistrationId) -> impl Iterator<Item = &Parked> {
+        let released = self.together.get(&id).into_iter().flatten();
+        self.parked.get(&id).into_iter().flatten().chain(released)
     }
 
-    fn parked_len(&self, slot: u16) -> usize {
-        self.parked.get(&slot).map_or(0, Vec::len)
+    fn parked_len(&self, id: RegistrationId) -> usize {
+        self.parked.get(&id).map_or(0, Vec::len)
     }
 }
 
@@ -230,7 +231,7 @@ impl Backlog {
         (now_us, unix_ms): (u64, u64),
         clean: &mut Acknowledged,
     ) -> u64 {
-        if self.is_paused(batch.slot) {
+        if self.is_paused(batch.registration_id) {
             // It is tried anew with its registration.
             for refusal in written.contested.drain(..).rev() {
                 if let Some(item) = batch.items.get(refusal.index) {
@@ -240,10 +241,10 @@ impl Backlog {
             return 0;
         }
         let namespace = &batch.registration.namespace;
-        let slots = self.slots_of(namespace);
+        let ids = self.ids_of(namespace);
         // What was dirty when MongoDB refused may be written by now.
-        let has_rivals = self.has_rivals(&slots, written.contested.len())
-            || self.contested.is_overtaken(batch, &slots);
+        let has_rivals = self.has_rivals(&ids, written.contested.len())
+            || self.contested.is_overtaken(batch, &ids);
         // Those that this batch makes do not count.
         let has_letters = match self.contested.had_letters {
             Some(had) => had,
@@ -254,11 +255,11 @@ impl Backlog {
         for refusal in written.contested.drain(..most) {
             let Some(item) = batch.items.get(refusal.index) else { continue };
             let tried = self.contested.tried.remove(&item.entry);
-            let tried = tried.filter(|tried| tried.ver == item.ver);
+            let tried = tried.filter(|tried| tried.version == item.version);
             let attempts = self.next_attempt(namespace, tried);
             let is_letter = tried.is_some_and(|tried| tried.letter);
             let waits = attempts.fruitless <= FRUITLESS && attempts.all <= WAITS;
-            let is_old = !self.dirty.has_version(item.entry, item.ver);
+            let is_old = !self.dirty.has_version(item.entry, item.version);
             let asks_letters = attempts.all == 1 && has_letters;
             if !is_letter && waits && (has_rivals || is_old || asks_letters) {
                 if asks_letters {
@@ -272,16 +273,16 @@ impl Backlog {
             self.refuse_contested(batch, item, refusal, (now_us, unix_ms, attempts.all), clean);
         }
         if parked {
-            self.begin_wait(namespace, slots, now_us);
+            self.begin_wait(namespace, ids, now_us);
         }
         self.contested.had_letters = Some(has_letters).filter(|_| !written.contested.is_empty());
         failed
     }
 
     /// True if a dirty key of these registrations, but for `own` ones, may still free a value.
-    fn has_rivals(&self, slots: &[u16], own: usize) -> bool {
-        let dirty: usize = slots.iter().map(|slot| self.dirty.queue(*slot).dirty()).sum();
-        dirty > own || slots.iter().any(|slot| self.dirty.has_missed(*slot))
+    fn has_rivals(&self, ids: &[RegistrationId], own: usize) -> bool {
+        let dirty: usize = ids.iter().map(|id| self.dirty.queue(*id).dirty()).sum();
+        dirty > own || ids.iter().any(|id| self.dirty.has_missed(*id))
     }
 
     /// The attempts at a key that was refused just now.
@@ -299,15 +300,15 @@ impl Backlog {
     }
 
     fn park(&mut self, batch: &Batch, item: &Item, attempts: Attempts) {
-        let (slot, since_us) = (batch.slot, item.since_us);
+        let (id, since_us) = (batch.registration_id, item.since_us);
         let contest = self.contested.contest(&batch.registration.namespace);
         let wait = contest.wait + 1;
-        if !contest.parked.contains(&slot) {
-            contest.parked.push(slot);
+        if !contest.parked.contains(&id) {
+            contest.parked.push(id);
         }
         let parked = Parked { entry: item.entry, since_us, wait, attempts, letter: false };
-        self.contested.ended(slot, since_us, None);
-        self.contested.parked.entry(slot).or_default().push(parked);
+        self.contested.ended(id, since_us, None);
+        self.contested.parked.entry(id).or_default().push(parked);
     }
 
     fn refuse_contested(
@@ -320,8 +321,8 @@ impl Backlog {
     ) {
         self.schedule_rewrite(batch, item, now_us);
         let refused = self.refuse(batch, item, refusal, unix_ms, tries);
-        let settled = self.dirty.acknowledge(item.entry, item.ver, |_, _| ());
-        self.tell(batch.slot, item.entry, item.since_us, settled, false);
+        let settled = self.dirty.acknowledge(item.entry, item.version, |_, _| ());
+        self.tell(batch.registration_id, item.entry, item.since_us, settled, false);
         clean.dead.push(refused);
     }
 
@@ -337,20 +338,21 @@ impl Backlog {
         let last = last.map_or(0, |contest| contest.wait);
         let start = batch.bytes.len();
         loop {
-            let released = self.contested.together.get_mut(&batch.slot)?;
+            let released = self.contested.together.get_mut(&batch.registration_id)?;
             let Some(parked) = released.pop_front() else {
-                self.contested.together.remove(&batch.slot);
-                self.dirty.stir(batch.slot);
+                self.contested.together.remove(&batch.registration_id);
+                self.dirty.stir(batch.registration_id);
                 return None;
             };
             let is_last = released.is_empty();
             if is_last {
-                self.contested.together.remove(&batch.slot);
-                self.dirty.stir(batch.slot);
+                self.contested.together.remove(&batch.registration_id);
+                self.dirty.stir(batch.registration_id);
             }
             let Parked { entry, since_us, wait, attempts, letter } = parked;
             let copy = |key: &[u8]| batch.bytes.extend_from_slice(key);
-            let Some(taken) = self.dirty.take_again(entry, batch.slot, since_us, copy) else {
+            let Some(taken) = self.dirty.take_again(entry, batch.registration_id, since_us, copy)
+            else {
                 if is_last {
                     return None;
                 }
@@ -359,7 +361,7 @@ impl Backlog {
             if self.contested.tried.len() >= MOST_TRIED {
                 self.contested.tried.clear();
             }
-            let tried = Tried { ver: taken.ver, waited: wait <= last, attempts, letter };
+            let tried = Tried { version: taken.version, waited: wait <= last, attempts, letter };
             self.contested.tried.insert(entry, tried);
             return Some((taken, Span { start, end: batch.bytes.len() }));
         }

@@ -5,6 +5,7 @@ use crate::core::backlog::change_log::Touch;
 use crate::core::backlog::dead_letters::DeadLetter;
 use crate::core::backlog::table::{DirtyKey, Taken};
 use crate::core::delivery::batch::{Batch, Item, Refusal};
+use crate::core::ids::{Db, RegistrationId};
 
 const VALUE_IS_GONE: &str = "the key is gone from Redis, and with it the value that was refused";
 
@@ -14,16 +15,16 @@ pub enum LetterScope<'a> {
     /// Those of all databases.
     All,
     /// Those of one registration.
-    Slot(u16),
+    Registration(RegistrationId),
     /// That of one key of one database.
-    Key(u16, &'a [u8]),
+    Key(Db, &'a [u8]),
 }
 
 /// A change that was refused, as it is propagated to replicas and the AOF.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// Logical database.
-    pub db: u16,
+    pub db: Db,
     /// The key.
     pub key: Vec<u8>,
     /// Prefix of the registration.
@@ -35,9 +36,14 @@ pub struct Refused {
 }
 
 impl Backlog {
-    /// The dead letters of `slot`, or all of them, by database and key.
-    pub fn letters(&self, slot: Option<u16>) -> impl Iterator<Item = (u16, &[u8], &DeadLetter)> {
-        self.dead.iter().filter(move |(.., letter)| slot.is_none_or(|slot| letter.slot == slot))
+    /// The dead letters of `id`, or all of them, by database and key.
+    pub fn letters(
+        &self,
+        id: Option<RegistrationId>,
+    ) -> impl Iterator<Item = (Db, &[u8], &DeadLetter)> {
+        self.dead
+            .iter()
+            .filter(move |(.., letter)| id.is_none_or(|id| letter.registration_id == id))
     }
 
     /// Makes the keys of dead letters dirty and due at once; their number. A letter stays until a
@@ -52,9 +58,16 @@ impl Backlog {
             if self.dirty.touched(*db, key).is_none() {
                 let captured = self.dead.take_captured(*db, key);
                 let Some(letter) = self.dead.find(*db, key) else { continue };
-                let DeadLetter { slot, touch, .. } = *letter;
+                let DeadLetter { registration_id: id, touch, .. } = *letter;
                 let captured = captured.as_ref();
-                self.dirty.load(DirtyKey { db: *db, slot, touch, since_us, key, captured });
+                self.dirty.load(DirtyKey {
+                    db: *db,
+                    registration_id: id,
+                    touch,
+                    since_us,
+                    key,
+                    captured,
+                });
             }
             self.dirty.hasten(*db, key);
         }
@@ -67,8 +80,8 @@ impl Backlog {
         let keys = self.letter_keys(scope);
         self.changed |= !keys.is_empty();
         for (db, key) in &keys {
-            if let Some(slot) = self.dead.remove(*db, key) {
-                self.retire_if_done(slot);
+            if let Some(id) = self.dead.remove(*db, key) {
+                self.retire_if_done(id);
             }
         }
         keys.len()
@@ -79,17 +92,17 @@ impl Backlog {
     pub fn apply_dead_letter(&mut self, refused: Refused) {
         let Refused { db, key, prefix, mut letter, again } = refused;
         let mut left = None;
-        if !again && let Some((slot, touch, captured)) = self.dirty.take_out(db, &key) {
+        if !again && let Some((id, touch, captured)) = self.dirty.take_out(db, &key) {
             (letter.touch, letter.captured) = (touch, captured);
-            left = Some(slot);
+            left = Some(id);
         }
         // Unregistered with DISCARD meanwhile, it has no letters any more.
-        if let Some(slot) = self.slot_of(db, &prefix) {
-            letter.slot = slot;
+        if let Some(id) = self.id_of(db, &prefix) {
+            letter.registration_id = id;
             self.keep_letter(db, &key, letter);
         }
-        if let Some(slot) = left {
-            self.retire_if_done(slot);
+        if let Some(id) = left {
+            self.retire_if_done(id);
         }
     }
 
@@ -105,23 +118,24 @@ impl Backlog {
     ) -> Refused {
         let Refusal { code, reason, .. } = refusal;
         let (db, key) = (batch.registration.db, batch.key(item));
-        let read = self.dirty.refused(item.entry, item.ver);
+        let read = self.dirty.refused(item.entry, item.version);
         let again = read.is_none();
         let (touch, captured) = read.unwrap_or((Touch::Changed, None));
-        let slot = batch.slot;
+        let id = batch.registration_id;
         let attempts = self.dead.find(db, key).map_or(0, |earlier| earlier.attempts);
         let attempts = attempts.saturating_add(tries);
-        let letter = DeadLetter { slot, code, reason, attempts, unix_ms, touch, captured };
+        let letter =
+            DeadLetter { registration_id: id, code, reason, attempts, unix_ms, touch, captured };
         let told = letter.without_value();
         self.keep_letter(db, key, letter);
-        self.has_letter(slot, key);
+        self.has_letter(id, key);
         let prefix = batch.registration.prefix.clone();
         Refused { db, key: key.to_vec(), prefix, letter: told, again }
     }
 
     /// A retried key has nothing to be written any more. A letter whose value is lost stays, and
     /// says so; one that is out of date goes.
-    pub(super) fn skip_letter(&mut self, taken: &Taken, db: u16, key: &[u8]) -> Option<Refused> {
+    pub(super) fn skip_letter(&mut self, taken: &Taken, db: Db, key: &[u8]) -> Option<Refused> {
         let is_lost = matches!(taken.touch, Touch::Changed | Touch::Captured);
         let Some(earlier) = self.dead.find(db, key).filter(|_| is_lost) else {
             self.clear_letter(db, key);
@@ -134,50 +148,50 @@ impl Backlog {
             captured: None,
             ..*earlier
         };
-        let prefix = self.slot(letter.slot)?.registration.prefix.clone();
-        self.has_letter(letter.slot, key);
-        self.count(letter.slot, |counters| counters.failed_total += 1);
+        let prefix = self.active(letter.registration_id)?.registration.prefix.clone();
+        self.has_letter(letter.registration_id, key);
+        self.count(letter.registration_id, |counters| counters.failed_total += 1);
         self.dead.replace(db, key, letter.without_value());
         Some(Refused { db, key: key.to_vec(), prefix, letter, again: false })
     }
 
-    /// MongoDB took a change of a key, with a batch of `slot`: its letter goes; false when there
+    /// MongoDB took a change of a key, with a batch of `id`: its letter goes; false when there
     /// is none.
-    pub(super) fn resolve_dead_letter(&mut self, slot: u16, db: u16, key: &[u8]) -> bool {
+    pub(super) fn resolve_dead_letter(&mut self, id: RegistrationId, db: Db, key: &[u8]) -> bool {
         let earlier = self.dead.remove(db, key);
-        // The batch's own slot is looked at when all its items are counted.
-        if let Some(earlier) = earlier.filter(|earlier| *earlier != slot) {
+        // The batch's own id is looked at when all its items are counted.
+        if let Some(earlier) = earlier.filter(|earlier| *earlier != id) {
             self.retire_if_done(earlier);
         }
         earlier.is_some()
     }
 
     /// Forgets the letter of a key that MongoDB has in a newer state; false when there is none.
-    pub(super) fn clear_letter(&mut self, db: u16, key: &[u8]) -> bool {
-        let slot = self.dead.remove(db, key);
-        if let Some(slot) = slot {
-            self.retire_if_done(slot);
+    pub(super) fn clear_letter(&mut self, db: Db, key: &[u8]) -> bool {
+        let id = self.dead.remove(db, key);
+        if let Some(id) = id {
+            self.retire_if_done(id);
         }
-        slot.is_some()
+        id.is_some()
     }
 
-    fn keep_letter(&mut self, db: u16, key: &[u8], letter: DeadLetter) {
-        let slot = letter.slot;
+    fn keep_letter(&mut self, db: Db, key: &[u8], letter: DeadLetter) {
+        let id = letter.registration_id;
         let earlier = self.dead.replace(db, key, letter);
         self.watch_letter(db, key);
-        if let Some(earlier) = earlier.filter(|earlier| *earlier != slot) {
+        if let Some(earlier) = earlier.filter(|earlier| *earlier != id) {
             self.retire_if_done(earlier);
         }
     }
 
-    fn letter_keys(&self, scope: LetterScope<'_>) -> Vec<(u16, Vec<u8>)> {
-        let slot = match scope {
+    fn letter_keys(&self, scope: LetterScope<'_>) -> Vec<(Db, Vec<u8>)> {
+        let id = match scope {
             LetterScope::All => None,
-            LetterScope::Slot(slot) => Some(slot),
+            LetterScope::Registration(id) => Some(id),
             LetterScope::Key(db, key) => {
                 return self.dead.find(db, key).map(|_| (db, key.to_vec())).into_iter().collect();
             }
         };
-        self.letters(slot).map(|(db, key, _)| (db, key.to_vec())).collect()
+        self.letters(id).map(|(db, key, _)| (db, key.to_vec())).collect()
     }
 }

@@ -6,18 +6,19 @@ use std::ops::Bound;
 
 use super::change_log::Touch;
 use super::table::Captured;
+use crate::core::ids::{Db, RegistrationId};
 
 /// MongoDB's code of a duplicate in a unique index.
 pub const DUPLICATE_KEY: i32 = 11_000;
 
-/// A letter by slot, database and key.
-pub type ContestedLetter = (u16, u16, Vec<u8>);
+/// A letter by registration, database and key.
+pub type ContestedLetter = (RegistrationId, Db, Vec<u8>);
 
 /// Why the last change of a key is not in MongoDB, and what a retry needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Slot of the registration.
-    pub slot: u16,
+    /// ActiveRegistration of the registration.
+    pub registration_id: RegistrationId,
     /// MongoDB's error code; 0 when the change was refused before it was sent.
     pub code: i32,
     /// One sentence; never a value.
@@ -50,7 +51,7 @@ impl DeadLetter {
             DUPLICATE_KEY => size_of::<ContestedLetter>() + key.len(),
             _ => 0,
         };
-        let letter = size_of::<((u16, Vec<u8>), DeadLetter)>() + key.len() + self.reason.len();
+        let letter = size_of::<((Db, Vec<u8>), DeadLetter)>() + key.len() + self.reason.len();
         letter + captured + contested
     }
 }
@@ -58,13 +59,13 @@ impl DeadLetter {
 /// Dead letters by database and key.
 #[derive(Debug, Default)]
 pub struct DeadLetters {
-    letters: BTreeMap<(u16, Vec<u8>), DeadLetter>,
-    /// How many each slot has.
+    letters: BTreeMap<(Db, Vec<u8>), DeadLetter>,
+    /// How many each registration has.
     counts: Vec<usize>,
     /// Those that a unique index refused: what it refuses today it may take tomorrow.
     contested: BTreeSet<ContestedLetter>,
-    /// How many of them each slot has; none has 0.
-    contested_counts: BTreeMap<u16, usize>,
+    /// How many of them each registration has; none has 0.
+    contested_counts: BTreeMap<RegistrationId, usize>,
     bytes: usize,
 }
 
@@ -79,15 +80,16 @@ impl DeadLetters {
         self.letters.is_empty()
     }
 
-    /// Keeps `letter`, in place of an earlier one of the same key, whose slot is returned.
-    pub fn replace(&mut self, db: u16, key: &[u8], letter: DeadLetter) -> Option<u16> {
-        let slot = usize::from(letter.slot);
-        if self.counts.len() <= slot {
-            self.counts.resize(slot + 1, 0);
+    /// Keeps `letter`, in place of an earlier one of the same key, whose registration is returned.
+    pub fn replace(&mut self, db: Db, key: &[u8], letter: DeadLetter) -> Option<RegistrationId> {
+        let id = usize::from(letter.registration_id);
+        if self.counts.len() <= id {
+            self.counts.resize(id + 1, 0);
         }
-        self.counts[slot] += 1;
+        self.counts[id] += 1;
         self.bytes += letter.bytes(key);
-        let contested = (letter.code == DUPLICATE_KEY).then(|| (letter.slot, db, key.to_vec()));
+        let contested =
+            (letter.code == DUPLICATE_KEY).then(|| (letter.registration_id, db, key.to_vec()));
         let earlier = self.letters.insert((db, key.to_vec()), letter);
         let earlier = earlier.map(|earlier| self.uncount(db, key, &earlier));
         if let Some(contested) = contested {
@@ -97,8 +99,8 @@ impl DeadLetters {
         earlier
     }
 
-    /// Forgets the dead letter of `key`, whose slot is returned.
-    pub fn remove(&mut self, db: u16, key: &[u8]) -> Option<u16> {
+    /// Forgets the dead letter of `key`, whose registration is returned.
+    pub fn remove(&mut self, db: Db, key: &[u8]) -> Option<RegistrationId> {
         // Nearly always there is none, and then no key need be copied to look.
         if self.is_empty() {
             return None;
@@ -108,7 +110,7 @@ impl DeadLetters {
     }
 
     /// The dead letter of `key`.
-    pub fn find(&self, db: u16, key: &[u8]) -> Option<&DeadLetter> {
+    pub fn find(&self, db: Db, key: &[u8]) -> Option<&DeadLetter> {
         if self.is_empty() {
             return None;
         }
@@ -116,7 +118,7 @@ impl DeadLetters {
     }
 
     /// Keeps the value of a key that goes away; false when the key has no letter.
-    pub fn capture(&mut self, db: u16, key: &[u8], value: Captured) -> bool {
+    pub fn capture(&mut self, db: Db, key: &[u8], value: Captured) -> bool {
         let found = self.change(db, key, |letter| {
             letter.touch = Touch::Captured;
             letter.captured = Some(value);
@@ -125,7 +127,7 @@ impl DeadLetters {
     }
 
     /// A key that was perhaps deleted was not, which its letter tells from now on.
-    pub fn was_not_deleted(&mut self, db: u16, key: &[u8]) {
+    pub fn was_not_deleted(&mut self, db: Db, key: &[u8]) {
         self.change(db, key, |letter| {
             if letter.touch == Touch::PerhapsDeleted {
                 letter.touch = Touch::Changed;
@@ -134,13 +136,13 @@ impl DeadLetters {
     }
 
     /// The captured value of `key`, which leaves its letter.
-    pub fn take_captured(&mut self, db: u16, key: &[u8]) -> Option<Captured> {
+    pub fn take_captured(&mut self, db: Db, key: &[u8]) -> Option<Captured> {
         self.change(db, key, |letter| letter.captured.take())?
     }
 
     /// Dead letters of one registration.
-    pub fn count(&self, slot: u16) -> usize {
-        self.counts.get(usize::from(slot)).copied().unwrap_or(0)
+    pub fn count(&self, id: RegistrationId) -> usize {
+        self.counts.get(usize::from(id)).copied().unwrap_or(0)
     }
 
     /// True when a unique index refused one of them.
@@ -148,62 +150,62 @@ impl DeadLetters {
         !self.contested.is_empty()
     }
 
-    /// The slots of the letters that a unique index refused, each once.
-    pub fn contested_slots(&self) -> impl Iterator<Item = u16> + '_ {
+    /// The ids of the letters that a unique index refused, each once.
+    pub fn contested_ids(&self) -> impl Iterator<Item = RegistrationId> + '_ {
         self.contested_counts.keys().copied()
     }
 
-    /// How many letters of `slot` a unique index refused.
-    pub fn contested_count(&self, slot: u16) -> usize {
-        self.contested_counts.get(&slot).copied().unwrap_or(0)
+    /// How many letters of `id` a unique index refused.
+    pub fn contested_count(&self, id: RegistrationId) -> usize {
+        self.contested_counts.get(&id).copied().unwrap_or(0)
     }
 
-    /// The letters of `slot` that a unique index refused and that stand behind `last`, by
+    /// The letters of `id` that a unique index refused and that stand behind `last`, by
     /// database and key.
     pub fn contested_after(
         &self,
-        slot: u16,
+        id: RegistrationId,
         last: Option<&ContestedLetter>,
     ) -> impl Iterator<Item = &ContestedLetter> {
-        let first = (slot, 0, Vec::new());
-        let from = match last.filter(|last| last.0 == slot) {
+        let first = (id, Db(0), Vec::new());
+        let from = match last.filter(|last| last.0 == id) {
             Some(last) => Bound::Excluded(last),
             None => Bound::Included(&first),
         };
         let letters = self.contested.range::<ContestedLetter, _>((from, Bound::Unbounded));
-        letters.take_while(move |(of, ..)| *of == slot)
+        letters.take_while(move |(of, ..)| *of == id)
     }
 
-    /// The first dead letter of the registration in `slot`, whose keys begin with `prefix`.
-    pub fn first_of(&self, slot: u16, db: u16, prefix: &[u8]) -> Option<&DeadLetter> {
+    /// The first dead letter of the registration `id`, whose keys begin with `prefix`.
+    pub fn first_of(&self, id: RegistrationId, db: Db, prefix: &[u8]) -> Option<&DeadLetter> {
         let from = self.letters.range((db, prefix.to_vec())..);
-        from.map(|(_, letter)| letter).find(|letter| letter.slot == slot)
+        from.map(|(_, letter)| letter).find(|letter| letter.registration_id == id)
     }
 
     /// Every dead letter with its database and key, in that order.
-    pub fn iter(&self) -> impl Iterator<Item = (u16, &[u8], &DeadLetter)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Db, &[u8], &DeadLetter)> {
         self.letters.iter().map(|((db, key), letter)| (*db, key.as_slice(), letter))
     }
 
     /// Database and key of the first dead letter from there on.
-    pub fn next_from(&self, from: Bound<(u16, Vec<u8>)>) -> Option<(u16, Vec<u8>)> {
+    pub fn next_from(&self, from: Bound<(Db, Vec<u8>)>) -> Option<(Db, Vec<u8>)> {
         self.letters.range((from, Bound::Unbounded)).next().map(|(key, _)| key.clone())
     }
 
     /// Forgets all dead letters of one registration.
-    pub fn remove_slot(&mut self, slot: u16) {
-        if self.count(slot) == 0 {
+    pub fn remove_registration(&mut self, id: RegistrationId) {
+        if self.count(id) == 0 {
             return;
         }
         let bytes = &mut self.bytes;
         self.letters.retain(|(_, key), letter| {
-            let stays = letter.slot != slot;
+            let stays = letter.registration_id != id;
             *bytes -= if stays { 0 } else { letter.bytes(key) };
             stays
         });
-        self.contested.retain(|(of, ..)| *of != slot);
-        self.contested_counts.remove(&slot);
-        self.counts[usize::from(slot)] = 0;
+        self.contested.retain(|(of, ..)| *of != id);
+        self.contested_counts.remove(&id);
+        self.counts[usize::from(id)] = 0;
     }
 
     /// Bytes of memory held, about.
@@ -213,7 +215,7 @@ impl DeadLetters {
 
     fn change<T>(
         &mut self,
-        db: u16,
+        db: Db,
         key: &[u8],
         change: impl FnOnce(&mut DeadLetter) -> T,
     ) -> Option<T> {
@@ -227,18 +229,18 @@ impl DeadLetters {
         Some(result)
     }
 
-    fn uncount(&mut self, db: u16, key: &[u8], letter: &DeadLetter) -> u16 {
+    fn uncount(&mut self, db: Db, key: &[u8], letter: &DeadLetter) -> RegistrationId {
         if letter.code == DUPLICATE_KEY {
-            self.contested.remove(&(letter.slot, db, key.to_vec()));
-            let count = self.contested_counts.entry(letter.slot).or_default();
+            self.contested.remove(&(letter.registration_id, db, key.to_vec()));
+            let count = self.contested_counts.entry(letter.registration_id).or_default();
             *count = count.saturating_sub(1);
             if *count == 0 {
-                self.contested_counts.remove(&letter.slot);
+                self.contested_counts.remove(&letter.registration_id);
             }
         }
         self.bytes -= letter.bytes(key);
-        self.counts[usize::from(letter.slot)] -= 1;
-        letter.slot
+        self.counts[usize::from(letter.registration_id)] -= 1;
+        letter.registration_id
     }
 }
 
@@ -247,9 +249,9 @@ mod tests {
     use super::*;
     use crate::core::mapping::value::Content;
 
-    fn letter(slot: u16) -> DeadLetter {
+    fn letter(id: RegistrationId) -> DeadLetter {
         DeadLetter {
-            slot,
+            registration_id: id,
             code: 121,
             reason: "r".to_owned(),
             attempts: 1,
@@ -266,64 +268,97 @@ mod tests {
     #[test]
     fn a_key_has_one_letter() {
         let mut letters = DeadLetters::default();
-        assert_eq!(letters.replace(0, b"k", letter(1)), None);
-        assert_eq!(letters.replace(0, b"k", letter(1)), Some(1));
-        letters.replace(1, b"k", letter(2));
+        assert_eq!(letters.replace(Db(0), b"k", letter(RegistrationId(1))), None);
+        assert_eq!(
+            letters.replace(Db(0), b"k", letter(RegistrationId(1))),
+            Some(RegistrationId(1))
+        );
+        letters.replace(Db(1), b"k", letter(RegistrationId(2)));
         assert_eq!(letters.len(), 2);
-        assert_eq!((letters.count(1), letters.count(2), letters.count(9)), (1, 1, 0));
-        assert_eq!(letters.replace(1, b"k", letter(1)), Some(2));
-        assert_eq!((letters.count(1), letters.count(2)), (2, 0));
+        assert_eq!(
+            (
+                letters.count(RegistrationId(1)),
+                letters.count(RegistrationId(2)),
+                letters.count(RegistrationId(9))
+            ),
+            (1, 1, 0)
+        );
+        assert_eq!(
+            letters.replace(Db(1), b"k", letter(RegistrationId(1))),
+            Some(RegistrationId(2))
+        );
+        assert_eq!((letters.count(RegistrationId(1)), letters.count(RegistrationId(2))), (2, 0));
     }
 
     #[test]
     fn letters_go_one_by_one_or_by_registration() {
         let mut letters = DeadLetters::default();
-        letters.replace(0, b"a", letter(1));
-        letters.replace(0, b"b", letter(1));
-        letters.replace(0, b"c", letter(2));
-        assert_eq!(letters.remove(0, b"a"), Some(1));
-        assert_eq!(letters.remove(0, b"a"), None);
-        letters.remove_slot(1);
-        assert_eq!((letters.len(), letters.count(1)), (1, 0));
-        assert!(letters.find(0, b"b").is_none());
+        letters.replace(Db(0), b"a", letter(RegistrationId(1)));
+        letters.replace(Db(0), b"b", letter(RegistrationId(1)));
+        letters.replace(Db(0), b"c", letter(RegistrationId(2)));
+        assert_eq!(letters.remove(Db(0), b"a"), Some(RegistrationId(1)));
+        assert_eq!(letters.remove(Db(0), b"a"), None);
+        letters.remove_registration(RegistrationId(1));
+        assert_eq!((letters.len(), letters.count(RegistrationId(1))), (1, 0));
+        assert!(letters.find(Db(0), b"b").is_none());
     }
 
     #[test]
     fn a_value_is_captured_once_and_taken_once() {
         let mut letters = DeadLetters::default();
-        assert!(!letters.capture(0, b"k", value(b"v")));
-        letters.replace(0, b"k", letter(1));
-        assert!(letters.find(0, b"k").unwrap().is_uncaptured());
-        assert!(letters.capture(0, b"k", value(b"v")));
-        assert!(!letters.find(0, b"k").unwrap().is_uncaptured());
-        assert_eq!(letters.take_captured(0, b"k"), Some(value(b"v")));
-        assert_eq!(letters.take_captured(0, b"k"), None);
-        assert!(!letters.find(0, b"k").unwrap().is_uncaptured(), "it is being retried");
+        assert!(!letters.capture(Db(0), b"k", value(b"v")));
+        letters.replace(Db(0), b"k", letter(RegistrationId(1)));
+        assert!(letters.find(Db(0), b"k").unwrap().is_uncaptured());
+        assert!(letters.capture(Db(0), b"k", value(b"v")));
+        assert!(!letters.find(Db(0), b"k").unwrap().is_uncaptured());
+        assert_eq!(letters.take_captured(Db(0), b"k"), Some(value(b"v")));
+        assert_eq!(letters.take_captured(Db(0), b"k"), None);
+        assert!(!letters.find(Db(0), b"k").unwrap().is_uncaptured(), "it is being retried");
     }
 
     #[test]
     fn letters_of_a_unique_index_are_found_by_registration() {
         let mut letters = DeadLetters::default();
-        let contested = |slot| DeadLetter { code: DUPLICATE_KEY, ..letter(slot) };
-        letters.replace(0, b"a", letter(1));
+        let contested = |id| DeadLetter { code: DUPLICATE_KEY, ..letter(id) };
+        letters.replace(Db(0), b"a", letter(RegistrationId(1)));
         assert!(!letters.has_contested());
-        for (db, key, slot) in [(0, b"b", 1), (1, b"a", 1), (0, b"c", 3), (0, b"d", 1)] {
-            letters.replace(db, key, contested(slot));
+        for (db, key, id) in [(0, b"b", 1), (1, b"a", 1), (0, b"c", 3), (0, b"d", 1)] {
+            letters.replace(Db(db), key, contested(RegistrationId(id)));
         }
-        assert_eq!(letters.contested_slots().collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(
+            letters.contested_ids().collect::<Vec<_>>(),
+            [RegistrationId(1), RegistrationId(3)]
+        );
         let all = |letters: &DeadLetters, last: Option<&ContestedLetter>| {
-            letters.contested_after(1, last).cloned().collect::<Vec<_>>()
+            letters.contested_after(RegistrationId(1), last).cloned().collect::<Vec<_>>()
         };
         let found = all(&letters, None);
-        assert_eq!(found, [(1, 0, b"b".to_vec()), (1, 0, b"d".to_vec()), (1, 1, b"a".to_vec())]);
+        assert_eq!(
+            found,
+            [(0, b"b"), (0, b"d"), (1, b"a")].map(|(db, key)| (
+                RegistrationId(1),
+                Db(db),
+                key.to_vec()
+            ))
+        );
         assert_eq!(all(&letters, Some(&found[0])), found[1..]);
-        assert_eq!(all(&letters, Some(&(3, 0, Vec::new()))), found, "a cursor of another slot");
-        assert_eq!(letters.contested_count(1), 3);
-        letters.replace(0, b"d", letter(1));
-        letters.remove(0, b"c");
-        assert_eq!((letters.contested_count(1), letters.contested_count(3)), (2, 0));
-        assert_eq!(letters.contested_slots().collect::<Vec<_>>(), [1]);
-        letters.remove_slot(1);
+        assert_eq!(
+            all(&letters, Some(&(RegistrationId(3), Db(0), Vec::new()))),
+            found,
+            "a cursor of another id"
+        );
+        assert_eq!(letters.contested_count(RegistrationId(1)), 3);
+        letters.replace(Db(0), b"d", letter(RegistrationId(1)));
+        letters.remove(Db(0), b"c");
+        assert_eq!(
+            (
+                letters.contested_count(RegistrationId(1)),
+                letters.contested_count(RegistrationId(3))
+            ),
+            (2, 0)
+        );
+        assert_eq!(letters.contested_ids().collect::<Vec<_>>(), [RegistrationId(1)]);
+        letters.remove_registration(RegistrationId(1));
         assert!(!letters.has_contested());
         assert_eq!(letters.memory_bytes(), 0);
     }
@@ -331,17 +366,21 @@ mod tests {
     #[test]
     fn memory_is_counted_and_given_back() {
         let mut letters = DeadLetters::default();
-        letters.replace(0, b"a", letter(1));
+        letters.replace(Db(0), b"a", letter(RegistrationId(1)));
         let one = letters.memory_bytes();
-        letters.replace(0, b"a", letter(2));
+        letters.replace(Db(0), b"a", letter(RegistrationId(2)));
         assert_eq!(letters.memory_bytes(), one);
-        letters.capture(0, b"a", value(&[7; 1000]));
+        letters.capture(Db(0), b"a", value(&[7; 1000]));
         assert_eq!(letters.memory_bytes(), one + 1000);
-        letters.replace(0, b"b", DeadLetter { captured: Some(value(&[7; 50])), ..letter(3) });
-        letters.take_captured(0, b"a");
+        letters.replace(
+            Db(0),
+            b"b",
+            DeadLetter { captured: Some(value(&[7; 50])), ..letter(RegistrationId(3)) },
+        );
+        letters.take_captured(Db(0), b"a");
         assert_eq!(letters.memory_bytes(), 2 * one + 50);
-        letters.remove_slot(3);
-        letters.remove(0, b"a");
+        letters.remove_registration(RegistrationId(3));
+        letters.remove(Db(0), b"a");
         assert_eq!(letters.memory_bytes(), 0);
     }
 }

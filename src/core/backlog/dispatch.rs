@@ -6,6 +6,7 @@ use super::Backlog;
 use crate::core::backlog::change_log::Touch;
 use crate::core::backlog::table::{Captured, Taken};
 use crate::core::delivery::batch::{Batch, Item};
+use crate::core::ids::RegistrationId;
 use crate::core::mapping::value::{Content, Span};
 use crate::core::registration::{OnGone, Registration};
 
@@ -17,8 +18,8 @@ const SPARE_BYTES: usize = 1 << 20;
 /// A batch that is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flight {
-    /// Slot of its registration.
-    pub slot: u16,
+    /// ActiveRegistration of its registration.
+    pub registration_id: RegistrationId,
     /// Since when its oldest key is dirty, microseconds.
     pub oldest_us: u64,
     /// True if it was sent with a credit for slow batches.
@@ -32,7 +33,12 @@ impl Flight {
     pub fn of(batch: &Batch) -> Flight {
         let oldest_us = batch.items.iter().map(|item| item.since_us).min();
         let (slow, retry) = (batch.slow, batch.retry > 0);
-        Flight { slot: batch.slot, oldest_us: oldest_us.unwrap_or(u64::MAX), slow, retry }
+        Flight {
+            registration_id: batch.registration_id,
+            oldest_us: oldest_us.unwrap_or(u64::MAX),
+            slow,
+            retry,
+        }
     }
 }
 
@@ -54,19 +60,27 @@ impl Backlog {
         self.release_heavy(now_us);
         self.release_parked();
         let retry = self.retry_blocked(now_us);
-        let (slot, retry) = match retry {
+        let (id, retry) = match retry {
             Some(retry) => retry,
-            None => (self.next_slot(now_us)?, 0),
+            None => (self.next_registration(now_us)?, 0),
         };
-        let registration = Arc::clone(&self.slot(slot)?.registration);
+        let registration = Arc::clone(&self.active(id)?.registration);
         let (mut items, mut bytes) = match self.spare.pop() {
             Some(spare) => (spare.items, spare.bytes),
             None => (Vec::new(), Vec::new()),
         };
         items.clear();
         bytes.clear();
-        let slow = retry > 0 || self.slow_slots.contains(&slot);
-        Some(Batch { registration, slot, epoch: self.epoch, slow, retry, items, bytes })
+        let slow = retry > 0 || self.slow_registrations.contains(&id);
+        Some(Batch {
+            registration,
+            registration_id: id,
+            epoch: self.epoch,
+            slow,
+            retry,
+            items,
+            bytes,
+        })
     }
 
     /// Takes the next due key of the batch's registration, unless the batch is full. Its bytes
@@ -82,18 +96,21 @@ impl Backlog {
         let full = batch.items.len() >= most_keys
             || (!batch.items.is_empty() && batch.bytes.len() >= most_bytes);
         // A batch that was held may have been begun under other options.
-        let bound = self.slot(batch.slot)?;
-        if !Arc::ptr_eq(&bound.registration, &batch.registration) {
+        let active = self.active(batch.registration_id)?;
+        if !Arc::ptr_eq(&active.registration, &batch.registration) {
             return None;
         }
-        if self.contested.is_released(batch.slot) && bound.hold_us <= now_us {
+        if self.contested.is_released(batch.registration_id) && active.hold_us <= now_us {
             return self.take_released(batch);
         }
-        if full || self.slot_due_us(batch.slot).is_none_or(|due_us| due_us > now_us) {
+        if full
+            || self.registration_due_us(batch.registration_id).is_none_or(|due_us| due_us > now_us)
+        {
             return None;
         }
         let start = batch.bytes.len();
-        let taken = self.dirty.take(batch.slot, |key| batch.bytes.extend_from_slice(key))?;
+        let taken =
+            self.dirty.take(batch.registration_id, |key| batch.bytes.extend_from_slice(key))?;
         Some((taken, Span { start, end: batch.bytes.len() }))
     }
 
@@ -124,7 +141,7 @@ impl Backlog {
         for item in batch.items.iter().rev() {
             self.dirty.give_back(item.entry, item.since_us);
         }
-        self.retire_if_done(batch.slot);
+        self.retire_if_done(batch.registration_id);
         self.recycle(batch);
     }
 
@@ -173,10 +190,10 @@ impl Backlog {
     pub fn postpone(&mut self, batch: &Batch, taken: &Taken, hold_us: u64) {
         self.dirty.postpone(taken.entry, taken.since_us);
         if batch.items.is_empty()
-            && let Some(slot) = self.slot_mut(batch.slot)
+            && let Some(active) = self.active_mut(batch.registration_id)
         {
-            slot.hold_us = slot.hold_us.max(hold_us);
-            self.dirty.stir(batch.slot);
+            active.hold_us = active.hold_us.max(hold_us);
+            self.dirty.stir(batch.registration_id);
         }
     }
 
@@ -193,35 +210,36 @@ impl Backlog {
 
     /// True if this batch can be sent.
     pub fn may_send_batch(&self, batch: &Batch) -> bool {
-        self.stale_flights == 0 && self.has_credit(batch.slot, batch.slow)
+        self.stale_flights == 0 && self.has_credit(batch.registration_id, batch.slow)
     }
 
     /// The last credit of each kind is for a registration that has nothing on its way, so that
     /// none has to wait for what another one has sent.
-    pub(super) fn has_credit(&self, slot: u16, slow: bool) -> bool {
+    pub(super) fn has_credit(&self, id: RegistrationId, slow: bool) -> bool {
         let credits = if slow { self.slow_credits } else { self.credits };
-        credits > 1 || (credits == 1 && !self.flights.iter().any(|flight| flight.slot == slot))
+        credits > 1
+            || (credits == 1 && !self.flights.iter().any(|flight| flight.registration_id == id))
     }
 
-    /// When a key that waits in the queue of `slot` is due, microseconds.
-    pub(super) fn slot_due_us(&self, slot: u16) -> Option<u64> {
-        let bound = self.slot(slot).filter(|_| !self.is_paused(slot))?;
-        let interval_ms = match bound.registration.interval_ms {
+    /// When a key that waits in the queue of `id` is due, microseconds.
+    pub(super) fn registration_due_us(&self, id: RegistrationId) -> Option<u64> {
+        let active = self.active(id).filter(|_| !self.is_paused(id))?;
+        let interval_ms = match active.registration.interval_ms {
             // Nothing more will be coalesced.
-            _ if !bound.live => 0,
+            _ if !active.live => 0,
             Some(ms) => ms,
             None => u64::try_from(self.settings.flush_interval_ms).unwrap_or(0),
         };
-        if self.contested.is_released(slot) {
-            return Some(bound.hold_us);
+        if self.contested.is_released(id) {
+            return Some(active.hold_us);
         }
-        let due_us = self.dirty.due_us(slot, interval_ms.saturating_mul(1000))?;
-        Some(due_us.max(bound.hold_us))
+        let due_us = self.dirty.due_us(id, interval_ms.saturating_mul(1000))?;
+        Some(due_us.max(active.hold_us))
     }
 }
 
 /// The item of a taken key whose value stands in `value`, and which expires at `expire_ms`.
 pub fn item(taken: &Taken, key: Span, content: Content, value: Span, expire_ms: i64) -> Item {
-    let Taken { entry, ver, since_us, .. } = *taken;
-    Item { entry, ver, since_us, key, content, value, expire_ms }
+    let Taken { entry, version, since_us, .. } = *taken;
+    Item { entry, version, since_us, key, content, value, expire_ms }
 }

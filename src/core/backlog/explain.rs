@@ -6,6 +6,7 @@ use super::{Backlog, Missing};
 use crate::core::backlog::change_log::Touch;
 use crate::core::backlog::table::{Captured, Standing};
 use crate::core::delivery::batch::{Batch, Item};
+use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 use crate::core::mapping::value::{Content, Span};
 use crate::core::registration::Registration;
 
@@ -89,8 +90,8 @@ impl KeyState {
 pub struct Explained {
     /// How it stands.
     pub state: KeyState,
-    /// Slot and options of its registration.
-    pub bound: Option<(u16, Arc<Registration>)>,
+    /// ActiveRegistration and options of its registration.
+    pub registered: Option<(RegistrationId, Arc<Registration>)>,
     /// Since when it is in that state, milliseconds since 1970; 0 where that is not known.
     pub since_unix_ms: u64,
     /// How often MongoDB refused it, or did not let it be written, since it was last written.
@@ -105,19 +106,19 @@ pub struct Explained {
 
 impl Backlog {
     /// How `key` of `db` stands at `now_us`. Changes nothing.
-    pub fn explain(&self, db: u16, key: &[u8], now_us: u64) -> Explained {
+    pub fn explain(&self, db: Db, key: &[u8], now_us: u64) -> Explained {
         let standing = self.dirty.standing(db, key);
         let letter = self.dead.find(db, key);
         let missed = self.maybe_missed(db, key);
-        let slot = standing.map(|standing| standing.slot).or(missed);
-        let slot = slot.or_else(|| self.route(db, key)).or(letter.map(|letter| letter.slot));
-        let bound = slot.and_then(|slot| Some((slot, self.slot(slot)?)));
-        let (state, since_ms) = match (standing, letter, bound) {
+        let id = standing.map(|standing| standing.registration_id).or(missed);
+        let id = id.or_else(|| self.route(db, key)).or(letter.map(|letter| letter.registration_id));
+        let active = id.and_then(|id| Some((id, self.active(id)?)));
+        let (state, since_ms) = match (standing, letter, active) {
             (Some(standing), ..) => self.how_dirty(standing, now_us),
             (None, Some(letter), _) => (KeyState::DeadLetter, letter.unix_ms),
-            (None, None, Some((slot, bound))) => {
-                let oldest_us = self.dirty.missed(slot).oldest_us();
-                let unscanned = missed.is_some() || bound.sync_pending;
+            (None, None, Some((id, active))) => {
+                let oldest_us = self.dirty.missed(id).oldest_us();
+                let unscanned = missed.is_some() || active.sync_pending;
                 let state = if unscanned { KeyState::Unscanned } else { KeyState::Clean };
                 (state, missed.and(oldest_us).unwrap_or(0) / 1000)
             }
@@ -126,7 +127,7 @@ impl Backlog {
         let blocked = standing.and_then(|standing| self.blocked.find(standing.entry));
         let reason = blocked.map(|blocked| blocked.reason.as_str());
         let reason = reason.or(letter.map(|letter| letter.reason.as_str()));
-        let obstacle = standing.map(|standing| self.obstacle(standing.slot));
+        let obstacle = standing.map(|standing| self.obstacle(standing.registration_id));
         let last_error = reason.or(obstacle);
         let captured = match standing {
             Some(standing) => standing.captured,
@@ -135,7 +136,7 @@ impl Backlog {
         let touch = standing.map(|standing| standing.touch).or(letter.map(|letter| letter.touch));
         Explained {
             state,
-            bound: bound.map(|(slot, bound)| (slot, Arc::clone(&bound.registration))),
+            registered: active.map(|(id, active)| (id, Arc::clone(&active.registration))),
             since_unix_ms: since_ms,
             attempts: letter.map_or(0, |letter| letter.attempts)
                 + blocked.map_or(0, |blocked| blocked.attempts),
@@ -149,14 +150,14 @@ impl Backlog {
     /// `value` on, behind the key.
     pub fn explained_batch(
         &self,
-        (slot, registration): (u16, Arc<Registration>),
+        (id, registration): (RegistrationId, Arc<Registration>),
         bytes: Vec<u8>,
         value: usize,
         (content, expire_ms): (Content, i64),
     ) -> Batch {
         let item = Item {
-            entry: 0,
-            ver: 0,
+            entry: EntryId(0),
+            version: Version(0),
             since_us: 0,
             key: Span { start: 0, end: value },
             content,
@@ -164,11 +165,11 @@ impl Backlog {
             expire_ms,
         };
         let (epoch, items) = (self.epoch, vec![item]);
-        Batch { registration, slot, epoch, slow: false, retry: 0, items, bytes }
+        Batch { registration, registration_id: id, epoch, slow: false, retry: 0, items, bytes }
     }
 
     fn how_dirty(&self, standing: Standing<'_>, now_us: u64) -> (KeyState, u64) {
-        let Standing { entry, slot, in_flight, again, since_us, .. } = standing;
+        let Standing { entry, registration_id: id, in_flight, again, since_us, .. } = standing;
         let aside = self
             .heavy
             .waiting()
@@ -177,13 +178,13 @@ impl Backlog {
         let since_us = aside.map_or(since_us, |aside| aside.taken.since_us.min(since_us));
         let blocked = self.blocked.find(entry).filter(|blocked| blocked.waits() && in_flight);
         let since_us = blocked.map_or(since_us, |blocked| blocked.since_us.min(since_us));
-        let parked = in_flight && self.contested.is_parked(slot, entry);
-        let held = self.slot(slot).is_some_and(|bound| bound.hold_us > now_us);
+        let parked = in_flight && self.contested.is_parked(id, entry);
+        let held = self.active(id).is_some_and(|active| active.hold_us > now_us);
         let waits = aside.is_some() || blocked.is_some() || parked;
         let state = match (waits, in_flight, again) {
             (false, true, true) => KeyState::InFlightChanged,
             (false, true, false) => KeyState::InFlight,
-            _ if self.is_paused(slot) => KeyState::Paused,
+            _ if self.is_paused(id) => KeyState::Paused,
             _ if self.link.name() == "down" => KeyState::Waiting(Obstacle::Link),
             _ if held => KeyState::Waiting(Obstacle::Rest),
             _ if blocked.is_some() => KeyState::Waiting(Obstacle::Document),
@@ -201,7 +202,7 @@ impl Explained {
     /// something of a type that the registration does not take.
     pub fn deletes(&self, foreign: bool) -> bool {
         let touch = if foreign { Touch::Deleted } else { self.touch };
-        let bound = self.bound.as_ref();
-        bound.is_some_and(|(_, of)| Backlog::on_missing(of, touch) == Missing::Delete)
+        let registered = self.registered.as_ref();
+        registered.is_some_and(|(_, of)| Backlog::on_missing(of, touch) == Missing::Delete)
     }
 }

@@ -8,24 +8,26 @@
 
 use std::collections::HashMap;
 
+use crate::core::ids::{EntryId, RegistrationId};
+
 /// Which keys a flush is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Every dirty key.
     All,
     /// Those of one registration.
-    Slot(u16),
+    Registration(RegistrationId),
     /// These entries of the dirty set.
-    Keys(Vec<u32>),
+    Keys(Vec<EntryId>),
 }
 
 /// The end of one key's write.
 #[derive(Clone, Copy, Debug)]
 pub struct Ended {
     /// The key's entry.
-    pub entry: u32,
+    pub entry: EntryId,
     /// Its registration.
-    pub slot: u16,
+    pub registration_id: RegistrationId,
     /// Since when the change that was written was waiting.
     pub since_us: u64,
     /// Since when a newer change waits, if there is one.
@@ -64,7 +66,7 @@ pub struct Progress {
 pub struct Waiters {
     next: u64,
     waiters: HashMap<u64, Waiter>,
-    by_entry: HashMap<u32, Vec<u64>>,
+    by_entry: HashMap<EntryId, Vec<u64>>,
     done: Vec<u64>,
 }
 
@@ -144,7 +146,7 @@ impl Waiters {
             .iter()
             .filter(|(_, waiter)| match waiter.scope {
                 Scope::All => true,
-                Scope::Slot(slot) => slot == ended.slot,
+                Scope::Registration(registration_id) => registration_id == ended.registration_id,
                 Scope::Keys(_) => false,
             })
             .map(|(id, _)| *id)
@@ -155,9 +157,11 @@ impl Waiters {
     }
 
     /// A dirty key left a registration: who waits for that registration waits no more for it.
-    pub fn moved(&mut self, slot: u16, since_us: u64) {
+    pub fn moved(&mut self, registration_id: RegistrationId, since_us: u64) {
         for (id, waiter) in &mut self.waiters {
-            if waiter.scope == Scope::Slot(slot) && since_us <= waiter.watermark_us {
+            if waiter.scope == Scope::Registration(registration_id)
+                && since_us <= waiter.watermark_us
+            {
                 waiter.pending = waiter.pending.saturating_sub(1);
                 if waiter.is_done() {
                     self.done.push(*id);
@@ -238,17 +242,17 @@ impl Waiters {
 mod tests {
     use super::*;
 
-    fn ended(entry: u32, since_us: u64, again_us: Option<u64>) -> Ended {
-        Ended { entry, slot: 1, since_us, again_us, persisted: true }
+    fn ended(entry: EntryId, since_us: u64, again_us: Option<u64>) -> Ended {
+        Ended { entry, registration_id: RegistrationId(1), since_us, again_us, persisted: true }
     }
 
     #[test]
     fn it_is_done_when_its_last_key_has_ended() {
         let mut waiters = Waiters::default();
         let id = waiters.add(Scope::All, 100, 2, false);
-        waiters.ended(ended(1, 90, None));
+        waiters.ended(ended(EntryId(1), 90, None));
         assert!(waiters.done().is_empty());
-        waiters.ended(Ended { persisted: false, ..ended(2, 100, None) });
+        waiters.ended(Ended { persisted: false, ..ended(EntryId(2), 100, None) });
         assert_eq!(waiters.done(), [id]);
         assert_eq!(waiters.remove(id), Some(Progress { persisted: 1, pending: 0 }));
         assert!(waiters.is_empty());
@@ -257,20 +261,20 @@ mod tests {
     #[test]
     fn keys_dirtied_later_are_not_waited_for() {
         let mut waiters = Waiters::default();
-        let id = waiters.add(Scope::Slot(1), 100, 1, false);
-        waiters.ended(ended(1, 101, None));
+        let id = waiters.add(Scope::Registration(RegistrationId(1)), 100, 1, false);
+        waiters.ended(ended(EntryId(1), 101, None));
         assert!(waiters.done().is_empty());
-        waiters.ended(ended(2, 50, Some(101)));
+        waiters.ended(ended(EntryId(2), 50, Some(101)));
         assert_eq!(waiters.done(), [id]);
     }
 
     #[test]
     fn a_change_during_the_write_but_before_the_flush_is_waited_for() {
         let mut waiters = Waiters::default();
-        let id = waiters.add(Scope::Keys(vec![7]), 100, 1, false);
-        waiters.ended(ended(7, 50, Some(99)));
+        let id = waiters.add(Scope::Keys(vec![EntryId(7)]), 100, 1, false);
+        waiters.ended(ended(EntryId(7), 50, Some(99)));
         assert!(waiters.done().is_empty());
-        waiters.ended(ended(7, 99, None));
+        waiters.ended(ended(EntryId(7), 99, None));
         assert_eq!(waiters.done(), [id]);
     }
 
@@ -284,27 +288,30 @@ mod tests {
     #[test]
     fn other_registrations_do_not_count_and_a_key_that_moved_away_is_let_go() {
         let mut waiters = Waiters::default();
-        let id = waiters.add(Scope::Slot(2), 100, 1, false);
-        waiters.ended(ended(1, 50, None));
+        let id = waiters.add(Scope::Registration(RegistrationId(2)), 100, 1, false);
+        waiters.ended(ended(EntryId(1), 50, None));
         assert!(waiters.done().is_empty());
-        waiters.moved(2, 50);
+        waiters.moved(RegistrationId(2), 50);
         assert_eq!(waiters.done(), [id]);
     }
 
     #[test]
     fn who_is_suspended_waits_for_what_is_dirty_when_all_was_found() {
         let mut waiters = Waiters::default();
-        let id = waiters.add(Scope::Slot(1), 100, 1, true);
-        waiters.ended(ended(1, 50, None));
-        waiters.ended(ended(2, 120, None));
+        let id = waiters.add(Scope::Registration(RegistrationId(1)), 100, 1, true);
+        waiters.ended(ended(EntryId(1), 50, None));
+        waiters.ended(ended(EntryId(2), 120, None));
         assert!(waiters.done().is_empty(), "keys may still have to be found");
         assert!(waiters.resume(150, |_, watermark_us| watermark_us == 100, |_| 0).is_empty());
         assert!(!waiters.is_done(id) && waiters.has_suspended());
-        assert_eq!(waiters.resume(150, |_, _| false, |_| 2), [Scope::Slot(1)]);
-        waiters.ended(ended(3, 140, None));
-        waiters.ended(ended(4, 151, None));
+        assert_eq!(
+            waiters.resume(150, |_, _| false, |_| 2),
+            [Scope::Registration(RegistrationId(1))]
+        );
+        waiters.ended(ended(EntryId(3), 140, None));
+        waiters.ended(ended(EntryId(4), 151, None));
         assert!(waiters.done().is_empty());
-        waiters.ended(ended(5, 150, None));
+        waiters.ended(ended(EntryId(5), 150, None));
         assert_eq!(waiters.done(), [id]);
         assert_eq!(waiters.remove(id), Some(Progress { persisted: 4, pending: 0 }));
     }
@@ -322,9 +329,9 @@ mod tests {
     #[test]
     fn a_waiter_that_left_is_told_nothing() {
         let mut waiters = Waiters::default();
-        let id = waiters.add(Scope::Keys(vec![1]), 100, 1, false);
+        let id = waiters.add(Scope::Keys(vec![EntryId(1)]), 100, 1, false);
         assert_eq!(waiters.remove(id), Some(Progress { persisted: 0, pending: 1 }));
-        waiters.ended(ended(1, 50, None));
+        waiters.ended(ended(EntryId(1), 50, None));
         assert!(waiters.done().is_empty());
         assert_eq!(waiters.remove(id), None);
     }

@@ -3,6 +3,7 @@
 use super::Backlog;
 use crate::core::backlog::change_log::Touch;
 use crate::core::backlog::flush_waiters::{Progress, Scope};
+use crate::core::ids::{Db, EntryId, RegistrationId};
 
 /// Which keys to flush.
 #[derive(Clone, Copy, Debug)]
@@ -10,9 +11,9 @@ pub enum FlushScope<'a> {
     /// Every key.
     All,
     /// The keys of one registration.
-    Slot(u16),
+    Registration(RegistrationId),
     /// These keys of one database.
-    Keys(u16, &'a [&'a [u8]]),
+    Keys(Db, &'a [&'a [u8]]),
 }
 
 impl Backlog {
@@ -23,8 +24,8 @@ impl Backlog {
         self.hasten_heavy();
         if let FlushScope::Keys(db, keys) = scope {
             for key in keys {
-                if let Some(slot) = self.maybe_missed(db, key) {
-                    self.found(slot, key, Touch::Found, now_us);
+                if let Some(id) = self.maybe_missed(db, key) {
+                    self.found(id, key, Touch::Found, now_us);
                 }
             }
             self.fold(now_us);
@@ -32,9 +33,9 @@ impl Backlog {
         let watermark_us = self.dirty.watermark_us(now_us);
         let (scope, dirty) = match scope {
             FlushScope::All => (Scope::All, self.dirty.len()),
-            FlushScope::Slot(slot) => (Scope::Slot(slot), self.dirty.queue(slot).dirty()),
+            FlushScope::Registration(id) => (Scope::Registration(id), self.dirty.queue(id).dirty()),
             FlushScope::Keys(db, keys) => {
-                let mut entries: Vec<u32> =
+                let mut entries: Vec<EntryId> =
                     keys.iter().filter_map(|key| self.dirty.hasten(db, key)).collect();
                 entries.sort_unstable();
                 entries.dedup();
@@ -50,10 +51,10 @@ impl Backlog {
     /// The flushes that have ended since this was last asked.
     pub fn flushed(&mut self) -> Vec<u64> {
         // A key that went to another registration while it was in flight is not told of again.
-        let (dirty, end) = (&self.dirty, self.registry.end());
+        let (dirty, registry) = (&self.dirty, &self.registry);
         self.waiters.settle(|scope| match scope {
             Scope::All => dirty.is_empty(),
-            Scope::Slot(slot) => *slot >= end || dirty.queue(*slot).dirty() == 0,
+            Scope::Registration(id) => !registry.was_used(*id) || dirty.queue(*id).dirty() == 0,
             Scope::Keys(_) => false,
         });
         self.waiters.done()

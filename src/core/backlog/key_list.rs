@@ -1,22 +1,24 @@
 //! Keys in the order in which they became clean, in one buffer: thousands come at a time.
 
+use crate::core::ids::Db;
+
 /// Keys with their logical databases.
 #[derive(Debug, Default)]
 pub struct Keys {
     bytes: Vec<u8>,
     /// The database of each key, and where its bytes end.
-    ends: Vec<(u16, usize)>,
+    ends: Vec<(Db, usize)>,
 }
 
 impl Keys {
     /// Adds a key.
-    pub fn push(&mut self, db: u16, key: &[u8]) {
+    pub fn push(&mut self, db: Db, key: &[u8]) {
         self.bytes.extend_from_slice(key);
         self.ends.push((db, self.bytes.len()));
     }
 
     /// All keys in order.
-    pub fn iter(&self) -> impl Iterator<Item = (u16, &[u8])> {
+    pub fn iter(&self) -> impl Iterator<Item = (Db, &[u8])> {
         let mut start = 0;
         self.ends.iter().map(move |(db, end)| {
             let key = self.bytes.get(start..*end).unwrap_or_default();
@@ -49,7 +51,7 @@ mod tests {
     #[test]
     fn keys_come_back_in_order() {
         let mut keys = Keys::default();
-        let all = [(0, &b"a"[..]), (3, b""), (0, b"bc")];
+        let all = [(Db(0), &b"a"[..]), (Db(3), b""), (Db(0), b"bc")];
         all.iter().for_each(|(db, key)| keys.push(*db, key));
         assert_eq!((keys.iter().collect::<Vec<_>>(), keys.len()), (all.to_vec(), 3));
         keys.clear();

@@ -5,20 +5,21 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 
 use super::Backlog;
+use crate::core::ids::{Db, EntryId};
 
 /// A key with a dead letter is looked at again after this time at the latest, milliseconds: it may
 /// have no letter by then, and is forgotten.
 const AGAIN_MS: u64 = 30_000;
 
-type Key = (u16, Vec<u8>);
+type Key = (Db, Vec<u8>);
 
 /// A key to be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watched {
     /// Its logical database.
-    pub db: u16,
+    pub db: Db,
     /// Its entry in the dirty set; nothing if it has a dead letter instead.
-    entry: Option<u32>,
+    entry: Option<EntryId>,
 }
 
 /// The keys with dead letters that are to be looked at. Each is here once.
@@ -146,7 +147,7 @@ impl Backlog {
     }
 
     /// A key has a dead letter now: if its value is in Redis alone, it is to be looked at.
-    pub(super) fn watch_letter(&mut self, db: u16, key: &[u8]) {
+    pub(super) fn watch_letter(&mut self, db: Db, key: &[u8]) {
         let uncaptured = self.dead.find(db, key).is_some_and(|letter| letter.is_uncaptured());
         if uncaptured && self.dirty.is_watching() {
             self.watched_letters.push((db, key.to_vec()));

@@ -49,6 +49,7 @@ use super::registration::Registration;
 use super::registration::router::Routes;
 use super::registration::shared_collections::Sharing;
 use super::settings::Settings;
+use crate::core::ids::{Db, RegistrationId};
 pub use dead_letter_ops::{LetterScope, Refused};
 pub use dispatch::{Flight, Missing, item};
 pub use explain::Explained;
@@ -58,7 +59,7 @@ pub use flushes::FlushScope;
 pub use key_list::Keys;
 pub use lookahead::Watched;
 pub use problems::{Trouble, TroubleLine};
-pub use registered::{Counters, Scanned, Slot};
+pub use registered::{ActiveRegistration, Counters, Scanned};
 pub use settle::Acknowledged;
 pub use stats::{Figure, State};
 
@@ -87,9 +88,9 @@ pub struct Backlog {
     changed: bool,
     /// Batches of earlier epochs that have not ended.
     stale_flights: usize,
-    /// The slot that is asked first for the next batch.
-    turn: u16,
-    /// Slot and oldest change of every batch in flight.
+    /// The registration that the last batch was of; the next one is asked first.
+    last_sent: RegistrationId,
+    /// ActiveRegistration and oldest change of every batch in flight.
     flights: Vec<Flight>,
     /// The same of a batch that is still being filled.
     held: Option<Flight>,
@@ -99,26 +100,26 @@ pub struct Backlog {
     lag: Option<(u64, Percentiles)>,
     /// Why the link failed last; empty since the next acknowledgement.
     link_error: String,
-    /// The slot that had trouble last.
-    last_trouble: Option<u16>,
-    /// The slots that rest, because their namespaces refuse or their keys cannot be read.
-    resting: std::collections::BTreeSet<u16>,
-    /// The slots that have something to be logged, by the time from which on they may.
-    trouble_lines: std::collections::BTreeSet<(u64, u16)>,
+    /// The registration that had trouble last.
+    last_trouble: Option<RegistrationId>,
+    /// The ids that rest, because their namespaces refuse or their keys cannot be read.
+    resting: std::collections::BTreeSet<RegistrationId>,
+    /// The ids that have something to be logged, by the time from which on they may.
+    trouble_lines: std::collections::BTreeSet<(u64, RegistrationId)>,
     /// True while nothing is sent at all.
     paused: bool,
     /// Counters of all registrations, those that are gone included; captured and coalesced are counted
     /// in the dirty set.
     counted: Counters,
-    /// The slots of the registrations that are being loaded, by their saved numbers.
-    loaded_slots: std::collections::HashMap<u16, u16>,
+    /// The ids of the registrations that are being loaded, by their saved numbers.
+    loaded_ids: std::collections::HashMap<RegistrationId, RegistrationId>,
     /// The key whose removal was announced, and why: see [`gone`](Self::gone).
-    announced: Option<(u16, Vec<u8>)>,
+    announced: Option<(Db, Vec<u8>)>,
     indeterminate: rewrite::IndeterminateWrites,
     lanes: sessions::Lanes,
     contested: contested::Contested,
     /// The key that left a database last: see [`arrives`](Self::arrives).
-    left: Option<(u16, Vec<u8>)>,
+    left: Option<(Db, Vec<u8>)>,
     /// Keys whose values take long to read.
     heavy: Heavy,
     watched_letters: lookahead::WatchedLetters,
@@ -129,7 +130,7 @@ pub struct Backlog {
     /// Keys that wait by themselves.
     blocked: BlockedKeys,
     /// Registrations whose batches need credits for slow ones.
-    slow_slots: std::collections::BTreeSet<u16>,
+    slow_registrations: std::collections::BTreeSet<RegistrationId>,
     /// Dirty values that could not be captured before their keys went away.
     pub lost_total: u64,
     /// The longest time for which the server's thread read values or took in reports, microseconds.
@@ -137,77 +138,77 @@ pub struct Backlog {
 }
 
 impl Backlog {
-    /// Binds a prefix, or gives a bound one new options. What is dirty stays dirty. Returns its
-    /// slot, or nothing when there are 65,535 registrations already.
-    pub fn register(&mut self, registration: Registration) -> Option<u16> {
+    /// Binds a prefix, or gives a registered one new options. What is dirty stays dirty. Returns its
+    /// registration, or nothing when there are 65,535 registrations already.
+    pub fn register(&mut self, registration: Registration) -> Option<RegistrationId> {
         let (db, prefix) = (registration.db, registration.prefix.clone());
-        let slot = self.bind(registration)?;
-        self.inherit_missed(slot, db, &prefix);
+        let id = self.bind(registration)?;
+        self.inherit_missed(id, db, &prefix);
         self.changed = true;
-        Some(slot)
+        Some(id)
     }
 
     /// The same without a look at what others have missed.
-    fn bind(&mut self, mut registration: Registration) -> Option<u16> {
+    fn bind(&mut self, mut registration: Registration) -> Option<RegistrationId> {
         let (db, prefix) = (registration.db, registration.prefix.clone());
         self.has_excluded |= !registration.exclude.is_empty();
-        let slot = match self.slot_of(db, &prefix) {
-            Some(slot) => {
-                self.sharing.join(slot, &registration);
+        let id = match self.id_of(db, &prefix) {
+            Some(id) => {
+                self.sharing.join(id, &registration);
                 // SHARED is remembered.
-                registration.shared = self.sharing.is_shared(slot);
-                if let Some(bound) = self.slot_mut(slot) {
-                    bound.former_key = bound.left_behind_by(&registration);
-                    bound.registration = Arc::new(registration);
-                    // How long a draining slot stays is not the same everywhere: a pause ends.
-                    bound.paused &= bound.live;
-                    bound.live = true;
-                    bound.discards = false;
-                    bound.hold_us = 0;
+                registration.shared = self.sharing.is_shared(id);
+                if let Some(active) = self.active_mut(id) {
+                    active.former_key = active.left_behind_by(&registration);
+                    active.registration = Arc::new(registration);
+                    // How long a draining id stays is not the same everywhere: a pause ends.
+                    active.paused &= active.live;
+                    active.live = true;
+                    active.discards = false;
+                    active.hold_us = 0;
                 }
-                self.rests_anew(slot);
-                slot
+                self.rests_anew(id);
+                id
             }
             None => {
                 let registration = Arc::new(registration);
-                let slot = self.registry.add(Slot::new(Arc::clone(&registration)))?;
-                self.sharing.join(slot, &registration);
-                slot
+                let id = self.registry.add(ActiveRegistration::new(Arc::clone(&registration)))?;
+                self.sharing.join(id, &registration);
+                id
             }
         };
-        self.dirty.open_slot(slot);
-        self.routes.insert(db, &prefix, slot);
-        self.slow_slots.remove(&slot);
-        self.changed_slot(slot);
-        Some(slot)
+        self.dirty.open_registration(id);
+        self.routes.insert(db, &prefix, id);
+        self.slow_registrations.remove(&id);
+        self.changed_registration(id);
+        Some(id)
     }
 
     /// Stops capturing a prefix. Returns the number of keys that are still to be written, or
     /// with `discard` the number of keys dropped; nothing if the prefix is not registered.
     pub fn unregister(
         &mut self,
-        db: u16,
+        db: Db,
         prefix: &[u8],
         discard: bool,
         now_us: u64,
     ) -> Option<usize> {
-        let slot = self.slot_of(db, prefix).filter(|slot| self.is_live(*slot))?;
+        let id = self.id_of(db, prefix).filter(|id| self.is_live(*id))?;
         self.fold(now_us);
         self.changed = true;
         self.routes.remove(db, prefix);
-        self.sharing.leave(slot);
-        if let Some(bound) = self.slot_mut(slot) {
-            bound.live = false;
-            bound.discards = discard;
-            bound.hold_us = 0;
+        self.sharing.leave(id);
+        if let Some(active) = self.active_mut(id) {
+            active.live = false;
+            active.discards = discard;
+            active.hold_us = 0;
         }
         // Nothing more will be coalesced, so nothing needs to wait.
-        self.changed_slot(slot);
+        self.changed_registration(id);
         let watermark_us = self.dirty.watermark_us(now_us);
-        self.dirty.flush(slot, watermark_us);
-        let queue = self.dirty.queue(slot);
+        self.dirty.flush(id, watermark_us);
+        let queue = self.dirty.queue(id);
         let keys = if discard { queue.waiting() } else { queue.dirty() };
-        self.retire_if_done(slot);
+        self.retire_if_done(id);
         Some(keys)
     }
 
@@ -219,21 +220,21 @@ impl Backlog {
 
     /// A key was touched. Returns true when the log should be folded.
     #[inline]
-    pub fn touch(&mut self, db: u16, key: &[u8], touch: Touch) -> bool {
-        let Some(slot) = self.route(db, key) else { return false };
+    pub fn touch(&mut self, db: Db, key: &[u8], touch: Touch) -> bool {
+        let Some(id) = self.route(db, key) else { return false };
         let touch = match touch {
-            Touch::Lifetime if self.shows_lifetime(slot) => Touch::Timed,
+            Touch::Lifetime if self.shows_lifetime(id) => Touch::Timed,
             // A value that was refused must not be lost when its key goes.
             Touch::Lifetime if self.dead.find(db, key).is_some() => Touch::Timed,
             // Only a server that looks ahead must know of it.
             Touch::Lifetime if !self.dirty.is_watching() => return false,
             other => other,
         };
-        self.log.push(Change { db, slot, touch, key })
+        self.log.push(Change { db, registration_id: id, touch, key })
     }
 
-    fn shows_lifetime(&self, slot: u16) -> bool {
-        self.slot(slot).is_some_and(|bound| bound.registration.ttl_field.is_some())
+    fn shows_lifetime(&self, id: RegistrationId) -> bool {
+        self.active(id).is_some_and(|active| active.registration.ttl_field.is_some())
     }
 
     /// True when no key can be captured.
@@ -258,9 +259,9 @@ impl Backlog {
         self.dirty.set_limit(usize::try_from(self.settings.dirty_max_bytes).unwrap_or(0));
         self.dirty.fold(&mut self.log, now_us);
         for moved in self.dirty.moved() {
-            self.waiters.moved(moved.slot, moved.since_us);
-            self.contested.ended(moved.slot, moved.since_us, None);
-            self.retire_if_done(moved.slot);
+            self.waiters.moved(moved.registration_id, moved.since_us);
+            self.contested.ended(moved.registration_id, moved.since_us, None);
+            self.retire_if_done(moved.registration_id);
         }
     }
 
@@ -270,97 +271,104 @@ impl Backlog {
     }
 
     /// The live registration of `prefix` in `db`.
-    pub fn live_slot(&self, db: u16, prefix: &[u8]) -> Option<u16> {
-        self.slot_of(db, prefix).filter(|slot| self.is_live(*slot))
+    pub fn live_id(&self, db: Db, prefix: &[u8]) -> Option<RegistrationId> {
+        self.id_of(db, prefix).filter(|id| self.is_live(*id))
     }
 
-    /// The slot of `prefix` in `db`, also while it only drains.
-    pub fn slot_of(&self, db: u16, prefix: &[u8]) -> Option<u16> {
+    /// The registration of `prefix` in `db`, also while it only drains.
+    pub fn id_of(&self, db: Db, prefix: &[u8]) -> Option<RegistrationId> {
         self.registry.find(db, prefix)
     }
 
     /// The logical databases in which `prefix` is registered.
-    pub fn databases_of(&self, prefix: &[u8]) -> impl Iterator<Item = u16> {
-        let slots = self.registry.iter().filter(|slot| slot.live);
-        slots.map(|slot| &slot.registration).filter(move |of| of.prefix == prefix).map(|of| of.db)
+    pub fn databases_of(&self, prefix: &[u8]) -> impl Iterator<Item = Db> {
+        let ids = self.registry.iter().filter(|active| active.live);
+        ids.map(|active| &active.registration).filter(move |of| of.prefix == prefix).map(|of| of.db)
     }
 
-    /// The registration in `slot`.
-    pub fn slot(&self, slot: u16) -> Option<&Slot> {
-        self.registry.at(slot)
+    /// The registration `id`.
+    pub fn active(&self, id: RegistrationId) -> Option<&ActiveRegistration> {
+        self.registry.at(id)
     }
 
-    /// The slot that `key` of `db` belongs to.
+    /// The registration that `key` of `db` belongs to.
     #[inline]
-    pub fn route(&self, db: u16, key: &[u8]) -> Option<u16> {
-        let slot = self.routes.find(db, key)?;
-        let excluded = self.has_excluded && self.slot_excludes(slot, key);
-        (!excluded).then_some(slot)
+    pub fn route(&self, db: Db, key: &[u8]) -> Option<RegistrationId> {
+        let id = self.routes.find(db, key)?;
+        let excluded = self.has_excluded && self.registration_excludes(id, key);
+        (!excluded).then_some(id)
     }
 
     /// True if `key` of `db` belongs to no registration because of an EXCLUDE.
-    pub fn is_excluded(&self, db: u16, key: &[u8]) -> bool {
-        self.routes.find(db, key).is_some_and(|slot| self.slot_excludes(slot, key))
+    pub fn is_excluded(&self, db: Db, key: &[u8]) -> bool {
+        self.routes.find(db, key).is_some_and(|id| self.registration_excludes(id, key))
     }
 
-    fn slot_excludes(&self, slot: u16, key: &[u8]) -> bool {
-        self.slot(slot).is_some_and(|bound| bound.registration.excludes(key))
+    fn registration_excludes(&self, id: RegistrationId, key: &[u8]) -> bool {
+        self.active(id).is_some_and(|active| active.registration.excludes(key))
     }
 
-    fn discard(&mut self, slot: u16) {
+    fn discard(&mut self, id: RegistrationId) {
         let (waiters, contested) = (&mut self.waiters, &mut self.contested);
-        self.dirty.discard(slot, |entry, since_us| {
-            contested.ended(slot, since_us, None);
-            waiters.ended(Ended { entry, slot, since_us, again_us: None, persisted: false });
+        self.dirty.discard(id, |entry, since_us| {
+            contested.ended(id, since_us, None);
+            waiters.ended(Ended {
+                entry,
+                registration_id: id,
+                since_us,
+                again_us: None,
+                persisted: false,
+            });
         });
     }
 
-    fn slot_mut(&mut self, slot: u16) -> Option<&mut Slot> {
-        self.registry.at_mut(slot)
+    fn active_mut(&mut self, id: RegistrationId) -> Option<&mut ActiveRegistration> {
+        self.registry.at_mut(id)
     }
 
     /// A registration captures or not from now on, has other keys to mark, or is due at another time.
-    fn changed_slot(&mut self, slot: u16) {
-        self.registry.changed(slot);
-        self.dirty.stir(slot);
+    fn changed_registration(&mut self, id: RegistrationId) {
+        self.registry.changed(id);
+        self.dirty.stir(id);
     }
 
     /// Counts for a registration, and for all of them.
-    fn count(&mut self, slot: u16, count: impl Fn(&mut Counters)) {
+    fn count(&mut self, id: RegistrationId, count: impl Fn(&mut Counters)) {
         count(&mut self.counted);
-        if let Some(bound) = self.slot_mut(slot) {
-            count(&mut bound.counters);
+        if let Some(active) = self.active_mut(id) {
+            count(&mut active.counters);
         }
     }
 
-    fn is_live(&self, slot: u16) -> bool {
-        self.slot(slot).is_some_and(|slot| slot.live)
+    fn is_live(&self, id: RegistrationId) -> bool {
+        self.active(id).is_some_and(|active| active.live)
     }
 
-    /// Frees the slot of an unregistered prefix when its last key is written or dropped.
-    fn retire_if_done(&mut self, slot: u16) {
-        let Some(bound) = self.slot(slot).filter(|bound| !bound.live) else { return };
-        let discards = bound.discards;
+    /// Frees the registration of an unregistered prefix when its last key is written or dropped.
+    fn retire_if_done(&mut self, id: RegistrationId) {
+        let Some(active) = self.active(id).filter(|active| !active.live) else { return };
+        let discards = active.discards;
         // Blocked keys that have gone to another registration wait for this one no more.
-        if discards || self.dirty.queue(slot).dirty() == 0 {
-            self.release_blocked(slot);
+        if discards || self.dirty.queue(id).dirty() == 0 {
+            self.release_blocked(id);
         }
         if discards {
-            self.discard(slot);
-            self.dead.remove_slot(slot);
-            self.clear_missed(slot);
+            self.discard(id);
+            self.dead.remove_registration(id);
+            self.clear_missed(id);
         }
         // A batch of its may still report, even if its keys belong to others now.
-        let flies = self.flights.iter().chain(&self.held).any(|flight| flight.slot == slot);
-        let dead = self.dead.count(slot) > 0;
-        let missed = self.dirty.has_missed(slot);
-        if flies || dead || missed || self.dirty.queue(slot).dirty() > 0 {
+        let flies =
+            self.flights.iter().chain(&self.held).any(|flight| flight.registration_id == id);
+        let dead = self.dead.count(id) > 0;
+        let missed = self.dirty.has_missed(id);
+        if flies || dead || missed || self.dirty.queue(id).dirty() > 0 {
             return;
         }
-        if self.registry.remove(slot).is_some() {
-            self.dirty.forget_counters(slot);
-            self.resting.remove(&slot);
-            self.dead.remove_slot(slot);
+        if self.registry.remove(id).is_some() {
+            self.dirty.forget_counters(id);
+            self.resting.remove(&id);
+            self.dead.remove_registration(id);
         }
     }
 }

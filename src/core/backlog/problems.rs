@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::{Backlog, FlushScope};
+use crate::core::ids::RegistrationId;
 use crate::core::registration::Registration;
 
 /// Each registration has a line in the log once in this time at most, microseconds.
@@ -43,48 +44,48 @@ pub struct TroubleLine {
 }
 
 impl Backlog {
-    /// Nothing more of `slot` is sent for a while, because of `error`.
-    pub fn rests(&mut self, slot: u16, error: &str) {
-        let Some(bound) = self.slot_mut(slot) else { return };
-        let trouble = &mut bound.trouble;
+    /// Nothing more of `id` is sent for a while, because of `error`.
+    pub fn rests(&mut self, id: RegistrationId, error: &str) {
+        let Some(active) = self.active_mut(id) else { return };
+        let trouble = &mut active.trouble;
         error.clone_into(&mut trouble.rest);
         trouble.unlogged_rest = !trouble.logged_rest;
         if trouble.unlogged_rest {
-            self.wants_line(slot);
+            self.wants_line(id);
         }
-        self.resting.insert(slot);
-        self.last_trouble = Some(slot);
+        self.resting.insert(id);
+        self.last_trouble = Some(id);
     }
 
-    /// A batch of `slot` was acknowledged.
-    pub(super) fn rests_no_more(&mut self, slot: u16) {
+    /// A batch of `id` was acknowledged.
+    pub(super) fn rests_no_more(&mut self, id: RegistrationId) {
         self.link_error.clear();
-        self.resting.remove(&slot);
-        let Some(bound) = self.slot_mut(slot) else { return };
-        let trouble = &mut bound.trouble;
+        self.resting.remove(&id);
+        let Some(active) = self.active_mut(id) else { return };
+        let trouble = &mut active.trouble;
         trouble.rest.clear();
         trouble.unlogged_rest = trouble.logged_rest;
         if trouble.unlogged_rest {
-            self.wants_line(slot);
+            self.wants_line(id);
         }
     }
 
-    /// The registration in `slot` has new options: what was wrong with the old ones is over.
-    pub(super) fn rests_anew(&mut self, slot: u16) {
-        self.resting.remove(&slot);
-        if let Some(bound) = self.slot_mut(slot) {
-            bound.trouble.rest.clear();
+    /// The registration `id` has new options: what was wrong with the old ones is over.
+    pub(super) fn rests_anew(&mut self, id: RegistrationId) {
+        self.resting.remove(&id);
+        if let Some(active) = self.active_mut(id) {
+            active.trouble.rest.clear();
         }
     }
 
-    /// A change of `key`, which belongs to `slot`, is refused.
-    pub(super) fn has_letter(&mut self, slot: u16, key: &[u8]) {
-        let Some(bound) = self.slot_mut(slot) else { return };
-        bound.trouble.refused.clear();
-        bound.trouble.refused.extend_from_slice(key);
-        bound.trouble.unlogged_letters += 1;
-        self.last_trouble = Some(slot);
-        self.wants_line(slot);
+    /// A change of `key`, which belongs to `id`, is refused.
+    pub(super) fn has_letter(&mut self, id: RegistrationId, key: &[u8]) {
+        let Some(active) = self.active_mut(id) else { return };
+        active.trouble.refused.clear();
+        active.trouble.refused.extend_from_slice(key);
+        active.trouble.unlogged_letters += 1;
+        self.last_trouble = Some(id);
+        self.wants_line(id);
     }
 
     /// True when a line can be logged now.
@@ -97,10 +98,10 @@ impl Backlog {
         while self.has_trouble_line(now_us) {
             let (_, number) = self.trouble_lines.pop_first()?;
             let reason = self.letter_reason(number).to_owned();
-            let Some(slot) = self.slot_mut(number).filter(|slot| slot.trouble.waits) else {
+            let Some(active) = self.active_mut(number).filter(|active| active.trouble.waits) else {
                 continue;
             };
-            let trouble = &mut slot.trouble;
+            let trouble = &mut active.trouble;
             trouble.waits = false;
             let rests = !trouble.rest.is_empty();
             let rest = std::mem::take(&mut trouble.unlogged_rest).then(|| match rests {
@@ -113,23 +114,23 @@ impl Backlog {
             let letters = std::mem::take(&mut trouble.unlogged_letters);
             if letters > 0 || rest.is_some() {
                 trouble.logged_us = Some(now_us);
-                let registration = Arc::clone(&slot.registration);
+                let registration = Arc::clone(&active.registration);
                 return Some(TroubleLine { registration, letters, reason, rest });
             }
         }
         None
     }
 
-    /// What holds up the dirty keys of `slot`; empty when nothing does.
-    pub fn obstacle(&self, slot: u16) -> &str {
-        if self.dirty.queue(slot).dirty() == 0 {
+    /// What holds up the dirty keys of `id`; empty when nothing does.
+    pub fn obstacle(&self, id: RegistrationId) -> &str {
+        if self.dirty.queue(id).dirty() == 0 {
             return "";
         }
-        match (self.link_trouble(), self.slot(slot)) {
-            ("", Some(bound)) if bound.trouble.rest.is_empty() => {
-                self.blocked.reason_of(slot).unwrap_or_default()
+        match (self.link_trouble(), self.active(id)) {
+            ("", Some(active)) if active.trouble.rest.is_empty() => {
+                self.blocked.reason_of(id).unwrap_or_default()
             }
-            ("", Some(bound)) => &bound.trouble.rest,
+            ("", Some(active)) => &active.trouble.rest,
             (why, _) => why,
         }
     }
@@ -139,10 +140,10 @@ impl Backlog {
         if self.link.name() == "down" { self.link.error() } else { &self.link_error }
     }
 
-    /// What is wrong with `slot` now: what holds it up, or why its last change was refused.
-    pub fn error_of(&self, slot: u16) -> &str {
-        let obstacle = self.obstacle(slot);
-        if obstacle.is_empty() { self.letter_reason(slot) } else { obstacle }
+    /// What is wrong with `id` now: what holds it up, or why its last change was refused.
+    pub fn error_of(&self, id: RegistrationId) -> &str {
+        let obstacle = self.obstacle(id);
+        if obstacle.is_empty() { self.letter_reason(id) } else { obstacle }
     }
 
     /// What is wrong now; empty when nothing is.
@@ -150,41 +151,40 @@ impl Backlog {
         if self.link.name() == "down" || !self.dirty.is_empty() && !self.link_error.is_empty() {
             return self.link_trouble();
         }
-        let slots = self.last_trouble.into_iter().chain(self.registry.numbers());
-        slots.map(|slot| self.error_of(slot)).find(|error| !error.is_empty()).unwrap_or_default()
+        let ids = self.last_trouble.into_iter().chain(self.registry.ids());
+        ids.map(|id| self.error_of(id)).find(|error| !error.is_empty()).unwrap_or_default()
     }
 
     /// Registrations whose keys wait because the namespace refuses, each with the reason.
     pub fn resting(&self) -> impl Iterator<Item = (&Registration, &str)> {
-        let waits = |number: &&u16| self.dirty.queue(**number).dirty() > 0;
-        let slots = self.resting.iter().filter(waits).filter_map(|number| self.slot(*number));
-        slots
-            .filter(|slot| !slot.trouble.rest.is_empty())
-            .map(|slot| (&*slot.registration, slot.trouble.rest.as_str()))
+        let waits = |number: &&RegistrationId| self.dirty.queue(**number).dirty() > 0;
+        let ids = self.resting.iter().filter(waits).filter_map(|number| self.active(*number));
+        ids.filter(|active| !active.trouble.rest.is_empty())
+            .map(|active| (&*active.registration, active.trouble.rest.as_str()))
     }
 
     /// Registrations with dead letters: how many each has, and why the last one was refused.
     pub fn refused(&self) -> impl Iterator<Item = (&Registration, usize, &str)> {
-        let slots = self.registry.numbers().filter(|slot| self.dead.count(*slot) > 0);
-        slots.filter_map(|number| {
-            let registration = &*self.slot(number)?.registration;
+        let ids = self.registry.ids().filter(|id| self.dead.count(*id) > 0);
+        ids.filter_map(|number| {
+            let registration = &*self.active(number)?.registration;
             Some((registration, self.dead.count(number), self.letter_reason(number)))
         })
     }
 
     /// Why keys of `scope` are still dirty, in one sentence.
     pub fn why_pending(&self, scope: FlushScope<'_>) -> String {
-        let slots: Vec<u16> = match scope {
-            FlushScope::All => self.registry.numbers().collect(),
-            FlushScope::Slot(slot) => vec![slot],
+        let ids: Vec<RegistrationId> = match scope {
+            FlushScope::All => self.registry.ids().collect(),
+            FlushScope::Registration(id) => vec![id],
             FlushScope::Keys(db, keys) => {
-                keys.iter().filter_map(|key| self.dirty.slot_of(db, key)).collect()
+                keys.iter().filter_map(|key| self.dirty.id_of(db, key)).collect()
             }
         };
-        let dirty = |slot: &&u16| self.dirty.queue(**slot).dirty() > 0;
+        let dirty = |id: &&RegistrationId| self.dirty.queue(**id).dirty() > 0;
         let (mut paused, mut others) = (0, 0);
-        for slot in slots.iter().filter(dirty) {
-            match self.is_paused(*slot) {
+        for id in ids.iter().filter(dirty) {
+            match self.is_paused(*id) {
                 true => paused += 1,
                 false => others += 1,
             }
@@ -193,33 +193,38 @@ impl Backlog {
         if paused > 0 && others == 0 {
             return PAUSED.to_owned();
         }
-        let obstacles = slots.iter().filter(|slot| !self.is_paused(**slot));
-        let obstacle = obstacles.map(|slot| self.obstacle(*slot)).find(|why| !why.is_empty());
+        let obstacles = ids.iter().filter(|id| !self.is_paused(**id));
+        let obstacle = obstacles.map(|id| self.obstacle(*id)).find(|why| !why.is_empty());
         match obstacle {
             Some(why) => why.to_owned(),
             None if paused > 0 => PAUSED.to_owned(),
-            None if slots.iter().any(|slot| self.dirty.has_missed(*slot)) => {
+            None if ids.iter().any(|id| self.dirty.has_missed(*id)) => {
                 "changes were missed past dirty-max-bytes: a scan must find them first".to_owned()
             }
             None => "MongoDB has not acknowledged them yet".to_owned(),
         }
     }
 
-    /// Why the last of the changes of `slot` that are dead letters now was refused.
-    fn letter_reason(&self, number: u16) -> &str {
-        let Some(slot) = self.slot(number).filter(|_| self.dead.count(number) > 0) else {
+    /// Why the last of the changes of `id` that are dead letters now was refused.
+    fn letter_reason(&self, number: RegistrationId) -> &str {
+        let Some(active) = self.active(number).filter(|_| self.dead.count(number) > 0) else {
             return "";
         };
-        let Registration { db, prefix, .. } = &*slot.registration;
-        let last = self.dead.find(*db, &slot.trouble.refused).filter(|last| last.slot == number);
+        let Registration { db, prefix, .. } = &*active.registration;
+        let last = self
+            .dead
+            .find(*db, &active.trouble.refused)
+            .filter(|last| last.registration_id == number);
         let letter = last.or_else(|| self.dead.first_of(number, *db, prefix));
         letter.map_or("", |letter| &letter.reason)
     }
 
-    fn wants_line(&mut self, number: u16) {
-        let Some(slot) = self.slot_mut(number).filter(|slot| !slot.trouble.waits) else { return };
-        slot.trouble.waits = true;
-        let due_us = slot.trouble.logged_us.map_or(0, |logged_us| logged_us + LOG_EVERY_US);
+    fn wants_line(&mut self, number: RegistrationId) {
+        let Some(active) = self.active_mut(number).filter(|active| !active.trouble.waits) else {
+            return;
+        };
+        active.trouble.waits = true;
+        let due_us = active.trouble.logged_us.map_or(0, |logged_us| logged_us + LOG_EVERY_US);
         self.trouble_lines.insert((due_us, number));
     }
 }

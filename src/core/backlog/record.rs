@@ -5,6 +5,7 @@ use super::change_log::Touch;
 use super::dead_letters::DeadLetter;
 use super::table::{Captured, Missed};
 use crate::core::delivery::batch::LaneId;
+use crate::core::ids::{Db, RegistrationId};
 use crate::core::mapping::value::{Content, Strings, push_bytes};
 use crate::core::registration::Registration;
 use crate::core::registration::args;
@@ -26,7 +27,7 @@ pub enum Record<'a> {
     /// A registration.
     Registration {
         /// The number by which other records refer to it.
-        slot: u16,
+        registration_id: RegistrationId,
         /// False when only its backlog is written.
         live: bool,
         /// True when what returns from flight is dropped.
@@ -43,7 +44,7 @@ pub enum Record<'a> {
     /// Which registrations share the collection of this one.
     Sharing {
         /// The number of the registration.
-        slot: u16,
+        registration_id: RegistrationId,
         /// When it was made, and when it was registered with SHARED.
         stamps: Stamps,
     },
@@ -52,7 +53,7 @@ pub enum Record<'a> {
     /// A dead letter.
     Dead {
         /// Logical database.
-        db: u16,
+        db: Db,
         /// The key.
         key: &'a [u8],
         /// Why, and of which registration.
@@ -64,9 +65,9 @@ pub enum Record<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct SavedKey<'a> {
     /// The number of its registration.
-    pub slot: u16,
+    pub registration_id: RegistrationId,
     /// Logical database.
-    pub db: u16,
+    pub db: Db,
     /// How it was touched last.
     pub touch: Touch,
     /// Since when it is dirty, microseconds.
@@ -135,7 +136,7 @@ fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
             out.extend(lanes.as_flattened());
         }
         Record::Registration {
-            slot,
+            registration_id: id,
             live,
             discards,
             sync_pending,
@@ -144,27 +145,27 @@ fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
             registration,
         } => {
             out.push(REGISTRATION);
-            out.extend_from_slice(&slot.to_le_bytes());
+            out.extend_from_slice(&id.0.to_le_bytes());
             out.extend([*live, *discards, *sync_pending, *paused].map(u8::from));
             for us in [missed.since_us, missed.scanned_us] {
                 // 0, for none, is a time in 1970.
                 out.extend_from_slice(&us.unwrap_or(0).to_le_bytes());
             }
-            out.extend_from_slice(&registration.db.to_le_bytes());
+            out.extend_from_slice(&registration.db.0.to_le_bytes());
             for word in args::words(registration) {
                 push_bytes(out, &word);
             }
         }
-        Record::Sharing { slot, stamps } => {
+        Record::Sharing { registration_id: id, stamps } => {
             out.push(SHARING);
-            out.extend_from_slice(&slot.to_le_bytes());
+            out.extend_from_slice(&id.0.to_le_bytes());
             out.extend_from_slice(&stamps.joined.to_le_bytes());
             out.extend_from_slice(&stamps.shared.to_le_bytes());
         }
         Record::Key(saved) => {
             out.push(KEY);
-            out.extend_from_slice(&saved.slot.to_le_bytes());
-            out.extend_from_slice(&saved.db.to_le_bytes());
+            out.extend_from_slice(&saved.registration_id.0.to_le_bytes());
+            out.extend_from_slice(&saved.db.0.to_le_bytes());
             out.push(saved.touch as u8);
             out.extend_from_slice(&saved.since_us.to_le_bytes());
             push_bytes(out, saved.key);
@@ -172,8 +173,8 @@ fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
         }
         Record::Dead { db, key, letter } => {
             out.push(DEAD);
-            out.extend_from_slice(&letter.slot.to_le_bytes());
-            out.extend_from_slice(&db.to_le_bytes());
+            out.extend_from_slice(&letter.registration_id.0.to_le_bytes());
+            out.extend_from_slice(&db.0.to_le_bytes());
             out.extend_from_slice(&letter.code.to_le_bytes());
             out.extend_from_slice(&letter.attempts.to_le_bytes());
             out.extend_from_slice(&letter.unix_ms.to_le_bytes());
@@ -231,18 +232,18 @@ fn decode(record: &[u8]) -> Option<Record<'_>> {
     let mut bytes = Bytes(record);
     match bytes.byte()? {
         REGISTRATION => {
-            let slot = bytes.u16()?;
+            let id = RegistrationId(bytes.u16()?);
             let [live, discards, sync_pending, paused] = bytes.array()?.map(|byte: u8| byte != 0);
             let mut us = || {
                 let us = bytes.array().map(u64::from_le_bytes)?;
                 Some((us != 0).then_some(us))
             };
             let missed = Missed { since_us: us()?, scanned_us: us()? };
-            let db = bytes.u16()?;
+            let db = Db(bytes.u16()?);
             let words: Vec<&[u8]> = Strings::new(bytes.0).collect();
             let (registration, _) = args::registered(db, &words).ok()?;
             Some(Record::Registration {
-                slot,
+                registration_id: id,
                 live,
                 discards,
                 sync_pending,
@@ -252,13 +253,13 @@ fn decode(record: &[u8]) -> Option<Record<'_>> {
             })
         }
         SHARING => {
-            let slot = bytes.u16()?;
+            let id = RegistrationId(bytes.u16()?);
             let mut stamp = || bytes.array().map(u64::from_le_bytes);
             let stamps = Stamps { joined: stamp()?, shared: stamp()? };
-            Some(Record::Sharing { slot, stamps })
+            Some(Record::Sharing { registration_id: id, stamps })
         }
         KEY => {
-            let (slot, db) = (bytes.u16()?, bytes.u16()?);
+            let (id, db) = (RegistrationId(bytes.u16()?), Db(bytes.u16()?));
             let touch = Touch::from_u8(bytes.byte()?)?;
             let since_us = bytes.array().map(u64::from_le_bytes)?;
             let key = bytes.string()?;
@@ -266,10 +267,10 @@ fn decode(record: &[u8]) -> Option<Record<'_>> {
                 Touch::Captured => Some(bytes.captured()?),
                 _ => None,
             };
-            Some(Record::Key(SavedKey { slot, db, touch, since_us, key, captured }))
+            Some(Record::Key(SavedKey { registration_id: id, db, touch, since_us, key, captured }))
         }
         DEAD => {
-            let (slot, db) = (bytes.u16()?, bytes.u16()?);
+            let (id, db) = (RegistrationId(bytes.u16()?), Db(bytes.u16()?));
             let code = bytes.array().map(i32::from_le_bytes)?;
             let attempts = bytes.array().map(u32::from_le_bytes)?;
             let unix_ms = bytes.array().map(u64::from_le_bytes)?;
@@ -278,7 +279,15 @@ fn decode(record: &[u8]) -> Option<Record<'_>> {
             let touch = Touch::from_u8(bytes.byte()?)?;
             // Nothing when a retry is under way.
             let captured = if bytes.0.is_empty() { None } else { Some(bytes.captured()?) };
-            let letter = DeadLetter { slot, code, reason, attempts, unix_ms, touch, captured };
+            let letter = DeadLetter {
+                registration_id: id,
+                code,
+                reason,
+                attempts,
+                unix_ms,
+                touch,
+                captured,
+            };
             Some(Record::Dead { db, key, letter })
         }
         PAUSED => Some(Record::Paused),

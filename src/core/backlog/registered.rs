@@ -41,7 +41,7 @@ pub struct Scanned {
 
 /// A registration at work.
 #[derive(Debug)]
-pub struct Slot {
+pub struct ActiveRegistration {
     /// Its options as they are now; batches in flight keep those of their time.
     pub registration: Arc<Registration>,
     /// False once it is unregistered and only its backlog is written.
@@ -72,10 +72,10 @@ pub struct Slot {
     pub counters: Counters,
 }
 
-impl Slot {
+impl ActiveRegistration {
     /// A live registration.
     pub fn new(registration: Arc<Registration>) -> Self {
-        Slot {
+        ActiveRegistration {
             registration,
             live: true,
             discards: false,

@@ -1,36 +1,43 @@
-//! Which registration has which slot: found, added and freed in a time that does not depend on how
+//! Which registration has which registration: found, added and freed in a time that does not depend on how
 //! many there are.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::ops::Bound;
 
-use super::Slot;
+use super::ActiveRegistration;
+use crate::core::ids::{Db, RegistrationId};
 
-/// Registrations by slot and by prefix.
+/// Registrations by registration and by prefix.
 #[derive(Debug, Default)]
 pub struct Registry {
-    slots: Vec<Option<Slot>>,
-    /// Slots that are not in use, the lowest first.
-    free: BinaryHeap<Reverse<u16>>,
+    registrations: Vec<Option<ActiveRegistration>>,
+    /// Registrations that are not in use, the lowest first.
+    free: BinaryHeap<Reverse<RegistrationId>>,
     /// By database and prefix, also those that only drain.
-    by_prefix: HashMap<u16, HashMap<Vec<u8>, u16>>,
+    by_prefix: HashMap<Db, HashMap<Vec<u8>, RegistrationId>>,
     /// Those that only drain.
-    draining: BTreeSet<u16>,
+    draining: BTreeSet<RegistrationId>,
     /// Those that capture and whose existing keys are still to be marked.
-    to_sync: BTreeSet<u16>,
+    to_sync: BTreeSet<RegistrationId>,
     version: u64,
 }
 
 impl Registry {
-    /// Slots that were ever in use: each is below this number.
-    pub fn end(&self) -> u16 {
+    /// True for an id that is in use or was.
+    pub fn was_used(&self, id: RegistrationId) -> bool {
+        usize::from(id) < self.registrations.len()
+    }
+
+    /// The ids that were ever in use.
+    pub fn ever(&self) -> impl Iterator<Item = RegistrationId> + use<> {
         // At most 65,535.
-        self.slots.len() as u16
+        (0..self.registrations.len() as u16).map(RegistrationId)
     }
 
     /// Registrations, also those that only drain.
     pub fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.registrations.len() - self.free.len()
     }
 
     /// Registrations that capture.
@@ -38,46 +45,46 @@ impl Registry {
         self.len() - self.draining.len()
     }
 
-    /// The registration in `slot`.
+    /// The registration `id`.
     #[inline]
-    pub fn at(&self, slot: u16) -> Option<&Slot> {
-        self.slots.get(usize::from(slot))?.as_ref()
+    pub fn at(&self, id: RegistrationId) -> Option<&ActiveRegistration> {
+        self.registrations.get(usize::from(id))?.as_ref()
     }
 
     /// The same, to change it. Call [`changed`](Self::changed) when it captures or not from now on, or
     /// has other keys to mark.
-    pub fn at_mut(&mut self, slot: u16) -> Option<&mut Slot> {
-        self.slots.get_mut(usize::from(slot))?.as_mut()
+    pub fn at_mut(&mut self, id: RegistrationId) -> Option<&mut ActiveRegistration> {
+        self.registrations.get_mut(usize::from(id))?.as_mut()
     }
 
-    /// The slot of `prefix` in `db`.
-    pub fn find(&self, db: u16, prefix: &[u8]) -> Option<u16> {
+    /// The registration of `prefix` in `db`.
+    pub fn find(&self, db: Db, prefix: &[u8]) -> Option<RegistrationId> {
         self.by_prefix.get(&db)?.get(prefix).copied()
     }
 
     /// Adds a registration of a prefix that has none. Nothing when there are 65,535 already.
-    pub fn add(&mut self, slot: Slot) -> Option<u16> {
+    pub fn add(&mut self, active: ActiveRegistration) -> Option<RegistrationId> {
         let number = match self.free.pop() {
             Some(Reverse(number)) => number,
             None => {
                 // The last number stays free, so that their count is a number, too.
-                let next = u16::try_from(self.slots.len()).ok();
+                let next = u16::try_from(self.registrations.len()).ok();
                 let number = next.filter(|number| *number < u16::MAX)?;
-                self.slots.push(None);
-                number
+                self.registrations.push(None);
+                RegistrationId(number)
             }
         };
-        let registration = &slot.registration;
+        let registration = &active.registration;
         let by_prefix = self.by_prefix.entry(registration.db).or_default();
         by_prefix.insert(registration.prefix.clone(), number);
-        self.slots[usize::from(number)] = Some(slot);
+        self.registrations[usize::from(number)] = Some(active);
         self.changed(number);
         Some(number)
     }
 
-    /// Frees a slot.
-    pub fn remove(&mut self, slot: u16) -> Option<Slot> {
-        let gone = self.slots.get_mut(usize::from(slot))?.take()?;
+    /// Frees a registration.
+    pub fn remove(&mut self, id: RegistrationId) -> Option<ActiveRegistration> {
+        let gone = self.registrations.get_mut(usize::from(id))?.take()?;
         let db = gone.registration.db;
         if let Some(by_prefix) = self.by_prefix.get_mut(&db) {
             by_prefix.remove(&gone.registration.prefix);
@@ -85,23 +92,23 @@ impl Registry {
                 self.by_prefix.remove(&db);
             }
         }
-        self.free.push(Reverse(slot));
-        self.changed(slot);
+        self.free.push(Reverse(id));
+        self.changed(id);
         Some(gone)
     }
 
     /// Takes note of what a registration is now.
-    pub fn changed(&mut self, slot: u16) {
+    pub fn changed(&mut self, id: RegistrationId) {
         self.version += 1;
-        let (drains, syncs) = match self.at(slot) {
-            Some(bound) => (!bound.live, bound.live && bound.sync_pending),
+        let (drains, syncs) = match self.at(id) {
+            Some(active) => (!active.live, active.live && active.sync_pending),
             None => (false, false),
         };
         for (set, is_in) in [(&mut self.draining, drains), (&mut self.to_sync, syncs)] {
             if is_in {
-                set.insert(slot);
+                set.insert(id);
             } else {
-                set.remove(&slot);
+                set.remove(&id);
             }
         }
     }
@@ -111,43 +118,43 @@ impl Registry {
         self.version + 1
     }
 
-    /// The slots in use.
-    pub fn numbers(&self) -> impl Iterator<Item = u16> + '_ {
-        (0..self.end()).filter(|slot| self.at(*slot).is_some())
+    /// The ids in use.
+    pub fn ids(&self) -> impl Iterator<Item = RegistrationId> + '_ {
+        self.ever().filter(|id| self.at(*id).is_some())
     }
 
-    /// The slots of registrations that only drain.
-    pub fn draining(&self) -> &BTreeSet<u16> {
+    /// The ids of registrations that only drain.
+    pub fn draining(&self) -> &BTreeSet<RegistrationId> {
         &self.draining
     }
 
-    /// The slots that capture and whose existing keys are still to be marked.
-    pub fn to_sync(&self) -> &BTreeSet<u16> {
+    /// The ids that capture and whose existing keys are still to be marked.
+    pub fn to_sync(&self) -> &BTreeSet<RegistrationId> {
         &self.to_sync
     }
 
     /// Every registration, also those that only drain.
-    pub fn iter(&self) -> impl Iterator<Item = &Slot> {
-        self.slots.iter().flatten()
+    pub fn iter(&self) -> impl Iterator<Item = &ActiveRegistration> {
+        self.registrations.iter().flatten()
     }
 
     /// The same, to change them.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
-        self.slots.iter_mut().flatten()
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut ActiveRegistration> {
+        self.registrations.iter_mut().flatten()
     }
 }
 
-/// The first of `slots` behind `last`, from the beginning again after the end, that `is_wanted`.
+/// The first of `ids` behind `last`, from the beginning again after the end, that `is_wanted`.
 pub fn next_after(
-    slots: &BTreeSet<u16>,
-    last: u16,
-    mut is_wanted: impl FnMut(u16) -> bool,
-) -> Option<u16> {
-    if slots.is_empty() {
+    ids: &BTreeSet<RegistrationId>,
+    last: RegistrationId,
+    mut is_wanted: impl FnMut(RegistrationId) -> bool,
+) -> Option<RegistrationId> {
+    if ids.is_empty() {
         return None;
     }
-    let behind = slots.range(last.saturating_add(1)..).chain(slots.range(..=last));
-    behind.copied().find(|slot| is_wanted(*slot))
+    let behind = ids.range((Bound::Excluded(last), Bound::Unbounded)).chain(ids.range(..=last));
+    behind.copied().find(|id| is_wanted(*id))
 }
 
 #[cfg(test)]
@@ -157,29 +164,32 @@ mod tests {
     use super::*;
     use crate::core::registration::{Namespace, Registration};
 
-    fn slot(db: u16, prefix: &[u8]) -> Slot {
+    fn active(db: Db, prefix: &[u8]) -> ActiveRegistration {
         let namespace = Namespace { database: "d".to_owned(), collection: "c".to_owned() };
-        Slot::new(Arc::new(Registration::new(db, prefix, namespace)))
+        ActiveRegistration::new(Arc::new(Registration::new(db, prefix, namespace)))
     }
 
     #[test]
-    fn slots_are_found_by_database_and_prefix_and_used_again() {
+    fn ids_are_found_by_database_and_prefix_and_used_again() {
         let mut registry = Registry::default();
         let [a, b, other] = [(0, b"a"), (0, b"b"), (1, b"a")]
-            .map(|(db, prefix)| registry.add(slot(db, prefix)).unwrap());
-        assert_eq!([registry.find(0, b"a"), registry.find(1, b"a")], [Some(a), Some(other)]);
+            .map(|(db, prefix)| registry.add(active(Db(db), prefix)).unwrap());
+        assert_eq!(
+            [registry.find(Db(0), b"a"), registry.find(Db(1), b"a")],
+            [Some(a), Some(other)]
+        );
         registry.remove(a);
-        assert_eq!((registry.find(0, b"a"), registry.find(0, b"b")), (None, Some(b)));
-        assert_eq!((registry.len(), registry.add(slot(2, b"c"))), (2, Some(a)));
+        assert_eq!((registry.find(Db(0), b"a"), registry.find(Db(0), b"b")), (None, Some(b)));
+        assert_eq!((registry.len(), registry.add(active(Db(2), b"c"))), (2, Some(a)));
     }
 
     #[test]
     fn what_drains_and_what_is_to_be_marked_is_known() {
         let mut registry = Registry::default();
-        let [a, b] = [b"a", b"b"].map(|prefix| registry.add(slot(0, prefix)).unwrap());
+        let [a, b] = [b"a", b"b"].map(|prefix| registry.add(active(Db(0), prefix)).unwrap());
         registry.at_mut(a).unwrap().live = false;
         registry.at_mut(b).unwrap().sync_pending = true;
-        [a, b].iter().for_each(|slot| registry.changed(*slot));
+        [a, b].iter().for_each(|id| registry.changed(*id));
         assert!(registry.draining().iter().eq(&[a]) && registry.to_sync().iter().eq(&[b]));
         assert_eq!((registry.len(), registry.live_len()), (2, 1));
         registry.remove(a);
@@ -190,17 +200,24 @@ mod tests {
     fn the_registration_after_65_535_others_is_refused() {
         let mut registry = Registry::default();
         for number in 0..u16::MAX {
-            assert_eq!(registry.add(slot(0, &number.to_be_bytes())), Some(number));
+            assert_eq!(
+                registry.add(active(Db(0), &number.to_be_bytes())),
+                Some(RegistrationId(number))
+            );
         }
-        assert_eq!(registry.add(slot(0, b"one more")), None);
+        assert_eq!(registry.add(active(Db(0), b"one more")), None);
     }
 
     #[test]
     fn turns_go_round() {
-        let slots = BTreeSet::from([1, 5, 9]);
-        let all = [0, 1, 5, 9, u16::MAX].map(|last| next_after(&slots, last, |_| true));
+        let ids = BTreeSet::from([1, 5, 9].map(RegistrationId));
+        let all = [0, 1, 5, 9, u16::MAX]
+            .map(|last| next_after(&ids, RegistrationId(last), |_| true).map(|id| id.0));
         assert_eq!(all, [Some(1), Some(5), Some(9), Some(1), Some(1)]);
-        assert_eq!(next_after(&slots, 5, |slot| slot == 5), Some(5));
-        assert_eq!(next_after(&slots, 5, |_| false), None);
+        assert_eq!(
+            next_after(&ids, RegistrationId(5), |id| id == RegistrationId(5)),
+            Some(RegistrationId(5))
+        );
+        assert_eq!(next_after(&ids, RegistrationId(5), |_| false), None);
     }
 }

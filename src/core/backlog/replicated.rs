@@ -3,12 +3,13 @@
 use super::{Backlog, Refused, Scanned};
 use crate::core::backlog::change_log::Touch;
 use crate::core::backlog::stream_words::Told;
+use crate::core::ids::Db;
 
 impl Backlog {
     /// Obeys a command of the stream about keys in `db`. Fold the log first: what stands before it in the
     /// stream comes first here, too. [`Told::Gone`] changes nothing here, because it needs the
     /// key's value: see [`gone`](Backlog::gone).
-    pub fn obey(&mut self, db: u16, told: Told<'_>, (now_us, unix_ms): (u64, u64)) {
+    pub fn obey(&mut self, db: Db, told: Told<'_>, (now_us, unix_ms): (u64, u64)) {
         match told {
             Told::Clean(keys) => keys.iter().for_each(|key| self.forget(db, key)),
             Told::Dead { key, prefix, mut letter, again } => {
@@ -20,24 +21,24 @@ impl Backlog {
             Told::Gone { .. } => {}
             Told::Lanes(lanes) => self.set_lanes(lanes, false),
             Told::Scan(prefix) => {
-                if let Some(slot) = self.slot_of(db, prefix) {
-                    self.begin_scan(slot);
+                if let Some(id) = self.id_of(db, prefix) {
+                    self.begin_scan(id);
                 }
             }
             // They are marked like changes here: what has no place is missed after the scan's
             // beginning, and so not taken for found at its end.
             Told::Mark { prefix, keys } => {
-                if let Some(slot) = self.slot_of(db, prefix) {
+                if let Some(id) = self.id_of(db, prefix) {
                     for key in keys {
-                        self.found(slot, key, Touch::Changed, now_us);
+                        self.found(id, key, Touch::Changed, now_us);
                     }
                     self.fold(now_us);
-                    self.scanned(slot, Scanned { visited: 0, marked: keys.len() as u64 });
+                    self.scanned(id, Scanned { visited: 0, marked: keys.len() as u64 });
                 }
             }
             Told::Synced(prefix) => {
-                if let Some(slot) = self.slot_of(db, prefix) {
-                    self.end_scan(slot, now_us);
+                if let Some(id) = self.id_of(db, prefix) {
+                    self.end_scan(id, now_us);
                 }
             }
         }

@@ -11,6 +11,7 @@ use super::Backlog;
 use crate::core::backlog::change_log::{Change, Touch};
 use crate::core::backlog::table::Captured;
 use crate::core::delivery::batch::{Batch, Item};
+use crate::core::ids::{Db, RegistrationId};
 use crate::core::mapping::value::Content;
 
 /// What the network and the server's clock may add to the limit of a command, microseconds.
@@ -19,12 +20,12 @@ const SLACK_US: u64 = 2_000_000;
 /// Keys made dirty again in one go.
 const AT_A_TIME: usize = 256;
 
-type Key = (u16, Vec<u8>);
+type Key = (Db, Vec<u8>);
 
 /// How to write a key once more.
 #[derive(Debug)]
 struct Rewrite {
-    slot: u16,
+    registration_id: RegistrationId,
     touch: Touch,
     captured: Option<Captured>,
 }
@@ -63,10 +64,10 @@ impl Backlog {
         self.indeterminate.suspect_us = self.dirty.watermark_us(now_us);
         // As many batches as one server has out at a time.
         let batches = u32::try_from(self.settings.max_in_flight_batches).unwrap_or(1) * 2;
-        for number in 0..self.registry.end() {
-            let dirty = self.dirty.queue(number).dirty() > 0;
-            if let Some(slot) = self.slot_mut(number) {
-                slot.predecessor_batches = if dirty { batches } else { 0 };
+        for id in self.registry.ever() {
+            let dirty = self.dirty.queue(id).dirty() > 0;
+            if let Some(active) = self.active_mut(id) {
+                active.predecessor_batches = if dirty { batches } else { 0 };
             }
         }
     }
@@ -75,13 +76,13 @@ impl Backlog {
     pub fn sending(&mut self, batch: &Batch) {
         self.contested.sending(batch);
         let suspect_us = self.indeterminate.suspect_us;
-        let Some(slot) = self.slot_mut(batch.slot) else { return };
-        if slot.predecessor_batches == 0 {
+        let Some(active) = self.active_mut(batch.registration_id) else { return };
+        if active.predecessor_batches == 0 {
             return;
         }
-        slot.predecessor_batches -= 1;
+        active.predecessor_batches -= 1;
         if batch.items.iter().all(|item| item.since_us > suspect_us) {
-            slot.predecessor_batches = 0;
+            active.predecessor_batches = 0;
         }
         let db = batch.registration.db;
         for item in batch.items.iter().filter(|item| item.since_us <= suspect_us) {
@@ -90,7 +91,7 @@ impl Backlog {
     }
 
     /// A key needs no write after all: it has no indeterminate one.
-    pub(super) fn forget_doubt(&mut self, db: u16, key: &[u8]) {
+    pub(super) fn forget_doubt(&mut self, db: Db, key: &[u8]) {
         if !self.indeterminate.keys.is_empty() {
             self.indeterminate.keys.remove(&(db, key.to_vec()));
         }
@@ -112,7 +113,9 @@ impl Backlog {
             (None, Content::Tombstone) => Touch::Deleted,
             (None, _) => Touch::Changed,
         };
-        let first = again.replace(Rewrite { slot: batch.slot, touch, captured }).is_none();
+        let first = again
+            .replace(Rewrite { registration_id: batch.registration_id, touch, captured })
+            .is_none();
         if first {
             let limit_ms = u64::try_from(self.settings.write_timeout_ms).unwrap_or(0);
             let due_us = now_us.saturating_add(limit_ms.saturating_mul(1000) + SLACK_US);
@@ -121,8 +124,8 @@ impl Backlog {
     }
 
     /// Makes the keys dirty again that are due once more at `now_us`, and returns them with the
-    /// slots of their registrations.
-    pub fn mark_due_rewrites(&mut self, now_us: u64) -> Vec<(u16, Vec<u8>)> {
+    /// ids of their registrations.
+    pub fn mark_due_rewrites(&mut self, now_us: u64) -> Vec<(RegistrationId, Vec<u8>)> {
         let mut marked = Vec::new();
         // So many at a time that it takes no longer than reading does.
         while self.has_due_rewrites(now_us) && marked.len() < AT_A_TIME {
@@ -130,18 +133,18 @@ impl Backlog {
             let Some(Some(again)) = self.indeterminate.keys.remove(&key) else { continue };
             let (db, name) = (key.0, key.1.as_slice());
             // A newer change is written anyway, and by itself.
-            let ours = self.route(db, name) == Some(again.slot);
+            let ours = self.route(db, name) == Some(again.registration_id);
             if !ours || self.dirty.touched(db, name).is_some() {
                 continue;
             }
-            let Rewrite { slot, touch, captured } = again;
+            let Rewrite { registration_id: id, touch, captured } = again;
             let touch = if captured.is_some() { Touch::Changed } else { touch };
-            self.log.push(Change { db, slot, touch, key: name });
+            self.log.push(Change { db, registration_id: id, touch, key: name });
             self.fold(now_us);
             if let Some(captured) = captured {
                 self.dirty.capture(db, name, captured);
             }
-            marked.push((slot, key.1));
+            marked.push((id, key.1));
         }
         marked
     }

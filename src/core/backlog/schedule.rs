@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use super::Backlog;
 use super::registry::next_after;
 use crate::core::backlog::deadline_heap::Heap;
+use crate::core::ids::RegistrationId;
 
 /// When a registration is due that is paused.
 const PAUSED: u64 = u64::MAX;
@@ -18,26 +19,26 @@ pub(super) struct Schedule {
     /// When they are due, microseconds, or [`PAUSED`].
     due: Heap,
     /// Those that were due at their last look, and so are in no heap.
-    ready: BTreeSet<u16>,
+    ready: BTreeSet<RegistrationId>,
     /// The times hold for this `flush-interval-ms`,
     interval_ms: i64,
     /// and for a dirty set that has room, or has none.
     is_pressed: bool,
-    /// The slots that were stirred: a buffer.
-    stirred: Vec<u16>,
+    /// The ids that were stirred: a buffer.
+    stirred: Vec<RegistrationId>,
 }
 
 impl Schedule {
     /// Those that have keys that wait, in no order.
-    pub fn waiting(&self) -> impl Iterator<Item = u16> + '_ {
-        self.due.numbers().map(|slot| slot as u16).chain(self.ready.iter().copied())
+    pub fn waiting(&self) -> impl Iterator<Item = RegistrationId> + '_ {
+        self.due.numbers().map(|id| RegistrationId(id as u16)).chain(self.ready.iter().copied())
     }
 
-    fn set(&mut self, slot: u16, due_us: Option<u64>) {
-        self.ready.remove(&slot);
+    fn set(&mut self, id: RegistrationId, due_us: Option<u64>) {
+        self.ready.remove(&id);
         match due_us {
-            Some(due_us) => self.due.set(u32::from(slot), due_us),
-            None => drop(self.due.remove(u32::from(slot))),
+            Some(due_us) => self.due.set(u32::from(id.0), due_us),
+            None => drop(self.due.remove(u32::from(id.0))),
         }
     }
 }
@@ -48,16 +49,16 @@ impl Backlog {
         if !self.may_send() {
             return None;
         }
-        let slots_us = if self.paused { None } else { self.slots_due_us() };
+        let registrations_us = if self.paused { None } else { self.registrations_due_us() };
         let blocked_us = if self.blocked.is_empty() { None } else { self.blocked_due_us() };
         let released_us = self.has_ended_wait().then_some(0);
         let others_us = blocked_us.into_iter().chain(self.heavy.next_us()).chain(released_us);
-        slots_us.into_iter().chain(others_us).min()
+        registrations_us.into_iter().chain(others_us).min()
     }
 
-    fn slots_due_us(&mut self) -> Option<u64> {
+    fn registrations_due_us(&mut self) -> Option<u64> {
         self.settle_schedule();
-        if self.ready_slot().is_some() {
+        if self.ready_registration().is_some() {
             return Some(0);
         }
         let (due_us, _) = self.schedule.due.first()?;
@@ -65,49 +66,49 @@ impl Backlog {
     }
 
     /// The registration whose turn it is among those that are due.
-    pub(super) fn next_slot(&mut self, now_us: u64) -> Option<u16> {
+    pub(super) fn next_registration(&mut self, now_us: u64) -> Option<RegistrationId> {
         if self.paused {
             return None;
         }
         self.settle_schedule();
         let is_due = |due_us: u64| due_us <= now_us && due_us != PAUSED;
-        while let Some((_, slot)) = self.schedule.due.first().filter(|first| is_due(first.0)) {
-            self.schedule.due.remove(slot);
-            self.schedule.ready.insert(slot as u16);
+        while let Some((_, id)) = self.schedule.due.first().filter(|first| is_due(first.0)) {
+            self.schedule.due.remove(id);
+            self.schedule.ready.insert(RegistrationId(id as u16));
         }
-        let slot = self.ready_slot()?;
-        self.turn = slot + 1;
-        Some(slot)
+        let id = self.ready_registration()?;
+        self.last_sent = id;
+        Some(id)
     }
 
     /// The next of those that were due at their last look and for which there is a credit. Few are
     /// passed over: slow ones, and those that have something on its way.
-    fn ready_slot(&self) -> Option<u16> {
-        let (ready, last) = (&self.schedule.ready, self.turn.wrapping_sub(1));
+    fn ready_registration(&self) -> Option<RegistrationId> {
+        let (ready, last) = (&self.schedule.ready, self.last_sent);
         let usual = match self.credits {
             ..=0 => None,
-            _ => next_after(ready, last, |slot| {
-                !self.slow_slots.contains(&slot) && self.has_credit(slot, false)
+            _ => next_after(ready, last, |id| {
+                !self.slow_registrations.contains(&id) && self.has_credit(id, false)
             }),
         };
         let slow = match self.slow_credits {
             ..=0 => None,
-            _ => next_after(&self.slow_slots, last, |slot| {
-                ready.contains(&slot) && self.has_credit(slot, true)
+            _ => next_after(&self.slow_registrations, last, |id| {
+                ready.contains(&id) && self.has_credit(id, true)
             }),
         };
-        let turn = |slot: &u16| slot.wrapping_sub(self.turn);
+        let turn = |id: &RegistrationId| id.distance_from(last.next());
         usual.into_iter().chain(slow).min_by_key(turn)
     }
 
-    /// The slots with keys that wait, and perhaps some that had some until now.
-    pub(super) fn waiting_slots(&self) -> impl Iterator<Item = u16> + '_ {
+    /// The ids with keys that wait, and perhaps some that had some until now.
+    pub(super) fn waiting_ids(&self) -> impl Iterator<Item = RegistrationId> + '_ {
         self.schedule.waiting().chain(self.dirty.stirred().iter().copied())
     }
 
     /// Asks every registration anew when it is due: of all, something has changed.
     pub(super) fn stir_all(&mut self) {
-        self.schedule.waiting().for_each(|slot| self.dirty.stir(slot));
+        self.schedule.waiting().for_each(|id| self.dirty.stir(id));
     }
 
     /// Asks those that were stirred when they are due.
@@ -120,11 +121,11 @@ impl Backlog {
         }
         let mut stirred = std::mem::take(&mut self.schedule.stirred);
         self.dirty.take_stirred(&mut stirred);
-        for slot in stirred.drain(..) {
-            let waits = self.dirty.queue(slot).waiting() > 0 || self.contested.is_released(slot);
-            let waits = waits && self.slot(slot).is_some();
-            let due_us = waits.then(|| self.slot_due_us(slot).unwrap_or(PAUSED));
-            self.schedule.set(slot, due_us);
+        for id in stirred.drain(..) {
+            let waits = self.dirty.queue(id).waiting() > 0 || self.contested.is_released(id);
+            let waits = waits && self.active(id).is_some();
+            let due_us = waits.then(|| self.registration_due_us(id).unwrap_or(PAUSED));
+            self.schedule.set(id, due_us);
         }
         self.schedule.stirred = stirred;
     }

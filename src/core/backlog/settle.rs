@@ -2,11 +2,12 @@
 
 use std::iter::Peekable;
 
-use super::{Backlog, Flight, Keys, Refused, Slot};
+use super::{ActiveRegistration, Backlog, Flight, Keys, Refused};
 use crate::core::backlog::change_log::FOLD_AT;
 use crate::core::backlog::flush_waiters::Ended;
 use crate::core::backlog::table::{Settled, Taken};
 use crate::core::delivery::batch::{Batch, Item, Link, Report, Verdict, Written};
+use crate::core::ids::{Db, EntryId, RegistrationId};
 use crate::core::mapping::value::Content;
 
 /// What replicas and the AOF are to be told of keys that were sent.
@@ -18,7 +19,7 @@ pub struct Acknowledged {
     pub dead: Vec<Refused>,
     /// Database and key of those that are dirty again, but MongoDB took their last change and so
     /// their dead letters are gone.
-    pub resolved: Vec<(u16, Vec<u8>)>,
+    pub resolved: Vec<(Db, Vec<u8>)>,
 }
 
 impl Acknowledged {
@@ -75,12 +76,14 @@ impl Backlog {
         match report {
             Report::Credit(more) => self.credits += i64::from(more),
             Report::SlowCredit(more) => self.slow_credits += i64::from(more),
-            Report::Slow { slot, registration, slow } => {
-                let same = |bound: &&Slot| bound.registration.is_same_prefix(&registration);
+            Report::Slow { registration_id: id, registration, slow } => {
+                let same = |active: &&ActiveRegistration| {
+                    active.registration.is_same_prefix(&registration)
+                };
                 if !slow {
-                    self.slow_slots.remove(&slot);
-                } else if self.slot(slot).filter(same).is_some() {
-                    self.slow_slots.insert(slot);
+                    self.slow_registrations.remove(&id);
+                } else if self.active(id).filter(same).is_some() {
+                    self.slow_registrations.insert(id);
                 }
             }
             Report::Lanes(lanes) => self.set_lanes(lanes, true),
@@ -93,10 +96,12 @@ impl Backlog {
             // For the client that asked, and nothing to the backlog.
             Report::Checked { .. } => {}
             Report::Lag { of: None, lag } => self.lag = Some((now_us, lag)),
-            Report::Lag { of: Some((slot, registration)), lag } => {
-                let same = |bound: &&mut Slot| bound.registration.is_same_prefix(&registration);
-                if let Some(bound) = self.slot_mut(slot).filter(same) {
-                    bound.lag = Some((now_us, lag));
+            Report::Lag { of: Some((id, registration)), lag } => {
+                let same = |active: &&mut ActiveRegistration| {
+                    active.registration.is_same_prefix(&registration)
+                };
+                if let Some(active) = self.active_mut(id).filter(same) {
+                    active.lag = Some((now_us, lag));
                 }
             }
             Report::Done { batch, verdict } => {
@@ -130,7 +135,7 @@ impl Backlog {
                 if written.settled == batch.items.len() && !written.contested.is_empty() {
                     let failed =
                         self.settle_contested(&batch, written, most, (now_us, unix_ms), clean);
-                    self.count(batch.slot, |counters| counters.failed_total += failed);
+                    self.count(batch.registration_id, |counters| counters.failed_total += failed);
                 }
                 if written.settled < batch.items.len() || !written.contested.is_empty() {
                     return Some(Report::Done { batch, verdict });
@@ -141,7 +146,7 @@ impl Backlog {
                 match (batch.items.as_slice(), *hold_ms) {
                     (_, 0) => error.clone_into(&mut self.link_error),
                     ([_], _) if batch.retry > 0 => {}
-                    _ => self.rests(batch.slot, error),
+                    _ => self.rests(batch.registration_id, error),
                 }
                 match batch.items.as_slice() {
                     [item] if batch.retry > 0 => self.block(&batch, item, error, until_us),
@@ -154,16 +159,16 @@ impl Backlog {
         if let Some(at) = self.flights.iter().position(|other| *other == flight) {
             self.flights.swap_remove(at);
         }
-        self.retire_if_done(batch.slot);
+        self.retire_if_done(batch.registration_id);
         self.recycle(batch);
         None
     }
 
     /// A key that was taken needs no write: it counts as acknowledged.
-    pub fn skip(&mut self, slot: u16, taken: &Taken, clean: &mut Acknowledged) {
+    pub fn skip(&mut self, id: RegistrationId, taken: &Taken, clean: &mut Acknowledged) {
         self.contested.forget(taken.entry);
         let mut skipped = None;
-        let settled = self.dirty.acknowledge(taken.entry, taken.ver, |db, key| {
+        let settled = self.dirty.acknowledge(taken.entry, taken.version, |db, key| {
             skipped = Some((db, key.to_vec()));
         });
         let mut refused = None;
@@ -175,17 +180,17 @@ impl Backlog {
                 clean.keys.push(db, &key);
             }
         }
-        self.tell(slot, taken.entry, taken.since_us, settled, refused.is_none());
+        self.tell(id, taken.entry, taken.since_us, settled, refused.is_none());
         clean.dead.extend(refused);
-        self.retire_if_done(slot);
+        self.retire_if_done(id);
     }
 
     /// An acknowledgement that came from the master or out of the AOF.
-    pub fn forget(&mut self, db: u16, key: &[u8]) {
-        let slot = self.dirty.forget(db, key);
+    pub fn forget(&mut self, db: Db, key: &[u8]) {
+        let id = self.dirty.forget(db, key);
         self.clear_letter(db, key);
-        if let Some(slot) = slot {
-            self.retire_if_done(slot);
+        if let Some(id) = id {
+            self.retire_if_done(id);
         }
     }
 
@@ -242,12 +247,12 @@ impl Backlog {
                 None => self.contested_written(batch, item),
             }
             let refused = refusal.map(|refusal| self.refuse(batch, item, refusal, unix_ms, 1));
-            let settled = self.dirty.acknowledge(item.entry, item.ver, |db, key| {
+            let settled = self.dirty.acknowledge(item.entry, item.version, |db, key| {
                 if refused.is_none() {
                     clean.keys.push(db, key);
                 }
             });
-            self.tell(batch.slot, item.entry, item.since_us, settled, refused.is_none());
+            self.tell(batch.registration_id, item.entry, item.since_us, settled, refused.is_none());
             match refused {
                 Some(refused) => {
                     counts[2] += 1;
@@ -256,7 +261,9 @@ impl Backlog {
                 None => {
                     counts[usize::from(item.content == Content::Tombstone)] += 1;
                     let (db, key) = (batch.registration.db, batch.key(item));
-                    if self.resolve_dead_letter(batch.slot, db, key) && settled != Settled::Clean {
+                    if self.resolve_dead_letter(batch.registration_id, db, key)
+                        && settled != Settled::Clean
+                    {
                         clean.resolved.push((db, key.to_vec()));
                     }
                 }
@@ -272,7 +279,7 @@ impl Backlog {
             let items = written.returned.iter().filter_map(|index| batch.items.get(*index));
             self.returned(batch, items.rev(), now_us + written.hold_ms * 1000);
         }
-        self.count(batch.slot, |counters| {
+        self.count(batch.registration_id, |counters| {
             counters.written_total += counts[0];
             counters.deleted_total += counts[1];
             counters.failed_total += counts[2];
@@ -287,9 +294,9 @@ impl Backlog {
         });
         // A batch of which nothing was sent says nothing of the namespace.
         if is_last && !written.error.is_empty() {
-            self.rests(batch.slot, &written.error);
+            self.rests(batch.registration_id, &written.error);
         } else if is_last && written.sent_bytes > 0 {
-            self.rests_no_more(batch.slot);
+            self.rests_no_more(batch.registration_id);
         }
     }
 
@@ -298,17 +305,17 @@ impl Backlog {
         for item in items {
             self.dirty.give_back(item.entry, item.since_us);
         }
-        self.count(batch.slot, |counters| counters.retries_total += 1);
-        if let Some(slot) = self.slot_mut(batch.slot) {
-            slot.hold_us = hold_us;
+        self.count(batch.registration_id, |counters| counters.retries_total += 1);
+        if let Some(active) = self.active_mut(batch.registration_id) {
+            active.hold_us = hold_us;
         }
-        self.dirty.stir(batch.slot);
+        self.dirty.stir(batch.registration_id);
     }
 
     pub(super) fn tell(
         &mut self,
-        slot: u16,
-        entry: u32,
+        id: RegistrationId,
+        entry: EntryId,
         since_us: u64,
         settled: Settled,
         persisted: bool,
@@ -318,7 +325,7 @@ impl Backlog {
             Settled::ChangedAgain(since_us) => Some(since_us),
             Settled::Unknown => return,
         };
-        self.contested.ended(slot, since_us, again_us);
-        self.waiters.ended(Ended { entry, slot, since_us, again_us, persisted });
+        self.contested.ended(id, since_us, again_us);
+        self.waiters.ended(Ended { entry, registration_id: id, since_us, again_us, persisted });
     }
 }

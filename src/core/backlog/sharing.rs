@@ -1,6 +1,7 @@
 //! Registrations that share a collection: which are refused, and which are warned of.
 
 use super::Backlog;
+use crate::core::ids::RegistrationId;
 use crate::core::registration::Registration;
 
 /// Pairs that a warning names.
@@ -11,8 +12,8 @@ impl Backlog {
     pub fn clash(&self, registration: &Registration) -> Option<String> {
         // Mostly there is none, and the prefix need not be looked for.
         self.sharing.rival(None, registration)?;
-        let slot = self.live_slot(registration.db, &registration.prefix);
-        let first = &self.slot(self.sharing.rival(slot, registration)?)?.registration;
+        let id = self.live_id(registration.db, &registration.prefix);
+        let first = &self.active(self.sharing.rival(id, registration)?)?.registration;
         let Registration { namespace, key_field, .. } = registration;
         Some(format!(
             "{namespace} belongs to {} already, with the same KEY field {key_field:?}, so that two \
@@ -22,15 +23,15 @@ impl Backlog {
         ))
     }
 
-    /// The warning about documents of the former KEY of the registration in `slot`, in one sentence.
-    pub fn key_warning(&self, slot: u16) -> Option<String> {
-        self.slot(slot).filter(|bound| bound.live)?.key_warning()
+    /// The warning about documents of the former KEY of the registration `id`, in one sentence.
+    pub fn key_warning(&self, id: RegistrationId) -> Option<String> {
+        self.active(id).filter(|active| active.live)?.key_warning()
     }
 
     /// These warnings of all registrations; no more than three.
     pub fn key_warnings(&self) -> Vec<String> {
-        let slots = self.live_slots().filter_map(|slot| self.key_warning(slot));
-        slots.take(NAMED).collect()
+        let ids = self.live_ids().filter_map(|id| self.key_warning(id));
+        ids.take(NAMED).collect()
     }
 
     /// The warning about registrations that share a collection and were loaded all the same, in one
@@ -41,7 +42,7 @@ impl Backlog {
             .iter()
             .take(NAMED)
             .filter_map(|(first, second)| {
-                let (first, second) = (self.slot(*first)?, self.slot(*second)?);
+                let (first, second) = (self.active(*first)?, self.active(*second)?);
                 let (first, second) = (&first.registration, &second.registration);
                 Some(format!("{} of {} and {}", first.namespace, name(first), name(second)))
             })

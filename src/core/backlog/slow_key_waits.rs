@@ -5,22 +5,25 @@ use super::Backlog;
 use crate::core::backlog::slow_keys::Aside;
 use crate::core::backlog::table::Taken;
 use crate::core::delivery::batch::Batch;
+use crate::core::ids::{Db, RegistrationId};
 
 impl Backlog {
     /// When the key may be read, microseconds; 0 when nothing speaks against it.
-    pub fn not_before_us(&self, db: u16, key: &[u8]) -> u64 {
+    pub fn not_before_us(&self, db: Db, key: &[u8]) -> u64 {
         self.heavy.not_before_us(db, key)
     }
 
     /// Lets a key that was taken for `batch` wait; others of its registration do not.
     pub fn put_aside(&mut self, batch: &Batch, taken: &Taken, until_us: u64) {
-        let aside = Aside { taken: *taken, slot: batch.slot, epoch: self.epoch };
+        let aside =
+            Aside { taken: *taken, registration_id: batch.registration_id, epoch: self.epoch };
         self.heavy.put_aside(aside, until_us);
     }
 
     /// A key that was taken for `batch` is read in steps from now on.
     pub fn reads_in_steps(&mut self, batch: &Batch, taken: &Taken) {
-        let reading = Aside { taken: *taken, slot: batch.slot, epoch: self.epoch };
+        let reading =
+            Aside { taken: *taken, registration_id: batch.registration_id, epoch: self.epoch };
         self.heavy.set_reading(Some(reading));
     }
 
@@ -29,21 +32,21 @@ impl Backlog {
         self.heavy.set_reading(None);
     }
 
-    /// Since when the oldest key is dirty that waits to be read, of `slot` or at all, microseconds.
-    pub(super) fn oldest_heavy_us(&self, slot: Option<u16>) -> Option<u64> {
+    /// Since when the oldest key is dirty that waits to be read, of `id` or at all, microseconds.
+    pub(super) fn oldest_heavy_us(&self, id: Option<RegistrationId>) -> Option<u64> {
         let waiting = self.heavy.waiting().filter(|aside| {
-            aside.epoch == self.epoch && slot.is_none_or(|slot| aside.slot == slot)
+            aside.epoch == self.epoch && id.is_none_or(|id| aside.registration_id == id)
         });
         waiting.map(|aside| aside.taken.since_us).min()
     }
 
     /// True if the key changes so often that it should be read in one go.
-    pub fn is_restless(&self, db: u16, key: &[u8]) -> bool {
+    pub fn is_restless(&self, db: Db, key: &[u8]) -> bool {
         self.heavy.is_restless(db, key)
     }
 
     /// The key was read to its end. If it took longer than a slice, it rests now.
-    pub fn was_read(&mut self, db: u16, key: &[u8], took_us: u64, now_us: u64) {
+    pub fn was_read(&mut self, db: Db, key: &[u8], took_us: u64, now_us: u64) {
         let slice_us = u64::try_from(self.settings.read_slice_us).unwrap_or(0);
         if took_us > slice_us {
             self.heavy.was_read(db, key, took_us, now_us);
@@ -55,7 +58,7 @@ impl Backlog {
         self.has_read_in_steps();
         self.heavy.was_disturbed(batch.registration.db, key, now_us);
         self.dirty.give_back(taken.entry, taken.since_us);
-        self.retire_if_done(batch.slot);
+        self.retire_if_done(batch.registration_id);
     }
 
     /// True if a key that was taken for `batch` is still in flight, unchanged and not captured.
@@ -70,11 +73,11 @@ impl Backlog {
 
     /// Gives back the keys that have waited long enough.
     pub(super) fn release_heavy(&mut self, now_us: u64) {
-        while let Some(Aside { taken, slot, epoch }) = self.heavy.take_due(now_us) {
+        while let Some(Aside { taken, registration_id: id, epoch }) = self.heavy.take_due(now_us) {
             // Those of an earlier epoch were given back with it.
             if epoch == self.epoch {
                 self.dirty.give_back(taken.entry, taken.since_us);
-                self.retire_if_done(slot);
+                self.retire_if_done(id);
             }
         }
     }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::table::Taken;
+use crate::core::ids::{Db, RegistrationId};
 
 /// A key is not read again before so many times as long as its last read took.
 const REST: u64 = 25;
@@ -27,8 +28,8 @@ struct Past {
 pub struct Aside {
     /// The key as it was taken.
     pub taken: Taken,
-    /// Slot of the registration it was taken for.
-    pub slot: u16,
+    /// ActiveRegistration of the registration it was taken for.
+    pub registration_id: RegistrationId,
     /// The epoch it was taken in.
     pub epoch: u32,
 }
@@ -38,7 +39,7 @@ pub struct Aside {
 pub struct Heavy {
     /// By database and key. Reading is what takes the time, so these are few: at most [`REST`]
     /// keys rest at a time.
-    past: HashMap<(u16, Box<[u8]>), Past>,
+    past: HashMap<(Db, Box<[u8]>), Past>,
     /// By the time when they can be read, and in the order of coming.
     aside: BTreeMap<(u64, u64), Aside>,
     /// The one that is being read in steps.
@@ -48,24 +49,24 @@ pub struct Heavy {
 
 impl Heavy {
     /// When the key may be read, microseconds; 0 when nothing speaks against it.
-    pub fn not_before_us(&self, db: u16, key: &[u8]) -> u64 {
+    pub fn not_before_us(&self, db: Db, key: &[u8]) -> u64 {
         self.of(db, key).map_or(0, |past| past.not_before_us)
     }
 
     /// True if the key should be read in one go.
-    pub fn is_restless(&self, db: u16, key: &[u8]) -> bool {
+    pub fn is_restless(&self, db: Db, key: &[u8]) -> bool {
         self.of(db, key).is_some_and(|past| past.disturbed >= DISTURBED)
     }
 
     /// The key was read to its end, which took so long.
-    pub fn was_read(&mut self, db: u16, key: &[u8], took_us: u64, now_us: u64) {
+    pub fn was_read(&mut self, db: Db, key: &[u8], took_us: u64, now_us: u64) {
         let not_before_us = now_us.saturating_add(took_us.saturating_mul(REST));
         let past = Past { not_before_us, disturbed: 0, until_us: not_before_us };
         self.remember(db, key, past, now_us);
     }
 
     /// The key changed while it was read.
-    pub fn was_disturbed(&mut self, db: u16, key: &[u8], now_us: u64) {
+    pub fn was_disturbed(&mut self, db: Db, key: &[u8], now_us: u64) {
         let mut past = self.of(db, key).copied().unwrap_or_default();
         past.disturbed += 1;
         past.until_us = past.until_us.max(now_us.saturating_add(REMEMBERED_US));
@@ -104,14 +105,14 @@ impl Heavy {
         self.past.values_mut().for_each(|past| past.not_before_us = 0);
     }
 
-    fn of(&self, db: u16, key: &[u8]) -> Option<&Past> {
+    fn of(&self, db: Db, key: &[u8]) -> Option<&Past> {
         if self.past.is_empty() {
             return None;
         }
         self.past.get(&(db, Box::from(key)))
     }
 
-    fn remember(&mut self, db: u16, key: &[u8], past: Past, now_us: u64) {
+    fn remember(&mut self, db: Db, key: &[u8], past: Past, now_us: u64) {
         self.past.retain(|_, past| past.until_us > now_us);
         self.past.insert((db, Box::from(key)), past);
     }
@@ -121,44 +122,46 @@ impl Heavy {
 mod tests {
     use super::*;
     use crate::core::backlog::change_log::Touch;
+    use crate::core::ids::{EntryId, Version};
 
-    fn aside(entry: u32) -> Aside {
-        let taken = Taken { entry, ver: 0, since_us: 0, db: 0, touch: Touch::Changed };
-        Aside { taken, slot: 0, epoch: 0 }
+    fn aside(entry: EntryId) -> Aside {
+        let taken =
+            Taken { entry, version: Version(0), since_us: 0, db: Db(0), touch: Touch::Changed };
+        Aside { taken, registration_id: RegistrationId(0), epoch: 0 }
     }
 
     #[test]
     fn a_key_rests_in_proportion_to_its_last_read() {
         let mut heavy = Heavy::default();
-        assert_eq!(heavy.not_before_us(0, b"k"), 0);
-        heavy.was_read(0, b"k", 1_000, 50_000);
-        assert_eq!(heavy.not_before_us(0, b"k"), 75_000);
-        assert_eq!((heavy.not_before_us(1, b"k"), heavy.not_before_us(0, b"l")), (0, 0));
+        assert_eq!(heavy.not_before_us(Db(0), b"k"), 0);
+        heavy.was_read(Db(0), b"k", 1_000, 50_000);
+        assert_eq!(heavy.not_before_us(Db(0), b"k"), 75_000);
+        assert_eq!((heavy.not_before_us(Db(1), b"k"), heavy.not_before_us(Db(0), b"l")), (0, 0));
         heavy.hasten();
-        assert_eq!(heavy.not_before_us(0, b"k"), 0);
+        assert_eq!(heavy.not_before_us(Db(0), b"k"), 0);
     }
 
     #[test]
     fn a_key_that_changes_under_every_read_is_read_in_one_go() {
         let mut heavy = Heavy::default();
         for at_us in 0..u64::from(DISTURBED) {
-            assert!(!heavy.is_restless(0, b"k"));
-            heavy.was_disturbed(0, b"k", at_us);
+            assert!(!heavy.is_restless(Db(0), b"k"));
+            heavy.was_disturbed(Db(0), b"k", at_us);
         }
-        assert!(heavy.is_restless(0, b"k"));
-        heavy.was_read(0, b"k", 10, 10);
-        assert!(!heavy.is_restless(0, b"k"));
+        assert!(heavy.is_restless(Db(0), b"k"));
+        heavy.was_read(Db(0), b"k", 10, 10);
+        assert!(!heavy.is_restless(Db(0), b"k"));
     }
 
     #[test]
     fn what_is_over_is_forgotten() {
         let mut heavy = Heavy::default();
         for n in 0..1_000u64 {
-            heavy.was_read(0, &n.to_le_bytes(), 1_000, n * 1_000);
+            heavy.was_read(Db(0), &n.to_le_bytes(), 1_000, n * 1_000);
         }
         assert!(heavy.past.len() as u64 <= REST + 1, "{}", heavy.past.len());
-        heavy.was_disturbed(0, b"k", 2_000_000);
-        heavy.was_read(0, b"l", 1, 2_000_000 + REMEMBERED_US + 1);
+        heavy.was_disturbed(Db(0), b"k", 2_000_000);
+        heavy.was_read(Db(0), b"l", 1, 2_000_000 + REMEMBERED_US + 1);
         assert_eq!(heavy.past.len(), 1);
     }
 
@@ -166,14 +169,14 @@ mod tests {
     fn waiting_keys_come_back_in_time_and_order() {
         let mut heavy = Heavy::default();
         for (entry, until_us) in [(1, 20), (2, 10), (3, 10)] {
-            heavy.put_aside(aside(entry), until_us);
+            heavy.put_aside(aside(EntryId(entry)), until_us);
         }
         assert_eq!(heavy.next_us(), Some(10));
         assert_eq!(heavy.take_due(9), None);
-        let due: Vec<u32> =
+        let due: Vec<EntryId> =
             std::iter::from_fn(|| heavy.take_due(10)).map(|aside| aside.taken.entry).collect();
-        assert_eq!(due, [2, 3]);
-        assert_eq!(heavy.take_due(u64::MAX), Some(aside(1)));
+        assert_eq!(due, [2, 3].map(EntryId));
+        assert_eq!(heavy.take_due(u64::MAX), Some(aside(EntryId(1))));
         assert_eq!(heavy.next_us(), None);
     }
 }

@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Backlog, Slot};
+use super::{ActiveRegistration, Backlog};
 use crate::core::backlog::record::{Record, SavedKey};
 use crate::core::backlog::table::{DirtyKey, Missed};
+use crate::core::ids::{Db, RegistrationId};
 
 impl Backlog {
     /// True when there is nothing to save: the data can then be loaded without the module.
@@ -20,27 +21,27 @@ impl Backlog {
         if self.paused {
             save(Record::Paused);
         }
-        for number in self.registry.numbers() {
-            let Some(slot) = self.slot(number) else { continue };
+        for number in self.registry.ids() {
+            let Some(active) = self.active(number) else { continue };
             save(Record::Registration {
-                slot: number,
-                live: slot.live,
-                discards: slot.discards,
-                sync_pending: slot.sync_pending,
-                paused: slot.paused,
+                registration_id: number,
+                live: active.live,
+                discards: active.discards,
+                sync_pending: active.sync_pending,
+                paused: active.paused,
                 missed: self.dirty.missed(number),
-                registration: slot.registration.as_ref().clone(),
+                registration: active.registration.as_ref().clone(),
             });
         }
-        for (slot, stamps) in self.sharing.saved() {
-            save(Record::Sharing { slot, stamps });
+        for (id, stamps) in self.sharing.saved() {
+            save(Record::Sharing { registration_id: id, stamps });
         }
         if !self.lanes().is_empty() {
             save(Record::Lanes(self.lanes().to_vec()));
         }
         for key in self.dirty.keys() {
             save(Record::Key(SavedKey {
-                slot: key.slot,
+                registration_id: key.registration_id,
                 db: key.db,
                 touch: key.touch,
                 since_us: key.since_us,
@@ -59,24 +60,26 @@ impl Backlog {
         self.log.clear();
         self.dirty.clear();
         self.begin_epoch();
-        for slot in self.rescans().collect::<Vec<u16>>() {
-            self.dirty.set_missed(slot, Missed::default());
+        for id in self.rescans().collect::<Vec<RegistrationId>>() {
+            self.dirty.set_missed(id, Missed::default());
         }
         self.dead = Default::default();
         self.watched_letters = Default::default();
         self.resume(None);
         self.announced = None;
-        self.loaded_slots.clear();
-        for number in 0..self.registry.end() {
-            let Some(slot) = self.slot(number).filter(|slot| !slot.from_file) else { continue };
-            let registration = Arc::clone(&slot.registration);
+        self.loaded_ids.clear();
+        for id in self.registry.ever() {
+            let Some(active) = self.active(id).filter(|active| !active.from_file) else {
+                continue;
+            };
+            let registration = Arc::clone(&active.registration);
             self.routes.remove(registration.db, &registration.prefix);
-            self.sharing.leave(number);
-            if let Some(slot) = self.slot_mut(number) {
-                slot.live = false;
+            self.sharing.leave(id);
+            if let Some(active) = self.active_mut(id) {
+                active.live = false;
             }
-            self.changed_slot(number);
-            self.retire_if_done(number);
+            self.changed_registration(id);
+            self.retire_if_done(id);
         }
         self.sharing.begin_load();
     }
@@ -90,7 +93,7 @@ impl Backlog {
             Record::Paused => self.pause(None),
             Record::Lanes(lanes) => self.set_lanes(lanes, false),
             Record::Registration {
-                slot: saved,
+                registration_id: saved,
                 live,
                 discards,
                 sync_pending,
@@ -99,35 +102,42 @@ impl Backlog {
                 registration,
             } => {
                 let (db, prefix) = (registration.db, registration.prefix.clone());
-                let Some(slot) = self.bind(registration) else { return };
-                self.loaded_slots.insert(saved, slot);
-                self.dirty.set_missed(slot, missed.until(now_us));
+                let Some(id) = self.bind(registration) else { return };
+                self.loaded_ids.insert(saved, id);
+                self.dirty.set_missed(id, missed.until(now_us));
                 if !live {
                     self.routes.remove(db, &prefix);
-                    self.sharing.leave(slot);
+                    self.sharing.leave(id);
                 }
-                if let Some(bound) = self.slot_mut(slot) {
-                    bound.live = live;
-                    bound.discards = discards;
-                    bound.sync_pending = sync_pending;
-                    bound.paused = paused;
+                if let Some(active) = self.active_mut(id) {
+                    active.live = live;
+                    active.discards = discards;
+                    active.sync_pending = sync_pending;
+                    active.paused = paused;
                 }
-                self.changed_slot(slot);
+                self.changed_registration(id);
             }
-            Record::Sharing { slot, stamps } => {
-                if let Some(slot) = self.loaded_slots.get(&slot).copied() {
-                    self.sharing.load(slot, stamps);
+            Record::Sharing { registration_id: id, stamps } => {
+                if let Some(id) = self.loaded_ids.get(&id).copied() {
+                    self.sharing.load(id, stamps);
                 }
             }
-            Record::Key(SavedKey { slot, db, touch, since_us, key, captured }) => {
-                if let Some(slot) = self.loaded_slots.get(&slot).copied() {
+            Record::Key(SavedKey { registration_id: id, db, touch, since_us, key, captured }) => {
+                if let Some(id) = self.loaded_ids.get(&id).copied() {
                     let (captured, since_us) = (captured.as_ref(), since_us.min(now_us));
-                    self.dirty.load(DirtyKey { db, slot, touch, since_us, key, captured });
+                    self.dirty.load(DirtyKey {
+                        db,
+                        registration_id: id,
+                        touch,
+                        since_us,
+                        key,
+                        captured,
+                    });
                 }
             }
             Record::Dead { db, key, mut letter } => {
-                if let Some(slot) = self.loaded_slots.get(&letter.slot).copied() {
-                    letter.slot = slot;
+                if let Some(id) = self.loaded_ids.get(&letter.registration_id).copied() {
+                    letter.registration_id = id;
                     letter.unix_ms = letter.unix_ms.min(now_us / 1000);
                     self.dead.replace(db, key, letter);
                     self.watch_letter(db, key);
@@ -159,7 +169,7 @@ impl Backlog {
 
     /// The dirty keys of `db`, or of all, and those with a dead letter, whose values are still in
     /// Redis alone.
-    pub fn uncaptured(&mut self, db: Option<u16>, now_us: u64) -> Vec<(u16, Vec<u8>)> {
+    pub fn uncaptured(&mut self, db: Option<Db>, now_us: u64) -> Vec<(Db, Vec<u8>)> {
         self.fold(now_us);
         let keys = self
             .dirty
@@ -175,7 +185,7 @@ impl Backlog {
     }
 
     /// The logical databases of the keys, dirty or refused, whose values are still in Redis.
-    pub fn uncaptured_dbs(&mut self, now_us: u64) -> BTreeSet<u16> {
+    pub fn uncaptured_dbs(&mut self, now_us: u64) -> BTreeSet<Db> {
         self.fold(now_us);
         let keys = self.dirty.keys().filter(|key| key.captured.is_none()).map(|key| key.db);
         let letters = self.dead.iter().filter(|(db, key, _)| self.is_refused(*db, key));
@@ -183,25 +193,25 @@ impl Backlog {
     }
 
     /// Begins or ends the marking of existing keys.
-    pub fn set_sync_pending(&mut self, slot: u16, pending: bool) {
-        if let Some(bound) = self.slot_mut(slot) {
-            bound.sync_pending = pending;
+    pub fn set_sync_pending(&mut self, id: RegistrationId, pending: bool) {
+        if let Some(active) = self.active_mut(id) {
+            active.sync_pending = pending;
         }
-        self.registry.changed(slot);
+        self.registry.changed(id);
     }
 
-    /// Marks a slot as one of the file: it survives the loading of data.
-    pub fn set_from_file(&mut self, slot: u16) {
-        if let Some(slot) = self.slot_mut(slot) {
-            slot.from_file = true;
+    /// Marks a registration as one of the file: it survives the loading of data.
+    pub fn set_from_file(&mut self, id: RegistrationId) {
+        if let Some(active) = self.active_mut(id) {
+            active.from_file = true;
         }
     }
 
-    /// The slot of a key that is dirty, may be or was refused, for capturing: a key whose prefix is
+    /// The registration of a key that is dirty, may be or was refused, for capturing: a key whose prefix is
     /// gone from the routes has one still.
-    pub fn slot_of_key(&self, db: u16, key: &[u8]) -> Option<&Slot> {
-        let letter = || self.dead.find(db, key).map(|letter| letter.slot);
-        let slot = self.dirty.slot_of(db, key).or_else(|| self.maybe_missed(db, key));
-        self.slot(slot.or_else(letter)?)
+    pub fn active_of_key(&self, db: Db, key: &[u8]) -> Option<&ActiveRegistration> {
+        let letter = || self.dead.find(db, key).map(|letter| letter.registration_id);
+        let id = self.dirty.id_of(db, key).or_else(|| self.maybe_missed(db, key));
+        self.active(id.or_else(letter)?)
     }
 }

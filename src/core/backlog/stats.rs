@@ -2,8 +2,9 @@
 
 use std::ffi::CStr;
 
-use super::{Backlog, Counters, Slot};
+use super::{ActiveRegistration, Backlog, Counters};
 use crate::core::delivery::lag::{Percentiles, WINDOW_US};
+use crate::core::ids::RegistrationId;
 
 /// A number by its name in WB.STATUS, INFO and whatever else shows it.
 pub type Figure = (&'static CStr, u64);
@@ -35,7 +36,7 @@ impl Counters {
 impl PrefixState<'_> {
     /// Every figure. Of the keys of its database, a scan that is under way has looked at `percent`.
     pub fn figures(&self, percent: u64) -> Vec<Figure> {
-        let scans = self.slot.sync_pending || self.rescan_pending;
+        let scans = self.registration_id.sync_pending || self.rescan_pending;
         let mut figures = vec![
             (c"paused", u64::from(self.paused)),
             (c"dirty_keys", self.dirty_keys as u64),
@@ -44,8 +45,8 @@ impl PrefixState<'_> {
             (c"dead_letters", self.dead_letters as u64),
             (c"oldest_dirty_ms", self.oldest_dirty_ms),
             (c"rescans_pending", u64::from(self.rescan_pending)),
-            (c"sync_pending", u64::from(self.slot.sync_pending)),
-            (c"sync_marked", self.slot.scanned.marked),
+            (c"sync_pending", u64::from(self.registration_id.sync_pending)),
+            (c"sync_marked", self.registration_id.scanned.marked),
             (c"sync_percent", if scans { percent } else { 100 }),
         ];
         figures.extend(self.counters.figures());
@@ -85,7 +86,7 @@ impl State<'_> {
 #[derive(Debug)]
 pub struct PrefixState<'a> {
     /// The registration.
-    pub slot: &'a Slot,
+    pub registration_id: &'a ActiveRegistration,
     /// Counters, all of them.
     pub counters: Counters,
     /// Recent lag; 0 for none measured.
@@ -177,56 +178,57 @@ impl Backlog {
         }
     }
 
-    /// Figures of the registration in `slot` at `now_us`.
-    pub fn prefix_state(&self, slot: u16, now_us: u64) -> Option<PrefixState<'_>> {
-        let queue = self.dirty.queue(slot);
-        let oldest_us = self.oldest_us(slot).into_iter().chain(self.oldest_heavy_us(Some(slot)));
-        let oldest_us = oldest_us.chain(self.blocked.oldest_us(Some(slot)));
-        let oldest_us = oldest_us.chain(self.contested.oldest_us(Some(slot))).min();
-        let bound = self.slot(slot)?;
+    /// Figures of the registration `id` at `now_us`.
+    pub fn prefix_state(&self, id: RegistrationId, now_us: u64) -> Option<PrefixState<'_>> {
+        let queue = self.dirty.queue(id);
+        let oldest_us = self.oldest_us(id).into_iter().chain(self.oldest_heavy_us(Some(id)));
+        let oldest_us = oldest_us.chain(self.blocked.oldest_us(Some(id)));
+        let oldest_us = oldest_us.chain(self.contested.oldest_us(Some(id))).min();
+        let active = self.active(id)?;
         Some(PrefixState {
-            slot: bound,
-            lag: of_late(bound.lag, now_us),
-            counters: self.counters(slot),
+            registration_id: active,
+            lag: of_late(active.lag, now_us),
+            counters: self.counters(id),
             dirty_keys: queue.dirty(),
             in_flight_keys: queue.in_flight,
-            blocked_keys: self.blocked.count(slot),
-            dead_letters: self.dead.count(slot),
+            blocked_keys: self.blocked.count(id),
+            dead_letters: self.dead.count(id),
             oldest_dirty_ms: age_ms(oldest_us, now_us),
-            paused: self.is_paused(slot),
-            rescan_pending: self.dirty.has_missed(slot),
+            paused: self.is_paused(id),
+            rescan_pending: self.dirty.has_missed(id),
         })
     }
 
-    /// The slots that capture.
-    pub fn live_slots(&self) -> impl Iterator<Item = u16> + '_ {
-        self.registry.numbers().filter(|slot| self.is_live(*slot))
+    /// The ids that capture.
+    pub fn live_ids(&self) -> impl Iterator<Item = RegistrationId> + '_ {
+        self.registry.ids().filter(|id| self.is_live(*id))
     }
 
     /// Since when the oldest change of all is waiting, microseconds. Registrations without one are not
     /// looked at, however many there are.
     pub(super) fn oldest_of_all_us(&self) -> Option<u64> {
         let in_flight = self.flights.iter().chain(&self.held).map(|flight| flight.oldest_us);
-        let waiting = self.waiting_slots().filter_map(|slot| self.dirty.oldest_us(slot));
-        let missed = self.rescans().filter_map(|slot| self.dirty.missed(slot).oldest_us());
+        let waiting = self.waiting_ids().filter_map(|id| self.dirty.oldest_us(id));
+        let missed = self.rescans().filter_map(|id| self.dirty.missed(id).oldest_us());
         let parked = self.oldest_heavy_us(None).into_iter().chain(self.contested.oldest_us(None));
         let parked = parked.chain(self.blocked.oldest_us(None));
         in_flight.chain(waiting).chain(missed).chain(parked).min()
     }
 
-    fn counters(&self, slot: u16) -> Counters {
-        let queue = self.dirty.queue(slot);
-        let mut counters = self.slot(slot).map(|slot| slot.counters).unwrap_or_default();
+    fn counters(&self, id: RegistrationId) -> Counters {
+        let queue = self.dirty.queue(id);
+        let mut counters = self.active(id).map(|active| active.counters).unwrap_or_default();
         counters.captured_total = queue.captured_total;
         counters.coalesced_total = queue.coalesced_total;
         counters
     }
 
-    pub(super) fn oldest_us(&self, slot: u16) -> Option<u64> {
-        let in_flight = self.flights.iter().chain(&self.held).filter(|flight| flight.slot == slot);
+    pub(super) fn oldest_us(&self, id: RegistrationId) -> Option<u64> {
+        let in_flight =
+            self.flights.iter().chain(&self.held).filter(|flight| flight.registration_id == id);
         let in_flight = in_flight.map(|flight| flight.oldest_us).min();
-        let waiting = self.dirty.oldest_us(slot);
-        let missed = self.dirty.missed(slot).oldest_us();
+        let waiting = self.dirty.oldest_us(id);
+        let missed = self.dirty.missed(id).oldest_us();
         [in_flight, waiting, missed].into_iter().flatten().min()
     }
 }

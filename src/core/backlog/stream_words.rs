@@ -7,6 +7,7 @@ use crate::core::backlog::change_log::Touch;
 use crate::core::backlog::dead_letter_ops::Refused;
 use crate::core::backlog::dead_letters::DeadLetter;
 use crate::core::delivery::batch::LaneId;
+use crate::core::ids::RegistrationId;
 
 /// Which word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +107,7 @@ pub fn read<'a>(word: Word, arguments: &'a [&'a [u8]]) -> Option<Told<'a>> {
         (Word::Ack, keys) => Told::Clean(keys),
         (Word::Dead, [key, prefix, code, attempts, unix_ms, state, reason]) => {
             let letter = DeadLetter {
-                slot: 0,
+                registration_id: RegistrationId(0),
                 code: number(code),
                 reason: String::from_utf8_lossy(reason).into_owned(),
                 attempts: number(attempts),
@@ -138,6 +139,7 @@ mod tests {
 
     use super::*;
     use crate::core::backlog::Backlog;
+    use crate::core::ids::Db;
     use crate::core::registration::{Namespace, Registration};
 
     const WORDS: [Word; 7] =
@@ -160,7 +162,7 @@ mod tests {
     #[test]
     fn every_word_is_read_as_it_is_written() {
         let letter = DeadLetter {
-            slot: 0,
+            registration_id: RegistrationId(0),
             code: 121,
             reason: "why".to_owned(),
             attempts: 3,
@@ -170,7 +172,7 @@ mod tests {
         };
         for again in [false, true] {
             let (key, prefix) = (b"k:\xff".to_vec(), b"k:".to_vec());
-            let refused = Refused { db: 0, key, prefix, letter: letter.clone(), again };
+            let refused = Refused { db: Db(0), key, prefix, letter: letter.clone(), again };
             let words = dead(&refused);
             let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
             let (key, prefix, letter) = (words[0], words[1], letter.clone());
@@ -213,14 +215,14 @@ mod tests {
             let mut backlog = Backlog::default();
             let namespace = Namespace { database: "d".to_owned(), collection: "c".to_owned() };
             for db in 0..2 {
-                backlog.register(Registration::new(db, b"k:", namespace.clone()));
+                backlog.register(Registration::new(Db(db), b"k:", namespace.clone()));
             }
             for (now_us, (word, db, arguments)) in (1..).zip(&stream) {
-                backlog.touch(*db, b"k:1", Touch::Changed);
+                backlog.touch(Db(*db), b"k:1", Touch::Changed);
                 backlog.fold(now_us);
                 let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
                 if let Some(told) = read(*word, &arguments) {
-                    backlog.obey(*db, told, (now_us, now_us));
+                    backlog.obey(Db(*db), told, (now_us, now_us));
                 }
             }
             prop_assert_eq!(backlog.state(100).registrations, 2);

@@ -15,6 +15,7 @@ mod watch;
 use super::*;
 use crate::core::backlog::flush_waiters::Progress;
 use crate::core::delivery::batch::{Batch, Refusal, Report, Verdict, Written};
+use crate::core::ids::{Db, RegistrationId};
 use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
 use crate::core::registration::Namespace;
 
@@ -24,7 +25,7 @@ const INTERVAL_US: u64 = 100_000;
 
 fn registration(prefix: &str) -> Registration {
     let namespace = Namespace { database: "d".to_owned(), collection: prefix.replace(':', "") };
-    Registration::new(0, prefix.as_bytes(), namespace)
+    Registration::new(Db(0), prefix.as_bytes(), namespace)
 }
 
 fn backlog(prefixes: &[&str]) -> Backlog {
@@ -37,7 +38,7 @@ fn backlog(prefixes: &[&str]) -> Backlog {
 }
 
 fn touch(backlog: &mut Backlog, key: &str, now_us: u64) {
-    backlog.touch(0, key.as_bytes(), Touch::Changed);
+    backlog.touch(Db(0), key.as_bytes(), Touch::Changed);
     backlog.fold(now_us);
 }
 
@@ -145,7 +146,7 @@ fn a_refused_change_is_a_dead_letter_until_a_newer_write_succeeds() {
     assert_eq!(done(&mut backlog, flight, verdict, 5), ["a:1"], "the letter tells of the other");
     let state = backlog.state(5);
     assert_eq!((state.dirty_keys, state.dead_letters, state.counters.failed_total), (0, 1, 1));
-    assert_eq!(backlog.dead.find(0, b"a:2").map(|letter| letter.code), Some(121));
+    assert_eq!(backlog.dead.find(Db(0), b"a:2").map(|letter| letter.code), Some(121));
     touch(&mut backlog, "a:2", 6);
     let flight = batch(&mut backlog, u64::MAX).unwrap();
     done(&mut backlog, flight, written(), 9);
@@ -168,16 +169,16 @@ fn registering_again_changes_the_options_and_keeps_the_backlog() {
 }
 
 #[test]
-fn unregistering_writes_the_backlog_and_then_frees_the_slot() {
+fn unregistering_writes_the_backlog_and_then_frees_the_id() {
     let mut backlog = backlog(&["a:"]);
     touch(&mut backlog, "a:1", 1);
-    assert_eq!(backlog.unregister(0, b"a:", false, 2), Some(1));
-    assert_eq!(backlog.unregister(0, b"a:", false, 2), None);
+    assert_eq!(backlog.unregister(Db(0), b"a:", false, 2), Some(1));
+    assert_eq!(backlog.unregister(Db(0), b"a:", false, 2), None);
     touch(&mut backlog, "a:2", 3);
     let flight = batch(&mut backlog, 3).expect("the backlog does not wait for its interval");
     assert_eq!(keys(&flight), ["a:1"]);
     done(&mut backlog, flight, written(), 5);
-    assert!(backlog.slot(0).is_none());
+    assert!(backlog.active(RegistrationId(0)).is_none());
     assert_eq!(backlog.state(5).counters.written_total, 1, "totals outlive the registration");
 }
 
@@ -187,10 +188,10 @@ fn unregistering_with_discard_drops_also_what_returns_from_flight() {
     touch(&mut backlog, "a:1", 1);
     let flight = batch(&mut backlog, u64::MAX).unwrap();
     touch(&mut backlog, "a:2", 1);
-    assert_eq!(backlog.unregister(0, b"a:", true, 2), Some(1));
+    assert_eq!(backlog.unregister(Db(0), b"a:", true, 2), Some(1));
     done(&mut backlog, flight, returned(0), 5);
     assert_eq!(backlog.state(5).dirty_keys, 0);
-    assert!(backlog.slot(0).is_none());
+    assert!(backlog.active(RegistrationId(0)).is_none());
 }
 
 #[test]
@@ -199,8 +200,8 @@ fn a_flush_ends_when_the_keys_of_its_time_are_acknowledged() {
     touch(&mut backlog, "a:1", 1);
     touch(&mut backlog, "b:1", 1);
     let all = backlog.flush(FlushScope::All, 2);
-    let a = backlog.flush(FlushScope::Slot(0), 2);
-    let key = backlog.flush(FlushScope::Keys(0, &[b"b:1", b"b:1", b"clean"]), 2);
+    let a = backlog.flush(FlushScope::Registration(RegistrationId(0)), 2);
+    let key = backlog.flush(FlushScope::Keys(Db(0), &[b"b:1", b"b:1", b"clean"]), 2);
     touch(&mut backlog, "a:2", 2);
     let flight = batch(&mut backlog, 2).unwrap();
     assert_eq!(keys(&flight), ["a:1"], "later keys wait for their interval");
@@ -247,14 +248,14 @@ fn what_is_done_about_a_missing_key_depends_on_how_it_went() {
 #[test]
 fn a_key_that_was_perhaps_deleted_was_not_if_it_expires_uncaptured() {
     let mut backlog = backlog(&["a:"]);
-    backlog.touch(0, b"a:1", Touch::PerhapsDeleted);
-    assert!(backlog.must_capture(0, b"a:1", Touch::Expired, 1));
+    backlog.touch(Db(0), b"a:1", Touch::PerhapsDeleted);
+    assert!(backlog.must_capture(Db(0), b"a:1", Touch::Expired, 1));
     let mut batch = backlog.begin_batch(u64::MAX).unwrap();
     let (taken, _) = backlog.take(&mut batch, u64::MAX).unwrap();
-    assert!(backlog.gone(0, b"a:1", Touch::Expired, 2));
+    assert!(backlog.gone(Db(0), b"a:1", Touch::Expired, 2));
     assert_eq!(backlog.state(2).lost_total, 1);
     assert!(backlog.changed_since(&taken), "it is being read");
-    assert_eq!(backlog.dirty.touched(0, b"a:1"), Some(Touch::Changed));
+    assert_eq!(backlog.dirty.touched(Db(0), b"a:1"), Some(Touch::Changed));
 }
 
 #[test]
@@ -264,12 +265,12 @@ fn another_time_to_live_alone_is_a_change_only_where_a_field_shows_it() {
     shows.ttl_field = Some("until".to_owned());
     backlog.register(shows).unwrap();
     for key in [&b"a:1"[..], b"b:1"] {
-        backlog.touch(0, key, Touch::Lifetime);
+        backlog.touch(Db(0), key, Touch::Lifetime);
     }
     backlog.fold(1);
     let state = backlog.state(1);
     assert_eq!((state.dirty_keys, state.counters.captured_total), (1, 1));
-    assert!(backlog.explain(0, b"b:1", 1).state == KeyState::Dirty);
+    assert!(backlog.explain(Db(0), b"b:1", 1).state == KeyState::Dirty);
 }
 
 #[test]
@@ -280,7 +281,7 @@ fn who_looks_ahead_hears_of_another_time_to_live_of_dirty_keys() {
     assert_eq!(fresh(&mut backlog, 1), ["a:1"]);
     let flight = batch(&mut backlog, 200_000).unwrap();
     for key in [&b"a:1"[..], b"a:clean"] {
-        backlog.touch(0, key, Touch::Lifetime);
+        backlog.touch(Db(0), key, Touch::Lifetime);
     }
     assert_eq!(fresh(&mut backlog, 2), ["a:1"]);
     assert_eq!(done(&mut backlog, flight, written(), 300_000), ["a:1"], "it has not changed");

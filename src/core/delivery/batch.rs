@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::deployment::Checkup;
 use super::lag::Percentiles;
+use crate::core::ids::{EntryId, RegistrationId, Version};
 use crate::core::mapping::value::{Content, Span};
 use crate::core::registration::Registration;
 
@@ -12,9 +13,9 @@ use crate::core::registration::Registration;
 #[derive(Clone, Copy, Debug)]
 pub struct Item {
     /// The key's place in the dirty table.
-    pub entry: u32,
+    pub entry: EntryId,
     /// The key's version when it was read: unchanged at the acknowledgement, it is clean.
-    pub ver: u32,
+    pub version: Version,
     /// When the key became dirty, in microseconds of the module's clock.
     pub since_us: u64,
     /// The whole key in [`Batch::bytes`].
@@ -34,8 +35,8 @@ pub struct Item {
 pub struct Batch {
     /// The registration as it was when the keys were read.
     pub registration: Arc<Registration>,
-    /// Slot of the registration in the dirty table, for the acknowledgement.
-    pub slot: u16,
+    /// ActiveRegistration of the registration in the dirty table, for the acknowledgement.
+    pub registration_id: RegistrationId,
     /// The epoch it was read in: what is reported of an earlier one does not count.
     pub epoch: u32,
     /// True if it was sent with a credit for slow batches.
@@ -188,8 +189,8 @@ pub enum Report {
     /// Whether batches of a registration need credits for slow ones from now on, because they take
     /// much longer than those of others.
     Slow {
-        /// Slot of the registration.
-        slot: u16,
+        /// ActiveRegistration of the registration.
+        registration_id: RegistrationId,
         /// The registration.
         registration: Arc<Registration>,
         /// Whether they do.
@@ -206,8 +207,8 @@ pub enum Report {
     },
     /// Lag of what was written in the last minute or two, from change to acknowledgement.
     Lag {
-        /// The registration that it is of, with its slot; nothing for all together.
-        of: Option<(u16, Arc<Registration>)>,
+        /// The registration that it is of, with its registration; nothing for all together.
+        of: Option<(RegistrationId, Arc<Registration>)>,
         /// The figures.
         lag: Percentiles,
     },

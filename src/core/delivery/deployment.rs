@@ -65,6 +65,7 @@ pub fn needs<'r>(registrations: impl Iterator<Item = &'r Registration>) -> Vec<N
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::ids::Db;
 
     #[test]
     fn a_namespace_is_named_once_with_all_that_is_needed_there() {
@@ -72,10 +73,10 @@ mod tests {
             database: "shop".to_owned(),
             collection: collection.to_owned(),
         };
-        let plain = Registration::new(0, b"a:", namespace("b"));
-        let mut keyed = Registration::new(0, b"b:", namespace("b"));
+        let plain = Registration::new(Db(0), b"a:", namespace("b"));
+        let mut keyed = Registration::new(Db(0), b"b:", namespace("b"));
         keyed.key_field = "number".to_owned();
-        let other = Registration::new(0, b"c:", namespace("a"));
+        let other = Registration::new(Db(0), b"c:", namespace("a"));
         let needs = needs([&plain, &keyed, &other].into_iter());
         assert_eq!(
             needs,

@@ -11,6 +11,7 @@ use std::fmt;
 
 use self::glob::Glob;
 use self::schema::Schema;
+use crate::core::ids::Db;
 
 /// A MongoDB namespace, `database.collection`. The collection may contain dots.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -95,7 +96,7 @@ pub enum OnError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
     /// Logical Redis database the prefix is registered in.
-    pub db: u16,
+    pub db: Db,
     /// Key prefix; empty takes every key.
     pub prefix: Vec<u8>,
     /// Where the documents go.
@@ -143,7 +144,7 @@ impl Registration {
     }
 
     /// A registration with every option at its default.
-    pub fn new(db: u16, prefix: &[u8], namespace: Namespace) -> Self {
+    pub fn new(db: Db, prefix: &[u8], namespace: Namespace) -> Self {
         Registration {
             db,
             prefix: prefix.to_vec(),

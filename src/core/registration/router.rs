@@ -1,5 +1,7 @@
 //! Routing: the registration that a key belongs to, by the longest matching prefix.
 
+use crate::core::ids::{Db, RegistrationId};
+
 /// Up to so many prefixes, comparing with each takes less time than a search.
 const FEW: usize = 4;
 
@@ -19,10 +21,10 @@ pub struct Routes {
 
 #[derive(Debug)]
 struct DbRoutes {
-    db: u16,
+    db: Db,
     /// The empty prefix stands apart: comparing with an empty slice costs 100–200 ns where
     /// memcmp is written with masked AVX-512 loads.
-    catch_all: Option<u16>,
+    catch_all: Option<RegistrationId>,
     /// What every prefix begins with, where there are many; else nothing.
     common: Head,
     /// A bit for each two bytes with which a prefix goes on behind `common`: most keys that no
@@ -53,14 +55,14 @@ struct Route {
     /// Its head behind what all prefixes begin with, and which bytes of it there are.
     head: u64,
     mask: u64,
-    slot: u16,
+    registration_id: RegistrationId,
     /// The longest other prefix that this one starts with.
     parent: Option<u32>,
 }
 
 impl Routes {
-    /// Routes keys under `prefix` in `db` to `slot`, in place of any earlier route of it.
-    pub fn insert(&mut self, db: u16, prefix: &[u8], slot: u16) {
+    /// Routes keys under `prefix` in `db` to `id`, in place of any earlier route of it.
+    pub fn insert(&mut self, db: Db, prefix: &[u8], id: RegistrationId) {
         let at = match self.by_db.binary_search_by_key(&db, |routes| routes.db) {
             Ok(at) => at,
             Err(at) => {
@@ -68,11 +70,11 @@ impl Routes {
                 at
             }
         };
-        self.by_db[at].insert(prefix, slot);
+        self.by_db[at].insert(prefix, id);
     }
 
     /// Stops routing `prefix` in `db`; its keys go to the next shorter prefix.
-    pub fn remove(&mut self, db: u16, prefix: &[u8]) {
+    pub fn remove(&mut self, db: Db, prefix: &[u8]) {
         let Ok(at) = self.by_db.binary_search_by_key(&db, |routes| routes.db) else { return };
         self.by_db[at].remove(prefix);
         if self.by_db[at].is_empty() {
@@ -80,9 +82,9 @@ impl Routes {
         }
     }
 
-    /// The slot that `key` in `db` belongs to.
+    /// The registration that `key` in `db` belongs to.
     #[inline]
-    pub fn find(&self, db: u16, key: &[u8]) -> Option<u16> {
+    pub fn find(&self, db: Db, key: &[u8]) -> Option<RegistrationId> {
         match self.by_db.as_slice() {
             [only] if only.db == db => only.find(key),
             [] | [_] => None,
@@ -94,7 +96,7 @@ impl Routes {
     }
 
     /// The databases in which keys are routed.
-    pub fn dbs(&self) -> impl Iterator<Item = u16> + '_ {
+    pub fn dbs(&self) -> impl Iterator<Item = Db> + '_ {
         self.by_db.iter().map(|routes| routes.db)
     }
 
@@ -105,7 +107,7 @@ impl Routes {
 }
 
 impl DbRoutes {
-    fn new(db: u16) -> Self {
+    fn new(db: Db) -> Self {
         DbRoutes {
             db,
             catch_all: None,
@@ -122,21 +124,21 @@ impl DbRoutes {
         self.catch_all.is_none() && self.order.is_empty()
     }
 
-    fn insert(&mut self, prefix: &[u8], slot: u16) {
+    fn insert(&mut self, prefix: &[u8], id: RegistrationId) {
         if prefix.is_empty() {
-            self.catch_all = Some(slot);
+            self.catch_all = Some(id);
             return;
         }
         let at = match self.position(prefix) {
             Ok(at) => {
                 let number = self.order[at];
-                self.routes[number as usize].slot = slot;
+                self.routes[number as usize].registration_id = id;
                 return;
             }
             Err(at) => at,
         };
         let parent = self.longest_until(at, prefix);
-        let route = Route { prefix: prefix.into(), head: 0, mask: 0, slot, parent };
+        let route = Route { prefix: prefix.into(), head: 0, mask: 0, registration_id: id, parent };
         let number = match self.free.pop() {
             Some(number) => {
                 self.routes[number as usize] = route;
@@ -251,7 +253,7 @@ impl DbRoutes {
     }
 
     #[inline]
-    fn find(&self, key: &[u8]) -> Option<u16> {
+    fn find(&self, key: &[u8]) -> Option<RegistrationId> {
         if self.order.len() <= FEW && self.common.bytes.is_empty() {
             self.find_among_few(key).or(self.catch_all)
         } else {
@@ -260,15 +262,15 @@ impl DbRoutes {
     }
 
     #[inline]
-    fn find_among_few(&self, key: &[u8]) -> Option<u16> {
+    fn find_among_few(&self, key: &[u8]) -> Option<RegistrationId> {
         let head = head(key);
         // Of the prefixes that a key starts with, the longest is the last in order.
         let mut routes =
             self.order.iter().rev().filter_map(|number| self.routes.get(*number as usize));
-        routes.find(|route| route.matches(key, key.len(), head)).map(|route| route.slot)
+        routes.find(|route| route.matches(key, key.len(), head)).map(|route| route.registration_id)
     }
 
-    fn find_longest(&self, key: &[u8]) -> Option<u16> {
+    fn find_longest(&self, key: &[u8]) -> Option<RegistrationId> {
         let Some(rest) = self.common.strip(key) else { return self.catch_all };
         let head = head(rest);
         if !self.may_begin(head) {
@@ -285,7 +287,7 @@ impl DbRoutes {
         let mut number = after.checked_sub(1).and_then(|at| self.order.get(at)).copied();
         while let Some(route) = number.and_then(|number| self.routes.get(number as usize)) {
             if route.matches(key, rest.len(), head) {
-                return Some(route.slot);
+                return Some(route.registration_id);
             }
             number = route.parent;
         }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{Namespace, Registration};
+use crate::core::ids::{Db, RegistrationId};
 
 /// No more pairs are looked for.
 const MOST_PAIRS: usize = 4;
@@ -17,19 +18,19 @@ type Collection = (Namespace, String);
 /// Which registrations write to which collection.
 #[derive(Debug, Default)]
 pub struct Sharing {
-    members: BTreeMap<u16, Member>,
+    members: BTreeMap<RegistrationId, Member>,
     collections: HashMap<Collection, Group>,
     /// The last stamp that was given.
     last: u64,
     /// Pairs that must not share a collection, as far as they are known.
-    clashes: Option<Vec<(u16, u16)>>,
+    clashes: Option<Vec<(RegistrationId, RegistrationId)>>,
 }
 
 #[derive(Debug)]
 struct Member {
     collection: Collection,
     /// The database of a registration whose documents have whole keys.
-    whole: Option<u16>,
+    whole: Option<Db>,
     stamps: Stamps,
 }
 
@@ -55,17 +56,17 @@ impl Stamps {
 #[derive(Debug, Default)]
 struct Group {
     /// Those whose documents have the rest of the key.
-    partial: BTreeSet<u16>,
+    partial: BTreeSet<RegistrationId>,
     /// Those with whole keys, by database: in one database no two keys are the same.
-    whole: BTreeMap<u16, BTreeSet<u16>>,
+    whole: BTreeMap<Db, BTreeSet<RegistrationId>>,
 }
 
 impl Group {
     /// Those whose ids can meet those of a registration with the rest of the key, or with whole keys
     /// of a database.
-    fn rivals(&self, whole: Option<u16>) -> impl Iterator<Item = u16> + '_ {
+    fn rivals(&self, whole: Option<Db>) -> impl Iterator<Item = RegistrationId> + '_ {
         let others = self.whole.iter().filter(move |(db, _)| whole != Some(**db));
-        self.partial.iter().chain(others.flat_map(|(_, slots)| slots)).copied()
+        self.partial.iter().chain(others.flat_map(|(_, ids)| ids)).copied()
     }
 
     fn is_empty(&self) -> bool {
@@ -82,42 +83,42 @@ fn collection_of(registration: &Registration) -> Collection {
     (registration.namespace.clone(), registration.key_field.clone())
 }
 
-fn whole_of(registration: &Registration) -> Option<u16> {
+fn whole_of(registration: &Registration) -> Option<Db> {
     registration.key_whole.then_some(registration.db)
 }
 
 impl Sharing {
-    /// The registration in `slot` is this one from now on. It is still shared with those that it was
+    /// The registration `id` is this one from now on. It is still shared with those that it was
     /// shared with, while it stays with its collection.
-    pub fn join(&mut self, slot: u16, registration: &Registration) {
+    pub fn join(&mut self, id: RegistrationId, registration: &Registration) {
         let (collection, whole) = (collection_of(registration), whole_of(registration));
-        let before = self.remove(slot).filter(|before| before.collection.0 == collection.0);
+        let before = self.remove(id).filter(|before| before.collection.0 == collection.0);
         let joined = before.as_ref().map_or_else(|| self.next(), |before| before.stamps.joined);
         let said = before.map_or(0, |before| before.stamps.shared);
         let shared = if registration.shared { self.next() } else { said };
         let group = self.collections.entry(collection.clone()).or_default();
         match whole {
-            Some(db) => group.whole.entry(db).or_default().insert(slot),
-            None => group.partial.insert(slot),
+            Some(db) => group.whole.entry(db).or_default().insert(id),
+            None => group.partial.insert(id),
         };
         let stamps = Stamps { joined, shared };
-        self.members.insert(slot, Member { collection, whole, stamps });
+        self.members.insert(id, Member { collection, whole, stamps });
     }
 
-    /// `slot` has no registration any more.
-    pub fn leave(&mut self, slot: u16) {
-        self.remove(slot);
+    /// `id` has no registration any more.
+    pub fn leave(&mut self, id: RegistrationId) {
+        self.remove(id);
     }
 
-    fn remove(&mut self, slot: u16) -> Option<Member> {
+    fn remove(&mut self, id: RegistrationId) -> Option<Member> {
         self.clashes = None;
-        let member = self.members.remove(&slot)?;
+        let member = self.members.remove(&id)?;
         if let Some(group) = self.collections.get_mut(&member.collection) {
-            group.partial.remove(&slot);
-            group.whole.values_mut().for_each(|slots| {
-                slots.remove(&slot);
+            group.partial.remove(&id);
+            group.whole.values_mut().for_each(|ids| {
+                ids.remove(&id);
             });
-            group.whole.retain(|_, slots| !slots.is_empty());
+            group.whole.retain(|_, ids| !ids.is_empty());
             if group.is_empty() {
                 self.collections.remove(&member.collection);
             }
@@ -125,9 +126,9 @@ impl Sharing {
         Some(member)
     }
 
-    /// True if the registration in `slot` was made with SHARED, or had it before in this collection.
-    pub fn is_shared(&self, slot: u16) -> bool {
-        self.members.get(&slot).is_some_and(|member| member.stamps.shared > 0)
+    /// True if the registration `id` was made with SHARED, or had it before in this collection.
+    pub fn is_shared(&self, id: RegistrationId) -> bool {
+        self.members.get(&id).is_some_and(|member| member.stamps.shared > 0)
     }
 
     fn next(&mut self) -> u64 {
@@ -135,17 +136,21 @@ impl Sharing {
         self.last
     }
 
-    /// The first of those that `registration`, which `slot` has already or will have, must not share
+    /// The first of those that `registration`, which `id` has already or will have, must not share
     /// its collection with.
-    pub fn rival(&self, slot: Option<u16>, registration: &Registration) -> Option<u16> {
+    pub fn rival(
+        &self,
+        id: Option<RegistrationId>,
+        registration: &Registration,
+    ) -> Option<RegistrationId> {
         if registration.shared {
             return None;
         }
         let collection = collection_of(registration);
-        let own = slot.and_then(|slot| self.members.get(&slot));
+        let own = id.and_then(|id| self.members.get(&id));
         let own = own.filter(|own| own.collection.0 == collection.0).map(|own| own.stamps);
         let rivals = self.collections.get(&collection)?.rivals(whole_of(registration));
-        let rivals = rivals.filter(|rival| Some(*rival) != slot);
+        let rivals = rivals.filter(|rival| Some(*rival) != id);
         let rivals = rivals.filter_map(|rival| Some((self.members.get(&rival)?.stamps, rival)));
         let unshared = rivals.filter(|(stamps, _)| own.is_none_or(|own| !own.are_shared(*stamps)));
         unshared.min_by_key(|(stamps, _)| stamps.joined).map(|(_, rival)| rival)
@@ -153,7 +158,7 @@ impl Sharing {
 
     /// Pairs that must not share a collection, the later one second: some of them, if there are
     /// many.
-    pub fn clashes(&mut self) -> &[(u16, u16)] {
+    pub fn clashes(&mut self) -> &[(RegistrationId, RegistrationId)] {
         if self.clashes.is_none() {
             let mut found = Vec::new();
             for group in self.collections.values().filter(|group| group.is_contested()) {
@@ -164,21 +169,21 @@ impl Sharing {
         self.clashes.as_deref().unwrap_or_default()
     }
 
-    fn clashes_of(&self, group: &Group, found: &mut Vec<(u16, u16)>) {
-        let slots = group.partial.iter().chain(group.whole.values().flatten());
-        let mut members: Vec<(u16, &Member)> =
-            slots.filter_map(|slot| Some((*slot, self.members.get(slot)?))).collect();
+    fn clashes_of(&self, group: &Group, found: &mut Vec<(RegistrationId, RegistrationId)>) {
+        let ids = group.partial.iter().chain(group.whole.values().flatten());
+        let mut members: Vec<(RegistrationId, &Member)> =
+            ids.filter_map(|id| Some((*id, self.members.get(id)?))).collect();
         members.sort_by_key(|(_, member)| member.stamps.joined);
         let mut latest = 0;
-        for (slot, member) in members {
+        for (id, member) in members {
             let stamps = member.stamps;
             // Most registrations of a shared collection have SHARED for all earlier ones.
             if latest > 0 && stamps.shared < latest {
-                let rivals = group.rivals(member.whole).filter(|rival| *rival != slot);
+                let rivals = group.rivals(member.whole).filter(|rival| *rival != id);
                 let first = rivals
                     .filter_map(|rival| Some((self.members.get(&rival)?.stamps, rival)))
                     .find(|(other, _)| other.joined < stamps.joined && !stamps.are_shared(*other));
-                found.extend(first.map(|(_, rival)| (rival, slot)));
+                found.extend(first.map(|(_, rival)| (rival, id)));
             }
             if found.len() >= MOST_PAIRS {
                 return;
@@ -202,9 +207,9 @@ impl Sharing {
         self.clashes = None;
     }
 
-    /// The stamps of `slot` as they were saved.
-    pub fn load(&mut self, slot: u16, stamps: Stamps) {
-        if let Some(member) = self.members.get_mut(&slot) {
+    /// The stamps of `id` as they were saved.
+    pub fn load(&mut self, id: RegistrationId, stamps: Stamps) {
+        if let Some(member) = self.members.get_mut(&id) {
             member.stamps = stamps;
             self.last = self.last.max(stamps.joined).max(stamps.shared);
             self.clashes = None;
@@ -213,18 +218,18 @@ impl Sharing {
 
     /// The stamps to be saved, in small numbers of the same order: those of collections that were
     /// shared.
-    pub fn saved(&self) -> Vec<(u16, Stamps)> {
+    pub fn saved(&self) -> Vec<(RegistrationId, Stamps)> {
         let shared: HashSet<&Collection> = self
             .members
             .values()
             .filter(|member| member.stamps.shared > 0)
             .map(|member| &member.collection)
             .collect();
-        let mut saved: Vec<(u16, Stamps)> = self
+        let mut saved: Vec<(RegistrationId, Stamps)> = self
             .members
             .iter()
             .filter(|(_, member)| shared.contains(&member.collection))
-            .map(|(slot, member)| (*slot, member.stamps))
+            .map(|(id, member)| (*id, member.stamps))
             .collect();
         let all: BTreeSet<u64> =
             saved.iter().flat_map(|(_, stamps)| [stamps.joined, stamps.shared]).collect();

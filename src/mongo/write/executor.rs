@@ -297,8 +297,8 @@ pub fn some(batch: &Batch, indexes: &[u32]) -> Batch {
         items.push(Item { key, value, ..*item });
     }
     let registration = batch.registration.clone();
-    let Batch { slot, epoch, slow, retry, .. } = *batch;
-    Batch { registration, slot, epoch, slow, retry, items, bytes }
+    let Batch { registration_id: id, epoch, slow, retry, .. } = *batch;
+    Batch { registration, registration_id: id, epoch, slow, retry, items, bytes }
 }
 
 fn copy(buffer: &mut Vec<u8>, bytes: &[u8]) -> Span {

@@ -208,10 +208,11 @@ mod tests {
     use mongodb::error::CommandError;
 
     use super::*;
+    use crate::core::ids::Db;
 
     fn registration() -> Registration {
         let namespace = Namespace { database: "shop".into(), collection: "movies".into() };
-        Registration { key_field: "movieId".into(), ..Registration::new(0, b"m:", namespace) }
+        Registration { key_field: "movieId".into(), ..Registration::new(Db(0), b"m:", namespace) }
     }
 
     fn failure_of(code: i32) -> Failure {

@@ -214,11 +214,12 @@ impl<'r> Judge<'r> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::ids::Db;
     use crate::core::registration::Namespace;
 
     fn registration() -> Registration {
         let namespace = Namespace { database: "shop".to_owned(), collection: "films".to_owned() };
-        Registration::new(0, b"", namespace)
+        Registration::new(Db(0), b"", namespace)
     }
 
     /// How many items become dead letters, wait by themselves, and come back.

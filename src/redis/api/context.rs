@@ -6,6 +6,7 @@ use std::ptr;
 
 use super::raw;
 use super::raw::api;
+use crate::core::ids::Db;
 
 /// While one of these holds, keys are neither read nor sent.
 pub const NOT_NOW: u32 = raw::REDISMODULE_CTX_FLAGS_SLAVE
@@ -38,8 +39,8 @@ impl Ctx<'_> {
     }
 
     /// The selected logical database; nothing past 65,535, where there are no registrations.
-    pub fn db(self) -> Option<u16> {
-        u16::try_from(self.raw_db()).ok()
+    pub fn db(self) -> Option<Db> {
+        u16::try_from(self.raw_db()).ok().map(Db)
     }
 
     /// The selected logical database as the server numbers it.
@@ -49,8 +50,8 @@ impl Ctx<'_> {
     }
 
     /// Selects a logical database for the calls that follow.
-    pub fn select(self, db: u16) {
-        self.select_raw(c_int::from(db));
+    pub fn select(self, db: Db) {
+        self.select_raw(c_int::from(db.0));
     }
 
     /// The same by the server's number, which may be past 65,535.

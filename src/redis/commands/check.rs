@@ -56,8 +56,8 @@ fn command(call: &Call<'_>) {
     }
     let registrations = {
         let backlog = module.pipeline.backlog.borrow();
-        let slots = backlog.live_slots().filter_map(|slot| backlog.slot(slot));
-        slots.map(|slot| slot.registration.clone()).collect()
+        let ids = backlog.live_ids().filter_map(|registration_id| backlog.active(registration_id));
+        ids.map(|active| active.registration.clone()).collect()
     };
     let id = module.checks.next_id();
     let request = CheckRequest { id, uri, registrations };

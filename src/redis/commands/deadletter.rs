@@ -6,6 +6,7 @@
 use super::help::reply_lines;
 use crate::core::backlog::dead_letters::DeadLetter;
 use crate::core::backlog::{Backlog, LetterScope};
+use crate::core::ids::Db;
 use crate::core::registration::args;
 use crate::core::registration::args::Letters;
 use crate::redis::api::clock;
@@ -112,27 +113,27 @@ fn list(call: &Call<'_>) {
         Err(error) => return call.reply.error(&error),
     };
     let backlog = call.module.pipeline.backlog.borrow();
-    let mut slot = None;
+    let mut id = None;
     if let Some(prefix) = args.prefix {
-        slot = backlog.slot_of(call.db, prefix);
-        if slot.is_none() {
+        id = backlog.id_of(call.db, prefix);
+        if id.is_none() {
             return call.no_registration(&backlog, prefix);
         }
     }
-    let all = slot.map_or(backlog.dead.len(), |slot| backlog.dead.count(slot));
+    let all = id.map_or(backlog.dead.len(), |id| backlog.dead.count(id));
     let count = all.min(args.count.unwrap_or(usize::MAX));
     call.reply.array(count);
-    for (db, key, letter) in backlog.letters(slot).take(count) {
+    for (db, key, letter) in backlog.letters(id).take(count) {
         row(call.reply, &backlog, db, key, letter);
     }
 }
 
-fn row(reply: Reply<'_>, backlog: &Backlog, db: u16, key: &[u8], letter: &DeadLetter) {
-    let slot = backlog.slot(letter.slot);
-    let prefix = slot.map_or(&[][..], |slot| &slot.registration.prefix);
+fn row(reply: Reply<'_>, backlog: &Backlog, db: Db, key: &[u8], letter: &DeadLetter) {
+    let id = backlog.active(letter.registration_id);
+    let prefix = id.map_or(&[][..], |active| &active.registration.prefix);
     reply.map(7);
     reply.text_field("key", key);
-    reply.number_field(c"db", u64::from(db));
+    reply.number_field(c"db", u64::from(db.0));
     reply.text_field("prefix", prefix);
     reply.number_field(c"code", u64::try_from(letter.code).unwrap_or(0));
     reply.text_field("reason", letter.reason.as_bytes());
@@ -163,8 +164,8 @@ fn change(call: &Call<'_>, name: &str, change: fn(&mut Backlog, LetterScope<'_>)
     let scope = match args {
         Letters::All => LetterScope::All,
         Letters::Key(key) => LetterScope::Key(db, key),
-        Letters::Prefix(prefix) => match backlog.slot_of(db, prefix) {
-            Some(slot) => LetterScope::Slot(slot),
+        Letters::Prefix(prefix) => match backlog.id_of(db, prefix) {
+            Some(id) => LetterScope::Registration(id),
             None => return call.no_registration(&backlog, prefix),
         },
     };

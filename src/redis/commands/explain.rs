@@ -45,12 +45,12 @@ fn command(call: &Call<'_>) {
         Would::Nothing(why) => ("none", String::new(), why.to_owned()),
         Would::Refuse(why) => ("refused", String::new(), why),
     };
-    let registration = explained.bound.as_ref().map(|(_, registration)| registration);
+    let registration = explained.registered.as_ref().map(|(_, registration)| registration);
     let namespace = registration.map(|of| of.namespace.to_string()).unwrap_or_default();
     let reply = call.reply;
     reply.map(12);
     reply.text_field("key", key);
-    reply.number_field(c"db", u64::from(db));
+    reply.number_field(c"db", u64::from(db.0));
     reply.text_field("prefix", registration.map_or(b"", |of| &of.prefix));
     reply.text_field("namespace", namespace.as_bytes());
     reply.text_field("state", explained.state.name().as_bytes());
@@ -86,7 +86,7 @@ fn read(
     explained: &Explained,
     bytes: &mut Vec<u8>,
 ) -> Option<(ReadOutcome, i64)> {
-    let (_, registration) = explained.bound.as_ref()?;
+    let (_, registration) = explained.registered.as_ref()?;
     captured(explained, bytes).or_else(|| {
         let wanted = ReadRequest::of(registration);
         let read =
@@ -109,7 +109,7 @@ fn would(
     mut bytes: Vec<u8>,
     key_len: usize,
 ) -> Would {
-    let (Some((slot, registration)), Some((found, expire_ms))) = (&explained.bound, read) else {
+    let (Some((id, registration)), Some((found, expire_ms))) = (&explained.registered, read) else {
         let key = bytes.get(..key_len).unwrap_or_default();
         return Would::Nothing(
             match call.module.pipeline.backlog.borrow().is_excluded(call.db, key) {
@@ -140,10 +140,10 @@ fn would(
             return Would::Nothing("the server does not let the key be read now");
         }
     };
-    let bound = (*slot, registration.clone());
+    let registered = (*id, registration.clone());
     let batch = {
         let backlog = call.module.pipeline.backlog.borrow();
-        backlog.explained_batch(bound, bytes, key_len, (content, expire_ms))
+        backlog.explained_batch(registered, bytes, key_len, (content, expire_ms))
     };
     match explain(&batch) {
         Operation::Write(json) => Would::Write(json),

@@ -58,24 +58,24 @@ fn command(call: &Call<'_>) {
         return call.reply.error("WB.FLUSH is for the master: a replica writes nothing to MongoDB");
     }
     let db = call.db;
-    let mut slot = None;
+    let mut id = None;
     if let Some(prefix) = args.prefix {
-        slot = call.module.pipeline.backlog.borrow().slot_of(db, prefix);
-        if slot.is_none() {
+        id = call.module.pipeline.backlog.borrow().id_of(db, prefix);
+        if id.is_none() {
             return call.no_registration(&call.module.pipeline.backlog.borrow(), prefix);
         }
     }
     let keys = args.keys.map(|mut keys| {
         let backlog = call.module.pipeline.backlog.borrow();
-        keys.retain(|key| slot.is_none() || backlog.route(db, key) == slot);
+        keys.retain(|key| id.is_none() || backlog.route(db, key) == id);
         keys
     });
-    let (begin, scope) = match (slot, &keys) {
+    let (begin, scope) = match (id, &keys) {
         (_, Some(keys)) => {
             let copies = keys.iter().map(|key| key.to_vec()).collect();
             (FlushScope::Keys(db, keys), FailedScope::Keys(db, copies))
         }
-        (Some(slot), None) => (FlushScope::Slot(slot), FailedScope::Slot(slot)),
+        (Some(id), None) => (FlushScope::Registration(id), FailedScope::Registration(id)),
         (None, None) => (FlushScope::All, FailedScope::All),
     };
     let flush = call.module.pipeline.backlog.borrow_mut().flush(begin, clock::now_us());

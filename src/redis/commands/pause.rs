@@ -1,6 +1,7 @@
 //! WB.PAUSE and WB.RESUME: stop and restart writing to MongoDB; capture goes on.
 
 use crate::core::backlog::Backlog;
+use crate::core::ids::RegistrationId;
 use crate::redis::api::log;
 use crate::redis::call::Call;
 use crate::redis::command_spec::{ADMIN, DANGEROUS, PREFIX, Spec};
@@ -47,7 +48,7 @@ fn resume(call: &Call<'_>) {
     change(call, "resumed", Backlog::resume);
 }
 
-fn change(call: &Call<'_>, done: &str, change: fn(&mut Backlog, Option<u16>)) {
+fn change(call: &Call<'_>, done: &str, change: fn(&mut Backlog, Option<RegistrationId>)) {
     let prefix = match call.arguments() {
         [] => None,
         [prefix] => Some(*prefix),
@@ -58,11 +59,11 @@ fn change(call: &Call<'_>, done: &str, change: fn(&mut Backlog, Option<u16>)) {
     }
     let mut backlog = call.module.pipeline.backlog.borrow_mut();
     let db = call.db;
-    let slot = prefix.and_then(|prefix| backlog.slot_of(db, prefix));
-    if let Some(prefix) = prefix.filter(|_| slot.is_none()) {
+    let id = prefix.and_then(|prefix| backlog.id_of(db, prefix));
+    if let Some(prefix) = prefix.filter(|_| id.is_none()) {
         return call.no_registration(&backlog, prefix);
     }
-    change(&mut backlog, slot);
+    change(&mut backlog, id);
     drop(backlog);
     call.ctx.replicate_verbatim();
     let of = prefix.map(|prefix| {

@@ -1,6 +1,7 @@
 //! WB.REGISTER: binds a prefix to a namespace.
 
 use super::warning;
+use crate::core::ids::{Db, RegistrationId};
 use crate::core::registration::args;
 use crate::redis::api::log;
 use crate::redis::api::raw::{REDISMODULE_CTX_FLAGS_LOADING, REDISMODULE_CTX_FLAGS_REPLICATED};
@@ -138,8 +139,8 @@ fn command(call: &Call<'_>) {
     let first = call.module.pipeline.backlog.borrow().is_blank();
     let source = Source::of(call);
     match run(call.module, call.db, call.arguments(), source) {
-        Ok(slot) => {
-            let left_behind = call.module.pipeline.backlog.borrow().key_warning(slot);
+        Ok(id) => {
+            let left_behind = call.module.pipeline.backlog.borrow().key_warning(id);
             if let Some(warning) = left_behind.filter(|_| source != Source::Aof) {
                 log::warning(&warning);
             }
@@ -186,7 +187,12 @@ impl Source {
 /// # Errors
 /// One sentence that names the argument and what it takes, or the registration that has the collection
 /// already; nothing has changed then.
-pub fn run(module: &Module, db: u16, words: &[&[u8]], source: Source) -> Result<u16, String> {
+pub fn run(
+    module: &Module,
+    db: Db,
+    words: &[&[u8]],
+    source: Source,
+) -> Result<RegistrationId, String> {
     let (registration, sync) = match source {
         Source::Operator => args::register(db, words)?,
         Source::Master | Source::Aof => args::registered(db, words)?,
@@ -203,12 +209,12 @@ pub fn run(module: &Module, db: u16, words: &[&[u8]], source: Source) -> Result<
         log::warning(&format!("the master registers two prefixes for one collection: {clash}"));
     }
     let mut backlog = module.pipeline.backlog.borrow_mut();
-    let slot = backlog.register(registration);
-    let slot = slot.ok_or("there are 65,535 registrations already, and no more are possible")?;
+    let id = backlog.register(registration);
+    let id = id.ok_or("there are 65,535 registrations already, and no more are possible")?;
     if sync {
-        backlog.begin_sync(slot);
-        module.scans.restart(slot);
+        backlog.begin_sync(id);
+        module.scans.restart(id);
     }
     drop(backlog);
-    Ok(slot)
+    Ok(id)
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{Source, run_registration};
+use crate::core::ids::Db;
 use crate::core::registration::file_lines;
 use crate::redis::file;
 use crate::redis::state::Module;
@@ -33,7 +34,7 @@ fn run_line(module: &Module, line: &[u8]) -> Result<(), String> {
     if !command.eq_ignore_ascii_case(b"WB.REGISTER") {
         return Err("each line is a WB.REGISTER command".to_owned());
     }
-    let slot = run_registration(module, 0, arguments, Source::Operator)?;
-    module.pipeline.backlog.borrow_mut().set_from_file(slot);
+    let id = run_registration(module, Db(0), arguments, Source::Operator)?;
+    module.pipeline.backlog.borrow_mut().set_from_file(id);
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::warning;
 use crate::core::backlog::{Backlog, Figure, State};
+use crate::core::ids::RegistrationId;
 use crate::core::registration::args;
 use crate::redis::api::clock;
 use crate::redis::api::key::KeyOpener;
@@ -36,8 +37,8 @@ fn command(call: &Call<'_>) {
             let sharing = backlog.sharing_warning();
             module_status(call, &backlog, sharing);
         }
-        [prefix] => match backlog.live_slot(call.db, prefix) {
-            Some(slot) => prefix_status(call, &backlog, slot),
+        [prefix] => match backlog.live_id(call.db, prefix) {
+            Some(id) => prefix_status(call, &backlog, id),
             None => call.no_registration(&backlog, prefix),
         },
         _ => call.reply.wrong_arity(),
@@ -68,24 +69,24 @@ fn module_status(call: &Call<'_>, backlog: &Backlog, sharing: Option<String>) {
     reply.text_field("warning", warnings.as_bytes());
     reply.bytes(b"prefixes");
     reply.array(state.registrations);
-    for slot in backlog.live_slots().filter_map(|slot| backlog.slot(slot)) {
-        reply.bytes(&slot.registration.prefix);
+    for active in backlog.live_ids().filter_map(|id| backlog.active(id)) {
+        reply.bytes(&active.registration.prefix);
     }
 }
 
-fn prefix_status(call: &Call<'_>, backlog: &Backlog, slot: u16) {
+fn prefix_status(call: &Call<'_>, backlog: &Backlog, id: RegistrationId) {
     let reply = call.reply;
-    let Some(state) = backlog.prefix_state(slot, clock::now_us()) else {
+    let Some(state) = backlog.prefix_state(id, clock::now_us()) else {
         return;
     };
-    let registration = &state.slot.registration;
+    let registration = &state.registration_id.registration;
     let options = args::pairs(registration);
     let schema = registration.schema.as_deref().map(args::schema::words).unwrap_or_default();
-    let figures = state.figures(key_scan::percent(call.ctx, state.slot.scanned));
+    let figures = state.figures(key_scan::percent(call.ctx, state.registration_id.scanned));
     let texts = 8 + options.len() + usize::from(!schema.is_empty());
     reply.map(figures.len() + texts);
     reply.text_field("prefix", &registration.prefix);
-    reply.number_field(c"db", u64::from(registration.db));
+    reply.number_field(c"db", u64::from(registration.db.0));
     reply.text_field("namespace", registration.namespace.to_string().as_bytes());
     for (option, value) in options {
         reply.text_field(&option.to_ascii_lowercase(), value.as_bytes());
@@ -101,7 +102,7 @@ fn prefix_status(call: &Call<'_>, backlog: &Backlog, slot: u16) {
         reply.array(schema.len());
         schema.iter().for_each(|word| reply.bytes(word));
     }
-    reply.text_field("last_error", backlog.error_of(slot).as_bytes());
+    reply.text_field("last_error", backlog.error_of(id).as_bytes());
     figures.iter().for_each(|(name, value)| reply.number_field(name, *value));
 }
 

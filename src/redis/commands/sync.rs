@@ -28,12 +28,12 @@ fn command(call: &Call<'_>) {
         return;
     }
     let mut backlog = call.module.pipeline.backlog.borrow_mut();
-    let Some(slot) = backlog.live_slot(call.db, prefix) else {
+    let Some(id) = backlog.live_id(call.db, prefix) else {
         return call.no_registration(&backlog, prefix);
     };
-    backlog.begin_sync(slot);
+    backlog.begin_sync(id);
     drop(backlog);
-    call.module.scans.restart(slot);
+    call.module.scans.restart(id);
     call.ctx.replicate_verbatim();
     call.reply.ok();
 }

@@ -14,8 +14,8 @@ pub fn of_prefixes(backlog: &Backlog) -> impl Iterator<Item = String> {
     };
     let rests = listed(backlog.resting().map(rests));
     let letters = listed(backlog.refused().map(letters));
-    let live = backlog.live_slots().filter_map(|slot| backlog.slot(slot));
-    let stars = listed(live.filter_map(|slot| of_star(&slot.registration)));
+    let live = backlog.live_ids().filter_map(|id| backlog.active(id));
+    let stars = listed(live.filter_map(|active| of_star(&active.registration)));
     [rests, letters, stars].into_iter().flatten()
 }
 

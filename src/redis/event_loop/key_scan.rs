@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::core::backlog::change_log::Touch;
 use crate::core::backlog::{Backlog, Scanned};
+use crate::core::ids::RegistrationId;
 use crate::core::registration::Registration;
 use crate::redis::api::context::{Ctx, NOT_NOW, Text, must_not_replicate};
 use crate::redis::api::raw;
@@ -30,7 +31,7 @@ struct Sync {
 }
 
 impl Sync {
-    /// False when its slot is another registration's by now, or another server has scanned meanwhile.
+    /// False when its registration is another registration's by now, or another server has scanned meanwhile.
     fn is_of(&self, registration: &Registration, epoch: u32) -> bool {
         let own = &self.registration;
         self.epoch == epoch && own.db == registration.db && own.prefix == registration.prefix
@@ -43,21 +44,21 @@ pub struct KeyScans(RefCell<Syncs>);
 
 #[derive(Debug, Default)]
 struct Syncs {
-    by_slot: HashMap<u16, Sync>,
-    /// The slot whose turn was the last.
-    last: u16,
+    by_registration: HashMap<RegistrationId, Sync>,
+    /// The registration whose turn was the last.
+    last: RegistrationId,
 }
 
 impl KeyScans {
-    /// Lets the keys of `slot` be marked from the beginning.
-    pub fn restart(&self, slot: u16) {
-        self.0.borrow_mut().by_slot.remove(&slot);
+    /// Lets the keys of `id` be marked from the beginning.
+    pub fn restart(&self, id: RegistrationId) {
+        self.0.borrow_mut().by_registration.remove(&id);
     }
 
-    /// The slot to scan now, if there are keys to mark and this server may do it.
-    fn next(&self, pipeline: &Pipeline, ctx: Ctx<'_>) -> Option<u16> {
-        let slot = pipeline.backlog.borrow().next_scan(self.0.borrow().last)?;
-        (ctx.flags() & NOT_NOW == 0 && !must_not_replicate()).then_some(slot)
+    /// The registration to scan now, if there are keys to mark and this server may do it.
+    fn next(&self, pipeline: &Pipeline, ctx: Ctx<'_>) -> Option<RegistrationId> {
+        let id = pipeline.backlog.borrow().next_scan(self.0.borrow().last)?;
+        (ctx.flags() & NOT_NOW == 0 && !must_not_replicate()).then_some(id)
     }
 
     /// True when marking goes on at once.
@@ -67,19 +68,20 @@ impl KeyScans {
 
     /// Goes on marking for one slice. True when a scan has ended.
     pub fn step(&self, pipeline: &Pipeline, ctx: Ctx<'_>) -> bool {
-        let Some(slot) = self.next(pipeline, ctx) else { return false };
+        let Some(id) = self.next(pipeline, ctx) else { return false };
         let (registration, epoch) = {
             let backlog = pipeline.backlog.borrow();
-            let Some(bound) = backlog.slot(slot) else { return false };
-            (Arc::clone(&bound.registration), backlog.epoch())
+            let Some(active) = backlog.active(id) else { return false };
+            (Arc::clone(&active.registration), backlog.epoch())
         };
         ctx.select(registration.db);
         let mut syncs = self.0.borrow_mut();
-        syncs.last = slot;
-        let under_way = syncs.by_slot.remove(&slot).filter(|sync| sync.is_of(&registration, epoch));
+        syncs.last = id;
+        let under_way =
+            syncs.by_registration.remove(&id).filter(|sync| sync.is_of(&registration, epoch));
         drop(syncs);
         let mut sync = under_way.unwrap_or_else(|| {
-            pipeline.backlog.borrow_mut().begin_scan(slot);
+            pipeline.backlog.borrow_mut().begin_scan(id);
             propagate::scan_begins(ctx, &registration.prefix);
             Sync {
                 registration: Arc::clone(&registration),
@@ -90,12 +92,12 @@ impl KeyScans {
         });
         let now_us = clock::now_us();
         let end_us = now_us + pipeline.slice_us(now_us);
-        if scan(pipeline, ctx, slot, &mut sync, end_us) {
-            self.0.borrow_mut().by_slot.insert(slot, sync);
+        if scan(pipeline, ctx, id, &mut sync, end_us) {
+            self.0.borrow_mut().by_registration.insert(id, sync);
             return false;
         }
         propagate::scan_ends(ctx, &registration.prefix);
-        end(pipeline, slot, &sync);
+        end(pipeline, id, &sync);
         true
     }
 }
@@ -109,12 +111,12 @@ pub fn percent(ctx: Ctx<'_>, scanned: Scanned) -> u64 {
 }
 
 /// Every key was visited.
-fn end(pipeline: &Pipeline, slot: u16, sync: &Sync) {
+fn end(pipeline: &Pipeline, id: RegistrationId, sync: &Sync) {
     let mut backlog = pipeline.backlog.borrow_mut();
-    let asked = backlog.slot(slot).is_some_and(|slot| slot.sync_pending);
-    backlog.end_scan(slot, clock::now_us());
+    let asked = backlog.active(id).is_some_and(|active| active.sync_pending);
+    backlog.end_scan(id, clock::now_us());
     // One scan may follow the other while MongoDB is slower than the writers.
-    let complete = !backlog.rescans().any(|rescan| rescan == slot);
+    let complete = !backlog.rescans().any(|rescan| rescan == id);
     if asked || complete {
         let prefix = String::from_utf8_lossy(&sync.registration.prefix).into_owned();
         log::notice(&format!("sync of prefix '{prefix}' has marked {} keys", sync.marked));
@@ -122,30 +124,35 @@ fn end(pipeline: &Pipeline, slot: u16, sync: &Sync) {
 }
 
 /// Visits keys until `end_us`, or until there is no room for more; false when all were visited.
-fn scan(pipeline: &Pipeline, ctx: Ctx<'_>, slot: u16, sync: &mut Sync, end_us: u64) -> bool {
+fn scan(
+    pipeline: &Pipeline,
+    ctx: Ctx<'_>,
+    id: RegistrationId,
+    sync: &mut Sync,
+    end_us: u64,
+) -> bool {
     let mut visited = 0;
     let mut marked = Vec::new();
     let mut visit = |key: &[u8], _: *mut raw::RedisModuleKey| {
         visited += 1;
         let backlog: &mut Backlog = &mut pipeline.backlog.borrow_mut();
-        if backlog.is_scanned(slot, key) {
+        if backlog.is_scanned(id, key) {
             marked.push(Text::new(key));
-            backlog.found(slot, key, Touch::Found, clock::now_us());
+            backlog.found(id, key, Touch::Found, clock::now_us());
         }
     };
     let mut more = true;
     for buckets in 1usize.. {
         more = scan::bucket(ctx, &sync.cursor, &mut visit);
         let looks = buckets.is_multiple_of(CLOCK_BUCKETS);
-        let ends =
-            || clock::now_us() >= end_us || !pipeline.backlog.borrow().has_room_to_scan(slot);
+        let ends = || clock::now_us() >= end_us || !pipeline.backlog.borrow().has_room_to_scan(id);
         if !more || looks && ends() {
             break;
         }
     }
     let count = marked.len() as u64;
     sync.marked += count;
-    pipeline.backlog.borrow_mut().scanned(slot, Scanned { visited, marked: count });
+    pipeline.backlog.borrow_mut().scanned(id, Scanned { visited, marked: count });
     propagate::marked(ctx, &sync.registration.prefix, &marked);
     more
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::{c_int, c_void};
 
+use crate::core::ids::Db;
 use crate::redis::api::context::Ctx;
 use crate::redis::api::guard::guard;
 use crate::redis::api::raw;
@@ -28,17 +29,17 @@ pub unsafe extern "C" fn on_flush(
         // SAFETY: the server's context is valid during the callback.
         let ctx = unsafe { Ctx::new(ctx) };
         let db = match u16::try_from(db) {
-            Ok(db) => Some(db),
+            Ok(db) => Some(Db(db)),
             Err(_) if db == ALL => None,
             // Nothing of it is dirty.
             Err(_) => return,
         };
         let module = module();
         let pipeline = &module.pipeline;
-        last_value::capture_all(pipeline, ctx, db, c_int::from);
+        last_value::capture_all(pipeline, ctx, db, |db| c_int::from(db.0));
         // Before the data of a master is loaded, the own data is removed in the same way.
         if ctx.flags() & raw::REDISMODULE_CTX_FLAGS_REPLICA_IS_TRANSFERRING == 0 {
-            capture_missed(module, ctx, db, c_int::from);
+            capture_missed(module, ctx, db, |db| c_int::from(db.0));
         }
     });
 }
@@ -65,7 +66,7 @@ pub unsafe extern "C" fn on_swap(
         let pipeline = &module.pipeline;
         let swapped = [(first, second), (second, first)];
         // One of them may be past those that have registrations.
-        let swapped = swapped.map(|(db, now)| u16::try_from(db).ok().map(|db| (db, now)));
+        let swapped = swapped.map(|(db, now)| u16::try_from(db).ok().map(|db| (Db(db), now)));
         for (db, now) in swapped.into_iter().flatten() {
             last_value::capture_all(pipeline, ctx, Some(db), |_| now);
         }
@@ -76,14 +77,9 @@ pub unsafe extern "C" fn on_swap(
 }
 
 /// Captures what registrations may have missed; then they need no scan.
-fn capture_missed(
-    module: &Module,
-    ctx: Ctx<'_>,
-    db: Option<u16>,
-    source_of: impl Fn(u16) -> c_int,
-) {
-    for slot in last_value::capture_missed(&module.pipeline, ctx, db, source_of) {
-        module.scans.restart(slot);
+fn capture_missed(module: &Module, ctx: Ctx<'_>, db: Option<Db>, source_of: impl Fn(Db) -> c_int) {
+    for id in last_value::capture_missed(&module.pipeline, ctx, db, source_of) {
+        module.scans.restart(id);
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::{CStr, c_char, c_int, c_void};
 
 use crate::core::backlog::change_log::Touch;
+use crate::core::ids::Db;
 use crate::redis::api::clock;
 use crate::redis::api::context::{Ctx, Text, bytes};
 use crate::redis::api::guard::guard;
@@ -69,7 +70,7 @@ fn on_special(
     module: &Module,
     ctx: Ctx<'_>,
     event: (c_int, &CStr),
-    (db, key): (u16, &[u8]),
+    (db, key): (Db, &[u8]),
     touch: Touch,
 ) {
     if matches!(touch, Touch::Expired | Touch::Evicted) {
@@ -98,7 +99,7 @@ fn on_special(
 
 /// A key has arrived in one of these databases. Where it is not, a mark would undo what is known of
 /// a key that went.
-fn arrived(module: &Module, ctx: Ctx<'_>, (here, key): (u16, &[u8]), dbs: BTreeSet<u16>) {
+fn arrived(module: &Module, ctx: Ctx<'_>, (here, key): (Db, &[u8]), dbs: BTreeSet<Db>) {
     let name = Text::new(key);
     for db in dbs {
         ctx.select(db);
@@ -159,7 +160,7 @@ unsafe fn touch(kind: c_int, event: *const c_char) -> Option<Touch> {
 }
 
 /// The server reports that a key has expired or was evicted. Its DEL follows in the stream.
-fn removed(module: &Module, ctx: Ctx<'_>, (db, key): (u16, &[u8]), touch: Touch) {
+fn removed(module: &Module, ctx: Ctx<'_>, (db, key): (Db, &[u8]), touch: Touch) {
     let ours = module.pipeline.backlog.borrow_mut().gone(db, key, touch, clock::now_us());
     if ours {
         propagate::removed(ctx, key, touch);

@@ -161,7 +161,7 @@ impl<'a> Reader<'a> {
             ReadOutcome::Unreadable => {
                 let mut backlog = pipeline.backlog.borrow_mut();
                 backlog.postpone(batch, taken, clock::now_us() + UNREADABLE_US);
-                backlog.rests(batch.slot, UNREADABLE);
+                backlog.rests(batch.registration_id, UNREADABLE);
                 batch.bytes.truncate(key.start);
                 return false;
             }
@@ -208,7 +208,7 @@ impl<'a> Reader<'a> {
                 batch.items.push(item(taken, key, Content::Tombstone, nothing, expire_ms));
             }
             Missing::Keep => {
-                backlog.skip(batch.slot, &Taken { touch, ..*taken }, self.clean);
+                backlog.skip(batch.registration_id, &Taken { touch, ..*taken }, self.clean);
                 batch.bytes.truncate(key.start);
             }
         }

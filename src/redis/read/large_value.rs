@@ -49,7 +49,7 @@ impl LargeValue {
     ) {
         let own = Batch {
             registration: batch.registration.clone(),
-            slot: batch.slot,
+            registration_id: batch.registration_id,
             epoch: batch.epoch,
             slow: batch.slow,
             retry: batch.retry,

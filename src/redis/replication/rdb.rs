@@ -129,7 +129,7 @@ fn check_dbs(module: &Module, block: &[u8]) -> Result<(), String> {
     let (databases, mut most) = (module.databases.get(), 0);
     unpack(block, |record| {
         if let Record::Registration { registration, .. } = record {
-            most = most.max(u32::from(registration.db));
+            most = most.max(u32::from(registration.db.0));
         }
     })?;
     if most < databases {

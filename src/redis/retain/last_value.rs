@@ -4,6 +4,7 @@ use std::ffi::c_int;
 
 use crate::core::backlog::change_log::Touch;
 use crate::core::backlog::table::Captured;
+use crate::core::ids::{Db, RegistrationId};
 use crate::core::mapping::value::Content;
 use crate::redis::api::clock;
 use crate::redis::api::context::{Ctx, Text};
@@ -14,7 +15,7 @@ use crate::redis::read::value;
 use crate::redis::read::value::{ReadOutcome, ReadResult};
 
 /// The master announces that a key is about to expire or be evicted; it is still here.
-pub fn announced(pipeline: &Pipeline, ctx: Ctx<'_>, (db, key): (u16, &[u8]), touch: Touch) {
+pub fn announced(pipeline: &Pipeline, ctx: Ctx<'_>, (db, key): (Db, &[u8]), touch: Touch) {
     removed(pipeline, ctx, (db, key), touch);
     let mut backlog = pipeline.backlog.borrow_mut();
     backlog.gone(db, key, touch, clock::now_us());
@@ -22,10 +23,10 @@ pub fn announced(pipeline: &Pipeline, ctx: Ctx<'_>, (db, key): (u16, &[u8]), tou
 }
 
 /// Copies the value of a key of `db` that is dirty, or may be, as it is in the selected database now.
-pub fn capture(pipeline: &Pipeline, ctx: Ctx<'_>, db: u16, key: &[u8]) {
+pub fn capture(pipeline: &Pipeline, ctx: Ctx<'_>, db: Db, key: &[u8]) {
     let wanted = {
         let backlog = pipeline.backlog.borrow();
-        backlog.slot_of_key(db, key).map(|slot| ReadRequest::of(&slot.registration))
+        backlog.active_of_key(db, key).map(|active| ReadRequest::of(&active.registration))
     };
     let Some(wanted) = wanted else { return };
     let value = read_value(pipeline, ctx, key, wanted);
@@ -71,7 +72,7 @@ fn read_value(
 }
 
 /// What to do about a key that the server is about to remove, and whose value can still be read.
-pub fn removed(pipeline: &Pipeline, ctx: Ctx<'_>, (db, key): (u16, &[u8]), touch: Touch) {
+pub fn removed(pipeline: &Pipeline, ctx: Ctx<'_>, (db, key): (Db, &[u8]), touch: Touch) {
     let now_us = clock::now_us();
     let must_capture = pipeline.backlog.borrow_mut().must_capture(db, key, touch, now_us);
     if must_capture {
@@ -84,25 +85,25 @@ pub fn removed(pipeline: &Pipeline, ctx: Ctx<'_>, (db, key): (u16, &[u8]), touch
 pub fn capture_missed(
     pipeline: &Pipeline,
     ctx: Ctx<'_>,
-    db: Option<u16>,
-    source_of: impl Fn(u16) -> c_int,
-) -> Vec<u16> {
+    db: Option<Db>,
+    source_of: impl Fn(Db) -> c_int,
+) -> Vec<RegistrationId> {
     let rescans = pipeline.backlog.borrow().rescans_of(db);
-    let mut slots = Vec::with_capacity(rescans.len());
-    for (slot, registration) in rescans {
+    let mut ids = Vec::with_capacity(rescans.len());
+    for (id, registration) in rescans {
         let db = registration.db;
         ctx.select_raw(source_of(db));
         let keys = scan::names(ctx, |key| {
             let backlog = pipeline.backlog.borrow();
-            backlog.is_scanned(slot, key) && backlog.maybe_missed(db, key).is_some()
+            backlog.is_scanned(id, key) && backlog.maybe_missed(db, key).is_some()
         });
         for key in keys {
             capture(pipeline, ctx, db, &key);
         }
-        pipeline.backlog.borrow_mut().clear_missed(slot);
-        slots.push(slot);
+        pipeline.backlog.borrow_mut().clear_missed(id);
+        ids.push(id);
     }
-    slots
+    ids
 }
 
 /// Captures every dirty key of `db`, or of all databases; `source_of` a database is the one to read its
@@ -110,8 +111,8 @@ pub fn capture_missed(
 pub fn capture_all(
     pipeline: &Pipeline,
     ctx: Ctx<'_>,
-    db: Option<u16>,
-    source_of: impl Fn(u16) -> c_int,
+    db: Option<Db>,
+    source_of: impl Fn(Db) -> c_int,
 ) {
     let keys = pipeline.backlog.borrow_mut().uncaptured(db, clock::now_us());
     for (db, key) in keys {

@@ -7,6 +7,7 @@ use super::{Attempts, Parked};
 use crate::core::backlog::Backlog;
 use crate::core::backlog::dead_letters::{ContestedLetter, DeadLetter};
 use crate::core::backlog::table::DirtyKey;
+use crate::core::ids::{Db, RegistrationId};
 use crate::core::registration::Namespace;
 
 /// So many of them at a time.
@@ -57,7 +58,7 @@ impl Backlog {
 
     /// Makes letters dirty that are due to be tried again at `now_us`, and returns their databases
     /// and keys. Replicas and the AOF must be told of them as of a retry by hand.
-    pub fn retry_contested(&mut self, now_us: u64) -> Vec<(u16, Vec<u8>)> {
+    pub fn retry_contested(&mut self, now_us: u64) -> Vec<(Db, Vec<u8>)> {
         let due =
             self.contested.contests.iter().filter(|(_, contest)| {
                 contest.letters.due_us().is_some_and(|due_us| due_us <= now_us)
@@ -83,7 +84,7 @@ impl Backlog {
 
     /// The letters of `namespace` whose turn it is.
     fn next_letters(&mut self, namespace: &Namespace, now_us: u64) -> VecDeque<ContestedLetter> {
-        let slots = self.letter_slots(namespace);
+        let ids = self.letter_ids(namespace);
         let is_pressed = self.dirty.is_pressed();
         let letters = &mut self.contested.contest(namespace).letters;
         (letters.last_us, letters.asked) = (Some(now_us), false);
@@ -92,15 +93,15 @@ impl Backlog {
             return VecDeque::new();
         }
         let cursor = letters.cursor.take();
-        let after = slots.iter().filter(|slot| cursor.as_ref().is_none_or(|last| **slot >= last.0));
+        let after = ids.iter().filter(|id| cursor.as_ref().is_none_or(|last| **id >= last.0));
         let mut next: VecDeque<ContestedLetter> = after
-            .flat_map(|slot| self.dead.contested_after(*slot, cursor.as_ref()))
+            .flat_map(|id| self.dead.contested_after(*id, cursor.as_ref()))
             .take(AT_A_TIME)
             .cloned()
             .collect();
         if next.len() < AT_A_TIME && cursor.is_some() {
             // Round and round, each letter once.
-            let first = slots.iter().flat_map(|slot| self.dead.contested_after(*slot, None));
+            let first = ids.iter().flat_map(|id| self.dead.contested_after(*id, None));
             let first = first.take_while(|letter| cursor.as_ref().is_some_and(|c| *letter <= c));
             next.extend(first.take(AT_A_TIME - next.len()).cloned());
         }
@@ -114,9 +115,9 @@ impl Backlog {
     fn park_letter(
         &mut self,
         namespace: &Namespace,
-        (slot, db, key): &ContestedLetter,
+        (id, db, key): &ContestedLetter,
         now_us: u64,
-        retried: &mut Vec<(u16, Vec<u8>)>,
+        retried: &mut Vec<(Db, Vec<u8>)>,
     ) {
         if self.dirty.touched(*db, key).is_some() {
             return;
@@ -126,31 +127,31 @@ impl Backlog {
         let (touch, captured) = (*touch, captured.as_ref());
         // Later than every flush and change until now.
         let since_us = self.dirty.watermark_us(now_us);
-        self.dirty.load(DirtyKey { db: *db, slot: *slot, touch, since_us, key, captured });
+        self.dirty.load(DirtyKey { db: *db, registration_id: *id, touch, since_us, key, captured });
         let Some(taken) = self.dirty.take_one(*db, key) else { return };
         let contest = self.contested.contest(namespace);
         let wait = contest.wait;
-        if !contest.parked.contains(slot) {
-            contest.parked.push(*slot);
+        if !contest.parked.contains(id) {
+            contest.parked.push(*id);
         }
         let attempts = Attempts::default();
         let parked = Parked { entry: taken.entry, since_us, wait, attempts, letter: true };
-        self.contested.parked.entry(*slot).or_default().push(parked);
+        self.contested.parked.entry(*id).or_default().push(parked);
         retried.push((*db, key.clone()));
     }
 
     /// Registrations of `namespace` with letters to be tried.
-    fn letter_slots(&self, namespace: &Namespace) -> Vec<u16> {
-        let slots = self.dead.contested_slots().filter(|slot| {
-            let bound = self.slot(*slot);
-            bound.is_some_and(|bound| bound.registration.namespace == *namespace)
+    fn letter_ids(&self, namespace: &Namespace) -> Vec<RegistrationId> {
+        let ids = self.dead.contested_ids().filter(|id| {
+            let active = self.active(*id);
+            active.is_some_and(|active| active.registration.namespace == *namespace)
         });
-        slots.filter(|slot| !self.is_paused(*slot)).collect()
+        ids.filter(|id| !self.is_paused(*id)).collect()
     }
 
     /// How many letters that is, as far as it matters.
     fn contested_letters(&self, namespace: &Namespace) -> usize {
-        let slots = self.letter_slots(namespace);
-        slots.iter().map(|slot| self.dead.contested_count(*slot)).sum()
+        let ids = self.letter_ids(namespace);
+        ids.iter().map(|id| self.dead.contested_count(*id)).sum()
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Contest, Contested, Pending};
 use crate::core::backlog::Backlog;
+use crate::core::ids::RegistrationId;
 use crate::core::registration::Namespace;
 
 impl Contested {
@@ -18,46 +19,51 @@ impl Contested {
 
 impl Backlog {
     /// The registrations of a namespace, without those that are paused.
-    pub(super) fn slots_of(&mut self, namespace: &Namespace) -> Vec<u16> {
+    pub(super) fn ids_of(&mut self, namespace: &Namespace) -> Vec<RegistrationId> {
         let version = self.registry.version();
         let known = self.contested.contests.get(namespace).map(|contest| &contest.registrations);
-        let slots = match known.filter(|known| known.0 == version) {
-            Some((_, slots)) => slots.clone(),
+        let ids = match known.filter(|known| known.0 == version) {
+            Some((_, ids)) => ids.clone(),
             None => {
-                let is_of = |slot: &u16| {
-                    let bound = self.registry.at(*slot);
-                    bound.is_some_and(|bound| bound.registration.namespace == *namespace)
+                let is_of = |id: &RegistrationId| {
+                    let active = self.registry.at(*id);
+                    active.is_some_and(|active| active.registration.namespace == *namespace)
                 };
-                let slots: Vec<u16> = self.registry.numbers().filter(is_of).collect();
-                self.contested.contest(namespace).registrations = (version, slots.clone());
-                slots
+                let ids: Vec<RegistrationId> = self.registry.ids().filter(is_of).collect();
+                self.contested.contest(namespace).registrations = (version, ids.clone());
+                ids
             }
         };
-        slots.into_iter().filter(|slot| !self.is_paused(*slot)).collect()
+        ids.into_iter().filter(|id| !self.is_paused(*id)).collect()
     }
 
     /// Begins a wait for what is dirty now in these registrations, unless one is under way.
-    pub(super) fn begin_wait(&mut self, namespace: &Namespace, slots: Vec<u16>, now_us: u64) {
+    pub(super) fn begin_wait(
+        &mut self,
+        namespace: &Namespace,
+        ids: Vec<RegistrationId>,
+        now_us: u64,
+    ) {
         let contest = self.contested.contest(namespace);
         if contest.waiting {
             return;
         }
         contest.waiting = true;
         contest.wait += 1;
-        contest.slots.clone_from(&slots);
+        contest.ids.clone_from(&ids);
         self.contested.waiting += 1;
         let watermark_us = self.dirty.watermark_us(now_us);
-        for slot in slots {
-            let keys = self.unparked(slot);
-            self.contested.pending.insert(slot, Pending { watermark_us, keys });
-            self.dirty.flush(slot, watermark_us);
+        for id in ids {
+            let keys = self.unparked(id);
+            self.contested.pending.insert(id, Pending { watermark_us, keys });
+            self.dirty.flush(id, watermark_us);
         }
         self.changed = true;
     }
 
-    /// Dirty keys of `slot` that are not parked.
-    fn unparked(&self, slot: u16) -> usize {
-        self.dirty.queue(slot).dirty().saturating_sub(self.contested.parked_len(slot))
+    /// Dirty keys of `id` that are not parked.
+    fn unparked(&self, id: RegistrationId) -> usize {
+        self.dirty.queue(id).dirty().saturating_sub(self.contested.parked_len(id))
     }
 
     /// True if parked keys can go out.
@@ -70,16 +76,16 @@ impl Backlog {
         // The letters of the namespace go out with the parked keys.
         contest.waiting
             && !contest.letters.is_asked()
-            && contest.slots.iter().all(|slot| self.is_written(*slot))
+            && contest.ids.iter().all(|id| self.is_written(*id))
     }
 
-    /// True if everything is written of `slot` that a wait is for.
-    fn is_written(&self, slot: u16) -> bool {
-        if self.is_paused(slot) || self.slot(slot).is_none() {
+    /// True if everything is written of `id` that a wait is for.
+    fn is_written(&self, id: RegistrationId) -> bool {
+        if self.is_paused(id) || self.active(id).is_none() {
             return true;
         }
-        let pending = self.contested.pending.get(&slot).map_or(0, |pending| pending.keys);
-        (pending == 0 || self.unparked(slot) == 0) && !self.dirty.has_missed(slot)
+        let pending = self.contested.pending.get(&id).map_or(0, |pending| pending.keys);
+        (pending == 0 || self.unparked(id) == 0) && !self.dirty.has_missed(id)
     }
 
     /// Releases the parked keys whose wait is over.
@@ -97,33 +103,33 @@ impl Backlog {
     /// Lets all parked keys of a namespace go out together.
     pub(super) fn release(&mut self, namespace: &Namespace) {
         let contest = self.contested.contest(namespace);
-        let (slots, parked) =
-            (std::mem::take(&mut contest.slots), std::mem::take(&mut contest.parked));
+        let (ids, parked) = (std::mem::take(&mut contest.ids), std::mem::take(&mut contest.parked));
         if std::mem::take(&mut contest.waiting) {
             self.contested.waiting -= 1;
         }
-        for slot in slots {
-            self.contested.pending.remove(&slot);
+        for id in ids {
+            self.contested.pending.remove(&id);
         }
-        for slot in parked {
-            let keys = self.contested.parked.remove(&slot).unwrap_or_default();
-            let discards = self.slot(slot).is_none_or(|bound| !bound.live && bound.discards);
-            if !discards && !self.is_paused(slot) {
-                self.contested.together.entry(slot).or_default().extend(keys);
-                self.dirty.stir(slot);
+        for id in parked {
+            let keys = self.contested.parked.remove(&id).unwrap_or_default();
+            let discards = self.active(id).is_none_or(|active| !active.live && active.discards);
+            if !discards && !self.is_paused(id) {
+                self.contested.together.entry(id).or_default().extend(keys);
+                self.dirty.stir(id);
                 continue;
             }
             for parked in keys.iter().rev() {
                 self.dirty.give_back(parked.entry, parked.since_us);
             }
-            self.retire_if_done(slot);
+            self.retire_if_done(id);
         }
     }
 
     /// Parked keys of registrations that are paused now wait in their queues, like all others.
     pub(in crate::core::backlog) fn unpark_paused(&mut self) {
-        let slots = self.contested.parked.keys().chain(self.contested.together.keys());
-        let paused: Vec<u16> = slots.copied().filter(|slot| self.is_paused(*slot)).collect();
+        let ids = self.contested.parked.keys().chain(self.contested.together.keys());
+        let paused: Vec<RegistrationId> =
+            ids.copied().filter(|slot| self.is_paused(*slot)).collect();
         for slot in paused {
             let parked = self.contested.parked.remove(&slot).unwrap_or_default();
             let released = self.contested.together.remove(&slot).unwrap_or_default();

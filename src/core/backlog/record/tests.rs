@@ -1,4 +1,5 @@
 use super::*;
+use crate::core::ids::{Db, RegistrationId};
 use crate::core::registration::{Namespace, WriteMode};
 use proptest::prelude::*;
 
@@ -18,10 +19,10 @@ fn round_trip(records: &[Record<'_>]) -> Vec<String> {
 #[test]
 fn registrations_and_dead_letters_come_back() {
     let namespace = Namespace { database: "d".to_owned(), collection: "c".to_owned() };
-    let mut registration = Registration::new(3, b"p\0:", namespace);
+    let mut registration = Registration::new(Db(3), b"p\0:", namespace);
     registration.write = WriteMode::Merge;
     let letter = DeadLetter {
-        slot: 2,
+        registration_id: RegistrationId(2),
         code: 121,
         reason: "schema".to_owned(),
         attempts: 3,
@@ -36,7 +37,7 @@ fn registrations_and_dead_letters_come_back() {
         Record::Paused,
         Record::Lanes(vec![[1; 16], [2; 16]]),
         Record::Registration {
-            slot: 2,
+            registration_id: RegistrationId(2),
             live: false,
             discards: true,
             sync_pending: true,
@@ -44,9 +45,12 @@ fn registrations_and_dead_letters_come_back() {
             missed: Missed { since_us: Some(7), scanned_us: None },
             registration,
         },
-        Record::Sharing { slot: 2, stamps: Stamps { joined: 3, shared: u64::MAX } },
-        Record::Dead { db: 3, key: b"p\0:1", letter },
-        Record::Dead { db: 3, key: b"p\0:2", letter: captured },
+        Record::Sharing {
+            registration_id: RegistrationId(2),
+            stamps: Stamps { joined: 3, shared: u64::MAX },
+        },
+        Record::Dead { db: Db(3), key: b"p\0:1", letter },
+        Record::Dead { db: Db(3), key: b"p\0:2", letter: captured },
     ];
     let expected: Vec<String> = records.iter().map(|record| format!("{record:?}")).collect();
     assert_eq!(round_trip(&records), expected);
@@ -80,7 +84,7 @@ proptest! {
                     bytes: key.clone().into(),
                 });
                 Record::Key(SavedKey {
-                    slot: *number, db: number / 2, touch, since_us: *since_us, key, captured,
+                    registration_id: RegistrationId(*number), db: Db(number / 2), touch, since_us: *since_us, key, captured,
                 })
             })
             .collect();
@@ -98,7 +102,7 @@ fn counted(bytes: &[u8]) -> Vec<u8> {
 /// change. A record of each kind, with what it holds.
 fn version_1() -> Vec<(Record<'static>, Vec<u8>)> {
     let namespace = Namespace { database: "d".to_owned(), collection: "c".to_owned() };
-    let mut registration = Registration::new(3, b"p\0:", namespace);
+    let mut registration = Registration::new(Db(3), b"p\0:", namespace);
     registration.write = WriteMode::Merge;
     let words = [
         "p\0:", "d.c", "TYPE", "ANY", "KEY", "_id", "AS", "STRING", "WRITE", "MERGE", "ONDEL",
@@ -107,11 +111,18 @@ fn version_1() -> Vec<(Record<'static>, Vec<u8>)> {
     let words: Vec<u8> = words.iter().flat_map(|word| counted(word.as_bytes())).collect();
     let value = |content| Captured { content, expire_ms: -1, bytes: b"v".as_slice().into() };
     let key = |touch, captured| {
-        let (slot, db, since_us) = (0x0102, 3, 0x0102_0304_0506_0708);
-        Record::Key(SavedKey { slot, db, touch, since_us, key: b"p\0:1", captured })
+        let (id, db, since_us) = (0x0102, 3, 0x0102_0304_0506_0708);
+        Record::Key(SavedKey {
+            registration_id: RegistrationId(id),
+            db: Db(db),
+            touch,
+            since_us,
+            key: b"p\0:1",
+            captured,
+        })
     };
     let letter = DeadLetter {
-        slot: 0x0102,
+        registration_id: RegistrationId(0x0102),
         code: 121,
         reason: "why".to_owned(),
         attempts: 3,
@@ -125,7 +136,7 @@ fn version_1() -> Vec<(Record<'static>, Vec<u8>)> {
         (Record::Lanes(vec![[7; 16], [8; 16]]), [&[5][..], &[7; 16], &[8; 16]].concat()),
         (
             Record::Registration {
-                slot: 0x0102,
+                registration_id: RegistrationId(0x0102),
                 live: true,
                 discards: false,
                 sync_pending: true,
@@ -144,7 +155,10 @@ fn version_1() -> Vec<(Record<'static>, Vec<u8>)> {
             .concat(),
         ),
         (
-            Record::Sharing { slot: 0x0102, stamps: Stamps { joined: 3, shared: u64::MAX } },
+            Record::Sharing {
+                registration_id: RegistrationId(0x0102),
+                stamps: Stamps { joined: 3, shared: u64::MAX },
+            },
             [&[6, 0x02, 0x01][..], &[3, 0, 0, 0, 0, 0, 0, 0], &[0xff; 8]].concat(),
         ),
         (
@@ -164,7 +178,7 @@ fn version_1() -> Vec<(Record<'static>, Vec<u8>)> {
             .concat(),
         ),
         (
-            Record::Dead { db: 3, key: b"p\0:1", letter },
+            Record::Dead { db: Db(3), key: b"p\0:1", letter },
             [
                 &[3, 0x02, 0x01, 3, 0][..],
                 &[121, 0, 0, 0],

@@ -1,6 +1,7 @@
 use super::*;
 use crate::core::backlog::{Acknowledged, Flight, item};
 use crate::core::delivery::batch::{Report, Verdict, Written};
+use crate::core::ids::{Db, RegistrationId};
 use crate::core::mapping::value::{NO_EXPIRY, Span};
 use crate::core::registration::{Namespace, Registration};
 
@@ -9,13 +10,13 @@ const ONCE_MORE_US: u64 = 12_000_000;
 fn backlog() -> Backlog {
     let mut backlog = Backlog::default();
     let namespace = Namespace { database: "d".to_owned(), collection: "c".to_owned() };
-    backlog.register(Registration::new(0, b"", namespace)).unwrap();
+    backlog.register(Registration::new(Db(0), b"", namespace)).unwrap();
     backlog.report(Report::Credit(9), 0, 0, &mut Acknowledged::default());
     backlog
 }
 
 fn touch(backlog: &mut Backlog, key: &str, touch: Touch, now_us: u64) {
-    backlog.touch(0, key.as_bytes(), touch);
+    backlog.touch(Db(0), key.as_bytes(), touch);
     backlog.fold(now_us);
 }
 
@@ -80,7 +81,7 @@ fn a_fenced_batch_leaves_no_doubt() {
 fn a_deletion_in_doubt_is_made_twice() {
     let mut backlog = in_doubt("k", Touch::Deleted);
     backlog.mark_due_rewrites(20 + ONCE_MORE_US);
-    assert_eq!(backlog.dirty.touched(0, b"k"), Some(Touch::Deleted));
+    assert_eq!(backlog.dirty.touched(Db(0), b"k"), Some(Touch::Deleted));
 }
 
 #[test]
@@ -88,11 +89,11 @@ fn a_captured_value_in_doubt_is_written_twice() {
     let mut backlog = backlog();
     touch(&mut backlog, "k", Touch::Changed, 1);
     let value = || Captured { content: Content::String, expire_ms: 5, bytes: (*b"v").into() };
-    backlog.capture(0, b"k", value());
+    backlog.capture(Db(0), b"k", value());
     send(&mut backlog, given_up(true), 10);
     send(&mut backlog, written(), 20);
     backlog.mark_due_rewrites(20 + ONCE_MORE_US);
-    assert_eq!(backlog.dirty.touched(0, b"k"), Some(Touch::Captured));
+    assert_eq!(backlog.dirty.touched(Db(0), b"k"), Some(Touch::Captured));
 }
 
 #[test]
@@ -124,7 +125,7 @@ fn what_is_dirty_for_longest_after_loading_is_in_doubt_and_later_changes_are_not
         send(&mut backlog, written(), 20);
     }
     let again = backlog.mark_due_rewrites(20 + ONCE_MORE_US);
-    assert_eq!(again, [(0, b"old".to_vec()), (0, b"next".to_vec())]);
+    assert_eq!(again, [&b"old"[..], b"next"].map(|key| (RegistrationId(0), key.to_vec())));
     for _ in 0..2 {
         send(&mut backlog, written(), 30 + ONCE_MORE_US);
     }
@@ -141,7 +142,7 @@ fn a_change_after_loading_is_not_in_doubt() {
     touch(&mut backlog, "old", Touch::Changed, 1);
     backlog.assume_predecessor_in_flight(1);
     touch(&mut backlog, "old", Touch::Deleted, 1);
-    backlog.dirty.forget(0, b"old");
+    backlog.dirty.forget(Db(0), b"old");
     touch(&mut backlog, "new", Touch::Changed, 5);
     send(&mut backlog, written(), 20);
     assert_eq!(backlog.rewrites_due_us(), None);
@@ -150,7 +151,7 @@ fn a_change_after_loading_is_not_in_doubt() {
 #[test]
 fn an_unregistered_prefix_is_free_without_waiting_for_its_doubts() {
     let mut backlog = in_doubt("k", Touch::Changed);
-    backlog.unregister(0, b"", false, 30);
-    assert!(backlog.slot(0).is_none());
+    backlog.unregister(Db(0), b"", false, 30);
+    assert!(backlog.active(RegistrationId(0)).is_none());
     assert!(backlog.mark_due_rewrites(20 + ONCE_MORE_US).is_empty());
 }

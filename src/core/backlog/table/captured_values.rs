@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::core::ids::EntryId;
 use crate::core::mapping::value::Content;
 
 /// The last value of a key that is gone from Redis and not yet in MongoDB.
@@ -21,23 +22,23 @@ const KEEP: usize = 1_024;
 /// Captured values by entry.
 #[derive(Debug, Default)]
 pub struct CapturedValues {
-    values: HashMap<u32, Captured>,
+    values: HashMap<EntryId, Captured>,
     bytes: usize,
 }
 
 impl CapturedValues {
-    pub fn insert(&mut self, id: u32, value: Captured) {
+    pub fn insert(&mut self, id: EntryId, value: Captured) {
         self.bytes += value.bytes.len();
         if let Some(earlier) = self.values.insert(id, value) {
             self.bytes -= earlier.bytes.len();
         }
     }
 
-    pub fn get(&self, id: u32) -> Option<&Captured> {
+    pub fn get(&self, id: EntryId) -> Option<&Captured> {
         self.values.get(&id)
     }
 
-    pub fn remove(&mut self, id: u32) -> Option<Captured> {
+    pub fn remove(&mut self, id: EntryId) -> Option<Captured> {
         let value = self.values.remove(&id)?;
         self.bytes -= value.bytes.len();
         if self.values.is_empty() {
@@ -48,10 +49,10 @@ impl CapturedValues {
 
     /// Bytes in use; fewer than what is held.
     pub fn used_bytes(&self) -> usize {
-        self.bytes + self.values.len() * size_of::<(u32, Captured)>()
+        self.bytes + self.values.len() * size_of::<(EntryId, Captured)>()
     }
 
     pub fn memory_bytes(&self) -> usize {
-        self.bytes + self.values.capacity() * size_of::<(u32, Captured)>()
+        self.bytes + self.values.capacity() * size_of::<(EntryId, Captured)>()
     }
 }

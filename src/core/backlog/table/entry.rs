@@ -7,9 +7,10 @@
 use super::arena::Place;
 use super::hash::NO_FINGERPRINT;
 use crate::core::backlog::change_log::Touch;
+use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 
 /// No entry: the end of a list.
-pub const NONE: u32 = u32::MAX;
+pub const NONE: EntryId = EntryId(u32::MAX);
 
 /// Entries in a block.
 const BLOCK: usize = 4096;
@@ -21,16 +22,16 @@ pub struct Entry {
     /// When the key became dirty after it was last read, in microseconds.
     pub since_us: u64,
     /// Older neighbour in the list.
-    pub prev: u32,
+    pub prev: EntryId,
     /// Newer neighbour in the list; the next free entry in a free one.
-    pub next: u32,
+    pub next: EntryId,
     /// Grows with every change of the key.
-    pub ver: u32,
+    pub version: Version,
     /// A [`Place`] in two parts, because as a whole it is padded to eight bytes.
     chunk: u32,
     offset: u16,
-    pub db: u16,
-    pub slot: u16,
+    pub db: Db,
+    pub registration_id: RegistrationId,
     pub state: State,
     pub touch: Touch,
 }
@@ -50,16 +51,16 @@ pub enum State {
 
 impl Entry {
     /// An entry outside every list.
-    pub fn new(db: u16, slot: u16, place: Place) -> Self {
+    pub fn new(db: Db, registration_id: RegistrationId, place: Place) -> Self {
         Entry {
             prev: NONE,
             next: NONE,
-            ver: 0,
+            version: Version(0),
             chunk: place.chunk,
             offset: place.offset,
             since_us: 0,
             db,
-            slot,
+            registration_id,
             state: State::Dirty,
             touch: Touch::Changed,
         }
@@ -86,7 +87,7 @@ struct Block {
 #[derive(Debug)]
 pub struct Entries {
     blocks: Vec<Block>,
-    free: u32,
+    free: EntryId,
     len: usize,
 }
 
@@ -104,46 +105,47 @@ impl Entries {
 
     /// Entry `id`, which must have come from [`insert`](Self::insert).
     #[inline]
-    pub fn at(&self, id: u32) -> &Entry {
-        &self.blocks[id as usize / BLOCK].entries[id as usize % BLOCK]
+    pub fn at(&self, id: EntryId) -> &Entry {
+        &self.blocks[usize::from(id) / BLOCK].entries[usize::from(id) % BLOCK]
     }
 
     /// The same, to change it. It is not [`quiet`](Self::quiet) any more.
     #[inline]
-    pub fn at_mut(&mut self, id: u32) -> &mut Entry {
-        let block = &mut self.blocks[id as usize / BLOCK];
-        block.quiet[id as usize % BLOCK] = NO_FINGERPRINT;
-        &mut block.entries[id as usize % BLOCK]
+    pub fn at_mut(&mut self, id: EntryId) -> &mut Entry {
+        let block = &mut self.blocks[usize::from(id) / BLOCK];
+        block.quiet[usize::from(id) % BLOCK] = NO_FINGERPRINT;
+        &mut block.entries[usize::from(id) % BLOCK]
     }
 
     /// While another change of the key of entry `id` in its registration would change nothing of
     /// the entry, [the fingerprint of both](super::hash::KeyHash::fingerprint); otherwise
     /// [`NO_FINGERPRINT`].
     #[inline]
-    pub fn quiet(&self, id: u32) -> u64 {
-        self.blocks[id as usize / BLOCK].quiet[id as usize % BLOCK]
+    pub fn quiet(&self, id: EntryId) -> u64 {
+        self.blocks[usize::from(id) / BLOCK].quiet[usize::from(id) % BLOCK]
     }
 
     /// Sets [`quiet`](Self::quiet).
     #[inline]
-    pub fn set_quiet(&mut self, id: u32, fingerprint: u64) {
-        self.blocks[id as usize / BLOCK].quiet[id as usize % BLOCK] = fingerprint;
+    pub fn set_quiet(&mut self, id: EntryId, fingerprint: u64) {
+        self.blocks[usize::from(id) / BLOCK].quiet[usize::from(id) % BLOCK] = fingerprint;
     }
 
     /// Entry `id`, to link it: that changes nothing of its key.
     #[inline]
-    fn link(&mut self, id: u32) -> &mut Entry {
-        &mut self.blocks[id as usize / BLOCK].entries[id as usize % BLOCK]
+    fn link(&mut self, id: EntryId) -> &mut Entry {
+        &mut self.blocks[usize::from(id) / BLOCK].entries[usize::from(id) % BLOCK]
     }
 
     /// Entry `id` if it is in use.
-    pub fn get(&self, id: u32) -> Option<&Entry> {
-        let entry = self.blocks.get(id as usize / BLOCK)?.entries.get(id as usize % BLOCK)?;
+    pub fn get(&self, id: EntryId) -> Option<&Entry> {
+        let entry =
+            self.blocks.get(usize::from(id) / BLOCK)?.entries.get(usize::from(id) % BLOCK)?;
         (entry.state != State::Free).then_some(entry)
     }
 
     /// Puts `entry` into a free place and returns its number.
-    pub fn insert(&mut self, entry: Entry) -> u32 {
+    pub fn insert(&mut self, entry: Entry) -> EntryId {
         if self.free == NONE {
             self.add_block();
         }
@@ -155,7 +157,7 @@ impl Entries {
     }
 
     /// Frees entry `id`; gives all memory back when it was the last.
-    pub fn remove(&mut self, id: u32) {
+    pub fn remove(&mut self, id: EntryId) {
         let free = self.free;
         let entry = self.at_mut(id);
         entry.state = State::Free;
@@ -168,15 +170,15 @@ impl Entries {
     }
 
     /// The number of the first entry in use that is not before `id`.
-    pub fn next_from(&self, id: u32) -> Option<u32> {
+    pub fn next_from(&self, id: EntryId) -> Option<EntryId> {
         let end = (self.blocks.len() * BLOCK) as u32;
-        (id..end).find(|id| self.at(*id).state != State::Free)
+        (id.0..end).map(EntryId).find(|id| self.at(*id).state != State::Free)
     }
 
     /// The numbers of all entries in use.
-    pub fn ids(&self) -> impl Iterator<Item = u32> + '_ {
+    pub fn ids(&self) -> impl Iterator<Item = EntryId> + '_ {
         let all = 0..(self.blocks.len() * BLOCK) as u32;
-        all.filter(|id| self.at(*id).state != State::Free)
+        all.map(EntryId).filter(|id| self.at(*id).state != State::Free)
     }
 
     /// Bytes of memory held.
@@ -186,23 +188,23 @@ impl Entries {
 
     fn add_block(&mut self) {
         let first = (self.blocks.len() * BLOCK) as u32;
-        let mut entry = Entry::new(0, 0, Place::default());
+        let mut entry = Entry::new(Db(0), RegistrationId(0), Place::default());
         entry.state = State::Free;
         let mut entries = vec![entry; BLOCK].into_boxed_slice();
         for (at, entry) in entries.iter_mut().enumerate() {
-            entry.next = if at + 1 == BLOCK { NONE } else { first + at as u32 + 1 };
+            entry.next = if at + 1 == BLOCK { NONE } else { EntryId(first + at as u32 + 1) };
         }
         let quiet = Box::new([NO_FINGERPRINT; BLOCK]);
         self.blocks.push(Block { entries, quiet });
-        self.free = first;
+        self.free = EntryId(first);
     }
 }
 
 /// A doubly linked list through [`Entry::prev`] and [`Entry::next`].
 #[derive(Clone, Copy, Debug)]
 pub struct List {
-    head: u32,
-    tail: u32,
+    head: EntryId,
+    tail: EntryId,
     len: usize,
 }
 
@@ -219,12 +221,12 @@ impl List {
     }
 
     /// The first entry.
-    pub fn head(&self) -> Option<u32> {
+    pub fn head(&self) -> Option<EntryId> {
         (self.head != NONE).then_some(self.head)
     }
 
     /// Appends entry `id`.
-    pub fn push_back(&mut self, entries: &mut Entries, id: u32) {
+    pub fn push_back(&mut self, entries: &mut Entries, id: EntryId) {
         let tail = std::mem::replace(&mut self.tail, id);
         let entry = entries.link(id);
         (entry.prev, entry.next) = (tail, NONE);
@@ -236,7 +238,7 @@ impl List {
     }
 
     /// Puts entry `id` first.
-    pub fn push_front(&mut self, entries: &mut Entries, id: u32) {
+    pub fn push_front(&mut self, entries: &mut Entries, id: EntryId) {
         let head = std::mem::replace(&mut self.head, id);
         let entry = entries.link(id);
         (entry.prev, entry.next) = (NONE, head);
@@ -248,7 +250,7 @@ impl List {
     }
 
     /// Takes entry `id`, which is in this list, out of it.
-    pub fn unlink(&mut self, entries: &mut Entries, id: u32) {
+    pub fn unlink(&mut self, entries: &mut Entries, id: EntryId) {
         let Entry { prev, next, .. } = *entries.at(id);
         match prev {
             NONE => self.head = next,
@@ -275,8 +277,9 @@ mod tests {
     fn lists_keep_their_order() {
         let mut entries = Entries::default();
         let mut list = List::default();
-        let ids: Vec<u32> =
-            (0..4).map(|_| entries.insert(Entry::new(0, 0, Place::default()))).collect();
+        let ids: Vec<EntryId> = (0..4)
+            .map(|_| entries.insert(Entry::new(Db(0), RegistrationId(0), Place::default())))
+            .collect();
         list.push_back(&mut entries, ids[1]);
         list.push_back(&mut entries, ids[2]);
         list.push_front(&mut entries, ids[0]);
@@ -294,8 +297,9 @@ mod tests {
     #[test]
     fn memory_is_given_back_when_the_last_key_is_clean() {
         let mut entries = Entries::default();
-        let ids: Vec<u32> =
-            (0..10_000).map(|_| entries.insert(Entry::new(0, 0, Place::default()))).collect();
+        let ids: Vec<EntryId> = (0..10_000)
+            .map(|_| entries.insert(Entry::new(Db(0), RegistrationId(0), Place::default())))
+            .collect();
         assert_eq!(entries.len(), 10_000);
         for id in ids {
             entries.remove(id);

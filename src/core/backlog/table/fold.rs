@@ -7,6 +7,7 @@ use super::hash::NO_FINGERPRINT;
 use super::index::Home;
 use super::{Dirty, DirtyKey, Moved};
 use crate::core::backlog::change_log::{Change, FOLD_AT, Log, Touch};
+use crate::core::ids::{EntryId, RegistrationId};
 
 /// What is known of a change before it is marked.
 #[derive(Clone, Copy, Default)]
@@ -16,9 +17,9 @@ struct Look {
     /// Of its key.
     hash: u32,
     /// The entry that the hash leads to: most likely that of the key.
-    found: u32,
-    /// Slot of the registration.
-    slot: u16,
+    found: EntryId,
+    /// ActiveRegistration of the registration.
+    registration_id: RegistrationId,
 }
 
 impl Dirty {
@@ -34,19 +35,19 @@ impl Dirty {
         while start < log.len() {
             let len = (log.len() - start).min(FOLD_AT);
             for (look, change) in looks[..len].iter_mut().zip(log.changes(start)) {
-                let Change { db, slot, touch, key } = change;
+                let Change { db, registration_id, touch, key } = change;
                 let hash = self.hashes.of(db, key);
                 let fingerprint = match touch {
-                    Touch::Changed => hash.fingerprint(slot),
+                    Touch::Changed => hash.fingerprint(registration_id),
                     _ => NO_FINGERPRINT,
                 };
-                *look = Look { fingerprint, hash: hash.index, found: entry::NONE, slot };
+                *look = Look { fingerprint, hash: hash.index, found: entry::NONE, registration_id };
             }
             let looks = &mut looks[..len];
             self.visit(looks);
             let quiet = looks.iter().take_while(|look| self.is_quiet(look)).count();
             for look in &looks[..quiet] {
-                self.queues[usize::from(look.slot)].changed_quietly();
+                self.queues[usize::from(look.registration_id)].changed_quietly();
             }
             self.captured_total += quiet as u64;
             self.coalesced_total += quiet as u64;
@@ -70,9 +71,9 @@ impl Dirty {
             *home = self.index.home(look.hash);
         }
         for (look, home) in looks.iter_mut().zip(homes) {
-            look.found = self.index.first(look.hash, home).unwrap_or(entry::NONE);
+            look.found = self.index.first(look.hash, home).map_or(entry::NONE, EntryId);
         }
-        let mut loud = [0; FOLD_AT];
+        let mut loud = [EntryId(0); FOLD_AT];
         let mut count = 0;
         for look in looks.iter().filter(|look| look.found != entry::NONE) {
             loud[count] = look.found;
@@ -93,27 +94,27 @@ impl Dirty {
     }
 
     /// Touches these entries and their keys, [`FOLD_AT`] of them at most.
-    fn visit_keys(&self, ids: &[u32]) {
-        let mut places = [(0u16, Place::default()); FOLD_AT];
+    fn visit_keys(&self, ids: &[EntryId]) {
+        let mut places = [(RegistrationId(0), Place::default()); FOLD_AT];
         for (place, id) in places.iter_mut().zip(ids) {
             let entry = self.entries.at(*id);
-            *place = (entry.slot, entry.place());
+            *place = (entry.registration_id, entry.place());
         }
         let mut keys = [&[][..]; FOLD_AT];
-        for (key, (slot, place)) in keys.iter_mut().zip(&places[..ids.len()]) {
-            *key = self.arenas[usize::from(*slot)].stored(*place);
+        for (key, (registration_id, place)) in keys.iter_mut().zip(&places[..ids.len()]) {
+            *key = self.arenas[usize::from(*registration_id)].stored(*place);
         }
         std::hint::black_box(keys.iter().fold(0, |all, key| all ^ arena::touch(key)));
     }
 
     /// Touches what [`acknowledge`](Self::acknowledge) will need for these entries, [`FOLD_AT`] of
     /// them at most.
-    pub fn visit_entries(&self, ids: impl Iterator<Item = u32>) {
+    pub fn visit_entries(&self, ids: impl Iterator<Item = EntryId>) {
         let mut hashes = [0u32; FOLD_AT];
         let mut count = 0;
         for (hash, id) in hashes.iter_mut().zip(ids) {
             if let Some(entry) = self.entries.get(id) {
-                let key = self.arenas[usize::from(entry.slot)].key(entry.place());
+                let key = self.arenas[usize::from(entry.registration_id)].key(entry.place());
                 *hash = self.hash(entry.db, key);
             }
             count += 1;
@@ -128,47 +129,48 @@ impl Dirty {
         if change.touch == Touch::Lifetime {
             return self.look_again(change, hash);
         }
-        let slot = usize::from(change.slot);
+        let registration_id = usize::from(change.registration_id);
         self.captured_total += 1;
         if self.is_quiet(look) {
             self.coalesced_total += 1;
-            return self.queues[slot].changed_quietly();
+            return self.queues[registration_id].changed_quietly();
         }
-        self.queues[slot].captured_total += 1;
-        self.ver = self.ver.wrapping_add(1);
+        self.queues[registration_id].captured_total += 1;
+        self.version = self.version.next();
         let likely =
             (found != entry::NONE && self.is_key(found, change.db, change.key)).then_some(found);
         let Some(id) = likely.or_else(|| self.find(hash, change.db, change.key)) else {
-            let Change { db, slot, touch, key } = change;
-            if self.must_miss(slot, touch, key, room) {
-                return self.miss(slot, now_us);
+            let Change { db, registration_id, touch, key } = change;
+            if self.must_miss(registration_id, touch, key, room) {
+                return self.miss(registration_id, now_us);
             }
             let touch = settled(touch);
-            let new = DirtyKey { db, slot, touch, since_us: now_us, key, captured: None };
+            let new =
+                DirtyKey { db, registration_id, touch, since_us: now_us, key, captured: None };
             let id = self.insert(hash, new);
-            self.hush(id, change.slot, fingerprint);
+            self.hush(id, change.registration_id, fingerprint);
             self.note_fresh(id);
             return;
         };
         self.mark_again(id, change, now_us);
-        self.hush(id, change.slot, fingerprint);
+        self.hush(id, change.registration_id, fingerprint);
     }
 
     /// Marks a key that is dirty already.
-    fn mark_again(&mut self, id: u32, change: Change<'_>, now_us: u64) {
-        let slot = usize::from(change.slot);
+    fn mark_again(&mut self, id: EntryId, change: Change<'_>, now_us: u64) {
+        let registration_id = usize::from(change.registration_id);
         let entry = self.entries.at(id);
         // No batch that has read the key is concerned, and what is not written stays clean in the
         // cache.
-        let same = (entry.touch, entry.slot) == (change.touch, change.slot);
+        let same = (entry.touch, entry.registration_id) == (change.touch, change.registration_id);
         if same && entry.state != State::InFlight && change.touch != Touch::Captured {
-            self.queues[slot].coalesced_total += 1;
+            self.queues[registration_id].coalesced_total += 1;
             self.coalesced_total += 1;
             return;
         }
-        let ver = self.ver;
+        let version = self.version;
         let entry = self.entries.at_mut(id);
-        entry.ver = ver;
+        entry.version = version;
         let earlier = std::mem::replace(&mut entry.touch, settled(change.touch));
         if earlier == Touch::Captured {
             self.captured.remove(id);
@@ -184,20 +186,20 @@ impl Dirty {
                 entry.since_us = now_us;
             }
             _ => {
-                self.queues[slot].coalesced_total += 1;
+                self.queues[registration_id].coalesced_total += 1;
                 self.coalesced_total += 1;
             }
         }
-        if self.entries.at(id).slot != change.slot {
-            self.change_slot(id, change.slot);
+        if self.entries.at(id).registration_id != change.registration_id {
+            self.change_registration(id, change.registration_id);
         }
     }
 
-    /// Notes, after a change of entry `id` in `slot`, whether another one would change nothing: it
+    /// Notes, after a change of entry `id` in `registration_id`, whether another one would change nothing: it
     /// is dirty, or in flight and told to be dirty again.
-    fn hush(&mut self, id: u32, slot: u16, fingerprint: u64) {
+    fn hush(&mut self, id: EntryId, registration_id: RegistrationId, fingerprint: u64) {
         let entry = self.entries.at(id);
-        if (entry.touch, entry.slot) == (Touch::Changed, slot) {
+        if (entry.touch, entry.registration_id) == (Touch::Changed, registration_id) {
             self.entries.set_quiet(id, fingerprint);
         }
     }
@@ -211,19 +213,23 @@ impl Dirty {
     }
 
     /// Another registration has the key now: its next write belongs to that one.
-    fn change_slot(&mut self, id: u32, slot: u16) {
+    fn change_registration(&mut self, id: EntryId, registration_id: RegistrationId) {
         let entry = *self.entries.at(id);
-        let (old, new) = (usize::from(entry.slot), usize::from(slot));
-        self.moved.push(Moved { entry: id, slot: entry.slot, since_us: entry.since_us });
+        let (old, new) = (usize::from(entry.registration_id), usize::from(registration_id));
+        self.moved.push(Moved {
+            entry: id,
+            registration_id: entry.registration_id,
+            since_us: entry.since_us,
+        });
         if entry.state == State::Dirty {
-            self.unlink(entry.slot, id);
-            self.push(slot, id);
+            self.unlink(entry.registration_id, id);
+            self.push(registration_id, id);
         } else {
             self.queues[old].in_flight -= 1;
             self.queues[new].in_flight += 1;
         }
-        self.rehome(id, entry, slot);
-        self.entries.at_mut(id).slot = slot;
+        self.rehome(id, entry, registration_id);
+        self.entries.at_mut(id).registration_id = registration_id;
     }
 }
 

@@ -9,6 +9,8 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
+use crate::core::ids::{Db, RegistrationId};
+
 /// A longer key has no such hash, so that there are so many numbers and no more.
 const LONGEST: usize = 256;
 /// One for each word of a key, and one before them for its length and database.
@@ -56,12 +58,12 @@ impl Hashes {
 
     /// Hashes a key in a database.
     #[inline]
-    pub fn of(&self, db: u16, key: &[u8]) -> KeyHash {
+    pub fn of(&self, db: Db, key: &[u8]) -> KeyHash {
         if key.len() > LONGEST {
             return KeyHash { index: self.long(db, key), rest: None };
         }
         let [first, numbers @ ..] = &*self.numbers;
-        let mut sum = add(self.start, *first, (key.len() as u64) << 16 | u64::from(db));
+        let mut sum = add(self.start, *first, (key.len() as u64) << 16 | u64::from(db.0));
         let (words, rest) = key.as_chunks();
         for (word, number) in words.iter().zip(numbers) {
             sum = add(sum, *number, u64::from_be_bytes(*word));
@@ -84,23 +86,23 @@ impl Hashes {
     }
 
     #[cold]
-    fn long(&self, db: u16, key: &[u8]) -> u32 {
+    fn long(&self, db: Db, key: &[u8]) -> u32 {
         let mut hasher = self.long.build_hasher();
         hasher.write(key);
-        hasher.write_u16(db);
+        hasher.write_u16(db.0);
         let hash = hasher.finish();
         (hash ^ (hash >> 32)) as u32
     }
 }
 
 impl KeyHash {
-    /// The key's fingerprint in the registration in `slot`. With the hash for the index, no other
+    /// The key's fingerprint in the registration `registration_id`. With the hash for the index, no other
     /// key has it but with the probability above. [`NO_FINGERPRINT`] for a long key.
     #[inline]
-    pub fn fingerprint(self, slot: u16) -> u64 {
+    pub fn fingerprint(self, registration_id: RegistrationId) -> u64 {
         self.rest.map_or(NO_FINGERPRINT, |(half, below)| {
             // From 1 on, so that it is one.
-            u64::from(half) << 32 | u64::from(below) << 16 | (u64::from(slot) + 1)
+            u64::from(half) << 32 | u64::from(below) << 16 | (u64::from(registration_id.0) + 1)
         })
     }
 }
@@ -130,12 +132,12 @@ mod tests {
         let hashes = Hashes::default();
         for len in (0..=40).chain([255, 256]) {
             let key = vec![7u8; len];
-            let mut seen = HashSet::from([hashes.of(0, &key).fingerprint(0)]);
+            let mut seen = HashSet::from([hashes.of(Db(0), &key).fingerprint(RegistrationId(0))]);
             for bit in 0..len * 8 {
                 let mut other = key.clone();
                 other[bit / 8] ^= 1 << (bit % 8);
                 assert!(
-                    seen.insert(hashes.of(0, &other).fingerprint(0)),
+                    seen.insert(hashes.of(Db(0), &other).fingerprint(RegistrationId(0))),
                     "bit {bit} of {len} bytes"
                 );
             }
@@ -147,25 +149,26 @@ mod tests {
         let hashes = Hashes::default();
         let zeros = [0u8; 300];
         let all = || (0..300).map(|len| (0, &zeros[..len])).chain((1..100).map(|db| (db, &[][..])));
-        let index: HashSet<u32> = all().map(|(db, key)| hashes.of(db, key).index).collect();
+        let index: HashSet<u32> = all().map(|(db, key)| hashes.of(Db(db), key).index).collect();
         assert!(index.len() > 399 - 3, "{}", index.len());
         let prints: HashSet<u64> =
-            all().map(|(db, key)| hashes.of(db, key).fingerprint(0)).collect();
+            all().map(|(db, key)| hashes.of(Db(db), key).fingerprint(RegistrationId(0))).collect();
         assert_eq!(prints.len(), 257 + 1 + 99, "all long keys have none");
         assert!(prints.contains(&NO_FINGERPRINT));
     }
 
     #[test]
     fn a_key_has_another_fingerprint_in_each_registration() {
-        let hash = Hashes::default().of(3, b"k");
-        let all: HashSet<u64> = (0..u16::MAX).map(|slot| hash.fingerprint(slot)).collect();
+        let hash = Hashes::default().of(Db(3), b"k");
+        let all: HashSet<u64> =
+            (0..u16::MAX).map(|id| hash.fingerprint(RegistrationId(id))).collect();
         assert_eq!(all.len(), usize::from(u16::MAX));
         assert!(!all.contains(&NO_FINGERPRINT));
     }
 
     #[test]
     fn each_set_has_its_own() {
-        assert_ne!(Hashes::default().of(0, b"k"), Hashes::default().of(0, b"k"));
+        assert_ne!(Hashes::default().of(Db(0), b"k"), Hashes::default().of(Db(0), b"k"));
     }
 
     #[test]
@@ -173,9 +176,9 @@ mod tests {
         for seed in 0..4 {
             let hashes = Hashes::new(&foldhash::quality::FixedState::with_seed(seed));
             let keys = (0..1_000_000u32).map(|number| format!("key:{number:012}"));
-            let both = keys.map(|key| hashes.of(0, key.as_bytes()));
+            let both = keys.map(|key| hashes.of(Db(0), key.as_bytes()));
             let all: HashSet<(u32, u64)> =
-                both.map(|hash| (hash.index, hash.fingerprint(0))).collect();
+                both.map(|hash| (hash.index, hash.fingerprint(RegistrationId(0)))).collect();
             assert_eq!(all.len(), 1_000_000);
             // At random, 116 of a million find their place taken.
             let places: HashSet<u32> = all.iter().map(|both| both.0).collect();

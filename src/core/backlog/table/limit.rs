@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use super::Dirty;
 use super::entry::Entry;
 use crate::core::backlog::change_log::Touch;
+use crate::core::ids::RegistrationId;
 
 /// The set grows in steps: a block of entries, a chunk of keys. It counts as full when the next
 /// step might not fit.
@@ -53,43 +54,43 @@ impl Dirty {
         self.limit_bytes = bytes;
     }
 
-    /// What `slot` missed.
-    pub fn missed(&self, slot: u16) -> Missed {
-        self.queue(slot).missed
+    /// What `registration_id` missed.
+    pub fn missed(&self, registration_id: RegistrationId) -> Missed {
+        self.queue(registration_id).missed
     }
 
-    /// True if a key of `slot` may be dirty that is not in the set.
-    pub fn has_missed(&self, slot: u16) -> bool {
-        self.missed(slot) != Missed::default()
+    /// True if a key of `registration_id` may be dirty that is not in the set.
+    pub fn has_missed(&self, registration_id: RegistrationId) -> bool {
+        self.missed(registration_id) != Missed::default()
     }
 
-    /// Sets what `slot` missed: when data is loaded, or nothing is left to be found.
-    pub fn set_missed(&mut self, slot: u16, missed: Missed) {
-        self.queues[usize::from(slot)].missed = missed;
+    /// Sets what `registration_id` missed: when data is loaded, or nothing is left to be found.
+    pub fn set_missed(&mut self, registration_id: RegistrationId, missed: Missed) {
+        self.queues[usize::from(registration_id)].missed = missed;
         if missed == Missed::default() {
-            self.missing.remove(&slot);
+            self.missing.remove(&registration_id);
         } else {
-            self.missing.insert(slot);
+            self.missing.insert(registration_id);
         }
     }
 
-    /// A scan of all keys of `slot` begins. It finds everything that was missed so far; what is
+    /// A scan of all keys of `registration_id` begins. It finds everything that was missed so far; what is
     /// missed from now on may be behind it, and needs another one.
-    pub fn begin_scan(&mut self, slot: u16) {
-        let scanned_us = self.missed(slot).oldest_us();
-        self.set_missed(slot, Missed { since_us: None, scanned_us });
+    pub fn begin_scan(&mut self, registration_id: RegistrationId) {
+        let scanned_us = self.missed(registration_id).oldest_us();
+        self.set_missed(registration_id, Missed { since_us: None, scanned_us });
     }
 
-    /// The scan of `slot` has visited every key.
-    pub fn end_scan(&mut self, slot: u16) {
-        let missed = self.missed(slot);
-        self.set_missed(slot, Missed { scanned_us: None, ..missed });
+    /// The scan of `registration_id` has visited every key.
+    pub fn end_scan(&mut self, registration_id: RegistrationId) {
+        let missed = self.missed(registration_id);
+        self.set_missed(registration_id, Missed { scanned_us: None, ..missed });
     }
 
-    /// True when a scan of `slot` may mark keys: there is so much room that changes of the
+    /// True when a scan of `registration_id` may mark keys: there is so much room that changes of the
     /// meantime find some, too.
-    pub fn has_room_to_scan(&self, slot: u16) -> bool {
-        !self.is_nearly_full() || self.queue(slot).dirty() < ALWAYS
+    pub fn has_room_to_scan(&self, registration_id: RegistrationId) -> bool {
+        !self.is_nearly_full() || self.queue(registration_id).dirty() < ALWAYS
     }
 
     /// True when no key should wait to be coalesced: each key that is written makes room.
@@ -107,8 +108,8 @@ impl Dirty {
         !self.missing.is_empty()
     }
 
-    /// The slots of registrations that missed something.
-    pub fn missing(&self) -> &BTreeSet<u16> {
+    /// The ids of registrations that missed something.
+    pub fn missing(&self) -> &BTreeSet<RegistrationId> {
         &self.missing
     }
 
@@ -123,21 +124,27 @@ impl Dirty {
 
     /// True if this change of a key that is not in the set has no place in it. Otherwise its
     /// bytes are taken from `room`.
-    pub(super) fn must_miss(&self, slot: u16, touch: Touch, key: &[u8], room: &mut i64) -> bool {
+    pub(super) fn must_miss(
+        &self,
+        registration_id: RegistrationId,
+        touch: Touch,
+        key: &[u8],
+        room: &mut i64,
+    ) -> bool {
         // A removed key is not found by a scan, and what a scan has found is not missed again.
         let findable = matches!(touch, Touch::Changed | Touch::Timed);
-        if *room <= 0 && findable && self.queue(slot).dirty() >= ALWAYS {
+        if *room <= 0 && findable && self.queue(registration_id).dirty() >= ALWAYS {
             return true;
         }
         *room = room.saturating_sub((ENTRY_BYTES + key.len()) as i64);
         false
     }
 
-    /// A change of a key of `slot` is not remembered.
-    pub(super) fn miss(&mut self, slot: u16, now_us: u64) {
-        let missed = self.missed(slot);
+    /// A change of a key of `registration_id` is not remembered.
+    pub(super) fn miss(&mut self, registration_id: RegistrationId, now_us: u64) {
+        let missed = self.missed(registration_id);
         if missed.since_us.is_none() {
-            self.set_missed(slot, Missed { since_us: Some(now_us), ..missed });
+            self.set_missed(registration_id, Missed { since_us: Some(now_us), ..missed });
         }
     }
 

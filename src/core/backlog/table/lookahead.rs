@@ -8,6 +8,7 @@
 use super::Dirty;
 use super::entry::Entry;
 use super::watch::Watch;
+use crate::core::ids::{Db, EntryId};
 
 impl Dirty {
     /// From now on, keys that become dirty are kept for [`next_fresh`](Self::next_fresh).
@@ -22,7 +23,7 @@ impl Dirty {
 
     /// The next key that became dirty, lost its captured value or changed its time to live, if it
     /// is dirty still and not captured: its entry and database; its bytes are put into `key`.
-    pub fn next_fresh(&mut self, key: &mut Vec<u8>) -> Option<(u32, u16)> {
+    pub fn next_fresh(&mut self, key: &mut Vec<u8>) -> Option<(EntryId, Db)> {
         loop {
             let id = self.watch.as_mut()?.pop().or_else(|| self.next_back())?;
             if let Some(db) = self.copy_watched(id, key) {
@@ -38,16 +39,16 @@ impl Dirty {
 
     /// Lets every dirty key be looked at as if it were fresh.
     pub fn look_back(&mut self) {
-        self.watch.iter_mut().for_each(|watch| watch.back = Some(0));
+        self.watch.iter_mut().for_each(|watch| watch.back = Some(EntryId(0)));
     }
 
     /// Lets the key of entry `id` be looked at again at `at_ms`, unless it is another's by now.
-    pub fn look_at(&mut self, id: u32, (db, key): (u16, &[u8]), at_ms: u64) {
+    pub fn look_at(&mut self, id: EntryId, (db, key): (Db, &[u8]), at_ms: u64) {
         if self.entries.get(id).is_none() || !self.is_key(id, db, key) {
             return;
         }
         if let Some(watch) = &mut self.watch {
-            watch.ends.set(id, at_ms);
+            watch.ends.set(id.0, at_ms);
         }
     }
 
@@ -57,20 +58,20 @@ impl Dirty {
     }
 
     /// The next key that must be looked at by `now_ms`, as in [`next_fresh`](Self::next_fresh).
-    pub fn take_end(&mut self, now_ms: u64, key: &mut Vec<u8>) -> Option<(u32, u16)> {
+    pub fn take_end(&mut self, now_ms: u64, key: &mut Vec<u8>) -> Option<(EntryId, Db)> {
         loop {
             let ends = &mut self.watch.as_mut()?.ends;
             let (_, id) = ends.first().filter(|(at_ms, _)| *at_ms <= now_ms)?;
             ends.remove(id);
-            if let Some(db) = self.copy_watched(id, key) {
-                return Some((id, db));
+            if let Some(db) = self.copy_watched(EntryId(id), key) {
+                return Some((EntryId(id), db));
             }
         }
     }
 
     /// Entry `id` should be looked at.
     #[inline]
-    pub(super) fn note_fresh(&mut self, id: u32) {
+    pub(super) fn note_fresh(&mut self, id: EntryId) {
         if let Some(watch) = &mut self.watch {
             watch.push(id);
         }
@@ -78,9 +79,9 @@ impl Dirty {
 
     /// Nothing of entry `id` is to be looked at any more: it is clean, or captured.
     #[inline]
-    pub(super) fn unwatch(&mut self, id: u32) {
+    pub(super) fn unwatch(&mut self, id: EntryId) {
         if let Some(watch) = &mut self.watch {
-            watch.ends.remove(id);
+            watch.ends.remove(id.0);
         }
     }
 
@@ -97,15 +98,15 @@ impl Dirty {
     }
 
     /// The next entry of those that are looked at although they are not fresh.
-    fn next_back(&mut self) -> Option<u32> {
+    fn next_back(&mut self) -> Option<EntryId> {
         let watch = self.watch.as_mut()?;
         let id = self.entries.next_from(watch.back?);
-        watch.back = id.map(|id| id + 1);
+        watch.back = id.map(|id| EntryId(id.0 + 1));
         id
     }
 
     /// Copies the key of entry `id`, and says its database, if its value is in Redis alone.
-    fn copy_watched(&self, id: u32, key: &mut Vec<u8>) -> Option<u16> {
+    fn copy_watched(&self, id: EntryId, key: &mut Vec<u8>) -> Option<Db> {
         let holds_value = |entry: &&Entry| entry.touch.may_hold_value();
         let entry = self.entries.get(id).filter(holds_value)?;
         key.clear();

@@ -3,14 +3,15 @@
 use super::entry::State;
 use super::{Captured, Dirty};
 use crate::core::backlog::change_log::Touch;
+use crate::core::ids::{Db, EntryId, RegistrationId};
 
 /// What the set knows of a dirty key.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing<'a> {
     /// The key's entry.
-    pub entry: u32,
-    /// Slot of its registration.
-    pub slot: u16,
+    pub entry: EntryId,
+    /// ActiveRegistration of its registration.
+    pub registration_id: RegistrationId,
     /// How it was touched last.
     pub touch: Touch,
     /// Since when it is dirty after it was last read, microseconds.
@@ -25,12 +26,12 @@ pub struct Standing<'a> {
 
 impl Dirty {
     /// How the key stands; nothing when it is clean.
-    pub fn standing(&self, db: u16, key: &[u8]) -> Option<Standing<'_>> {
+    pub fn standing(&self, db: Db, key: &[u8]) -> Option<Standing<'_>> {
         let id = self.find(self.hash(db, key), db, key)?;
         let entry = self.entries.at(id);
         Some(Standing {
             entry: id,
-            slot: entry.slot,
+            registration_id: entry.registration_id,
             touch: entry.touch,
             since_us: entry.since_us,
             in_flight: entry.state != State::Dirty,

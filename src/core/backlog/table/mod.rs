@@ -25,6 +25,7 @@ use self::entry::{Entries, Entry, State};
 use self::hash::Hashes;
 use self::index::Index;
 pub use self::limit::Missed;
+use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 
 pub use self::captured_values::Captured;
 use self::captured_values::CapturedValues;
@@ -38,13 +39,13 @@ use super::change_log::Touch;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
     /// The key's entry.
-    pub entry: u32,
+    pub entry: EntryId,
     /// Its version now; unchanged at the acknowledgement, the key is clean.
-    pub ver: u32,
+    pub version: Version,
     /// Since when it is dirty, microseconds.
     pub since_us: u64,
     /// Logical database.
-    pub db: u16,
+    pub db: Db,
     /// How it was touched last.
     pub touch: Touch,
 }
@@ -64,9 +65,9 @@ pub enum Settled {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moved {
     /// The key's entry.
-    pub entry: u32,
-    /// The slot that it left.
-    pub slot: u16,
+    pub entry: EntryId,
+    /// The registration that it left.
+    pub registration_id: RegistrationId,
     /// Since when it is dirty, microseconds.
     pub since_us: u64,
 }
@@ -79,23 +80,23 @@ pub struct Dirty {
     entries: Entries,
     queues: Vec<Queue>,
     arenas: Vec<Arena>,
-    ver: u32,
+    version: Version,
     latest_us: u64,
     in_flight: usize,
     moved: Vec<Moved>,
     captured: CapturedValues,
     /// Keys in flight that are wanted at once if they changed meanwhile.
-    hastened: HashSet<u32>,
+    hastened: HashSet<EntryId>,
     /// The limit on memory; 0 for none.
     limit_bytes: usize,
     /// Memory of all arenas.
     key_bytes: usize,
-    /// The slots of registrations that missed something.
-    missing: BTreeSet<u16>,
+    /// The ids of registrations that missed something.
+    missing: BTreeSet<RegistrationId>,
     /// Keys dirty up to this time do not wait for their interval.
     flush_us: u64,
-    /// The slots whose keys may be due at another time since this was last asked.
-    stirred: Vec<u16>,
+    /// The ids whose keys may be due at another time since this was last asked.
+    stirred: Vec<RegistrationId>,
     /// Changes of all registrations, those that are gone included.
     captured_total: u64,
     /// Those of them that needed no write of their own.
@@ -132,30 +133,39 @@ impl Dirty {
         std::mem::take(&mut self.moved)
     }
 
-    /// Takes the first key of `slot`'s queue and hands its bytes to `copy`.
-    pub fn take(&mut self, slot: u16, copy: impl FnOnce(&[u8])) -> Option<Taken> {
-        let id = self.pop(slot)?;
+    /// Takes the first key of `registration_id`'s queue and hands its bytes to `copy`.
+    pub fn take(
+        &mut self,
+        registration_id: RegistrationId,
+        copy: impl FnOnce(&[u8]),
+    ) -> Option<Taken> {
+        let id = self.pop(registration_id)?;
         let entry = self.entries.at_mut(id);
         entry.state = State::InFlight;
         let taken = Taken {
             entry: id,
-            ver: entry.ver,
+            version: entry.version,
             since_us: entry.since_us,
             db: entry.db,
             touch: entry.touch,
         };
         let place = entry.place();
-        copy(self.arenas[usize::from(slot)].key(place));
+        copy(self.arenas[usize::from(registration_id)].key(place));
         self.in_flight += 1;
-        self.queues[usize::from(slot)].in_flight += 1;
+        self.queues[usize::from(registration_id)].in_flight += 1;
         Some(taken)
     }
 
     /// A key in flight was written (or will never be): it is clean unless it changed since.
     /// `gone` gets the database and the key when it is clean.
-    pub fn acknowledge(&mut self, id: u32, ver: u32, gone: impl FnOnce(u16, &[u8])) -> Settled {
+    pub fn acknowledge(
+        &mut self,
+        id: EntryId,
+        version: Version,
+        gone: impl FnOnce(Db, &[u8]),
+    ) -> Settled {
         let in_flight = |entry: &&Entry| entry.state == State::InFlight;
-        if self.entries.get(id).filter(in_flight).is_some_and(|entry| entry.ver != ver) {
+        if self.entries.get(id).filter(in_flight).is_some_and(|entry| entry.version != version) {
             // The place was taken by another key, which is in another batch.
             return Settled::Unknown;
         }
@@ -163,23 +173,23 @@ impl Dirty {
             return Settled::Unknown;
         };
         if entry.state == State::InFlight {
-            let key = self.arenas[usize::from(entry.slot)].key(entry.place());
+            let key = self.arenas[usize::from(entry.registration_id)].key(entry.place());
             gone(entry.db, key);
             self.drop_entry(id, self.hash(entry.db, key));
             return Settled::Clean;
         }
         self.move_key(id);
         self.entries.at_mut(id).state = State::Dirty;
-        if self.hastened.remove(&id) || self.is_flushed(entry.slot, entry.since_us) {
-            self.push_due(entry.slot, id);
+        if self.hastened.remove(&id) || self.is_flushed(entry.registration_id, entry.since_us) {
+            self.push_due(entry.registration_id, id);
         } else {
-            self.push(entry.slot, id);
+            self.push(entry.registration_id, id);
         }
         Settled::ChangedAgain(entry.since_us)
     }
 
     /// A key in flight was not written: it is dirty as before, and due at once.
-    pub fn give_back(&mut self, id: u32, since_us: u64) -> Settled {
+    pub fn give_back(&mut self, id: EntryId, since_us: u64) -> Settled {
         let Some(entry) = self.landed(id) else {
             return Settled::Unknown;
         };
@@ -187,37 +197,41 @@ impl Dirty {
         let again = self.entries.at_mut(id);
         again.state = State::Dirty;
         again.since_us = since_us;
-        self.push_due(entry.slot, id);
+        self.push_due(entry.registration_id, id);
         Settled::ChangedAgain(since_us)
     }
 
     /// A key in flight could not be read: it is dirty as before, behind all others.
-    pub fn postpone(&mut self, id: u32, since_us: u64) {
+    pub fn postpone(&mut self, id: EntryId, since_us: u64) {
         if let Some(entry) = self.landed(id) {
             let again = self.entries.at_mut(id);
             again.state = State::Dirty;
             again.since_us = since_us;
-            self.push(entry.slot, id);
+            self.push(entry.registration_id, id);
         }
     }
 
-    /// Removes a key whatever its state, as an acknowledgement from elsewhere says. Its slot, or
+    /// Removes a key whatever its state, as an acknowledgement from elsewhere says. Its registration, or
     /// nothing when it was clean.
-    pub fn forget(&mut self, db: u16, key: &[u8]) -> Option<u16> {
+    pub fn forget(&mut self, db: Db, key: &[u8]) -> Option<RegistrationId> {
         let hash = self.hash(db, key);
         let id = self.find(hash, db, key)?;
-        let slot = self.entries.at(id).slot;
+        let registration_id = self.entries.at(id).registration_id;
         self.unqueue(id);
         self.drop_entry(id, hash);
-        Some(slot)
+        Some(registration_id)
     }
 
-    /// Drops every dirty key of `slot` that is not in flight; `dropped` gets the entry of each and
+    /// Drops every dirty key of `registration_id` that is not in flight; `dropped` gets the entry of each and
     /// since when it was dirty.
-    pub fn discard(&mut self, slot: u16, mut dropped: impl FnMut(u32, u64)) {
-        while let Some(id) = self.pop(slot) {
+    pub fn discard(
+        &mut self,
+        registration_id: RegistrationId,
+        mut dropped: impl FnMut(EntryId, u64),
+    ) {
+        while let Some(id) = self.pop(registration_id) {
             let entry = *self.entries.at(id);
-            let key = self.arenas[usize::from(slot)].key(entry.place());
+            let key = self.arenas[usize::from(registration_id)].key(entry.place());
             dropped(id, entry.since_us);
             let hash = self.hash(entry.db, key);
             self.drop_entry(id, hash);
@@ -226,32 +240,34 @@ impl Dirty {
 
     /// True if the key changed after it was taken.
     pub fn changed_since(&self, taken: &Taken) -> bool {
-        self.entries.get(taken.entry).is_some_and(|entry| entry.ver != taken.ver)
+        self.entries.get(taken.entry).is_some_and(|entry| entry.version != taken.version)
     }
 
     /// True if a key that was taken is still in flight, unchanged and not captured since.
     pub fn is_as_taken(&self, taken: &Taken) -> bool {
         self.entries.get(taken.entry).is_some_and(|entry| {
-            entry.state == State::InFlight && entry.ver == taken.ver && entry.touch == taken.touch
+            entry.state == State::InFlight
+                && entry.version == taken.version
+                && entry.touch == taken.touch
         })
     }
 
-    /// True if the key of entry `id`, which was taken in version `ver`, is still in flight.
-    pub fn is_in_flight(&self, id: u32, ver: u32) -> bool {
+    /// True if the key of entry `id`, which was taken in version `version`, is still in flight.
+    pub fn is_in_flight(&self, id: EntryId, version: Version) -> bool {
         self.entries.get(id).is_some_and(|entry| match entry.state {
             State::Free | State::Dirty => false,
-            State::InFlight => entry.ver == ver,
+            State::InFlight => entry.version == version,
             State::InFlightAgain => true,
         })
     }
 
     /// Makes one dirty key due at once; its entry, or nothing when it is clean.
-    pub fn hasten(&mut self, db: u16, key: &[u8]) -> Option<u32> {
+    pub fn hasten(&mut self, db: Db, key: &[u8]) -> Option<EntryId> {
         let id = self.find(self.hash(db, key), db, key)?;
         let entry = *self.entries.at(id);
         if entry.state == State::Dirty {
-            self.unlink(entry.slot, id);
-            self.push_due(entry.slot, id);
+            self.unlink(entry.registration_id, id);
+            self.push_due(entry.registration_id, id);
         } else {
             self.hastened.insert(id);
         }
@@ -268,49 +284,49 @@ impl Dirty {
     }
 
     #[inline]
-    fn hash(&self, db: u16, key: &[u8]) -> u32 {
+    fn hash(&self, db: Db, key: &[u8]) -> u32 {
         self.hashes.of(db, key).index
     }
 
-    fn find(&self, hash: u32, db: u16, key: &[u8]) -> Option<u32> {
-        self.index.find(hash, |id| self.is_key(id, db, key))
+    fn find(&self, hash: u32, db: Db, key: &[u8]) -> Option<EntryId> {
+        self.index.find(hash, |id| self.is_key(EntryId(id), db, key)).map(EntryId)
     }
 
     /// Whether entry `id`, which is in use, is that of the key.
     #[inline]
-    fn is_key(&self, id: u32, db: u16, key: &[u8]) -> bool {
+    fn is_key(&self, id: EntryId, db: Db, key: &[u8]) -> bool {
         let entry = self.entries.at(id);
-        entry.db == db && self.arenas[usize::from(entry.slot)].is(entry.place(), key)
+        entry.db == db && self.arenas[usize::from(entry.registration_id)].is(entry.place(), key)
     }
 
     /// Takes entry `id` out of its queue or its flight.
-    fn unqueue(&mut self, id: u32) {
+    fn unqueue(&mut self, id: EntryId) {
         let entry = *self.entries.at(id);
         if entry.state == State::Dirty {
-            self.unlink(entry.slot, id);
+            self.unlink(entry.registration_id, id);
         } else {
-            self.queues[usize::from(entry.slot)].in_flight -= 1;
+            self.queues[usize::from(entry.registration_id)].in_flight -= 1;
             self.in_flight -= 1;
         }
     }
 
     /// Ends the flight of entry `id`, if it is in flight.
-    fn landed(&mut self, id: u32) -> Option<Entry> {
+    fn landed(&mut self, id: EntryId) -> Option<Entry> {
         let entry = *self.entries.get(id).filter(|entry| entry.state != State::Dirty)?;
         self.in_flight -= 1;
-        self.queues[usize::from(entry.slot)].in_flight -= 1;
+        self.queues[usize::from(entry.registration_id)].in_flight -= 1;
         Some(entry)
     }
 
-    fn drop_entry(&mut self, id: u32, hash: u32) {
+    fn drop_entry(&mut self, id: EntryId, hash: u32) {
         let entry = *self.entries.at(id);
-        self.free_key(entry.slot, entry.place());
+        self.free_key(entry.registration_id, entry.place());
         if entry.touch == Touch::Captured {
             self.captured.remove(id);
         }
         self.hastened.remove(&id);
         self.unwatch(id);
-        self.index.remove(hash, id);
+        self.index.remove(hash, id.0);
         self.entries.remove(id);
         if self.entries.len() == 0 {
             self.index.shrink();
@@ -320,45 +336,45 @@ impl Dirty {
 
     /// Keeps the key among the newest, so that a key which is dirty indefinitely does not hold a
     /// chunk of keys that are long gone.
-    fn move_key(&mut self, id: u32) {
+    fn move_key(&mut self, id: EntryId) {
         let entry = *self.entries.at(id);
-        self.rehome(id, entry, entry.slot);
+        self.rehome(id, entry, entry.registration_id);
     }
 
-    fn rehome(&mut self, id: u32, entry: Entry, slot: u16) {
-        let from = &self.arenas[usize::from(entry.slot)];
+    fn rehome(&mut self, id: EntryId, entry: Entry, registration_id: RegistrationId) {
+        let from = &self.arenas[usize::from(entry.registration_id)];
         let key = from.key(entry.place()).to_vec();
-        self.free_key(entry.slot, entry.place());
-        let place = self.store_key(slot, &key);
+        self.free_key(entry.registration_id, entry.place());
+        let place = self.store_key(registration_id, &key);
         self.entries.at_mut(id).set_place(place);
     }
 
     /// Adds a key that is not in the set yet, behind all others.
-    fn insert(&mut self, hash: u32, new: DirtyKey<'_>) -> u32 {
-        let place = self.store_key(new.slot, new.key);
-        let mut entry = Entry::new(new.db, new.slot, place);
+    fn insert(&mut self, hash: u32, new: DirtyKey<'_>) -> EntryId {
+        let place = self.store_key(new.registration_id, new.key);
+        let mut entry = Entry::new(new.db, new.registration_id, place);
         entry.touch = new.touch;
-        entry.ver = self.ver;
+        entry.version = self.version;
         entry.since_us = new.since_us;
         let id = self.entries.insert(entry);
-        self.index.insert(hash, id);
-        self.push(new.slot, id);
+        self.index.insert(hash, id.0);
+        self.push(new.registration_id, id);
         if let Some(value) = new.captured {
             self.captured.insert(id, value.clone());
         }
         id
     }
 
-    fn store_key(&mut self, slot: u16, key: &[u8]) -> Place {
-        let arena = &mut self.arenas[usize::from(slot)];
+    fn store_key(&mut self, registration_id: RegistrationId, key: &[u8]) -> Place {
+        let arena = &mut self.arenas[usize::from(registration_id)];
         let before = arena.memory_bytes();
         let place = arena.store(key);
         self.key_bytes = self.key_bytes + arena.memory_bytes() - before;
         place
     }
 
-    fn free_key(&mut self, slot: u16, place: Place) {
-        let arena = &mut self.arenas[usize::from(slot)];
+    fn free_key(&mut self, registration_id: RegistrationId, place: Place) {
+        let arena = &mut self.arenas[usize::from(registration_id)];
         let before = arena.memory_bytes();
         arena.free(place);
         self.key_bytes = self.key_bytes + arena.memory_bytes() - before;

@@ -2,48 +2,50 @@
 
 use super::entry::{Entry, State};
 use super::{Dirty, Taken};
+use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 
 impl Dirty {
     /// A key in flight was not written, and is taken once more for the same registration. When
     /// another one has it by now, it is given back.
     pub fn take_again(
         &mut self,
-        id: u32,
-        slot: u16,
+        id: EntryId,
+        registration_id: RegistrationId,
         since_us: u64,
         copy: impl FnOnce(&[u8]),
     ) -> Option<Taken> {
         let entry = *self.entries.get(id).filter(|entry| entry.state != State::Dirty)?;
-        if entry.slot != slot {
+        if entry.registration_id != registration_id {
             self.give_back(id, since_us);
             return None;
         }
         self.move_key(id);
         let entry = self.entries.at_mut(id);
         (entry.state, entry.since_us) = (State::InFlight, since_us);
-        let taken = Taken { entry: id, ver: entry.ver, since_us, db: entry.db, touch: entry.touch };
+        let taken =
+            Taken { entry: id, version: entry.version, since_us, db: entry.db, touch: entry.touch };
         let place = entry.place();
-        copy(self.arenas[usize::from(slot)].key(place));
+        copy(self.arenas[usize::from(registration_id)].key(place));
         Some(taken)
     }
 
-    /// True if entry `id` is still as it was at version `ver`.
-    pub fn has_version(&self, id: u32, ver: u32) -> bool {
-        self.entries.get(id).is_some_and(|entry| entry.ver == ver)
+    /// True if entry `id` is still as it was at version `version`.
+    pub fn has_version(&self, id: EntryId, version: Version) -> bool {
+        self.entries.get(id).is_some_and(|entry| entry.version == version)
     }
 
     /// Takes one key out of the middle of its queue; nothing when it is clean or in flight.
-    pub fn take_one(&mut self, db: u16, key: &[u8]) -> Option<Taken> {
+    pub fn take_one(&mut self, db: Db, key: &[u8]) -> Option<Taken> {
         let id = self.find(self.hash(db, key), db, key)?;
-        let Entry { state, slot, ver, since_us, touch, .. } = *self.entries.at(id);
+        let Entry { state, registration_id, version, since_us, touch, .. } = *self.entries.at(id);
         if state != State::Dirty {
             return None;
         }
-        self.unlink(slot, id);
-        self.queues[usize::from(slot)].in_flight += 1;
+        self.unlink(registration_id, id);
+        self.queues[usize::from(registration_id)].in_flight += 1;
         self.in_flight += 1;
         self.entries.at_mut(id).state = State::InFlight;
-        Some(Taken { entry: id, ver, since_us, db, touch })
+        Some(Taken { entry: id, version, since_us, db, touch })
     }
 }
 
@@ -54,16 +56,21 @@ mod tests {
 
     fn dirty(keys: &[&str]) -> Dirty {
         let mut dirty = Dirty::default();
-        dirty.open_slot(0);
-        dirty.open_slot(1);
-        mark(&mut dirty, 0, keys, 1);
+        dirty.open_registration(RegistrationId(0));
+        dirty.open_registration(RegistrationId(1));
+        mark(&mut dirty, RegistrationId(0), keys, 1);
         dirty
     }
 
-    fn mark(dirty: &mut Dirty, slot: u16, keys: &[&str], now_us: u64) {
+    fn mark(dirty: &mut Dirty, registration_id: RegistrationId, keys: &[&str], now_us: u64) {
         let mut log = Log::default();
         for key in keys {
-            log.push(Change { db: 0, slot, touch: Touch::Changed, key: key.as_bytes() });
+            log.push(Change {
+                db: Db(0),
+                registration_id,
+                touch: Touch::Changed,
+                key: key.as_bytes(),
+            });
         }
         dirty.fold(&mut log, now_us);
     }
@@ -71,26 +78,37 @@ mod tests {
     #[test]
     fn a_parked_key_is_taken_again_with_its_newest_version_and_its_first_time() {
         let mut dirty = dirty(&["a", "b"]);
-        let first = dirty.take(0, |_| ()).unwrap();
-        mark(&mut dirty, 0, &["a"], 5);
+        let first = dirty.take(RegistrationId(0), |_| ()).unwrap();
+        mark(&mut dirty, RegistrationId(0), &["a"], 5);
         let mut key = Vec::new();
-        let again = dirty.take_again(first.entry, 0, 1, |k| key = k.to_vec()).unwrap();
+        let again =
+            dirty.take_again(first.entry, RegistrationId(0), 1, |k| key = k.to_vec()).unwrap();
         assert_eq!((key.as_slice(), again.since_us), (&b"a"[..], 1));
-        assert_ne!(again.ver, first.ver);
-        assert_eq!((dirty.in_flight(), dirty.queue(0).in_flight, dirty.len()), (1, 1, 2));
-        dirty.acknowledge(again.entry, again.ver, |_, _| ());
+        assert_ne!(again.version, first.version);
+        assert_eq!(
+            (dirty.in_flight(), dirty.queue(RegistrationId(0)).in_flight, dirty.len()),
+            (1, 1, 2)
+        );
+        dirty.acknowledge(again.entry, again.version, |_, _| ());
         assert_eq!((dirty.in_flight(), dirty.len()), (0, 1));
-        assert!(dirty.take_again(again.entry, 0, 1, |_| ()).is_none(), "it is clean");
+        assert!(
+            dirty.take_again(again.entry, RegistrationId(0), 1, |_| ()).is_none(),
+            "it is clean"
+        );
     }
 
     #[test]
     fn a_parked_key_of_another_registration_waits_there() {
         let mut dirty = dirty(&["a"]);
-        let first = dirty.take(0, |_| ()).unwrap();
-        mark(&mut dirty, 1, &["a"], 5);
-        assert!(dirty.take_again(first.entry, 0, 1, |_| ()).is_none());
+        let first = dirty.take(RegistrationId(0), |_| ()).unwrap();
+        mark(&mut dirty, RegistrationId(1), &["a"], 5);
+        assert!(dirty.take_again(first.entry, RegistrationId(0), 1, |_| ()).is_none());
         assert_eq!(
-            (dirty.in_flight(), dirty.queue(0).dirty(), dirty.queue(1).waiting()),
+            (
+                dirty.in_flight(),
+                dirty.queue(RegistrationId(0)).dirty(),
+                dirty.queue(RegistrationId(1)).waiting()
+            ),
             (0, 0, 1)
         );
     }
@@ -98,11 +116,11 @@ mod tests {
     #[test]
     fn one_key_is_taken_out_of_the_middle() {
         let mut dirty = dirty(&["a", "b", "c"]);
-        let taken = dirty.take_one(0, b"b").unwrap();
-        assert_eq!((dirty.queue(0).waiting(), dirty.in_flight()), (2, 1));
-        assert!(dirty.take_one(0, b"b").is_none(), "it is in flight");
-        assert!(dirty.take_one(0, b"x").is_none());
+        let taken = dirty.take_one(Db(0), b"b").unwrap();
+        assert_eq!((dirty.queue(RegistrationId(0)).waiting(), dirty.in_flight()), (2, 1));
+        assert!(dirty.take_one(Db(0), b"b").is_none(), "it is in flight");
+        assert!(dirty.take_one(Db(0), b"x").is_none());
         dirty.give_back(taken.entry, taken.since_us);
-        assert_eq!((dirty.queue(0).waiting(), dirty.in_flight()), (3, 0));
+        assert_eq!((dirty.queue(RegistrationId(0)).waiting(), dirty.in_flight()), (3, 0));
     }
 }

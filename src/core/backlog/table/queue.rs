@@ -2,6 +2,7 @@
 
 use super::entry::{Entries, List, NONE};
 use super::limit::Missed;
+use crate::core::ids::EntryId;
 
 /// A queue of dirty keys with the counters that belong to it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,7 +15,7 @@ pub struct Queue {
     flush_us: u64,
     /// Changes that are in no entry.
     pub(super) missed: Missed,
-    /// True when its slot is among those that were [stirred](super::Dirty::stir).
+    /// True when its registration is among those that were [stirred](super::Dirty::stir).
     pub(super) is_stirred: bool,
     /// Keys that were read and are not acknowledged.
     pub in_flight: usize,
@@ -46,7 +47,7 @@ impl Queue {
     }
 
     /// The entries that wait, the first one first.
-    pub(super) fn ids<'e>(&self, entries: &'e Entries) -> impl Iterator<Item = u32> + 'e {
+    pub(super) fn ids<'e>(&self, entries: &'e Entries) -> impl Iterator<Item = EntryId> + 'e {
         std::iter::successors(self.list.head(), |id| {
             let next = entries.at(*id).next;
             (next != NONE).then_some(next)
@@ -60,16 +61,16 @@ impl Queue {
         self.coalesced_total += 1;
     }
 
-    pub(super) fn push(&mut self, entries: &mut Entries, id: u32) {
+    pub(super) fn push(&mut self, entries: &mut Entries, id: EntryId) {
         self.list.push_back(entries, id);
     }
 
-    pub(super) fn push_due(&mut self, entries: &mut Entries, id: u32) {
+    pub(super) fn push_due(&mut self, entries: &mut Entries, id: EntryId) {
         self.list.push_front(entries, id);
         self.due += 1;
     }
 
-    pub(super) fn pop(&mut self, entries: &mut Entries) -> Option<u32> {
+    pub(super) fn pop(&mut self, entries: &mut Entries) -> Option<EntryId> {
         let id = self.list.head()?;
         self.list.unlink(entries, id);
         self.due = self.due.saturating_sub(1);
@@ -78,7 +79,7 @@ impl Queue {
 
     /// Takes a key out of the middle. Which keys are due at once is then not exact; a key too
     /// many is sent early, none late.
-    pub(super) fn unlink(&mut self, entries: &mut Entries, id: u32) {
+    pub(super) fn unlink(&mut self, entries: &mut Entries, id: EntryId) {
         self.list.unlink(entries, id);
         self.due = self.due.min(self.list.len());
     }

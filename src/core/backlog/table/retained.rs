@@ -4,14 +4,15 @@
 use super::captured_values::Captured;
 use super::entry::{Entry, State};
 use super::{Dirty, Touch};
+use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 
 /// A dirty key with all that is worth saving.
 #[derive(Clone, Copy, Debug)]
 pub struct DirtyKey<'a> {
     /// Logical database.
-    pub db: u16,
-    /// Slot of the registration.
-    pub slot: u16,
+    pub db: Db,
+    /// ActiveRegistration of the registration.
+    pub registration_id: RegistrationId,
     /// How it was touched last.
     pub touch: Touch,
     /// Since when it is dirty, microseconds.
@@ -24,7 +25,7 @@ pub struct DirtyKey<'a> {
 
 impl Dirty {
     /// Keeps the value of a dirty key whose key goes away. False when the key is clean.
-    pub fn capture(&mut self, db: u16, key: &[u8], value: Captured) -> bool {
+    pub fn capture(&mut self, db: Db, key: &[u8], value: Captured) -> bool {
         let Some(id) = self.find(self.hash(db, key), db, key) else { return false };
         self.entries.at_mut(id).touch = Touch::Captured;
         self.captured.insert(id, value);
@@ -32,45 +33,58 @@ impl Dirty {
         true
     }
 
-    /// Keeps the value of a key whose change `slot` may have missed. Where it stands now, it is
+    /// Keeps the value of a key whose change `registration_id` may have missed. Where it stands now, it is
     /// dirty since now: who counted what was dirty before has not counted it.
-    pub fn capture_missed(&mut self, db: u16, slot: u16, key: &[u8], value: &Captured) {
+    pub fn capture_missed(
+        &mut self,
+        db: Db,
+        registration_id: RegistrationId,
+        key: &[u8],
+        value: &Captured,
+    ) {
         let hash = self.hash(db, key);
         if self.find(hash, db, key).is_some() {
             return;
         }
-        self.ver = self.ver.wrapping_add(1);
+        self.version = self.version.next();
         let (touch, since_us) = (Touch::Captured, self.latest_us);
-        self.insert(hash, DirtyKey { db, slot, touch, since_us, key, captured: Some(value) });
+        self.insert(
+            hash,
+            DirtyKey { db, registration_id, touch, since_us, key, captured: Some(value) },
+        );
     }
 
     /// How a key that is dirty was touched last; nothing when it is clean.
-    pub fn touched(&self, db: u16, key: &[u8]) -> Option<Touch> {
+    pub fn touched(&self, db: Db, key: &[u8]) -> Option<Touch> {
         let id = self.find(self.hash(db, key), db, key)?;
         Some(self.entries.at(id).touch)
     }
 
     /// The registration of a key that is dirty.
-    pub fn slot_of(&self, db: u16, key: &[u8]) -> Option<u16> {
+    pub fn id_of(&self, db: Db, key: &[u8]) -> Option<RegistrationId> {
         let id = self.find(self.hash(db, key), db, key)?;
-        Some(self.entries.at(id).slot)
+        Some(self.entries.at(id).registration_id)
     }
 
     /// The captured value of entry `id`.
-    pub fn captured(&self, id: u32) -> Option<&Captured> {
+    pub fn captured(&self, id: EntryId) -> Option<&Captured> {
         self.captured.get(id)
     }
 
     /// How entry `id` was touched, and its captured value, which leaves the set: for a key whose
-    /// write was refused. Nothing if it has changed since version `ver`.
-    pub fn refused(&mut self, id: u32, ver: u32) -> Option<(Touch, Option<Captured>)> {
-        let read = |entry: &&Entry| entry.state == State::InFlight && entry.ver == ver;
+    /// write was refused. Nothing if it has changed since version `version`.
+    pub fn refused(&mut self, id: EntryId, version: Version) -> Option<(Touch, Option<Captured>)> {
+        let read = |entry: &&Entry| entry.state == State::InFlight && entry.version == version;
         let touch = self.entries.get(id).filter(read)?.touch;
         Some((touch, self.captured.remove(id)))
     }
 
-    /// The same for a key of the master's, which leaves the set; its slot, too.
-    pub fn take_out(&mut self, db: u16, key: &[u8]) -> Option<(u16, Touch, Option<Captured>)> {
+    /// The same for a key of the master's, which leaves the set; its registration, too.
+    pub fn take_out(
+        &mut self,
+        db: Db,
+        key: &[u8],
+    ) -> Option<(RegistrationId, Touch, Option<Captured>)> {
         let id = self.find(self.hash(db, key), db, key)?;
         let touch = self.entries.at(id).touch;
         let captured = self.captured.remove(id);
@@ -80,13 +94,13 @@ impl Dirty {
     /// Every dirty key: those in flight first, then those that wait, each registration's oldest
     /// first.
     pub fn keys(&self) -> impl Iterator<Item = DirtyKey<'_>> {
-        let flies = |id: &u32| self.entries.at(*id).state != State::Dirty;
+        let flies = |id: &EntryId| self.entries.at(*id).state != State::Dirty;
         let waiting = self.queues.iter().flat_map(|queue| queue.ids(&self.entries));
         self.entries.ids().filter(flies).chain(waiting).map(|id| {
             let entry = self.entries.at(id);
             DirtyKey {
                 db: entry.db,
-                slot: entry.slot,
+                registration_id: entry.registration_id,
                 touch: entry.touch,
                 since_us: entry.since_us,
                 key: self.key_of(entry),
@@ -101,10 +115,10 @@ impl Dirty {
         if self.find(hash, saved.db, saved.key).is_some() {
             return;
         }
-        if self.must_miss(saved.slot, saved.touch, saved.key, &mut self.room_bytes()) {
-            return self.miss(saved.slot, saved.since_us);
+        if self.must_miss(saved.registration_id, saved.touch, saved.key, &mut self.room_bytes()) {
+            return self.miss(saved.registration_id, saved.since_us);
         }
-        self.ver = self.ver.wrapping_add(1);
+        self.version = self.version.next();
         let id = self.insert(hash, saved);
         self.note_fresh(id);
     }
@@ -112,7 +126,7 @@ impl Dirty {
     /// Makes every key that is in flight dirty again: nothing that its batch reports counts any
     /// more.
     pub fn end_flights(&mut self) {
-        let flying: Vec<u32> = self
+        let flying: Vec<EntryId> = self
             .entries
             .ids()
             .filter(|id| {
@@ -127,7 +141,7 @@ impl Dirty {
 
     /// Forgets every key, in flight or not.
     pub fn clear(&mut self) {
-        let ids: Vec<u32> = self.entries.ids().collect();
+        let ids: Vec<EntryId> = self.entries.ids().collect();
         for id in ids {
             let entry = *self.entries.at(id);
             let hash = self.hash(entry.db, self.key_of(&entry));
@@ -146,6 +160,6 @@ impl Dirty {
     }
 
     pub(super) fn key_of(&self, entry: &Entry) -> &[u8] {
-        self.arenas[usize::from(entry.slot)].key(entry.place())
+        self.arenas[usize::from(entry.registration_id)].key(entry.place())
     }
 }

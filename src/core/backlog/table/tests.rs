@@ -4,23 +4,24 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::core::backlog::change_log::{Change, Log};
+use crate::core::ids::{Db, RegistrationId, Version};
 use crate::core::mapping::value::Content;
 
-fn touch(dirty: &mut Dirty, slot: u16, key: &[u8], now_us: u64) {
+fn touch(dirty: &mut Dirty, registration_id: RegistrationId, key: &[u8], now_us: u64) {
     let mut log = Log::default();
-    log.push(Change { db: 0, slot, touch: Touch::Changed, key });
+    log.push(Change { db: Db(0), registration_id, touch: Touch::Changed, key });
     dirty.fold(&mut log, now_us);
 }
 
-fn set(slots: u16) -> Dirty {
+fn set(registrations: u16) -> Dirty {
     let mut dirty = Dirty::default();
-    (0..slots).for_each(|slot| dirty.open_slot(slot));
+    (0..registrations).for_each(|id| dirty.open_registration(RegistrationId(id)));
     dirty
 }
 
-fn take(dirty: &mut Dirty, slot: u16) -> Option<(Taken, Vec<u8>)> {
+fn take(dirty: &mut Dirty, registration_id: RegistrationId) -> Option<(Taken, Vec<u8>)> {
     let mut bytes = Vec::new();
-    let taken = dirty.take(slot, |key| bytes.extend_from_slice(key))?;
+    let taken = dirty.take(registration_id, |key| bytes.extend_from_slice(key))?;
     Some((taken, bytes))
 }
 
@@ -28,71 +29,81 @@ fn take(dirty: &mut Dirty, slot: u16) -> Option<(Taken, Vec<u8>)> {
 fn a_thousand_changes_of_a_key_make_one_dirty_key() {
     let mut dirty = set(1);
     for now_us in 1..=1_000 {
-        touch(&mut dirty, 0, b"k", now_us);
+        touch(&mut dirty, RegistrationId(0), b"k", now_us);
     }
-    assert_eq!((dirty.len(), dirty.queue(0).coalesced_total), (1, 999));
-    let (taken, key) = take(&mut dirty, 0).unwrap();
+    assert_eq!((dirty.len(), dirty.queue(RegistrationId(0)).coalesced_total), (1, 999));
+    let (taken, key) = take(&mut dirty, RegistrationId(0)).unwrap();
     assert_eq!((&*key, taken.since_us), (&b"k"[..], 1));
-    assert!(take(&mut dirty, 0).is_none());
-    assert_eq!(dirty.acknowledge(taken.entry, taken.ver, |_, _| ()), Settled::Clean);
+    assert!(take(&mut dirty, RegistrationId(0)).is_none());
+    assert_eq!(dirty.acknowledge(taken.entry, taken.version, |_, _| ()), Settled::Clean);
     assert!(dirty.is_empty());
 }
 
 #[test]
 fn a_change_while_in_flight_keeps_the_key_dirty() {
     let mut dirty = set(1);
-    touch(&mut dirty, 0, b"k", 1);
-    let (taken, _) = take(&mut dirty, 0).unwrap();
-    touch(&mut dirty, 0, b"k", 5);
-    assert!(take(&mut dirty, 0).is_none(), "at most one write of a key is in flight");
-    let settled = dirty.acknowledge(taken.entry, taken.ver, |_, _| panic!("not clean"));
+    touch(&mut dirty, RegistrationId(0), b"k", 1);
+    let (taken, _) = take(&mut dirty, RegistrationId(0)).unwrap();
+    touch(&mut dirty, RegistrationId(0), b"k", 5);
+    assert!(
+        take(&mut dirty, RegistrationId(0)).is_none(),
+        "at most one write of a key is in flight"
+    );
+    let settled = dirty.acknowledge(taken.entry, taken.version, |_, _| panic!("not clean"));
     assert_eq!(settled, Settled::ChangedAgain(5));
-    let (again, key) = take(&mut dirty, 0).unwrap();
+    let (again, key) = take(&mut dirty, RegistrationId(0)).unwrap();
     assert_eq!((&*key, again.since_us), (&b"k"[..], 5));
 }
 
 #[test]
 fn what_is_given_back_is_due_at_once_and_oldest_first() {
     let mut dirty = set(1);
-    touch(&mut dirty, 0, b"a", 1);
-    touch(&mut dirty, 0, b"b", 2);
-    touch(&mut dirty, 0, b"c", 3);
-    let (a, _) = take(&mut dirty, 0).unwrap();
-    let (b, _) = take(&mut dirty, 0).unwrap();
-    assert_eq!(dirty.due_us(0, 100), Some(103));
+    touch(&mut dirty, RegistrationId(0), b"a", 1);
+    touch(&mut dirty, RegistrationId(0), b"b", 2);
+    touch(&mut dirty, RegistrationId(0), b"c", 3);
+    let (a, _) = take(&mut dirty, RegistrationId(0)).unwrap();
+    let (b, _) = take(&mut dirty, RegistrationId(0)).unwrap();
+    assert_eq!(dirty.due_us(RegistrationId(0), 100), Some(103));
     dirty.give_back(b.entry, b.since_us);
     dirty.give_back(a.entry, a.since_us);
-    assert_eq!(dirty.due_us(0, 100), Some(0));
-    let keys: Vec<Vec<u8>> = std::iter::from_fn(|| take(&mut dirty, 0)).map(|t| t.1).collect();
+    assert_eq!(dirty.due_us(RegistrationId(0), 100), Some(0));
+    let keys: Vec<Vec<u8>> =
+        std::iter::from_fn(|| take(&mut dirty, RegistrationId(0))).map(|t| t.1).collect();
     assert_eq!(keys, [b"a", b"b", b"c"]);
 }
 
 #[test]
 fn a_flush_makes_what_is_dirty_due_and_not_what_comes_later() {
     let mut dirty = set(1);
-    touch(&mut dirty, 0, b"a", 10);
+    touch(&mut dirty, RegistrationId(0), b"a", 10);
     let watermark_us = dirty.watermark_us(10);
-    dirty.flush(0, watermark_us);
-    touch(&mut dirty, 0, b"b", 10);
-    assert_eq!(dirty.due_us(0, 1_000), Some(0));
-    take(&mut dirty, 0).unwrap();
-    assert_eq!(dirty.due_us(0, 1_000), Some(watermark_us + 1 + 1_000));
+    dirty.flush(RegistrationId(0), watermark_us);
+    touch(&mut dirty, RegistrationId(0), b"b", 10);
+    assert_eq!(dirty.due_us(RegistrationId(0), 1_000), Some(0));
+    take(&mut dirty, RegistrationId(0)).unwrap();
+    assert_eq!(dirty.due_us(RegistrationId(0), 1_000), Some(watermark_us + 1 + 1_000));
 }
 
 #[test]
 fn a_key_goes_to_the_registration_that_has_it_now() {
     let mut dirty = set(2);
-    touch(&mut dirty, 0, b"k", 1);
-    touch(&mut dirty, 1, b"k", 2);
+    touch(&mut dirty, RegistrationId(0), b"k", 1);
+    touch(&mut dirty, RegistrationId(1), b"k", 2);
     let moved = dirty.moved();
-    assert_eq!(moved.iter().map(|m| (m.slot, m.since_us)).collect::<Vec<_>>(), [(0, 1)]);
-    assert!(take(&mut dirty, 0).is_none());
-    let (taken, key) = take(&mut dirty, 1).unwrap();
+    assert_eq!(
+        moved.iter().map(|m| (m.registration_id, m.since_us)).collect::<Vec<_>>(),
+        [(RegistrationId(0), 1)]
+    );
+    assert!(take(&mut dirty, RegistrationId(0)).is_none());
+    let (taken, key) = take(&mut dirty, RegistrationId(1)).unwrap();
     assert_eq!(key, b"k");
-    touch(&mut dirty, 0, b"k", 3);
-    assert_eq!((dirty.queue(0).dirty(), dirty.queue(1).dirty()), (1, 0));
-    dirty.acknowledge(taken.entry, taken.ver, |_, _| panic!("not clean"));
-    assert_eq!(take(&mut dirty, 0).unwrap().1, b"k");
+    touch(&mut dirty, RegistrationId(0), b"k", 3);
+    assert_eq!(
+        (dirty.queue(RegistrationId(0)).dirty(), dirty.queue(RegistrationId(1)).dirty()),
+        (1, 0)
+    );
+    dirty.acknowledge(taken.entry, taken.version, |_, _| panic!("not clean"));
+    assert_eq!(take(&mut dirty, RegistrationId(0)).unwrap().1, b"k");
 }
 
 #[test]
@@ -100,23 +111,28 @@ fn databases_are_apart() {
     let mut dirty = set(1);
     let mut log = Log::default();
     for db in [0, 1] {
-        log.push(Change { db, slot: 0, touch: Touch::Changed, key: b"k" });
+        log.push(Change {
+            db: Db(db),
+            registration_id: RegistrationId(0),
+            touch: Touch::Changed,
+            key: b"k",
+        });
     }
     dirty.fold(&mut log, 1);
     assert_eq!(dirty.len(), 2);
-    assert_eq!(dirty.forget(1, b"k"), Some(0));
-    assert_eq!(dirty.forget(1, b"k"), None);
-    assert_eq!(take(&mut dirty, 0).unwrap().0.db, 0);
+    assert_eq!(dirty.forget(Db(1), b"k"), Some(RegistrationId(0)));
+    assert_eq!(dirty.forget(Db(1), b"k"), None);
+    assert_eq!(take(&mut dirty, RegistrationId(0)).unwrap().0.db, Db(0));
 }
 
 #[test]
 fn a_forgotten_key_in_flight_is_unknown_at_its_acknowledgement() {
     let mut dirty = set(1);
-    touch(&mut dirty, 0, b"k", 1);
-    let (taken, _) = take(&mut dirty, 0).unwrap();
-    assert!(dirty.forget(0, b"k").is_some());
+    touch(&mut dirty, RegistrationId(0), b"k", 1);
+    let (taken, _) = take(&mut dirty, RegistrationId(0)).unwrap();
+    assert!(dirty.forget(Db(0), b"k").is_some());
     assert_eq!((dirty.len(), dirty.in_flight()), (0, 0));
-    let settled = dirty.acknowledge(taken.entry, taken.ver, |_, _| panic!("unknown"));
+    let settled = dirty.acknowledge(taken.entry, taken.version, |_, _| panic!("unknown"));
     assert_eq!(settled, Settled::Unknown);
 }
 
@@ -127,7 +143,12 @@ fn a_dirty_key_costs_its_length_and_64_bytes() {
     let keys = 1_000_000;
     for i in 0..keys {
         let key = format!("movie:{i:014}");
-        if log.push(Change { db: 0, slot: 0, touch: Touch::Changed, key: key.as_bytes() }) {
+        if log.push(Change {
+            db: Db(0),
+            registration_id: RegistrationId(0),
+            touch: Touch::Changed,
+            key: key.as_bytes(),
+        }) {
             dirty.fold(&mut log, i);
         }
     }
@@ -143,35 +164,36 @@ fn a_key_that_shares_its_place_with_a_dirty_one_is_dirty_too() {
     let mut first = BTreeMap::new();
     let (a, b) = (0u32..)
         .find_map(|number| {
-            let index = dirty.hashes.of(0, &number.to_be_bytes()).index;
+            let index = dirty.hashes.of(Db(0), &number.to_be_bytes()).index;
             first.insert(index, number).map(|other| (other.to_be_bytes(), number.to_be_bytes()))
         })
         .expect("two of some 80,000 keys");
     for now_us in 1..3 {
-        touch(&mut dirty, 0, &a, now_us);
+        touch(&mut dirty, RegistrationId(0), &a, now_us);
     }
     for now_us in 3..6 {
-        touch(&mut dirty, 0, &b, now_us);
+        touch(&mut dirty, RegistrationId(0), &b, now_us);
     }
-    assert_eq!((dirty.len(), dirty.queue(0).coalesced_total), (2, 3));
-    let keys: Vec<Vec<u8>> = std::iter::from_fn(|| take(&mut dirty, 0)).map(|t| t.1).collect();
+    assert_eq!((dirty.len(), dirty.queue(RegistrationId(0)).coalesced_total), (2, 3));
+    let keys: Vec<Vec<u8>> =
+        std::iter::from_fn(|| take(&mut dirty, RegistrationId(0))).map(|t| t.1).collect();
     assert_eq!(keys, [a, b]);
 }
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Several changes at once: key, slot and how.
-    Touch(Vec<(u8, u16, Touch)>),
+    /// Several changes at once: key, registration and how.
+    Touch(Vec<(u8, RegistrationId, Touch)>),
     Capture(u8),
-    Take(u16),
+    Take(RegistrationId),
     Acknowledge(usize),
     GiveBack(usize),
     Forget(u8),
     Hasten(u8),
-    Discard(u16),
+    Discard(RegistrationId),
 }
 
-fn change() -> impl Strategy<Value = (u8, u16, Touch)> {
+fn change() -> impl Strategy<Value = (u8, RegistrationId, Touch)> {
     let how = prop_oneof![
         6 => Just(Touch::Changed),
         1 => Just(Touch::Deleted),
@@ -180,7 +202,7 @@ fn change() -> impl Strategy<Value = (u8, u16, Touch)> {
         1 => Just(Touch::PerhapsDeleted),
         1 => Just(Touch::Lifetime),
     ];
-    (0u8..12, prop_oneof![4 => Just(0u16), 1 => Just(1)], how)
+    (0u8..12, prop_oneof![4 => Just(RegistrationId(0)), 1 => Just(RegistrationId(1))], how)
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -188,12 +210,12 @@ fn step() -> impl Strategy<Value = Step> {
         4 => prop::collection::vec(change(), 1..6).prop_map(Step::Touch),
         1 => prop::collection::vec(change(), 60..140).prop_map(Step::Touch),
         1 => (0u8..12).prop_map(Step::Capture),
-        3 => (0u16..2).prop_map(Step::Take),
+        3 => (0u16..2).prop_map(|id| Step::Take(RegistrationId(id))),
         2 => any::<usize>().prop_map(Step::Acknowledge),
         1 => any::<usize>().prop_map(Step::GiveBack),
         1 => (0u8..12).prop_map(Step::Forget),
         1 => (0u8..12).prop_map(Step::Hasten),
-        1 => (0u16..2).prop_map(Step::Discard),
+        1 => (0u16..2).prop_map(|id| Step::Discard(RegistrationId(id))),
     ]
 }
 
@@ -201,8 +223,8 @@ fn step() -> impl Strategy<Value = Step> {
 /// whether it is in flight.
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    slot: u16,
-    ver: u32,
+    registration_id: RegistrationId,
+    version: Version,
     touch: Touch,
     in_flight: bool,
 }
@@ -219,59 +241,59 @@ proptest! {
         let mut dirty = set(2);
         let mut model: BTreeMap<u8, Known> = BTreeMap::new();
         // Key, its entry when taken, and the model's version then.
-        let mut flights: Vec<(u8, Taken, u32)> = Vec::new();
+        let mut flights: Vec<(u8, Taken, Version)> = Vec::new();
         let mut changed = [0; 2];
         for (at, step) in steps.into_iter().enumerate() {
             let now_us = at as u64 + 1;
             match step {
                 Step::Touch(changes) => {
                     let mut log = Log::default();
-                    for (key, slot, touch) in &changes {
+                    for (key, registration_id, touch) in &changes {
                         let bytes = key_bytes(*key);
-                        log.push(Change { db: 0, slot: *slot, touch: *touch, key: &bytes });
+                        log.push(Change { db: Db(0), registration_id: *registration_id, touch: *touch, key: &bytes });
                     }
                     dirty.fold(&mut log, now_us);
-                    for (key, slot, touch) in changes {
+                    for (key, registration_id, touch) in changes {
                         if touch == Touch::Lifetime {
                             continue;
                         }
                         let touch = if touch == Touch::Timed { Touch::Changed } else { touch };
                         let known = model.entry(key).or_insert(Known {
-                            slot,
-                            ver: 0,
+                            registration_id,
+                            version: Version(0),
                             touch,
                             in_flight: false,
                         });
-                        known.ver += 1;
-                        (known.slot, known.touch) = (slot, touch);
-                        changed[usize::from(slot)] += 1;
+                        known.version = known.version.next();
+                        (known.registration_id, known.touch) = (registration_id, touch);
+                        changed[usize::from(registration_id)] += 1;
                     }
                 }
                 Step::Capture(key) => {
                     let (content, bytes) = (Content::Tombstone, Box::default());
                     let value = Captured { content, expire_ms: -1, bytes };
                     let known = model.get_mut(&key);
-                    prop_assert_eq!(dirty.capture(0, &key_bytes(key), value), known.is_some());
+                    prop_assert_eq!(dirty.capture(Db(0), &key_bytes(key), value), known.is_some());
                     known.into_iter().for_each(|known| known.touch = Touch::Captured);
                 }
-                Step::Take(slot) => match take(&mut dirty, slot) {
+                Step::Take(registration_id) => match take(&mut dirty, registration_id) {
                     Some((taken, key)) => {
                         let known = model.get_mut(&key[0]).expect("taken, so known");
-                        prop_assert!(!known.in_flight && known.slot == slot);
+                        prop_assert!(!known.in_flight && known.registration_id == registration_id);
                         known.in_flight = true;
-                        flights.push((key[0], taken, known.ver));
+                        flights.push((key[0], taken, known.version));
                     }
-                    None => prop_assert!(model.values().all(|k| k.in_flight || k.slot != slot)),
+                    None => prop_assert!(model.values().all(|k| k.in_flight || k.registration_id != registration_id)),
                 },
                 Step::Acknowledge(which) if !flights.is_empty() => {
-                    let (key, taken, ver) = flights.swap_remove(which % flights.len());
-                    let settled = dirty.acknowledge(taken.entry, taken.ver, |_, gone| {
+                    let (key, taken, version) = flights.swap_remove(which % flights.len());
+                    let settled = dirty.acknowledge(taken.entry, taken.version, |_, gone| {
                         assert_eq!(gone, key_bytes(key));
                     });
                     let known = model.get_mut(&key).expect("in flight, so known");
-                    prop_assert_eq!(settled == Settled::Clean, known.ver == ver);
+                    prop_assert_eq!(settled == Settled::Clean, known.version == version);
                     known.in_flight = false;
-                    if known.ver == ver {
+                    if known.version == version {
                         model.remove(&key);
                     }
                 }
@@ -283,35 +305,35 @@ proptest! {
                 }
                 Step::Forget(key) => {
                     prop_assert_eq!(
-                        dirty.forget(0, &key_bytes(key)).is_some(),
+                        dirty.forget(Db(0), &key_bytes(key)).is_some(),
                         model.remove(&key).is_some()
                     );
                     flights.retain(|flight| flight.0 != key);
                 }
                 Step::Hasten(key) => {
                     prop_assert_eq!(
-                        dirty.hasten(0, &key_bytes(key)).is_some(),
+                        dirty.hasten(Db(0), &key_bytes(key)).is_some(),
                         model.contains_key(&key)
                     );
                 }
-                Step::Discard(slot) => {
-                    dirty.discard(slot, |_, _| ());
-                    model.retain(|_, known| known.in_flight || known.slot != slot);
+                Step::Discard(registration_id) => {
+                    dirty.discard(registration_id, |_, _| ());
+                    model.retain(|_, known| known.in_flight || known.registration_id != registration_id);
                 }
                 _ => {}
             }
             let in_flight = model.values().filter(|known| known.in_flight).count();
             prop_assert_eq!((dirty.len(), dirty.in_flight()), (model.len(), in_flight));
             for (key, known) in &model {
-                let standing = dirty.standing(0, &key_bytes(*key)).expect("dirty, so it stands");
-                prop_assert_eq!((standing.touch, standing.slot), (known.touch, known.slot));
+                let standing = dirty.standing(Db(0), &key_bytes(*key)).expect("dirty, so it stands");
+                prop_assert_eq!((standing.touch, standing.registration_id), (known.touch, known.registration_id));
                 prop_assert_eq!(standing.in_flight, known.in_flight);
                 prop_assert_eq!(standing.captured.is_some(), known.touch == Touch::Captured);
             }
-            for slot in 0..2 {
-                let expected = model.values().filter(|known| known.slot == slot).count();
-                prop_assert_eq!(dirty.queue(slot).dirty(), expected);
-                prop_assert_eq!(dirty.queue(slot).captured_total, changed[usize::from(slot)]);
+            for registration_id in 0..2 {
+                let expected = model.values().filter(|known| known.registration_id == RegistrationId(registration_id)).count();
+                prop_assert_eq!(dirty.queue(RegistrationId(registration_id)).dirty(), expected);
+                prop_assert_eq!(dirty.queue(RegistrationId(registration_id)).captured_total, changed[usize::from(registration_id)]);
             }
         }
     }

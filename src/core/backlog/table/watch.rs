@@ -3,22 +3,23 @@
 use std::collections::VecDeque;
 
 use crate::core::backlog::deadline_heap::Heap;
+use crate::core::ids::EntryId;
 
 /// Fresh entries, and the ends of those that were looked at.
 #[derive(Debug, Default)]
 pub struct Watch {
-    pub fresh: VecDeque<u32>,
+    pub fresh: VecDeque<EntryId>,
     /// A bit an entry: those in `fresh`, so that none is there twice.
     is_fresh: Vec<u64>,
     /// When entries must be looked at, milliseconds since 1970.
     pub ends: Heap,
     /// Entries from this number on are to be looked at as if they were fresh.
-    pub back: Option<u32>,
+    pub back: Option<EntryId>,
 }
 
 impl Watch {
-    pub fn push(&mut self, id: u32) {
-        let (word, bit) = (id as usize / 64, 1 << (id % 64));
+    pub fn push(&mut self, id: EntryId) {
+        let (word, bit) = (usize::from(id) / 64, 1 << (id.0 % 64));
         if self.is_fresh.len() <= word {
             self.is_fresh.resize(word + 1, 0);
         }
@@ -28,14 +29,14 @@ impl Watch {
         }
     }
 
-    pub fn pop(&mut self) -> Option<u32> {
+    pub fn pop(&mut self) -> Option<EntryId> {
         let id = self.fresh.pop_front()?;
-        self.is_fresh[id as usize / 64] &= !(1 << (id % 64));
+        self.is_fresh[usize::from(id) / 64] &= !(1 << (id.0 % 64));
         Some(id)
     }
 
     pub fn memory_bytes(&self) -> usize {
-        self.fresh.capacity() * size_of::<u32>()
+        self.fresh.capacity() * size_of::<EntryId>()
             + self.is_fresh.capacity() * size_of::<u64>()
             + self.ends.memory_bytes()
     }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::core::backlog::{KeyState, Obstacle};
 use crate::core::delivery::batch::Blocked;
+use crate::core::ids::{Db, RegistrationId};
 
 /// The item of this index waits 50 ms by itself, all others are written.
 fn blocks(index: usize) -> Verdict {
@@ -32,7 +33,7 @@ fn a_blocked_key_waits_by_itself_and_is_tried_again_alone() {
     let state = backlog.state(10_000);
     assert_eq!((state.dirty_keys, state.blocked_keys, state.oldest_dirty_ms), (1, 1, 9));
     assert_eq!((backlog.last_error(), state.counters.retries_total), ("held by another", 1));
-    let explained = backlog.explain(0, b"a:2", 10_000);
+    let explained = backlog.explain(Db(0), b"a:2", 10_000);
     assert_eq!(explained.state, KeyState::Waiting(Obstacle::Document));
     assert_eq!((explained.last_error.as_str(), explained.attempts), ("held by another", 1));
     assert_eq!(backlog.next_due_us(), Some(50_000));
@@ -51,7 +52,7 @@ fn its_changes_coalesce_and_it_waits_longer_each_time() {
     assert!(batch(&mut backlog, 49_999).is_none());
     let again = batch(&mut backlog, 50_000).unwrap();
     assert_eq!((keys(&again), again.retry), (vec!["a:2"], 1));
-    assert_eq!(backlog.explain(0, b"a:2", 50_000).state, KeyState::InFlight);
+    assert_eq!(backlog.explain(Db(0), b"a:2", 50_000).state, KeyState::InFlight);
     assert!(done(&mut backlog, again, blocks(0), 60_000).is_empty());
     slow_credits(&mut backlog, 1);
     let again = batch(&mut backlog, 110_000).unwrap();
@@ -78,9 +79,9 @@ fn a_flush_waits_for_it_and_a_pause_stops_it() {
     let mut backlog = with_blocked();
     let waiter = backlog.flush(FlushScope::All, 10);
     assert!(!backlog.is_flushed(waiter));
-    backlog.pause(Some(0));
+    backlog.pause(Some(RegistrationId(0)));
     assert!(batch(&mut backlog, u64::MAX).is_none() && backlog.next_due_us().is_none());
-    backlog.resume(Some(0));
+    backlog.resume(Some(RegistrationId(0)));
     let again = batch(&mut backlog, u64::MAX).unwrap();
     done(&mut backlog, again, written(), 60_000);
     assert!(backlog.is_flushed(waiter));
@@ -93,13 +94,19 @@ fn it_does_not_outlive_its_registration_or_epoch() {
     assert_eq!((backlog.state(1).dirty_keys, backlog.state(1).blocked_keys), (1, 0));
     assert_eq!(keys(&batch(&mut backlog, u64::MAX).unwrap()), ["a:2"]);
     let mut backlog = with_blocked();
-    backlog.unregister(0, b"a:", true, 10);
-    assert_eq!((backlog.state(11).dirty_keys, backlog.slot(0).is_none()), (0, true));
+    backlog.unregister(Db(0), b"a:", true, 10);
+    assert_eq!(
+        (backlog.state(11).dirty_keys, backlog.active(RegistrationId(0)).is_none()),
+        (0, true)
+    );
     let mut backlog = with_blocked();
     backlog.register(registration("a:2"));
     touch(&mut backlog, "a:2", 20);
-    backlog.unregister(0, b"a:", false, 30);
-    assert_eq!((backlog.state(31).blocked_keys, backlog.slot(0).is_none()), (0, true));
+    backlog.unregister(Db(0), b"a:", false, 30);
+    assert_eq!(
+        (backlog.state(31).blocked_keys, backlog.active(RegistrationId(0)).is_none()),
+        (0, true)
+    );
     assert_eq!(keys(&batch(&mut backlog, u64::MAX).unwrap()), ["a:2"]);
 }
 
@@ -135,8 +142,8 @@ fn a_slow_registration_has_credits_of_its_own_and_the_last_one_is_for_another() 
     for key in ["a:1", "a:2", "a:3", "a:4", "b:1", "b:2", "c:1"] {
         touch(&mut backlog, key, 1);
     }
-    let of_a = backlog.slot(0).unwrap().registration.clone();
-    let slow = Report::Slow { slot: 0, registration: of_a, slow: true };
+    let of_a = backlog.active(RegistrationId(0)).unwrap().registration.clone();
+    let slow = Report::Slow { registration_id: RegistrationId(0), registration: of_a, slow: true };
     backlog.report(slow, 0, 0, &mut Acknowledged::default());
     let mut sent = Vec::new();
     while let Some(batch) = batch(&mut backlog, u64::MAX) {

@@ -5,19 +5,27 @@ use crate::core::backlog::change_log::Touch;
 use crate::core::backlog::dead_letters::DeadLetter;
 use crate::core::backlog::record::{Record, SavedKey};
 use crate::core::backlog::table::Missed;
+use crate::core::ids::{Db, RegistrationId};
 
 const NOW_US: u64 = 1_000_000_000;
 const AHEAD_US: u64 = NOW_US + 3_600_000_000;
 
 fn key(name: &str, since_us: u64) -> Record<'_> {
     let key = name.as_bytes();
-    Record::Key(SavedKey { slot: 7, db: 0, touch: Touch::Changed, since_us, key, captured: None })
+    Record::Key(SavedKey {
+        registration_id: RegistrationId(7),
+        db: Db(0),
+        touch: Touch::Changed,
+        since_us,
+        key,
+        captured: None,
+    })
 }
 
 fn loaded(missed: Missed, keys: &[(&str, u64)]) -> Backlog {
     let mut backlog = backlog(&[]);
-    let bound = Record::Registration {
-        slot: 7,
+    let active = Record::Registration {
+        registration_id: RegistrationId(7),
         live: true,
         discards: false,
         sync_pending: false,
@@ -25,7 +33,7 @@ fn loaded(missed: Missed, keys: &[(&str, u64)]) -> Backlog {
         missed,
         registration: registration("a:"),
     };
-    backlog.load(bound, NOW_US);
+    backlog.load(active, NOW_US);
     for (name, since_us) in keys {
         backlog.load(key(name, *since_us), NOW_US);
     }
@@ -58,7 +66,7 @@ fn a_dead_letter_is_dated_now_at_the_latest() {
     let mut backlog = loaded(Missed::default(), &[]);
     for (key, unix_ms) in [(b"a:1", 3), (b"a:2", AHEAD_US / 1000)] {
         let letter = DeadLetter {
-            slot: 7,
+            registration_id: RegistrationId(7),
             code: 121,
             reason: String::new(),
             attempts: 1,
@@ -66,8 +74,8 @@ fn a_dead_letter_is_dated_now_at_the_latest() {
             touch: Touch::Changed,
             captured: None,
         };
-        backlog.load(Record::Dead { db: 0, key, letter }, NOW_US);
+        backlog.load(Record::Dead { db: Db(0), key, letter }, NOW_US);
     }
-    assert_eq!(backlog.dead.find(0, b"a:1").unwrap().unix_ms, 3);
-    assert_eq!(backlog.dead.find(0, b"a:2").unwrap().unix_ms, NOW_US / 1000);
+    assert_eq!(backlog.dead.find(Db(0), b"a:1").unwrap().unix_ms, 3);
+    assert_eq!(backlog.dead.find(Db(0), b"a:2").unwrap().unix_ms, NOW_US / 1000);
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::core::backlog::dead_letters::DUPLICATE_KEY;
+use crate::core::ids::{Db, RegistrationId};
 
 fn contested(indexes: &[usize]) -> Verdict {
     let refusal =
@@ -52,7 +53,7 @@ fn a_contested_key_without_rivals_is_a_dead_letter_at_once() {
     touch(&mut backlog, "a:1", 1);
     let flight = one(&mut backlog, INTERVAL_US + 1, &["a:1"]);
     done(&mut backlog, flight, contested(&[0]), 5);
-    let letter = backlog.dead.find(0, b"a:1").unwrap();
+    let letter = backlog.dead.find(Db(0), b"a:1").unwrap();
     assert_eq!((letter.code, letter.attempts, backlog.dirty_len()), (DUPLICATE_KEY, 1, 0));
     assert_eq!(backlog.state(0).counters.failed_total, 1);
     assert_eq!(backlog.next_due_us(), None);
@@ -65,7 +66,7 @@ fn a_contested_key_waits_for_what_was_dirty_in_its_namespace_and_that_is_due_at_
     let flight = one(&mut backlog, INTERVAL_US + 1, &["a:1"]);
     touch(&mut backlog, "b:1", 200_000);
     done(&mut backlog, flight, contested(&[0]), 200_001);
-    let explained = backlog.explain(0, b"a:1", 200_001);
+    let explained = backlog.explain(Db(0), b"a:1", 200_001);
     assert_eq!(
         (explained.state, explained.since_unix_ms),
         (KeyState::Waiting(Obstacle::Unique), 0)
@@ -112,7 +113,7 @@ fn keys_that_want_each_others_values_meet_in_one_batch() {
     let together = one(&mut backlog, 6, &["a:1", "a:2", "a:3"]);
     done(&mut backlog, together, contested(&[0, 1, 2]), 7);
     assert_eq!((backlog.dead.len(), backlog.dirty_len()), (3, 0), "nothing else is dirty");
-    assert_eq!(backlog.dead.find(0, b"a:1").map(|letter| letter.attempts), Some(2));
+    assert_eq!(backlog.dead.find(Db(0), b"a:1").map(|letter| letter.attempts), Some(2));
 }
 
 #[test]
@@ -134,7 +135,7 @@ fn a_duplicate_that_stays_ends_although_others_are_dirty_all_the_time() {
         }
     }
     assert_eq!((backlog.dead.len(), attempts), (1, FRUITLESS + 1));
-    assert_eq!(backlog.dead.find(0, b"a:x").map(|letter| letter.attempts), Some(attempts));
+    assert_eq!(backlog.dead.find(Db(0), b"a:x").map(|letter| letter.attempts), Some(attempts));
 }
 const FRUITLESS: u32 = 3;
 
@@ -142,14 +143,14 @@ const FRUITLESS: u32 = 3;
 fn paused_registrations_are_not_waited_for_and_a_pause_ends_a_wait() {
     let mut backlog = shared(&["a:", "b:", "c:"]);
     touch(&mut backlog, "b:1", 1);
-    backlog.pause(Some(1));
+    backlog.pause(Some(RegistrationId(1)));
     touch(&mut backlog, "a:1", 2);
     let flight = one(&mut backlog, u64::MAX, &["a:1"]);
     touch(&mut backlog, "c:1", 3);
     done(&mut backlog, flight, contested(&[0]), 5);
     let _rival = one(&mut backlog, 6, &["c:1"]);
     assert_eq!(backlog.next_due_us(), None);
-    backlog.pause(Some(2));
+    backlog.pause(Some(RegistrationId(2)));
     let again = one(&mut backlog, 7, &["a:1"]);
     done(&mut backlog, again, contested(&[0]), 8);
     assert_eq!(backlog.dead.len(), 1, "only paused keys are left");
@@ -162,12 +163,12 @@ fn a_parked_key_of_a_registration_that_is_paused_goes_back_to_its_queue() {
     let flight = one(&mut backlog, u64::MAX, &["a:1"]);
     touch(&mut backlog, "b:1", 3);
     done(&mut backlog, flight, contested(&[0]), 5);
-    backlog.pause(Some(0));
-    assert_eq!(backlog.explain(0, b"a:1", 5).state, KeyState::Paused);
-    assert_eq!(backlog.prefix_state(0, 5).unwrap().in_flight_keys, 0);
+    backlog.pause(Some(RegistrationId(0)));
+    assert_eq!(backlog.explain(Db(0), b"a:1", 5).state, KeyState::Paused);
+    assert_eq!(backlog.prefix_state(RegistrationId(0), 5).unwrap().in_flight_keys, 0);
     let rival = one(&mut backlog, 6, &["b:1"]);
     done(&mut backlog, rival, written(), 7);
-    backlog.resume(Some(0));
+    backlog.resume(Some(RegistrationId(0)));
     one(&mut backlog, 8, &["a:1"]);
 }
 
@@ -178,7 +179,7 @@ fn a_flush_of_a_contested_key_waits_for_it_and_ends() {
     let flight = one(&mut backlog, u64::MAX, &["a:1"]);
     touch(&mut backlog, "a:2", 2);
     done(&mut backlog, flight, contested(&[0]), 5);
-    let flush = backlog.flush(FlushScope::Keys(0, &[b"a:1"]), 6);
+    let flush = backlog.flush(FlushScope::Keys(Db(0), &[b"a:1"]), 6);
     let all = backlog.flush(FlushScope::All, 6);
     let rival = one(&mut backlog, 7, &["a:2"]);
     done(&mut backlog, rival, written(), 8);
@@ -223,19 +224,19 @@ fn a_letter_is_tried_again_after_a_later_write_but_not_twice_a_second() {
         assert_eq!(backlog.letters_due_us().is_some_and(|due_us| due_us <= at_us), tries);
         let retried = backlog.retry_contested(at_us);
         if tries {
-            assert_eq!(retried, [(0, b"a:1".to_vec())]);
+            assert_eq!(retried, [(Db(0), b"a:1".to_vec())]);
             let again = one(&mut backlog, at_us, &["a:1"]);
             touch(&mut backlog, "b:2", at_us);
             done(&mut backlog, again, contested(&[0]), at_us + 1);
             attempts += 1;
             let rival = one(&mut backlog, u64::MAX, &["b:2"]);
             done(&mut backlog, rival, returned(0), at_us);
-            assert!(backlog.unregister(0, b"b:", true, at_us).is_some());
+            assert!(backlog.unregister(Db(0), b"b:", true, at_us).is_some());
             let mut other = registration("b:");
             other.namespace.collection = "shared".to_owned();
             backlog.register(other).unwrap();
         }
-        assert_eq!(backlog.dead.find(0, b"a:1").map(|letter| letter.attempts), Some(attempts));
+        assert_eq!(backlog.dead.find(Db(0), b"a:1").map(|letter| letter.attempts), Some(attempts));
     }
     assert_eq!(backlog.state(0).counters.failed_total, 1, "it failed once");
     touch(&mut backlog, "b:1", 3_000_000);
@@ -257,7 +258,7 @@ fn a_letter_and_a_new_key_that_want_each_others_values_meet() {
     let flight = one(&mut backlog, u64::MAX, &["a:2"]);
     done(&mut backlog, flight, contested(&[0]), 11);
     assert_eq!((backlog.dead.len(), backlog.letters_due_us()), (1, Some(0)));
-    assert_eq!(backlog.retry_contested(12), [(0, b"a:1".to_vec())]);
+    assert_eq!(backlog.retry_contested(12), [(Db(0), b"a:1".to_vec())]);
     let together = one(&mut backlog, 13, &["a:2", "a:1"]);
     done(&mut backlog, together, written(), 14);
     assert_eq!((backlog.dead.len(), backlog.dirty_len()), (0, 0));
@@ -328,9 +329,9 @@ fn unregistering_with_discard_drops_a_parked_key_in_the_end() {
     let flight = one(&mut backlog, u64::MAX, &["a:1"]);
     touch(&mut backlog, "b:1", 2);
     done(&mut backlog, flight, contested(&[0]), 5);
-    backlog.unregister(0, b"a:", true, 6);
+    backlog.unregister(Db(0), b"a:", true, 6);
     let rival = one(&mut backlog, 7, &["b:1"]);
     done(&mut backlog, rival, written(), 8);
     assert!(due(&mut backlog, 9).is_empty());
-    assert_eq!((backlog.dirty_len(), backlog.slot_of(0, b"a:")), (0, None));
+    assert_eq!((backlog.dirty_len(), backlog.id_of(Db(0), b"a:")), (0, None));
 }

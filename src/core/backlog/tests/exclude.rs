@@ -1,40 +1,41 @@
 use super::*;
 use crate::core::backlog::KeyState;
+use crate::core::ids::Db;
 use crate::core::registration::args;
 
 /// `b:` leaves out its keys that end with `x`, and `` is registered, too.
 fn excluding() -> Backlog {
     let mut backlog = backlog(&["", "a:"]);
     let words: [&[u8]; 5] = [b"b:", b"d.b", b"EXCLUDE", b"1", b"*x"];
-    backlog.register(args::register(0, &words).unwrap().0).unwrap();
+    backlog.register(args::register(Db(0), &words).unwrap().0).unwrap();
     backlog
 }
 
 #[test]
 fn an_excluded_key_belongs_to_no_registration() {
     let mut backlog = excluding();
-    let slot = backlog.live_slot(0, b"b:").unwrap();
-    assert_eq!(backlog.route(0, b"b:1"), Some(slot));
-    assert_eq!(backlog.route(0, b"b:x"), None);
-    assert_eq!(backlog.route(0, b"a:x"), backlog.live_slot(0, b"a:"));
-    assert!(backlog.is_excluded(0, b"b:x") && !backlog.is_excluded(0, b"b:1"));
+    let id = backlog.live_id(Db(0), b"b:").unwrap();
+    assert_eq!(backlog.route(Db(0), b"b:1"), Some(id));
+    assert_eq!(backlog.route(Db(0), b"b:x"), None);
+    assert_eq!(backlog.route(Db(0), b"a:x"), backlog.live_id(Db(0), b"a:"));
+    assert!(backlog.is_excluded(Db(0), b"b:x") && !backlog.is_excluded(Db(0), b"b:1"));
     for key in ["b:1", "b:x", "b:1x"] {
         touch(&mut backlog, key, 1);
-        assert!(!backlog.must_capture(0, b"b:x", Touch::Expired, 1));
-        assert!(!backlog.gone(0, b"b:x", Touch::Expired, 1));
+        assert!(!backlog.must_capture(Db(0), b"b:x", Touch::Expired, 1));
+        assert!(!backlog.gone(Db(0), b"b:x", Touch::Expired, 1));
     }
     assert_eq!(backlog.dirty_len(), 1);
-    assert_eq!(backlog.explain(0, b"b:x", 1).state, KeyState::NotRegistered);
-    assert!(backlog.is_scanned(slot, b"b:1") && !backlog.is_scanned(slot, b"b:x"));
+    assert_eq!(backlog.explain(Db(0), b"b:x", 1).state, KeyState::NotRegistered);
+    assert!(backlog.is_scanned(id, b"b:1") && !backlog.is_scanned(id, b"b:x"));
 }
 
 #[test]
 fn what_drains_was_never_given_an_excluded_key() {
     let mut backlog = excluding();
-    let slot = backlog.live_slot(0, b"b:").unwrap();
+    let id = backlog.live_id(Db(0), b"b:").unwrap();
     touch(&mut backlog, "b:1", 1);
-    backlog.unregister(0, b"b:", false, 2);
-    assert!(backlog.is_scanned(slot, b"b:1") && !backlog.is_scanned(slot, b"b:x"));
+    backlog.unregister(Db(0), b"b:", false, 2);
+    assert!(backlog.is_scanned(id, b"b:1") && !backlog.is_scanned(id, b"b:x"));
     // Without the registration they are those of the shorter prefix.
-    assert_eq!(backlog.route(0, b"b:x"), backlog.live_slot(0, b""));
+    assert_eq!(backlog.route(Db(0), b"b:x"), backlog.live_id(Db(0), b""));
 }

@@ -1,9 +1,10 @@
 use super::*;
 use crate::core::backlog::table::Captured;
 use crate::core::delivery::batch::Link;
+use crate::core::ids::{Db, RegistrationId};
 
 fn state(backlog: &Backlog, key: &str) -> (&'static str, u64) {
-    let explained = backlog.explain(0, key.as_bytes(), 500_000);
+    let explained = backlog.explain(Db(0), key.as_bytes(), 500_000);
     (explained.state.name(), explained.since_unix_ms)
 }
 
@@ -34,24 +35,27 @@ fn what_holds_a_key_up_is_named() {
     touch(&mut backlog, "a:1", 1_000);
     let flight = batch(&mut backlog, 200_000).unwrap();
     done(&mut backlog, flight, returned(10_000), 200_000);
-    let explained = backlog.explain(0, b"a:1", 500_000);
+    let explained = backlog.explain(Db(0), b"a:1", 500_000);
     assert_eq!(explained.state, KeyState::Waiting(Obstacle::Rest));
     assert_eq!(explained.last_error, "no server");
     let down = Report::Link(Link::Down { error: "away".to_owned() });
     backlog.report(down, 200_000, 200, &mut Acknowledged::default());
-    let explained = backlog.explain(0, b"a:1", 500_000);
+    let explained = backlog.explain(Db(0), b"a:1", 500_000);
     assert_eq!(explained.state, KeyState::Waiting(Obstacle::Link));
     let up = Report::Link(Link::Up);
     backlog.report(up, 200_000, 200, &mut Acknowledged::default());
-    assert_eq!(backlog.explain(0, b"a:1", 20_000_000).state, KeyState::Dirty);
+    assert_eq!(backlog.explain(Db(0), b"a:1", 20_000_000).state, KeyState::Dirty);
     let mut batch = backlog.begin_batch(20_000_000).unwrap();
     let (taken, _) = backlog.take(&mut batch, 20_000_000).unwrap();
     backlog.put_aside(&batch, &taken, 30_000_000);
     touch(&mut backlog, "a:1", 20_000_001);
-    assert_eq!(backlog.explain(0, b"a:1", 20_000_000).state, KeyState::Waiting(Obstacle::Large));
-    assert_eq!(backlog.explain(0, b"a:1", 20_000_000).since_unix_ms, 1);
+    assert_eq!(
+        backlog.explain(Db(0), b"a:1", 20_000_000).state,
+        KeyState::Waiting(Obstacle::Large)
+    );
+    assert_eq!(backlog.explain(Db(0), b"a:1", 20_000_000).since_unix_ms, 1);
     let oldest_ms = |backlog: &Backlog| {
-        let of_prefix = backlog.prefix_state(0, 9_001_000).unwrap().oldest_dirty_ms;
+        let of_prefix = backlog.prefix_state(RegistrationId(0), 9_001_000).unwrap().oldest_dirty_ms;
         (backlog.state(9_001_000).oldest_dirty_ms, of_prefix)
     };
     assert_eq!(oldest_ms(&backlog), (9_000, 9_000), "it waits since its first change");
@@ -68,14 +72,14 @@ fn a_refused_key_tells_why_and_keeps_its_value() {
     let verdict =
         Verdict::Written(Written { refused: vec![refusal], sent_bytes: 1, ..Written::default() });
     done(&mut backlog, flight, verdict, 300_000);
-    let explained = backlog.explain(0, b"a:1", 500_000);
+    let explained = backlog.explain(Db(0), b"a:1", 500_000);
     assert_eq!((explained.state, explained.since_unix_ms), (KeyState::DeadLetter, 7));
     assert_eq!((explained.attempts, explained.last_error.as_str()), (1, "schema"));
     let value = Captured { content: Content::String, expire_ms: NO_EXPIRY, bytes: (*b"v").into() };
-    backlog.capture(0, b"a:1", value.clone());
-    assert_eq!(backlog.explain(0, b"a:1", 500_000).captured, Some(value.clone()));
+    backlog.capture(Db(0), b"a:1", value.clone());
+    assert_eq!(backlog.explain(Db(0), b"a:1", 500_000).captured, Some(value.clone()));
     backlog.retry(LetterScope::All, 600_000);
-    let explained = backlog.explain(0, b"a:1", 700_000);
+    let explained = backlog.explain(Db(0), b"a:1", 700_000);
     assert_eq!((explained.state, explained.attempts), (KeyState::Dirty, 1));
     assert_eq!(explained.captured, Some(value));
 }
@@ -83,9 +87,9 @@ fn a_refused_key_tells_why_and_keeps_its_value() {
 #[test]
 fn a_key_that_a_scan_must_find_is_not_called_clean() {
     let mut backlog = backlog(&["a:"]);
-    backlog.set_sync_pending(0, true);
+    backlog.set_sync_pending(RegistrationId(0), true);
     assert_eq!(state(&backlog, "a:1"), ("unscanned", 0));
-    backlog.end_scan(0, 1);
+    backlog.end_scan(RegistrationId(0), 1);
     assert_eq!(state(&backlog, "a:1"), ("clean", 0));
 }
 
@@ -93,13 +97,13 @@ fn a_key_that_a_scan_must_find_is_not_called_clean() {
 fn what_becomes_of_the_document_of_a_missing_key_depends_on_how_it_went() {
     let mut backlog = backlog(&["a:"]);
     touch(&mut backlog, "a:1", 1);
-    backlog.touch(0, b"a:2", Touch::Deleted);
-    backlog.touch(0, b"a:3", Touch::Expired);
+    backlog.touch(Db(0), b"a:2", Touch::Deleted);
+    backlog.touch(Db(0), b"a:3", Touch::Expired);
     backlog.fold(2);
-    let deletes = |key: &str| backlog.explain(0, key.as_bytes(), 5).deletes(false);
+    let deletes = |key: &str| backlog.explain(Db(0), key.as_bytes(), 5).deletes(false);
     assert_eq!(["a:1", "a:2", "a:3", "a:4"].map(deletes), [false, true, false, false]);
-    assert!(backlog.explain(0, b"a:4", 5).deletes(true));
-    assert!(!backlog.explain(0, b"b:4", 5).deletes(true));
+    assert!(backlog.explain(Db(0), b"a:4", 5).deletes(true));
+    assert!(!backlog.explain(Db(0), b"b:4", 5).deletes(true));
 }
 
 #[test]
@@ -110,7 +114,7 @@ fn a_key_that_is_read_in_steps_has_an_age() {
     let (taken, _) = backlog.take(&mut batch, 200_000).unwrap();
     backlog.reads_in_steps(&batch, &taken);
     assert_eq!(backlog.state(501_000).oldest_dirty_ms, 500);
-    assert_eq!(backlog.explain(0, b"a:1", 1).state, KeyState::Waiting(Obstacle::Large));
+    assert_eq!(backlog.explain(Db(0), b"a:1", 1).state, KeyState::Waiting(Obstacle::Large));
     backlog.disturbed(&batch, &taken, b"a:1", 300_000);
-    assert_eq!(backlog.explain(0, b"a:1", 1).state, KeyState::Dirty);
+    assert_eq!(backlog.explain(Db(0), b"a:1", 1).state, KeyState::Dirty);
 }

@@ -1,6 +1,7 @@
 //! A batch that is filled in more than one turn.
 
 use super::*;
+use crate::core::ids::Db;
 
 /// A batch that was begun and has its first key.
 fn begun(backlog: &mut Backlog) -> Batch {
@@ -42,17 +43,17 @@ fn its_registration_stays_until_it_has_ended_though_its_keys_are_anothers_now() 
     let mut batch = begun(&mut backlog);
     backlog.register(registration("a:1"));
     touch(&mut backlog, "a:1", 2);
-    backlog.unregister(0, b"a:", false, 3);
+    backlog.unregister(Db(0), b"a:", false, 3);
     // Its last key needs no write.
     let (taken, key) = backlog.take(&mut batch, u64::MAX).expect("a key");
-    backlog.skip(batch.slot, &taken, &mut Acknowledged::default());
+    backlog.skip(batch.registration_id, &taken, &mut Acknowledged::default());
     batch.bytes.truncate(key.start);
-    assert!(backlog.slot(batch.slot).is_some());
+    assert!(backlog.active(batch.registration_id).is_some());
     backlog.lets_go();
     backlog.sent(Flight::of(&batch));
-    let slot = batch.slot;
+    let id = batch.registration_id;
     done(&mut backlog, batch, written(), 4);
-    assert!(backlog.slot(slot).is_none());
+    assert!(backlog.active(id).is_none());
     assert_eq!(backlog.state(4).dirty_keys, 1);
 }
 
@@ -72,12 +73,12 @@ fn its_keys_are_dropped_when_it_is_not_sent_and_no_registration_wants_them_any_m
     let mut backlog = backlog(&["a:"]);
     touch(&mut backlog, "a:1", 1);
     let batch = begun(&mut backlog);
-    backlog.unregister(0, b"a:", true, 2);
+    backlog.unregister(Db(0), b"a:", true, 2);
     backlog.lets_go();
-    let slot = batch.slot;
+    let id = batch.registration_id;
     backlog.unsent(batch);
     assert_eq!(backlog.state(3).dirty_keys, 0);
-    assert!(backlog.slot(slot).is_none());
+    assert!(backlog.active(id).is_none());
 }
 
 #[test]

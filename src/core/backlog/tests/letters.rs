@@ -4,6 +4,7 @@ use super::*;
 use crate::core::backlog::dead_letters::DeadLetter;
 use crate::core::backlog::record::Record;
 use crate::core::backlog::table::{Captured, Taken};
+use crate::core::ids::{Db, RegistrationId};
 
 fn refused(indexes: &[usize]) -> Verdict {
     let refused = indexes
@@ -44,7 +45,7 @@ fn pair(keys: &[(&str, Touch)]) -> (Backlog, Backlog) {
     let (mut master, mut replica) = (backlog(&["a:", "b:"]), backlog(&["a:", "b:"]));
     for backlog in [&mut master, &mut replica] {
         for (key, touch) in keys {
-            backlog.touch(0, key.as_bytes(), *touch);
+            backlog.touch(Db(0), key.as_bytes(), *touch);
         }
         backlog.fold(1);
     }
@@ -74,7 +75,7 @@ fn a_refused_key_is_clean_on_master_and_replica_and_no_acknowledgement_names_it(
     let (mut master, mut replica) = pair(&[("a:1", Touch::Changed), ("a:2", Touch::Changed)]);
     let flight = batch(&mut master, u64::MAX).unwrap();
     let clean = end(&mut master, &mut replica, flight, refused(&[1]));
-    assert_eq!(clean.keys.iter().collect::<Vec<_>>(), [(0, &b"a:1"[..])]);
+    assert_eq!(clean.keys.iter().collect::<Vec<_>>(), [(Db(0), &b"a:1"[..])]);
     assert_eq!(master.digest(60), replica.digest(60));
     assert_eq!((master.dirty_len(), letters(&master)), (0, letters(&replica)));
 }
@@ -119,7 +120,9 @@ fn a_retry_is_due_at_once_and_counts_its_attempts() {
         end(&mut master, &mut replica, flight, refused(&[0]));
     }
     assert_eq!(master.dead.len(), 2);
-    for (attempts, scope) in [(2, LetterScope::Slot(0)), (3, LetterScope::Key(0, b"a:1"))] {
+    for (attempts, scope) in
+        [(2, LetterScope::Registration(RegistrationId(0))), (3, LetterScope::Key(Db(0), b"a:1"))]
+    {
         for backlog in [&mut master, &mut replica] {
             assert_eq!(backlog.retry(scope, 100), 1);
         }
@@ -130,7 +133,7 @@ fn a_retry_is_due_at_once_and_counts_its_attempts() {
         assert_eq!(letters(&master)[0].1.attempts, attempts);
         assert_eq!(letters(&master), letters(&replica));
     }
-    assert_eq!(master.retry(LetterScope::Key(0, b"a:2"), 200), 0);
+    assert_eq!(master.retry(LetterScope::Key(Db(0), b"a:2"), 200), 0);
 }
 
 #[test]
@@ -150,8 +153,8 @@ fn a_refused_change_of_a_key_that_was_perhaps_deleted_is_none_once_it_expires_un
     let flight = batch(&mut master, u64::MAX).unwrap();
     end(&mut master, &mut replica, flight, refused(&[0]));
     for backlog in [&mut master, &mut replica] {
-        assert!(backlog.must_capture(0, b"a:1", Touch::Expired, 60));
-        backlog.gone(0, b"a:1", Touch::Expired, 60);
+        assert!(backlog.must_capture(Db(0), b"a:1", Touch::Expired, 60));
+        backlog.gone(Db(0), b"a:1", Touch::Expired, 60);
         backlog.retry(LetterScope::All, 70);
         assert_eq!(first(backlog), (Touch::Changed, None));
     }
@@ -161,7 +164,7 @@ fn a_refused_change_of_a_key_that_was_perhaps_deleted_is_none_once_it_expires_un
 fn a_captured_value_goes_into_the_letter_and_back() {
     let (mut master, mut replica) = pair(&[("a:1", Touch::Changed)]);
     for backlog in [&mut master, &mut replica] {
-        assert!(backlog.capture(0, b"a:1", value("last")));
+        assert!(backlog.capture(Db(0), b"a:1", value("last")));
     }
     for _ in 0..2 {
         let flight = batch(&mut master, u64::MAX).unwrap();
@@ -181,11 +184,11 @@ fn a_refused_value_is_captured_when_its_key_goes_away() {
     let (mut master, mut replica) = pair(&[("a:1", Touch::Changed)]);
     let flight = batch(&mut master, u64::MAX).unwrap();
     end(&mut master, &mut replica, flight, refused(&[0]));
-    assert!(master.must_capture(0, b"a:1", Touch::Evicted, 60));
-    assert_eq!(master.uncaptured(None, 60), [(0, b"a:1".to_vec())]);
-    assert!(master.slot_of_key(0, b"a:1").is_some());
-    assert!(master.capture(0, b"a:1", value("last")));
-    assert!(!master.must_capture(0, b"a:1", Touch::Evicted, 60));
+    assert!(master.must_capture(Db(0), b"a:1", Touch::Evicted, 60));
+    assert_eq!(master.uncaptured(None, 60), [(Db(0), b"a:1".to_vec())]);
+    assert!(master.active_of_key(Db(0), b"a:1").is_some());
+    assert!(master.capture(Db(0), b"a:1", value("last")));
+    assert!(!master.must_capture(Db(0), b"a:1", Touch::Evicted, 60));
     assert!(master.uncaptured(None, 60).is_empty());
     master.retry(LetterScope::All, 60);
     assert_eq!(first(&mut master), (Touch::Captured, Some(value("last"))));
@@ -204,7 +207,7 @@ fn a_letter_whose_value_is_lost_stays_and_says_so() {
         let (taken, _) = master.take(&mut batch, u64::MAX).unwrap();
         let mut clean = Acknowledged::default();
         let taken = Taken { touch: touch.unwrap_or(taken.touch), ..taken };
-        master.skip(0, &taken, &mut clean);
+        master.skip(RegistrationId(0), &taken, &mut clean);
         tell(&mut replica, &clean);
         for backlog in [&mut master, &mut replica] {
             assert_eq!(backlog.dirty_len(), 0);
@@ -226,8 +229,11 @@ fn an_unregistered_prefix_keeps_its_letters_until_they_are_dropped_or_written() 
         let flight = batch(&mut master, u64::MAX).unwrap();
         end(&mut master, &mut replica, flight, refused(&[0]));
         for backlog in [&mut master, &mut replica] {
-            assert_eq!(backlog.unregister(0, b"a:", false, 60), Some(0));
-            assert!(backlog.slot(0).is_some() && backlog.dead.count(0) == 1);
+            assert_eq!(backlog.unregister(Db(0), b"a:", false, 60), Some(0));
+            assert!(
+                backlog.active(RegistrationId(0)).is_some()
+                    && backlog.dead.count(RegistrationId(0)) == 1
+            );
         }
         if drop {
             for backlog in [&mut master, &mut replica] {
@@ -235,14 +241,14 @@ fn an_unregistered_prefix_keeps_its_letters_until_they_are_dropped_or_written() 
             }
         } else {
             for backlog in [&mut master, &mut replica] {
-                assert_eq!(backlog.retry(LetterScope::Slot(0), 70), 1);
+                assert_eq!(backlog.retry(LetterScope::Registration(RegistrationId(0)), 70), 1);
             }
             let flight = batch(&mut master, 70).unwrap();
             assert_eq!(flight.registration.prefix, b"a:");
             end(&mut master, &mut replica, flight, written());
         }
         for backlog in [&master, &replica] {
-            assert!(backlog.slot(0).is_none() && backlog.dead.is_empty());
+            assert!(backlog.active(RegistrationId(0)).is_none() && backlog.dead.is_empty());
         }
     }
 }
@@ -255,12 +261,16 @@ fn discarding_drops_letters_also_those_that_come_later() {
     end(&mut master, &mut replica, flight, refused(&[0]));
     let flight = batch(&mut master, u64::MAX).unwrap();
     for backlog in [&mut master, &mut replica] {
-        backlog.unregister(0, b"a:", true, 60);
+        backlog.unregister(Db(0), b"a:", true, 60);
         assert!(backlog.dead.is_empty());
     }
     end(&mut master, &mut replica, flight, refused(&[0]));
     for backlog in [&master, &replica] {
-        assert!(backlog.dead.is_empty() && backlog.slot(0).is_none() && backlog.dirty_len() == 0);
+        assert!(
+            backlog.dead.is_empty()
+                && backlog.active(RegistrationId(0)).is_none()
+                && backlog.dirty_len() == 0
+        );
     }
 }
 
@@ -272,7 +282,7 @@ fn a_prefix_registered_again_retries_with_its_new_options() {
     let mut other = registration("a:");
     other.namespace.collection = "other".to_owned();
     master.register(other).unwrap();
-    assert_eq!(master.retry(LetterScope::Slot(0), 60), 1);
+    assert_eq!(master.retry(LetterScope::Registration(RegistrationId(0)), 60), 1);
     let flight = batch(&mut master, 60).unwrap();
     assert_eq!(flight.registration.namespace.collection, "other");
 }
@@ -280,10 +290,10 @@ fn a_prefix_registered_again_retries_with_its_new_options() {
 #[test]
 fn letters_with_their_values_come_back_when_loaded() {
     let (mut master, mut replica) = pair(&[("a:1", Touch::Changed), ("a:2", Touch::Deleted)]);
-    master.capture(0, b"a:1", value("last"));
+    master.capture(Db(0), b"a:1", value("last"));
     let flight = batch(&mut master, u64::MAX).unwrap();
     end(&mut master, &mut replica, flight, refused(&[0, 1]));
-    master.retry(LetterScope::Key(0, b"a:2"), 60);
+    master.retry(LetterScope::Key(Db(0), b"a:2"), 60);
     let mut saved: Vec<Record<'static>> = Vec::new();
     let mut packer = crate::core::backlog::record::Packer::new(|block: &[u8]| {
         let block: &'static [u8] = block.to_vec().leak();

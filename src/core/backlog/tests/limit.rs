@@ -3,6 +3,7 @@
 use super::*;
 use crate::core::backlog::table::Captured;
 use crate::core::delivery::batch::Link;
+use crate::core::ids::{Db, RegistrationId};
 
 /// Keys that a registration may always have.
 const MANY: usize = 1_024;
@@ -15,7 +16,7 @@ fn full(prefixes: &[&str]) -> Backlog {
         touch(&mut backlog, &format!("a:x{i}"), 1);
     }
     touch(&mut backlog, "a:missed", 7);
-    assert!(backlog.prefix_state(0, 7).unwrap().rescan_pending);
+    assert!(backlog.prefix_state(RegistrationId(0), 7).unwrap().rescan_pending);
     backlog
 }
 
@@ -28,14 +29,14 @@ fn drain(backlog: &mut Backlog, now_us: u64) -> Vec<String> {
     clean
 }
 
-fn scan(backlog: &mut Backlog, slot: u16, keys: &[&str], now_us: u64) {
-    backlog.begin_scan(slot);
+fn scan(backlog: &mut Backlog, id: RegistrationId, keys: &[&str], now_us: u64) {
+    backlog.begin_scan(id);
     for key in keys {
-        if backlog.is_scanned(slot, key.as_bytes()) {
-            backlog.found(slot, key.as_bytes(), Touch::Found, now_us);
+        if backlog.is_scanned(id, key.as_bytes()) {
+            backlog.found(id, key.as_bytes(), Touch::Found, now_us);
         }
     }
-    backlog.end_scan(slot, now_us);
+    backlog.end_scan(id, now_us);
 }
 
 fn captured() -> Captured {
@@ -48,8 +49,8 @@ fn a_missed_change_has_an_age_and_a_rescan_of_its_own() {
     drain(&mut backlog, 10);
     let state = backlog.state(5_007);
     assert_eq!((state.dirty_keys, state.oldest_dirty_ms, state.rescans_pending), (0, 5, 1));
-    assert_eq!(backlog.rescans().collect::<Vec<_>>(), [0]);
-    scan(&mut backlog, 0, &["a:missed", "b:other"], 20);
+    assert_eq!(backlog.rescans().collect::<Vec<_>>(), [RegistrationId(0)]);
+    scan(&mut backlog, RegistrationId(0), &["a:missed", "b:other"], 20);
     assert_eq!(drain(&mut backlog, 1_000_000), ["a:missed"]);
     assert_eq!(backlog.state(30).rescans_pending, 0);
 }
@@ -57,42 +58,46 @@ fn a_missed_change_has_an_age_and_a_rescan_of_its_own() {
 #[test]
 fn a_scan_waits_for_the_link_and_for_room() {
     let mut backlog = full(&["a:"]);
-    assert_eq!(backlog.next_scan(0), None, "there is no room");
+    assert_eq!(backlog.next_scan(RegistrationId(0)), None, "there is no room");
     drain(&mut backlog, 10);
-    assert_eq!(backlog.next_scan(0), Some(0));
+    assert_eq!(backlog.next_scan(RegistrationId(0)), Some(RegistrationId(0)));
     let mut link = |link| backlog.report(Report::Link(link), 11, 0, &mut Acknowledged::default());
     link(Link::Down { error: "away".to_owned() });
-    assert_eq!(backlog.next_scan(0), None, "MongoDB is away");
+    assert_eq!(backlog.next_scan(RegistrationId(0)), None, "MongoDB is away");
     backlog.report(Report::Link(Link::Up), 12, 0, &mut Acknowledged::default());
-    assert_eq!(backlog.next_scan(0), Some(0));
+    assert_eq!(backlog.next_scan(RegistrationId(0)), Some(RegistrationId(0)));
 }
 
 #[test]
 fn scans_take_turns_and_one_without_room_holds_up_no_other() {
     let mut backlog = full(&["a:", "b:", "c:"]);
-    for slot in [1, 2] {
-        backlog.set_sync_pending(slot, true);
+    for id in [1, 2] {
+        backlog.set_sync_pending(RegistrationId(id), true);
     }
-    assert_eq!(backlog.next_scan(0), Some(1));
-    assert_eq!(backlog.next_scan(1), Some(2));
-    assert_eq!(backlog.next_scan(2), Some(1), "slot 0 has its share of keys");
+    assert_eq!(backlog.next_scan(RegistrationId(0)), Some(RegistrationId(1)));
+    assert_eq!(backlog.next_scan(RegistrationId(1)), Some(RegistrationId(2)));
+    assert_eq!(
+        backlog.next_scan(RegistrationId(2)),
+        Some(RegistrationId(1)),
+        "id 0 has its share of keys"
+    );
 }
 
 #[test]
 fn a_flush_waits_for_the_scan_and_for_what_it_finds() {
     let mut backlog = full(&["a:"]);
     let all = backlog.flush(FlushScope::All, 8);
-    let slot = backlog.flush(FlushScope::Slot(0), 8);
+    let id = backlog.flush(FlushScope::Registration(RegistrationId(0)), 8);
     drain(&mut backlog, 10);
     assert!(backlog.flushed().is_empty() && !backlog.is_flushed(all));
-    backlog.begin_scan(0);
-    backlog.found(0, b"a:missed", Touch::Found, 11);
-    backlog.end_scan(0, 12);
+    backlog.begin_scan(RegistrationId(0));
+    backlog.found(RegistrationId(0), b"a:missed", Touch::Found, 11);
+    backlog.end_scan(RegistrationId(0), 12);
     assert!(backlog.flushed().is_empty(), "what was found is not written yet");
     assert_eq!(drain(&mut backlog, 13), ["a:missed"]);
     let mut ended = backlog.flushed();
     ended.sort_unstable();
-    assert_eq!(ended, [all, slot]);
+    assert_eq!(ended, [all, id]);
     let persisted = MANY as u64 + 1;
     assert_eq!(backlog.end_flush(all), Some(Progress { persisted, pending: 0 }));
 }
@@ -100,34 +105,34 @@ fn a_flush_waits_for_the_scan_and_for_what_it_finds() {
 #[test]
 fn a_flush_waits_for_a_second_scan_if_a_key_was_missed_behind_the_first() {
     let mut backlog = full(&["a:"]);
-    backlog.begin_scan(0);
+    backlog.begin_scan(RegistrationId(0));
     touch(&mut backlog, "a:behind", 9);
     let flush = backlog.flush(FlushScope::All, 10);
     touch(&mut backlog, "a:later", 20);
-    backlog.end_scan(0, 21);
+    backlog.end_scan(RegistrationId(0), 21);
     drain(&mut backlog, 22);
     assert!(!backlog.is_flushed(flush));
-    backlog.begin_scan(0);
-    backlog.end_scan(0, 30);
+    backlog.begin_scan(RegistrationId(0));
+    backlog.end_scan(RegistrationId(0), 30);
     assert!(backlog.is_flushed(flush));
 }
 
 #[test]
 fn a_flush_does_not_wait_for_what_is_missed_later() {
     let mut backlog = full(&["a:"]);
-    backlog.begin_scan(0);
+    backlog.begin_scan(RegistrationId(0));
     let flush = backlog.flush(FlushScope::All, 10);
     touch(&mut backlog, "a:later", 20);
-    backlog.end_scan(0, 21);
+    backlog.end_scan(RegistrationId(0), 21);
     drain(&mut backlog, 22);
     assert_eq!(backlog.flushed(), [flush]);
-    assert!(backlog.prefix_state(0, 23).unwrap().rescan_pending);
+    assert!(backlog.prefix_state(RegistrationId(0), 23).unwrap().rescan_pending);
 }
 
 #[test]
 fn a_flush_of_keys_waits_for_one_that_was_perhaps_missed() {
     let mut backlog = full(&["a:"]);
-    let flush = backlog.flush(FlushScope::Keys(0, &[b"a:missed", b"other"]), 10);
+    let flush = backlog.flush(FlushScope::Keys(Db(0), &[b"a:missed", b"other"]), 10);
     assert!(!backlog.is_flushed(flush));
     assert!(drain(&mut backlog, 11).contains(&"a:missed".to_owned()));
     assert_eq!(backlog.flushed(), [flush]);
@@ -137,49 +142,49 @@ fn a_flush_of_keys_waits_for_one_that_was_perhaps_missed() {
 #[test]
 fn a_key_that_was_perhaps_missed_is_captured_before_it_goes() {
     let mut backlog = full(&["a:"]);
-    assert!(backlog.must_capture(0, b"a:missed", Touch::Evicted, 8));
-    assert!(backlog.capture(0, b"a:missed", captured()));
-    assert!(backlog.gone(0, b"a:missed", Touch::Evicted, 8));
+    assert!(backlog.must_capture(Db(0), b"a:missed", Touch::Evicted, 8));
+    assert!(backlog.capture(Db(0), b"a:missed", captured()));
+    assert!(backlog.gone(Db(0), b"a:missed", Touch::Evicted, 8));
     assert_eq!(backlog.state(8).lost_total, 0);
     assert!(drain(&mut backlog, 9).contains(&"a:missed".to_owned()));
-    backlog.gone(0, b"a:not captured", Touch::Expired, 10);
+    backlog.gone(Db(0), b"a:not captured", Touch::Expired, 10);
     assert_eq!(backlog.state(10).lost_total, 1);
-    backlog.clear_missed(0);
-    assert!(!backlog.must_capture(0, b"a:clean", Touch::Evicted, 11));
-    assert!(!backlog.capture(0, b"a:clean", captured()));
+    backlog.clear_missed(RegistrationId(0));
+    assert!(!backlog.must_capture(Db(0), b"a:clean", Touch::Evicted, 11));
+    assert!(!backlog.capture(Db(0), b"a:clean", captured()));
 }
 
 #[test]
-fn an_unregistered_prefix_is_scanned_before_its_slot_is_free() {
+fn an_unregistered_prefix_is_scanned_before_its_id_is_free() {
     let mut backlog = full(&["a:", "a:long:"]);
-    assert_eq!(backlog.unregister(0, b"a:", false, 8), Some(MANY));
+    assert_eq!(backlog.unregister(Db(0), b"a:", false, 8), Some(MANY));
     drain(&mut backlog, 10);
-    assert!(backlog.slot(0).is_some());
-    assert_eq!(backlog.next_scan(0), Some(0));
+    assert!(backlog.active(RegistrationId(0)).is_some());
+    assert_eq!(backlog.next_scan(RegistrationId(0)), Some(RegistrationId(0)));
     let keys = ["a:missed", "a:long:1", "b:"];
-    scan(&mut backlog, 0, &keys, 11);
+    scan(&mut backlog, RegistrationId(0), &keys, 11);
     assert_eq!(drain(&mut backlog, 12), ["a:missed"]);
-    assert!(backlog.slot(0).is_none());
+    assert!(backlog.active(RegistrationId(0)).is_none());
 }
 
 #[test]
 fn a_key_that_another_registration_took_over_is_left_to_it() {
     let mut backlog = full(&["a:", ""]);
-    backlog.unregister(0, b"a:", false, 8);
+    backlog.unregister(Db(0), b"a:", false, 8);
     drain(&mut backlog, 10);
     touch(&mut backlog, "a:missed", 11);
-    scan(&mut backlog, 0, &["a:missed"], 12);
-    assert!(backlog.slot(0).is_none());
+    scan(&mut backlog, RegistrationId(0), &["a:missed"], 12);
+    assert!(backlog.active(RegistrationId(0)).is_none());
     let flight = batch(&mut backlog, u64::MAX).unwrap();
-    assert_eq!((flight.slot, keys(&flight)), (1, vec!["a:missed"]));
+    assert_eq!((flight.registration_id, keys(&flight)), (RegistrationId(1), vec!["a:missed"]));
 }
 
 #[test]
 fn discarding_drops_what_was_missed_and_ends_its_flushes() {
     let mut backlog = full(&["a:"]);
     let flush = backlog.flush(FlushScope::All, 8);
-    backlog.unregister(0, b"a:", true, 9);
-    assert!(backlog.slot(0).is_none() && backlog.is_flushed(flush));
+    backlog.unregister(Db(0), b"a:", true, 9);
+    assert!(backlog.active(RegistrationId(0)).is_none() && backlog.is_flushed(flush));
     assert_eq!(backlog.state(10).rescans_pending, 0);
 }
 
@@ -187,22 +192,22 @@ fn discarding_drops_what_was_missed_and_ends_its_flushes() {
 fn what_a_replica_missed_itself_outlives_the_end_of_its_masters_scan() {
     let mut replica = full(&["a:"]);
     // The master's scan, as the stream tells it.
-    replica.begin_scan(0);
-    replica.found(0, b"a:missed", Touch::Changed, 9);
-    replica.end_scan(0, 10);
-    assert!(replica.prefix_state(0, 11).unwrap().rescan_pending);
+    replica.begin_scan(RegistrationId(0));
+    replica.found(RegistrationId(0), b"a:missed", Touch::Changed, 9);
+    replica.end_scan(RegistrationId(0), 10);
+    assert!(replica.prefix_state(RegistrationId(0), 11).unwrap().rescan_pending);
     // With room for all that the master found, nothing is left to be scanned.
     replica.settings.dirty_max_bytes = 0;
-    replica.begin_scan(0);
-    replica.found(0, b"a:missed", Touch::Changed, 12);
-    replica.end_scan(0, 13);
-    assert!(!replica.prefix_state(0, 14).unwrap().rescan_pending);
+    replica.begin_scan(RegistrationId(0));
+    replica.found(RegistrationId(0), b"a:missed", Touch::Changed, 12);
+    replica.end_scan(RegistrationId(0), 13);
+    assert!(!replica.prefix_state(RegistrationId(0), 14).unwrap().rescan_pending);
 }
 
 #[test]
 fn what_was_missed_is_saved_and_loaded() {
     let mut backlog = full(&["a:"]);
-    backlog.begin_scan(0);
+    backlog.begin_scan(RegistrationId(0));
     touch(&mut backlog, "a:behind", 9);
     let mut loaded = Backlog::default();
     let mut packer = crate::core::backlog::record::Packer::new(|block: &[u8]| {
@@ -213,8 +218,11 @@ fn what_was_missed_is_saved_and_loaded() {
     packer.end();
     drop(packer);
     assert_eq!(loaded.state(1_000_007).oldest_dirty_ms, 1_000_006 / 1_000);
-    loaded.end_scan(0, 20);
-    assert!(loaded.prefix_state(0, 21).unwrap().rescan_pending, "`a:behind` was not found");
+    loaded.end_scan(RegistrationId(0), 20);
+    assert!(
+        loaded.prefix_state(RegistrationId(0), 21).unwrap().rescan_pending,
+        "`a:behind` was not found"
+    );
     loaded.clear();
     assert_eq!(loaded.state(22).rescans_pending, 0);
 }
@@ -223,28 +231,31 @@ fn what_was_missed_is_saved_and_loaded() {
 fn a_longer_prefix_that_is_registered_later_finds_what_the_shorter_one_missed() {
     let mut backlog = full(&["a:"]);
     touch(&mut backlog, "a:b:missed", 20);
-    let slot = backlog.register(registration("a:b:")).unwrap();
-    assert!(backlog.dirty.has_missed(slot));
-    assert_eq!(backlog.dirty.missed(slot).oldest_us(), backlog.dirty.missed(0).oldest_us());
+    let id = backlog.register(registration("a:b:")).unwrap();
+    assert!(backlog.dirty.has_missed(id));
+    assert_eq!(
+        backlog.dirty.missed(id).oldest_us(),
+        backlog.dirty.missed(RegistrationId(0)).oldest_us()
+    );
 }
 
 #[test]
 fn the_progress_of_a_scan_is_counted_from_its_beginning() {
     let mut backlog = backlog(&["a:"]);
-    let scanned = |backlog: &Backlog| backlog.slot(0).unwrap().scanned;
+    let scanned = |backlog: &Backlog| backlog.active(RegistrationId(0)).unwrap().scanned;
     let more = Scanned { visited: 10, marked: 3 };
-    backlog.scanned(0, more);
+    backlog.scanned(RegistrationId(0), more);
     assert_eq!(scanned(&backlog), Scanned::default(), "there is no scan");
-    backlog.begin_sync(0);
+    backlog.begin_sync(RegistrationId(0));
     assert_eq!(backlog.state(1).syncs_pending, 1);
-    backlog.begin_scan(0);
-    backlog.scanned(0, more);
-    backlog.scanned(0, more);
+    backlog.begin_scan(RegistrationId(0));
+    backlog.scanned(RegistrationId(0), more);
+    backlog.scanned(RegistrationId(0), more);
     assert_eq!(scanned(&backlog), Scanned { visited: 20, marked: 6 });
-    backlog.begin_scan(0);
-    backlog.scanned(0, more);
-    backlog.end_scan(0, 1);
+    backlog.begin_scan(RegistrationId(0));
+    backlog.scanned(RegistrationId(0), more);
+    backlog.end_scan(RegistrationId(0), 1);
     assert_eq!((scanned(&backlog), backlog.state(1).syncs_pending), (more, 0));
-    backlog.begin_sync(0);
+    backlog.begin_sync(RegistrationId(0));
     assert_eq!(scanned(&backlog), Scanned::default());
 }

@@ -5,28 +5,35 @@ use proptest::prelude::*;
 use super::*;
 use crate::core::backlog::change_log::Touch;
 use crate::core::backlog::record::{Packer, Record, SavedKey, unpack};
+use crate::core::ids::{Db, RegistrationId};
 
 /// A block of registrations, dirty keys, sessions and a pause.
 fn block(keys: &[(u16, u8, u64)]) -> Vec<u8> {
     let mut block = Vec::new();
     let mut packer = Packer::new(|bytes: &[u8]| block.extend_from_slice(bytes));
-    for slot in 0..2 {
+    for id in 0..2 {
         packer.push(&Record::Registration {
-            slot,
+            registration_id: RegistrationId(id),
             live: true,
             discards: false,
             sync_pending: false,
             paused: false,
             missed: Default::default(),
-            registration: registration(&format!("{slot}:")),
+            registration: registration(&format!("{id}:")),
         });
     }
-    for (slot, touch, since_us) in keys {
+    for (id, touch, since_us) in keys {
         let touch = Touch::from_u8(*touch).unwrap_or(Touch::Changed);
-        let key = format!("{}:{since_us}", slot % 2);
+        let key = format!("{}:{since_us}", id % 2);
         let key = key.as_bytes();
-        let saved =
-            SavedKey { slot: *slot, db: 0, touch, since_us: *since_us, key, captured: None };
+        let saved = SavedKey {
+            registration_id: RegistrationId(*id),
+            db: Db(0),
+            touch,
+            since_us: *since_us,
+            key,
+            captured: None,
+        };
         packer.push(&Record::Key(saved));
     }
     packer.push(&Record::Lanes(vec![[7; 16]; 3]));

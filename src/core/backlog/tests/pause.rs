@@ -1,6 +1,7 @@
 //! Pauses: nothing is sent, everything is captured.
 
 use super::*;
+use crate::core::ids::{Db, RegistrationId};
 
 #[test]
 fn nothing_is_sent_and_nothing_is_due_while_everything_is_paused() {
@@ -14,7 +15,7 @@ fn nothing_is_sent_and_nothing_is_due_while_everything_is_paused() {
     assert!(backlog.begin_batch(u64::MAX).is_none());
     let state = backlog.state(5);
     assert_eq!((state.paused, state.dirty_keys), (true, 2));
-    assert!(backlog.prefix_state(0, 5).unwrap().paused);
+    assert!(backlog.prefix_state(RegistrationId(0), 5).unwrap().paused);
     backlog.resume(None);
     assert_eq!(keys(&batch(&mut backlog, 3).unwrap()), ["a:1"]);
 }
@@ -24,17 +25,17 @@ fn a_paused_prefix_holds_up_no_other() {
     let mut backlog = backlog(&["a:", "b:"]);
     touch(&mut backlog, "a:1", 1);
     touch(&mut backlog, "b:1", 1);
-    backlog.pause(Some(0));
+    backlog.pause(Some(RegistrationId(0)));
     assert!(!backlog.state(5).paused);
-    assert!(backlog.prefix_state(0, 5).unwrap().paused);
-    assert!(!backlog.prefix_state(1, 5).unwrap().paused);
+    assert!(backlog.prefix_state(RegistrationId(0), 5).unwrap().paused);
+    assert!(!backlog.prefix_state(RegistrationId(1), 5).unwrap().paused);
     assert_eq!(backlog.dirty_unpaused(), 1);
     let flight = batch(&mut backlog, u64::MAX).unwrap();
     assert_eq!(keys(&flight), ["b:1"]);
     assert!(backlog.begin_batch(u64::MAX).is_none());
     done(&mut backlog, flight, written(), 9);
     assert_eq!((backlog.dirty_unpaused(), backlog.dirty_len()), (0, 1));
-    backlog.resume(Some(0));
+    backlog.resume(Some(RegistrationId(0)));
     assert_eq!(keys(&batch(&mut backlog, u64::MAX).unwrap()), ["a:1"]);
 }
 
@@ -43,11 +44,11 @@ fn what_is_in_flight_ends_normally_and_what_returns_waits() {
     let mut backlog = backlog(&["a:"]);
     touch(&mut backlog, "a:1", 1);
     let flight = batch(&mut backlog, u64::MAX).unwrap();
-    backlog.pause(Some(0));
+    backlog.pause(Some(RegistrationId(0)));
     assert_eq!(backlog.dirty_unpaused(), 1);
     done(&mut backlog, flight, returned(0), 5);
     assert_eq!((backlog.next_due_us(), backlog.dirty_unpaused()), (None, 0));
-    backlog.resume(Some(0));
+    backlog.resume(Some(RegistrationId(0)));
     let flight = batch(&mut backlog, 5).unwrap();
     backlog.pause(None);
     assert_eq!(done(&mut backlog, flight, written(), 9), ["a:1"]);
@@ -57,33 +58,33 @@ fn what_is_in_flight_ends_normally_and_what_returns_waits() {
 fn resuming_everything_resumes_each_prefix_and_resuming_one_only_that() {
     let mut backlog = backlog(&["a:", "b:"]);
     backlog.pause(None);
-    backlog.pause(Some(0));
-    backlog.resume(Some(0));
-    assert!(backlog.is_paused(0) && backlog.is_paused(1));
-    backlog.pause(Some(0));
-    backlog.pause(Some(1));
+    backlog.pause(Some(RegistrationId(0)));
+    backlog.resume(Some(RegistrationId(0)));
+    assert!(backlog.is_paused(RegistrationId(0)) && backlog.is_paused(RegistrationId(1)));
+    backlog.pause(Some(RegistrationId(0)));
+    backlog.pause(Some(RegistrationId(1)));
     backlog.resume(None);
-    assert!(!backlog.is_paused(0) && !backlog.is_paused(1));
+    assert!(!backlog.is_paused(RegistrationId(0)) && !backlog.is_paused(RegistrationId(1)));
     assert_eq!(backlog.pause_warning(), None);
 }
 
 #[test]
 fn a_pause_outlives_new_options_and_not_the_registration() {
     let mut backlog = backlog(&["a:"]);
-    backlog.pause(Some(0));
+    backlog.pause(Some(RegistrationId(0)));
     backlog.register(registration("a:")).unwrap();
-    assert!(backlog.is_paused(0));
+    assert!(backlog.is_paused(RegistrationId(0)));
     touch(&mut backlog, "a:1", 1);
-    assert_eq!(backlog.unregister(0, b"a:", false, 2), Some(1));
-    assert!(backlog.is_paused(0) && backlog.begin_batch(u64::MAX).is_none());
+    assert_eq!(backlog.unregister(Db(0), b"a:", false, 2), Some(1));
+    assert!(backlog.is_paused(RegistrationId(0)) && backlog.begin_batch(u64::MAX).is_none());
     backlog.register(registration("a:")).unwrap();
-    assert!(!backlog.is_paused(0));
+    assert!(!backlog.is_paused(RegistrationId(0)));
 }
 
 #[test]
 fn pauses_are_saved_and_what_is_loaded_replaces_them() {
     let mut backlog = backlog(&["a:", "b:"]);
-    backlog.pause(Some(1));
+    backlog.pause(Some(RegistrationId(1)));
     let saved = |backlog: &mut Backlog| {
         let mut records = Vec::new();
         let mut packer =
@@ -102,7 +103,10 @@ fn pauses_are_saved_and_what_is_loaded_replaces_them() {
     };
     let mut loaded = Backlog::default();
     load(&saved(&mut backlog), &mut loaded);
-    assert_eq!((loaded.is_paused(0), loaded.is_paused(1)), (false, true));
+    assert_eq!(
+        (loaded.is_paused(RegistrationId(0)), loaded.is_paused(RegistrationId(1))),
+        (false, true)
+    );
     backlog.resume(None);
     backlog.pause(None);
     load(&saved(&mut backlog), &mut loaded);

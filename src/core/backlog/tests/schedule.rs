@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::core::ids::{Db, RegistrationId};
 
 const PREFIXES: [&str; 5] = ["a:", "b:", "c:", "d:", "a:b:"];
 
@@ -58,13 +59,13 @@ fn key(prefix: usize, key: u8) -> Vec<u8> {
 
 fn run(backlog: &mut Backlog, flights: &mut Vec<Batch>, step: Step, now_us: &mut u64) {
     let now = *now_us;
-    let slot = |backlog: &Backlog, prefix: Option<usize>| {
+    let id = |backlog: &Backlog, prefix: Option<usize>| {
         let prefix = prefix?;
-        backlog.slot_of(0, PREFIXES[prefix].as_bytes())
+        backlog.id_of(Db(0), PREFIXES[prefix].as_bytes())
     };
     match step {
         Step::Touch(prefix, number) => {
-            backlog.touch(0, &key(prefix, number), Touch::Changed);
+            backlog.touch(Db(0), &key(prefix, number), Touch::Changed);
             backlog.fold(now);
         }
         Step::Wait(us) => *now_us += us,
@@ -82,23 +83,23 @@ fn run(backlog: &mut Backlog, flights: &mut Vec<Batch>, step: Step, now_us: &mut
                 backlog.postpone(&batch, &taken, now + 10_000);
             }
         }
-        Step::Pause(prefix) => backlog.pause(slot(backlog, prefix)),
-        Step::Resume(prefix) => backlog.resume(slot(backlog, prefix)),
+        Step::Pause(prefix) => backlog.pause(id(backlog, prefix)),
+        Step::Resume(prefix) => backlog.resume(id(backlog, prefix)),
         Step::Flush(prefix) => {
-            let scope = slot(backlog, prefix).map_or(FlushScope::All, FlushScope::Slot);
+            let scope = id(backlog, prefix).map_or(FlushScope::All, FlushScope::Registration);
             backlog.flush(scope, now);
         }
         Step::FlushKey(prefix, number) => {
-            backlog.flush(FlushScope::Keys(0, &[&key(prefix, number)]), now);
+            backlog.flush(FlushScope::Keys(Db(0), &[&key(prefix, number)]), now);
         }
-        Step::Forget(prefix, number) => backlog.forget(0, &key(prefix, number)),
+        Step::Forget(prefix, number) => backlog.forget(Db(0), &key(prefix, number)),
         Step::Register(prefix, ms) => {
             let registration = registration(PREFIXES[prefix]);
             let interval_ms = (ms % 2 == 0).then_some(ms);
             backlog.register(Registration { interval_ms, ..registration }).unwrap();
         }
         Step::Unregister(prefix, discard) => {
-            backlog.unregister(0, PREFIXES[prefix].as_bytes(), discard, now);
+            backlog.unregister(Db(0), PREFIXES[prefix].as_bytes(), discard, now);
         }
         Step::Interval(ms) => backlog.settings.flush_interval_ms = ms,
         Step::Limit(bytes) => {
@@ -113,7 +114,7 @@ fn run(backlog: &mut Backlog, flights: &mut Vec<Batch>, step: Step, now_us: &mut
                 expire_ms: -1,
                 bytes,
             };
-            backlog.capture(0, &key(prefix, number), value);
+            backlog.capture(Db(0), &key(prefix, number), value);
         }
         Step::Return | Step::Written => {}
     }
@@ -126,24 +127,24 @@ struct Asked {
     /// When the first is due that is not due now.
     later_us: Option<u64>,
     /// Those that are due now and have a credit.
-    now: BTreeSet<u16>,
+    now: BTreeSet<RegistrationId>,
     /// Whether one that is due now has none.
     starves: bool,
 }
 
 fn asked(backlog: &Backlog, now_us: u64) -> Asked {
-    let due: Vec<(u64, u16)> = backlog
+    let due: Vec<(u64, RegistrationId)> = backlog
         .registry
-        .numbers()
-        .filter_map(|slot| Some((backlog.slot_due_us(slot)?, slot)))
+        .ids()
+        .filter_map(|id| Some((backlog.registration_due_us(id)?, id)))
         .collect();
     let times = due.iter().map(|(due_us, _)| *due_us);
-    let now = due.iter().filter(|(due_us, _)| *due_us <= now_us).map(|(_, slot)| *slot);
+    let now = due.iter().filter(|(due_us, _)| *due_us <= now_us).map(|(_, id)| *id);
     Asked {
         first_us: times.clone().min(),
         later_us: times.filter(|due_us| *due_us > now_us).min(),
-        now: now.clone().filter(|slot| backlog.has_credit(*slot, false)).collect(),
-        starves: now.clone().any(|slot| !backlog.has_credit(slot, false)),
+        now: now.clone().filter(|id| backlog.has_credit(*id, false)).collect(),
+        starves: now.clone().any(|id| !backlog.has_credit(id, false)),
     }
 }
 
@@ -167,14 +168,14 @@ proptest! {
             } else if !due_now.is_empty() {
                 prop_assert!(found.is_some_and(|due_us| due_us <= now_us), "after {:?}", step);
             }
-            let next = backlog.next_slot(now_us);
+            let next = backlog.next_registration(now_us);
             prop_assert_eq!(next.is_some(), !due_now.is_empty(), "after {:?}", step);
-            prop_assert!(next.is_none_or(|slot| due_now.contains(&slot)), "after {:?}", step);
+            prop_assert!(next.is_none_or(|id| due_now.contains(&id)), "after {:?}", step);
             if next.is_none() && starves {
                 // What has no credit is no reason to look again.
                 prop_assert_eq!(backlog.next_due_us(), later_us, "after {:?}", step);
             }
-            let oldest = backlog.registry.numbers().filter_map(|slot| backlog.oldest_us(slot)).min();
+            let oldest = backlog.registry.ids().filter_map(|id| backlog.oldest_us(id)).min();
             prop_assert_eq!(backlog.oldest_of_all_us(), oldest, "after {:?}", step);
         }
     }
@@ -202,15 +203,16 @@ fn figures_of_the_module_are_the_sums_of_those_of_its_registrations() {
     }
     let flight = batch(&mut backlog, 200_000).unwrap();
     done(&mut backlog, flight, written(), 300_000);
-    let of = |backlog: &Backlog, slot| backlog.prefix_state(slot, 0).map(|state| state.counters);
-    let (a, b) = (of(&backlog, 0).unwrap(), of(&backlog, 1).unwrap());
+    let of = |backlog: &Backlog, id| backlog.prefix_state(id, 0).map(|state| state.counters);
+    let (a, b) =
+        (of(&backlog, RegistrationId(0)).unwrap(), of(&backlog, RegistrationId(1)).unwrap());
     let all = backlog.state(0).counters;
     assert_eq!((all.captured_total, a.captured_total, b.captured_total), (3, 2, 1));
     assert_eq!((all.coalesced_total, all.written_total), (1, 1));
-    backlog.unregister(0, b"a:", true, 400_000);
+    backlog.unregister(Db(0), b"a:", true, 400_000);
     assert_eq!(backlog.state(0).counters, all, "of a registration that is gone, too");
-    assert_eq!(backlog.register(registration("c:")), Some(0));
-    assert_eq!(of(&backlog, 0).unwrap(), Counters::default());
+    assert_eq!(backlog.register(registration("c:")), Some(RegistrationId(0)));
+    assert_eq!(of(&backlog, RegistrationId(0)).unwrap(), Counters::default());
 }
 
 #[test]
@@ -218,15 +220,15 @@ fn whatever_changes_what_is_due_says_so() {
     type Change = fn(&mut Backlog);
     let changes: [(&str, Change); 9] = [
         ("register", |backlog| _ = backlog.register(registration("new:"))),
-        ("unregister", |backlog| _ = backlog.unregister(0, b"k:", false, 10)),
-        ("pause", |backlog| backlog.pause(Some(0))),
+        ("unregister", |backlog| _ = backlog.unregister(Db(0), b"k:", false, 10)),
+        ("pause", |backlog| backlog.pause(Some(RegistrationId(0)))),
         ("resume", |backlog| backlog.resume(None)),
         ("flush", |backlog| _ = backlog.flush(FlushScope::All, 10)),
-        ("sync", |backlog| backlog.begin_sync(0)),
+        ("sync", |backlog| backlog.begin_sync(RegistrationId(0))),
         ("epoch", Backlog::begin_epoch),
         ("settings", |backlog| backlog.change_settings(|settings| settings.batch_max_keys = 7)),
         ("change", |backlog| {
-            backlog.touch(0, b"k:1", Touch::Changed);
+            backlog.touch(Db(0), b"k:1", Touch::Changed);
             backlog.fold(10);
         }),
     ];

@@ -1,5 +1,6 @@
 use super::*;
 use crate::core::delivery::batch::Link;
+use crate::core::ids::{Db, RegistrationId};
 
 const MINUTE: u64 = 60_000_000;
 
@@ -69,27 +70,38 @@ fn an_error_is_shown_while_it_holds_something_up() {
     let mut backlog = backlog(&["a:", "b:"]);
     refuse(&mut backlog, "b:1", 10);
     send(&mut backlog, "a:1", returned(1), 20);
-    assert_eq!((backlog.last_error(), backlog.error_of(1)), ("no server", "b:1 is bad"));
+    assert_eq!(
+        (backlog.last_error(), backlog.error_of(RegistrationId(1))),
+        ("no server", "b:1 is bad")
+    );
     let link = |backlog: &mut Backlog, link| {
         backlog.report(Report::Link(link), 30, 30, &mut Acknowledged::default());
     };
     link(&mut backlog, Link::Down { error: "away".to_owned() });
-    assert_eq!((backlog.last_error(), backlog.error_of(0)), ("away", "away"));
-    assert_eq!(backlog.error_of(1), "b:1 is bad", "nothing of it waits for the link");
+    assert_eq!((backlog.last_error(), backlog.error_of(RegistrationId(0))), ("away", "away"));
+    assert_eq!(
+        backlog.error_of(RegistrationId(1)),
+        "b:1 is bad",
+        "nothing of it waits for the link"
+    );
     link(&mut backlog, Link::Up);
     assert_eq!(backlog.last_error(), "away", "an answered ping alone proves nothing");
-    backlog.pause(Some(0));
+    backlog.pause(Some(RegistrationId(0)));
     let all_refused = vec![Refusal { index: 0, code: 0, reason: "unfit".to_owned() }];
     let unsent = Written { refused: all_refused, ..Written::default() };
     send(&mut backlog, "b:2", Verdict::Written(unsent), 40);
-    assert_eq!(backlog.error_of(0), "away", "nor does a batch of which nothing was sent");
+    assert_eq!(
+        backlog.error_of(RegistrationId(0)),
+        "away",
+        "nor does a batch of which nothing was sent"
+    );
     send(&mut backlog, "b:1", written(), 50);
-    backlog.resume(Some(0));
-    assert_eq!((backlog.last_error(), backlog.error_of(0)), ("unfit", "no server"));
-    assert_eq!(backlog.why_pending(FlushScope::Keys(0, &[b"a:1"])), "no server");
+    backlog.resume(Some(RegistrationId(0)));
+    assert_eq!((backlog.last_error(), backlog.error_of(RegistrationId(0))), ("unfit", "no server"));
+    assert_eq!(backlog.why_pending(FlushScope::Keys(Db(0), &[b"a:1"])), "no server");
     backlog.register(registration("a:"));
-    assert_eq!(backlog.error_of(0), "", "new options get a new chance");
+    assert_eq!(backlog.error_of(RegistrationId(0)), "", "new options get a new chance");
     assert_eq!(backlog.why_pending(FlushScope::All), "MongoDB has not acknowledged them yet");
-    backlog.pause(Some(0));
-    assert!(backlog.why_pending(FlushScope::Slot(0)).contains("WB.RESUME"));
+    backlog.pause(Some(RegistrationId(0)));
+    assert!(backlog.why_pending(FlushScope::Registration(RegistrationId(0))).contains("WB.RESUME"));
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::core::backlog::table::Captured;
+use crate::core::ids::Db;
 
 /// Looks at all keys that should be; they end then.
 fn look(backlog: &mut Backlog, now_us: u64, end_ms: u64) -> usize {
@@ -33,7 +34,7 @@ fn a_key_is_watched_once_however_often_it_gets_a_time_to_live() {
         for _ in 0..100 {
             for key in ["a:1", "a:2"] {
                 touch(&mut backlog, key, turn);
-                backlog.touch(0, key.as_bytes(), Touch::Lifetime);
+                backlog.touch(Db(0), key.as_bytes(), Touch::Lifetime);
             }
         }
         assert_eq!(look(&mut backlog, turn, 5_000 + turn), 2);
@@ -57,7 +58,7 @@ fn what_is_clean_or_captured_is_not_watched() {
     assert_eq!(look(&mut backlog, 1, 9_000), 2);
     let bytes = b"v".as_slice().into();
     let value = Captured { content: Content::String, expire_ms: 9_000, bytes };
-    assert!(backlog.capture(0, b"a:2", value));
+    assert!(backlog.capture(Db(0), b"a:2", value));
     assert_eq!(backlog.next_end_ms(), Some(9_000), "of the other one");
     let flight = batch(&mut backlog, 200_000).unwrap();
     assert_eq!(done(&mut backlog, flight, written(), 300_000).len(), 2);

@@ -8,6 +8,7 @@ use mongodb::bson::{
 use proptest::prelude::*;
 
 use super::*;
+use crate::core::ids::Db;
 use crate::core::mapping::error::MAX_LEVELS;
 use crate::core::mapping::value::push_bytes;
 use crate::core::registration::{IdType, Namespace};
@@ -17,7 +18,7 @@ mod typed;
 
 fn registration() -> Registration {
     let namespace = Namespace { database: "d".into(), collection: "c".into() };
-    Registration::new(0, b"user:", namespace)
+    Registration::new(Db(0), b"user:", namespace)
 }
 
 fn registration_by(field: &str) -> Registration {

@@ -8,6 +8,7 @@ pub mod schema;
 use std::collections::HashSet;
 
 use super::{IdType, KeyType, Namespace, OnError, OnGone, Registration, WriteMode};
+use crate::core::ids::Db;
 use crate::core::settings::{BATCH_MAX_KEYS, FLUSH_INTERVAL_MS, Limits};
 pub use dead_letter::{LetterList, Letters, letter_list, letters};
 
@@ -98,7 +99,7 @@ enum Last {
 ///
 /// # Errors
 /// One sentence that names the argument and what it takes.
-pub fn register(db: u16, words: &[&[u8]]) -> Result<(Registration, bool), String> {
+pub fn register(db: Db, words: &[&[u8]]) -> Result<(Registration, bool), String> {
     let (registration, sync, repeated) = read_registration(db, words)?;
     if let Some(option) = repeated {
         return Err(format!("{option} is given twice; WB.REGISTER takes each option once"));
@@ -117,14 +118,14 @@ pub fn register(db: u16, words: &[&[u8]]) -> Result<(Registration, bool), String
 ///
 /// # Errors
 /// As [`register`].
-pub fn registered(db: u16, words: &[&[u8]]) -> Result<(Registration, bool), String> {
+pub fn registered(db: Db, words: &[&[u8]]) -> Result<(Registration, bool), String> {
     let (registration, sync, _) = read_registration(db, words)?;
     Ok((registration, sync))
 }
 
 /// The registration, whether SYNC was given, and an option that was given twice.
 fn read_registration(
-    db: u16,
+    db: Db,
     words: &[&[u8]],
 ) -> Result<(Registration, bool, Option<String>), String> {
     let mut words = Words(words.iter());

@@ -1,19 +1,20 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::core::ids::Db;
 use crate::core::registration::glob::Glob;
 use crate::core::registration::schema::{FIELD_TYPES, Rule, Schema};
 
 fn parse(line: &str) -> Result<(Registration, bool), String> {
     let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-    register(0, &words)
+    register(Db(0), &words)
 }
 
 #[test]
 fn two_words_give_every_default() {
     let (registration, sync) = parse("movie: shop.movies").unwrap();
     let namespace = Namespace { database: "shop".to_owned(), collection: "movies".to_owned() };
-    assert_eq!(registration, Registration::new(0, b"movie:", namespace));
+    assert_eq!(registration, Registration::new(Db(0), b"movie:", namespace));
     assert!(!sync);
 }
 
@@ -211,11 +212,11 @@ proptest! {
             interval_ms,
             batch_max_keys,
             schema,
-            ..Registration::new(3, &prefix, namespace)
+            ..Registration::new(Db(3), &prefix, namespace)
         };
         let words = words(&registration);
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-        prop_assert_eq!(register(3, &words).unwrap(), (registration, false));
+        prop_assert_eq!(register(Db(3), &words).unwrap(), (registration, false));
     }
 
     #[test]
@@ -223,14 +224,14 @@ proptest! {
         given in prop::collection::vec(prop::sample::select(&OPTION_WORDS[..]), 0..9),
     ) {
         let all = ["k:", "d.c"].iter().chain(&given).map(|word| word.as_bytes()).collect::<Vec<_>>();
-        let strict = register(0, &all);
-        let Ok((registration, sync)) = registered(0, &all) else {
+        let strict = register(Db(0), &all);
+        let Ok((registration, sync)) = registered(Db(0), &all) else {
             prop_assert!(strict.is_err());
             return Ok(());
         };
         let printed = words(&registration);
         let printed: Vec<&[u8]> = printed.iter().map(Vec::as_slice).collect();
-        prop_assert_eq!(register(0, &printed).map(|(again, _)| again), Ok(registration.clone()));
+        prop_assert_eq!(register(Db(0), &printed).map(|(again, _)| again), Ok(registration.clone()));
         prop_assert!(strict.is_err() || strict == Ok((registration, sync)));
     }
 }

@@ -1,10 +1,11 @@
 use super::*;
+use crate::core::ids::{Db, RegistrationId};
 use proptest::prelude::*;
 
 fn routes(prefixes: &[&[u8]]) -> Routes {
     let mut routes = Routes::default();
-    for (slot, prefix) in prefixes.iter().enumerate() {
-        routes.insert(0, prefix, slot as u16);
+    for (id, prefix) in prefixes.iter().enumerate() {
+        routes.insert(Db(0), prefix, RegistrationId(id as u16));
     }
     routes
 }
@@ -12,36 +13,36 @@ fn routes(prefixes: &[&[u8]]) -> Routes {
 #[test]
 fn the_longest_matching_prefix_wins() {
     let routes = routes(&[b"person", b"personal", b"person:"]);
-    assert_eq!(routes.find(0, b"person1"), Some(0));
-    assert_eq!(routes.find(0, b"personal1"), Some(1));
-    assert_eq!(routes.find(0, b"person:1"), Some(2));
-    assert_eq!(routes.find(0, b"perso"), None);
+    assert_eq!(routes.find(Db(0), b"person1"), Some(RegistrationId(0)));
+    assert_eq!(routes.find(Db(0), b"personal1"), Some(RegistrationId(1)));
+    assert_eq!(routes.find(Db(0), b"person:1"), Some(RegistrationId(2)));
+    assert_eq!(routes.find(Db(0), b"perso"), None);
 }
 
 #[test]
 fn the_empty_prefix_takes_what_no_other_does() {
     let routes = routes(&[b"", b"a"]);
-    assert_eq!(routes.find(0, b""), Some(0));
-    assert_eq!(routes.find(0, b"b"), Some(0));
-    assert_eq!(routes.find(0, b"ab"), Some(1));
+    assert_eq!(routes.find(Db(0), b""), Some(RegistrationId(0)));
+    assert_eq!(routes.find(Db(0), b"b"), Some(RegistrationId(0)));
+    assert_eq!(routes.find(Db(0), b"ab"), Some(RegistrationId(1)));
 }
 
 #[test]
 fn a_removed_prefix_falls_back_to_a_shorter_one() {
     let mut routes = routes(&[b"a", b"ab", b"abc"]);
-    routes.remove(0, b"ab");
-    assert_eq!(routes.find(0, b"abd"), Some(0));
-    assert_eq!(routes.find(0, b"abcd"), Some(2));
+    routes.remove(Db(0), b"ab");
+    assert_eq!(routes.find(Db(0), b"abd"), Some(RegistrationId(0)));
+    assert_eq!(routes.find(Db(0), b"abcd"), Some(RegistrationId(2)));
 }
 
 #[test]
 fn databases_are_apart() {
     let mut routes = routes(&[b"a"]);
-    routes.insert(3, b"b", 7);
-    assert_eq!(routes.find(3, b"a"), None);
-    assert_eq!(routes.find(3, b"b"), Some(7));
-    routes.remove(0, b"a");
-    routes.remove(3, b"b");
+    routes.insert(Db(3), b"b", RegistrationId(7));
+    assert_eq!(routes.find(Db(3), b"a"), None);
+    assert_eq!(routes.find(Db(3), b"b"), Some(RegistrationId(7)));
+    routes.remove(Db(0), b"a");
+    routes.remove(Db(3), b"b");
     assert!(routes.is_empty());
 }
 
@@ -61,13 +62,13 @@ proptest! {
         let mut all = prefixes;
         fastrand::Rng::with_seed(shuffle).shuffle(&mut all);
         let mut routes = Routes::default();
-        for (slot, prefix) in all.iter().enumerate() {
-            routes.insert(0, prefix.as_bytes(), slot as u16);
+        for (id, prefix) in all.iter().enumerate() {
+            routes.insert(Db(0), prefix.as_bytes(), RegistrationId(id as u16));
         }
-        let slots: std::collections::HashMap<String, u16> =
-            all.iter().enumerate().map(|(slot, prefix)| (prefix.clone(), slot as u16)).collect();
+        let ids: std::collections::HashMap<String, RegistrationId> =
+            all.iter().enumerate().map(|(id, prefix)| (prefix.clone(), RegistrationId(id as u16))).collect();
         for prefix in &removed {
-            routes.remove(0, prefix.as_bytes());
+            routes.remove(Db(0), prefix.as_bytes());
             all.retain(|other| other != prefix);
         }
         for key in keys {
@@ -75,8 +76,8 @@ proptest! {
                 .iter()
                 .filter(|prefix| key.starts_with(prefix.as_str()))
                 .max_by_key(|prefix| prefix.len())
-                .map(|prefix| slots[prefix]);
-            prop_assert_eq!(routes.find(0, key.as_bytes()), expected);
+                .map(|prefix| ids[prefix]);
+            prop_assert_eq!(routes.find(Db(0), key.as_bytes()), expected);
         }
     }
 }

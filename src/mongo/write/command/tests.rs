@@ -6,6 +6,7 @@ use mongodb::bson::{DateTime, Document as Parsed, RawDocument, doc};
 use proptest::prelude::*;
 
 use super::*;
+use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 use crate::core::mapping::value::{NO_EXPIRY, Span, push_bytes};
 use crate::core::registration::{IdType, Namespace, Registration, WriteMode};
 
@@ -19,7 +20,7 @@ fn build(batch: &Batch, documents: Kind) -> Built {
 
 fn registration() -> Registration {
     let namespace = Namespace { database: "d".into(), collection: "c".into() };
-    Registration::new(0, b"k:", namespace)
+    Registration::new(Db(0), b"k:", namespace)
 }
 
 fn batch(registration: Registration, reads: &[(&[u8], Content, &[u8])]) -> Batch {
@@ -32,8 +33,8 @@ fn batch(registration: Registration, reads: &[(&[u8], Content, &[u8])]) -> Batch
     let items = reads
         .iter()
         .map(|(key, content, value)| Item {
-            entry: 0,
-            ver: 0,
+            entry: EntryId(0),
+            version: Version(0),
             since_us: 0,
             key: add(key),
             content: *content,
@@ -43,7 +44,7 @@ fn batch(registration: Registration, reads: &[(&[u8], Content, &[u8])]) -> Batch
         .collect();
     Batch {
         registration: Arc::new(registration),
-        slot: 0,
+        registration_id: RegistrationId(0),
         epoch: 0,
         slow: false,
         retry: 0,

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::core::delivery::batch::Item;
+use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
 use crate::core::registration::{Namespace, Registration};
 use crate::mongo::write::outcome::{Action, Duplicate, WriteError};
@@ -125,12 +126,28 @@ fn batch(writes: &[(&str, &str)]) -> Batch {
     let items = writes.iter().map(|(id, value)| {
         let (key, value) = (span(id), span(value));
         let content = Content::String;
-        Item { entry: 0, ver: 1, since_us: 0, key, content, value, expire_ms: NO_EXPIRY }
+        Item {
+            entry: EntryId(0),
+            version: Version(1),
+            since_us: 0,
+            key,
+            content,
+            value,
+            expire_ms: NO_EXPIRY,
+        }
     });
     let items = items.collect();
     let namespace = Namespace { database: "shop".to_owned(), collection: "films".to_owned() };
-    let registration = Arc::new(Registration::new(0, b"", namespace));
-    Batch { registration, slot: 0, epoch: 0, slow: false, retry: 0, items, bytes }
+    let registration = Arc::new(Registration::new(Db(0), b"", namespace));
+    Batch {
+        registration,
+        registration_id: RegistrationId(0),
+        epoch: 0,
+        slow: false,
+        retry: 0,
+        items,
+        bytes,
+    }
 }
 
 /// Writes a batch as the sink does. Returns the items that stay contested.

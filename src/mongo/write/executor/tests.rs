@@ -5,6 +5,7 @@ use mongodb::bson::{Bson, Document, RawDocumentBuf};
 
 use super::*;
 use crate::core::delivery::batch::Blocked;
+use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
 use crate::core::registration::{Namespace, Registration};
 use crate::sink::LinkError;
@@ -21,13 +22,21 @@ fn batch(keys: &[&str]) -> Batch {
         let gone = key.starts_with('-');
         let content = if gone { Content::Tombstone } else { Content::String };
         let (key, value) = (span(key), span("value"));
-        Item { entry: 0, ver: 1, since_us: 0, key, content, value, expire_ms: NO_EXPIRY }
+        Item {
+            entry: EntryId(0),
+            version: Version(1),
+            since_us: 0,
+            key,
+            content,
+            value,
+            expire_ms: NO_EXPIRY,
+        }
     });
     let items = items.collect();
     let namespace = Namespace { database: "shop".to_owned(), collection: "films".to_owned() };
     Batch {
-        registration: Arc::new(Registration::new(0, b"", namespace)),
-        slot: 0,
+        registration: Arc::new(Registration::new(Db(0), b"", namespace)),
+        registration_id: RegistrationId(0),
         epoch: 0,
         slow: false,
         retry: 0,

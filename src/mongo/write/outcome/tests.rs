@@ -2,11 +2,12 @@ use mongodb::bson::{self, doc};
 use mongodb::error::CommandError;
 
 use super::*;
+use crate::core::ids::Db;
 use crate::core::registration::Namespace;
 
 fn registration() -> Registration {
     let namespace = Namespace { database: "shop".to_owned(), collection: "movies".to_owned() };
-    Registration { key_field: "movieId".to_owned(), ..Registration::new(0, b"m:", namespace) }
+    Registration { key_field: "movieId".to_owned(), ..Registration::new(Db(0), b"m:", namespace) }
 }
 
 fn command_error(code: i32) -> Error {

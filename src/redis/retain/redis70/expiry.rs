@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, CString};
 
+use crate::core::ids::Db;
 use crate::redis::api::context::Ctx;
 use crate::redis::api::raw::api;
 
@@ -11,7 +12,7 @@ pub const LAST_MS: u64 = 1_000;
 
 /// Whether any key of the database has a time to live. It takes a few microseconds, so it is asked
 /// before many keys are opened, of which mostly none has one.
-pub fn can_expire(ctx: Ctx<'_>, db: u16) -> bool {
+pub fn can_expire(ctx: Ctx<'_>, db: Db) -> bool {
     let Ok(field) = CString::new(format!("db{db}")) else { return true };
     // SAFETY: the context is that of a running callback. What the server tells is read before it
     // is freed; a field that it does not have is null.

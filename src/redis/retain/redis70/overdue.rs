@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use super::expiry::{LAST_MS, can_expire};
 use crate::core::backlog::table::Captured;
+use crate::core::ids::Db;
 use crate::redis::api::clock;
 use crate::redis::api::context::Ctx;
 use crate::redis::api::raw;
@@ -29,13 +30,13 @@ pub struct Overdue(RefCell<Scans>);
 /// The databases to be scanned, and the scan that is under way.
 #[derive(Debug, Default)]
 struct Scans {
-    dbs: BTreeSet<u16>,
-    scan: Option<(u16, Cursor)>,
+    dbs: BTreeSet<Db>,
+    scan: Option<(Db, Cursor)>,
 }
 
 impl Overdue {
     /// Lets a database be scanned, once more if a scan of it is under way.
-    pub fn ask(&self, db: u16) {
+    pub fn ask(&self, db: Db) {
         self.0.borrow_mut().dbs.insert(db);
     }
 
@@ -62,7 +63,7 @@ impl Overdue {
         self.ask_all(ctx, missed.iter().map(|(_, registration)| registration.db).collect());
     }
 
-    fn ask_all(&self, ctx: Ctx<'_>, mut dbs: BTreeSet<u16>) {
+    fn ask_all(&self, ctx: Ctx<'_>, mut dbs: BTreeSet<Db>) {
         dbs.retain(|db| can_expire(ctx, *db));
         self.0.borrow_mut().dbs.append(&mut dbs);
     }
@@ -80,14 +81,14 @@ impl Overdue {
         worked
     }
 
-    fn next(&self) -> Option<(u16, Cursor)> {
+    fn next(&self) -> Option<(Db, Cursor)> {
         let mut scans = self.0.borrow_mut();
         scans.scan.take().or_else(|| Some((scans.dbs.pop_first()?, Cursor::new())))
     }
 }
 
 /// Visits keys until `end_us`; true when all were visited.
-fn scan(pipeline: &Pipeline, ctx: Ctx<'_>, db: u16, cursor: &Cursor, end_us: u64) -> bool {
+fn scan(pipeline: &Pipeline, ctx: Ctx<'_>, db: Db, cursor: &Cursor, end_us: u64) -> bool {
     ctx.select(db);
     let mut visit = |name: &[u8], key: *mut raw::RedisModuleKey| look(pipeline, db, name, key);
     for buckets in 1usize.. {
@@ -102,7 +103,7 @@ fn scan(pipeline: &Pipeline, ctx: Ctx<'_>, db: u16, cursor: &Cursor, end_us: u64
 }
 
 /// Captures the value of a key that the server has opened for the scan, if its time is over.
-fn look(pipeline: &Pipeline, db: u16, name: &[u8], key: *mut raw::RedisModuleKey) {
+fn look(pipeline: &Pipeline, db: Db, name: &[u8], key: *mut raw::RedisModuleKey) {
     let backlog = pipeline.backlog.borrow();
     if key.is_null() || !backlog.is_uncaptured(db, name) {
         return;
@@ -114,8 +115,8 @@ fn look(pipeline: &Pipeline, db: u16, name: &[u8], key: *mut raw::RedisModuleKey
     if !u64::try_from(expire_ms).is_ok_and(is_last) {
         return;
     }
-    let slot = backlog.slot_of_key(db, name);
-    let Some(wanted) = slot.map(|slot| ReadRequest::of(&slot.registration)) else { return };
+    let id = backlog.active_of_key(db, name);
+    let Some(wanted) = id.map(|active| ReadRequest::of(&active.registration)) else { return };
     drop(backlog);
     let mut value = Vec::new();
     // SAFETY: as above.

@@ -6,21 +6,22 @@ use super::*;
 use crate::core::backlog::change_log::{Change, Log};
 use crate::core::backlog::table::Captured;
 use crate::core::backlog::table::{Settled, Taken};
+use crate::core::ids::{Db, RegistrationId};
 use crate::core::mapping::value::Content;
 
 fn touch(dirty: &mut Dirty, key: &[u8], touch: Touch, now_us: u64) {
     let mut log = Log::default();
-    log.push(Change { db: 0, slot: 0, touch, key });
+    log.push(Change { db: Db(0), registration_id: RegistrationId(0), touch, key });
     dirty.fold(&mut log, now_us);
 }
 
 /// A set whose registration has as many keys as it may always have, all in flight.
 fn filled() -> Dirty {
     let mut dirty = Dirty::default();
-    dirty.open_slot(0);
+    dirty.open_registration(RegistrationId(0));
     for i in 0..ALWAYS {
         touch(&mut dirty, format!("filler{i}").as_bytes(), Touch::Changed, 1);
-        dirty.take(0, |_| ()).unwrap();
+        dirty.take(RegistrationId(0), |_| ()).unwrap();
     }
     dirty
 }
@@ -36,10 +37,10 @@ fn a_full_set_misses_new_keys_and_goes_on_coalescing_those_it_has() {
     let mut dirty = full();
     let len = dirty.len();
     touch(&mut dirty, b"filler0", Touch::Changed, 5);
-    assert_eq!(dirty.missed(0), Missed::default());
+    assert_eq!(dirty.missed(RegistrationId(0)), Missed::default());
     touch(&mut dirty, b"new", Touch::Changed, 6);
     touch(&mut dirty, b"other", Touch::Timed, 7);
-    assert_eq!(dirty.missed(0), Missed { since_us: Some(6), scanned_us: None });
+    assert_eq!(dirty.missed(RegistrationId(0)), Missed { since_us: Some(6), scanned_us: None });
     assert_eq!(dirty.len(), len);
 }
 
@@ -48,52 +49,52 @@ fn removals_are_remembered_however_full_it_is() {
     let mut dirty = full();
     for (key, gone) in [(b"a", Touch::Deleted), (b"b", Touch::Expired), (b"c", Touch::Evicted)] {
         touch(&mut dirty, key, gone, 5);
-        assert_eq!(dirty.touched(0, key), Some(gone));
+        assert_eq!(dirty.touched(Db(0), key), Some(gone));
     }
-    assert!(!dirty.has_missed(0));
+    assert!(!dirty.has_missed(RegistrationId(0)));
 }
 
 #[test]
 fn what_is_missed_during_a_scan_needs_another_one() {
     let mut dirty = full();
     touch(&mut dirty, b"early", Touch::Changed, 5);
-    dirty.begin_scan(0);
-    assert_eq!(dirty.missed(0), Missed { since_us: None, scanned_us: Some(5) });
+    dirty.begin_scan(RegistrationId(0));
+    assert_eq!(dirty.missed(RegistrationId(0)), Missed { since_us: None, scanned_us: Some(5) });
     touch(&mut dirty, b"behind the cursor", Touch::Changed, 7);
-    dirty.end_scan(0);
-    assert_eq!(dirty.missed(0), Missed { since_us: Some(7), scanned_us: None });
-    dirty.begin_scan(0);
-    dirty.end_scan(0);
-    assert!(!dirty.has_missed(0) && !dirty.has_missed_any());
+    dirty.end_scan(RegistrationId(0));
+    assert_eq!(dirty.missed(RegistrationId(0)), Missed { since_us: Some(7), scanned_us: None });
+    dirty.begin_scan(RegistrationId(0));
+    dirty.end_scan(RegistrationId(0));
+    assert!(!dirty.has_missed(RegistrationId(0)) && !dirty.has_missed_any());
 }
 
 #[test]
 fn a_scan_that_begins_anew_finds_what_the_first_one_would_have() {
     let mut dirty = full();
     touch(&mut dirty, b"a", Touch::Changed, 5);
-    dirty.begin_scan(0);
+    dirty.begin_scan(RegistrationId(0));
     touch(&mut dirty, b"b", Touch::Changed, 7);
-    dirty.begin_scan(0);
-    assert_eq!(dirty.missed(0), Missed { since_us: None, scanned_us: Some(5) });
+    dirty.begin_scan(RegistrationId(0));
+    assert_eq!(dirty.missed(RegistrationId(0)), Missed { since_us: None, scanned_us: Some(5) });
 }
 
 #[test]
 fn nobody_waits_to_be_coalesced_when_room_is_wanted() {
     let mut dirty = filled();
     touch(&mut dirty, b"new", Touch::Changed, 5);
-    assert_eq!(dirty.due_us(0, 1_000), Some(1_005));
+    assert_eq!(dirty.due_us(RegistrationId(0), 1_000), Some(1_005));
     dirty.set_limit(1);
-    assert_eq!(dirty.due_us(0, 1_000), Some(5));
+    assert_eq!(dirty.due_us(RegistrationId(0), 1_000), Some(5));
     touch(&mut dirty, b"missed", Touch::Changed, 6);
     dirty.set_limit(0);
-    assert_eq!(dirty.due_us(0, 1_000), Some(5));
+    assert_eq!(dirty.due_us(RegistrationId(0), 1_000), Some(5));
 }
 
 #[test]
 fn memory_stays_below_the_limit_and_room_comes_back_with_every_clean_key() {
     let limit = 4 << 20;
     let mut dirty = Dirty::default();
-    dirty.open_slot(0);
+    dirty.open_registration(RegistrationId(0));
     dirty.set_limit(limit);
     for i in 0..200_000 {
         touch(&mut dirty, format!("movie:{i:014}").as_bytes(), Touch::Changed, 1);
@@ -101,13 +102,13 @@ fn memory_stays_below_the_limit_and_room_comes_back_with_every_clean_key() {
     let (held, keys) = (dirty.memory_bytes(), dirty.len());
     assert!(held <= limit, "{held}");
     assert!(keys > limit / 100, "{keys}");
-    assert!(dirty.has_missed(0) && !dirty.has_room_to_scan(0));
+    assert!(dirty.has_missed(RegistrationId(0)) && !dirty.has_room_to_scan(RegistrationId(0)));
     // A third leaves; the memory is held until the last is gone, but there is room in it.
     for _ in 0..keys / 3 {
-        let taken = dirty.take(0, |_| ()).unwrap();
-        dirty.acknowledge(taken.entry, taken.ver, |_, _| ());
+        let taken = dirty.take(RegistrationId(0), |_| ()).unwrap();
+        dirty.acknowledge(taken.entry, taken.version, |_, _| ());
     }
-    assert!(dirty.has_room_to_scan(0) && dirty.room_bytes() > 0);
+    assert!(dirty.has_room_to_scan(RegistrationId(0)) && dirty.room_bytes() > 0);
     for i in 0..200_000 {
         touch(&mut dirty, format!("other:{i:014}").as_bytes(), Touch::Changed, 1);
     }
@@ -159,7 +160,9 @@ struct Model {
 impl Model {
     fn take(&mut self) {
         let mut key = 0;
-        let Some(taken) = self.dirty.take(0, |bytes| key = bytes[0]) else { return };
+        let Some(taken) = self.dirty.take(RegistrationId(0), |bytes| key = bytes[0]) else {
+            return;
+        };
         let captured = self.dirty.captured(taken.entry);
         let captured = captured.map(|value| u64::from_le_bytes((*value.bytes).try_into().unwrap()));
         let read = self.redis.get(&key).copied().or(captured);
@@ -175,13 +178,13 @@ impl Model {
             Some(value) => self.mongodb.insert(key, value),
             None => self.mongodb.remove(&key),
         };
-        let settled = self.dirty.acknowledge(taken.entry, taken.ver, |_, _| ());
+        let settled = self.dirty.acknowledge(taken.entry, taken.version, |_, _| ());
         assert_ne!(settled, Settled::Unknown);
     }
 
     fn scan(&mut self, count: u8) {
-        if self.cursor.is_none() && self.dirty.has_missed(0) {
-            self.dirty.begin_scan(0);
+        if self.cursor.is_none() && self.dirty.has_missed(RegistrationId(0)) {
+            self.dirty.begin_scan(RegistrationId(0));
             self.cursor = Some(0);
         }
         for _ in 0..count {
@@ -191,7 +194,7 @@ impl Model {
             }
             self.cursor = (at < 19).then_some(at + 1);
             if self.cursor.is_none() {
-                self.dirty.end_scan(0);
+                self.dirty.end_scan(RegistrationId(0));
             }
         }
     }
@@ -212,10 +215,10 @@ impl Model {
                 let value = self.redis.remove(&key).unwrap();
                 let bytes = value.to_le_bytes().into();
                 let value = Captured { content: Content::String, expire_ms: -1, bytes };
-                match self.dirty.touched(0, &[key]) {
-                    Some(_) => assert!(self.dirty.capture(0, &[key], value)),
-                    None if self.dirty.has_missed(0) => {
-                        self.dirty.capture_missed(0, 0, &[key], &value);
+                match self.dirty.touched(Db(0), &[key]) {
+                    Some(_) => assert!(self.dirty.capture(Db(0), &[key], value)),
+                    None if self.dirty.has_missed(RegistrationId(0)) => {
+                        self.dirty.capture_missed(Db(0), RegistrationId(0), &[key], &value);
                     }
                     None => {}
                 }
@@ -259,17 +262,17 @@ proptest! {
         for step in steps {
             model.run(step);
             for key in model.behind() {
-                let known = model.dirty.touched(0, &[key]).is_some();
-                prop_assert!(known || model.dirty.has_missed(0), "{key} is forgotten");
+                let known = model.dirty.touched(Db(0), &[key]).is_some();
+                prop_assert!(known || model.dirty.has_missed(RegistrationId(0)), "{key} is forgotten");
             }
         }
         // The limit stands; MongoDB is back.
         model.dirty.set_limit(1);
         for _ in 0..3 {
-            while model.dirty.has_missed(0) {
+            while model.dirty.has_missed(RegistrationId(0)) {
                 model.run(Step::Scan(3));
             }
-            while model.dirty.queue(0).waiting() > 0 || !model.flights.is_empty() {
+            while model.dirty.queue(RegistrationId(0)).waiting() > 0 || !model.flights.is_empty() {
                 model.take();
                 model.acknowledge(0);
             }

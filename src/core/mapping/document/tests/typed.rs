@@ -3,12 +3,13 @@
 use mongodb::bson::{Decimal128, oid::ObjectId};
 
 use super::*;
+use crate::core::ids::Db;
 use crate::core::registration::args;
 
 fn typed(schema: &str) -> Registration {
     let words = [&["user:", "d.c"], schema.split(' ').collect::<Vec<_>>().as_slice()].concat();
     let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-    args::register(0, &words).unwrap().0
+    args::register(Db(0), &words).unwrap().0
 }
 
 fn of_json(schema: &str, json: &str) -> Result<Parsed, MappingError> {

@@ -6,16 +6,24 @@ use std::path::Path;
 
 /// The rooms from the ground up, each with those that it may import. A room is a file or a folder; the
 /// longest name that a file begins with is its room. docs/DESIGN.md has the same list with reasons.
-const ROOMS: [(&str, &[&str]); 41] = [
+const ROOMS: [(&str, &[&str]); 42] = [
     ("file", &[]),
     ("core/ids", &[]),
+    ("core/now", &[]),
     ("core/settings", &[]),
     ("core/registration", &["core/ids", "core/settings"]),
     ("core/mapping", &["core/registration"]),
-    ("core/delivery", &["core/ids", "core/registration", "core/mapping"]),
+    ("core/delivery", &["core/ids", "core/now", "core/registration", "core/mapping"]),
     (
         "core/backlog",
-        &["core/ids", "core/settings", "core/registration", "core/mapping", "core/delivery"],
+        &[
+            "core/ids",
+            "core/now",
+            "core/settings",
+            "core/registration",
+            "core/mapping",
+            "core/delivery",
+        ],
     ),
     ("sink", &["core/delivery"]),
     (
@@ -58,7 +66,7 @@ const ROOMS: [(&str, &[&str]); 41] = [
             "mongo/write",
         ],
     ),
-    ("redis/api", &["core/ids"]),
+    ("redis/api", &["core/ids", "core/now"]),
     ("redis/slice", &[]),
     ("redis/durability_warnings", &["redis/api"]),
     ("redis/check_clients", &["core/delivery", "redis/api"]),

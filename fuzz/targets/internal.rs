@@ -76,18 +76,18 @@ fuzz_target!(|steps: Vec<Step<'_>>| {
         match step {
             Step::Word(name, db, words) => {
                 if let Some(told) = read(word(*name), words) {
-                    backlog.obey(Db(u16::from(db % 3)), told, (now_us, now_us / 1000));
+                    backlog.obey(Db(u16::from(db % 3)), told, Now { us: now_us, unix_ms: now_us / 1000 });
                 }
             }
             Step::Likely(name, db, words) => {
                 let words: Vec<Vec<u8>> = words.iter().map(Likely::bytes).collect();
                 let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
                 if let Some(told) = read(word(*name), &words) {
-                    backlog.obey(Db(u16::from(db % 3)), told, (now_us, now_us / 1000));
+                    backlog.obey(Db(u16::from(db % 3)), told, Now { us: now_us, unix_ms: now_us / 1000 });
                 }
             }
             Step::Touch(db, key) => {
-                backlog.touch(Db(u16::from(db % 3)), &key_name(*key), Touch::Changed);
+                backlog.record(Db(u16::from(db % 3)), &key_name(*key), Touch::Changed, || 0);
             }
             Step::Unregister(db, discard) => {
                 backlog.unregister(Db(u16::from(db % 2)), b"k:", *discard, now_us);

@@ -6,5 +6,6 @@ pub mod backlog;
 pub mod delivery;
 pub mod ids;
 pub mod mapping;
+pub mod now;
 pub mod registration;
 pub mod settings;

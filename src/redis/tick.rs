@@ -23,18 +23,19 @@ pub fn before_sleep(ctx: Ctx<'_>) {
     let began_us = clock::now_us();
     pipeline.turn.ends(began_us);
     let synced = module.scans.step(pipeline, ctx);
-    let mut folded = fold(pipeline, began_us);
+    let take_changed = || pipeline.backlog.borrow_mut().take_changed(began_us);
+    let mut changed = take_changed();
     let redis70 = module.redis70.get();
     let early = redis70.is_some_and(|redis70| redis70.step(pipeline, ctx));
     // A look may have let keys expire.
-    folded |= early && fold(pipeline, began_us);
+    changed |= early && take_changed();
     let reported =
         module.reports.take(pipeline, &module.checks, ctx) | rewrites::mark(pipeline, ctx);
     let worked = synced | early | reported | dead_letter_retries::retry(pipeline, ctx);
-    if folded || worked {
+    if changed || worked {
         plan(module);
     }
-    if folded || worked || !module.flushes.is_empty() {
+    if changed || worked || !module.flushes.is_empty() {
         module.flushes.answer(pipeline);
     }
     if worked {
@@ -95,12 +96,4 @@ fn plan(module: &Module) {
     let reads_on = filler.large.is_under_way() || filler.can_go_on(&backlog);
     let due_us = if reads_on { Some(0) } else { backlog.next_due_us() };
     module.schedule.next_due_us.set(due_us.unwrap_or(u64::MAX));
-}
-
-fn fold(pipeline: &Pipeline, now_us: u64) -> bool {
-    let mut backlog = pipeline.backlog.borrow_mut();
-    if backlog.has_log() {
-        backlog.fold(now_us);
-    }
-    backlog.take_changed()
 }

@@ -18,6 +18,7 @@ use crate::core::backlog::table::Taken;
 use crate::core::delivery::batch::{Batch, Item, Refusal, Written};
 use crate::core::ids::{EntryId, RegistrationId, Version};
 use crate::core::mapping::value::Span;
+use crate::core::now::Now;
 use crate::core::registration::Namespace;
 
 use self::letter_retry::LetterRetry;
@@ -228,7 +229,7 @@ impl Backlog {
         batch: &Batch,
         written: &mut Written,
         most: usize,
-        (now_us, unix_ms): (u64, u64),
+        now: Now,
         clean: &mut Acknowledged,
     ) -> u64 {
         if self.is_paused(batch.registration_id) {
@@ -270,10 +271,10 @@ impl Backlog {
                 continue;
             }
             failed += u64::from(!is_letter);
-            self.refuse_contested(batch, item, refusal, (now_us, unix_ms, attempts.all), clean);
+            self.refuse_contested(batch, item, refusal, now, attempts.all, clean);
         }
         if parked {
-            self.begin_wait(namespace, ids, now_us);
+            self.begin_wait(namespace, ids, now.us);
         }
         self.contested.had_letters = Some(has_letters).filter(|_| !written.contested.is_empty());
         failed
@@ -316,11 +317,12 @@ impl Backlog {
         batch: &Batch,
         item: &Item,
         refusal: Refusal,
-        (now_us, unix_ms, tries): (u64, u64, u32),
+        now: Now,
+        tries: u32,
         clean: &mut Acknowledged,
     ) {
-        self.schedule_rewrite(batch, item, now_us);
-        let refused = self.refuse(batch, item, refusal, unix_ms, tries);
+        self.schedule_rewrite(batch, item, now.us);
+        let refused = self.refuse(batch, item, refusal, now.unix_ms, tries);
         let settled = self.dirty.acknowledge(item.entry, item.version, |_, _| ());
         self.tell(batch.registration_id, item.entry, item.since_us, settled, false);
         clean.dead.push(refused);

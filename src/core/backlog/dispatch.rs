@@ -176,7 +176,8 @@ impl Backlog {
     }
 
     /// True if the key changed after it was taken.
-    pub fn changed_since(&self, taken: &Taken) -> bool {
+    pub fn changed_since(&mut self, taken: &Taken, now_us: u64) -> bool {
+        self.fold_logged(now_us);
         self.dirty.changed_since(taken)
     }
 
@@ -198,7 +199,8 @@ impl Backlog {
     }
 
     /// The captured value of a key that was taken, if it has not changed since.
-    pub fn captured(&self, taken: &Taken) -> Option<&Captured> {
+    pub fn captured(&mut self, taken: &Taken, now_us: u64) -> Option<&Captured> {
+        self.fold_logged(now_us);
         self.dirty.captured(taken.entry)
     }
 

@@ -86,9 +86,15 @@ impl Backlog {
         self.dirty.watch();
     }
 
-    /// The next key that should be looked at before it can go. Its bytes are put into `key`. Fold
-    /// the log first.
-    pub fn next_fresh(&mut self, key: &mut Vec<u8>) -> Option<Watched> {
+    /// The next key that should be looked at before it can go. Its bytes are put into `key`.
+    pub fn next_fresh(
+        &mut self,
+        key: &mut Vec<u8>,
+        clock: impl FnOnce() -> u64,
+    ) -> Option<Watched> {
+        if !self.log.is_empty() {
+            self.fold(clock());
+        }
         if let Some((id, db)) = self.dirty.next_fresh(key) {
             return Some(Watched { db, entry: Some(id) });
         }

@@ -218,19 +218,22 @@ impl Backlog {
         self.changed = true;
     }
 
-    /// A key was touched. Returns true when the log should be folded.
+    /// Records that a key was touched, if it belongs to a registration. `clock` is asked for the time,
+    /// microseconds, once for many changes.
     #[inline]
-    pub fn touch(&mut self, db: Db, key: &[u8], touch: Touch) -> bool {
-        let Some(id) = self.route(db, key) else { return false };
+    pub fn record(&mut self, db: Db, key: &[u8], touch: Touch, clock: impl FnOnce() -> u64) {
+        let Some(id) = self.route(db, key) else { return };
         let touch = match touch {
             Touch::Lifetime if self.shows_lifetime(id) => Touch::Timed,
             // A value that was refused must not be lost when its key goes.
             Touch::Lifetime if self.dead.find(db, key).is_some() => Touch::Timed,
             // Only a server that looks ahead must know of it.
-            Touch::Lifetime if !self.dirty.is_watching() => return false,
+            Touch::Lifetime if !self.dirty.is_watching() => return,
             other => other,
         };
-        self.log.push(Change { db, registration_id: id, touch, key })
+        if self.log.push(Change { db, registration_id: id, touch, key }) {
+            self.fold(clock());
+        }
     }
 
     fn shows_lifetime(&self, id: RegistrationId) -> bool {
@@ -248,13 +251,15 @@ impl Backlog {
         self.dirty.len()
     }
 
-    /// True when there are changes to fold.
-    pub fn has_log(&self) -> bool {
-        !self.log.is_empty()
+    /// The backlog with every change that was recorded until `now_us`, to read from.
+    pub fn up_to_date(&mut self, now_us: u64) -> &Self {
+        self.fold(now_us);
+        self
     }
 
-    /// Moves the logged changes into the dirty set.
-    pub fn fold(&mut self, now_us: u64) {
+    /// Moves the logged changes into the dirty set. Whatever asks or changes what is known of a key does
+    /// this first.
+    fn fold(&mut self, now_us: u64) {
         self.changed |= !self.log.is_empty();
         self.dirty.set_limit(usize::try_from(self.settings.dirty_max_bytes).unwrap_or(0));
         self.dirty.fold(&mut self.log, now_us);
@@ -265,8 +270,16 @@ impl Backlog {
         }
     }
 
-    /// True once after changes were folded, wherever that happened.
-    pub fn take_changed(&mut self) -> bool {
+    /// The same when there are any.
+    fn fold_logged(&mut self, now_us: u64) {
+        if !self.log.is_empty() {
+            self.fold(now_us);
+        }
+    }
+
+    /// True once after something changed that may be due, with what was recorded until `now_us`.
+    pub fn take_changed(&mut self, now_us: u64) -> bool {
+        self.fold_logged(now_us);
         std::mem::take(&mut self.changed)
     }
 

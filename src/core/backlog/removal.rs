@@ -39,7 +39,8 @@ impl Backlog {
 
     /// A dirty key is not there any more. If its document is to be deleted, that is kept like a
     /// value: after SWAPDB another key may have its name, whose value is not ours to write.
-    pub fn capture_missing(&mut self, db: Db, key: &[u8]) {
+    pub fn capture_missing(&mut self, db: Db, key: &[u8], now_us: u64) {
+        self.fold_logged(now_us);
         let id = self.dirty.id_of(db, key).and_then(|id| self.active(id));
         let Some((active, touch)) = id.zip(self.dirty.touched(db, key)) else { return };
         if Backlog::on_missing(&active.registration, touch) == Missing::Delete {

@@ -4,17 +4,20 @@ use super::{Backlog, Refused, Scanned};
 use crate::core::backlog::change_log::Touch;
 use crate::core::backlog::stream_words::Told;
 use crate::core::ids::Db;
+use crate::core::now::Now;
 
 impl Backlog {
     /// Obeys a command of the stream about keys in `db`. Fold the log first: what stands before it in the
     /// stream comes first here, too. [`Told::Gone`] changes nothing here, because it needs the
     /// key's value: see [`gone`](Backlog::gone).
-    pub fn obey(&mut self, db: Db, told: Told<'_>, (now_us, unix_ms): (u64, u64)) {
+    pub fn obey(&mut self, db: Db, told: Told<'_>, now: Now) {
+        // What is before it in the stream comes first here, too.
+        self.fold(now.us);
         match told {
             Told::Clean(keys) => keys.iter().for_each(|key| self.forget(db, key)),
             Told::Dead { key, prefix, mut letter, again } => {
                 // The master's clock may be ahead of this one.
-                letter.unix_ms = letter.unix_ms.min(unix_ms);
+                letter.unix_ms = letter.unix_ms.min(now.unix_ms);
                 let (key, prefix) = (key.to_vec(), prefix.to_vec());
                 self.apply_dead_letter(Refused { db, key, prefix, letter, again });
             }
@@ -30,15 +33,15 @@ impl Backlog {
             Told::Mark { prefix, keys } => {
                 if let Some(id) = self.id_of(db, prefix) {
                     for key in keys {
-                        self.found(id, key, Touch::Changed, now_us);
+                        self.found(id, key, Touch::Changed, now.us);
                     }
-                    self.fold(now_us);
+                    self.fold(now.us);
                     self.scanned(id, Scanned { visited: 0, marked: keys.len() as u64 });
                 }
             }
             Told::Synced(prefix) => {
                 if let Some(id) = self.id_of(db, prefix) {
-                    self.end_scan(id, now_us);
+                    self.end_scan(id, now.us);
                 }
             }
         }

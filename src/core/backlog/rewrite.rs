@@ -57,9 +57,21 @@ impl Backlog {
         }
     }
 
-    /// The data was loaded, or another server was the master until now: what is dirty for longest
-    /// may be on its way already.
-    pub fn assume_predecessor_in_flight(&mut self, now_us: u64) {
+    /// The data was loaded: what is dirty for longest may be on its way already.
+    pub fn data_loaded(&mut self, now_us: u64) {
+        self.fold(now_us);
+        self.assume_predecessor_in_flight(now_us);
+    }
+
+    /// This server became a master or a replica: writes from here on must not meet what is still on its
+    /// way, its own or the other master's.
+    pub fn role_changed(&mut self, now_us: u64) {
+        self.fold(now_us);
+        self.begin_epoch();
+        self.assume_predecessor_in_flight(now_us);
+    }
+
+    fn assume_predecessor_in_flight(&mut self, now_us: u64) {
         self.retire_lanes();
         self.indeterminate.suspect_us = self.dirty.watermark_us(now_us);
         // As many batches as one server has out at a time.

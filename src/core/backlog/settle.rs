@@ -9,6 +9,7 @@ use crate::core::backlog::table::{Settled, Taken};
 use crate::core::delivery::batch::{Batch, Item, Link, Report, Verdict, Written};
 use crate::core::ids::{Db, EntryId, RegistrationId};
 use crate::core::mapping::value::Content;
+use crate::core::now::Now;
 
 /// What replicas and the AOF are to be told of keys that were sent.
 #[derive(Debug, Default)]
@@ -57,22 +58,24 @@ fn next_of<T>(
 }
 
 impl Backlog {
-    /// Takes in one report of the worker. Fold the log first: a change that is still in it must
-    /// keep its key dirty. Keys that are clean now are added to `clean`.
-    pub fn report(&mut self, report: Report, now_us: u64, unix_ms: u64, clean: &mut Acknowledged) {
-        let rest = self.report_part(report, usize::MAX, (now_us, unix_ms), clean);
+    /// Takes in one report of the worker. Keys that are clean now are added to `clean`.
+    #[cfg(test)]
+    pub fn report(&mut self, report: Report, now: Now, clean: &mut Acknowledged) {
+        let rest = self.report_part(report, usize::MAX, now, clean);
         debug_assert!(rest.is_none());
     }
 
-    /// The same for `most` keys of a written batch. What is left of the report comes back, and is
-    /// to be taken in before any other one.
+    /// Takes in one report of the worker, or `most` keys of a written batch. Keys that are clean now are
+    /// added to `clean`. What is left of the report comes back, and is to be taken in before any other one.
     pub fn report_part(
         &mut self,
         report: Report,
         most: usize,
-        (now_us, unix_ms): (u64, u64),
+        now: Now,
         clean: &mut Acknowledged,
     ) -> Option<Report> {
+        // A change that is still in the log keeps its key dirty.
+        self.fold_logged(now.us);
         match report {
             Report::Credit(more) => self.credits += i64::from(more),
             Report::SlowCredit(more) => self.slow_credits += i64::from(more),
@@ -91,21 +94,21 @@ impl Backlog {
                 if let Link::Down { error } = &link {
                     error.clone_into(&mut self.link_error);
                 }
-                self.link.change(link, now_us, unix_ms);
+                self.link.change(link, now);
             }
             // For the client that asked, and nothing to the backlog.
             Report::Checked { .. } => {}
-            Report::Lag { of: None, lag } => self.lag = Some((now_us, lag)),
+            Report::Lag { of: None, lag } => self.lag = Some((now.us, lag)),
             Report::Lag { of: Some((id, registration)), lag } => {
                 let same = |active: &&mut ActiveRegistration| {
                     active.registration.is_same_prefix(&registration)
                 };
                 if let Some(active) = self.active_mut(id).filter(same) {
-                    active.lag = Some((now_us, lag));
+                    active.lag = Some((now.us, lag));
                 }
             }
             Report::Done { batch, verdict } => {
-                return self.done(batch, verdict, most, (now_us, unix_ms), clean);
+                return self.done(batch, verdict, most, now, clean);
             }
         }
         None
@@ -116,7 +119,7 @@ impl Backlog {
         batch: Batch,
         mut verdict: Verdict,
         most: usize,
-        (now_us, unix_ms): (u64, u64),
+        now: Now,
         clean: &mut Acknowledged,
     ) -> Option<Report> {
         if matches!(verdict, Verdict::Returned { in_doubt: true, .. }) {
@@ -130,11 +133,10 @@ impl Backlog {
         match &mut verdict {
             Verdict::Written(written) => {
                 if written.settled < batch.items.len() {
-                    self.written(&batch, written, most, (now_us, unix_ms), clean);
+                    self.written(&batch, written, most, now, clean);
                 }
                 if written.settled == batch.items.len() && !written.contested.is_empty() {
-                    let failed =
-                        self.settle_contested(&batch, written, most, (now_us, unix_ms), clean);
+                    let failed = self.settle_contested(&batch, written, most, now, clean);
                     self.count(batch.registration_id, |counters| counters.failed_total += failed);
                 }
                 if written.settled < batch.items.len() || !written.contested.is_empty() {
@@ -142,7 +144,7 @@ impl Backlog {
                 }
             }
             Verdict::Returned { error, hold_ms, .. } => {
-                let until_us = now_us + *hold_ms * 1000;
+                let until_us = now.us + *hold_ms * 1000;
                 match (batch.items.as_slice(), *hold_ms) {
                     (_, 0) => error.clone_into(&mut self.link_error),
                     ([_], _) if batch.retry > 0 => {}
@@ -200,7 +202,7 @@ impl Backlog {
         batch: &Batch,
         written: &mut Written,
         most: usize,
-        (now_us, unix_ms): (u64, u64),
+        now: Now,
         clean: &mut Acknowledged,
     ) {
         let start = written.settled;
@@ -214,7 +216,7 @@ impl Backlog {
         let mut contested = written.contested[first..].iter().peekable();
         let part = written.blocked.partition_point(|blocked| blocked.index < end);
         let mut blocked = written.blocked.drain(..part).peekable();
-        let blocked_us = now_us + written.blocked_ms * 1000;
+        let blocked_us = now.us + written.blocked_ms * 1000;
         let part = written.returned.partition_point(|index| *index < start);
         let mut returned = written.returned.iter().skip(part).copied().peekable();
         let mut counts = [0u64; 3];
@@ -241,12 +243,12 @@ impl Backlog {
             if is_contested {
                 continue;
             }
-            self.schedule_rewrite(batch, item, now_us);
+            self.schedule_rewrite(batch, item, now.us);
             match &refusal {
                 Some(_) => self.contested.forget(item.entry),
                 None => self.contested_written(batch, item),
             }
-            let refused = refusal.map(|refusal| self.refuse(batch, item, refusal, unix_ms, 1));
+            let refused = refusal.map(|refusal| self.refuse(batch, item, refusal, now.unix_ms, 1));
             let settled = self.dirty.acknowledge(item.entry, item.version, |db, key| {
                 if refused.is_none() {
                     clean.keys.push(db, key);
@@ -277,7 +279,7 @@ impl Backlog {
         let is_last = written.settled == batch.items.len();
         if is_last && !written.error.is_empty() {
             let items = written.returned.iter().filter_map(|index| batch.items.get(*index));
-            self.returned(batch, items.rev(), now_us + written.hold_ms * 1000);
+            self.returned(batch, items.rev(), now.us + written.hold_ms * 1000);
         }
         self.count(batch.registration_id, |counters| {
             counters.written_total += counts[0];
@@ -285,7 +287,7 @@ impl Backlog {
             counters.failed_total += counts[2];
             counters.retries_total += retries;
             if counts[0] + counts[1] > 0 {
-                counters.last_write_unix_ms = unix_ms;
+                counters.last_write_unix_ms = now.unix_ms;
             }
             if is_last {
                 counters.batches_total += 1;

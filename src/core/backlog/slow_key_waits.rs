@@ -55,6 +55,7 @@ impl Backlog {
 
     /// A key that was being read in steps changed, or went away: it is to be read anew.
     pub fn disturbed(&mut self, batch: &Batch, taken: &Taken, key: &[u8], now_us: u64) {
+        self.fold_logged(now_us);
         self.has_read_in_steps();
         self.heavy.was_disturbed(batch.registration.db, key, now_us);
         self.dirty.give_back(taken.entry, taken.since_us);
@@ -62,7 +63,8 @@ impl Backlog {
     }
 
     /// True if a key that was taken for `batch` is still in flight, unchanged and not captured.
-    pub fn is_as_taken(&self, batch: &Batch, taken: &Taken) -> bool {
+    pub fn is_as_taken(&mut self, batch: &Batch, taken: &Taken, now_us: u64) -> bool {
+        self.fold_logged(now_us);
         self.is_of_now(batch) && self.dirty.is_as_taken(taken)
     }
 

@@ -10,7 +10,8 @@ use crate::core::backlog::table::{DirtyKey, Missed};
 use crate::core::ids::{Db, RegistrationId};
 
 impl Backlog {
-    /// True when there is nothing to save: the data can then be loaded without the module.
+    /// True when there is nothing to save: the data can then be loaded without the module. Without a
+    /// registration no change is recorded.
     pub fn is_blank(&self) -> bool {
         !self.paused && self.registry.len() == 0 && self.dead.is_empty()
     }
@@ -147,7 +148,7 @@ impl Backlog {
     }
 
     /// The role has changed, or data was loaded: what is in flight does not count any more.
-    pub fn begin_epoch(&mut self) {
+    pub(super) fn begin_epoch(&mut self) {
         self.changed = true;
         self.waiters.abandon();
         self.dirty.end_flights();

@@ -36,7 +36,7 @@ impl Counters {
 impl PrefixState<'_> {
     /// Every figure. Of the keys of its database, a scan that is under way has looked at `percent`.
     pub fn figures(&self, percent: u64) -> Vec<Figure> {
-        let scans = self.registration_id.sync_pending || self.rescan_pending;
+        let scans = self.active.sync_pending || self.rescan_pending;
         let mut figures = vec![
             (c"paused", u64::from(self.paused)),
             (c"dirty_keys", self.dirty_keys as u64),
@@ -45,8 +45,8 @@ impl PrefixState<'_> {
             (c"dead_letters", self.dead_letters as u64),
             (c"oldest_dirty_ms", self.oldest_dirty_ms),
             (c"rescans_pending", u64::from(self.rescan_pending)),
-            (c"sync_pending", u64::from(self.registration_id.sync_pending)),
-            (c"sync_marked", self.registration_id.scanned.marked),
+            (c"sync_pending", u64::from(self.active.sync_pending)),
+            (c"sync_marked", self.active.scanned.marked),
             (c"sync_percent", if scans { percent } else { 100 }),
         ];
         figures.extend(self.counters.figures());
@@ -86,7 +86,7 @@ impl State<'_> {
 #[derive(Debug)]
 pub struct PrefixState<'a> {
     /// The registration.
-    pub registration_id: &'a ActiveRegistration,
+    pub active: &'a ActiveRegistration,
     /// Counters, all of them.
     pub counters: Counters,
     /// Recent lag; 0 for none measured.
@@ -186,7 +186,7 @@ impl Backlog {
         let oldest_us = oldest_us.chain(self.contested.oldest_us(Some(id))).min();
         let active = self.active(id)?;
         Some(PrefixState {
-            registration_id: active,
+            active,
             lag: of_late(active.lag, now_us),
             counters: self.counters(id),
             dirty_keys: queue.dirty(),

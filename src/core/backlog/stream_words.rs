@@ -140,6 +140,7 @@ mod tests {
     use super::*;
     use crate::core::backlog::Backlog;
     use crate::core::ids::Db;
+    use crate::core::now::Now;
     use crate::core::registration::{Namespace, Registration};
 
     const WORDS: [Word; 7] =
@@ -218,11 +219,11 @@ mod tests {
                 backlog.register(Registration::new(Db(db), b"k:", namespace.clone()));
             }
             for (now_us, (word, db, arguments)) in (1..).zip(&stream) {
-                backlog.touch(Db(*db), b"k:1", Touch::Changed);
+                backlog.record(Db(*db), b"k:1", Touch::Changed, || 0);
                 backlog.fold(now_us);
                 let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
                 if let Some(told) = read(*word, &arguments) {
-                    backlog.obey(Db(*db), told, (now_us, now_us));
+                    backlog.obey(Db(*db), told, Now { us: now_us, unix_ms: now_us });
                 }
             }
             prop_assert_eq!(backlog.state(100).registrations, 2);

@@ -17,6 +17,7 @@ use crate::core::backlog::flush_waiters::Progress;
 use crate::core::delivery::batch::{Batch, Refusal, Report, Verdict, Written};
 use crate::core::ids::{Db, RegistrationId};
 use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
+use crate::core::now::Now;
 use crate::core::registration::Namespace;
 
 mod limit;
@@ -33,12 +34,12 @@ fn backlog(prefixes: &[&str]) -> Backlog {
     for prefix in prefixes {
         backlog.register(registration(prefix)).unwrap();
     }
-    backlog.report(Report::Credit(3), 0, 0, &mut Acknowledged::default());
+    backlog.report(Report::Credit(3), Now { us: 0, unix_ms: 0 }, &mut Acknowledged::default());
     backlog
 }
 
 fn touch(backlog: &mut Backlog, key: &str, now_us: u64) {
-    backlog.touch(Db(0), key.as_bytes(), Touch::Changed);
+    backlog.record(Db(0), key.as_bytes(), Touch::Changed, || 0);
     backlog.fold(now_us);
 }
 
@@ -46,7 +47,8 @@ fn touch(backlog: &mut Backlog, key: &str, now_us: u64) {
 fn fresh(backlog: &mut Backlog, now_us: u64) -> Vec<String> {
     backlog.fold(now_us);
     let mut key = Vec::new();
-    let next = || backlog.next_fresh(&mut key).map(|_| String::from_utf8(key.clone()).unwrap());
+    let next =
+        || backlog.next_fresh(&mut key, || 0).map(|_| String::from_utf8(key.clone()).unwrap());
     std::iter::from_fn(next).collect()
 }
 
@@ -67,8 +69,8 @@ fn keys(batch: &Batch) -> Vec<&str> {
 
 fn done(backlog: &mut Backlog, batch: Batch, verdict: Verdict, now_us: u64) -> Vec<String> {
     let mut clean = Acknowledged::default();
-    backlog.report(Report::Done { batch, verdict }, now_us, 7, &mut clean);
-    backlog.report(Report::Credit(1), now_us, 7, &mut clean);
+    backlog.report(Report::Done { batch, verdict }, Now { us: now_us, unix_ms: 7 }, &mut clean);
+    backlog.report(Report::Credit(1), Now { us: now_us, unix_ms: 7 }, &mut clean);
     clean.keys.iter().map(|(_, key)| String::from_utf8(key.to_vec()).unwrap()).collect()
 }
 
@@ -248,13 +250,13 @@ fn what_is_done_about_a_missing_key_depends_on_how_it_went() {
 #[test]
 fn a_key_that_was_perhaps_deleted_was_not_if_it_expires_uncaptured() {
     let mut backlog = backlog(&["a:"]);
-    backlog.touch(Db(0), b"a:1", Touch::PerhapsDeleted);
+    backlog.record(Db(0), b"a:1", Touch::PerhapsDeleted, || 0);
     assert!(backlog.must_capture(Db(0), b"a:1", Touch::Expired, 1));
     let mut batch = backlog.begin_batch(u64::MAX).unwrap();
     let (taken, _) = backlog.take(&mut batch, u64::MAX).unwrap();
     assert!(backlog.gone(Db(0), b"a:1", Touch::Expired, 2));
     assert_eq!(backlog.state(2).lost_total, 1);
-    assert!(backlog.changed_since(&taken), "it is being read");
+    assert!(backlog.changed_since(&taken, 2), "it is being read");
     assert_eq!(backlog.dirty.touched(Db(0), b"a:1"), Some(Touch::Changed));
 }
 
@@ -265,7 +267,7 @@ fn another_time_to_live_alone_is_a_change_only_where_a_field_shows_it() {
     shows.ttl_field = Some("until".to_owned());
     backlog.register(shows).unwrap();
     for key in [&b"a:1"[..], b"b:1"] {
-        backlog.touch(Db(0), key, Touch::Lifetime);
+        backlog.record(Db(0), key, Touch::Lifetime, || 0);
     }
     backlog.fold(1);
     let state = backlog.state(1);
@@ -281,7 +283,7 @@ fn who_looks_ahead_hears_of_another_time_to_live_of_dirty_keys() {
     assert_eq!(fresh(&mut backlog, 1), ["a:1"]);
     let flight = batch(&mut backlog, 200_000).unwrap();
     for key in [&b"a:1"[..], b"a:clean"] {
-        backlog.touch(Db(0), key, Touch::Lifetime);
+        backlog.record(Db(0), key, Touch::Lifetime, || 0);
     }
     assert_eq!(fresh(&mut backlog, 2), ["a:1"]);
     assert_eq!(done(&mut backlog, flight, written(), 300_000), ["a:1"], "it has not changed");

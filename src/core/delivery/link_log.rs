@@ -2,6 +2,7 @@
 //! told of it.
 
 use super::batch::Link;
+use crate::core::now::Now;
 
 /// Each kind of line is logged once in this time at most, microseconds.
 const LOG_EVERY_US: u64 = 60_000_000;
@@ -38,19 +39,19 @@ pub struct LinkWatch {
 
 impl LinkWatch {
     /// The worker reports a state.
-    pub fn change(&mut self, link: Link, now_us: u64, unix_ms: u64) {
+    pub fn change(&mut self, link: Link, now: Now) {
         let before = self.name();
         self.state = Some(link);
         let after = self.name();
         if before == after {
             return;
         }
-        self.since_unix_ms = if after == "idle" { 0 } else { unix_ms };
+        self.since_unix_ms = if after == "idle" { 0 } else { now.unix_ms };
         if before == "down" {
-            self.outage_ms = Some(now_us.saturating_sub(self.down_us) / 1000);
+            self.outage_ms = Some(now.us.saturating_sub(self.down_us) / 1000);
         }
         if after == "down" {
-            self.down_us = now_us;
+            self.down_us = now.us;
         }
     }
 
@@ -115,12 +116,12 @@ mod tests {
     fn it_knows_its_state_and_since_when() {
         let mut watch = LinkWatch::default();
         assert_eq!((watch.name(), watch.since_unix_ms()), ("idle", 0));
-        watch.change(down("no server"), 1, 70);
-        watch.change(down("refused"), 2, 80);
+        watch.change(down("no server"), Now { us: 1, unix_ms: 70 });
+        watch.change(down("refused"), Now { us: 2, unix_ms: 80 });
         assert_eq!((watch.name(), watch.error(), watch.since_unix_ms()), ("down", "refused", 70));
-        watch.change(Link::Up, 3, 90);
+        watch.change(Link::Up, Now { us: 3, unix_ms: 90 });
         assert_eq!((watch.name(), watch.error(), watch.since_unix_ms()), ("up", "", 90));
-        watch.change(Link::Idle, 4, 100);
+        watch.change(Link::Idle, Now { us: 4, unix_ms: 100 });
         assert_eq!((watch.name(), watch.since_unix_ms()), ("idle", 0));
     }
 
@@ -128,12 +129,12 @@ mod tests {
     fn the_log_gets_the_reason_and_how_long_it_took() {
         let mut watch = LinkWatch::default();
         assert_eq!(watch.line(0), None);
-        watch.change(Link::Up, SECOND, 1);
+        watch.change(Link::Up, Now { us: SECOND, unix_ms: 1 });
         assert_eq!(watch.line(SECOND), Some(Line::Reached { after_ms: None }));
         assert_eq!(watch.line(SECOND), None);
-        watch.change(down("no server"), 2 * SECOND, 2);
+        watch.change(down("no server"), Now { us: 2 * SECOND, unix_ms: 2 });
         assert_eq!(watch.line(2 * SECOND), Some(Line::Down { error: "no server".to_owned() }));
-        watch.change(Link::Up, 100 * SECOND, 3);
+        watch.change(Link::Up, Now { us: 100 * SECOND, unix_ms: 3 });
         assert_eq!(watch.line(100 * SECOND), Some(Line::Reached { after_ms: Some(98_000) }));
     }
 
@@ -143,12 +144,12 @@ mod tests {
         let mut lines = Vec::new();
         for second in 0..=120 {
             let link = if second % 2 == 0 { down("flaps") } else { Link::Up };
-            watch.change(link, second * SECOND, second);
+            watch.change(link, Now { us: second * SECOND, unix_ms: second });
             lines.extend(watch.line(second * SECOND).map(|line| (second, line)));
         }
         let of = |seconds: &[u64]| lines.iter().filter(|(s, _)| seconds.contains(s)).count();
         assert_eq!((lines.len(), of(&[0, 1, 60, 61, 120])), (5, 5), "{lines:?}");
-        watch.change(Link::Up, 120 * SECOND, 1);
+        watch.change(Link::Up, Now { us: 120 * SECOND, unix_ms: 1 });
         assert_eq!(watch.line(120 * SECOND), None, "told at 61 s last");
         assert!(watch.is_untold());
         assert_eq!(watch.line(121 * SECOND), Some(Line::Reached { after_ms: Some(0) }));

@@ -4,6 +4,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use lazy_static::lazy_static;
 
+use crate::core::now::Now;
+
 lazy_static! {
     static ref START: (Instant, u64) = (Instant::now(), unix_ms() * 1000);
 }
@@ -13,6 +15,11 @@ lazy_static! {
 pub fn now_us() -> u64 {
     let (start, start_us) = *START;
     start_us + u64::try_from(start.elapsed().as_micros()).unwrap_or(0)
+}
+
+/// The moment on both clocks.
+pub fn now() -> Now {
+    Now { us: now_us(), unix_ms: unix_ms() }
 }
 
 /// Milliseconds since 1970.

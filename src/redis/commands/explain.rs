@@ -1,6 +1,6 @@
 //! WB.EXPLAIN: how one key stands, and what would be written of it now.
 
-use crate::core::backlog::{Backlog, Explained};
+use crate::core::backlog::Explained;
 use crate::core::mapping::value::Content;
 use crate::mongo::explain::{Operation, explain};
 use crate::redis::api::clock;
@@ -74,9 +74,8 @@ enum Would {
 /// How the key stands.
 fn ask(call: &Call<'_>, key: &[u8]) -> Explained {
     let now_us = clock::now_us();
-    let backlog: &mut Backlog = &mut call.module.pipeline.backlog.borrow_mut();
-    backlog.fold(now_us);
-    backlog.explain(call.db, key, now_us)
+    let mut backlog = call.module.pipeline.backlog.borrow_mut();
+    backlog.up_to_date(now_us).explain(call.db, key, now_us)
 }
 
 /// The key's value and expiry, appended to `bytes`; nothing for a key without a registration.

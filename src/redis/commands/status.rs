@@ -31,15 +31,13 @@ pub const SPEC: Spec = Spec {
 /// Runs the command.
 fn command(call: &Call<'_>) {
     let mut backlog = call.module.pipeline.backlog.borrow_mut();
-    backlog.fold(clock::now_us());
+    let sharing = backlog.sharing_warning();
+    let backlog = backlog.up_to_date(clock::now_us());
     match call.arguments() {
-        [] => {
-            let sharing = backlog.sharing_warning();
-            module_status(call, &backlog, sharing);
-        }
+        [] => module_status(call, backlog, sharing),
         [prefix] => match backlog.live_id(call.db, prefix) {
-            Some(id) => prefix_status(call, &backlog, id),
-            None => call.no_registration(&backlog, prefix),
+            Some(id) => prefix_status(call, backlog, id),
+            None => call.no_registration(backlog, prefix),
         },
         _ => call.reply.wrong_arity(),
     }
@@ -79,10 +77,10 @@ fn prefix_status(call: &Call<'_>, backlog: &Backlog, id: RegistrationId) {
     let Some(state) = backlog.prefix_state(id, clock::now_us()) else {
         return;
     };
-    let registration = &state.registration_id.registration;
+    let registration = &state.active.registration;
     let options = args::pairs(registration);
     let schema = registration.schema.as_deref().map(args::schema::words).unwrap_or_default();
-    let figures = state.figures(key_scan::percent(call.ctx, state.registration_id.scanned));
+    let figures = state.figures(key_scan::percent(call.ctx, state.active.scanned));
     let texts = 8 + options.len() + usize::from(!schema.is_empty());
     reply.map(figures.len() + texts);
     reply.text_field("prefix", &registration.prefix);

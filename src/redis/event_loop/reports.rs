@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use super::problem_log;
 use crate::core::backlog::Acknowledged;
 use crate::core::delivery::batch::{Report, Verdict};
+use crate::core::now::Now;
 use crate::redis::api::clock;
 use crate::redis::api::context::{Ctx, must_not_replicate};
 use crate::redis::check_clients::CheckClients;
@@ -93,9 +94,12 @@ impl Reports {
             checks.answer(id, *found);
         } else if hold && matches!(report, Report::Done { verdict: Verdict::Written(_), .. }) {
             held.push_back(report);
-        } else if let Some(rest) =
-            backlog.report_part(report, SETTLE_KEYS, (now_us, clock::unix_ms()), clean)
-        {
+        } else if let Some(rest) = backlog.report_part(
+            report,
+            SETTLE_KEYS,
+            Now { us: now_us, unix_ms: clock::unix_ms() },
+            clean,
+        ) {
             held.push_front(rest);
         }
         !hold || held.len() < HELD

@@ -131,8 +131,7 @@ pub unsafe extern "C" fn on_loading_beside(
 
 fn loaded(module: &Module) {
     let mut backlog = module.pipeline.backlog.borrow_mut();
-    backlog.fold(clock::now_us());
-    backlog.assume_predecessor_in_flight(clock::now_us());
+    backlog.data_loaded(clock::now_us());
     let warnings = backlog.pause_warning().into_iter();
     for warning in warnings.chain(backlog.sharing_warning()) {
         log::warning(&warning);
@@ -151,10 +150,7 @@ pub unsafe extern "C" fn on_role(
     guard((), || {
         let module = module();
         let mut backlog = module.pipeline.backlog.borrow_mut();
-        backlog.fold(clock::now_us());
-        // Writes from here on must not meet what is still on its way.
-        backlog.begin_epoch();
-        backlog.assume_predecessor_in_flight(clock::now_us());
+        backlog.role_changed(clock::now_us());
         drop(backlog);
         let is_master = subevent == raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER;
         module.pipeline.is_replica.set(!is_master);

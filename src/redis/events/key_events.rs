@@ -58,9 +58,7 @@ pub unsafe extern "C" fn on_key(
             return on_special(module, ctx, (kind, name), (db, key), touch);
         }
         let mut backlog = module.pipeline.backlog.borrow_mut();
-        if backlog.touch(db, key, Touch::Changed) {
-            backlog.fold(clock::now_us());
-        }
+        backlog.record(db, key, Touch::Changed, clock::now_us);
     });
     raw::REDISMODULE_OK as c_int
 }
@@ -92,9 +90,7 @@ fn on_special(
     if touch == Touch::Deleted && backlog.was_announced(db, key) {
         return;
     }
-    if backlog.touch(db, key, touch) {
-        backlog.fold(clock::now_us());
-    }
+    backlog.record(db, key, touch, clock::now_us);
 }
 
 /// A key has arrived in one of these databases. Where it is not, a mark would undo what is known of
@@ -107,9 +103,7 @@ fn arrived(module: &Module, ctx: Ctx<'_>, (here, key): (Db, &[u8]), dbs: BTreeSe
             continue;
         }
         let mut backlog = module.pipeline.backlog.borrow_mut();
-        if backlog.touch(db, key, Touch::Timed) {
-            backlog.fold(clock::now_us());
-        }
+        backlog.record(db, key, Touch::Timed, clock::now_us);
     }
     ctx.select(here);
 }

@@ -179,9 +179,8 @@ impl<'a> Reader<'a> {
         let mut backlog = self.pipeline.backlog.borrow_mut();
         // The read itself may have let the key expire.
         let now_us = clock::now_us();
-        backlog.fold(now_us);
         let start = batch.bytes.len();
-        if let Some(captured) = backlog.captured(taken).filter(|_| gone) {
+        if let Some(captured) = backlog.captured(taken, now_us).filter(|_| gone) {
             batch.bytes.extend_from_slice(&captured.bytes);
             let value = Span { start, end: batch.bytes.len() };
             batch.items.push(item(taken, key, captured.content, value, captured.expire_ms));
@@ -197,7 +196,7 @@ impl<'a> Reader<'a> {
             batch.bytes.truncate(key.start);
             return false;
         }
-        if backlog.changed_since(taken) {
+        if backlog.changed_since(taken, now_us) {
             backlog.put_back(taken);
             batch.bytes.truncate(key.start);
             return false;

@@ -78,8 +78,7 @@ impl LargeValue {
         let now_us = clock::now_us();
         let unchanged = {
             let mut backlog = pipeline.backlog.borrow_mut();
-            backlog.fold(now_us);
-            backlog.is_as_taken(&partial.batch, &partial.taken)
+            backlog.is_as_taken(&partial.batch, &partial.taken, now_us)
         };
         let Partial { batch, taken, key, walk, took_us } = &mut partial;
         let wanted = ReadRequest { end_us: Some(end_us), ..ReadRequest::of(&batch.registration) };
@@ -95,8 +94,8 @@ impl LargeValue {
         *took_us += read_us - now_us;
         let mut backlog = pipeline.backlog.borrow_mut();
         // Opening the key may have made it expire.
-        backlog.fold(read_us);
-        let read = read.filter(|_| backlog.is_as_taken(batch, taken));
+        let is_as_taken = backlog.is_as_taken(batch, taken, read_us);
+        let read = read.filter(|_| is_as_taken);
         let Some((step, expire_ms)) = read else {
             return backlog.disturbed(batch, taken, &batch.bytes[key.range()], read_us);
         };

@@ -41,16 +41,12 @@ fn obey(call: &Call<'_>, word: Word) {
             "{name} is for the replication stream and the AOF only; nothing was changed"
         ));
     }
-    let now_us = clock::now_us();
-    // What stands before it in the stream comes first here, too.
-    call.module.pipeline.backlog.borrow_mut().fold(now_us);
     match read(word, call.arguments()) {
         Some(Told::Gone { touch, key }) => {
             last_value::announced(&call.module.pipeline, call.ctx, (call.db, key), touch);
         }
         Some(told) => {
-            let now = (now_us, clock::unix_ms());
-            call.module.pipeline.backlog.borrow_mut().obey(call.db, told, now);
+            call.module.pipeline.backlog.borrow_mut().obey(call.db, told, clock::now());
         }
         None => {}
     }

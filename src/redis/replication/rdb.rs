@@ -51,12 +51,7 @@ pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
 }
 
 unsafe extern "C" fn save_if_any(rdb: *mut raw::RedisModuleIO, when: c_int) {
-    let blank = guard(true, || {
-        let mut backlog = module().pipeline.backlog.borrow_mut();
-        // A change in the log needs a registration, so there is none without one.
-        backlog.fold(clock::now_us());
-        backlog.is_blank()
-    });
+    let blank = guard(true, || module().pipeline.backlog.borrow().is_blank());
     if !blank {
         // SAFETY: as the server calls it.
         unsafe { save_always(rdb, when) };

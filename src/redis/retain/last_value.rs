@@ -37,11 +37,10 @@ pub fn capture(pipeline: &Pipeline, ctx: Ctx<'_>, db: Db, key: &[u8]) {
         }
         // It counts as deleted. Once it is gone, its type cannot be found out any more.
         Err(ReadOutcome::Foreign) => {
-            backlog.touch(db, key, Touch::Deleted);
-            backlog.fold(clock::now_us());
-            backlog.capture_missing(db, key);
+            backlog.record(db, key, Touch::Deleted, clock::now_us);
+            backlog.capture_missing(db, key, clock::now_us());
         }
-        Err(ReadOutcome::Gone) => backlog.capture_missing(db, key),
+        Err(ReadOutcome::Gone) => backlog.capture_missing(db, key, clock::now_us()),
         Err(_) => {}
     }
 }

@@ -3,6 +3,7 @@ use crate::core::backlog::{Acknowledged, Flight, item};
 use crate::core::delivery::batch::{Report, Verdict, Written};
 use crate::core::ids::{Db, RegistrationId};
 use crate::core::mapping::value::{NO_EXPIRY, Span};
+use crate::core::now::Now;
 use crate::core::registration::{Namespace, Registration};
 
 const ONCE_MORE_US: u64 = 12_000_000;
@@ -11,12 +12,12 @@ fn backlog() -> Backlog {
     let mut backlog = Backlog::default();
     let namespace = Namespace { database: "d".to_owned(), collection: "c".to_owned() };
     backlog.register(Registration::new(Db(0), b"", namespace)).unwrap();
-    backlog.report(Report::Credit(9), 0, 0, &mut Acknowledged::default());
+    backlog.report(Report::Credit(9), Now { us: 0, unix_ms: 0 }, &mut Acknowledged::default());
     backlog
 }
 
 fn touch(backlog: &mut Backlog, key: &str, touch: Touch, now_us: u64) {
-    backlog.touch(Db(0), key.as_bytes(), touch);
+    backlog.record(Db(0), key.as_bytes(), touch, || 0);
     backlog.fold(now_us);
 }
 
@@ -34,7 +35,7 @@ fn send(backlog: &mut Backlog, verdict: Verdict, now_us: u64) -> (Vec<String>, V
     let text = |key: &[u8]| String::from_utf8(key.to_vec()).unwrap();
     let sent = batch.items.iter().map(|item| text(batch.key(item))).collect();
     let mut clean = Acknowledged::default();
-    backlog.report(Report::Done { batch, verdict }, now_us, 7, &mut clean);
+    backlog.report(Report::Done { batch, verdict }, Now { us: now_us, unix_ms: 7 }, &mut clean);
     (sent, clean.keys.iter().map(|(_, key)| text(key)).collect())
 }
 

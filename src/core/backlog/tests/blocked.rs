@@ -4,6 +4,7 @@ use super::*;
 use crate::core::backlog::{KeyState, Obstacle};
 use crate::core::delivery::batch::Blocked;
 use crate::core::ids::{Db, RegistrationId};
+use crate::core::now::Now;
 
 /// The item of this index waits 50 ms by itself, all others are written.
 fn blocks(index: usize) -> Verdict {
@@ -12,7 +13,11 @@ fn blocks(index: usize) -> Verdict {
 }
 
 fn slow_credits(backlog: &mut Backlog, credits: u32) {
-    backlog.report(Report::SlowCredit(credits), 0, 0, &mut Acknowledged::default());
+    backlog.report(
+        Report::SlowCredit(credits),
+        Now { us: 0, unix_ms: 0 },
+        &mut Acknowledged::default(),
+    );
 }
 
 /// An backlog with one blocked key, `a:2`, that waits until 50 ms.
@@ -125,8 +130,8 @@ fn what_comes_back_from_an_answered_batch_is_dirty_in_its_order_and_rests() {
     });
     let (rest, mut clean) = (verdict, Acknowledged::default());
     let report = Report::Done { batch: flight, verdict: rest };
-    let rest = backlog.report_part(report, 3, (0, 7), &mut clean).unwrap();
-    assert!(backlog.report_part(rest, 3, (0, 7), &mut clean).is_none());
+    let rest = backlog.report_part(report, 3, Now { us: 0, unix_ms: 7 }, &mut clean).unwrap();
+    assert!(backlog.report_part(rest, 3, Now { us: 0, unix_ms: 7 }, &mut clean).is_none());
     assert_eq!(clean.keys.iter().map(|(_, key)| key).collect::<Vec<_>>(), [b"a:2", b"a:4"]);
     let state = backlog.state(1);
     assert_eq!((backlog.last_error(), state.dirty_keys, state.in_flight_keys), ("too slow", 2, 0));
@@ -144,7 +149,7 @@ fn a_slow_registration_has_credits_of_its_own_and_the_last_one_is_for_another() 
     }
     let of_a = backlog.active(RegistrationId(0)).unwrap().registration.clone();
     let slow = Report::Slow { registration_id: RegistrationId(0), registration: of_a, slow: true };
-    backlog.report(slow, 0, 0, &mut Acknowledged::default());
+    backlog.report(slow, Now { us: 0, unix_ms: 0 }, &mut Acknowledged::default());
     let mut sent = Vec::new();
     while let Some(batch) = batch(&mut backlog, u64::MAX) {
         sent.push((keys(&batch)[0].to_owned(), batch.slow));

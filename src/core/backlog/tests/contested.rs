@@ -3,6 +3,7 @@
 use super::*;
 use crate::core::backlog::dead_letters::DUPLICATE_KEY;
 use crate::core::ids::{Db, RegistrationId};
+use crate::core::now::Now;
 
 fn contested(indexes: &[usize]) -> Verdict {
     let refusal =
@@ -19,7 +20,7 @@ fn shared(prefixes: &[&str]) -> Backlog {
         one.namespace.collection = "shared".to_owned();
         backlog.register(one).unwrap();
     }
-    backlog.report(Report::Credit(9), 0, 0, &mut Acknowledged::default());
+    backlog.report(Report::Credit(9), Now { us: 0, unix_ms: 0 }, &mut Acknowledged::default());
     backlog
 }
 
@@ -301,7 +302,7 @@ fn a_report_in_parts_comes_to_the_same() {
     let mut report = Some(Report::Done { batch: flight, verdict: contested(&[1, 4, 5, 9]) });
     let mut clean = Acknowledged::default();
     while let Some(rest) = report {
-        report = backlog.report_part(rest, 3, (5, 7), &mut clean);
+        report = backlog.report_part(rest, 3, Now { us: 5, unix_ms: 7 }, &mut clean);
     }
     assert_eq!((clean.keys.len(), backlog.dirty_len(), backlog.dead.len()), (6, 5, 0));
     let rival = one(&mut backlog, 6, &["a:x"]);

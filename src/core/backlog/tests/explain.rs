@@ -2,6 +2,7 @@ use super::*;
 use crate::core::backlog::table::Captured;
 use crate::core::delivery::batch::Link;
 use crate::core::ids::{Db, RegistrationId};
+use crate::core::now::Now;
 
 fn state(backlog: &Backlog, key: &str) -> (&'static str, u64) {
     let explained = backlog.explain(Db(0), key.as_bytes(), 500_000);
@@ -39,11 +40,11 @@ fn what_holds_a_key_up_is_named() {
     assert_eq!(explained.state, KeyState::Waiting(Obstacle::Rest));
     assert_eq!(explained.last_error, "no server");
     let down = Report::Link(Link::Down { error: "away".to_owned() });
-    backlog.report(down, 200_000, 200, &mut Acknowledged::default());
+    backlog.report(down, Now { us: 200_000, unix_ms: 200 }, &mut Acknowledged::default());
     let explained = backlog.explain(Db(0), b"a:1", 500_000);
     assert_eq!(explained.state, KeyState::Waiting(Obstacle::Link));
     let up = Report::Link(Link::Up);
-    backlog.report(up, 200_000, 200, &mut Acknowledged::default());
+    backlog.report(up, Now { us: 200_000, unix_ms: 200 }, &mut Acknowledged::default());
     assert_eq!(backlog.explain(Db(0), b"a:1", 20_000_000).state, KeyState::Dirty);
     let mut batch = backlog.begin_batch(20_000_000).unwrap();
     let (taken, _) = backlog.take(&mut batch, 20_000_000).unwrap();
@@ -97,8 +98,8 @@ fn a_key_that_a_scan_must_find_is_not_called_clean() {
 fn what_becomes_of_the_document_of_a_missing_key_depends_on_how_it_went() {
     let mut backlog = backlog(&["a:"]);
     touch(&mut backlog, "a:1", 1);
-    backlog.touch(Db(0), b"a:2", Touch::Deleted);
-    backlog.touch(Db(0), b"a:3", Touch::Expired);
+    backlog.record(Db(0), b"a:2", Touch::Deleted, || 0);
+    backlog.record(Db(0), b"a:3", Touch::Expired, || 0);
     backlog.fold(2);
     let deletes = |key: &str| backlog.explain(Db(0), key.as_bytes(), 5).deletes(false);
     assert_eq!(["a:1", "a:2", "a:3", "a:4"].map(deletes), [false, true, false, false]);

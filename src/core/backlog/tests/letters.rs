@@ -5,6 +5,7 @@ use crate::core::backlog::dead_letters::DeadLetter;
 use crate::core::backlog::record::Record;
 use crate::core::backlog::table::{Captured, Taken};
 use crate::core::ids::{Db, RegistrationId};
+use crate::core::now::Now;
 
 fn refused(indexes: &[usize]) -> Verdict {
     let refused = indexes
@@ -22,8 +23,8 @@ fn end(
     verdict: Verdict,
 ) -> Acknowledged {
     let mut clean = Acknowledged::default();
-    backlog.report(Report::Done { batch, verdict }, 50, 7, &mut clean);
-    backlog.report(Report::Credit(1), 50, 7, &mut clean);
+    backlog.report(Report::Done { batch, verdict }, Now { us: 50, unix_ms: 7 }, &mut clean);
+    backlog.report(Report::Credit(1), Now { us: 50, unix_ms: 7 }, &mut clean);
     tell(replica, &clean);
     clean
 }
@@ -45,7 +46,7 @@ fn pair(keys: &[(&str, Touch)]) -> (Backlog, Backlog) {
     let (mut master, mut replica) = (backlog(&["a:", "b:"]), backlog(&["a:", "b:"]));
     for backlog in [&mut master, &mut replica] {
         for (key, touch) in keys {
-            backlog.touch(Db(0), key.as_bytes(), *touch);
+            backlog.record(Db(0), key.as_bytes(), *touch, || 0);
         }
         backlog.fold(1);
     }
@@ -65,7 +66,7 @@ fn value(text: &str) -> Captured {
 fn first(backlog: &mut Backlog) -> (Touch, Option<Captured>) {
     let mut batch = backlog.begin_batch(u64::MAX).expect("a batch");
     let (taken, _) = backlog.take(&mut batch, u64::MAX).expect("a key");
-    let captured = backlog.captured(&taken).cloned();
+    let captured = backlog.captured(&taken, 1).cloned();
     backlog.put_back(&taken);
     (taken.touch, captured)
 }

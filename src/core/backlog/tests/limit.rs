@@ -4,6 +4,7 @@ use super::*;
 use crate::core::backlog::table::Captured;
 use crate::core::delivery::batch::Link;
 use crate::core::ids::{Db, RegistrationId};
+use crate::core::now::Now;
 
 /// Keys that a registration may always have.
 const MANY: usize = 1_024;
@@ -61,10 +62,16 @@ fn a_scan_waits_for_the_link_and_for_room() {
     assert_eq!(backlog.next_scan(RegistrationId(0)), None, "there is no room");
     drain(&mut backlog, 10);
     assert_eq!(backlog.next_scan(RegistrationId(0)), Some(RegistrationId(0)));
-    let mut link = |link| backlog.report(Report::Link(link), 11, 0, &mut Acknowledged::default());
+    let mut link = |link| {
+        backlog.report(Report::Link(link), Now { us: 11, unix_ms: 0 }, &mut Acknowledged::default())
+    };
     link(Link::Down { error: "away".to_owned() });
     assert_eq!(backlog.next_scan(RegistrationId(0)), None, "MongoDB is away");
-    backlog.report(Report::Link(Link::Up), 12, 0, &mut Acknowledged::default());
+    backlog.report(
+        Report::Link(Link::Up),
+        Now { us: 12, unix_ms: 0 },
+        &mut Acknowledged::default(),
+    );
     assert_eq!(backlog.next_scan(RegistrationId(0)), Some(RegistrationId(0)));
 }
 

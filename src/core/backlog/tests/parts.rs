@@ -1,6 +1,7 @@
 //! A written batch that is taken in a part at a time.
 
 use super::*;
+use crate::core::now::Now;
 
 fn sent(keys: usize) -> (Backlog, Batch) {
     let mut backlog = backlog(&["a:"]);
@@ -14,7 +15,7 @@ fn sent(keys: usize) -> (Backlog, Batch) {
 /// Takes in the next five keys; what is left, and the keys that became clean.
 fn part(backlog: &mut Backlog, report: Report) -> (Option<Report>, Vec<String>) {
     let mut clean = Acknowledged::default();
-    let rest = backlog.report_part(report, 5, (9, 7), &mut clean);
+    let rest = backlog.report_part(report, 5, Now { us: 9, unix_ms: 7 }, &mut clean);
     (rest, clean.keys.iter().map(|(_, key)| String::from_utf8_lossy(key).into()).collect())
 }
 

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::core::ids::{Db, RegistrationId};
+use crate::core::now::Now;
 
 const PREFIXES: [&str; 5] = ["a:", "b:", "c:", "d:", "a:b:"];
 
@@ -65,7 +66,7 @@ fn run(backlog: &mut Backlog, flights: &mut Vec<Batch>, step: Step, now_us: &mut
     };
     match step {
         Step::Touch(prefix, number) => {
-            backlog.touch(Db(0), &key(prefix, number), Touch::Changed);
+            backlog.record(Db(0), &key(prefix, number), Touch::Changed, || 0);
             backlog.fold(now);
         }
         Step::Wait(us) => *now_us += us,
@@ -184,7 +185,7 @@ proptest! {
 #[test]
 fn registrations_that_are_due_take_turns() {
     let mut backlog = backlog(&["a:", "b:", "c:"]);
-    backlog.report(Report::Credit(9), 0, 0, &mut Acknowledged::default());
+    backlog.report(Report::Credit(9), Now { us: 0, unix_ms: 0 }, &mut Acknowledged::default());
     backlog.settings.batch_max_keys = 1;
     for key in ["a:1", "a:2", "b:1", "b:2", "c:1"] {
         touch(&mut backlog, key, 1);
@@ -228,16 +229,16 @@ fn whatever_changes_what_is_due_says_so() {
         ("epoch", Backlog::begin_epoch),
         ("settings", |backlog| backlog.change_settings(|settings| settings.batch_max_keys = 7)),
         ("change", |backlog| {
-            backlog.touch(Db(0), b"k:1", Touch::Changed);
+            backlog.record(Db(0), b"k:1", Touch::Changed, || 0);
             backlog.fold(10);
         }),
     ];
     let silent = changes.iter().filter(|(_, change)| {
         let mut backlog = Backlog::default();
         backlog.register(registration("k:"));
-        backlog.take_changed();
+        backlog.take_changed(10);
         change(&mut backlog);
-        !backlog.take_changed()
+        !backlog.take_changed(10)
     });
     let silent: Vec<&str> = silent.map(|(name, _)| *name).collect();
     assert!(silent.is_empty(), "{silent:?} would be noticed with the next change only");

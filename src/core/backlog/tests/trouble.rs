@@ -1,6 +1,7 @@
 use super::*;
 use crate::core::delivery::batch::Link;
 use crate::core::ids::{Db, RegistrationId};
+use crate::core::now::Now;
 
 const MINUTE: u64 = 60_000_000;
 
@@ -75,7 +76,11 @@ fn an_error_is_shown_while_it_holds_something_up() {
         ("no server", "b:1 is bad")
     );
     let link = |backlog: &mut Backlog, link| {
-        backlog.report(Report::Link(link), 30, 30, &mut Acknowledged::default());
+        backlog.report(
+            Report::Link(link),
+            Now { us: 30, unix_ms: 30 },
+            &mut Acknowledged::default(),
+        );
     };
     link(&mut backlog, Link::Down { error: "away".to_owned() });
     assert_eq!((backlog.last_error(), backlog.error_of(RegistrationId(0))), ("away", "away"));

@@ -6,7 +6,7 @@ use crate::core::ids::Db;
 fn look(backlog: &mut Backlog, now_us: u64, end_ms: u64) -> usize {
     backlog.fold(now_us);
     let (mut key, mut count) = (Vec::new(), 0);
-    while let Some(watched) = backlog.next_fresh(&mut key) {
+    while let Some(watched) = backlog.next_fresh(&mut key, || 0) {
         backlog.look_at(watched, &key, (now_us / 1000, end_ms));
         count += 1;
     }
@@ -34,7 +34,7 @@ fn a_key_is_watched_once_however_often_it_gets_a_time_to_live() {
         for _ in 0..100 {
             for key in ["a:1", "a:2"] {
                 touch(&mut backlog, key, turn);
-                backlog.touch(Db(0), key.as_bytes(), Touch::Lifetime);
+                backlog.record(Db(0), key.as_bytes(), Touch::Lifetime, || 0);
             }
         }
         assert_eq!(look(&mut backlog, turn, 5_000 + turn), 2);

@@ -30,12 +30,11 @@ impl Fresh {
         clock_keys: usize,
         mut each: impl FnMut(Watched, &[u8]),
     ) -> bool {
-        pipeline.backlog.borrow_mut().fold(clock::now_us());
         let mut key = self.take_buffer();
         let mut count = 0usize;
         loop {
             // The borrow ends with the statement: looking calls into the server.
-            let watched = pipeline.backlog.borrow_mut().next_fresh(&mut key);
+            let watched = pipeline.backlog.borrow_mut().next_fresh(&mut key, clock::now_us);
             let Some(watched) = watched else { break };
             each(watched, &key);
             count += 1;

@@ -1,4 +1,4 @@
-//! The pure core by itself: marking, taking, acknowledging, and building documents.
+//! The pure core: marking, taking and acknowledging keys, and building documents.
 //!
 //!     cargo bench --bench core
 
@@ -12,13 +12,13 @@ use writebehind::internals::{
     Registration, RegistrationId, Routes, Span, Taken, Touch, Version, push_bytes,
 };
 
-/// Events or keys of one measurement.
+/// Events per measurement.
 const MANY: u32 = 4096;
-/// Keys that fill the index nearly as far as it lets them before it grows.
+/// Keys that fill the index almost to the size at which it grows.
 const FULL: u32 = 6_800;
 const SIZES: [u32; 4] = [1_000, 10_000, 100_000, 1_000_000];
 
-/// The events of keys at random among `size`, as a pipeline of clients makes them.
+/// Marks random keys among `size`, like the events of a pipeline of commands.
 fn mark(dirty: &mut Dirty, log: &mut Log, size: u32, random: &mut fastrand::Rng) {
     let mut key = *b"key:000000000000";
     for _ in 0..MANY {
@@ -91,7 +91,7 @@ fn marking(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn whole_way(criterion: &mut Criterion) {
+fn taking_and_acknowledging(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("dirty set");
     group.throughput(Throughput::Elements(u64::from(FULL)));
     group.bench_function("mark a clean key", |bencher| {
@@ -128,7 +128,7 @@ fn whole_way(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A batch of a thousand keys with this value each.
+/// A batch of 1,000 keys that all have this value.
 fn batch(content: Content, value: &[u8]) -> Batch {
     let namespace = Namespace { database: "bench".to_owned(), collection: "core".to_owned() };
     let registration = Arc::new(Registration::new(Db(0), b"key:", namespace));
@@ -197,5 +197,5 @@ fn building(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(core, routing, marking, whole_way, building);
+criterion_group!(core, routing, marking, taking_and_acknowledging, building);
 criterion_main!(core);

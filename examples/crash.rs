@@ -1,10 +1,11 @@
-//! `make crash`: rounds of kill -9 and restart, and whether anything acknowledged was lost.
+//! `make crash`: rounds of kill -9 and restart, with a check that no acknowledged write is lost.
 //!
 //!     cargo run --release --example crash -- [--rounds N] [--seed S] [--scenario NAME|all]
 //!         [--server PATH]
 //!
-//! Round i has the seed S + i: a failing round is repeated with `--rounds 1`, its seed and its
-//! scenario. Ends non-zero when something is lost or different; a failing round's folders stay.
+//! Round i has the seed S + i: to repeat a failed round, use `--rounds 1`, its seed and its
+//! scenario. Exits non-zero if writes are lost or documents differ; the folders of a failed round
+//! are kept.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

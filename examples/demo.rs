@@ -1,6 +1,8 @@
-//! `make demo`: the life of a movie application, on real films, a real Redis and a real MongoDB.
+//! `make demo`: the operations of a movie application, with real films, a real Redis and a real
+//! MongoDB.
 //!
-//! Ends non-zero when a document differs from Redis at the end. `KEEP=1` leaves both servers up.
+//! Exits non-zero if a document differs from Redis at the end. `KEEP=1` leaves both servers
+//! running.
 
 use std::error::Error;
 use std::io::{IsTerminal, Write};
@@ -20,7 +22,7 @@ const FILMS: &str = "MovieEntity:";
 const VIEWS: &str = "views:";
 const DATABASE: &str = "dbSpeedMernDemo";
 
-/// Commands sent in one go.
+/// Commands per pipeline.
 const PIPELINE: usize = 500;
 
 fn main() -> Result<ExitCode> {
@@ -35,7 +37,7 @@ fn main() -> Result<ExitCode> {
     demo.edit(films.len())?;
     demo.delete(films.len())?;
     demo.count_views()?;
-    demo.lose_mongodb(films.len())?;
+    demo.disconnect_mongodb(films.len())?;
     let same = demo.compare();
 
     if std::env::var_os("KEEP").is_some_and(|keep| keep == "1") {
@@ -136,15 +138,15 @@ impl Demo {
         let writes = self.mongod.writes() - before;
         let counter = self.collection("counters").document("0004");
         say(&format!(
-            "{} INCRs cost MongoDB {writes} writes: {counter:?}",
+            "{} INCRs caused {writes} writes to MongoDB: {counter:?}",
             thousands(VIEWED as u64)
         ));
         self.show();
         Ok(())
     }
 
-    fn lose_mongodb(&mut self, films: usize) -> Result {
-        heading("Stopping MongoDB for some seconds, and writing on");
+    fn disconnect_mongodb(&mut self, films: usize) -> Result {
+        heading("Stopping MongoDB for some seconds while writes continue");
         self.mongod.stop();
         let start = Instant::now();
         let mut slowest = Duration::ZERO;
@@ -152,7 +154,7 @@ impl Demo {
         while start.elapsed() < Duration::from_secs(4) {
             let key = key(writes * 7 % films);
             let write = Instant::now();
-            // A film that was deleted stays so.
+            // JSON.SET of a path fails for a deleted film.
             let edit = command(&["JSON.SET", &key, "$.seen", &writes.to_string()]);
             edit.query::<Option<String>>(&mut self.redis.connection()).ok();
             slowest = slowest.max(write.elapsed());
@@ -170,14 +172,14 @@ impl Demo {
         ));
         self.show_status();
 
-        say("MongoDB starts again");
-        self.mongod.start_again();
+        say("MongoDB is restarted");
+        self.mongod.restart();
         self.flush();
         self.show();
         Ok(())
     }
 
-    /// Whether MongoDB holds what Redis holds.
+    /// True if MongoDB has the same films and counters as Redis.
     fn compare(&self) -> bool {
         heading("Comparing every document with Redis");
         let mut differences = Vec::new();
@@ -211,7 +213,7 @@ impl Demo {
         ));
     }
 
-    /// What MongoDB holds, and how the module does.
+    /// Prints the numbers of documents and the module's status.
     fn show(&self) {
         let count = |name| thousands(self.collection(name).count());
         say(&format!("MongoDB    movies {}, counters {}", count("movies"), count("counters")));
@@ -242,9 +244,9 @@ impl Demo {
         Ok(())
     }
 
-    /// Leaves both servers running, and tells how to play on.
+    /// Leaves both servers running, and prints commands to try.
     fn keep(self) {
-        heading("Both servers stay up");
+        heading("Both servers keep running");
         let Self { redis, mongod } = self;
         let (port, pids) = (redis.port(), [redis.pid(), mongod.pid()]);
         let uri = mongod.uri();
@@ -279,7 +281,7 @@ fn say(line: &str) {
     println!("   {line}");
 }
 
-/// On a terminal one line that changes; else only the last.
+/// Prints progress: on a terminal a line that is updated, otherwise only the final line.
 fn progress(what: &str, done: usize, total: Option<usize>) {
     let finished = total == Some(done);
     let terminal = std::io::stdout().is_terminal();
@@ -295,7 +297,7 @@ fn progress(what: &str, done: usize, total: Option<usize>) {
     }
 }
 
-/// 1234567 as 1,234,567.
+/// Formats 1234567 as 1,234,567.
 fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();

@@ -1,5 +1,5 @@
-//! A module that only subscribes to changes of keys, with a callback that does nothing: what every
-//! module pays that wants to know them. `make bench` compares with it.
+//! A module that only subscribes to keyspace events, with an empty callback: the minimum cost of
+//! any module that receives them. `make bench` compares with it.
 
 use std::ffi::{c_char, c_int};
 
@@ -11,7 +11,7 @@ use redis_module::raw::{
     RedisModule_SubscribeToKeyspaceEvents, RedisModuleCtx, RedisModuleString,
 };
 
-/// The same kinds of change as the module subscribes to.
+/// The event types that the module subscribes to.
 const KINDS: u32 = REDISMODULE_NOTIFY_GENERIC as u32
     | REDISMODULE_NOTIFY_STRING as u32
     | REDISMODULE_NOTIFY_LIST as u32
@@ -32,7 +32,7 @@ extern "C" fn nothing(
     REDISMODULE_OK as c_int
 }
 
-/// What the server calls when it loads the library.
+/// The server calls this function when it loads the library.
 ///
 /// # Safety
 /// Only the server calls it, with a context that is valid during the call.

@@ -1,14 +1,15 @@
-//! `make oracle`: random commands of every kind that writes, and after some hundred of them the
-//! question whether MongoDB holds what it must.
+//! `make oracle`: random write commands of every kind, and after some hundred of them a check that
+//! MongoDB has the expected documents.
 //!
 //!     cargo run --release --example oracle -- [--seed S] [--commands N | --minutes M]
 //!         [--server PATH] [--table FILE]
 //!
-//! The seed repeats the commands; what the server answers to SPOP, say, it does not repeat. Ends
-//! non-zero at the first difference, which is told with the last commands of its key.
+//! The same seed sends the same commands, but the server may reply differently, for example to
+//! SPOP. Exits non-zero at the first difference, which is reported with the last commands of its
+//! key.
 //!
-//! `--table` writes docs/COMMANDS.md instead: what each write command reports, and what is
-//! written then. `--server` may be given twice for it.
+//! `--table` writes docs/COMMANDS.md instead: the events of each write command, and the writes that
+//! follow. `--server` may then be given twice.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,8 +20,8 @@ use testkit::oracle::coverage;
 use testkit::oracle::run::Run;
 use testkit::oracle::table;
 
-/// After that many commands each should have answered without an error.
-const ENOUGH: u64 = 20_000;
+/// In a run of this many commands, each must succeed at least once.
+const ALL_SUCCEED: u64 = 20_000;
 
 struct Options {
     seed: u64,
@@ -57,7 +58,7 @@ fn run(options: &Options) -> Result<(), String> {
     }
     println!("seed {}", options.seed);
     let start = Instant::now();
-    let mut told = start;
+    let mut reported = start;
     let end = options.minutes.map(|minutes| start + Duration::from_secs(60 * minutes));
     let is_over = |commands: u64| match end {
         Some(end) => Instant::now() >= end,
@@ -65,8 +66,8 @@ fn run(options: &Options) -> Result<(), String> {
     };
     while !is_over(run.commands) {
         run.some(u64::MAX)?;
-        if told.elapsed() > Duration::from_secs(10) {
-            told = Instant::now();
+        if reported.elapsed() > Duration::from_secs(10) {
+            reported = Instant::now();
             println!("{} commands, {} comparisons", run.commands, run.checks);
         }
     }
@@ -79,8 +80,8 @@ fn run(options: &Options) -> Result<(), String> {
         start.elapsed().as_secs_f64()
     );
     let never = run.never_done();
-    if !never.is_empty() && run.commands >= ENOUGH {
-        return Err(format!("these commands never answered without an error: {never:?}"));
+    if !never.is_empty() && run.commands >= ALL_SUCCEED {
+        return Err(format!("these commands never succeeded: {never:?}"));
     }
     Ok(())
 }
@@ -90,7 +91,7 @@ fn write_table(options: &Options, path: &Path) -> Result<(), String> {
     for server in &options.servers {
         let mut run = Run::new(Mongod::shared(), options.seed, Some(server));
         let folder = server.parent().and_then(Path::file_name).unwrap_or_default();
-        // `redis-8.2`: Redis 8.2
+        // `redis-8.2` becomes `Redis 8.2`.
         let mut name = folder.to_string_lossy().replace('-', " ");
         name[..1].make_ascii_uppercase();
         println!("{name}");

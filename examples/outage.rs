@@ -1,24 +1,25 @@
-//! `make outage`: MongoDB at its worst for longer than in the tests, and what it does to Redis.
+//! `make outage`: faults of MongoDB for longer than in the tests, and their effects on Redis.
 //!
 //!     cargo run --release --example outage -- [--only PART] [--seconds N] [--rounds N]
 //!         [--per-second N] [--keys N]
 //!
-//! | part | what happens | `--seconds`, `--rounds` |
+//! | part | fault | `--seconds`, `--rounds` |
 //! | --- | --- | --- |
-//! | `freeze` | MongoDB is stopped in its tracks under `--per-second` writes of `--keys` keys | 20 s |
+//! | `freeze` | MongoDB is suspended under `--per-second` writes of `--keys` keys | 20 s |
 //! | `stepdowns` | the primary of three members steps down every three seconds | 60 s |
-//! | `ghosts` | batches that were given up on come back, on a replica set and a standalone | 20 rounds |
-//! | `hole` | the network swallows everything | 30 s |
-//! | `poison` | one document in a hundred is refused | 10 pairs of runs |
+//! | `late-writes` | batches that timed out are executed late, on a replica set and a standalone | 20 rounds |
+//! | `black-hole` | the network drops everything | 30 s |
+//! | `poison` | one document in a hundred is rejected | 10 pairs of runs |
 //! | `reconnects` | all connections break | 200 times |
 //!
-//! Ends non-zero when something is lost, different, stale on a replica set or went backwards.
+//! Exits non-zero if documents are lost, different, or stale on a replica set, or if a counter
+//! decreases.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use testkit::faults::freeze;
-use testkit::faults::ghosts::{self, Stale};
+use testkit::faults::late_writes::{self, Stale};
 use testkit::faults::load::Rate;
 use testkit::faults::network;
 use testkit::faults::poison::Pairs;
@@ -28,7 +29,7 @@ use testkit::mongod::Mongod;
 use testkit::mongod::replica_set::ReplicaSet;
 use testkit::network::proxy::Fault;
 
-/// What is played, longer or shorter if told so.
+/// The command-line options.
 #[derive(Clone, Copy)]
 struct Options {
     seconds: Option<u64>,
@@ -38,30 +39,31 @@ struct Options {
 }
 
 impl Options {
-    fn time(self, usual: u64) -> Duration {
-        Duration::from_secs(self.seconds.unwrap_or(usual))
+    fn time(self, default: u64) -> Duration {
+        Duration::from_secs(self.seconds.unwrap_or(default))
     }
 
-    fn rounds(self, usual: u32) -> u32 {
-        self.rounds.unwrap_or(usual)
+    fn rounds(self, default: u32) -> u32 {
+        self.rounds.unwrap_or(default)
     }
 }
 
-/// A part by its name: plays it, prints its figures, and says whether all is well.
+/// The name of a part, and its function, which prints the results and returns true if there is no
+/// error.
 type Part = (&'static str, fn(Options) -> bool);
 
 const PARTS: [Part; 6] = [
     ("freeze", play_freeze),
     ("stepdowns", play_stepdowns),
-    ("ghosts", play_ghosts),
-    ("hole", play_hole),
+    ("late-writes", play_late_writes),
+    ("black-hole", play_black_hole),
     ("poison", play_poison),
     ("reconnects", play_reconnects),
 ];
 
 fn main() -> ExitCode {
     let (options, parts) = match options(std::env::args().skip(1)) {
-        Ok(taken) => taken,
+        Ok(options) => options,
         Err(error) => {
             eprintln!("outage: {error}");
             return ExitCode::from(2);
@@ -75,7 +77,7 @@ fn main() -> ExitCode {
         }
     }
     if failed.is_empty() {
-        println!("all is well");
+        println!("no errors");
         return ExitCode::SUCCESS;
     }
     println!("failed: {}", failed.join(" "));
@@ -122,36 +124,36 @@ fn play_stepdowns(options: Options) -> bool {
         && verdict.step_downs > 0
 }
 
-fn play_ghosts(options: Options) -> bool {
-    let mut well = true;
+fn play_late_writes(options: Options) -> bool {
+    let mut is_good = true;
     for (name, mongod) in
         [("replica set", Mongod::replica_set()), ("standalone", Mongod::standalone())]
     {
-        let mut stage = ghosts::Stage::new(&mongod);
+        let mut stage = late_writes::Stage::new(&mongod);
         for (kind, play) in [
-            ("frozen", ghosts::Stage::frozen as fn(&mut _) -> Stale),
-            ("late", ghosts::Stage::late),
+            ("frozen", late_writes::Stage::frozen as fn(&mut _) -> Stale),
+            ("late", late_writes::Stage::late),
         ] {
             let rounds: Vec<Stale> = (0..options.rounds(20)).map(|_| play(&mut stage)).collect();
             let all = rounds.iter().copied().fold(Stale::default(), Stale::plus);
             let stale = rounds.iter().filter(|round| **round != Stale::default()).count();
             println!("{name}, {kind}: {stale} of {} rounds; {all}", rounds.len());
-            // A standalone knows no sessions: what is doubtful is written once more, which is too
-            // early for what a network delivers after that.
-            well &= match (name, kind) {
+            // A standalone has no sessions: indeterminate writes are repeated once, which does not
+            // help against late writes that the network delivers after that.
+            is_good &= match (name, kind) {
                 ("standalone", "late") => true,
                 ("standalone", _) => all.at_end == 0,
                 _ => stale == 0,
             };
         }
     }
-    well
+    is_good
 }
 
-fn play_hole(options: Options) -> bool {
+fn play_black_hole(options: Options) -> bool {
     let mongod = Mongod::replica_set();
     let stage = network::Stage::new(&mongod);
-    let survived = stage.survive(Fault::Swallow, options.time(30), |stage| {
+    let survived = stage.survive(Fault::BlackHole, options.time(30), |stage| {
         println!("link: {}", stage.redis.status().text("link_error"));
     });
     println!("{survived}");
@@ -162,7 +164,7 @@ fn play_poison(options: Options) -> bool {
     let pairs = options.rounds(10) as usize;
     let pairs = Pairs::play(pairs, options.time(3), 2);
     println!("{pairs}");
-    pairs.poisoned.iter().all(|run| run.arrived == run.good)
+    pairs.poisoned.iter().all(|run| run.written == run.good)
 }
 
 fn play_reconnects(options: Options) -> bool {

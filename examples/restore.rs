@@ -1,9 +1,9 @@
-//! `make fuzz ONLY=restore`: RESTORE of damaged values of the module's own type, in a real server.
+//! `make fuzz ONLY=restore`: RESTORE of damaged values of the module's own type on a real server.
 //!
 //!     cargo run --release --example restore -- [--minutes N] [--seed S] [--server PATH]
 //!
-//! Each payload has a valid checksum, so that the server hands it to the module. Ends non-zero when the
-//! server ends, takes such a value, or keeps memory.
+//! Each payload has a valid checksum, so that the server passes it to the module. Exits non-zero if
+//! the server ends, accepts such a value, or leaks memory.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,11 +1,13 @@
-//! The rooms of the source tree: no file imports one that imports it, and no room one above it.
+//! The layering of the source tree: no file imports another that imports it, and each room (a file
+//! or a folder) imports only the rooms that it may.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// The rooms from the ground up, each with those that it may import. A room is a file or a folder; the
-/// longest name that a file begins with is its room. docs/DESIGN.md has the same list with reasons.
+/// The rooms from the lowest to the highest, each with those that it may import. A room is a file
+/// or a folder; the longest name that a file begins with is its room. docs/DESIGN.md has the same
+/// list with reasons.
 const ROOMS: [(&str, &[&str]); 42] = [
     ("file", &[]),
     ("core/ids", &[]),
@@ -106,7 +108,7 @@ const ROOMS: [(&str, &[&str]); 42] = [
     ),
     ("redis/call", &["core/ids", "core/backlog", "redis/api", "redis/state"]),
     ("redis/command_spec", &["redis/call"]),
-    // From here on, all parts together.
+    // The top level, which wires all parts together.
     ("redis", &["core", "worker", "mongo/explain", "mongo/uri", "redis"]),
     ("core", &[]),
     ("mongo", &[]),
@@ -122,7 +124,7 @@ fn room(file: &str) -> &'static (&'static str, &'static [&'static str]) {
     rooms.max_by_key(|(name, _)| name.len()).unwrap_or_else(|| panic!("{file} is in no room"))
 }
 
-/// The text of every file of a source folder by the path of its module, tests and comments left out.
+/// The text of every source file by its module path, without tests and comments.
 fn sources(folder: &Path, module: &str, found: &mut BTreeMap<String, String>) {
     for entry in fs::read_dir(folder).expect("folder") {
         let path = entry.expect("entry").path();
@@ -143,7 +145,7 @@ fn sources(folder: &Path, module: &str, found: &mut BTreeMap<String, String>) {
     }
 }
 
-/// The paths of a `use` tree, without braces.
+/// The paths of a `use` tree, with the braces expanded.
 fn leaves(prefix: &str, tree: &str, found: &mut Vec<String>) {
     let tree = tree.trim();
     let Some((head, rest)) = tree.split_once('{') else {
@@ -163,18 +165,19 @@ fn leaves(prefix: &str, tree: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Paths that begin with `crate`, `super` or `self`, anywhere in the text; and the names that a `pub use`
-/// gives to others, with what they are names of.
+/// All paths in the text that begin with `crate`, `super` or `self`; and the paths that a `pub use`
+/// re-exports.
 fn paths(text: &str) -> (Vec<String>, Vec<String>) {
-    let (mut used, mut given) = (Vec::new(), Vec::new());
+    let (mut used, mut reexports) = (Vec::new(), Vec::new());
     for statement in text.split(';') {
         let line = statement.rfind("use ").map(|at| (&statement[..at], &statement[at + 4..]));
         if let Some((before, tree)) = line
             && before.ends_with(['\n', ' ']) | before.is_empty()
             && !tree.contains(['(', '='])
         {
-            let given_on = before.trim_end().ends_with("pub") || before.trim_end().ends_with(')');
-            leaves("", tree, if given_on { &mut given } else { &mut used });
+            let is_reexport =
+                before.trim_end().ends_with("pub") || before.trim_end().ends_with(')');
+            leaves("", tree, if is_reexport { &mut reexports } else { &mut used });
             continue;
         }
         for start in ["crate::", "super::", "self::"] {
@@ -189,10 +192,10 @@ fn paths(text: &str) -> (Vec<String>, Vec<String>) {
             }
         }
     }
-    (used, given)
+    (used, reexports)
 }
 
-/// The path from the crate's root that `path` in `module` stands for; nothing for one of another crate.
+/// The absolute path of `path` in `module`; `None` for a path of another crate.
 fn absolute(module: &str, path: &str, files: &BTreeMap<String, String>) -> Option<String> {
     let mut words: Vec<&str> = path.trim_end_matches(':').split("::").collect();
     let mut from: Vec<&str> = module.split('/').collect();
@@ -209,18 +212,19 @@ fn absolute(module: &str, path: &str, files: &BTreeMap<String, String>) -> Optio
     Some(from.join("/"))
 }
 
-/// The file that the longest beginning of `path` names, behind what other files only give on.
+/// The file that the longest prefix of `path` names, with re-exports resolved.
 fn file_of(
     path: &str,
     files: &BTreeMap<String, String>,
-    given: &BTreeMap<String, String>,
+    reexports: &BTreeMap<String, String>,
 ) -> Option<String> {
     let mut ends: Vec<usize> = path.match_indices('/').map(|(at, _)| at).collect();
     ends.push(path.len());
     for end in ends.iter().rev() {
-        if let Some(real) = given.get(&path[..*end]).filter(|real| !real.starts_with(&path[..*end]))
+        if let Some(real) =
+            reexports.get(&path[..*end]).filter(|real| !real.starts_with(&path[..*end]))
         {
-            return file_of(&format!("{real}{}", &path[*end..]), files, given);
+            return file_of(&format!("{real}{}", &path[*end..]), files, reexports);
         }
     }
     ends.iter()
@@ -229,30 +233,30 @@ fn file_of(
         .map(|(file, _)| file.clone())
 }
 
-/// Every file below `folder` with the files that it imports.
+/// Every file in `folder` with the files that it imports.
 fn arrows(folder: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut files = BTreeMap::new();
     sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), "", &mut files);
-    let mut given = BTreeMap::new();
+    let mut reexports = BTreeMap::new();
     for (module, text) in &files {
         for path in paths(text).1 {
             let name = path.rsplit("::").next().unwrap_or_default();
             if let Some(real) = absolute(module, &path, &files) {
-                given.insert(format!("{module}/{name}"), real);
+                reexports.insert(format!("{module}/{name}"), real);
             }
         }
     }
     let imports = files.iter().map(|(module, text)| {
         let used = paths(text).0;
         let reached = used.iter().filter_map(|path| absolute(module, path, &files));
-        let reached = reached.filter_map(|path| file_of(&path, &files, &given));
+        let reached = reached.filter_map(|path| file_of(&path, &files, &reexports));
         (module.clone(), reached.filter(|file| file != module).collect())
     });
     imports.collect()
 }
 
 #[test]
-fn every_arrow_between_rooms_is_in_the_list() {
+fn every_import_between_rooms_is_in_the_list() {
     let arrows = arrows("src");
     assert!(arrows.len() > 150, "{} files", arrows.len());
     assert!(arrows["redis/tick"].contains("redis/state"), "{:?}", arrows["redis/tick"]);
@@ -272,9 +276,9 @@ fn every_arrow_between_rooms_is_in_the_list() {
     assert!(unknown.is_empty(), "not in the list of rooms: {unknown:#?}");
 }
 
-/// What is left when files that import nothing that is left, and those that nothing imports, are taken
-/// away again and again: circles, and the way from one to another.
-fn circles(folder: &str) -> BTreeMap<String, BTreeSet<String>> {
+/// The files in import cycles, and those on paths between cycles: repeatedly removes the files that
+/// import no remaining file and those that no remaining file imports.
+fn cycles(folder: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut arrows = arrows(folder);
     assert!(arrows.len() > 20, "{} files in {folder}", arrows.len());
     loop {
@@ -290,9 +294,9 @@ fn circles(folder: &str) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[test]
-fn no_file_imports_one_that_imports_it() {
+fn there_are_no_import_cycles() {
     for folder in ["src", "tests/testkit/src"] {
-        let circles = circles(folder);
-        assert!(circles.is_empty(), "{folder}: these import each other in circles: {circles:#?}");
+        let cycles = cycles(folder);
+        assert!(cycles.is_empty(), "{folder}: import cycles: {cycles:#?}");
     }
 }

@@ -1,5 +1,5 @@
-//! What the module is held against: a bare loop of upserts with the same driver and the same
-//! documents, by the same thread model, without anything around it.
+//! The baseline for the module: a bare loop of upserts of the same documents, with the same driver
+//! and the same thread model.
 
 use std::future::poll_fn;
 use std::ops::Range;
@@ -16,7 +16,7 @@ use writebehind::internals::{Acknowledged, Lookup, WriteConcern};
 
 use crate::documents;
 
-/// A client of MongoDB with a thread of its own, as the module has.
+/// A MongoDB client with its own single-threaded runtime, like the module's.
 pub struct Bare {
     pub runtime: Runtime,
     pub client: Client,
@@ -28,7 +28,7 @@ impl Bare {
         let runtime = Builder::new_current_thread().enable_all().build().expect("runtime");
         let client = runtime.block_on(async {
             let mut options = ClientOptions::parse(uri).await?;
-            // Between two loops nobody drives the runtime, and the monitors must not give up.
+            // Between two loops the runtime is not driven, and the monitors must not time out.
             options.connect_timeout = Some(Duration::from_secs(3600));
             Client::with_options(options)
         });
@@ -39,8 +39,8 @@ impl Bare {
         Bare { runtime, client, options }
     }
 
-    /// Upserts the users of these numbers, `batch` in a command, on so many connections at a time;
-    /// the time it took.
+    /// Upserts the users with these numbers, `batch` per command, on `connections` connections.
+    /// Returns the time that it took.
     pub fn upsert(
         &self,
         namespace: &str,
@@ -50,16 +50,16 @@ impl Bare {
     ) -> Duration {
         let Shape { batch, connections } = shape;
         let each = (numbers.end - numbers.start).div_ceil(connections);
-        let lanes = (0..connections).map(|lane| {
-            let from = numbers.start + lane * each;
-            self.lane(namespace, from..(from + each).min(numbers.end), turn, batch)
+        let loops = (0..connections).map(|connection| {
+            let from = numbers.start + connection * each;
+            self.upsert_in_turn(namespace, from..(from + each).min(numbers.end), turn, batch)
         });
         let start = Instant::now();
-        self.runtime.block_on(all(lanes.map(Box::pin).collect()));
+        self.runtime.block_on(all(loops.map(Box::pin).collect()));
         start.elapsed()
     }
 
-    async fn lane(&self, namespace: &str, numbers: Range<u64>, turn: u64, batch: u64) {
+    async fn upsert_in_turn(&self, namespace: &str, numbers: Range<u64>, turn: u64, batch: u64) {
         let mut from = numbers.start;
         while from < numbers.end {
             let to = (from + batch).min(numbers.end);
@@ -69,7 +69,7 @@ impl Bare {
         }
     }
 
-    /// Sends one command of so many operations, which must all be applied.
+    /// Sends one command of `operations` operations, which must all be applied.
     pub async fn send(&self, namespace: &str, mut bytes: Vec<u8>, operations: u64) {
         self.options.complete(&mut bytes, Place::Alone, self.options.within);
         let database = self.client.database(namespace.split('.').next().expect("a database"));
@@ -79,7 +79,7 @@ impl Bare {
     }
 }
 
-/// Runs futures side by side until the last of them has ended.
+/// Runs futures concurrently until all have ended.
 pub async fn all<F: Future<Output = ()>>(mut futures: Vec<Pin<Box<F>>>) {
     poll_fn(|context| {
         futures.retain_mut(|future| future.as_mut().poll(context).is_pending());
@@ -88,20 +88,20 @@ pub async fn all<F: Future<Output = ()>>(mut futures: Vec<Pin<Box<F>>>) {
     .await;
 }
 
-/// How a loop sends its documents.
+/// The batch size and the number of connections of a loop.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     pub batch: u64,
     pub connections: u64,
 }
 
-/// The command that upserts the users of these numbers.
+/// The command that upserts the users with these numbers.
 pub fn users(namespace: &str, numbers: Range<u64>, turn: u64) -> Command {
     let batch = documents::batch(&documents::registration(namespace), numbers, turn);
     command::build(&batch, Kind::Update, &Lookup::default()).commands.pop().expect("a command")
 }
 
-/// Panics unless all operations were applied and confirmed.
+/// Panics unless all operations were applied and acknowledged.
 pub fn applied(reply: &Document, operations: u64) {
     let errors = reply.contains_key("writeErrors") || reply.contains_key("writeConcernError");
     assert!(!errors, "{reply}");

@@ -1,4 +1,4 @@
-//! Counters: many changes of few keys cost MongoDB few writes.
+//! Counters: many changes of few keys cause few writes to MongoDB.
 
 use std::time::Instant;
 
@@ -25,6 +25,6 @@ pub fn run(report: &mut Report) {
     let writes = (mongod.writes() - before) as f64;
     let limit = KEYS as f64 * (seconds / INTERVAL_S + 2.0);
     let what = format!("writes for {changes} INCR of {KEYS} keys");
-    let note = format!("{seconds:.1} s; {:.0} changes a write", changes as f64 / writes);
+    let note = format!("{seconds:.1} s; {:.0} changes per write", changes as f64 / writes);
     report.value(&what, writes, limit, "", writes / limit, Goal::AtMost(1.0), note);
 }

@@ -1,4 +1,5 @@
-//! What capturing changes costs the server thread: every key registered, nothing written.
+//! The cost of capturing changes for the server thread: every key is registered, nothing is
+//! written.
 
 use crate::load::{Run, benchmark};
 use crate::plot;
@@ -39,8 +40,8 @@ const SINGLE: &str = "-P 1 -c 50 -r 100000";
 
 pub fn run(report: &mut Report) {
     let requests = report.scaled(60_000, 30_000);
-    // What a server's memory happens to share a cache with is worth several points: more than one
-    // of each kind.
+    // The memory layout of a server process changes its cost by several points, so measure several
+    // servers of each kind.
     let sets = report.scaled(6, 2);
     let rounds = report.scaled(36, 6) / sets;
     let mut groups = Vec::new();
@@ -48,12 +49,12 @@ pub fn run(report: &mut Report) {
         let mut pipelined: Runs = Default::default();
         let mut single: Runs = Default::default();
         for _ in 0..sets {
-            // New ones, so that no more keys are dirty than those of this command.
+            // New servers, so that only the keys of this command are dirty.
             let servers = [
                 servers::plain(),
                 servers::empty(),
-                servers::away("elsewhere:"),
-                servers::away(""),
+                servers::without_mongodb("elsewhere:"),
+                servers::without_mongodb(""),
             ];
             let run = |server: usize, requests, options| {
                 benchmark(&servers[server], requests, options, command)
@@ -78,14 +79,14 @@ pub fn run(report: &mut Report) {
             report.value("throughput without pipelining", ours, plain, "/s", ratio, goal, note);
         }
     }
-    let title = "CPU time of the server thread a command, -P 16, medians";
+    let title = "CPU time of the server thread per command, -P 16, medians";
     plot::bars(&report.file("cost.svg"), title, "µs", &KINDS, &groups);
 }
 
-/// What was measured of each kind of server.
+/// The measurements of each kind of server.
 type Runs = [Vec<Run>; 4];
 
-/// Runs each server once a round, in turning order, so that all share what else the machine does.
+/// Runs each server once a round, in rotating order, so that other load on the machine affects all.
 fn measure(runs: &mut Runs, rounds: u64, servers: usize, run: impl Fn(usize) -> Run) {
     for round in 0..rounds as usize {
         for step in 0..servers {
@@ -100,30 +101,31 @@ fn cpu(runs: &[Run]) -> Vec<f64> {
 }
 
 fn report_cpu(report: &mut Report, name: &str, runs: &Runs) {
-    let [plain, empty, aside, ours] = runs.each_ref().map(|runs| cpu(runs));
-    // Points above what an empty subscriber costs, by medians and by the least of all.
+    let [plain, empty, unmatched, ours] = runs.each_ref().map(|runs| cpu(runs));
+    // Percentage points above the cost of an empty subscriber, by medians and by minimums.
     let points = |of: &[f64]| {
         let of_medians = paired(of, &plain) - paired(&empty, &plain);
-        let of_least = (least(of) - least(&empty)) / least(&plain);
-        (100.0 * of_medians, 100.0 * of_least)
+        let of_minimum = (least(of) - least(&empty)) / least(&plain);
+        (100.0 * of_medians, 100.0 * of_minimum)
     };
     let floor = 100.0 * (paired(&empty, &plain) - 1.0);
     let (ours_us, plain_us) = (median(&ours), median(&plain));
     let what = format!("{name}, every key matches");
     if name.starts_with("HSET") {
         let note = format!(
-            "medians; floor +{floor:.0} %; by the least {:.2}",
+            "medians; floor +{floor:.0} %; by minimums {:.2}",
             least(&ours) / least(&plain)
         );
         let (ratio, goal) = (paired(&ours, &plain), Goal::AtMost(1.10));
         report.value(&what, ours_us, plain_us, "µs", ratio, goal, note);
     } else {
-        let (above, of_least) = points(&ours);
-        let note = format!("points above the floor of +{floor:.0} %, medians; least {of_least:.0}");
+        let (above, of_minimum) = points(&ours);
+        let note =
+            format!("points above the floor of +{floor:.0} %, medians; minimum {of_minimum:.0}");
         report.value(&what, ours_us, plain_us, "µs", above, Goal::AtMost(8.0), note);
     }
-    let (above, of_least) = points(&aside);
+    let (above, of_minimum) = points(&unmatched);
     let what = format!("{name}, no key matches");
-    let note = format!("points above the floor of +{floor:.0} %, medians; least {of_least:.0}");
-    report.value(&what, median(&aside), plain_us, "µs", above, Goal::AtMost(3.0), note);
+    let note = format!("points above the floor of +{floor:.0} %, medians; minimum {of_minimum:.0}");
+    report.value(&what, median(&unmatched), plain_us, "µs", above, Goal::AtMost(3.0), note);
 }

@@ -1,5 +1,5 @@
-//! CPU time of threads and processes, from the scheduler: other programs on the machine change it
-//! far less than the time on the clock.
+//! CPU time of threads and processes, from the scheduler: other programs on the machine affect it
+//! far less than wall-clock time.
 
 use std::time::Duration;
 
@@ -16,12 +16,12 @@ pub fn of_main_thread(pid: u32) -> Duration {
     of_thread(pid, pid)
 }
 
-/// CPU time of all threads that are alive.
+/// CPU time of all existing threads.
 pub fn of_process(pid: u32) -> Duration {
     threads(pid).map(|(thread, _)| of_thread(pid, thread)).sum()
 }
 
-/// CPU time of the threads of this name.
+/// CPU time of the threads with this name.
 pub fn of_threads_named(pid: u32, name: &str) -> Duration {
     threads(pid).filter(|(_, other)| other == name).map(|(thread, _)| of_thread(pid, thread)).sum()
 }

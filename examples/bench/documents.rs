@@ -1,4 +1,5 @@
-//! The documents of the benchmarks: hashes of 8 small fields, as the module would have read them.
+//! The documents of the benchmarks: hashes of 8 small fields, in the form in which the module reads
+//! them.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use writebehind::internals::{
     Version, push_bytes,
 };
 
-/// Names and values of the 8 fields of a user with this number; `turn` makes another value of it.
+/// Names and values of the 8 fields of the user with this number; each `turn` has other values.
 pub fn fields(number: u64, turn: u64) -> [(&'static str, String); 8] {
     [
         ("name", format!("user {number:09}")),
@@ -26,14 +27,14 @@ pub fn key(number: u64) -> String {
     format!("user:{number:012}")
 }
 
-/// A registration of these keys with every option at its default.
+/// A registration of these keys with the default options.
 pub fn registration(namespace: &str) -> Arc<Registration> {
     let (database, collection) = namespace.split_once('.').expect("a namespace");
     let (database, collection) = (database.to_owned(), collection.to_owned());
     Arc::new(Registration::new(Db(0), b"user:", Namespace { database, collection }))
 }
 
-/// The users of these numbers as one batch.
+/// The users with these numbers as one batch.
 pub fn batch(registration: &Arc<Registration>, numbers: std::ops::Range<u64>, turn: u64) -> Batch {
     let mut bytes = Vec::new();
     let items = numbers

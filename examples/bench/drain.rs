@@ -1,4 +1,4 @@
-//! How fast dirty keys reach MongoDB, against a bare loop of upserts.
+//! The rate at which dirty keys are written to MongoDB, compared with a bare loop of upserts.
 
 use mongodb::bson::doc;
 
@@ -20,7 +20,7 @@ pub fn run(report: &mut Report) {
     let shape = best_shape(report, &bare, keys);
     let redis = servers::ours(&mongod.uri());
     redis.cmd(&["WB.REGISTER", "user:", EXISTING]);
-    // All documents there, and the link up.
+    // So that all documents exist and the link is up.
     bare.upsert(EXISTING, 0..keys, 0, shape);
     load::fill_users(&redis, 0..1, 0);
     redis.flush();
@@ -28,7 +28,7 @@ pub fn run(report: &mut Report) {
     let forms = [None, Some(DEFAULT), Some(shape)];
     let mut turn = 0;
     let mut existing: Runs = Default::default();
-    in_turns(rounds, |at| {
+    interleaved(rounds, |at| {
         turn += 1;
         existing[at].add(match forms[at] {
             None => bare_rate(&bare, EXISTING, keys, turn, shape),
@@ -39,7 +39,7 @@ pub fn run(report: &mut Report) {
         });
     });
     let mut new: Runs = Default::default();
-    in_turns(rounds, |at| {
+    interleaved(rounds, |at| {
         turn += 1;
         let name = format!("new{turn}");
         let namespace = format!("bench.{name}");
@@ -57,12 +57,12 @@ pub fn run(report: &mut Report) {
     let existing = report_rates(report, "existing documents", &existing, 0.95, shape);
     let new = report_rates(report, "new documents", &new, 2.0, shape);
     let groups = [("existing documents".to_owned(), existing), ("new documents".to_owned(), new)];
-    let title = "Documents a second to MongoDB, medians";
-    let kinds = ["bare loop", "module, defaults", "module, as the loop"];
+    let title = "Documents per second to MongoDB, medians";
+    let kinds = ["bare loop", "module, defaults", "module, settings of the loop"];
     plot::bars(&report.file("drain.svg"), title, "1/s", &kinds, &groups);
 }
 
-/// The settings of the module as they are.
+/// The default settings of the module.
 const DEFAULT: Shape = Shape { batch: 1000, connections: 2 };
 
 impl Shape {
@@ -72,12 +72,12 @@ impl Shape {
     }
 }
 
-/// What was measured of one kind of documents: of the loop, of ours with the settings as they are, and
-/// of ours with the loop's batch size and number of connections.
+/// The measurements of one kind of documents: of the bare loop, of the module with its default
+/// settings, and of the module with the loop's batch size and number of connections.
 type Runs = [Rates; 3];
 
-/// Runs all three in each round, each time in another order.
-fn in_turns(rounds: u64, mut run: impl FnMut(usize)) {
+/// Runs all three in each round, in rotating order.
+fn interleaved(rounds: u64, mut run: impl FnMut(usize)) {
     for round in 0..rounds as usize {
         for step in 0..3 {
             run((round + step) % 3);
@@ -104,7 +104,8 @@ fn report_rates(
         let (rate, plain) = (median(&ours.rate), median(&bare.rate));
         let ratio = paired(&ours.rate, &bare.rate);
         let (server_us, worker_us) = (median(&ours.server_us), median(&ours.worker_us));
-        let note = format!("CPU a key: server thread {server_us:.2} µs, worker {worker_us:.2} µs");
+        let note =
+            format!("CPU per key: server thread {server_us:.2} µs, worker {worker_us:.2} µs");
         let what = format!("{what}, {form}");
         report.value(&what, rate, plain, "/s", ratio, Goal::AtLeast(least), note);
         all.push(rate);
@@ -112,11 +113,11 @@ fn report_rates(
     all
 }
 
-/// What each drain of ours found.
+/// The measurements of each drain.
 #[derive(Default)]
 struct Rates {
     rate: Vec<f64>,
-    /// CPU time of the server thread and of the worker a key, microseconds.
+    /// CPU time of the server thread and of the worker per key, in microseconds.
     server_us: Vec<f64>,
     worker_us: Vec<f64>,
 }
@@ -147,13 +148,13 @@ fn drain(report: &Report, redis: &Redis, mongod: &Mongod, keys: u64, turn: u64) 
     let mongo_us = each(mongo, cpu::of_process(mongod.pid()));
     let rate = keys as f64 / took.as_secs_f64();
     report.progress(&format!(
-        "{rate:.0}/s; CPU a key: server thread {server_us:.2} µs, worker {worker_us:.2} µs, \
+        "{rate:.0}/s; CPU per key: server thread {server_us:.2} µs, worker {worker_us:.2} µs, \
          mongod {mongo_us:.1} µs"
     ));
     (rate, server_us, worker_us)
 }
 
-/// The batch size and number of connections with which the loop is fastest here.
+/// The batch size and number of connections with which the loop is fastest on this machine.
 fn best_shape(report: &Report, bare: &Bare, keys: u64) -> Shape {
     let keys = (keys / 10).clamp(10_000, 50_000);
     bare.upsert("bench.shape", 0..keys, 0, Shape { batch: 1000, connections: 2 });

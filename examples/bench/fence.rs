@@ -1,5 +1,5 @@
-//! What it costs to fence off what was given up: a batch as a plain command, as a numbered one
-//! (a retryable write), and as a transaction. The three take turns in blocks of a few commands.
+//! The cost of fences against late writes: a batch as a plain command, as a numbered command (a
+//! retryable write) and as a transaction. The three alternate in blocks of a few commands.
 
 use std::ops::Range;
 use std::time::Instant;
@@ -17,14 +17,15 @@ use crate::servers;
 use testkit::mongod::Mongod;
 
 const SIZES: [u64; 6] = [1, 10, 30, 100, 300, 1000];
-/// Documents of a block, about.
+/// The approximate number of documents of a block.
 const BLOCK: u64 = 800;
 const EXISTING: u64 = 50_000;
 const PLAIN: usize = 0;
 const NUMBERED: usize = 1;
 const TRANSACTION: usize = 2;
 
-/// Microseconds a document of each form, on the clock and of mongod's CPU time, block by block.
+/// Microseconds per document for each form, of wall-clock time and of mongod's CPU time, for each
+/// block.
 #[derive(Default)]
 struct Forms([Vec<(f64, f64)>; 3]);
 
@@ -53,7 +54,7 @@ pub fn run(report: &mut Report) {
             let ratio = |form| forms.ratio(form, 0.5, |block| block.1);
             let note = |form| {
                 format!(
-                    "CPU of mongod against plain; least tenth {:.2}; on the clock {:.2}",
+                    "CPU of mongod against plain; 10th percentile {:.2}; wall clock {:.2}",
                     forms.ratio(form, 0.1, |block| block.1),
                     forms.ratio(form, 0.5, |block| block.0),
                 )
@@ -75,23 +76,23 @@ pub fn run(report: &mut Report) {
             lines.push((format!("transaction, {kind}"), transactions));
         }
     }
-    let title = "CPU time of mongod a document against a plain command, 2 connections";
+    let title = "CPU time of mongod per document against a plain command, 2 connections";
     let axes = ("operations in a batch", "× plain");
     plot::lines(&report.file("fence.svg"), title, axes, &lines);
 }
 
-/// What is measured at a time.
+/// The parameters of a measurement.
 #[derive(Clone, Copy)]
 struct Trial {
     /// Operations in a batch.
     size: u64,
-    /// The documents are not there yet. Those of batches that run side by side are neighbours, as
-    /// keys are that became dirty one after the other.
+    /// The documents do not exist yet. Concurrent batches have adjacent keys, like keys that became
+    /// dirty one after the other.
     new: bool,
     connections: usize,
 }
 
-/// What is used once only.
+/// The next unused transaction number and document.
 struct Next {
     number: i64,
     document: u64,
@@ -127,24 +128,24 @@ fn measure(bare: &Bare, mongod: &Mongod, trial: Trial, blocks: u64, next: &mut N
         .collect::<Result<_, _>>()
         .expect("sessions");
     let mut forms = Forms::default();
-    // The first round opens connections and begins sessions.
+    // The first round opens connections and starts sessions, and is not counted.
     for round in 0..=blocks {
         for step in 0..3 {
             let form = (round + step) as usize % 3;
-            let mut lanes: Vec<Vec<(i64, Vec<u8>)>> = vec![Vec::new(); connections];
+            let mut batches: Vec<Vec<(i64, Vec<u8>)>> = vec![Vec::new(); connections];
             for _ in 0..each {
-                for lane in &mut lanes {
+                for batches in &mut batches {
                     let bytes = users(&namespace, next.documents(trial), round).bytes;
-                    lane.push((next.number(), bytes));
+                    batches.push((next.number(), bytes));
                 }
             }
             let before = cpu::of_process(mongod.pid());
             let start = Instant::now();
-            let lanes = lanes
+            let sends = batches
                 .into_iter()
                 .zip(&mut sessions)
-                .map(|(lane, session)| Box::pin(send(bare, form, lane, session, size)));
-            bare.runtime.block_on(crate::bare::all(lanes.collect()));
+                .map(|(commands, session)| Box::pin(send(bare, form, commands, session, size)));
+            bare.runtime.block_on(crate::bare::all(sends.collect()));
             let wall = start.elapsed();
             let server = cpu::of_process(mongod.pid()).saturating_sub(before);
             let us = |time: std::time::Duration| {

@@ -1,5 +1,5 @@
-//! How long after Redis's reply a write is visible in MongoDB: a client writes at a steady rate,
-//! and another looks for one of these writes at a time, by reading its document again and again.
+//! The time from Redis's reply until a write is visible in MongoDB: one client writes at a steady
+//! rate, and another waits for one of these writes at a time by polling its document.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -15,12 +15,12 @@ use crate::{load, servers};
 use testkit::mongod::Mongod;
 use testkit::redis_server::command;
 
-/// Writes a second.
+/// Writes per second.
 const RATE: u64 = 1_000;
 const KEYS: u64 = 10_000;
 const NAMESPACE: &str = "bench.lag";
 
-/// A write and when its reply came.
+/// The key number and value of a write, and the time of its reply.
 type Write = (u64, u64, Instant);
 
 pub fn run(report: &mut Report) {
@@ -31,7 +31,7 @@ pub fn run(report: &mut Report) {
     load::fill_users(&redis, 0..KEYS, 0);
     redis.flush();
     let bare = Bare::new(&mongod.uri());
-    // What a client sees that writes to MongoDB itself, from its call.
+    // A client that writes to MongoDB itself, from its call until the write is visible.
     let direct = measure(&mongod, (1, writes / 10, RATE / 10), |number, turn| {
         let start = Instant::now();
         let bytes = users(NAMESPACE, number..number + 1, turn).bytes;
@@ -65,8 +65,8 @@ pub fn run(report: &mut Report) {
         (name.to_owned(), points.collect())
     };
     let lines = [line("module, interval 0", &at_once), line("direct upsert", &direct)];
-    let title = "Lag at 1,000 writes a second";
-    let axes = ("one write in so many is slower (100: p99)", "ms");
+    let title = "Lag at 1,000 writes per second";
+    let axes = ("one write in this many is slower (100: p99)", "ms");
     plot::lines(&report.file("lag.svg"), title, axes, &lines);
 }
 
@@ -76,7 +76,7 @@ fn write(connection: &mut redis::Connection, number: u64, turn: u64) {
     command(&words).query::<redis::Value>(connection).expect("reply");
 }
 
-/// Milliseconds from a write to its being visible, of those writes that were looked for.
+/// Milliseconds from a write until it is visible, for the watched writes.
 fn measure(
     mongod: &Mongod,
     (phase, writes, rate): (u64, u64, u64),
@@ -89,7 +89,7 @@ fn measure(
     for at in 0..writes {
         let due = start + Duration::from_secs_f64(at as f64 / rate as f64);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        // Higher than all that were written before.
+        // Higher than all earlier values.
         let turn = phase * 1_000_000 + at;
         let written = write(at % KEYS, turn);
         to_watcher.send((at % KEYS, turn, written)).expect("watcher");
@@ -106,7 +106,7 @@ fn watch(uri: &str, writes: &Receiver<Write>) -> Vec<f64> {
     bare.runtime.block_on(async {
         collection.find_one(doc! {}).await.expect("connection");
         while let Ok(mut write) = writes.recv() {
-            // The newest: the older ones were written while the last one was looked for.
+            // The newest write: skip those that were made while the last one was watched.
             while let Ok(newer) = writes.try_recv() {
                 write = newer;
             }
@@ -118,7 +118,10 @@ fn watch(uri: &str, writes: &Receiver<Write>) -> Vec<f64> {
                 if visits.and_then(|visits| visits.parse().ok()) >= Some(turn) {
                     break;
                 }
-                assert!(written.elapsed() < Duration::from_secs(30), "a write is never visible");
+                assert!(
+                    written.elapsed() < Duration::from_secs(30),
+                    "a write does not become visible"
+                );
             }
             lags.push(written.elapsed().as_secs_f64() * 1e3);
         }

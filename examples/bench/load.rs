@@ -1,5 +1,5 @@
-//! Load on a Redis server: redis-benchmark for what is measured, and our own pipeline for what only
-//! fills a server.
+//! Load on a Redis server: redis-benchmark for measurements, and a simple pipeline to fill a
+//! server.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,14 +9,14 @@ use crate::cpu;
 use crate::documents;
 use testkit::redis_server::Redis;
 
-/// What one run of redis-benchmark found.
+/// The result of one run of redis-benchmark.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
-    /// CPU time of the server thread, microseconds a request.
+    /// CPU time of the server thread, in microseconds per request.
     pub cpu_us: f64,
-    /// Requests a second.
+    /// Requests per second.
     pub rate: f64,
-    /// 99th percentile of the time to a reply.
+    /// 99th percentile of the latency.
     pub p99_ms: f64,
 }
 
@@ -33,14 +33,14 @@ pub fn benchmark(redis: &Redis, requests: u64, options: &str, command: &[&str]) 
     let cpu = cpu::of_main_thread(redis.pid()) - before;
     let text = String::from_utf8_lossy(&output.stdout);
     let line = text.lines().last().unwrap_or_default();
-    // The name of the test may hold anything; six numbers follow it.
+    // The name of the test may contain commas; six numbers follow it.
     let fields: Vec<f64> =
         line.rsplit(',').filter_map(|field| field.trim_matches('"').parse().ok()).collect();
-    assert!(fields.len() >= 7, "redis-benchmark said {text:?}");
+    assert!(fields.len() >= 7, "redis-benchmark printed {text:?}");
     Run { cpu_us: cpu.as_secs_f64() * 1e6 / requests as f64, rate: fields[6], p99_ms: fields[1] }
 }
 
-/// Writes the users of these numbers, hashes of 8 fields.
+/// Writes the users with these numbers, hashes of 8 fields.
 pub fn fill_users(redis: &Redis, numbers: std::ops::Range<u64>, turn: u64) {
     pipeline(redis, numbers, |number, buffer| {
         let (key, fields) = (documents::key(number), documents::fields(number, turn));
@@ -50,14 +50,14 @@ pub fn fill_users(redis: &Redis, numbers: std::ops::Range<u64>, turn: u64) {
     });
 }
 
-/// Writes strings of 20 bytes under `name:000000000000`, 12 digits as redis-benchmark writes them.
+/// Writes strings of 20 bytes to `name:000000000000`, with 12 digits as in redis-benchmark's keys.
 pub fn fill_strings(redis: &Redis, name: &str, numbers: std::ops::Range<u64>) {
     pipeline(redis, numbers, |number, buffer| {
         push(buffer, &["SET", &format!("{name}:{number:012}"), &format!("{number:020}")]);
     });
 }
 
-/// Sends a command for each number, a thousand at a time.
+/// Sends a command for each number, in pipelines of 1,000.
 fn pipeline(redis: &Redis, numbers: std::ops::Range<u64>, command: impl Fn(u64, &mut Vec<u8>)) {
     let mut stream = TcpStream::connect(("127.0.0.1", redis.port())).expect("connection");
     let (mut buffer, mut replies) = (Vec::new(), vec![0; 1 << 16]);
@@ -79,7 +79,7 @@ fn pipeline(redis: &Redis, numbers: std::ops::Range<u64>, command: impl Fn(u64, 
     }
 }
 
-/// Appends a command as clients send it.
+/// Appends a command in the protocol of clients.
 pub fn push(buffer: &mut Vec<u8>, words: &[&str]) {
     write!(buffer, "*{}\r\n", words.len()).expect("memory");
     for word in words {

@@ -1,32 +1,33 @@
-//! `make bench`: what the module costs and what it does, against real servers, as ratios to the
-//! same work without it in the same minutes.
+//! `make bench`: the costs and the rates of the module with real servers, as ratios to the same
+//! work without the module, measured at the same time.
 //!
 //!     cargo run --release --example bench -- [--only SECTION,...] [--scale FACTOR]
 //!
 //! - `cost`: capturing, on the server thread
 //! - `read`: reading and acknowledging, on the server thread
-//! - `drain`: dirty keys to MongoDB, against a bare loop of upserts (`bare`)
+//! - `drain`: the rate of writes to MongoDB, compared with a bare loop of upserts (`bare`)
 //! - `coalesce`: many changes of few keys
-//! - `lag`: from the reply to being visible in MongoDB
-//! - `beside`: what clients notice while the module drains
-//! - `memory`: of dirty keys, and whether an event costs the same with many
+//! - `lag`: from the reply until the write is visible in MongoDB
+//! - `latency`: of clients while the module drains
+//! - `remote`: the same with MongoDB on another machine, which `null_mongod` simulates
+//! - `memory`: of dirty keys, and the cost of an event with many of them
 //! - `start`: loading an RDB and an AOF
-//! - `fence`: numbered commands and transactions against plain commands
-//! - `report`, `plot`, `sample`: what is made of the figures
-//! - `servers`, `load`, `cpu`, `documents`: what they are measured with
+//! - `fence`: numbered commands and transactions, compared with plain commands
+//! - `report`, `plot`, `sample`: evaluation of the measurements
+//! - `servers`, `load`, `cpu`, `documents`: servers, load and measurement
 
 mod bare;
-mod beside;
 mod coalesce;
 mod cost;
 mod cpu;
 mod documents;
 mod drain;
 mod fence;
-mod hollow;
 mod lag;
+mod latency;
 mod load;
 mod memory;
+mod null_mongod;
 mod plot;
 mod read;
 mod remote;
@@ -47,7 +48,7 @@ const SECTIONS: [Section; 10] = [
     ("drain", drain::run),
     ("coalesce", coalesce::run),
     ("lag", lag::run),
-    ("beside", beside::run),
+    ("latency", latency::run),
     ("remote", remote::run),
     ("memory", memory::run),
     ("start", start::run),

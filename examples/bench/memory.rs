@@ -1,17 +1,17 @@
-//! Memory of dirty keys, and whether an event costs the same however many there are.
+//! Memory of dirty keys, and the cost of an event by the number of dirty keys.
 
 use crate::plot;
 use crate::report::{Goal, Report};
 use crate::sample::least;
 use crate::{load, servers};
 
-/// Length of the keys, as redis-benchmark writes them: `key:` and 12 digits.
+/// Length of redis-benchmark's keys: `key:` and 12 digits.
 const KEY_BYTES: u64 = 16;
-/// What the table itself takes when it is empty is not counted from so many keys on.
+/// From this many keys on, the memory of the empty table does not matter.
 const MANY: u64 = 100_000;
 
 pub fn run(report: &mut Report) {
-    let ours = servers::away("");
+    let ours = servers::without_mongodb("");
     let plain = servers::plain();
     let mut sizes = vec![1_000, 10_000, 100_000, 1_000_000, 10_000_000];
     sizes.retain(|size| *size <= report.scaled(10_000_000, 100_000));
@@ -27,7 +27,7 @@ pub fn run(report: &mut Report) {
         assert_eq!(status.int("dirty_keys"), size as i64);
         let each = status.int("memory_bytes") as f64 / size as f64;
         let limit = (KEY_BYTES + 64) as f64;
-        let what = format!("bytes a dirty key, {size} keys");
+        let what = format!("bytes per dirty key, {size} keys");
         let goal = if size >= MANY { Goal::AtMost(1.0) } else { Goal::None };
         report.ratio(&what, each, limit, "B", goal);
 
@@ -43,7 +43,8 @@ pub fn run(report: &mut Report) {
         report.ratio(&what, with, without, "µs", Goal::None);
         extra.push((size as f64, (with - without).max(0.0)));
     }
-    let title = "CPU time of the server thread for an event, above a server without the module";
+    let title =
+        "CPU time of the server thread per event, in addition to a server without the module";
     let lines = [("SET of a random dirty key".to_owned(), extra)];
     plot::lines(&report.file("memory.svg"), title, ("dirty keys", "µs"), &lines);
 }

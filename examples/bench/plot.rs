@@ -13,7 +13,7 @@ const COLORS: [RGBColor; 4] =
 /// A line: its name and its points.
 pub type Line = (String, Vec<(f64, f64)>);
 
-/// Draws lines over a logarithmic scale into `file`.
+/// Draws lines over a logarithmic x axis into `file`.
 pub fn lines(file: &Path, title: &str, axes: (&str, &str), lines: &[Line]) {
     let points = lines.iter().flat_map(|(_, points)| points);
     let (mut left, mut right, mut top) = (f64::INFINITY, 1.0f64, 0.0f64);
@@ -57,7 +57,7 @@ where
     Ok(())
 }
 
-/// Draws groups of bars into `file`: each group has its name and one value a kind.
+/// Draws groups of bars into `file`: each group has a name and one value per kind.
 pub fn bars(file: &Path, title: &str, unit: &str, kinds: &[&str], groups: &[(String, Vec<f64>)]) {
     draw_bars(file, title, unit, kinds, groups).expect("plot");
 }

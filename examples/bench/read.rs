@@ -1,5 +1,5 @@
-//! What a dirty key costs the server thread after it was marked: reading and handing over, and
-//! taking in its acknowledgement. MongoDB is frozen meanwhile, so that the two are apart.
+//! The cost of a dirty key for the server thread after it was marked: reading it, and processing
+//! its acknowledgement. MongoDB is frozen in between, so that the two can be measured separately.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::{cpu, load, servers};
 use testkit::mongod::Mongod;
 use testkit::redis_server::Redis;
 
-/// Batches that the worker takes before the first of them ends: two on the wire, two built.
+/// Batches that the worker accepts before the first of them ends: two in flight, two built.
 const BATCHES: u64 = 4;
 
 pub fn run(report: &mut Report) {
@@ -19,10 +19,11 @@ pub fn run(report: &mut Report) {
     let keys = report.scaled(40_000, 8_000);
     servers::set(&redis, "batch-max-keys", &(keys / BATCHES).to_string());
     servers::set(&redis, "batch-max-bytes", &(64 << 20).to_string());
-    // A slice that ended early would end its batch, and few keys would bear what the waiting costs.
+    // A slice that ended early would end its batch, and the cost of waiting would be spread over
+    // few keys.
     servers::set(&redis, "read-slice-us", "100000");
     let rounds = report.scaled(8, 3);
-    // The link is up, and the number of batches on the wire has grown.
+    // So that the link is up and the number of batches in flight is at its maximum.
     for turn in 0..4 {
         load::fill_users(&redis, 0..keys, turn);
         redis.flush();
@@ -41,7 +42,7 @@ pub fn run(report: &mut Report) {
         }
         let ours = least(&reading);
         let note = format!(
-            "least; median {:.2}; its acknowledgement {:.2}",
+            "minimum; median {:.2}; its acknowledgement {:.2}",
             median(&reading),
             least(&settling)
         );
@@ -50,20 +51,20 @@ pub fn run(report: &mut Report) {
     }
 }
 
-/// Server thread's microseconds a key: for reading it, and for its acknowledgement.
+/// Microseconds of the server thread per key: for reading it, and for its acknowledgement.
 fn measure(redis: &Redis, mongod: &Mongod, keys: u64) -> (f64, f64) {
     let each = |time: Duration, keys: i64| time.as_secs_f64() * 1e6 / keys as f64;
     mongod.freeze();
     let before = cpu::of_main_thread(redis.pid());
     servers::drain(redis);
-    let in_flight = until_all_credits_are_spent(redis);
+    let in_flight = wait_until_credits_are_used(redis);
     let read = cpu::of_main_thread(redis.pid());
     servers::hold(redis);
     mongod.thaw();
-    let begun = Instant::now();
+    let start = Instant::now();
     while redis.status().int("in_flight_keys") > 0 {
         std::thread::sleep(Duration::from_millis(10));
-        assert!(begun.elapsed() < Duration::from_secs(60), "MongoDB does not go on");
+        assert!(start.elapsed() < Duration::from_secs(60), "MongoDB does not acknowledge");
     }
     let settled = cpu::of_main_thread(redis.pid());
     assert!(in_flight > 0 && in_flight <= keys as i64, "{in_flight} keys in flight");
@@ -71,9 +72,9 @@ fn measure(redis: &Redis, mongod: &Mongod, keys: u64) -> (f64, f64) {
     (each(read - before, in_flight), each(settled - read, in_flight))
 }
 
-/// Keys that were read and sent before MongoDB had to answer.
-pub fn until_all_credits_are_spent(redis: &Redis) -> i64 {
-    let begun = Instant::now();
+/// Waits until no more batches are read, and returns the number of keys in flight.
+pub fn wait_until_credits_are_used(redis: &Redis) -> i64 {
+    let start = Instant::now();
     let (mut last, mut since) = (0, Instant::now());
     loop {
         std::thread::sleep(Duration::from_millis(50));
@@ -83,6 +84,6 @@ pub fn until_all_credits_are_spent(redis: &Redis) -> i64 {
         } else if now > 0 && since.elapsed() > Duration::from_millis(200) {
             return now;
         }
-        assert!(begun.elapsed() < Duration::from_secs(30), "nothing is read");
+        assert!(start.elapsed() < Duration::from_secs(30), "no key is read");
     }
 }

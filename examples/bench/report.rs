@@ -1,16 +1,16 @@
-//! What the sections found: a table for people, JSON for programs.
+//! The results of the sections: a table for people, JSON for programs.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
-/// What a figure should be.
+/// The goal of a figure.
 #[derive(Clone, Copy)]
 pub enum Goal {
     AtMost(f64),
     AtLeast(f64),
-    /// Only for the reader.
+    /// No goal.
     None,
 }
 
@@ -20,35 +20,35 @@ pub struct Row {
     pub what: String,
     /// Measured with the module.
     pub ours: f64,
-    /// Measured without it, or the limit it is held against.
+    /// Measured without it, or a limit to compare with.
     pub plain: f64,
     pub unit: &'static str,
-    /// What the goal speaks of, mostly `ours / plain`.
+    /// The value that the goal applies to, mostly `ours / plain`.
     pub ratio: f64,
     pub goal: Goal,
-    /// How it spread, and what else must be known to read it.
+    /// The spread, and other explanations.
     pub note: String,
 }
 
 impl Row {
     fn met(&self) -> Option<bool> {
         match self.goal {
-            Goal::AtMost(most) => Some(self.ratio <= most),
-            Goal::AtLeast(least) => Some(self.ratio >= least),
+            Goal::AtMost(max) => Some(self.ratio <= max),
+            Goal::AtLeast(min) => Some(self.ratio >= min),
             Goal::None => None,
         }
     }
 
     fn goal_text(&self) -> String {
         match self.goal {
-            Goal::AtMost(most) => format!("≤ {}", number(most)),
-            Goal::AtLeast(least) => format!("≥ {}", number(least)),
+            Goal::AtMost(max) => format!("≤ {}", number(max)),
+            Goal::AtLeast(min) => format!("≥ {}", number(min)),
             Goal::None => String::new(),
         }
     }
 }
 
-/// All figures of a run, and where its files go.
+/// All figures of a run, and the folder of its files.
 pub struct Report {
     /// 1 for the full size.
     pub scale: f64,
@@ -66,33 +66,33 @@ impl Report {
         Report { scale, folder, section, rows: Vec::new(), start: Instant::now() }
     }
 
-    /// So many of something, by the scale, but never fewer than `least`.
+    /// `full` times the scale, but at least `least`.
     pub fn scaled(&self, full: u64, least: u64) -> u64 {
         ((full as f64 * self.scale) as u64).max(least)
     }
 
-    /// The rows that follow belong to this section.
+    /// Starts a section, to which the following rows belong.
     pub fn begin(&mut self, section: &str) {
         section.clone_into(&mut self.section);
         self.progress("...");
     }
 
-    /// Tells who watches what happens.
+    /// Prints progress.
     pub fn progress(&self, what: &str) {
         eprintln!("{:>5.0} s  {}: {what}", self.start.elapsed().as_secs_f64(), self.section);
     }
 
-    /// Where a file of the report goes.
+    /// The path of a file of the report.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// Adds a figure whose goal speaks of `ours / plain`.
+    /// Adds a figure whose goal applies to `ours / plain`.
     pub fn ratio(&mut self, what: &str, ours: f64, plain: f64, unit: &'static str, goal: Goal) {
         self.value(what, ours, plain, unit, ours / plain, goal, String::new());
     }
 
-    /// Adds a figure whose goal speaks of `ratio`.
+    /// Adds a figure whose goal applies to `ratio`.
     #[allow(clippy::too_many_arguments, reason = "the columns of the table")]
     pub fn value(
         &mut self,
@@ -156,7 +156,7 @@ fn line(row: &Row) -> String {
     )
 }
 
-/// Three digits that count.
+/// A number with about three significant digits.
 pub fn number(value: f64) -> String {
     match value.abs() {
         _ if value.is_nan() => "-".to_owned(),

@@ -1,7 +1,7 @@
-//! What many measurements say: other programs only ever make them longer, so the least is the
-//! nearest to the truth, and the median tells how far the others were from it.
+//! Statistics of measurements. Other programs can only make a measurement longer, so the minimum is
+//! the best estimate, and the median shows the spread.
 
-/// A share of the values, in order, is not above this; 0.5 is the median.
+/// The quantile of the values at `share`; 0.5 is the median.
 pub fn quantile(values: &[f64], share: f64) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
@@ -9,7 +9,7 @@ pub fn quantile(values: &[f64], share: f64) -> f64 {
     values.get((last * share).round() as usize).copied().unwrap_or(f64::NAN)
 }
 
-/// The least value.
+/// The minimum.
 pub fn least(values: &[f64]) -> f64 {
     quantile(values, 0.0)
 }
@@ -19,7 +19,8 @@ pub fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
-/// The median of what each pair says: both were measured one right after the other.
+/// The median of the ratios of the pairs, of which both values were measured one right after the
+/// other.
 pub fn paired(ours: &[f64], other: &[f64]) -> f64 {
     let ratios: Vec<f64> = ours.iter().zip(other).map(|(ours, other)| ours / other).collect();
     median(&ratios)

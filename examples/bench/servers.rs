@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use mongodb::bson::doc;
 
 use testkit::module_path;
-use testkit::mongod::{Mongod, nowhere};
+use testkit::mongod::{Mongod, unreachable_uri};
 use testkit::redis_server::{Redis, Setup};
 
-/// An interval that never ends: keys become dirty and nothing is read.
+/// An interval longer than any run: keys become dirty and are not read.
 const NEVER: &str = "86400000";
 
 /// A server without any module.
@@ -23,19 +23,19 @@ pub fn empty() -> Redis {
     Setup::without_module().config(&format!("loadmodule {}", module.display())).start()
 }
 
-/// A server with our module, which writes nothing until [`drain`] is called.
+/// A server with the module, which writes nothing until [`drain`] is called.
 pub fn ours(uri: &str) -> Redis {
     Setup::new(uri).setting("flush-interval-ms", NEVER).start()
 }
 
-/// The same, and no MongoDB either; keys under `prefix` are registered.
-pub fn away(prefix: &str) -> Redis {
-    let redis = ours(&nowhere());
+/// The same without MongoDB; `prefix` is registered.
+pub fn without_mongodb(prefix: &str) -> Redis {
+    let redis = ours(&unreachable_uri());
     redis.cmd(&["WB.REGISTER", prefix, "bench.keys"]);
     redis
 }
 
-/// A MongoDB with room for all that the benchmark writes.
+/// A MongoDB with an oplog and a cache large enough for the benchmark.
 pub fn mongod() -> Mongod {
     let mongod = Mongod::replica_set();
     mongod.admin(doc! { "replSetResizeOplog": 1, "size": 2000.0 });
@@ -44,12 +44,12 @@ pub fn mongod() -> Mongod {
     mongod
 }
 
-/// Keys wait for ever from now on.
+/// From now on dirty keys are not written.
 pub fn hold(redis: &Redis) {
     set(redis, "flush-interval-ms", NEVER);
 }
 
-/// What is dirty is written at once from now on.
+/// From now on dirty keys are written at once.
 pub fn drain(redis: &Redis) {
     set(redis, "flush-interval-ms", "0");
 }
@@ -59,7 +59,7 @@ pub fn set(redis: &Redis, name: &str, value: &str) {
     redis.cmd(&["CONFIG", "SET", &format!("writebehind.{name}"), value]);
 }
 
-/// Returns when nothing is dirty; the time from the call.
+/// Waits until no key is dirty, and returns the time that it took.
 pub fn until_clean(redis: &Redis) -> Duration {
     let start = Instant::now();
     while redis.status().int("dirty_keys") > 0 {
@@ -69,7 +69,7 @@ pub fn until_clean(redis: &Redis) -> Duration {
     start.elapsed()
 }
 
-/// Where `cargo build --release` leaves what the benchmark writes.
+/// The folder of the benchmark's results, beside that of `cargo build --release`.
 pub fn folder() -> PathBuf {
     let release = module_path();
     release.ancestors().nth(2).expect("target").join("bench")

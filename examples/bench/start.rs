@@ -1,4 +1,4 @@
-//! Loading data with the module, against loading it without.
+//! The time to load data with the module, compared with the time without it.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::report::{Goal, Report};
 use crate::sample::{least, median, paired};
 use crate::{cpu, documents, load, servers};
-use testkit::mongod::nowhere;
+use testkit::mongod::unreachable_uri;
 use testkit::redis_server::{Redis, Setup};
 
 pub fn run(report: &mut Report) {
@@ -20,7 +20,7 @@ pub fn run(report: &mut Report) {
     let registrations = folder.path().join("registrations");
     std::fs::write(&registrations, "WB.REGISTER \"\" bench.keys\n").expect("registrations");
 
-    let ours = Setup::new(&nowhere())
+    let ours = Setup::new(&unreachable_uri())
         .setting("flush-interval-ms", "86400000")
         .setting("registrations-file", &registrations.display().to_string());
     let kinds = [("RDB", "dump.rdb", &rdb, "no"), ("AOF", "appendonly.aof", &aof, "yes")];
@@ -36,7 +36,7 @@ pub fn run(report: &mut Report) {
             }
         }
         let note = format!(
-            "medians, by the server's log; least CPU time {:.2} against {:.2} s, {:.2} ×",
+            "medians, by the server's log; minimum CPU time {:.2} against {:.2} s, {:.2} ×",
             least(&cpus[1]),
             least(&cpus[0]),
             least(&cpus[1]) / least(&cpus[0])
@@ -48,14 +48,15 @@ pub fn run(report: &mut Report) {
     }
 }
 
-/// Starts a server that loads `file`: how long it took by its own log, and its thread's CPU time.
+/// Starts a server that loads `file`; returns the loading time in its log, and the CPU time of its
+/// main thread.
 fn load_once(setup: &Setup, name: &str, file: &Path, keys: u64) -> (f64, f64) {
     let mut redis = setup.start();
-    // The server was started once for its folder; an AOF of its own must not win over ours.
+    // The first start only created the folder; remove its AOF, which would take precedence.
     redis.kill();
     std::fs::remove_dir_all(redis.dir().join("appendonlydir")).ok();
     std::fs::copy(file, redis.dir().join(name)).expect("copy");
-    redis.begin_again(&[]);
+    redis.begin_restart(&[]);
     redis.wait_until_it_answers().unwrap_or_else(|log| panic!("{log}"));
     let size: u64 = redis.run(&["DBSIZE"]);
     assert_eq!(size, keys);
@@ -63,7 +64,7 @@ fn load_once(setup: &Setup, name: &str, file: &Path, keys: u64) -> (f64, f64) {
     let loaded = log.lines().rev().find(|line| line.contains("DB loaded from"));
     let seconds = loaded
         .and_then(|line| line.split(": ").nth(1)?.split(' ').next()?.parse().ok())
-        .unwrap_or_else(|| panic!("no time of loading in\n{log}"));
+        .unwrap_or_else(|| panic!("no loading time in\n{log}"));
     (seconds, cpu::of_main_thread(redis.pid()).as_secs_f64())
 }
 

@@ -1,15 +1,16 @@
 //! The module in a real server, against a real MongoDB.
 //!
-//! - `commands`: each command: what it takes, what it replies, and that it lasts
-//! - `capture`: which changes of which keys are seen, and how many of them are written
-//! - `mapping`: what a value becomes in MongoDB
-//! - `removal`: what becomes of a document whose key is deleted, expires or is evicted
-//! - `durability`: restarts, crashes and random commands: nothing that was acknowledged is lost
-//! - `replication`: replicas, promotion, and moments at which nothing may be replicated
-//! - `mongodb`: MongoDB as it is: away, slow, secured, old, refusing, contradicting itself
-//! - `limits`: what the module may take of memory and time
-//! - `operations`: set-up, secrets, hardened systems, and what an operator is shown
-//! - `timing`: what is held to a time, measured without other tests beside it
+//! - `commands`: each command: its arguments, its replies, and the persistence of its effects
+//! - `capture`: which changes of which keys are captured, and how many writes they cause
+//! - `mapping`: the document of a value in MongoDB
+//! - `removal`: the documents of keys that are deleted, expire or are evicted
+//! - `durability`: restarts, crashes and random commands: no acknowledged write is lost
+//! - `replication`: replicas, promotion, and states in which the server must not replicate
+//! - `mongodb`: MongoDB that is unreachable, slow, secured or old, that rejects writes or sends
+//!   invalid replies
+//! - `limits`: the module's limits of memory and time
+//! - `operations`: set-up, secrets, hardened systems, and reports to the operator
+//! - `timing`: limits on times, measured without other tests running
 
 mod capture;
 mod commands;

@@ -7,7 +7,7 @@ use testkit::redis_server::{Redis, command};
 use testkit::wait::{SOON, wait_until};
 
 /// Runs the commands one by one; after each, MongoDB must hold what Redis holds.
-fn each_arrives(world: &World, commands: &[&[&str]]) {
+fn each_is_written(world: &World, commands: &[&[&str]]) {
     let keys = world.database.collection("keys");
     for words in commands {
         world.redis.cmd(words);
@@ -23,7 +23,7 @@ fn registered(world: World) -> World {
 
 #[test]
 fn every_string_command_is_a_change() {
-    each_arrives(
+    each_is_written(
         &registered(World::new()),
         &[
             &["SET", "k:1", "1"],
@@ -46,7 +46,7 @@ fn every_string_command_is_a_change() {
 
 #[test]
 fn every_hash_command_is_a_change() {
-    each_arrives(
+    each_is_written(
         &registered(World::new()),
         &[
             &["HSET", "k:1", "a", "1", "b", "2"],
@@ -61,7 +61,7 @@ fn every_hash_command_is_a_change() {
 
 #[test]
 fn every_json_command_is_a_change() {
-    each_arrives(
+    each_is_written(
         &registered(World::json()),
         &[
             &["JSON.SET", "k:1", "$", r#"{"n":1,"a":[1,2,3],"s":"x","o":{"p":true}}"#],
@@ -83,7 +83,7 @@ fn every_json_command_is_a_change() {
 
 #[test]
 fn every_command_that_makes_or_moves_keys_is_a_change() {
-    each_arrives(
+    each_is_written(
         &registered(World::new()),
         &[
             &["SET", "other", "o"],
@@ -170,7 +170,7 @@ fn a_key_that_is_moved_inside_multi_is_deleted_here_and_written_there() {
 }
 
 #[test]
-fn a_move_inside_multi_leaves_alone_what_went_from_other_databases() {
+fn a_move_inside_multi_does_not_affect_keys_removed_from_other_databases() {
     let database = Mongod::shared().database();
     let redis = Redis::start(&Mongod::shared().uri());
     redis.cmd(&["WB.REGISTER", "m:", &database.namespace("here")]);
@@ -187,11 +187,11 @@ fn a_move_inside_multi_leaves_alone_what_went_from_other_databases() {
     redis.cmd(&["WB.PAUSE"]);
     command(&["DEL", "m:1"]).exec(&mut elsewhere).expect("DEL");
     command(&["SET", "m:2", "new", "PX", "1"]).exec(&mut elsewhere).expect("SET");
-    wait_until("it expires", SOON, || {
+    wait_until("the key expires", SOON, || {
         command(&["EXISTS", "m:2"]).query::<i64>(&mut elsewhere).expect("EXISTS") == 0
     });
     for key in ["m:1", "m:2"] {
-        // A connection of its own, because Valkey 8.1 leaves it in the other database.
+        // A new connection, because Valkey 8.1 leaves it in the other database.
         let mut here = redis.connect();
         redis::pipe().atomic().cmd("MOVE").arg(key).arg(2).exec(&mut here).expect("MOVE");
     }

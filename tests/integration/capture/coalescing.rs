@@ -5,17 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mongodb::bson::{Bson, doc};
 use redis::Value;
 
-use testkit::mongod::{LentMongod, Mongod, TestDatabase};
+use testkit::mongod::{Mongod, PooledMongod, TestDatabase};
 use testkit::redis_server::{Redis, Setup};
 
-/// A MongoDB of one's own, whose operations nobody else's add to.
-fn alone() -> (LentMongod, Redis, TestDatabase) {
-    let mongod = Mongod::lent();
+/// A MongoDB that this test alone uses, so that its counters count this test's operations only.
+fn start() -> (PooledMongod, Redis, TestDatabase) {
+    let mongod = Mongod::pooled();
     let redis = Setup::new(&mongod.uri()).json().start();
     let database = mongod.database();
     let namespace = database.namespace("counters");
     redis.cmd(&["WB.REGISTER", "c:", &namespace]);
-    // What the first write has to set up is no cost of the writes.
+    // The first write also creates the collection: not one of the operations to count.
     redis.cmd(&["SET", "c:first", "x"]);
     redis.flush();
     (mongod, redis, database)
@@ -29,7 +29,7 @@ fn a_thousand_writes_to_one_key_cost_at_most_twenty_operations() {
         (&["JSON.NUMINCRBY", "c:1", "$.value", "1"], Bson::Int64(1000)),
     ];
     for (write, value) in writes {
-        let (mongod, redis, database) = alone();
+        let (mongod, redis, database) = start();
         if write[0].starts_with("JSON") {
             redis.cmd(&["JSON.SET", "c:1", "$", r#"{"value":0}"#]);
         }
@@ -47,7 +47,7 @@ fn a_thousand_writes_to_one_key_cost_at_most_twenty_operations() {
 
 #[test]
 fn a_hundred_thousand_pipelined_writes_cost_a_handful_of_operations() {
-    let (mongod, redis, database) = alone();
+    let (mongod, redis, database) = start();
     let before = mongod.writes();
     for _ in 0..100 {
         let mut pipeline = redis::pipe();
@@ -65,26 +65,26 @@ fn a_hundred_thousand_pipelined_writes_cost_a_handful_of_operations() {
 
 #[test]
 fn status_counts_what_was_captured_coalesced_and_written() {
-    let (_mongod, redis, database) = alone();
+    let (_mongod, redis, database) = start();
     redis.cmd(&["WB.REGISTER", "c:", &database.namespace("counters"), "INTERVAL", "60000"]);
     let before = redis.status_of("c:");
     for _ in 0..50 {
         redis.cmd(&["INCR", "c:1"]);
     }
-    let held = redis.status_of("c:");
-    assert_eq!(held.int("dirty_keys"), 1);
+    let status = redis.status_of("c:");
+    assert_eq!(status.int("dirty_keys"), 1);
     redis.flush();
     let after = redis.status_of("c:");
-    let grown = |field| after.int(field) - before.int(field);
-    assert_eq!(grown("captured_total"), 50);
-    assert_eq!(grown("coalesced_total"), 49);
-    assert_eq!(grown("written_total"), 1);
+    let increase = |field| after.int(field) - before.int(field);
+    assert_eq!(increase("captured_total"), 50);
+    assert_eq!(increase("coalesced_total"), 49);
+    assert_eq!(increase("written_total"), 1);
     assert_eq!((after.int("dirty_keys"), after.int("in_flight_keys")), (0, 0));
 }
 
 #[test]
-fn an_interval_holds_a_key_back_until_it_is_asked_for() {
-    let (mongod, redis, database) = alone();
+fn keys_are_not_written_before_their_interval_unless_flushed() {
+    let (mongod, redis, database) = start();
     redis.cmd(&["WB.REGISTER", "c:", &database.namespace("counters"), "INTERVAL", "60000"]);
     let before = mongod.writes();
     for turn in 0..300 {
@@ -98,7 +98,7 @@ fn an_interval_holds_a_key_back_until_it_is_asked_for() {
     assert_eq!(database.collection("counters").text("2", "value"), "299");
 }
 
-/// Commands of that name since mongod started.
+/// The number of commands of that name since mongod started.
 fn commands(mongod: &Mongod, name: &str) -> i64 {
     let status = mongod.admin(doc! { "serverStatus": 1 });
     let metrics = status.get_document("metrics").expect("metrics");
@@ -107,9 +107,9 @@ fn commands(mongod: &Mongod, name: &str) -> i64 {
 }
 
 #[test]
-fn batches_are_full_although_clients_leave_little_time_for_reading() {
+fn batches_are_full_while_clients_keep_the_server_busy() {
     const KEYS: i64 = 20_000;
-    let (mongod, redis, _) = alone();
+    let (mongod, redis, _) = start();
     let all = || ["insert", "update"].map(|name| commands(&mongod, name)).iter().sum::<i64>();
     let fill = "for i = 1, ARGV[1] do redis.call('SET', 'c:' .. i, i) end";
     for turn in 0..2 {
@@ -128,7 +128,7 @@ fn batches_are_full_although_clients_leave_little_time_for_reading() {
             redis.flush();
             is_written.store(true, Ordering::Relaxed);
         });
-        // A thousand keys a batch, and the first ones less.
+        // A batch holds 1,000 keys; the first batches hold fewer.
         let commands = all() - before;
         assert!(
             (KEYS / 1000..=KEYS / 1000 + 15).contains(&commands),

@@ -1,14 +1,15 @@
-//! Servers with more logical databases than the module serves, and with fewer than before.
+//! Servers with more logical databases than the module supports, and with fewer than before.
 
 use redis::{Connection, Value};
 
 use testkit::fixture::World;
-use testkit::mongod::nowhere;
+use testkit::mongod::unreachable_uri;
 use testkit::redis_server::{Redis, Setup, command};
 use testkit::wait::{SOON, became, wait_until};
 
+/// The last database that the module supports.
 const LAST: &str = "65535";
-/// Cut to 16 bits, this is database 0.
+/// The first that it does not support. Truncated to 16 bits, the number is 0.
 const PAST: &str = "65536";
 
 fn many(setup: Setup) -> Setup {
@@ -27,7 +28,7 @@ fn run(connection: &mut Connection, words: &[&str]) -> Value {
 }
 
 #[test]
-fn a_key_of_a_database_past_the_last_is_not_taken_for_one_of_another() {
+fn a_key_of_an_unsupported_database_is_not_taken_for_one_of_database_0() {
     let world = World::with(many);
     world.register("k:", "keys", "");
     let World { redis, database } = &world;
@@ -46,8 +47,8 @@ fn a_key_of_a_database_past_the_last_is_not_taken_for_one_of_another() {
     assert_eq!(redis.flush().persisted, 0);
     world.holds("keys", "1", "zero");
     assert_eq!(database.collection("keys").count(), 1);
-    // A key that moves there is deleted here.
-    // Valkey 8.1 leaves the client in the other database.
+    // A key that is moved there is deleted in database 0. A new connection each, because Valkey 8.1
+    // leaves it in the other database.
     run(&mut redis.connect(), &["COPY", "k:1", "k:1", "DB", PAST]);
     assert_eq!(redis.status().int("dirty_keys"), 0);
     redis.cmd(&["SET", "k:4", "x"]);
@@ -57,8 +58,8 @@ fn a_key_of_a_database_past_the_last_is_not_taken_for_one_of_another() {
 }
 
 #[test]
-fn commands_in_such_a_database_are_refused_with_a_sentence() {
-    let redis = many(Setup::new(&nowhere())).start();
+fn commands_in_an_unsupported_database_are_refused_with_both_numbers() {
+    let redis = many(Setup::new(&unreachable_uri())).start();
     redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
     redis.cmd(&["SET", "k:1", "x"]);
     let mut past = past(&redis);
@@ -84,7 +85,7 @@ fn commands_in_such_a_database_are_refused_with_a_sentence() {
 }
 
 #[test]
-fn a_database_that_is_swapped_with_such_a_one_keeps_its_dirty_values() {
+fn a_database_swapped_with_an_unsupported_one_keeps_its_dirty_values() {
     let world = World::with(many);
     world.register("k:", "keys", "INTERVAL 60000");
     let World { redis, .. } = &world;
@@ -94,7 +95,7 @@ fn a_database_that_is_swapped_with_such_a_one_keeps_its_dirty_values() {
     assert_eq!(redis.flush().persisted, 2);
     world.holds("keys", "1", "zero");
     world.holds("keys", "3", "zero");
-    // And back again, with a change between.
+    // And swapped back, after a change.
     redis.cmd(&["SET", "k:2", "changed"]);
     redis.cmd(&["SWAPDB", PAST, "0"]);
     assert_eq!(redis.flush().persisted, 1);
@@ -103,7 +104,7 @@ fn a_database_that_is_swapped_with_such_a_one_keeps_its_dirty_values() {
 }
 
 #[test]
-fn the_last_database_is_served_like_any_other() {
+fn the_last_supported_database_works_like_any_other() {
     let world = World::with(many);
     let World { redis, database } = &world;
     let mut last = redis.connect();
@@ -118,18 +119,18 @@ fn the_last_database_is_served_like_any_other() {
 }
 
 #[test]
-fn state_of_a_database_that_the_server_has_no_more_is_not_loaded_and_the_log_says_so() {
-    let mut redis = Setup::new(&nowhere()).config("databases 64").start();
+fn state_of_a_database_beyond_the_servers_limit_stops_the_load_with_a_log_line() {
+    let mut redis = Setup::new(&unreachable_uri()).config("databases 64").start();
     let mut high = redis.connect();
     run(&mut high, &["SELECT", "40"]);
     run(&mut high, &["WB.REGISTER", "k:", "db.keys"]);
     run(&mut high, &["SET", "k:1", "x"]);
     run(&mut high, &["DEL", "k:1"]);
     redis.cmd(&["SAVE"]);
-    redis.begin_again(&["--databases", "16"]);
+    redis.begin_restart(&["--databases", "16"]);
     assert!(became(SOON, || redis.ended().is_some()), "{}", redis.log());
     let log = redis.log();
     assert!(log.contains("database 40") && log.contains("databases to 41"), "{log}");
-    redis.start_again();
+    redis.restart();
     assert_eq!(redis.status().int("dirty_keys"), 1);
 }

@@ -6,7 +6,7 @@ use mongodb::bson::doc;
 
 use testkit::fixture::World;
 use testkit::mongod::Mongod;
-use testkit::redis_server::replication::agree;
+use testkit::redis_server::replication::assert_same_dirty_set;
 use testkit::redis_server::reply::Fields;
 use testkit::redis_server::{Redis, Setup, command};
 use testkit::wait::{SOON, wait_until};
@@ -25,7 +25,7 @@ fn excluded_keys_are_not_captured_and_their_old_documents_stay() {
     world.redis.cmd(&["MSET", "k:1", "a", "k:1:phantom", "old"]);
     world.redis.flush();
     world.register("k:", "keys", OPTIONS);
-    // A shorter prefix does not get them either.
+    // A registration with a shorter prefix does not capture them either.
     world.register("", "all", "");
     world.redis.cmd(&["MSET", "k:1", "b", "k:1:phantom", "new", "k:index:hash", "x", "other", "y"]);
     world.redis.cmd(&["HSET", "k:2:phantom", "field", "x"]);
@@ -38,7 +38,7 @@ fn excluded_keys_are_not_captured_and_their_old_documents_stay() {
     let all = world.database.collection("all").all();
     assert_eq!(all, [doc! { "_id": "other", "value": "y" }]);
     assert_eq!(world.redis.status().int("captured_total"), 4);
-    // Registered without it, the same keys are ours.
+    // Registered again without EXCLUDE, the same keys are captured.
     world.register("k:", "keys", "SYNC");
     wait_until("the sync ends", SOON, || world.redis.status().int("syncs_pending") == 0);
     world.redis.flush();
@@ -65,13 +65,13 @@ fn excluded_keys_are_neither_synced_nor_flushed_and_explain_says_why() {
 }
 
 #[test]
-fn a_rescan_passes_excluded_keys_over() {
-    let world = World::away(|setup| setup.setting("dirty-max-bytes", "1"));
+fn a_rescan_skips_excluded_keys() {
+    let world = World::without_mongodb(|setup| setup.setting("dirty-max-bytes", "1"));
     world.register("k:", "keys", "EXCLUDE 1 *0");
     let script = "for i = 1, 20000 do redis.call('SET', 'k:' .. i, i) end";
     world.redis.cmd(&["EVAL", script, "0"]);
     assert_eq!(world.redis.status().int("rescans_pending"), 1);
-    world.find_mongodb();
+    world.connect_mongodb();
     let keys = world.database.collection("keys");
     wait_until("every key is written", SOON, || keys.count() == 18_000);
     assert_eq!(world.redis.flush().pending, 0);
@@ -79,7 +79,7 @@ fn a_rescan_passes_excluded_keys_over() {
 }
 
 #[test]
-fn what_was_dirty_before_it_was_excluded_is_still_written() {
+fn keys_that_were_dirty_before_they_were_excluded_are_still_written() {
     let world = World::new();
     world.register("k:", "keys", "INTERVAL 60000");
     world.redis.cmd(&["MSET", "k:1", "a", "k:1:phantom", "b"]);
@@ -90,7 +90,7 @@ fn what_was_dirty_before_it_was_excluded_is_still_written() {
 }
 
 #[test]
-fn it_is_shown_and_survives_restart_rewrite_and_replication() {
+fn exclude_is_shown_and_survives_restart_rewrite_and_replication() {
     let mut world = World::with(|setup| setup.durable().config("repl-diskless-sync-delay 0"));
     world.register("k:", "keys", &format!("{OPTIONS} UNWRAP ONERROR SKIP SCHEMA a INT64"));
     let shown = |redis: &Redis| {
@@ -113,15 +113,15 @@ fn it_is_shown_and_survives_restart_rewrite_and_replication() {
         assert_eq!(world.database.collection("keys").count(), n as u64);
     };
     write(&world, 1);
-    replica.wait_until_in_step_with(&world.redis);
-    agree(&world.redis, &replica);
+    replica.wait_until_in_sync_with(&world.redis);
+    assert_same_dirty_set(&world.redis, &replica);
     world.redis.cmd(&["BGREWRITEAOF"]);
     wait_until("the AOF is rewritten", SOON, || {
         world.redis.info("persistence", "aof_rewrite_in_progress").as_deref() == Some("0")
     });
     for n in 2..4 {
         world.redis.kill();
-        world.redis.start_again();
+        world.redis.restart();
         assert_eq!(shown(&world.redis), expected);
         write(&world, n);
     }
@@ -131,7 +131,7 @@ fn it_is_shown_and_survives_restart_rewrite_and_replication() {
 }
 
 #[test]
-fn a_glob_matches_what_keys_matches() {
+fn a_glob_matches_the_same_keys_as_the_keys_command() {
     let world = World::new();
     let parts = ["a", "b", "*", "?", "[", "]", "^", "-", "\\", "ab", "[a-b]", "[^a]"];
     let texts = ["", "a", "b", "c", "-", "]", "[", "\\", "^"];

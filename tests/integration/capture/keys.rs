@@ -1,4 +1,4 @@
-//! A key's suffix becomes the document's key, in `_id` or in a field of one's own.
+//! A key's suffix becomes the `_id` of its document, or the value of the field that KEY names.
 
 use mongodb::bson::{Binary, Bson, doc, oid::ObjectId, spec::BinarySubtype};
 
@@ -6,7 +6,7 @@ use testkit::comparison::Mapping;
 use testkit::fixture::World;
 
 #[test]
-fn the_module_makes_the_unique_index_of_a_key_field() {
+fn the_module_creates_the_unique_index_of_a_key_field() {
     let world = World::new();
     world.register("film:", "films", "KEY movieId");
     world.redis.cmd(&["SET", "film:1", "x"]);
@@ -20,7 +20,7 @@ fn the_module_makes_the_unique_index_of_a_key_field() {
 }
 
 #[test]
-fn the_suffix_is_whatever_follows_the_prefix() {
+fn the_suffix_is_everything_after_the_prefix() {
     let world = World::new();
     world.register("p:", "all", "");
     for suffix in ["a:b:c", "::", "p:", "with space", "{tag}", "é", "*", "42"] {
@@ -72,7 +72,7 @@ fn the_suffix_is_converted_as_registered() {
 }
 
 #[test]
-fn a_suffix_that_cannot_be_converted_holds_up_nobody() {
+fn a_suffix_that_cannot_be_converted_does_not_block_other_keys() {
     let world = World::new();
     world.register("k:", "keys", "KEY id AS INT64");
     for suffix in ["1", "two", "3", "99999999999999999999"] {

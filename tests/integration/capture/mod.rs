@@ -1,4 +1,4 @@
-//! Which changes of which keys are seen, and how many of them are written.
+//! Which changes of which keys are captured, and how many writes they cause.
 
 mod changes;
 mod coalescing;

@@ -1,14 +1,14 @@
-//! What changes no document costs no write.
+//! Events that change no document cause no write.
 
 use testkit::comparison::Mapping;
 use testkit::fixture::World;
-use testkit::mongod::{LentMongod, Mongod};
+use testkit::mongod::{Mongod, PooledMongod};
 use testkit::redis_server::{Redis, Setup};
 use testkit::wait::{SOON, wait_until};
 
-/// Keys of every type, clean, and a MongoDB that nobody else writes to.
-fn clean() -> (LentMongod, Redis) {
-    let mongod = Mongod::lent();
+/// Clean keys of every type, and a MongoDB that this test alone writes to.
+fn clean() -> (PooledMongod, Redis) {
+    let mongod = Mongod::pooled();
     let redis = Setup::new(&mongod.uri()).json().start();
     let namespace = mongod.database().namespace("keys");
     redis.cmd(&["WB.REGISTER", "k:", &namespace]);
@@ -29,7 +29,7 @@ fn clean() -> (LentMongod, Redis) {
     (mongod, redis)
 }
 
-/// True for a command that this server knows.
+/// True if this server has the command.
 fn knows(redis: &Redis, line: &str) -> bool {
     let name = line.split(' ').next().unwrap_or_default();
     let info: Vec<redis::Value> = redis.run(&["COMMAND", "INFO", name]);
@@ -37,7 +37,7 @@ fn knows(redis: &Redis, line: &str) -> bool {
 }
 
 const WITHOUT_EFFECT: [&str; 50] = [
-    // Times to live alone.
+    // Only the time to live changes.
     "EXPIRE k:string 1000",
     "PEXPIREAT k:hash 99999999999999",
     "PERSIST k:string",
@@ -48,7 +48,7 @@ const WITHOUT_EFFECT: [&str; 50] = [
     "HEXPIRE k:hash 1000 FIELDS 1 a",
     "HPERSIST k:hash FIELDS 1 a",
     "HGETEX k:hash EX 1000 FIELDS 1 b",
-    // Conditions that do not hold.
+    // The condition is not met.
     "SET k:string b NX",
     "SETNX k:string b",
     "MSETNX k:string b k:other b",
@@ -82,7 +82,7 @@ const WITHOUT_EFFECT: [&str; 50] = [
     "TYPE k:string",
     "SCAN 0",
     "STRLEN k:string",
-    // Consumers and their groups.
+    // Consumers and consumer groups.
     "XREADGROUP GROUP group ann STREAMS k:stream >",
     "XACK k:stream group 1-1",
     "XGROUP CREATECONSUMER k:stream group bob",
@@ -109,9 +109,9 @@ fn commands_that_change_nothing_are_not_captured_and_not_written() {
 }
 
 #[test]
-fn values_that_come_with_a_time_to_live_or_lose_fields_are_written() {
+fn commands_that_change_a_value_beside_its_time_to_live_are_written() {
     let world = World::new();
-    // Valkey says of EXPIRE with a time in the past that the key has expired.
+    // EXPIRE with a time in the past raises the event `expired` in Valkey.
     world.register("k:", "keys", "INTERVAL 0 ONEXPIRE DELETE");
     let keys = world.database.collection("keys");
     world.redis.cmd(&["SET", "k:1", "a", "EX", "1000"]);
@@ -159,7 +159,7 @@ fn a_dirty_key_that_gets_a_time_to_live_is_written_before_it_expires() {
         world.redis.status();
         world.redis.cmd(&["PEXPIRE", &key, "1100"]);
     }
-    wait_until("they expire", SOON, || world.redis.run::<i64>(&["DBSIZE"]) == 0);
+    wait_until("the keys expire", SOON, || world.redis.run::<i64>(&["DBSIZE"]) == 0);
     let flushed = world.redis.flush();
     assert_eq!((flushed.persisted, world.redis.status().int("lost_total")), (20, 0));
     assert_eq!(world.database.collection("keys").count(), 20);

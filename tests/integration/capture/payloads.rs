@@ -1,26 +1,26 @@
-//! Payloads that only a client with bad intentions sends: values of the data type in which the
-//! module keeps its state, which no key can have.
+//! RESTORE payloads that only a malicious client sends: values of the data type in which the module
+//! keeps its state, which no key can have.
 
 use redis::Value;
 
-use testkit::mongod::nowhere;
+use testkit::mongod::unreachable_uri;
 use testkit::redis_server::{Redis, Setup, command};
 use testkit::wait::{SOON, became};
 
-/// The module's type and its version of the encoding, as they stand in an RDB.
+/// The module's type and its encoding version, as an RDB file has them.
 const TYPE: &str = "writebehd";
 const VERSION: u64 = 1;
-/// A value of a module's type (RDB_TYPE_MODULE_2), and the one of before Redis 4.0.
+/// A value of a module's type (RDB_TYPE_MODULE_2), and the code from before Redis 4.0.
 const MODULE: u8 = 7;
 const MODULE_PRE_GA: u8 = 6;
-/// The end of such a value, an unsigned number and a string in it.
+/// Opcodes in such a value: its end, an unsigned number, a string.
 const END: u8 = 0;
 const UNSIGNED: u8 = 2;
 const STRING: u8 = 5;
 /// Every server reads this version of the RDB.
 const RDB_VERSION: u16 = 10;
 
-/// CRC-64 as Redis has it (Jones), reflected.
+/// The CRC-64 of Redis (Jones), reflected.
 fn crc64(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |crc, byte| {
         (0..8)
@@ -28,7 +28,7 @@ fn crc64(bytes: &[u8]) -> u64 {
     })
 }
 
-/// The type's name, six bits a character, with the version: a length of 64 bits.
+/// The type's name, six bits a character, and the version, encoded as a 64-bit length.
 fn type_id(version: u64) -> Vec<u8> {
     const CHARACTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let place = |name: u8| CHARACTERS.iter().position(|c| *c == name).expect("character") as u64;
@@ -36,7 +36,7 @@ fn type_id(version: u64) -> Vec<u8> {
     [&[0x81], id.to_be_bytes().as_slice()].concat()
 }
 
-/// What DUMP would give for a value of that kind with that body.
+/// The reply of DUMP for a value of that type code with that body.
 fn payload(kind: u8, version: u64, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![kind];
     bytes.extend(type_id(version));
@@ -52,7 +52,7 @@ fn payloads() -> Vec<Vec<u8>> {
         &[],
         &[UNSIGNED, 5, END],
         &[STRING, 3, b'a', b'b', b'c', END],
-        // A string that is longer than the payload, and one that nothing can hold.
+        // A string longer than the payload, and one longer than any memory.
         &[STRING, 60, b'a', END],
         &[STRING, 0x81, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
         &[0xff; 40],
@@ -66,7 +66,7 @@ fn payloads() -> Vec<Vec<u8>> {
 }
 
 fn start() -> Redis {
-    let redis = Setup::new(&nowhere()).durable().start();
+    let redis = Setup::new(&unreachable_uri()).durable().start();
     redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
     redis.cmd(&["SET", "k:1", "x"]);
     redis
@@ -104,14 +104,14 @@ fn restore_of_a_value_that_no_key_can_have_is_an_error() {
     assert_eq!(redis.run::<i64>(&["DBSIZE"]), 1);
     let status = redis.status();
     assert_eq!((status.int("dirty_keys"), status.int("captured_total")), (1, 1));
-    // Nor does the AOF hold anything that could not be loaded.
-    redis.start_again();
+    // The AOF can still be loaded.
+    redis.restart();
     assert_eq!(redis.status().int("dirty_keys"), 1);
 }
 
 #[test]
-fn data_with_such_a_key_is_not_loaded_and_the_log_says_why() {
-    let mut redis = Setup::new(&nowhere()).start();
+fn an_rdb_with_a_key_of_the_modules_type_is_not_loaded_and_the_log_says_why() {
+    let mut redis = Setup::new(&unreachable_uri()).start();
     let mut rdb = format!("REDIS{RDB_VERSION:04}").into_bytes();
     // Database 0, the key `k:1`, the end, and no checksum.
     rdb.extend([0xfe, 0, MODULE, 3, b'k', b':', b'1']);
@@ -120,10 +120,10 @@ fn data_with_such_a_key_is_not_loaded_and_the_log_says_why() {
     rdb.extend([0; 8]);
     redis.kill();
     std::fs::write(redis.dir().join("dump.rdb"), rdb).expect("RDB");
-    redis.begin_again(&[]);
+    redis.begin_restart(&[]);
     assert!(became(SOON, || redis.ended().is_some()), "{}", redis.log());
     let status = redis.ended().expect("ended");
-    // By its own decision, whatever the server's check of the file then makes of it.
+    // It exited by itself, not by a signal, whatever the server's check of the file did then.
     assert!(status.code().is_some(), "{status}: {}", redis.log());
     let log = redis.log();
     assert!(log.contains("in which writebehind keeps its state"), "{log}");

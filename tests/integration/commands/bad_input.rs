@@ -1,25 +1,25 @@
-//! A bad argument is one error that names it and what it takes, and nothing changes.
+//! An invalid argument causes one error that names it and its valid values, and changes nothing.
 
-use testkit::mongod::nowhere;
+use testkit::mongod::unreachable_uri;
 use testkit::redis_server::{Redis, Setup};
 
-/// The error of the command names every one of the words.
+/// Asserts that the command fails with an error that contains all of `names`.
 #[track_caller]
 fn is_refused(redis: &Redis, words: &[&str], names: &[&str]) {
     let error = redis.error(words);
     for name in names {
-        let told = error.to_uppercase().contains(&name.to_uppercase());
-        assert!(told, "{words:?} answers {error:?}, which says nothing of {name}");
+        let named = error.to_uppercase().contains(&name.to_uppercase());
+        assert!(named, "{words:?} replies {error:?}, which does not contain {name}");
     }
     assert_eq!(redis.status().int("registrations"), 0, "{words:?}");
 }
 
 fn redis() -> Redis {
-    Redis::start(&nowhere())
+    Redis::start(&unreachable_uri())
 }
 
 #[test]
-fn a_bad_option_of_register_is_named() {
+fn an_invalid_option_of_register_is_named() {
     let redis = redis();
     let cases: [(&str, &[&str]); 17] = [
         ("TEAPOT", &["TEAPOT"]),
@@ -47,7 +47,7 @@ fn a_bad_option_of_register_is_named() {
 }
 
 #[test]
-fn options_that_come_later_are_refused_by_name() {
+fn options_of_future_versions_are_refused_by_name() {
     let redis = redis();
     for option in ["MODE THROUGH", "READTHROUGH"] {
         let words: Vec<&str> = option.split_whitespace().collect();
@@ -57,7 +57,7 @@ fn options_that_come_later_are_refused_by_name() {
 }
 
 #[test]
-fn a_bad_word_of_a_schema_is_named() {
+fn an_invalid_word_of_a_schema_is_named() {
     let redis = redis();
     let cases: [(&str, &[&str]); 8] = [
         ("", &["SCHEMA", "<field|*>"]),
@@ -104,7 +104,7 @@ fn a_wrong_number_of_arguments_is_refused() {
 }
 
 #[test]
-fn bad_arguments_of_the_other_commands_are_named() {
+fn invalid_arguments_of_the_other_commands_are_named() {
     let redis = redis();
     redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
     let cases: [(&[&str], &str); 18] = [
@@ -129,7 +129,7 @@ fn bad_arguments_of_the_other_commands_are_named() {
     ];
     for (words, name) in cases {
         let error = redis.error(words);
-        assert!(error.contains(name), "{words:?} answers {error:?}");
+        assert!(error.contains(name), "{words:?} replies {error:?}");
     }
     assert_eq!(redis.status().int("registrations"), 1);
 }
@@ -165,7 +165,8 @@ fn a_password_in_the_uri_is_refused_and_not_repeated() {
 
 #[test]
 fn an_unknown_setting_stops_the_load() {
-    let log = Setup::new(&nowhere()).setting("teapot", "1").try_start().err().expect("no server");
+    let log =
+        Setup::new(&unreachable_uri()).setting("teapot", "1").try_start().err().expect("no server");
     assert!(log.contains("teapot"), "{log}");
 }
 
@@ -194,19 +195,19 @@ fn an_option_that_is_given_twice_is_refused() {
         let words: Vec<&str> = command.split_whitespace().collect();
         is_refused(&redis, &words, &["WB.FLUSH"]);
     }
-    // The value of an option may be spelled like one.
+    // The value of an option may be the name of one.
     redis.cmd(&["WB.REGISTER", "k:", "db.keys", "KEY", "KEY", "TTLFIELD", "TTLFIELD"]);
 }
 
 #[test]
-fn an_argument_of_the_module_that_is_given_twice_stops_the_load() {
-    let setup = Setup::new(&nowhere()).setting("batch-max-keys", "5");
+fn a_module_argument_that_is_given_twice_stops_the_load() {
+    let setup = Setup::new(&unreachable_uri()).setting("batch-max-keys", "5");
     let log = setup.setting("BATCH-MAX-KEYS", "6").try_start().err().expect("no server");
     assert!(log.contains("batch-max-keys is given twice"), "{log}");
 }
 
 #[test]
-fn the_databases_of_mongodb_itself_are_refused() {
+fn the_internal_databases_of_mongodb_are_refused() {
     let redis = redis();
     for database in ["admin", "config", "local", "Admin"] {
         is_refused(&redis, &["WB.REGISTER", "k:", &format!("{database}.keys")], &[database]);

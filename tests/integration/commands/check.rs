@@ -1,4 +1,5 @@
-//! WB.CHECK: what a deployment is, whether it can be used, and that nothing waits but the client.
+//! WB.CHECK: the topology of a deployment and whether the module can use it; only the client
+//! blocks.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use redis::{FromRedisValue, Value};
 
 use testkit::fixture::World;
 use testkit::mongod::users::{Guarded, PASSWORD};
-use testkit::mongod::{Mongod, nowhere};
+use testkit::mongod::{Mongod, unreachable_uri};
 use testkit::redis_server::reply::Fields;
 use testkit::redis_server::{Redis, Setup, command};
 use testkit::wait::{SOON, wait_until};
@@ -34,7 +35,7 @@ fn rights(found: &Fields) -> Vec<(String, Vec<String>)> {
 }
 
 #[test]
-fn a_deployment_that_can_be_used_says_what_it_is() {
+fn a_usable_deployment_is_described() {
     let world = World::new();
     world.register("k:", "keys", "");
     world.register("n:", "numbers", "KEY number");
@@ -57,8 +58,8 @@ fn a_deployment_that_can_be_used_says_what_it_is() {
 }
 
 #[test]
-fn one_that_cannot_be_used_says_why() {
-    let redis = Redis::start(&nowhere());
+fn an_unusable_deployment_is_reported_with_the_reason() {
+    let redis = Redis::start(&unreachable_uri());
     let start = Instant::now();
     let found = check(&redis, &[]);
     assert_eq!(found.int("ok"), 0);
@@ -67,12 +68,12 @@ fn one_that_cannot_be_used_says_why() {
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     let found = check(&redis, &[&format!("{}x", Mongod::shared().uri())]);
     assert!(found.text("error").contains("check replicaSet"), "{}", found.text("error"));
-    assert_eq!(redis.status().text("link"), "idle", "a check is none of the link's business");
+    assert_eq!(redis.status().text("link"), "idle", "a check does not open the link");
 }
 
 #[test]
-fn a_bad_uri_or_place_is_refused_and_a_password_is_not_repeated() {
-    let redis = Redis::start(&nowhere());
+fn an_invalid_uri_and_a_check_in_a_script_are_refused_and_a_password_is_not_repeated() {
+    let redis = Redis::start(&unreachable_uri());
     let error = redis.error(&["WB.CHECK", "mongodb://ann:s3cret@127.0.0.1"]);
     assert!(error.contains("mongodb-uri-file") && !error.contains("s3cret"), "{error}");
     let error = redis.error(&["WB.CHECK", "mongodb://127.0.0.1/?maxPoolSize=0"]);
@@ -88,7 +89,7 @@ fn a_bad_uri_or_place_is_refused_and_a_password_is_not_repeated() {
 }
 
 #[test]
-fn the_rights_of_the_user_are_told_for_each_namespace() {
+fn missing_privileges_of_the_user_are_reported_for_each_namespace() {
     let guarded = Guarded::start();
     let roles =
         vec![doc! { "role": "readWrite", "db": "mine" }, doc! { "role": "read", "db": "other" }];
@@ -113,7 +114,7 @@ fn the_rights_of_the_user_are_told_for_each_namespace() {
         "{error}"
     );
 
-    // Without a user, and with a wrong password.
+    // Without credentials, and with a wrong password.
     let found = check(&redis, &[&guarded.mongod.uri()]);
     assert!(found.text("error").contains("asks for authentication"), "{}", found.text("error"));
     assert_eq!(rights(&found)[0].1.len(), 5);
@@ -124,7 +125,7 @@ fn the_rights_of_the_user_are_told_for_each_namespace() {
 }
 
 #[test]
-fn only_the_client_waits_for_a_check_and_one_that_leaves_leaves_nothing() {
+fn a_check_blocks_only_its_client_and_a_client_may_disconnect() {
     let mongod = Mongod::standalone();
     let redis = Redis::start(&mongod.uri());
     let blocked = || redis.info("clients", "blocked_clients").expect("a number");
@@ -139,20 +140,23 @@ fn only_the_client_waits_for_a_check_and_one_that_leaves_leaves_nothing() {
     let start = Instant::now();
     redis.cmd(&["PING"]);
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
-    assert!(redis.error(&["WB.CHECK"]).contains("under way"), "there is a limit");
+    assert!(
+        redis.error(&["WB.CHECK"]).contains("under way"),
+        "the number of concurrent checks is limited"
+    );
     let last = waiting.pop();
     drop(waiting);
-    wait_until("the others have left", SOON, || blocked() == "1");
+    wait_until("the others have disconnected", SOON, || blocked() == "1");
     mongod.thaw();
     let reply = last.expect("one").recv_response().expect("a reply");
     let found = Fields::from_redis_value(reply).expect("a map");
     println!("{found:?}");
-    wait_until("there is room for more", SOON, || check(&redis, &[]).int("ok") == 1);
+    wait_until("further checks are possible", SOON, || check(&redis, &[]).int("ok") == 1);
     assert_eq!(blocked(), "0");
 }
 
 #[test]
-fn a_check_is_for_administrators_and_a_replica_may_run_it() {
+fn a_check_is_an_admin_command_and_runs_on_a_replica() {
     let world = World::new();
     let info = format!("{:?}", world.redis.cmd(&["COMMAND", "INFO", "WB.CHECK"]));
     assert!(info.contains("admin") && !info.contains("\"write\""), "{info}");
@@ -166,8 +170,8 @@ fn a_check_is_for_administrators_and_a_replica_may_run_it() {
 }
 
 #[test]
-fn checks_whose_clients_left_cost_the_server_no_memory() {
-    let redis = Redis::start(&nowhere());
+fn checks_whose_clients_disconnect_leak_no_memory() {
+    let redis = Redis::start(&unreachable_uri());
     let number = |section: &str, field: &str| -> i64 {
         redis.info(section, field).and_then(|value| value.parse().ok()).expect("a number")
     };
@@ -179,10 +183,12 @@ fn checks_whose_clients_left_cost_the_server_no_memory() {
             connection
         };
         drop((0..8).map(send).collect::<Vec<_>>());
-        wait_until("nobody waits", SOON, || number("clients", "blocked_clients") == 0);
+        wait_until("no client is blocked", SOON, || number("clients", "blocked_clients") == 0);
     };
     (0..5).for_each(|_| round());
     let before = number("memory", "used_memory");
     (0..50).for_each(|_| round());
-    wait_until("the memory is free", SOON, || number("memory", "used_memory") < before + (1 << 20));
+    wait_until("the memory is freed", SOON, || {
+        number("memory", "used_memory") < before + (1 << 20)
+    });
 }

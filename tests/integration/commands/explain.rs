@@ -1,4 +1,4 @@
-//! WB.EXPLAIN: how a key stands, and the very document that would be written.
+//! WB.EXPLAIN: the state of a key, and the exact document that would be written.
 
 use mongodb::bson::{Document, doc};
 use redis::Value;
@@ -29,9 +29,9 @@ fn now_ms() -> i64 {
     since.expect("after 1970").as_millis() as i64
 }
 
-/// What EXPLAIN showed of each key before is what MongoDB has after.
+/// Asserts that the documents in WB.EXPLAIN before a flush are those in MongoDB after it.
 #[track_caller]
-fn is_what_arrives(world: &World, keys: &[&str]) {
+fn is_written_as_shown(world: &World, keys: &[&str]) {
     let shown: Vec<Document> =
         keys.iter().map(|key| document(&explain(&world.redis, &format!("k:{key}")))).collect();
     let before = world.redis.status();
@@ -43,7 +43,7 @@ fn is_what_arrives(world: &World, keys: &[&str]) {
 }
 
 #[test]
-fn the_document_of_every_type_is_the_one_that_arrives() {
+fn the_document_of_every_type_is_shown_as_it_is_written() {
     let world = World::json();
     world.register("k:", "keys", "TTLFIELD until INTERVAL 600000");
     let json = r#"{"$i":1,"d":1.0,"e":1e300,"n":null,"l":[true,{}]}"#;
@@ -62,7 +62,10 @@ fn the_document_of_every_type_is_the_one_that_arrives() {
     command(&[&b"SET"[..], b"k:binary", b"\xff\x00"])
         .exec(&mut world.redis.connection())
         .expect("SET");
-    is_what_arrives(&world, &["hash", "string", "binary", "json", "list", "set", "zset", "stream"]);
+    is_written_as_shown(
+        &world,
+        &["hash", "string", "binary", "json", "list", "set", "zset", "stream"],
+    );
 }
 
 #[test]
@@ -72,11 +75,11 @@ fn schema_and_merge_are_applied() {
     world.register("k:", "keys", &format!("WRITE MERGE INTERVAL 600000 SCHEMA {schema}"));
     let fields = ["age", "41", "born", "2020-02-02", "price", "1.50", "ok", "true", "n", "2.5"];
     world.redis.cmd(&[&["HSET", "k:1"], fields.as_slice()].concat());
-    is_what_arrives(&world, &["1"]);
+    is_written_as_shown(&world, &["1"]);
 }
 
 #[test]
-fn it_tells_whose_a_key_is_and_changes_nothing() {
+fn explain_shows_the_registration_of_a_key_and_changes_nothing() {
     let world = World::new();
     world.register("k:", "keys", "INTERVAL 600000");
     world.redis.cmd(&["SET", "k:1", "x"]);
@@ -107,15 +110,15 @@ fn it_tells_whose_a_key_is_and_changes_nothing() {
 }
 
 #[test]
-fn deletions_and_captured_values_are_shown() {
+fn deletions_and_retained_values_are_shown() {
     let world = World::new();
     world.register("k:", "keys", "TTLFIELD until INTERVAL 600000");
     world.redis.cmd(&["SET", "k:1", "x"]);
     world.redis.cmd(&["DEL", "k:1"]);
     assert_eq!(explain(&world.redis, "k:1").text("operation"), "delete");
     world.redis.cmd(&["SET", "k:2", "brief", "PX", "50"]);
-    // Whoever looks at it may be the one who makes it expire.
-    wait_until("it has expired", SOON, || {
+    // WB.EXPLAIN itself may be the read that deletes the expired key.
+    wait_until("the key expires", SOON, || {
         assert_eq!(explain(&world.redis, "k:2").text("operation"), "write");
         world.redis.run::<i64>(&["EXISTS", "k:2"]) == 0
     });
@@ -126,7 +129,7 @@ fn deletions_and_captured_values_are_shown() {
 }
 
 #[test]
-fn what_cannot_be_written_says_why() {
+fn the_reason_is_shown_if_a_key_cannot_be_written() {
     let world = World::new();
     world.register("k:", "keys", "KEY _id AS INT64");
     world.register("large:", "large", "");
@@ -150,7 +153,7 @@ fn what_cannot_be_written_says_why() {
 }
 
 #[test]
-fn it_says_what_a_key_waits_for() {
+fn explain_shows_what_a_key_waits_for() {
     let mongod = Mongod::replica_set();
     let redis = Setup::new(&mongod.uri()).start();
     let namespace = mongod.database().namespace("keys");
@@ -178,7 +181,7 @@ fn it_says_what_a_key_waits_for() {
 }
 
 #[test]
-fn it_is_a_map_in_resp3_and_reads_in_scripts_and_on_replicas() {
+fn explain_is_a_map_in_resp3_and_works_in_scripts_and_on_replicas() {
     let world = World::new();
     world.register("k:", "keys", "INTERVAL 600000");
     let replica = Setup::new(&Mongod::shared().uri()).config("repl-diskless-sync-delay 0").start();
@@ -189,13 +192,13 @@ fn it_is_a_map_in_resp3_and_reads_in_scripts_and_on_replicas() {
     let script = "return redis.call('WB.EXPLAIN', KEYS[1])";
     let fields: Fields = world.redis.run(&["EVAL_RO", script, "1", "k:1"]);
     let shown = document(&fields);
-    replica.wait_until_in_step_with(&world.redis);
+    replica.wait_until_in_sync_with(&world.redis);
     assert_eq!(document(&explain(&replica, "k:1")), shown);
     assert_eq!(state(&replica, "k:1"), "dirty");
 }
 
 #[test]
-fn the_server_knows_its_key() {
+fn command_getkeys_finds_the_key_of_explain() {
     let world = World::new();
     let keys: Vec<String> = world.redis.run(&["COMMAND", "GETKEYS", "WB.EXPLAIN", "k:1"]);
     assert_eq!(keys, ["k:1"]);

@@ -1,33 +1,33 @@
-//! WB.FLUSH: what it waits for, what it counts, and when it does not wait.
+//! WB.FLUSH: what it waits for, its counts, and when it does not wait.
 
 use std::time::{Duration, Instant};
 
 use mongodb::bson::doc;
 use testkit::fixture::World;
-use testkit::mongod::{Mongod, nowhere};
+use testkit::mongod::{Mongod, unreachable_uri};
 use testkit::redis_server::reply::Flushed;
 use testkit::redis_server::{Redis, Setup, command};
 use testkit::wait::{SOON, wait_until};
 
-/// Nothing is written before it is asked for.
-const HELD: &str = "INTERVAL 60000";
+/// No key is written before WB.FLUSH.
+const LONG_INTERVAL: &str = "INTERVAL 60000";
 
 fn counts(persisted: i64, failed: i64, pending: i64) -> Flushed {
     Flushed { persisted, failed, pending }
 }
 
-/// A registration whose MongoDB is away, with three dirty keys.
+/// A server without MongoDB, with three dirty keys.
 fn stuck() -> Redis {
-    let redis = Redis::start(&nowhere());
+    let redis = Redis::start(&unreachable_uri());
     redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
     redis.cmd(&["MSET", "k:1", "a", "k:2", "b", "k:3", "c"]);
     redis
 }
 
 #[test]
-fn it_counts_the_keys_that_mongodb_acknowledged() {
+fn flush_counts_the_keys_that_mongodb_acknowledged() {
     let world = World::new();
-    world.register("k:", "keys", HELD);
+    world.register("k:", "keys", LONG_INTERVAL);
     assert_eq!(world.redis.flush(), counts(0, 0, 0));
     for turn in 0..10 {
         world.redis.cmd(&["SET", &format!("k:{}", turn % 4), "x"]);
@@ -41,10 +41,10 @@ fn it_counts_the_keys_that_mongodb_acknowledged() {
 }
 
 #[test]
-fn a_prefix_flushes_its_own_keys_only() {
+fn flush_of_a_prefix_writes_its_keys_only() {
     let world = World::new();
-    world.register("a:", "a", HELD);
-    world.register("b:", "b", HELD);
+    world.register("a:", "a", LONG_INTERVAL);
+    world.register("b:", "b", LONG_INTERVAL);
     world.redis.cmd(&["MSET", "a:1", "x", "a:2", "x", "b:1", "x"]);
     assert_eq!(world.redis.flush_with(&["a:"]), counts(2, 0, 0));
     assert_eq!(world.database.collection("b").count(), 0);
@@ -54,14 +54,14 @@ fn a_prefix_flushes_its_own_keys_only() {
 }
 
 #[test]
-fn keys_flushes_the_keys_named() {
+fn flush_of_keys_writes_these_keys_only() {
     let world = World::new();
-    world.register("k:", "keys", HELD);
+    world.register("k:", "keys", LONG_INTERVAL);
     world.redis.cmd(&["MSET", "k:1", "x", "k:2", "x", "k:3", "x", "other", "x"]);
     let keys = world.database.collection("keys");
     assert_eq!(world.redis.flush_with(&["KEYS", "2", "k:1", "k:3"]), counts(2, 0, 0));
     assert_eq!((keys.count(), keys.by_id("2")), (2, None));
-    // Neither a clean key nor one that nobody registered is waited for.
+    // It waits neither for clean nor for unregistered keys.
     assert_eq!(world.redis.flush_with(&["KEYS", "2", "k:1", "other"]), counts(0, 0, 0));
     assert_eq!(
         world.redis.flush_with(&["k:", "KEYS", "1", "k:2", "TIMEOUT", "0"]),
@@ -71,7 +71,7 @@ fn keys_flushes_the_keys_named() {
 }
 
 #[test]
-fn at_the_timeout_it_answers_what_is_pending() {
+fn flush_reports_the_pending_keys_at_its_timeout() {
     let redis = stuck();
     let start = Instant::now();
     assert_eq!(redis.flush_with(&["TIMEOUT", "300"]), counts(0, 0, 3));
@@ -82,7 +82,7 @@ fn at_the_timeout_it_answers_what_is_pending() {
 }
 
 #[test]
-fn in_a_transaction_it_starts_the_write_and_answers_at_once() {
+fn flush_in_a_transaction_starts_the_write_and_replies_at_once() {
     let redis = stuck();
     let mut transaction = redis::pipe();
     transaction.atomic().cmd("WB.FLUSH");
@@ -91,17 +91,17 @@ fn in_a_transaction_it_starts_the_write_and_answers_at_once() {
 }
 
 #[test]
-fn in_a_script_it_starts_the_write_and_answers_at_once() {
+fn flush_in_a_script_starts_the_write_and_replies_at_once() {
     let redis = stuck();
     let reply: Flushed = redis.run(&["EVAL", "return redis.call('WB.FLUSH')", "0"]);
     assert_eq!(reply, counts(0, 0, 3));
 
     let world = World::new();
-    world.register("k:", "keys", HELD);
+    world.register("k:", "keys", LONG_INTERVAL);
     world.redis.cmd(&["SET", "k:1", "x"]);
     world.redis.cmd(&["EVAL", "return redis.call('WB.FLUSH')", "0"]);
     let keys = world.database.collection("keys");
-    wait_until("the write that the script started", SOON, || keys.count() == 1);
+    wait_until("the key is written", SOON, || keys.count() == 1);
 }
 
 #[test]
@@ -120,17 +120,17 @@ fn keys_dirtied_later_are_not_waited_for() {
         redis.run::<String>(&["INFO", "clients"]).contains("blocked_clients:1")
     });
     redis.cmd(&["MSET", "k:2", "later", "k:3", "later"]);
-    mongod.start_again();
+    mongod.restart();
     assert_eq!(flush.join().expect("flush"), counts(1, 0, 0));
     assert_eq!(redis.status().int("dirty_keys"), 2);
 }
 
 #[test]
-fn what_mongodb_refuses_for_good_counts_as_failed() {
+fn permanently_refused_writes_are_counted_as_failed() {
     let world = World::new();
     let index = doc! { "key": { "email": 1 }, "name": "email", "unique": true };
     world.database.run(doc! { "createIndexes": "people", "indexes": [index] });
-    world.register("p:", "people", HELD);
+    world.register("p:", "people", LONG_INTERVAL);
     for (key, email) in [("p:1", "a@x"), ("p:2", "b@x"), ("p:3", "a@x"), ("p:4", "c@x")] {
         world.redis.cmd(&["HSET", key, "email", email]);
     }

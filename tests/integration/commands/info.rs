@@ -1,4 +1,4 @@
-//! `INFO writebehind`: the figures of WB.STATUS as numbers that an exporter can read.
+//! `INFO writebehind`: the numbers of WB.STATUS, for exporters.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use testkit::fixture::World;
 use testkit::redis_server::{Redis, Setup, command};
 use testkit::wait::{SOON, wait_until};
 
-/// The fields of status that are numbers, and stand in INFO too.
+/// The numeric fields of WB.STATUS, which are in INFO too.
 const NUMBERS: [&str; 24] = [
     "link_since_unix_ms",
     "paused",
@@ -43,12 +43,12 @@ fn info(redis: &Redis) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn every_number_of_status_stands_in_info() {
+fn every_number_of_status_is_in_info() {
     let world = World::new();
     world.register("k:", "keys", "");
     world.redis.cmd(&["MSET", "k:1", "a", "k:2", "b", "k:3", "c"]);
     world.redis.flush();
-    // The report of it follows that of the writes.
+    // The lag is reported after the acknowledgement.
     wait_until("the lag is known", SOON, || world.redis.status().int("lag_p50_us") > 0);
     let (info, status) = (info(&world.redis), world.redis.status());
     for name in NUMBERS {
@@ -84,7 +84,7 @@ fn info_of_everything_has_the_section() {
     }
 }
 
-/// What the server counts, and what of it the module says is its own.
+/// The server's hits and misses, and those that the module reports as its own.
 fn reads(redis: &Redis) -> [i64; 4] {
     let counted = |field: &str| -> i64 {
         redis.info("stats", field).expect("a figure").parse().expect("a number")
@@ -99,7 +99,7 @@ fn reads(redis: &Redis) -> [i64; 4] {
 }
 
 #[test]
-fn reads_of_the_module_are_told_apart_from_those_of_clients() {
+fn reads_of_the_module_are_counted_separately_from_those_of_clients() {
     let world = World::json();
     world.register("k:", "keys", "TTLFIELD until");
     for turn in 0..10 {
@@ -113,7 +113,7 @@ fn reads_of_the_module_are_told_apart_from_those_of_clients() {
         world.redis.cmd(&["DEL", "k:list"]);
         world.redis.flush();
     }
-    // RedisJSON and LIST themselves may count what they look at when they write.
+    // Writes of JSON and lists may themselves count as hits or misses.
     let without = Setup::without_module().json().start();
     for turn in 0..10 {
         without.cmd(&["SET", "k:short", &format!("{turn}")]);
@@ -129,14 +129,17 @@ fn reads_of_the_module_are_told_apart_from_those_of_clients() {
     };
     let [hits, misses, own_hits, own_misses] = reads(&world.redis);
     let others = (counted("keyspace_hits"), counted("keyspace_misses"));
-    println!("{hits} hits, {own_hits} of them ours; {misses} misses, {own_misses} of them ours");
+    println!(
+        "{hits} hits, {own_hits} of them by the module; {misses} misses, {own_misses} of them by the module"
+    );
     assert_eq!((hits - own_hits, misses - own_misses), others);
-    // Short strings and JSON are read by commands, all else without a trace.
+    // Short strings and JSON are read by commands, which count as hits; other values are not
+    // counted.
     assert_eq!((own_hits, own_misses), (30, 0));
 }
 
 #[test]
-fn reading_a_key_disturbs_no_transaction_that_watches_it() {
+fn reading_a_key_aborts_no_transaction_that_watches_it() {
     let world = World::new();
     world.register("k:", "keys", "INTERVAL 600000");
     world.redis.cmd(&["HSET", "k:1", "field", "value"]);
@@ -146,8 +149,8 @@ fn reading_a_key_disturbs_no_transaction_that_watches_it() {
     world.redis.flush();
     assert_eq!(world.redis.status().int("batches_total"), before + 1);
     for words in [&["MULTI"][..], &["HSET", "k:1", "field", "other"]] {
-        command(words).exec(&mut watching).expect("taken");
+        command(words).exec(&mut watching).expect("queued");
     }
     let done: Option<Vec<i64>> = command(&["EXEC"]).query(&mut watching).expect("EXEC");
-    assert_eq!(done, Some(vec![0]), "the transaction was given up");
+    assert_eq!(done, Some(vec![0]), "the transaction was aborted");
 }

@@ -1,4 +1,4 @@
-//! Each command: what it takes, what it replies, and that it lasts.
+//! Each command: its arguments, its replies, and the persistence of its effects.
 
 mod bad_input;
 mod check;

@@ -1,5 +1,5 @@
-//! WB.PAUSE and WB.RESUME: nothing is written, everything is captured, and the pause lasts until
-//! somebody ends it.
+//! WB.PAUSE and WB.RESUME: nothing is written, everything is captured, and the pause lasts until an
+//! operator ends it.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use redis::Value;
 use testkit::comparison::Mapping;
 use testkit::fixture::World;
 use testkit::mongod::Mongod;
-use testkit::redis_server::replication::agree;
+use testkit::redis_server::replication::assert_same_dirty_set;
 use testkit::redis_server::reply::Flushed;
 use testkit::redis_server::{Redis, Setup, command};
 use testkit::wait::{SOON, wait_until};
@@ -17,7 +17,7 @@ fn quick(setup: Setup) -> Setup {
     setup.config("repl-diskless-sync-delay 0").setting("flush-interval-ms", "0")
 }
 
-/// Two prefixes, each with a key in MongoDB.
+/// A world with two prefixes, each with a clean key.
 fn world(change: impl FnOnce(Setup) -> Setup) -> World {
     let world = World::with(|setup| change(quick(setup)));
     for (prefix, collection) in [("a:", "first"), ("b:", "second")] {
@@ -28,20 +28,20 @@ fn world(change: impl FnOnce(Setup) -> Setup) -> World {
     world
 }
 
-/// A flush that gives up soon: so much is written, so much is not.
+/// A flush with a short timeout: the numbers of persisted and pending keys.
 #[track_caller]
 fn short_flush(redis: &Redis) -> (i64, i64) {
     let Flushed { persisted, pending, .. } = redis.flush_with(&["TIMEOUT", "300"]);
     (persisted, pending)
 }
 
-/// As `WB.STATUS` says: everything, the first prefix, the second.
+/// `paused` in WB.STATUS: of everything, of the first prefix, of the second.
 fn paused(redis: &Redis) -> [i64; 3] {
     [redis.status(), redis.status_of("a:"), redis.status_of("b:")].map(|s| s.int("paused"))
 }
 
 #[test]
-fn nothing_is_written_while_everything_is_paused_and_all_of_it_afterwards() {
+fn nothing_is_written_during_a_pause_and_everything_after_it() {
     let world = world(|setup| setup);
     let batches = world.redis.status().int("batches_total");
     for _ in 0..2 {
@@ -67,7 +67,7 @@ fn nothing_is_written_while_everything_is_paused_and_all_of_it_afterwards() {
 }
 
 #[test]
-fn a_paused_prefix_holds_up_no_other() {
+fn a_paused_prefix_does_not_delay_others() {
     let world = world(|setup| setup);
     world.redis.cmd(&["WB.PAUSE", "a:"]);
     world.redis.cmd(&["MSET", "a:1", "during", "b:1", "during"]);
@@ -85,7 +85,7 @@ fn a_paused_prefix_holds_up_no_other() {
 }
 
 #[test]
-fn resuming_a_prefix_ends_its_own_pause_and_resuming_without_one_ends_all() {
+fn resume_of_a_prefix_ends_its_own_pause_and_resume_without_a_prefix_ends_all() {
     let world = world(|setup| setup);
     world.redis.cmd(&["WB.PAUSE"]);
     world.redis.cmd(&["WB.PAUSE", "b:"]);
@@ -99,7 +99,7 @@ fn resuming_a_prefix_ends_its_own_pause_and_resuming_without_one_ends_all() {
 }
 
 #[test]
-fn a_flush_under_a_pause_ends_when_it_is_resumed() {
+fn a_flush_during_a_pause_ends_after_resume() {
     let world = world(|setup| setup);
     world.redis.cmd(&["WB.PAUSE", "a:"]);
     world.redis.cmd(&["SET", "a:1", "during"]);
@@ -108,7 +108,7 @@ fn a_flush_under_a_pause_ends_when_it_is_resumed() {
         command(&["WB.FLUSH", "a:"]).query::<Flushed>(&mut waiting).expect("flush")
     });
     let blocked = || world.redis.info("clients", "blocked_clients").as_deref() == Some("1");
-    wait_until("it waits", SOON, blocked);
+    wait_until("the flush waits", SOON, blocked);
     assert_eq!(short_flush(&world.redis), (0, 1));
     assert!(blocked());
     world.redis.cmd(&["WB.RESUME", "a:"]);
@@ -117,8 +117,8 @@ fn a_flush_under_a_pause_ends_when_it_is_resumed() {
 }
 
 #[test]
-fn what_is_in_flight_ends_normally() {
-    let mongod = Mongod::lent();
+fn batches_in_flight_end_normally() {
+    let mongod = Mongod::pooled();
     let database = mongod.database();
     let redis = quick(Setup::new(&mongod.uri())).start();
     redis.cmd(&["WB.REGISTER", "k:", &database.namespace("keys")]);
@@ -126,11 +126,11 @@ fn what_is_in_flight_ends_normally() {
     redis.flush();
     mongod.freeze();
     redis.cmd(&["SET", "k:1", "in flight"]);
-    wait_until("it is in flight", SOON, || redis.status().int("in_flight_keys") == 1);
+    wait_until("the key is in flight", SOON, || redis.status().int("in_flight_keys") == 1);
     redis.cmd(&["WB.PAUSE"]);
     redis.cmd(&["SET", "k:2", "later"]);
     mongod.thaw();
-    wait_until("it has ended", SOON, || redis.status().int("in_flight_keys") == 0);
+    wait_until("the batch ends", SOON, || redis.status().int("in_flight_keys") == 0);
     assert_eq!(redis.status().int("dirty_keys"), 1);
     assert_eq!(database.collection("keys").count(), 2);
 }
@@ -157,7 +157,7 @@ fn a_pause_survives_restarts() {
                 }
             }
             world.redis.kill();
-            world.redis.start_again();
+            world.redis.restart();
             assert_eq!(paused(&world.redis), expected, "{kept}");
             assert_eq!(short_flush(&world.redis), (0, 1), "{kept}");
             assert!(world.redis.log().contains("writing is paused"), "{}", world.redis.log());
@@ -166,16 +166,16 @@ fn a_pause_survives_restarts() {
         assert_eq!(world.redis.flush().persisted, 1, "{kept}");
         if kept != "RDB" {
             world.redis.kill();
-            world.redis.start_again();
+            world.redis.restart();
             assert_eq!(paused(&world.redis), [0, 0, 0], "{kept}");
         }
     }
 }
 
 #[test]
-fn a_replica_is_paused_with_its_master_and_stays_so_when_promoted() {
+fn a_replica_is_paused_with_its_master_and_stays_paused_after_its_promotion() {
     let mut world = world(|setup| setup);
-    // One pause comes with the RDB of the full synchronisation, the other with the stream.
+    // One pause is in the RDB of the full synchronization, the other in the stream.
     world.redis.cmd(&["WB.PAUSE", "a:"]);
     let replica = quick(Setup::new(&Mongod::shared().uri())).start();
     replica.cmd(&["WB.PAUSE"]);
@@ -185,9 +185,9 @@ fn a_replica_is_paused_with_its_master_and_stays_so_when_promoted() {
     world.redis.cmd(&["WB.RESUME", "a:"]);
     world.redis.cmd(&["WB.PAUSE"]);
     world.redis.cmd(&["SET", "b:1", "during"]);
-    replica.wait_until_in_step_with(&world.redis);
+    replica.wait_until_in_sync_with(&world.redis);
     assert_eq!(paused(&replica), [1, 1, 1]);
-    agree(&world.redis, &replica);
+    assert_same_dirty_set(&world.redis, &replica);
     world.redis.kill();
     replica.promote();
     assert_eq!(short_flush(&replica), (0, 1));
@@ -197,7 +197,7 @@ fn a_replica_is_paused_with_its_master_and_stays_so_when_promoted() {
 }
 
 #[test]
-fn shutdown_does_not_wait_for_what_is_paused() {
+fn shutdown_does_not_wait_for_paused_keys() {
     let mut world = world(|setup| setup.setting("shutdown-drain-ms", "20000"));
     world.redis.cmd(&["WB.PAUSE", "b:"]);
     world.redis.cmd(&["MSET", "a:1", "during", "b:1", "during"]);
@@ -207,26 +207,26 @@ fn shutdown_does_not_wait_for_what_is_paused() {
     assert!(world.redis.log().contains("1 keys were not written"), "{}", world.redis.log());
     world.holds("first", "1", "during");
     world.holds("second", "1", "before");
-    world.redis.start_again();
+    world.redis.restart();
     world.redis.cmd(&["WB.RESUME", "b:"]);
     world.redis.flush();
     world.holds("second", "1", "during");
 }
 
 #[test]
-fn a_paused_server_sleeps() {
+fn a_paused_server_uses_no_cpu() {
     let world = world(|setup| setup);
     world.redis.cmd(&["WB.PAUSE"]);
     world.redis.cmd(&["SET", "a:1", "during"]);
     assert_eq!(short_flush(&world.redis), (0, 1));
     let before = cpu_ticks(&world.redis);
-    // The server counts this second.
+    // Waits one second on the server.
     world.redis.cmd(&["BLPOP", "nothing", "1"]);
     let ticks = cpu_ticks(&world.redis) - before;
     assert!(ticks < 30, "{ticks} hundredths of a second");
 }
 
-/// Processor time of the server, in hundredths of a second.
+/// CPU time of the server, in hundredths of a second.
 fn cpu_ticks(redis: &Redis) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", redis.pid())).expect("stat");
     let behind_name = stat.rsplit_once(')').expect("a name").1;
@@ -235,7 +235,7 @@ fn cpu_ticks(redis: &Redis) -> u64 {
 }
 
 #[test]
-fn a_pause_outlives_new_options_and_holds_an_unregistered_backlog() {
+fn a_pause_survives_new_options_and_applies_to_an_unregistered_backlog() {
     let world = world(|setup| setup);
     world.redis.cmd(&["WB.PAUSE", "a:"]);
     world.register("a:", "elsewhere", "");

@@ -2,7 +2,7 @@
 
 use redis::from_redis_value;
 
-use testkit::mongod::nowhere;
+use testkit::mongod::unreachable_uri;
 use testkit::redis_server::Redis;
 use testkit::redis_server::reply::Fields;
 
@@ -63,7 +63,7 @@ fn sorted(mut names: Vec<String>) -> Vec<String> {
 
 #[test]
 fn the_help_lists_every_command_of_the_server() {
-    let redis = Redis::start(&nowhere());
+    let redis = Redis::start(&unreachable_uri());
     let commands: Vec<String> =
         redis.run(&["COMMAND", "LIST", "FILTERBY", "MODULE", "writebehind"]);
     let commands = commands.iter().map(|name| name.to_uppercase());
@@ -73,7 +73,7 @@ fn the_help_lists_every_command_of_the_server() {
 
 #[test]
 fn the_table_lists_every_command_in_the_order_of_help_with_its_summary() {
-    let redis = Redis::start(&nowhere());
+    let redis = Redis::start(&unreachable_uri());
     let names = names(&redis).into_iter();
     let expected: Vec<(String, String)> =
         names.map(|name| (name.clone(), summary(&redis, &name))).collect();
@@ -82,7 +82,7 @@ fn the_table_lists_every_command_in_the_order_of_help_with_its_summary() {
 
 #[test]
 fn a_section_describes_every_command_and_shows_its_syntax() {
-    let redis = Redis::start(&nowhere());
+    let redis = Redis::start(&unreachable_uri());
     let titles = chapter().lines().filter_map(|line| line.strip_prefix("### "));
     let mut described: Vec<String> =
         titles.flat_map(|title| title.split(", ")).map(str::to_owned).collect();

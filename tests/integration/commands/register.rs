@@ -1,4 +1,4 @@
-//! Which registration a key belongs to, and what becomes of its backlog.
+//! The registration that a key belongs to, and its backlog when the registration changes.
 
 use mongodb::bson::doc;
 
@@ -46,7 +46,7 @@ fn the_longest_matching_prefix_wins() {
 }
 
 #[test]
-fn a_prefix_with_glob_characters_means_itself() {
+fn glob_characters_in_a_prefix_are_literal() {
     let world = World::new();
     let prefixes = ["a*", "b?c:", "[d]", "e\\"];
     for (index, prefix) in prefixes.iter().enumerate() {
@@ -80,7 +80,7 @@ fn registering_again_replaces_the_options_and_keeps_the_backlog() {
 }
 
 #[test]
-fn registering_again_and_again_under_load_loses_nothing() {
+fn registering_repeatedly_under_load_loses_nothing() {
     let world = World::new();
     world.register("k:", "keys", "");
     let writer = std::thread::spawn({
@@ -101,7 +101,7 @@ fn registering_again_and_again_under_load_loses_nothing() {
 }
 
 #[test]
-fn a_bad_registration_leaves_the_one_there_as_it_was() {
+fn an_invalid_registration_leaves_the_existing_one_unchanged() {
     let world = World::new();
     world.register("k:", "keys", "");
     let namespace = world.database.namespace("elsewhere");
@@ -112,7 +112,7 @@ fn a_bad_registration_leaves_the_one_there_as_it_was() {
 }
 
 #[test]
-fn unregistering_stops_capture_and_writes_what_is_dirty() {
+fn unregistering_stops_capture_and_writes_the_dirty_keys() {
     let world = World::new();
     world.register("k:", "keys", "INTERVAL 60000");
     world.redis.cmd(&["MSET", "k:1", "a", "k:2", "b"]);
@@ -126,7 +126,7 @@ fn unregistering_stops_capture_and_writes_what_is_dirty() {
 }
 
 #[test]
-fn discarding_drops_what_is_dirty() {
+fn discard_drops_the_dirty_keys() {
     let world = World::new();
     world.register("k:", "keys", "INTERVAL 60000");
     world.register("other:", "others", "INTERVAL 60000");
@@ -176,7 +176,7 @@ fn sync_marks_the_keys_that_exist_already() {
     Mapping::by_id("k:").holds(&world.redis, &with);
 }
 
-/// A server whose registrations come out of a file of these lines.
+/// A server with a registrations-file of these lines, or the log if it ended.
 fn from_file(lines: &str) -> Result<Redis, String> {
     let folder = tempfile::tempdir().expect("folder");
     let file = folder.path().join("registrations");
@@ -202,14 +202,14 @@ fn a_registrations_file_is_run_at_load() {
 }
 
 #[test]
-fn a_bad_line_in_the_registrations_file_stops_the_load() {
+fn an_invalid_line_in_the_registrations_file_stops_the_load() {
     for bad in
         ["WB.REGISTER b: nodot", "WB.REGISTER b: db.c TYPE TEAPOT", "SET a b", "WB.REGISTER b:"]
     {
         let lines = format!("WB.REGISTER a: db.people\n{bad}\nWB.REGISTER c: db.films\n");
         let log = from_file(&lines).err().unwrap_or_else(|| panic!("loaded with {bad}"));
-        let told = log.lines().any(|line| line.contains("registrations") && line.contains('2'));
-        assert!(told, "no line number for {bad} in:\n{log}");
+        let named = log.lines().any(|line| line.contains("registrations") && line.contains('2'));
+        assert!(named, "no line number for {bad} in:\n{log}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Each command's replies, in RESP2 and RESP3.
+//! The replies of each command, in RESP2 and RESP3.
 
 use redis::{Connection, Value};
 
@@ -55,14 +55,14 @@ fn ask(connection: &mut Connection, words: &[&str]) -> Value {
     command(words).query(connection).unwrap_or_else(|error| panic!("{words:?}: {error}"))
 }
 
-/// The same test in both protocols.
+/// Runs the test in both protocols.
 fn in_both_protocols(world: &World, test: impl Fn(&mut Connection, bool)) {
     test(&mut world.redis.connect(), false);
     test(&mut world.redis.connect_resp3(), true);
 }
 
 #[test]
-fn register_answers_ok() {
+fn register_replies_ok() {
     let world = World::new();
     in_both_protocols(&world, |connection, _| {
         let namespace = world.database.namespace("people");
@@ -81,7 +81,7 @@ fn register_answers_ok() {
 }
 
 #[test]
-fn unregister_answers_the_keys_still_to_be_written() {
+fn unregister_replies_with_the_number_of_dirty_keys() {
     let world = World::new();
     in_both_protocols(&world, |connection, _| {
         world.register("k:", "keys", "INTERVAL 60000");
@@ -134,13 +134,13 @@ fn status_of_a_prefix_shows_its_options_and_its_own_counters() {
 }
 
 #[test]
-fn a_write_that_arrived_is_seen_in_the_status() {
+fn an_acknowledged_write_is_in_the_status() {
     let world = World::new();
     assert_eq!(world.redis.status().text("link"), "idle");
     world.register("k:", "keys", "");
     world.redis.cmd(&["SET", "k:1", "x"]);
     world.redis.flush();
-    // The report of it follows that of the write.
+    // The lag is reported after the acknowledgement.
     wait_until("the lag is known", SOON, || world.redis.status().int("lag_p50_us") > 0);
     let status = world.redis.status();
     assert!(status.int("lag_p99_us") > 0);
@@ -151,7 +151,7 @@ fn a_write_that_arrived_is_seen_in_the_status() {
 }
 
 #[test]
-fn the_lag_of_a_prefix_is_its_own() {
+fn the_lag_is_measured_for_each_prefix() {
     let world = World::new();
     world.register("slow:", "slow", "INTERVAL 300");
     world.register("quiet:", "quiet", "");
@@ -160,11 +160,11 @@ fn the_lag_of_a_prefix_is_its_own() {
         let status: Fields = world.redis.run(&["WB.STATUS", prefix]);
         (status.int("lag_p50_us"), status.int("lag_p99_us"))
     };
-    wait_until("the lag is told", SOON, || lag("slow:").0 > 0);
-    // Exact to 1 %.
+    wait_until("the lag is known", SOON, || lag("slow:").0 > 0);
+    // The lag is exact to 1 %.
     assert!(lag("slow:").0 >= 297_000 && lag("slow:").1 >= 297_000, "{:?}", lag("slow:"));
     assert_eq!(lag("quiet:"), (0, 0));
-    // Another registration of the same name begins anew.
+    // A new registration of the same prefix starts without a lag.
     world.redis.cmd(&["WB.UNREGISTER", "slow:"]);
     world.register("slow:", "slow", "");
     assert_eq!(lag("slow:"), (0, 0));
@@ -191,7 +191,7 @@ fn help_names_every_command() {
         let lines: Vec<String> =
             redis::from_redis_value(ask(connection, &["WB.HELP"])).expect("lines");
         for name in COMMANDS {
-            // As the server's own HELP does: without the part that all have in common.
+            // Without the common prefix, like the HELP of the server's own commands.
             let name = &name["WB.".len()..];
             assert!(lines.iter().any(|line| line.starts_with(name)), "{name} in {lines:?}");
         }
@@ -199,7 +199,7 @@ fn help_names_every_command() {
 }
 
 #[test]
-fn every_command_is_documented_on_the_server() {
+fn every_command_is_in_command_docs() {
     let world = World::new();
     for name in COMMANDS {
         let docs: Value = world.redis.run(&["COMMAND", "DOCS", name]);
@@ -232,7 +232,7 @@ fn internal_commands_refuse_clients() {
     let world = World::new();
     let commands: Vec<String> =
         world.redis.run(&["COMMAND", "LIST", "FILTERBY", "MODULE", "writebehind"]);
-    // The digest changes nothing, so everybody may ask for it.
+    // The digest changes nothing, so clients may call it.
     let changes = |name: &&String| name.starts_with("wb._") && *name != "wb._digest";
     for name in
         commands.iter().map(|name| name.to_lowercase()).collect::<Vec<_>>().iter().filter(changes)
@@ -246,7 +246,7 @@ fn internal_commands_refuse_clients() {
 }
 
 #[test]
-fn help_is_for_everybody() {
+fn help_needs_no_privileges() {
     let world = World::new();
     for rights in ["-@all", "+@read"] {
         let user = ["ACL", "SETUSER", "ann", "reset", "on", ">pass", rights];
@@ -262,7 +262,7 @@ fn help_is_for_everybody() {
 }
 
 #[test]
-fn a_prefix_of_another_database_is_told_with_its_database() {
+fn the_error_for_a_prefix_of_another_database_names_that_database() {
     let world = World::new();
     world.redis.cmd(&["WB.REGISTER", "here:", "db.keys"]);
     for db in [3, 5] {

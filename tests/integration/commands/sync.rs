@@ -1,21 +1,21 @@
-//! WB.SYNC: every key that exists already, in the background.
+//! WB.SYNC: marks every existing key as dirty, in the background.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use testkit::comparison::Mapping;
-use testkit::fixture::{World, find_mongodb};
-use testkit::mongod::nowhere;
+use testkit::fixture::{World, connect_mongodb};
+use testkit::mongod::unreachable_uri;
 use testkit::redis_server::{Redis, Setup, command};
 use testkit::wait::{SOON, wait_until};
 
 const KEYS: usize = 50_000;
-/// Bytes; the keys take more.
+/// In bytes; less than the keys take.
 const LIMIT: &str = "1000000";
-/// Nobody waits for a slice of a scan for longer, on a busy machine.
-const HELD_UP: Duration = Duration::from_secs(1);
+/// The longest latency during a scan, on a busy machine.
+const MAX_LATENCY: Duration = Duration::from_secs(1);
 
-/// Keys that were there before anybody registered them.
+/// Creates keys, before their prefix is registered.
 fn fill(redis: &Redis, keys: usize) {
     let script = "for i = ARGV[1], ARGV[2] do redis.call('SET', 'k:' .. i, i) end";
     for from in (1..=keys).step_by(50_000) {
@@ -24,13 +24,13 @@ fn fill(redis: &Redis, keys: usize) {
     }
 }
 
-/// A server whose sync stays half done, because MongoDB is away and there is room for no more.
+/// A server whose sync stops at `dirty-max-bytes`, because MongoDB is down.
 fn half_done(change: impl FnOnce(Setup) -> Setup) -> World {
-    let world = World::away(|setup| change(limited(setup)));
+    let world = World::without_mongodb(|setup| change(limited(setup)));
     fill(&world.redis, KEYS);
     world.register("k:", "keys", "");
     world.redis.cmd(&["WB.SYNC", "k:"]);
-    wait_until("there is no more room", SOON, || {
+    wait_until("the limit is reached", SOON, || {
         let marked = || world.redis.status_of("k:").int("sync_marked");
         let before = marked();
         world.redis.cmd(&["PING"]);
@@ -44,15 +44,15 @@ fn limited(setup: Setup) -> Setup {
 }
 
 #[track_caller]
-fn ends(redis: &Redis, world: &World) {
-    find_mongodb(redis);
+fn sync_ends(redis: &Redis, world: &World) {
+    connect_mongodb(redis);
     wait_until("the sync ends", SOON, || redis.status().int("syncs_pending") == 0);
     Mapping::by_id("k:").holds(redis, &world.database.collection("keys"));
     assert_eq!(world.database.collection("keys").count(), KEYS as u64);
 }
 
 #[test]
-fn every_existing_key_is_written_while_commands_are_served() {
+fn every_existing_key_is_written_while_clients_are_served() {
     let world = World::new();
     fill(&world.redis, KEYS);
     world.redis.cmd(&["SET", "other", "x"]);
@@ -79,7 +79,7 @@ fn every_existing_key_is_written_while_commands_are_served() {
         done.store(true, Ordering::Relaxed);
         let (written, longest) = (start.elapsed(), pings.join().expect("pings"));
         println!("{KEYS} keys marked in {marked:?}, written in {written:?}, PING {longest:?}");
-        assert!(longest < HELD_UP, "{longest:?}");
+        assert!(longest < MAX_LATENCY, "{longest:?}");
     });
     assert_eq!(keys.count(), KEYS as u64);
     let status = world.redis.status_of("k:");
@@ -89,7 +89,7 @@ fn every_existing_key_is_written_while_commands_are_served() {
 }
 
 #[test]
-fn progress_is_told_and_a_second_sync_begins_anew() {
+fn progress_is_reported_and_a_second_sync_restarts_it() {
     let world = half_done(|setup| setup);
     let status = world.redis.status_of("k:");
     assert_eq!((status.int("sync_pending"), world.redis.status().int("syncs_pending")), (1, 1));
@@ -99,7 +99,7 @@ fn progress_is_told_and_a_second_sync_begins_anew() {
     assert_eq!(status.int("dirty_keys"), marked);
     world.redis.cmd(&["WB.SYNC", "k:"]);
     assert!(world.redis.status_of("k:").int("sync_marked") < marked.max(1));
-    ends(&world.redis, &world);
+    sync_ends(&world.redis, &world);
     let status = world.redis.status_of("k:");
     assert_eq!((status.int("sync_marked"), status.int("sync_percent")), (KEYS as i64, 100));
 }
@@ -112,33 +112,33 @@ fn a_sync_survives_a_crash() {
             world.redis.cmd(&["SAVE"]);
         }
         world.redis.kill();
-        world.redis.start_again();
+        world.redis.restart();
         assert_eq!(world.redis.status_of("k:").int("sync_pending"), 1, "durable {durable}");
-        ends(&world.redis, &world);
+        sync_ends(&world.redis, &world);
     }
 }
 
 #[test]
-fn a_promoted_replica_goes_on_and_one_that_follows_later_knows_the_end() {
+fn a_promoted_replica_continues_the_sync_and_its_own_replica_learns_of_the_end() {
     let mut world = half_done(|setup| setup);
-    let replica = limited(Setup::new(&nowhere())).start();
+    let replica = limited(Setup::new(&unreachable_uri())).start();
     replica.follow(&world.redis);
     world.redis.cmd(&["WB.SYNC", "k:"]);
-    replica.wait_until_in_step_with(&world.redis);
+    replica.wait_until_in_sync_with(&world.redis);
     assert_eq!(replica.status().int("syncs_pending"), 1);
     assert!(command(&["WB.SYNC", "k:"]).exec(&mut replica.connection()).is_err());
     world.redis.kill();
     replica.promote();
-    let second = limited(Setup::new(&nowhere())).start();
+    let second = limited(Setup::new(&unreachable_uri())).start();
     second.follow(&replica);
     assert_eq!(second.status().int("syncs_pending"), 1);
-    ends(&replica, &world);
-    second.wait_until_in_step_with(&replica);
+    sync_ends(&replica, &world);
+    second.wait_until_in_sync_with(&replica);
     assert_eq!((second.status().int("syncs_pending"), second.status().int("dirty_keys")), (0, 0));
 }
 
 #[test]
-fn a_bad_sync_is_refused_and_nothing_begins() {
+fn an_invalid_sync_is_refused_and_starts_nothing() {
     let world = World::new();
     world.register("k:", "keys", "");
     assert!(world.redis.error(&["WB.SYNC", "unknown:"]).contains("unknown:"));

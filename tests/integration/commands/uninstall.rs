@@ -1,13 +1,12 @@
-//! Servers without the module: what they refuse while state of ours is there, and the way out.
-//! Crash list C12 and C13.
+//! Servers without the module: the data that they refuse, and how to remove the module's state from
+//! it. Crash list C12 and C13.
 
 use testkit::fixture::World;
-use testkit::mongod::nowhere;
+use testkit::mongod::unreachable_uri;
 use testkit::redis_server::{Redis, Setup};
 use testkit::wait::{SOON, wait_until};
 
-/// Copies the data of `redis` into the folder of a server without the module that has ended,
-/// and starts that one.
+/// Starts a server without the module on a copy of the data of `redis`.
 fn without_module(redis: &mut Redis, change: impl FnOnce(Setup) -> Setup) -> Result<Redis, String> {
     redis.kill();
     let mut plain = change(Setup::without_module()).start();
@@ -27,16 +26,18 @@ fn without_module(redis: &mut Redis, change: impl FnOnce(Setup) -> Setup) -> Res
             std::fs::copy(&from, &to).expect("copy");
         }
     }
-    plain.try_start_again(&[]).map(|()| plain)
+    plain.try_restart(&[]).map(|()| plain)
 }
 
-/// The documented way out: unregister everything, write what is dirty, save.
-fn leave(world: &World) {
+/// The documented procedure to remove the module: unregister everything, write the dirty keys,
+/// save.
+fn remove_state(world: &World) {
     world.redis.cmd(&["WB.UNREGISTER", "k:"]);
     world.redis.flush();
     assert_eq!(world.redis.status().int("dirty_keys"), 0);
 }
 
+/// A world with a registration and clean keys.
 fn used(change: impl FnOnce(Setup) -> Setup) -> World {
     let world = World::with(change);
     world.register("k:", "keys", "");
@@ -45,13 +46,13 @@ fn used(change: impl FnOnce(Setup) -> Setup) -> World {
     world
 }
 
-/// Redis 7.0 writes something of every module with data into every RDB file, even when there is
-/// nothing to write; such a file needs the module. There the way out is to let a newer server
-/// load it, or to move the keys.
+/// Redis 7.0 writes a record of every module with data types into every RDB file, even if the
+/// module has nothing to save; such a file needs the module. Load it in a newer server instead, or
+/// copy the keys.
 #[test]
-fn an_rdb_saved_after_leaving_loads_without_the_module() {
+fn an_rdb_saved_after_the_removal_of_all_state_loads_without_the_module() {
     let mut world = used(|setup| setup);
-    leave(&world);
+    remove_state(&world);
     world.redis.cmd(&["SAVE"]);
     let refuses = world.redis.is_redis_7_0();
     match without_module(&mut world.redis, |setup| setup) {
@@ -65,11 +66,11 @@ fn an_rdb_saved_after_leaving_loads_without_the_module() {
 
 /// Redis 7.0: as above, because the AOF begins with an RDB.
 #[test]
-fn an_aof_rewritten_after_leaving_loads_without_the_module() {
+fn an_aof_rewritten_after_the_removal_of_all_state_loads_without_the_module() {
     let mut world = used(Setup::durable);
-    leave(&world);
+    remove_state(&world);
     world.redis.cmd(&["BGREWRITEAOF"]);
-    wait_until("it is rewritten", SOON, || {
+    wait_until("the AOF is rewritten", SOON, || {
         world.redis.info("persistence", "aof_rewrite_in_progress").as_deref() == Some("0")
     });
     let refuses = world.redis.is_redis_7_0();
@@ -83,27 +84,28 @@ fn an_aof_rewritten_after_leaving_loads_without_the_module() {
 }
 
 #[test]
-fn an_aof_with_acknowledgements_is_refused_without_the_module_and_not_cut_off() {
+fn an_aof_with_acknowledgements_is_refused_without_the_module_and_not_truncated() {
     let mut world = used(Setup::durable);
     let refused = without_module(&mut world.redis, Setup::durable);
     let log = refused.err().expect("a server without the module refuses");
     assert!(log.contains("WB.") || log.contains("writebehd"), "{log}");
 }
 
-/// The replica ends by itself (C13); the master must not, and goes on writing. Redis 7.0 as the
-/// master ends such a replica always, the others only while something is registered or dirty.
+/// A replica without the module exits (C13); the master must continue. With Redis 7.0 as the master
+/// such a replica always exits, with other servers only while there are registrations or dirty
+/// keys.
 #[test]
-fn a_replica_without_the_module_does_the_master_no_harm() {
+fn a_replica_without_the_module_does_not_affect_the_master() {
     let world = used(|setup| setup.config("repl-diskless-sync-delay 0"));
     let mut replica = Setup::without_module().start();
     replica.cmd(&["REPLICAOF", "127.0.0.1", &world.redis.port().to_string()]);
-    wait_until("it gives up", SOON, || replica.ended().is_some());
+    wait_until("the replica exits", SOON, || replica.ended().is_some());
     assert!(replica.log().contains("writebehd"), "{}", replica.log());
     world.redis.cmd(&["SET", "k:3", "x"]);
     world.redis.flush();
     assert_eq!(world.database.collection("keys").count(), 3);
 
-    leave(&world);
+    remove_state(&world);
     if !world.redis.is_redis_7_0() {
         let replica = Setup::without_module().start();
         replica.follow(&world.redis);
@@ -112,12 +114,12 @@ fn a_replica_without_the_module_does_the_master_no_harm() {
 }
 
 #[test]
-fn a_server_with_the_module_and_no_registrations_leaves_no_trace_in_its_rdb() {
-    let mut redis = Redis::start(&nowhere());
+fn an_rdb_of_a_server_without_registrations_contains_no_module_state() {
+    let mut redis = Redis::start(&unreachable_uri());
     redis.cmd(&["SET", "k:1", "x"]);
     redis.cmd(&["SAVE"]);
     let dump = std::fs::read(redis.dir().join("dump.rdb")).expect("dump");
-    // Redis 7.0 asks nobody whether there is anything to save.
+    // Redis 7.0 does not ask modules whether they have anything to save.
     let has_trace = dump.windows(9).any(|bytes| bytes == b"writebehd");
     assert!(!has_trace || redis.is_redis_7_0());
     let refuses = redis.is_redis_7_0();

@@ -5,7 +5,7 @@ use testkit::crash::scenario::ALL;
 use testkit::crash::stage::Mongods;
 
 #[test]
-fn nothing_acknowledged_is_lost_in_a_round_of_every_kind_of_crash() {
+fn no_acknowledged_write_is_lost_in_any_crash_scenario() {
     let mut mongods = Mongods::default();
     let verdicts: Vec<_> = (1..)
         .zip(&ALL)

@@ -1,4 +1,5 @@
-//! Files that the settings name and that are none: the server never waits for them.
+//! Settings that name a FIFO, a folder or a device instead of a file: the server never blocks on
+//! them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use testkit::mongod::{Mongod, nowhere};
+use testkit::mongod::{Mongod, unreachable_uri};
 use testkit::redis_server::{Redis, Setup};
 use testkit::wait::{SOON, wait_until};
 
-/// Longest that one command may hold the server up.
-const AT_ONCE: Duration = Duration::from_secs(2);
+/// The longest time that one command may take.
+const MAX_LATENCY: Duration = Duration::from_secs(2);
 
 fn fifo(folder: &Path) -> PathBuf {
     let path = folder.join("fifo");
@@ -19,8 +20,8 @@ fn fifo(folder: &Path) -> PathBuf {
     path
 }
 
-/// A FIFO that nobody writes to, a link to it, a folder, a device without an end.
-fn no_files(folder: &TempDir) -> Vec<String> {
+/// A FIFO without a writer, a symbolic link to it, a folder, an endless device.
+fn special_files(folder: &TempDir) -> Vec<String> {
     let fifo = fifo(folder.path());
     let link = folder.path().join("link");
     std::os::unix::fs::symlink(&fifo, &link).expect("link");
@@ -40,13 +41,13 @@ fn writes(redis: &Redis, key: &str) {
 }
 
 #[test]
-fn config_set_refuses_at_once_what_is_no_regular_file() {
+fn config_set_refuses_special_files_at_once() {
     let folder = tempfile::tempdir().expect("folder");
     let redis = Redis::start(&Mongod::shared().uri());
-    for path in no_files(&folder) {
+    for path in special_files(&folder) {
         let start = Instant::now();
         let error = redis.error(&["CONFIG", "SET", "writebehind.mongodb-uri-file", &path]);
-        assert!(start.elapsed() < AT_ONCE, "{path}: {:?}", start.elapsed());
+        assert!(start.elapsed() < MAX_LATENCY, "{path}: {:?}", start.elapsed());
         assert!(error.contains("mongodb-uri-file cannot be read"), "{error}");
         assert!(error.contains("not a regular file"), "{error}");
     }
@@ -56,14 +57,14 @@ fn config_set_refuses_at_once_what_is_no_regular_file() {
 }
 
 #[test]
-fn a_server_that_is_started_with_such_a_file_says_so_and_ends() {
+fn a_server_that_is_started_with_a_special_file_reports_it_and_exits() {
     let folder = tempfile::tempdir().expect("folder");
-    let paths = no_files(&folder);
+    let paths = special_files(&folder);
     for name in ["mongodb-uri-file", "registrations-file"] {
         for path in &paths {
             let start = Instant::now();
-            let setup = Setup::new(&nowhere()).setting(name, path);
-            let Err(log) = setup.try_start() else { panic!("{name} {path} was taken") };
+            let setup = Setup::new(&unreachable_uri()).setting(name, path);
+            let Err(log) = setup.try_start() else { panic!("{name} {path} was accepted") };
             assert!(log.contains(name) && log.contains("not a regular file"), "{log}");
             assert!(start.elapsed() < SOON / 2, "{name} {path}: {:?}", start.elapsed());
         }
@@ -71,10 +72,10 @@ fn a_server_that_is_started_with_such_a_file_says_so_and_ends() {
 }
 
 #[test]
-fn a_file_that_becomes_a_fifo_holds_nothing_up() {
+fn a_file_that_is_replaced_by_a_fifo_blocks_nothing() {
     let folder = tempfile::tempdir().expect("folder");
     let file = folder.path().join("uri");
-    std::fs::write(&file, nowhere()).expect("file");
+    std::fs::write(&file, unreachable_uri()).expect("file");
     let mut redis = Setup::default()
         .setting("mongodb-uri-file", text(&file))
         .setting("retry-backoff-max-ms", "100")
@@ -84,7 +85,7 @@ fn a_file_that_becomes_a_fifo_holds_nothing_up() {
     redis.cmd(&["SET", "k:1", "x"]);
     wait_until("the link is down", SOON, || redis.status().text("link") == "down");
     std::fs::rename(fifo(folder.path()), &file).expect("renamed");
-    wait_until("the worker has looked", SOON, || {
+    wait_until("the worker has tried to read it", SOON, || {
         redis.status().text("link_error").contains("not a regular file")
     });
     std::fs::remove_file(&file).expect("removed");
@@ -96,7 +97,7 @@ fn a_file_that_becomes_a_fifo_holds_nothing_up() {
 }
 
 #[test]
-fn a_certificate_file_that_is_a_fifo_does_not_hold_the_worker() {
+fn a_certificate_file_that_is_a_fifo_does_not_block_the_worker() {
     let folder = tempfile::tempdir().expect("folder");
     let fifo = fifo(folder.path());
     let database = Mongod::shared().database();
@@ -105,7 +106,7 @@ fn a_certificate_file_that_is_a_fifo_does_not_hold_the_worker() {
         let redis = Setup::new(&uri).setting("retry-backoff-max-ms", "100").start();
         redis.cmd(&["WB.REGISTER", "k:", &database.namespace("keys")]);
         redis.cmd(&["SET", "k:1", "x"]);
-        wait_until("it is told", SOON, || {
+        wait_until("the error is reported", SOON, || {
             let error = redis.status().text("link_error");
             error.contains(option) && error.contains("not a regular file")
         });

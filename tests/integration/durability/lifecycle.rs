@@ -1,10 +1,10 @@
-//! Starting and ending: other modules, SHUTDOWN, MODULE UNLOAD, replicas.
+//! Start and end of the server: other modules, SHUTDOWN, MODULE UNLOAD, replicas.
 
 use std::time::{Duration, Instant};
 
 use testkit::comparison::Mapping;
 use testkit::fixture::World;
-use testkit::mongod::{Mongod, nowhere};
+use testkit::mongod::{Mongod, unreachable_uri};
 use testkit::redis_server::{Redis, Setup};
 use testkit::wait::{SOON, wait_until};
 
@@ -22,13 +22,13 @@ fn shutdown_writes_the_backlog_first() {
 }
 
 #[test]
-fn shutdown_waits_for_an_absent_mongodb_no_longer_than_it_is_told() {
+fn shutdown_waits_for_an_unresponsive_mongodb_no_longer_than_shutdown_drain_ms() {
     let mongod = Mongod::standalone();
     let mut redis = Setup::new(&mongod.uri()).setting("shutdown-drain-ms", "500").start();
     redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
     redis.cmd(&["SET", "k:1", "x"]);
     redis.flush();
-    // It is not known to be away before it has not answered for a while.
+    // The link is still up: it goes down only after MongoDB has not replied for a while.
     mongod.freeze();
     redis.cmd(&["SET", "k:1", "y"]);
     let start = Instant::now();
@@ -39,8 +39,8 @@ fn shutdown_waits_for_an_absent_mongodb_no_longer_than_it_is_told() {
 }
 
 #[test]
-fn shutdown_does_not_wait_for_a_mongodb_that_is_known_to_be_away() {
-    let mut redis = Setup::new(&nowhere()).setting("shutdown-drain-ms", "20000").start();
+fn shutdown_does_not_wait_while_the_link_is_down() {
+    let mut redis = Setup::new(&unreachable_uri()).setting("shutdown-drain-ms", "20000").start();
     redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
     redis.cmd(&["SET", "k:1", "x"]);
     wait_until("the link is down", SOON, || redis.status().text("link") == "down");
@@ -49,13 +49,13 @@ fn shutdown_does_not_wait_for_a_mongodb_that_is_known_to_be_away() {
     assert!(status.success(), "{status}\n{}", redis.log());
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     assert!(redis.log().contains("1 keys were not written to MongoDB, which is not reached"));
-    redis.start_again();
+    redis.restart();
     assert_eq!(redis.status().int("dirty_keys"), 1);
 }
 
 #[test]
 fn shutdown_with_nothing_to_write_is_quick() {
-    let mut redis = Redis::start(&nowhere());
+    let mut redis = Redis::start(&unreachable_uri());
     let start = Instant::now();
     assert!(redis.shutdown(&["NOSAVE"]).success());
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
@@ -98,7 +98,7 @@ fn json_works_whichever_module_is_loaded_first() {
 }
 
 #[test]
-fn json_may_be_registered_before_its_module_is_there() {
+fn json_may_be_registered_before_its_module_is_loaded() {
     let world = World::new();
     world.register("film:", "films", "TYPE JSON");
     let rejson = testkit::fetched("rejson.so");
@@ -108,8 +108,7 @@ fn json_may_be_registered_before_its_module_is_there() {
     assert_eq!(world.database.collection("films").count(), 1);
 }
 
-/// A replica of the world's server, in step with it.
-/// How the scheduler treats each thread of the server, by its name (field 41 of proc(5)).
+/// The scheduling policy of each thread of the server, by its name (field 41 of /proc/pid/stat).
 fn policies(redis: &Redis) -> Vec<(String, libc::c_int)> {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", redis.pid())).expect("tasks");
     let stat = |task: std::io::Result<std::fs::DirEntry>| {
@@ -123,7 +122,7 @@ fn policies(redis: &Redis) -> Vec<(String, libc::c_int)> {
 }
 
 #[test]
-fn the_worker_pushes_the_servers_thread_from_no_processor_when_it_wakes_up() {
+fn the_worker_threads_are_scheduled_as_batch_and_the_servers_are_not() {
     let world = World::new();
     world.register("k:", "keys", "");
     world.redis.cmd(&["SET", "k:1", "a"]);
@@ -137,10 +136,11 @@ fn the_worker_pushes_the_servers_thread_from_no_processor_when_it_wakes_up() {
     assert!(servers.iter().all(|(_, policy)| *policy == libc::SCHED_OTHER), "{servers:?}");
 }
 
+/// A replica of the world's server, in sync with it.
 fn replica_of(world: &World) -> Redis {
     let replica = Redis::start(&Mongod::shared().uri());
     replica.cmd(&["REPLICAOF", "127.0.0.1", &world.redis.port().to_string()]);
-    wait_until("the replica is in step", SOON, || {
+    wait_until("the replica is in sync", SOON, || {
         replica.run::<String>(&["INFO", "replication"]).contains("master_link_status:up")
     });
     replica

@@ -1,4 +1,4 @@
-//! Restarts, crashes and random commands: nothing that was acknowledged is lost.
+//! Restarts, crashes and random commands: no acknowledged write is lost.
 
 mod clocks;
 mod crashes;

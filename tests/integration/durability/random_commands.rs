@@ -31,7 +31,7 @@ fn random_commands_of_a_new_seed_leave_no_difference() {
 }
 
 #[test]
-fn every_write_command_is_sent_or_left_out_for_a_reason() {
+fn every_write_command_has_a_template_or_a_reason_for_having_none() {
     let unknown = coverage::unknown(&mut World::json().redis.connection());
     assert!(unknown.is_empty(), "add a template or a reason: {unknown:?}");
 }

@@ -1,15 +1,14 @@
-//! Many registrations: what they cost commands that have nothing to do with them, and how long it
-//! takes to make and to load them.
+//! Many registrations: their cost for other commands, and the time to create and to load them.
 
 use std::time::{Duration, Instant};
 
 use testkit::fixture::World;
-use testkit::mongod::nowhere;
+use testkit::mongod::unreachable_uri;
 use testkit::redis_server::{Redis, Setup, command};
 
 const MANY: usize = 20_000;
 
-/// Registers so many prefixes.
+/// Registers `count` prefixes.
 fn register(redis: &Redis, count: usize) {
     let mut connection = redis.connect();
     for start in (0..count).step_by(500) {
@@ -22,7 +21,7 @@ fn register(redis: &Redis, count: usize) {
     }
 }
 
-/// The time that the server's thread had of a processor.
+/// Processor time of the server's main thread.
 fn cpu(redis: &Redis) -> Duration {
     let path = format!("/proc/{0}/task/{0}/schedstat", redis.pid());
     let figures = std::fs::read_to_string(path).expect("schedstat");
@@ -30,7 +29,7 @@ fn cpu(redis: &Redis) -> Duration {
     Duration::from_nanos(ns.parse().expect("nanoseconds"))
 }
 
-/// What the server's thread needs for so many commands, one after the other.
+/// Processor time of the server's main thread for `count` commands, one after the other.
 fn cost(redis: &Redis, count: usize) -> Duration {
     let mut connection = redis.connect();
     let before = cpu(redis);
@@ -41,8 +40,8 @@ fn cost(redis: &Redis, count: usize) -> Duration {
     cpu(redis) - before
 }
 
-/// The ratio of what a command costs on both: of the least of some rounds, because whatever else the
-/// machine does only adds to it.
+/// The ratio of the costs of a command on both servers. Takes the minimum of some rounds, because
+/// other load on the machine only adds to the cost.
 fn ratio(of: &Redis, to: &Redis) -> f64 {
     let mut least = [f64::INFINITY; 2];
     for _ in 0..9 {
@@ -54,32 +53,36 @@ fn ratio(of: &Redis, to: &Redis) -> f64 {
 }
 
 #[test]
-fn commands_of_other_keys_cost_what_they_cost_with_one_registration() {
-    let many = Setup::new(&nowhere()).start();
-    let one = Setup::new(&nowhere()).start();
+fn commands_on_unregistered_keys_cost_no_more_with_many_registrations() {
+    let many = Setup::new(&unreachable_uri()).start();
+    let one = Setup::new(&unreachable_uri()).start();
     register(&many, MANY);
     one.cmd(&["WB.REGISTER", "tenant:0:", "db.tenant0"]);
     let ratio = ratio(&many, &one);
-    println!("a command of other keys costs {ratio:.3} times as much with {MANY} registrations");
+    println!(
+        "a command on an unregistered key costs {ratio:.3} times as much with {MANY} registrations"
+    );
     assert!(ratio < 3.0, "{ratio}");
 }
 
 #[test]
-fn so_do_commands_of_a_prefix_among_many() {
+fn commands_on_registered_keys_cost_no_more_with_many_registrations() {
     let world = |count: usize| {
-        let redis = Setup::new(&nowhere()).start();
+        let redis = Setup::new(&unreachable_uri()).start();
         register(&redis, count);
         redis.cmd(&["WB.REGISTER", "key:", "db.keys"]);
         redis
     };
     let ratio = ratio(&world(MANY), &world(500));
-    println!("a command of one prefix costs {ratio:.3} times as much with {MANY} registrations");
+    println!(
+        "a command on a registered key costs {ratio:.3} times as much with {MANY} registrations"
+    );
     assert!(ratio < 3.0, "{ratio}");
 }
 
 #[test]
-fn every_registration_costs_the_same_to_make_and_to_load() {
-    let redis = Setup::new(&nowhere()).start();
+fn creating_and_loading_registrations_takes_linear_time() {
+    let redis = Setup::new(&unreachable_uri()).start();
     let begun = cpu(&redis);
     register(&redis, MANY / 10);
     let few = cpu(&redis) - begun;
@@ -92,15 +95,15 @@ fn every_registration_costs_the_same_to_make_and_to_load() {
     redis.cmd(&["DEBUG", "RELOAD"]);
     let many_loaded = cpu(&redis) - begun - many;
     assert_eq!(redis.status().int("registrations"), MANY as i64);
-    println!("{} are made in {few:?} and loaded in {few_loaded:?},", MANY / 10);
-    println!("{MANY} are made in {many:?} and loaded in {many_loaded:?}");
-    // Ten times as many; a loop over all for each would take a hundred times as long.
-    assert!(many < few * 30, "{many:?}, where a tenth takes {few:?}");
-    assert!(many_loaded < few_loaded * 30, "{many_loaded:?}, where a tenth takes {few_loaded:?}");
+    println!("{} are created in {few:?} and loaded in {few_loaded:?},", MANY / 10);
+    println!("{MANY} are created in {many:?} and loaded in {many_loaded:?}");
+    // Ten times as many registrations; quadratic time would be a hundred times as long.
+    assert!(many < few * 30, "{many:?}, and a tenth of them {few:?}");
+    assert!(many_loaded < few_loaded * 30, "{many_loaded:?}, and a tenth of them {few_loaded:?}");
 }
 
 #[test]
-fn every_one_of_many_prefixes_is_written() {
+fn keys_of_many_prefixes_are_all_written() {
     const PREFIXES: usize = 2_000;
     let world = World::new();
     for number in 0..PREFIXES {

@@ -1,11 +1,11 @@
-//! What a dirty key costs at rest, by our own figure and by the process's.
+//! The memory of a dirty key, by `memory_bytes` and by the size of the process.
 
-use testkit::mongod::nowhere;
+use testkit::mongod::unreachable_uri;
 use testkit::redis_server::{Redis, Setup};
 
 const KEYS: usize = 1_000_000;
-/// Bytes that a dirty key may take beyond its own length.
-const MOST: usize = 64;
+/// Bytes that a dirty key may take in addition to its length.
+const MAX_OVERHEAD: usize = 64;
 /// `k:` and eight digits.
 const KEY_LENGTH: usize = 10;
 
@@ -17,7 +17,7 @@ fn fill(redis: &Redis) {
     }
 }
 
-/// Memory that the process has, in bytes.
+/// Resident memory of the process, in bytes.
 fn resident(redis: &Redis) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", redis.pid())).expect("status");
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
@@ -25,10 +25,10 @@ fn resident(redis: &Redis) -> usize {
 }
 
 #[test]
-fn a_dirty_key_takes_its_length_and_sixty_four_bytes_at_most() {
-    let with = Setup::new(&nowhere()).start();
+fn a_dirty_key_takes_at_most_its_length_and_sixty_four_bytes() {
+    let with = Setup::new(&unreachable_uri()).start();
     with.cmd(&["WB.REGISTER", "k:", "db.keys"]);
-    let without = Setup::new(&nowhere()).start();
+    let without = Setup::new(&unreachable_uri()).start();
     for redis in [&with, &without] {
         fill(redis);
     }
@@ -41,7 +41,7 @@ fn a_dirty_key_takes_its_length_and_sixty_four_bytes_at_most() {
         ours / KEYS,
         resident / KEYS
     );
-    let most = KEYS * (KEY_LENGTH + MOST);
+    let most = KEYS * (KEY_LENGTH + MAX_OVERHEAD);
     assert!(ours <= most, "memory_bytes: {ours}, more than {most}");
     assert!(resident <= most, "of the process: {resident}, more than {most}");
 }

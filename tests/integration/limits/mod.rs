@@ -1,4 +1,4 @@
-//! What the module may take of memory and time.
+//! The module's limits of memory and time.
 
 mod dirty_max_bytes;
 mod many_registrations;

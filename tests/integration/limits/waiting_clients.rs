@@ -1,20 +1,20 @@
-//! Clients that wait in WB.FLUSH: each gets one reply, and nothing of it stays in the server.
+//! Clients that are blocked in WB.FLUSH: each gets one reply, and none leaks memory.
 
 use redis::{Connection, Value};
 
 use testkit::fixture::World;
-use testkit::mongod::nowhere;
+use testkit::mongod::unreachable_uri;
 use testkit::redis_server::reply::Flushed;
 use testkit::redis_server::{Redis, command};
 use testkit::wait::{SOON, wait_until};
 
-/// Clients that wait at a time, and in all for each way to end.
+/// Concurrently blocked clients, and their total for each way to end.
 const AT_A_TIME: usize = 50;
 const IN_ALL: usize = 400;
-/// A handle of the server that is not freed keeps 34 KiB.
+/// A leaked handle of the server would take 34 KiB.
 const MOST_BYTES_EACH: i64 = 4 * 1024;
 
-/// How a wait ends.
+/// How a client stops being blocked.
 #[derive(Clone, Copy, Debug)]
 enum End {
     Timeout,
@@ -25,9 +25,9 @@ enum End {
     RoleChange,
 }
 
-/// A server with one dirty key, whose MongoDB is away.
+/// A server with one dirty key and without MongoDB.
 fn stuck() -> Redis {
-    let redis = Redis::start(&nowhere());
+    let redis = Redis::start(&unreachable_uri());
     redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
     redis.cmd(&["SET", "k:1", "a"]);
     redis
@@ -37,7 +37,7 @@ fn number(redis: &Redis, section: &str, field: &str) -> i64 {
     redis.info(section, field).expect("field").parse().expect("number")
 }
 
-/// Lets `AT_A_TIME` clients wait, and ends the waits.
+/// Blocks `AT_A_TIME` clients and unblocks them.
 fn wait_and_end(redis: &Redis, end: End) {
     let mut clients: Vec<Connection> = (0..AT_A_TIME).map(|_| redis.connect()).collect();
     let ids: Vec<i64> = clients
@@ -86,14 +86,14 @@ fn wait_and_end(redis: &Redis, end: End) {
         }
     }
     drop(clients);
-    wait_until("all have left", SOON, || {
+    wait_until("all have disconnected", SOON, || {
         number(redis, "clients", "blocked_clients") == 0
             && number(redis, "clients", "connected_clients") == 1
     });
 }
 
 #[track_caller]
-fn keeps_nothing(end: End) {
+fn leaks_no_memory(end: End) {
     let redis = stuck();
     wait_and_end(&redis, end);
     let before = number(&redis, "memory", "used_memory");
@@ -101,30 +101,30 @@ fn keeps_nothing(end: End) {
         wait_and_end(&redis, end);
     }
     let each = (number(&redis, "memory", "used_memory") - before) / IN_ALL as i64;
-    assert!(each < MOST_BYTES_EACH, "{end:?}: {each} bytes stay for each client");
+    assert!(each < MOST_BYTES_EACH, "{end:?}: {each} bytes are leaked for each client");
     assert_eq!(redis.status().int("dirty_keys"), 1);
 }
 
 #[test]
-fn a_wait_that_ends_by_its_timeout_keeps_no_memory() {
-    keeps_nothing(End::Timeout);
+fn a_flush_that_ends_at_its_timeout_leaks_no_memory() {
+    leaks_no_memory(End::Timeout);
 }
 
 #[test]
-fn a_wait_that_ends_with_its_connection_keeps_no_memory() {
-    keeps_nothing(End::Disconnect);
-    keeps_nothing(End::Killed);
+fn a_flush_that_ends_with_its_connection_leaks_no_memory() {
+    leaks_no_memory(End::Disconnect);
+    leaks_no_memory(End::Killed);
 }
 
 #[test]
-fn a_wait_that_client_unblock_ends_keeps_no_memory() {
-    keeps_nothing(End::UnblockedAsByTimeout);
-    keeps_nothing(End::UnblockedWithError);
+fn a_flush_that_client_unblock_ends_leaks_no_memory() {
+    leaks_no_memory(End::UnblockedAsByTimeout);
+    leaks_no_memory(End::UnblockedWithError);
 }
 
 #[test]
-fn a_wait_that_a_change_of_role_ends_keeps_no_memory() {
-    keeps_nothing(End::RoleChange);
+fn a_flush_that_a_role_change_ends_leaks_no_memory() {
+    leaks_no_memory(End::RoleChange);
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_flush_that_ends_at_its_timeout_gets_one_reply() {
     let mut client = world.redis.connect();
     client.set_read_timeout(Some(SOON)).expect("timeout");
     let mut ended = 0;
-    // The write takes a few milliseconds, so the time ends before, with and after it.
+    // The write takes a few milliseconds, so the timeout falls before, during and after it.
     for turn in 0..3_000 {
         world.redis.cmd(&["SET", "k:1", &turn.to_string()]);
         let timeout = (1 + turn % 4).to_string();

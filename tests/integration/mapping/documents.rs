@@ -1,4 +1,4 @@
-//! A key's value becomes a document, in both target shapes: `_id` and a field of one's own.
+//! The document of a key's value, with the key in `_id` and in another field.
 
 use mongodb::bson::{Binary, Bson, DateTime, doc, spec::BinarySubtype};
 
@@ -6,7 +6,7 @@ use testkit::comparison::{Mapping, text};
 use testkit::fixture::World;
 use testkit::mongod::dollar_name;
 
-/// One kind of value: how it is written first, changed, and what a key of it is deleted with.
+/// A type of value: the commands that create and change a key of it.
 struct Kind {
     name: &'static str,
     create: &'static [&'static str],
@@ -31,7 +31,7 @@ const KINDS: [Kind; 3] = [
     },
 ];
 
-fn lives(options: &str, mapping: &Mapping) {
+fn is_created_changed_and_deleted(options: &str, mapping: &Mapping) {
     for Kind { name, create, change } in KINDS {
         let world = World::json();
         let films = world.database.collection("films");
@@ -52,12 +52,12 @@ fn lives(options: &str, mapping: &Mapping) {
 
 #[test]
 fn a_key_is_created_changed_deleted_and_created_again_in_id() {
-    lives("", &Mapping::by_id("film:"));
+    is_created_changed_and_deleted("", &Mapping::by_id("film:"));
 }
 
 #[test]
 fn a_key_is_created_changed_deleted_and_created_again_in_a_field() {
-    lives("KEY movieId", &Mapping::by_field("film:", "movieId"));
+    is_created_changed_and_deleted("KEY movieId", &Mapping::by_field("film:", "movieId"));
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn nested_json_keeps_types_and_order() {
 }
 
 #[test]
-fn a_json_value_that_is_no_object_becomes_the_field_value() {
+fn a_json_value_that_is_no_object_is_stored_in_the_field_value() {
     let world = World::json();
     world.register("j:", "values", "");
     for (key, json) in [("j:1", "[1,\"two\",null]"), ("j:2", "\"text\""), ("j:3", "1.0")] {
@@ -109,7 +109,7 @@ fn a_json_value_that_is_no_object_becomes_the_field_value() {
 }
 
 #[test]
-fn bytes_that_are_no_text_become_binary() {
+fn bytes_that_are_not_utf_8_become_binary() {
     let world = World::new();
     world.register("b:", "bytes", "");
     let bytes: Vec<u8> = (0..=255).collect();
@@ -123,7 +123,7 @@ fn bytes_that_are_no_text_become_binary() {
 }
 
 #[test]
-fn a_field_removed_in_redis_is_gone_under_replace() {
+fn a_field_removed_in_redis_is_removed_with_replace() {
     let world = World::new();
     world.register("p:", "people", "WRITE REPLACE");
     let people = world.database.collection("people");
@@ -136,7 +136,7 @@ fn a_field_removed_in_redis_is_gone_under_replace() {
 }
 
 #[test]
-fn a_foreign_field_survives_under_merge() {
+fn a_field_of_another_application_is_kept_with_merge() {
     for (options, key_field) in [("", "_id"), ("KEY id", "id")] {
         let world = World::new();
         world.register("p:", "people", &format!("WRITE MERGE {options}"));
@@ -159,7 +159,7 @@ fn a_foreign_field_survives_under_merge() {
 }
 
 #[test]
-fn a_type_keeps_keys_of_other_types_out() {
+fn keys_of_other_types_than_registered_are_not_written() {
     let world = World::json();
     world.register("t:", "hashes", "TYPE HASH");
     world.redis.cmd(&["HSET", "t:1", "a", "b"]);
@@ -176,7 +176,7 @@ fn a_type_keeps_keys_of_other_types_out() {
 }
 
 #[test]
-fn any_type_takes_hashes_strings_and_json_alike() {
+fn type_any_accepts_hashes_strings_and_json() {
     let world = World::json();
     world.register("x:", "mixed", "");
     world.redis.cmd(&["HSET", "x:1", "a", "b"]);

@@ -1,4 +1,4 @@
-//! Large values: read in steps, so that nobody waits for them, or refused early.
+//! Large values: read in slices, so that no client waits for them, or rejected without a full read.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use testkit::comparison::Mapping;
 use testkit::fixture::World;
 use testkit::wait::{SOON, wait_until};
 
-/// The longest time that a PING took while `work` was done.
+/// The longest latency of a PING while `work` runs.
 fn longest_ping(world: &World, work: impl FnOnce()) -> Duration {
     let done = AtomicBool::new(false);
     let mut connection = world.redis.connect();
@@ -36,16 +36,16 @@ fn fill_hash(world: &World, key: &str, fields: usize, value_len: usize) {
     world.redis.cmd(&["EVAL", script, "1", key, &fields, &value_len]);
 }
 
-/// A world whose keys are not written before somebody flushes.
-fn waiting() -> World {
+/// A world whose keys are not written before WB.FLUSH.
+fn unflushed() -> World {
     let world = World::new();
     world.register("k:", "keys", "INTERVAL 600000");
     world
 }
 
 #[test]
-fn a_hash_that_fits_is_written_whole() {
-    let world = waiting();
+fn a_hash_of_ten_megabytes_is_written_completely() {
+    let world = unflushed();
     fill_hash(&world, "k:1", 200_000, 40);
     let longest = longest_ping(&world, || {
         let flushed = world.redis.flush();
@@ -56,8 +56,8 @@ fn a_hash_that_fits_is_written_whole() {
 }
 
 #[test]
-fn a_hash_of_a_million_fields_is_written_whole() {
-    let world = waiting();
+fn a_hash_of_a_million_fields_is_written_completely() {
+    let world = unflushed();
     fill_hash(&world, "k:1", 1_000_000, 1);
     world.redis.cmd(&["SET", "k:2", "x"]);
     let longest = longest_ping(&world, || {
@@ -68,8 +68,8 @@ fn a_hash_of_a_million_fields_is_written_whole() {
 }
 
 #[test]
-fn a_large_string_is_read_in_steps_and_written_whole() {
-    let world = waiting();
+fn a_large_string_is_read_in_slices_and_written_completely() {
+    let world = unflushed();
     let value = "0123456789abcdef".repeat(1_000_000);
     world.redis.cmd(&["CONFIG", "SET", "writebehind.read-slice-us", "10"]);
     let written = || world.redis.status().int("written_total");
@@ -90,20 +90,20 @@ fn a_large_string_is_read_in_steps_and_written_whole() {
         assert!(world.database.collection("keys").text("1", "value") == expected);
         written() - before == 1
     };
-    // Read at once, each of them would be written twice.
-    assert!((0..50).any(changes_while_it_is_read), "it is never changed while it is read");
+    // If the value were read in one slice, it would be written twice.
+    assert!((0..50).any(changes_while_it_is_read), "it never changed while it was read");
 }
 
 #[test]
 fn commands_are_served_while_a_large_value_is_read() {
-    let world = waiting();
+    let world = unflushed();
     fill_hash(&world, "k:1", 500_000, 1);
     let mut flushing = world.redis.connect();
     std::thread::scope(|scope| {
         let flush = scope.spawn(|| redis::cmd("WB.FLUSH").exec(&mut flushing).expect("WB.FLUSH"));
         let begun = || world.redis.status().int("in_flight_keys") == 1;
         wait_until("reading begins", SOON, begun);
-        // In the middle of the read, which so begins anew.
+        // During the read, which so starts again.
         world.redis.cmd(&["HSET", "k:1", "f1", "new"]);
         flush.join().expect("flush");
     });
@@ -112,8 +112,8 @@ fn commands_are_served_while_a_large_value_is_read() {
 }
 
 #[test]
-fn every_large_collection_is_read_whole() {
-    let world = waiting();
+fn every_large_collection_type_is_read_completely() {
+    let world = unflushed();
     let script = "for i = 1, 30000 do \
         redis.call('RPUSH', 'k:list', i) \
         redis.call('SADD', 'k:set', 'm' .. i) \
@@ -125,8 +125,8 @@ fn every_large_collection_is_read_whole() {
 }
 
 #[test]
-fn what_is_larger_than_any_document_is_a_dead_letter_and_read_no_further() {
-    let world = waiting();
+fn a_value_larger_than_any_document_is_a_dead_letter_and_is_not_read_completely() {
+    let world = unflushed();
     fill_hash(&world, "k:hash", 400, 1_000_000);
     let script = "local value = string.rep('v', 1000000) for i = 1, 100 do \
         redis.call('RPUSH', 'k:list', value) redis.call('SADD', 'k:set', i .. value) \
@@ -143,7 +143,7 @@ fn what_is_larger_than_any_document_is_a_dead_letter_and_read_no_further() {
 }
 
 #[test]
-fn a_large_value_that_changes_all_the_time_arrives_and_leaves_time_for_others() {
+fn a_large_value_that_keeps_changing_is_written_at_intervals() {
     let world = World::new();
     world.register("k:", "keys", "INTERVAL 0");
     fill_hash(&world, "k:1", 100_000, 10);
@@ -159,14 +159,14 @@ fn a_large_value_that_changes_all_the_time_arrives_and_leaves_time_for_others() 
         }
     }
     println!("{writes} changes of a hash of 100,000 fields: written {written} times");
-    // Without a rest it would be read and written all the time.
+    // Without a cooldown it would be read and written continuously.
     assert!(written < 50, "{written}");
     world.redis.flush();
     assert_eq!(keys.text("1", "f1"), writes.to_string());
 }
 
 #[test]
-fn a_large_value_that_changes_type_or_goes_while_it_is_read_leaves_no_torn_document() {
+fn a_large_value_that_changes_type_or_is_removed_while_it_is_read_leaves_no_mixed_document() {
     let world = World::new();
     world.register("k:", "keys", "INTERVAL 0");
     let keys = world.database.collection("keys");
@@ -180,7 +180,7 @@ fn a_large_value_that_changes_type_or_goes_while_it_is_read_leaves_no_torn_docum
     ] {
         world.redis.cmd(&["DEL", "k:1", "k:2"]);
         fill_hash(&world, "k:1", 100_000, 10);
-        // Reading has begun by now, and has not ended.
+        // The read has started by now, and has not ended.
         world.redis.cmd(&["PING"]);
         world.redis.cmd(words);
         mapping.holds(&world.redis, &keys);
@@ -188,17 +188,17 @@ fn a_large_value_that_changes_type_or_goes_while_it_is_read_leaves_no_torn_docum
 }
 
 #[test]
-fn a_large_value_is_always_that_of_one_moment() {
+fn a_large_value_is_always_a_consistent_snapshot() {
     let world = World::new();
     world.register("k:", "keys", "INTERVAL 0");
     fill_hash(&world, "k:1", 50_000, 10);
     world.redis.flush();
     let keys = world.database.collection("keys");
-    // Fields that always change together, wherever they stand.
+    // Fields that always change together, at different positions in the hash.
     let names: Vec<String> = (0..20).map(|n| format!("same{n}")).collect();
     let equal: Vec<Document> =
         names.iter().map(|name| doc! { "$eq": ["$same0", format!("${name}")] }).collect();
-    let torn = doc! { "$expr": { "$not": { "$and": equal } } };
+    let mixed = doc! { "$expr": { "$not": { "$and": equal } } };
     let start = Instant::now();
     let mut round = 0;
     let written = || world.redis.status().int("written_total");
@@ -208,13 +208,13 @@ fn a_large_value_is_always_that_of_one_moment() {
         let value = round.to_string();
         let pairs = names.iter().flat_map(|name| [name.as_str(), &value]);
         world.redis.cmd(&["HSET", "k:1"].into_iter().chain(pairs).collect::<Vec<_>>());
-        // It takes a while, in which a part of the hash is read.
-        assert_eq!(keys.find(torn.clone()), None);
+        // The query takes a while, in which a part of the hash is read.
+        assert_eq!(keys.find(mixed.clone()), None);
     }
 }
 
 #[test]
-fn many_large_values_take_turns() {
+fn many_large_values_are_all_written() {
     let world = World::new();
     world.register("k:", "keys", "INTERVAL 0");
     for n in 0..20 {
@@ -227,7 +227,7 @@ fn many_large_values_take_turns() {
 
 #[test]
 fn a_large_value_is_written_at_shutdown() {
-    let mut world = waiting();
+    let mut world = unflushed();
     fill_hash(&world, "k:1", 100_000, 10);
     fill_hash(&world, "k:2", 100_000, 10);
     world.redis.shutdown(&["NOSAVE"]);

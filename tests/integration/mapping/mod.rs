@@ -1,4 +1,4 @@
-//! What a value becomes in MongoDB.
+//! The document of a value in MongoDB.
 
 mod documents;
 mod large_values;

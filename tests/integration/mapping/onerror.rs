@@ -1,4 +1,4 @@
-//! ONERROR: what becomes of a field that SCHEMA cannot convert.
+//! ONERROR: fields that SCHEMA cannot convert.
 
 use mongodb::bson::{Bson, doc};
 
@@ -7,7 +7,7 @@ use testkit::fixture::World;
 const SCHEMA: &str = "SCHEMA age INT64 born DATE data JSON";
 
 #[test]
-fn a_field_of_a_hash_stays_a_string_or_is_left_out() {
+fn a_hash_field_stays_a_string_or_is_left_out() {
     let world = World::new();
     world.register("d:", "deadletter", SCHEMA);
     world.register("t:", "string", &format!("ONERROR STRING {SCHEMA}"));
@@ -44,7 +44,7 @@ fn a_field_that_is_left_out_is_removed_by_replace_and_stays_with_merge() {
 }
 
 #[test]
-fn it_goes_for_json_strings_lists_and_streams() {
+fn onerror_applies_to_json_strings_lists_and_streams() {
     let world = World::json();
     let schema = "SCHEMA a INT64 list INT64 inner.x BOOL value INT64";
     world.register("t:", "string", &format!("ONERROR STRING {schema}"));

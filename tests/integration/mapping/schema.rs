@@ -1,4 +1,5 @@
-//! SCHEMA: fields get types and names in MongoDB; what does not convert is a dead letter.
+//! SCHEMA: fields get types and names in MongoDB; a value that cannot be converted is a dead
+//! letter.
 
 use mongodb::bson::{Binary, Bson, DateTime, Decimal128, doc, oid::ObjectId, spec::BinarySubtype};
 use redis::Value;
@@ -11,7 +12,7 @@ fn binary(subtype: BinarySubtype, bytes: &[u8]) -> Bson {
 }
 
 #[test]
-fn every_type_of_a_hash_field_arrives() {
+fn a_hash_field_is_converted_to_every_type() {
     let world = World::new();
     world.register(
         "k:",
@@ -94,7 +95,7 @@ fn dates_have_fractions_and_a_unit_where_it_is_given() {
     let world = World::json();
     world.register("h:", "hashes", "SCHEMA at DATE s DATE_S ms DATE_MS");
     world.register("j:", "json", "TYPE JSON SCHEMA at DATE s DATE_S ms DATE_MS");
-    // 1971 in milliseconds, which DATE would take for seconds.
+    // 1971 in milliseconds, which DATE would interpret as seconds.
     world.redis.cmd(&["HSET", "h:1", "at", "1659038730.123", "s", "0.5", "ms", "50000000000"]);
     let json = r#"{"at":1659038730.123,"s":0.5,"ms":50000000000}"#;
     world.redis.cmd(&["JSON.SET", "j:1", "$", json]);
@@ -125,7 +126,7 @@ fn counters_and_sets_of_numbers_are_numbers() {
 }
 
 #[test]
-fn awkward_values_are_faithful_or_dead_letters_and_hold_up_nobody() {
+fn values_that_cannot_be_converted_are_dead_letters_and_do_not_block_other_keys() {
     let types = [
         ("INT64", ["9223372036854775808", "1.0", ""].as_slice()),
         ("DOUBLE", &["1e400", "-1e400", "x"]),
@@ -157,7 +158,7 @@ fn awkward_values_are_faithful_or_dead_letters_and_hold_up_nobody() {
             assert!(!error.contains(value), "{error}");
         });
     }
-    // A corrected value clears it.
+    // A corrected value resolves the dead letter.
     world.redis.cmd(&["HSET", "BOOL:0", "field", "1"]);
     assert_eq!(world.redis.flush_with(&["BOOL:"]).failed, 0);
 }
@@ -175,7 +176,7 @@ fn a_schema_is_shown_and_survives_a_restart() {
     assert_eq!(shown(&world), expected);
     world.redis.cmd(&["HSET", "k:1", "age", "5", "x", "secret", "n", "1.5"]);
     world.redis.kill();
-    world.redis.start_again();
+    world.redis.restart();
     assert_eq!(shown(&world), expected);
     world.redis.cmd(&["BGREWRITEAOF"]);
     world.redis.flush();

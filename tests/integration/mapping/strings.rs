@@ -1,14 +1,14 @@
-//! Short strings are read many at a time, and nobody notices.
+//! Short strings are read many at a time, without side effects on the keys.
 
 use testkit::comparison::Mapping;
 use testkit::fixture::World;
 use testkit::redis_server::command;
 use testkit::wait::{SOON, wait_until};
 
-/// More keys than one command reads, and not a multiple.
+/// More keys than one MGET reads, and not a multiple of that.
 const KEYS: usize = 70;
 
-/// Numbers, embedded strings, raw ones and long ones in turn, all of them dirty.
+/// Dirty keys that are integers, embedded strings, raw strings and long strings.
 fn fill(world: &World) {
     world.register("k:", "keys", "INTERVAL 3600000");
     for n in 0..KEYS {
@@ -23,10 +23,10 @@ fn fill(world: &World) {
     }
 }
 
-fn arrives(world: &World) {
+fn all_written(world: &World) {
     let written = world.redis.flush();
     assert_eq!((written.persisted, written.pending), (KEYS as i64, 0));
-    all_is_there(world);
+    all_stored(world);
 }
 
 fn of_each<T: redis::FromRedisValue>(world: &World, subcommand: &str) -> Vec<T> {
@@ -43,43 +43,43 @@ fn strings_are_read_many_at_a_time_and_stay_encoded_as_they_are() {
     let line = commands.lines().find(|line| line.starts_with("cmdstat_mget:"));
     let calls = line.and_then(|line| line.split([':', '=', ',']).nth(2)?.parse().ok());
     let short = KEYS - KEYS / 5;
-    // A slice of reading may end after every sixteenth key, of whatever kind, and none is left over.
+    // A read slice may end after every sixteenth key, whatever its type.
     let fits = short.div_ceil(16)..=KEYS.div_ceil(16);
     assert!(calls.is_some_and(|calls: usize| fits.contains(&calls)), "{commands}");
     assert!(!commands.contains("cmdstat_get:"), "{commands}");
     assert_eq!(of_each::<String>(&world, "ENCODING"), before);
-    all_is_there(&world);
+    all_stored(&world);
 }
 
-fn all_is_there(world: &World) {
+fn all_stored(world: &World) {
     let keys = world.database.collection("keys");
     Mapping::by_id("k:").holds(&world.redis, &keys);
     assert_eq!(keys.count(), KEYS as u64);
 }
 
 #[test]
-fn reading_strings_makes_no_key_younger() {
+fn reading_strings_does_not_change_their_idle_time() {
     let world = World::new();
     fill(&world);
     restore_each(&world, "IDLETIME", "1000");
     world.redis.flush();
     let idle: Vec<i64> = of_each(&world, "IDLETIME");
     assert!(idle.iter().all(|seconds| *seconds >= 1000), "{idle:?}");
-    all_is_there(&world);
+    all_stored(&world);
 }
 
 #[test]
-fn reading_strings_makes_no_key_more_frequent() {
+fn reading_strings_does_not_change_their_access_frequency() {
     let world = World::with(|setup| setup.config("maxmemory-policy allkeys-lfu"));
     fill(&world);
     restore_each(&world, "FREQ", "3");
     world.redis.flush();
     let frequencies: Vec<i64> = of_each(&world, "FREQ");
     assert!(frequencies.iter().all(|frequency| *frequency == 3), "{frequencies:?}");
-    all_is_there(&world);
+    all_stored(&world);
 }
 
-/// Writes every key anew, with this age.
+/// Restores every key with that IDLETIME or FREQ.
 fn restore_each(world: &World, kind: &str, age: &str) {
     for n in 0..KEYS {
         let key = format!("k:{n}");
@@ -91,7 +91,7 @@ fn restore_each(world: &World, kind: &str, age: &str) {
 }
 
 #[test]
-fn strings_are_written_where_the_commands_that_read_them_have_other_names() {
+fn strings_are_written_if_the_commands_that_read_them_are_renamed() {
     for commands in [&["MGET"][..], &["MGET", "GET"]] {
         let world = World::with(|setup| {
             let line = |name| format!("rename-command {name} other-{name}");
@@ -106,13 +106,13 @@ fn strings_are_written_where_the_commands_that_read_them_have_other_names() {
 }
 
 #[test]
-fn strings_of_a_cluster_are_written_although_no_command_may_read_several_slots() {
+fn strings_in_a_cluster_are_written_although_mget_of_several_slots_fails() {
     let world = World::with(|setup| setup.config("cluster-enabled yes"));
     world.redis.cmd(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
     let is_up = || world.redis.run::<String>(&["CLUSTER", "INFO"]).contains("cluster_state:ok");
     wait_until("the cluster is up", SOON, is_up);
     fill(&world);
-    arrives(&world);
+    all_written(&world);
     let commands: String = world.redis.run(&["INFO", "commandstats"]);
     assert!(!commands.contains("cmdstat_mget"), "{commands}");
 }

@@ -7,11 +7,11 @@ use testkit::mongod::collection::Collection;
 use testkit::mongod::dollar_name;
 use testkit::wait::{SOON, wait_until};
 
-/// Far in the future, milliseconds since 1970, and no whole second.
+/// Times far in the future, in milliseconds since 1970, not at a full second.
 const FIRST_MS: i64 = 4_000_000_000_123;
 const SECOND_MS: i64 = 4_100_000_000_456;
 
-/// One kind of value: how a key of it is written, and what is seen of it in the document.
+/// A type of value: the command that creates a key, and the fields of its document.
 struct Kind {
     name: &'static str,
     create: &'static [&'static str],
@@ -49,12 +49,12 @@ fn with_expiry(mut document: Document, at_ms: i64) -> Document {
     document
 }
 
-/// The expiry that the server tells.
+/// The reply of PEXPIRETIME.
 fn expiry_of(world: &World, key: &str) -> i64 {
     world.redis.run(&["PEXPIRETIME", key])
 }
 
-/// Fields in the same order or another.
+/// Asserts that the documents have the same fields, in any order.
 #[track_caller]
 fn same(found: &Document, expected: &Document, what: &str) {
     let sorted = |document: &Document| {
@@ -65,9 +65,9 @@ fn same(found: &Document, expected: &Document, what: &str) {
     assert_eq!(sorted(found), sorted(expected), "{what}");
 }
 
-/// An expiry is set, changed and removed, again and again. `foreign` is what another application
-/// wrote and the registration leaves there.
-fn lives(options: &str, by_field: bool, foreign: &Document) {
+/// Sets, changes and removes the expiry. `foreign` are the fields of another application that the
+/// registration keeps.
+fn expiry_is_set_changed_and_removed(options: &str, by_field: bool, foreign: &Document) {
     for Kind { name, create, seen } in KINDS {
         let world = World::json();
         let sessions = world.database.collection("sessions");
@@ -100,20 +100,20 @@ fn lives(options: &str, by_field: bool, foreign: &Document) {
 }
 
 #[test]
-fn an_expiry_is_set_changed_and_removed_under_replace() {
-    lives("WRITE REPLACE", false, &doc! {});
-    lives("WRITE REPLACE KEY id", true, &doc! {});
+fn an_expiry_is_set_changed_and_removed_with_replace() {
+    expiry_is_set_changed_and_removed("WRITE REPLACE", false, &doc! {});
+    expiry_is_set_changed_and_removed("WRITE REPLACE KEY id", true, &doc! {});
 }
 
 #[test]
-fn an_expiry_is_set_changed_and_removed_under_merge_and_foreign_fields_stay() {
+fn an_expiry_is_set_changed_and_removed_with_merge_and_other_fields_stay() {
     let foreign = doc! { "foreign": { "until": 1 } };
-    lives("WRITE MERGE", false, &foreign);
-    lives("WRITE MERGE KEY id", true, &foreign);
+    expiry_is_set_changed_and_removed("WRITE MERGE", false, &foreign);
+    expiry_is_set_changed_and_removed("WRITE MERGE KEY id", true, &foreign);
 }
 
 #[test]
-fn every_command_that_touches_the_expiry_of_a_string_reaches_the_document() {
+fn every_command_that_changes_the_expiry_of_a_string_updates_the_document() {
     for write in ["REPLACE", "MERGE"] {
         let world = World::new();
         let sessions = world.database.collection("sessions");
@@ -145,7 +145,7 @@ fn every_command_that_touches_the_expiry_of_a_string_reaches_the_document() {
 }
 
 #[test]
-fn a_copied_a_renamed_and_a_restored_key_bring_their_expiry_along() {
+fn copied_renamed_and_restored_keys_keep_their_expiry() {
     for write in ["REPLACE", "MERGE"] {
         let world = World::new();
         let sessions = world.database.collection("sessions");
@@ -174,7 +174,7 @@ fn a_copied_a_renamed_and_a_restored_key_bring_their_expiry_along() {
 }
 
 #[test]
-fn a_field_of_that_name_in_the_value_never_stands_for_the_expiry() {
+fn a_field_of_that_name_in_the_value_is_never_written() {
     for write in ["REPLACE", "MERGE"] {
         let world = World::json();
         let sessions = world.database.collection("sessions");
@@ -199,7 +199,7 @@ fn a_field_of_that_name_in_the_value_never_stands_for_the_expiry() {
 }
 
 #[test]
-fn an_unusual_name_of_the_field_is_taken_as_it_stands() {
+fn an_unusual_field_name_is_used_literally() {
     for name in ["0", "a$b", "ROOT", "läuft ab", "expires-at"] {
         let world = World::new();
         let sessions = world.database.collection("sessions");
@@ -215,7 +215,7 @@ fn an_unusual_name_of_the_field_is_taken_as_it_stands() {
 }
 
 #[test]
-fn a_string_whose_value_would_stand_in_that_field_is_a_dead_letter() {
+fn a_string_whose_value_would_be_in_that_field_is_a_dead_letter() {
     let world = World::new();
     world.register("s:", "sessions", "TTLFIELD value");
     world.redis.cmd(&["SET", "s:1", "x"]);
@@ -234,7 +234,7 @@ fn without_ttlfield_the_expiry_is_not_written() {
 }
 
 #[test]
-fn registering_again_begins_and_ends_the_writing_of_the_expiry() {
+fn registering_again_adds_and_removes_the_expiry() {
     let world = World::new();
     let sessions = world.database.collection("sessions");
     world.register("s:", "sessions", "");
@@ -246,11 +246,13 @@ fn registering_again_begins_and_ends_the_writing_of_the_expiry() {
         flushed(&world, &sessions) == doc! { "until": until, "value": "x" }
     });
     world.register("s:", "sessions", "SYNC");
-    wait_until("the expiry is gone", SOON, || flushed(&world, &sessions) == doc! { "value": "x" });
+    wait_until("the expiry is removed", SOON, || {
+        flushed(&world, &sessions) == doc! { "value": "x" }
+    });
 }
 
 #[test]
-fn the_document_of_an_expired_key_tells_when_it_expired() {
+fn the_document_of_an_expired_key_keeps_its_expiry() {
     let world = World::new();
     let sessions = world.database.collection("sessions");
     world.register("s:", "sessions", "TTLFIELD until");
@@ -260,32 +262,32 @@ fn the_document_of_an_expired_key_tells_when_it_expired() {
     assert_eq!(flushed(&world, &sessions), expected);
     wait_until("it expires", SOON, || world.redis.run::<i64>(&["EXISTS", "s:1"]) == 0);
     assert_eq!(flushed(&world, &sessions), expected);
-    // A key of that name that is written anew has none.
+    // A new key of that name has no expiry.
     world.redis.cmd(&["SET", "s:1", "y"]);
     assert_eq!(flushed(&world, &sessions), doc! { "value": "y" });
 }
 
 #[test]
-fn a_key_that_goes_before_it_was_written_leaves_its_expiry_in_the_document() {
+fn a_key_removed_before_it_was_written_has_its_expiry_in_the_document() {
     for write in ["REPLACE", "MERGE"] {
-        for (ttl_ms, way) in [("1500", "PING"), ("100000", "FLUSHALL")] {
+        for (ttl_ms, command) in [("1500", "PING"), ("100000", "FLUSHALL")] {
             let world = World::new();
             let sessions = world.database.collection("sessions");
             let options = format!("TTLFIELD until INTERVAL 60000 WRITE {write}");
             world.register("s:", "sessions", &options);
             world.redis.cmd(&["SET", "s:1", "x", "PX", ttl_ms]);
             let at_ms = expiry_of(&world, "s:1");
-            world.redis.cmd(&[way]);
-            wait_until("it goes", SOON, || world.redis.run::<i64>(&["DBSIZE"]) == 0);
+            world.redis.cmd(&[command]);
+            wait_until("the key is removed", SOON, || world.redis.run::<i64>(&["DBSIZE"]) == 0);
             let found = flushed(&world, &sessions);
             let expected = doc! { "value": "x", "until": DateTime::from_millis(at_ms) };
-            same(&found, &expected, &format!("{way} {write}"));
+            same(&found, &expected, &format!("{command} {write}"));
         }
     }
 }
 
 #[test]
-fn the_option_is_checked_and_shown() {
+fn the_option_is_validated_and_shown() {
     let world = World::new();
     let namespace = world.database.namespace("sessions");
     let bad: [&[&str]; 6] = [

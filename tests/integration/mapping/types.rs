@@ -1,4 +1,5 @@
-//! Lists, sets, sorted sets and streams: every command that writes them, on every path.
+//! Lists, sets, sorted sets and streams: every command that writes them, and every way to read
+//! them.
 
 use mongodb::bson::{Bson, doc};
 
@@ -16,7 +17,7 @@ fn registered() -> World {
 
 /// Runs the commands one by one; after each, MongoDB must hold what Redis holds.
 #[track_caller]
-fn each_arrives(world: &World, commands: &[&str]) {
+fn each_is_written(world: &World, commands: &[&str]) {
     let keys = world.database.collection("keys");
     let mut before = keys.all();
     for line in commands {
@@ -30,7 +31,7 @@ fn each_arrives(world: &World, commands: &[&str]) {
 
 #[test]
 fn every_list_command_is_a_change() {
-    each_arrives(
+    each_is_written(
         &registered(),
         &[
             "RPUSH k:1 a b c d e f g",
@@ -58,7 +59,7 @@ fn every_list_command_is_a_change() {
 
 #[test]
 fn every_set_command_is_a_change() {
-    each_arrives(
+    each_is_written(
         &registered(),
         &[
             "SADD k:1 c a b 10 9",
@@ -78,7 +79,7 @@ fn every_set_command_is_a_change() {
 
 #[test]
 fn every_sorted_set_command_is_a_change() {
-    each_arrives(
+    each_is_written(
         &registered(),
         &[
             "ZADD k:1 1 b 1 a 2.5 c -inf low +inf top",
@@ -107,7 +108,7 @@ fn every_sorted_set_command_is_a_change() {
 
 #[test]
 fn every_stream_command_is_a_change() {
-    each_arrives(
+    each_is_written(
         &registered(),
         &[
             "XADD k:1 1-1 a 1 b 2 a 3",
@@ -125,8 +126,8 @@ fn every_stream_command_is_a_change() {
 }
 
 #[test]
-fn every_way_to_another_key_and_type_is_a_change() {
-    each_arrives(
+fn every_command_that_replaces_a_key_by_another_type_is_a_change() {
+    each_is_written(
         &registered(),
         &[
             "RPUSH k:1 3 1 2",
@@ -147,7 +148,7 @@ fn every_way_to_another_key_and_type_is_a_change() {
 }
 
 #[test]
-fn each_type_keeps_keys_of_other_types_out() {
+fn keys_of_other_types_than_registered_are_not_written() {
     let create = [
         ("LIST", "RPUSH t:1 a", doc! { "_id": "1", "value": ["a"] }),
         ("SET", "SADD t:1 a", doc! { "_id": "1", "value": ["a"] }),
@@ -180,7 +181,7 @@ fn each_type_keeps_keys_of_other_types_out() {
 }
 
 #[test]
-fn every_encoding_of_a_collection_is_read_alike() {
+fn every_encoding_of_a_collection_is_read_the_same() {
     let world = registered();
     let redis = &world.redis;
     for count in ["3", "200", "3000"] {
@@ -200,7 +201,7 @@ fn every_encoding_of_a_collection_is_read_alike() {
 }
 
 #[test]
-fn bytes_in_collections_that_are_no_text_become_binary() {
+fn bytes_in_collections_that_are_not_utf_8_become_binary() {
     let world = registered();
     let bytes: &[u8] = b"\xff\0\xfe";
     let dollar = dollar_name("dollar.dot");
@@ -216,7 +217,7 @@ fn bytes_in_collections_that_are_no_text_become_binary() {
 }
 
 #[test]
-fn a_stream_field_that_bson_cannot_hold_is_a_dead_letter() {
+fn a_stream_field_name_that_bson_cannot_hold_is_a_dead_letter() {
     let world = registered();
     world.redis.cmd(&[&b"XADD"[..], b"k:1", b"1-1", b"\xff", b"secret"]);
     world.redis.cmd(&["XADD", "k:2", "1-1", "a\0b", "secret"]);
@@ -229,7 +230,7 @@ fn a_stream_field_that_bson_cannot_hold_is_a_dead_letter() {
 }
 
 #[test]
-fn fields_of_a_hash_that_expire_leave_the_document() {
+fn expired_hash_fields_are_removed_from_the_document() {
     let world = registered();
     let keys = world.database.collection("keys");
     world.redis.cmd(&["HSET", "k:1", "a", "1", "b", "2", "c", "3"]);
@@ -238,17 +239,17 @@ fn fields_of_a_hash_that_expire_leave_the_document() {
     mapping.holds(&world.redis, &keys);
     let expire = ["HPEXPIRE", "k:1", "50", "FIELDS", "2", "a", "b"];
     if command(&expire).exec(&mut world.redis.connection()).is_err() {
-        // Redis before 7.4, Valkey before 9: nothing was changed.
+        // Redis before 7.4 and Valkey before 9 have no such command.
         return mapping.holds(&world.redis, &keys);
     }
     world.redis.cmd(&["HPEXPIRE", "k:2", "50", "FIELDS", "1", "a"]);
-    let gone = || keys.count() == 1 && keys.document("1") == doc! { "_id": "1", "c": "3" };
-    wait_until("the fields go", SOON, gone);
+    let removed = || keys.count() == 1 && keys.document("1") == doc! { "_id": "1", "c": "3" };
+    wait_until("the fields are removed", SOON, removed);
     mapping.holds(&world.redis, &keys);
 }
 
 #[test]
-fn a_hash_without_a_living_field_is_as_good_as_deleted() {
+fn a_hash_whose_fields_have_all_expired_keeps_its_document_until_the_key_is_deleted() {
     let world = registered();
     world.register("kept:", "kept", "ONDEL KEEP");
     let [keys, kept] = ["keys", "kept"].map(|name| world.database.collection(name));
@@ -260,7 +261,7 @@ fn a_hash_without_a_living_field_is_as_good_as_deleted() {
         world.redis.cmd(&["HSET", key, "a", "2"]);
         let expire = ["HPEXPIRE", key, "1", "FIELDS", "2", "a", "b"];
         if command(&expire).exec(&mut world.redis.connection()).is_err() {
-            // Redis before 7.4, Valkey before 9.
+            // Redis before 7.4 and Valkey before 9 have no such command.
             return;
         }
         let read = || world.redis.run::<Vec<String>>(&["HGETALL", key]).is_empty();
@@ -269,16 +270,16 @@ fn a_hash_without_a_living_field_is_as_good_as_deleted() {
         let flushed = world.redis.flush();
         assert_eq!((flushed.failed, flushed.pending), (0, 0), "{flushed:?}");
     }
-    // Redis has told of the fields, and not yet of the key.
+    // The fields have expired, but Redis has not yet reported the deletion of the key.
     let last = doc! { "_id": "1", "a": "1", "b": "2" };
     assert_eq!([keys.document("1"), kept.document("1")], [last.clone(), last.clone()]);
     world.redis.cmd(&["DEBUG", "SET-ACTIVE-EXPIRE", "1"]);
-    wait_until("the key goes", SOON, || keys.count() == 0);
+    wait_until("the document is deleted", SOON, || keys.count() == 0);
     assert_eq!(kept.document("1"), last);
 }
 
 #[test]
-fn reading_collections_leaves_no_trace() {
+fn reading_collections_has_no_side_effects() {
     let world = registered();
     let lines = ["RPUSH k:1 a", "SADD k:2 a b", "SADD k:5 1 2", "ZADD k:3 1 a", "XADD k:4 1-1 a b"];
     for line in lines {
@@ -304,7 +305,7 @@ fn reading_collections_leaves_no_trace() {
 fn a_dirty_collection_that_expires_or_is_flushed_is_written_with_its_last_value() {
     let world = World::new();
     world.register("k:", "keys", "");
-    world.lose_mongodb();
+    world.disconnect_mongodb();
     let lines =
         ["RPUSH k:1 b a", "SADD k:2 b a", "ZADD k:3 2 b 1 a", "XADD k:4 1-1 a b", "HSET k:5 a b"];
     let before: Vec<_> = lines
@@ -320,9 +321,9 @@ fn a_dirty_collection_that_expires_or_is_flushed_is_written_with_its_last_value(
     for key in ["k:1", "k:2", "k:3"] {
         world.redis.cmd(&["PEXPIRE", key, "1"]);
     }
-    wait_until("three keys are gone", SOON, || world.redis.run::<i64>(&["DBSIZE"]) == 2);
+    wait_until("three keys expire", SOON, || world.redis.run::<i64>(&["DBSIZE"]) == 2);
     world.redis.cmd(&["FLUSHALL"]);
-    world.find_mongodb();
+    world.connect_mongodb();
     let flushed = world.redis.flush();
     assert_eq!((flushed.failed, flushed.pending), (0, 0), "{flushed:?}");
     let keys = world.database.collection("keys");

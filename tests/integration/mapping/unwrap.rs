@@ -1,4 +1,4 @@
-//! UNWRAP: a string that holds a JSON object is the document.
+//! UNWRAP: a string that contains a JSON object is written as that object's fields.
 
 use mongodb::bson::{DateTime, doc};
 
@@ -27,7 +27,7 @@ fn a_string_that_holds_an_object_becomes_its_fields() {
     assert_eq!(keys.document("1"), expected);
     let plain = doc! { "_id": "1", "value": json };
     assert_eq!(world.database.collection("plain").document("1"), plain);
-    // Longer than what is read by one command for many keys.
+    // Longer than the strings that one MGET reads.
     let long = format!(r#"{{"text":"{}"}}"#, "x".repeat(100_000));
     world.redis.cmd(&["SET", "k:1", &long]);
     world.redis.flush();
@@ -35,7 +35,7 @@ fn a_string_that_holds_an_object_becomes_its_fields() {
 }
 
 #[test]
-fn what_is_no_object_goes_to_the_field_value() {
+fn a_string_that_is_no_object_is_stored_in_the_field_value() {
     let world = World::new();
     world.register("k:", "keys", "UNWRAP");
     let others = ["", "text", "7", "[1]", "null", "{", r#"{"a":1} x"#, r#"{"a":NaN}"#, "{'a':1}"];
@@ -50,7 +50,7 @@ fn what_is_no_object_goes_to_the_field_value() {
         assert_eq!(keys.document(id.clone()), doc! { "_id": id, "value": *text }, "{text}");
     }
     assert_eq!(keys.document("hash"), doc! { "_id": "hash", "field": r#"{"a":1}"# });
-    // From one to the other and back, nothing of the earlier form stays.
+    // A change between the two forms leaves no fields of the earlier form.
     world.redis.cmd(&["SET", "k:0", r#"{"a":1}"#]);
     world.redis.flush();
     assert_eq!(keys.document("0"), doc! { "_id": "0", "a": 1_i64 });

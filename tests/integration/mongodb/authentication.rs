@@ -1,4 +1,4 @@
-//! MongoDB asks who is there: passwords, their rotation, and what is told when they are wrong.
+//! MongoDB with authentication: passwords, their rotation, and the errors when they are wrong.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,8 +11,8 @@ use testkit::mongod::{Mongod, TestDatabase};
 use testkit::redis_server::{Redis, Setup};
 use testkit::wait::{SOON, became, wait_until};
 
-/// How soon a link that cannot work must say so.
-const TOLD_WITHIN: Duration = Duration::from_secs(10);
+/// The time within which a link that cannot work must report its error.
+const REPORTED_WITHIN: Duration = Duration::from_secs(10);
 
 fn from_file(file: &Path) -> Setup {
     Setup::default()
@@ -21,7 +21,7 @@ fn from_file(file: &Path) -> Setup {
 }
 
 #[track_caller]
-pub fn writes_arrive(redis: &Redis, database: &TestDatabase) {
+pub fn writes_succeed(redis: &Redis, database: &TestDatabase) {
     redis.cmd(&["WB.REGISTER", "k:", &database.namespace("keys")]);
     for i in 0..100 {
         redis.cmd(&["SET", &format!("k:{i}"), "x"]);
@@ -31,18 +31,19 @@ pub fn writes_arrive(redis: &Redis, database: &TestDatabase) {
     Mapping::by_id("k:").holds(redis, &database.collection("keys"));
 }
 
-/// The link is down soon, says why in words of ours, Redis goes on, and the log stays short.
+/// The link is soon down with an error that contains `words`, Redis stays fast, and the log stays
+/// short.
 #[track_caller]
-pub fn is_told(redis: &Redis, words: &[&str]) {
+pub fn link_error_names(redis: &Redis, words: &[&str]) {
     redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
     let start = Instant::now();
     redis.cmd(&["SET", "k:1", "x"]);
-    let told = became(TOLD_WITHIN, || redis.status().text("link") == "down");
+    let is_down = became(REPORTED_WITHIN, || redis.status().text("link") == "down");
     let error = redis.status().text("link_error");
-    assert!(told, "not told within {TOLD_WITHIN:?}");
+    assert!(is_down, "not down within {REPORTED_WITHIN:?}");
     println!("{:?}: {error}", start.elapsed());
     for word in words {
-        assert!(error.contains(word), "{error:?} says nothing of {word}");
+        assert!(error.contains(word), "{error:?} does not contain {word}");
     }
     let mut slowest = Duration::ZERO;
     while start.elapsed() < Duration::from_secs(5) {
@@ -59,20 +60,20 @@ pub fn is_told(redis: &Redis, words: &[&str]) {
 }
 
 #[test]
-fn passwords_of_any_characters_are_taken_from_a_file_and_the_environment() {
+fn passwords_of_any_characters_are_read_from_a_file_and_the_environment() {
     let guarded = Guarded::start();
     guarded.add_user("a%n:/@ user", PASSWORD);
     let uri = guarded.uri("a%n:/@ user", PASSWORD);
     let folder = tempfile::tempdir().expect("folder");
     let file = folder.path().join("uri");
     std::fs::write(&file, &uri).expect("file");
-    writes_arrive(&from_file(&file).start(), &guarded.mongod.database());
+    writes_succeed(&from_file(&file).start(), &guarded.mongod.database());
     let redis = Setup::default().environment("WRITEBEHIND_MONGODB_URI", &uri).start();
-    writes_arrive(&redis, &guarded.mongod.database());
+    writes_succeed(&redis, &guarded.mongod.database());
 }
 
 #[test]
-fn a_rotated_password_is_found_in_its_file_after_an_authentication_failure() {
+fn a_rotated_password_is_read_from_its_file_after_an_authentication_failure() {
     let mut guarded = Guarded::start();
     guarded.add_user("ann", "first");
     let folder = tempfile::tempdir().expect("folder");
@@ -80,12 +81,12 @@ fn a_rotated_password_is_found_in_its_file_after_an_authentication_failure() {
     std::fs::write(&file, guarded.uri("ann", "first")).expect("file");
     let redis = from_file(&file).start();
     let database = guarded.mongod.named_database("rotated");
-    writes_arrive(&redis, &database);
+    writes_succeed(&redis, &database);
 
-    // A password is asked for with each new connection only.
+    // Only new connections authenticate.
     guarded.set_password("ann", "second");
     guarded.mongod.stop();
-    guarded.mongod.start_again();
+    guarded.mongod.restart();
     redis.cmd(&["SET", "k:rotated", "x"]);
     wait_until("the old password is refused", SOON, || {
         redis.status().text("link_error").contains("authentication failed")
@@ -98,22 +99,22 @@ fn a_rotated_password_is_found_in_its_file_after_an_authentication_failure() {
 }
 
 #[test]
-fn a_wrong_password_is_told() {
+fn a_wrong_password_is_reported() {
     let guarded = Guarded::start();
     guarded.add_user("ann", "right");
     let uri = guarded.uri("ann", "wrong");
     let redis = Setup::default().environment("WRITEBEHIND_MONGODB_URI", &uri).start();
-    is_told(&redis, &["authentication failed"]);
+    link_error_names(&redis, &["authentication failed"]);
 }
 
 #[test]
-fn a_wrong_replica_set_is_told() {
+fn a_wrong_replica_set_is_reported() {
     let uri = Mongod::shared().uri().replace("replicaSet=rs", "replicaSet=another");
-    is_told(&Setup::new(&uri).start(), &["replicaSet"]);
+    link_error_names(&Setup::new(&uri).start(), &["replicaSet"]);
 }
 
 #[test]
-fn a_user_without_the_right_to_write_makes_no_dead_letter_and_is_found_again_when_granted() {
+fn missing_write_privileges_make_no_dead_letter_and_writing_continues_once_they_are_granted() {
     let guarded = Guarded::start();
     guarded.add_reader("ann", "pass");
     let uri = guarded.uri("ann", "pass");
@@ -124,7 +125,9 @@ fn a_user_without_the_right_to_write_makes_no_dead_letter_and_is_found_again_whe
     let database = guarded.mongod.database();
     redis.cmd(&["WB.REGISTER", "k:", &database.namespace("keys")]);
     redis.cmd(&["SET", "k:1", "x"]);
-    wait_until("it is told", SOON, || redis.status().text("last_error").contains("readWrite"));
+    wait_until("the error is reported", SOON, || {
+        redis.status().text("last_error").contains("readWrite")
+    });
     assert_eq!((redis.status().int("dirty_keys"), redis.status().int("dead_letters")), (1, 0));
     let roles = ["readWriteAnyDatabase"];
     guarded.mongod.admin(doc! { "grantRolesToUser": "ann", "roles": roles });
@@ -133,12 +136,12 @@ fn a_user_without_the_right_to_write_makes_no_dead_letter_and_is_found_again_whe
 }
 
 #[test]
-fn a_mongodb_that_asks_for_a_login_which_nobody_gave_is_told() {
+fn missing_credentials_are_reported() {
     let guarded = Guarded::start();
     let redis = Setup::new(&guarded.mongod.uri()).start();
     redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
     redis.cmd(&["SET", "k:1", "x"]);
-    wait_until("it is told", TOLD_WITHIN, || {
+    wait_until("the error is reported", REPORTED_WITHIN, || {
         let error = redis.status().text("last_error");
         error.contains("may not write") || error.contains("authentication")
     });

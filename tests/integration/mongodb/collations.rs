@@ -1,4 +1,4 @@
-//! Collections whose default collation takes different strings for equal ones.
+//! Collections whose default collation treats different strings as equal.
 
 use mongodb::bson::{Document, doc};
 
@@ -8,7 +8,7 @@ use testkit::mongod::TestDatabase;
 use testkit::mongod::users::Guarded;
 use testkit::redis_server::Redis;
 
-/// A collection that does not tell upper case from lower.
+/// Creates a collection with a case-insensitive default collation.
 fn create(database: &TestDatabase, collection: &str) {
     database.run(doc! { "create": collection, "collation": english() });
 }
@@ -17,9 +17,9 @@ fn english() -> Document {
     doc! { "locale": "en", "strength": 2 }
 }
 
-/// Keys that differ in their case only get documents of their own, and keep them.
+/// Keys that differ only in case have separate documents.
 #[track_caller]
-fn tells_apart(world: &World, collection: &str) {
+fn keys_have_separate_documents(world: &World, collection: &str) {
     let redis = &world.redis;
     for key in ["c:Ann", "c:ann", "c:ANN"] {
         redis.cmd(&["HSET", key, "is", key]);
@@ -32,7 +32,7 @@ fn tells_apart(world: &World, collection: &str) {
     redis.cmd(&["HSET", "c:ANN", "is", "changed"]);
     mapping.holds(redis, &documents);
     assert_eq!(documents.count(), 2);
-    // Enough for inserts and transactions.
+    // Enough keys for the module to use inserts and transactions.
     for round in ["1", "2", "3"] {
         let mut pipeline = redis::pipe();
         for n in 0..200 {
@@ -46,11 +46,11 @@ fn tells_apart(world: &World, collection: &str) {
 }
 
 #[test]
-fn keys_that_differ_in_case_only_have_documents_of_their_own() {
+fn keys_that_differ_only_in_case_have_separate_documents() {
     let world = World::new();
     create(&world.database, "people");
     world.register("c:", "people", "KEY id");
-    tells_apart(&world, "people");
+    keys_have_separate_documents(&world, "people");
 }
 
 #[test]
@@ -65,11 +65,11 @@ fn a_unique_index_with_the_collation_of_the_collection_is_not_enough() {
     let list = world.database.run(doc! { "listIndexes": "people" }).to_string();
     assert!(list.contains("writebehind_id"), "{list}");
     world.database.run(doc! { "dropIndexes": "people", "index": "other" });
-    tells_apart(&world, "people");
+    keys_have_separate_documents(&world, "people");
 }
 
 #[test]
-fn strings_in_id_rest_with_a_sentence_that_names_the_collation() {
+fn string_ids_are_not_written_and_the_error_names_the_collation() {
     let world = World::new();
     create(&world.database, "people");
     world.register("c:", "people", "");
@@ -88,14 +88,14 @@ fn strings_in_id_rest_with_a_sentence_that_names_the_collation() {
     assert_eq!(world.redis.status().text("link"), "up");
     assert_eq!(world.database.collection("people").count(), 0);
 
-    // Without the collation writing goes on by itself.
+    // Without the collation writing continues without a command.
     world.database.run(doc! { "drop": "people" });
     assert_eq!(world.redis.flush().pending, 0);
     world.holds("people", "Ann", "x");
 }
 
 #[test]
-fn ids_that_are_no_strings_are_told_apart_by_any_collation() {
+fn ids_that_are_no_strings_are_written_under_any_collation() {
     let world = World::new();
     create(&world.database, "people");
     world.register("n:", "people", "KEY _id AS INT64");
@@ -109,18 +109,18 @@ fn ids_that_are_no_strings_are_told_apart_by_any_collation() {
 }
 
 #[test]
-fn a_collection_that_is_made_anew_with_a_collation_is_noticed() {
+fn a_collection_that_is_recreated_with_a_collation_is_detected() {
     let world = World::new();
     world.register("c:", "people", "KEY id");
     world.redis.cmd(&["HSET", "c:Ann", "is", "c:Ann"]);
     world.redis.flush();
     world.database.run(doc! { "drop": "people" });
     create(&world.database, "people");
-    tells_apart(&world, "people");
+    keys_have_separate_documents(&world, "people");
 }
 
 #[test]
-fn a_user_who_may_not_list_indexes_is_still_told_apart() {
+fn keys_have_separate_documents_although_the_user_may_not_list_indexes() {
     let guarded = Guarded::start();
     let database = guarded.mongod.named_database("narrow");
     create(&database, "plain");

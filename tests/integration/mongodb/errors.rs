@@ -1,4 +1,4 @@
-//! Each kind of error that MongoDB can answer a command with, by its `failCommand`.
+//! Each kind of error reply of MongoDB, produced by the fail point `failCommand`.
 
 use mongodb::bson::{Document, doc};
 
@@ -7,16 +7,16 @@ use testkit::mongod::{Mongod, MongodSetup};
 use testkit::redis_server::{Redis, Setup};
 use testkit::wait::{SOON, wait_until};
 
-/// Everything that the module may write with.
+/// All commands that the module writes with.
 const WRITES: [&str; 4] = ["update", "delete", "insert", "commitTransaction"];
 
-/// Codes that pass by themselves: no primary, shutting down, network, conflict, out of time, cache.
+/// Codes of transient errors: no primary, shutdown, network, write conflict, time limit, cache.
 const TRANSIENT: [i32; 18] = [
     6, 7, 24, 50, 89, 91, 112, 133, 189, 262, 365, 388, 9001, 10_107, 11_600, 11_602, 13_435,
     13_436,
 ];
 
-/// Servers whose MongoDB fails as it is told.
+/// Redis, and a MongoDB with fail points.
 struct Stage {
     mongod: Mongod,
     redis: Redis,
@@ -34,11 +34,11 @@ impl Stage {
         redis.cmd(&["WB.REGISTER", "k:", &namespace, "INTERVAL", "0"]);
         let mut stage = Self { mongod, redis, round: 0 };
         stage.write();
-        stage.all_arrive("nothing");
+        stage.all_written("none");
         stage
     }
 
-    /// New keys, changed keys and deleted ones.
+    /// Creates, changes and deletes keys.
     fn write(&mut self) {
         self.round += 1;
         let round = self.round.to_string();
@@ -50,7 +50,7 @@ impl Stage {
     }
 
     #[track_caller]
-    fn all_arrive(&self, case: &str) {
+    fn all_written(&self, case: &str) {
         let flushed = self.redis.flush_with(&["TIMEOUT", "20000"]);
         let status = self.redis.status();
         assert_eq!(
@@ -65,47 +65,48 @@ impl Stage {
         assert_eq!(status.text("link"), "up", "{case}: {}", status.text("link_error"));
     }
 
-    /// Each of the commands fails twice that way; whether any did.
+    /// Each of the commands fails twice that way and all keys are written; returns whether any
+    /// failed.
     #[track_caller]
-    fn passes(&mut self, commands: &[&str], how: &Document) -> bool {
+    fn recovers(&mut self, commands: &[&str], how: &Document) -> bool {
         let case = format!("{commands:?} {how}");
         let before = self.mongod.stop_failing();
         self.mongod.fail_next(2, commands, how.clone());
         self.write();
-        self.all_arrive(&case);
+        self.all_written(&case);
         self.mongod.stop_failing() > before
     }
 }
 
-/// The case for every command alone, and for all of them; they are in use, or never asked for.
+/// The case for every command alone and for all together. At least one must have failed.
 #[track_caller]
-fn passes_on_each_command(stage: &mut Stage, how: &Document) {
+fn recovers_on_each_command(stage: &mut Stage, how: &Document) {
     for command in WRITES {
-        stage.passes(&[command], how);
+        stage.recovers(&[command], how);
     }
-    assert!(stage.passes(&WRITES, how), "{how} was never asked for");
+    assert!(stage.recovers(&WRITES, how), "no command failed with {how}");
 }
 
 #[test]
-fn errors_that_pass_by_themselves_make_no_dead_letter() {
+fn transient_errors_make_no_dead_letter() {
     let mut stage = Stage::new();
     for code in TRANSIENT {
-        passes_on_each_command(&mut stage, &doc! { "errorCode": code });
+        recovers_on_each_command(&mut stage, &doc! { "errorCode": code });
     }
 }
 
 #[test]
 fn broken_connections_make_no_dead_letter() {
     let mut stage = Stage::new();
-    passes_on_each_command(&mut stage, &doc! { "closeConnection": true });
+    recovers_on_each_command(&mut stage, &doc! { "closeConnection": true });
 }
 
 #[test]
-fn writes_that_too_few_members_confirm_are_sent_again() {
+fn writes_with_a_write_concern_error_are_retried() {
     let mut stage = Stage::new();
     for code in [64, 91, 100, 11_602] {
-        let error = doc! { "code": code, "errmsg": "as told" };
-        passes_on_each_command(&mut stage, &doc! { "writeConcernError": error });
+        let error = doc! { "code": code, "errmsg": "injected" };
+        recovers_on_each_command(&mut stage, &doc! { "writeConcernError": error });
     }
     assert!(stage.redis.status().int("retries_total") > 0);
 }
@@ -114,21 +115,23 @@ fn writes_that_too_few_members_confirm_are_sent_again() {
 fn unknown_errors_of_a_whole_command_make_no_dead_letter() {
     let mut stage = Stage::new();
     for code in [9_999_999, 8, 121, 11_000, 225, 251, 263] {
-        passes_on_each_command(&mut stage, &doc! { "errorCode": code });
+        recovers_on_each_command(&mut stage, &doc! { "errorCode": code });
     }
 }
 
 #[test]
-fn errors_that_an_operator_must_end_are_told_and_wait_for_him() {
+fn errors_that_need_the_operator_are_reported_and_make_no_dead_letter() {
     let mut stage = Stage::new();
     for (code, word) in [(18, "authentication"), (13, "may not write")] {
         stage.mongod.fail_always(&WRITES, doc! { "errorCode": code });
         stage.write();
-        wait_until("it is told", SOON, || stage.redis.status().text("last_error").contains(word));
+        wait_until("the error is reported", SOON, || {
+            stage.redis.status().text("last_error").contains(word)
+        });
         let status = stage.redis.status();
         assert_eq!(status.int("dead_letters"), 0, "{code}");
         assert!(status.int("dirty_keys") > 0, "{code}");
         stage.mongod.stop_failing();
-        stage.all_arrive(&format!("code {code}"));
+        stage.all_written(&format!("code {code}"));
     }
 }

@@ -1,5 +1,5 @@
-//! The unique index of a key field other than `_id`: one document a key, whatever becomes of the
-//! index, and no harm to what other applications write.
+//! The unique index of a key field other than `_id`: one document per key, also after the index is
+//! dropped or hidden, and no effect on the documents of other applications.
 
 use mongodb::bson::{Document, doc};
 
@@ -10,7 +10,7 @@ use testkit::mongod::{Mongod, TestDatabase};
 use testkit::redis_server::Redis;
 use testkit::redis_server::reply::Fields;
 
-/// Keys of a batch, and more than a transaction needs to pay.
+/// Keys of a batch: enough for the module to use a transaction.
 const KEYS: u32 = 500;
 
 /// Sets `KEYS` keys under `prefix`, from `first` on, and waits until they are written.
@@ -25,7 +25,7 @@ fn write(redis: &Redis, prefix: &str, first: u32, value: &str) {
     assert_eq!((flushed.failed, flushed.pending), (0, 0), "{flushed:?}");
 }
 
-/// A server whose documents have proved new, so that they are inserted.
+/// A server that has learned that its documents are new, and so inserts instead of upserting.
 fn inserting(mongod: &Mongod, database: &TestDatabase) -> Redis {
     let redis = Redis::start(&mongod.uri());
     redis.cmd(&["WB.REGISTER", "k:", &database.namespace("keys"), "KEY", "id"]);
@@ -35,7 +35,7 @@ fn inserting(mongod: &Mongod, database: &TestDatabase) -> Redis {
     redis
 }
 
-/// Documents inserted, and not upserted, since mongod started.
+/// Insert operations since mongod started.
 fn inserts(mongod: &Mongod) -> i64 {
     let status = mongod.admin(doc! { "serverStatus": 1 });
     let counters = status.get_document("opcounters").expect("opcounters");
@@ -54,13 +54,13 @@ fn index_names(database: &TestDatabase, collection: &str) -> Vec<String> {
 }
 
 fn dead_letters(redis: &Redis) -> Vec<(String, String)> {
-    let letters: Vec<Fields> = redis.run(&["WB.DEADLETTER", "LIST"]);
-    letters.iter().map(|letter| (letter.text("key"), letter.text("reason"))).collect()
+    let list: Vec<Fields> = redis.run(&["WB.DEADLETTER", "LIST"]);
+    list.iter().map(|row| (row.text("key"), row.text("reason"))).collect()
 }
 
 #[test]
-fn a_collection_that_is_dropped_gets_one_document_a_key_again() {
-    let mongod = Mongod::lent();
+fn a_dropped_collection_gets_one_document_per_key_again() {
+    let mongod = Mongod::pooled();
     let database = mongod.named_database("dropped");
     let redis = inserting(&mongod, &database);
     let keys = database.collection("keys");
@@ -78,7 +78,7 @@ fn a_collection_that_is_dropped_gets_one_document_a_key_again() {
 }
 
 #[test]
-fn an_index_that_is_dropped_is_made_again_before_the_next_write() {
+fn a_dropped_index_is_recreated_before_the_next_write() {
     let world = World::new();
     let redis = inserting(Mongod::shared(), &world.database);
     let keys = world.database.collection("keys");
@@ -89,9 +89,9 @@ fn an_index_that_is_dropped_is_made_again_before_the_next_write() {
     }
     assert_eq!(keys.unique_indexes(), [["id"]]);
     assert_eq!(keys.count(), u64::from(5 * KEYS));
-    assert_eq!(redis.status_of("k:").text("last_error"), "", "it is over");
+    assert_eq!(redis.status_of("k:").text("last_error"), "", "the error is cleared");
 
-    // A deletion finds its document by the index as well.
+    // A deletion uses the index as well.
     world.database.run(doc! { "dropIndexes": "keys", "index": "*" });
     redis.cmd(&["DEL", "k:0"]);
     redis.flush();
@@ -100,7 +100,7 @@ fn an_index_that_is_dropped_is_made_again_before_the_next_write() {
 }
 
 #[test]
-fn the_planner_finds_a_document_by_the_index_although_it_is_partial() {
+fn the_query_planner_uses_the_index_although_it_is_partial() {
     let world = World::new();
     for (key_as, suffix) in
         [("STRING", "7"), ("INT64", "7"), ("OBJECTID", "65f0c0ffee65f0c0ffee0001")]
@@ -119,7 +119,7 @@ fn the_planner_finds_a_document_by_the_index_although_it_is_partial() {
 }
 
 #[test]
-fn documents_without_the_key_field_are_left_to_others() {
+fn documents_without_the_key_field_are_not_in_the_index() {
     let world = World::new();
     world.register("k:", "keys", "KEY id");
     world.redis.cmd(&["SET", "k:1", "x"]);
@@ -131,7 +131,7 @@ fn documents_without_the_key_field_are_left_to_others() {
 }
 
 #[test]
-fn two_key_fields_live_in_one_collection() {
+fn two_key_fields_share_one_collection() {
     let world = World::new();
     world.register("a:", "both", "KEY a");
     world.register("b:", "both", "KEY b");
@@ -150,7 +150,7 @@ fn two_key_fields_live_in_one_collection() {
 }
 
 #[test]
-fn a_unique_index_of_the_application_serves_and_a_clash_in_it_is_explained() {
+fn a_unique_index_of_the_application_is_used_and_a_duplicate_in_it_is_explained() {
     let world = World::new();
     let index = doc! { "key": { "a": 1 }, "name": "mine", "unique": true };
     world.database.run(doc! { "createIndexes": "both", "indexes": [index] });
@@ -160,7 +160,7 @@ fn a_unique_index_of_the_application_serves_and_a_clash_in_it_is_explained() {
     assert_eq!(world.redis.flush().failed, 0);
     assert_eq!(index_names(&world.database, "both"), ["_id_", "mine"]);
 
-    // That index takes a field that is missing for a value.
+    // That index is not sparse: it indexes a missing field as null.
     world.register("b:", "both", "KEY b");
     world.redis.cmd(&["SET", "b:1", "x"]);
     assert_eq!(world.redis.flush().failed, 0);
@@ -173,7 +173,7 @@ fn a_unique_index_of_the_application_serves_and_a_clash_in_it_is_explained() {
 }
 
 #[test]
-fn a_hidden_index_does_not_stop_writing_silently() {
+fn a_hidden_index_is_reported() {
     let world = World::new();
     world.register("k:", "keys", "KEY id");
     world.redis.cmd(&["SET", "k:1", "x"]);

@@ -1,12 +1,13 @@
-//! Batches that were given up on do not overwrite what came later: a short run of `make outage`.
+//! Batches that timed out and are executed late overwrite nothing newer: a short run of `make
+//! outage`.
 
-use testkit::faults::ghosts::{Stage, Stale};
+use testkit::faults::late_writes::{Stage, Stale};
 use testkit::mongod::Mongod;
 
-const NONE: Stale = Stale { after_flush: 0, after_ghosts: 0, at_end: 0 };
+const NONE: Stale = Stale { after_flush: 0, after_late_writes: 0, at_end: 0 };
 
 #[test]
-fn a_batch_that_a_frozen_replica_set_finds_when_it_wakes_overwrites_nothing_newer() {
+fn a_batch_that_a_replica_set_executes_after_a_freeze_overwrites_nothing_newer() {
     let mongod = Mongod::replica_set();
     let mut stage = Stage::new(&mongod);
     for round in 1..=2 {

@@ -1,20 +1,20 @@
-//! The state of the link to MongoDB: since when, and what the log tells of it.
+//! The state of the link to MongoDB: since when, and its log lines.
 
 use std::time::{Duration, Instant};
 
 use testkit::fixture::World;
-use testkit::mongod::{Mongod, nowhere};
+use testkit::mongod::{Mongod, unreachable_uri};
 use testkit::network::renaming::Renaming;
 use testkit::redis_server::Redis;
 use testkit::wait::{SOON, became, wait_until};
 
-/// Milliseconds since 1970, as the server's status counts them.
+/// Milliseconds since 1970, as in WB.STATUS.
 fn now_ms() -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("time");
     i64::try_from(now.as_millis()).expect("milliseconds")
 }
 
-/// Waits for the state and returns since when it is so.
+/// Waits for the state and returns `link_since_unix_ms`.
 #[track_caller]
 fn since(world: &World, state: &str) -> i64 {
     wait_until("the link's state", SOON, || world.redis.status().text("link") == state);
@@ -22,7 +22,7 @@ fn since(world: &World, state: &str) -> i64 {
 }
 
 #[test]
-fn the_status_tells_since_when_the_link_is_up_or_down() {
+fn the_status_reports_since_when_the_link_is_up_or_down() {
     let world = World::new();
     assert_eq!(since(&world, "idle"), 0);
     let start = now_ms();
@@ -33,26 +33,26 @@ fn the_status_tells_since_when_the_link_is_up_or_down() {
     assert!((start..=now_ms()).contains(&up), "{up}");
     world.redis.cmd(&["SET", "k:1", "y"]);
     world.redis.flush();
-    assert_eq!(since(&world, "up"), up, "it is up all the time");
-    world.lose_mongodb();
+    assert_eq!(since(&world, "up"), up, "it was up all the time");
+    world.disconnect_mongodb();
     world.redis.cmd(&["SET", "k:1", "z"]);
     let down = since(&world, "down");
     assert!((up..=now_ms()).contains(&down), "{down}");
     let shown = world.redis.info("writebehind", "writebehind_link_since_unix_ms");
     assert_eq!(shown, Some(down.to_string()));
-    world.find_mongodb();
+    world.connect_mongodb();
     assert!(since(&world, "up") >= down);
 }
 
 #[test]
-fn a_link_that_comes_and_goes_is_logged_once_a_minute() {
-    let world = World::away(|setup| setup.setting("flush-interval-ms", "0"));
+fn a_flapping_link_is_logged_once_a_minute() {
+    let world = World::without_mongodb(|setup| setup.setting("flush-interval-ms", "0"));
     world.register("k:", "keys", "");
     for turn in 0..3 {
-        set_uri(&world.redis, &nowhere());
+        set_uri(&world.redis, &unreachable_uri());
         world.redis.cmd(&["SET", "k:1", &turn.to_string()]);
         since(&world, "down");
-        world.find_mongodb();
+        world.connect_mongodb();
         since(&world, "up");
     }
     world.redis.flush();
@@ -63,18 +63,18 @@ fn a_link_that_comes_and_goes_is_logged_once_a_minute() {
     assert_eq!(lines("MongoDB is reached"), 1, "{log}");
 }
 
-/// The limits of docs/OUTAGES.md.
+/// The limits in docs/OUTAGES.md.
 const CLOSED_WITHIN: Duration = Duration::from_millis(1500);
 const FROZEN_WITHIN: Duration = Duration::from_secs(4);
 
-/// Waits for the state without any write, and returns how long that took.
+/// Waits for the state without any write, and returns the time that it took.
 #[track_caller]
 fn becomes(redis: &Redis, state: &str, within: Duration) -> Duration {
     let start = Instant::now();
-    let told = became(SOON, || redis.status().text("link") == state);
+    let is_so = became(SOON, || redis.status().text("link") == state);
     let took = start.elapsed();
     assert!(
-        told && took <= within,
+        is_so && took <= within,
         "{state} after {took:?}: {}",
         redis.status().text("link_error")
     );
@@ -86,7 +86,7 @@ fn set_uri(redis: &Redis, uri: &str) {
 }
 
 #[test]
-fn the_link_is_made_by_a_registration_and_goes_with_the_last_one() {
+fn the_link_is_opened_with_the_first_registration_and_closed_with_the_last() {
     let world = World::new();
     set_uri(&world.redis, &Mongod::shared().uri());
     world.redis.cmd(&["SET", "k:0", "x"]);
@@ -101,33 +101,33 @@ fn the_link_is_made_by_a_registration_and_goes_with_the_last_one() {
 }
 
 #[test]
-fn a_wrong_uri_is_told_when_it_is_set_and_a_right_one_too() {
+fn a_new_uri_is_tried_at_once() {
     let world = World::new();
     world.register("k:", "keys", "");
     becomes(&world.redis, "up", SOON);
     for (uri, words) in [
-        (nowhere(), "connection refused"),
+        (unreachable_uri(), "connection refused"),
         (format!("{}x", Mongod::shared().uri()), "check replicaSet"),
     ] {
         set_uri(&world.redis, &uri);
         becomes(&world.redis, "down", CLOSED_WITHIN);
         let error = world.redis.status().text("link_error");
         assert!(error.contains(words), "{error}");
-        world.find_mongodb();
+        world.connect_mongodb();
         becomes(&world.redis, "up", SOON);
     }
 }
 
 #[test]
-fn the_link_is_made_at_load_also_for_registrations_of_the_rdb() {
-    let mut world = World::away(|setup| setup);
+fn the_link_is_opened_at_load_also_for_registrations_from_the_rdb() {
+    let mut world = World::without_mongodb(|setup| setup);
     world.register("k:", "keys", "");
     becomes(&world.redis, "down", CLOSED_WITHIN);
-    world.find_mongodb();
+    world.connect_mongodb();
     becomes(&world.redis, "up", SOON);
     world.redis.cmd(&["CONFIG", "REWRITE"]);
     world.redis.cmd(&["SAVE"]);
-    world.redis.start_again();
+    world.redis.restart();
     becomes(&world.redis, "up", SOON);
 }
 
@@ -146,25 +146,25 @@ fn the_link_of_a_replica_is_idle_until_it_is_promoted() {
 }
 
 #[test]
-fn the_link_follows_a_mongodb_that_ends_and_comes_back_without_any_write() {
+fn the_link_detects_without_a_write_that_mongodb_is_killed_and_restarted() {
     for mut mongod in [Mongod::replica_set(), Mongod::standalone()] {
         let redis = Redis::start(&mongod.uri());
         redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
         becomes(&redis, "up", SOON);
         mongod.kill();
         let down = becomes(&redis, "down", CLOSED_WITHIN);
-        wait_until("the cause is told", SOON, || {
+        wait_until("the cause is reported", SOON, || {
             redis.status().text("link_error").contains("connection refused")
         });
-        mongod.start_again();
+        mongod.restart();
         let up = becomes(&redis, "up", CLOSED_WITHIN);
         println!("down after {down:?}, up after {up:?}");
     }
 }
 
 #[test]
-fn the_link_follows_a_mongodb_that_freezes_and_goes_on_without_any_write() {
-    let mongod = Mongod::lent();
+fn the_link_detects_without_a_write_that_mongodb_is_suspended_and_resumed() {
+    let mongod = Mongod::pooled();
     let redis = Redis::start(&mongod.uri());
     redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
     becomes(&redis, "up", SOON);
@@ -176,8 +176,8 @@ fn the_link_follows_a_mongodb_that_freezes_and_goes_on_without_any_write() {
 }
 
 #[test]
-fn a_host_name_that_only_the_replica_set_knows_is_told_with_the_way_out() {
-    let mongod = Mongod::lent();
+fn an_unknown_host_name_in_the_replica_set_configuration_is_reported_with_a_remedy() {
+    let mongod = Mongod::pooled();
     let renaming = Renaming::start(mongod.port());
     let uri = format!("mongodb://127.0.0.1:{}", renaming.port());
     let redis = Redis::start(&uri);

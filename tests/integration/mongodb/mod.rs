@@ -1,4 +1,4 @@
-//! MongoDB as it is: away, slow, secured, old, refusing, contradicting itself.
+//! MongoDB that is unreachable, slow, secured or old, that rejects writes or sends invalid replies.
 
 mod abandoned_transactions;
 pub mod authentication;

@@ -1,4 +1,4 @@
-//! What MongoDB 4.4 does otherwise than newer ones.
+//! Differences between MongoDB 4.4 and newer versions.
 
 use mongodb::bson::doc;
 
@@ -7,12 +7,12 @@ use testkit::fixture::World;
 use testkit::mongod::major_version;
 use testkit::redis_server::reply::Fields;
 
-/// Documents that MongoDB stores from 5.0 on, in whatever form they are sent.
+/// Documents that MongoDB stores since 5.0, with inserts, updates and replacements.
 const DOLLARS: [&str; 4] =
     [r#"{"$a":1}"#, r#"{"b":1,"$a":1}"#, r#"{"b":{"$a":1}}"#, r#"{"b":[{"$ref":1}]}"#];
 
 #[test]
-fn a_name_that_begins_with_a_dollar_sign_is_a_dead_letter_before_5_0_alone() {
+fn a_field_name_with_a_leading_dollar_sign_is_a_dead_letter_only_before_5_0() {
     for write in ["REPLACE", "MERGE"] {
         let world = World::json();
         world.register("k:", "keys", &format!("WRITE {write}"));
@@ -29,19 +29,19 @@ fn a_name_that_begins_with_a_dollar_sign_is_a_dead_letter_before_5_0_alone() {
             continue;
         }
         assert_eq!(flushed.failed, 4);
-        let letters: Vec<Fields> = world.redis.run(&["WB.DEADLETTER", "LIST"]);
-        for letter in letters {
-            let reason = letter.text("reason");
-            assert!(reason.contains("`$`") && reason.contains("5.0"), "{letter:?}");
+        let list: Vec<Fields> = world.redis.run(&["WB.DEADLETTER", "LIST"]);
+        for row in list {
+            let reason = row.text("reason");
+            assert!(reason.contains("`$`") && reason.contains("5.0"), "{row:?}");
         }
     }
 }
 
 #[test]
-fn new_documents_with_a_dollar_sign_are_treated_like_changed_ones() {
+fn inserted_documents_with_a_dollar_sign_are_treated_like_updated_ones() {
     let world = World::json();
     world.register("k:", "keys", "");
-    // Documents prove new, so that they are inserted.
+    // The module learns that documents are new, and so inserts them.
     for round in 0..4 {
         for n in 0..40 {
             world.redis.cmd(&["JSON.SET", &format!("k:{round}.{n}"), "$", r#"{"a":1}"#]);

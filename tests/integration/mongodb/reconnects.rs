@@ -1,10 +1,10 @@
-//! Hundreds of broken connections leave nothing behind: no connection, no descriptor, no thread.
+//! Hundreds of broken connections leak no connection, no file descriptor and no thread.
 
 use testkit::faults::reconnects::Stage;
 use testkit::mongod::Mongod;
 
 #[test]
-fn connections_descriptors_and_threads_stay_as_many_over_two_hundred_reconnects() {
+fn two_hundred_reconnects_leak_no_connections_descriptors_or_threads() {
     let mongod = Mongod::replica_set();
     let mut stage = Stage::new(&mongod);
     stage.reconnect(10);
@@ -12,7 +12,7 @@ fn connections_descriptors_and_threads_stay_as_many_over_two_hundred_reconnects(
     stage.reconnect(200);
     let after = stage.figures();
     println!("before {before:?}, after {after:?}");
-    // What is closing at the moment, and a reader of names or files that has not ended yet.
+    // Connections that are closing, and a blocking thread of the runtime that has not ended yet.
     let most = |count: u64| count + 3;
     assert!(after.connections <= most(before.connections), "{before:?} {after:?}");
     assert!(after.of_mongod <= before.of_mongod + 3, "{before:?} {after:?}");

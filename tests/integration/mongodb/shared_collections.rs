@@ -1,10 +1,10 @@
-//! Two registrations of one collection: refused where their keys could meet in one document, unless
-//! the operator says that they never do.
+//! Two registrations of one collection: refused if their keys could map to the same document,
+//! unless the operator declares with SHARED that they do not.
 
 use mongodb::bson::doc;
 
 use testkit::fixture::World;
-use testkit::mongod::{Mongod, nowhere};
+use testkit::mongod::{Mongod, unreachable_uri};
 use testkit::redis_server::{Redis, Setup, command};
 use testkit::wait::{SOON, wait_until};
 
@@ -48,7 +48,7 @@ fn a_second_prefix_or_database_of_a_collection_is_refused_and_the_first_is_named
 }
 
 #[test]
-fn another_key_field_another_collection_and_whole_keys_are_no_second_registration() {
+fn other_key_fields_other_collections_and_whole_keys_do_not_conflict() {
     let world = World::new();
     accepted(&world, 0, "a:", "KEY _id WHOLE");
     accepted(&world, 0, "b:", "KEY _id AS STRING WHOLE");
@@ -88,22 +88,22 @@ fn shared_is_remembered_for_the_pair_over_restart_failover_and_rewrite() {
     assert!(format!("{shared:?}").contains("shared"));
     drop(three);
     world.redis.kill();
-    world.redis.start_again();
+    world.redis.restart();
     holds(&world);
     world.redis.cmd(&["BGREWRITEAOF"]);
     wait_until("the AOF is rewritten", SOON, || {
         world.redis.info("persistence", "aof_rewrite_in_progress").as_deref() == Some("0")
     });
     world.redis.kill();
-    world.redis.start_again();
+    world.redis.restart();
     holds(&world);
     world.redis.cmd(&["DEBUG", "RELOAD"]);
     holds(&world);
-    // A replica that was loaded, and one that followed.
+    // On a replica: from the RDB of the full synchronization, and from the stream.
     let replica = quick(Setup::new(&Mongod::shared().uri())).start();
     replica.follow(&world.redis);
     accepted(&world, 0, "third:", "SHARED");
-    replica.wait_until_in_step_with(&world.redis);
+    replica.wait_until_in_sync_with(&world.redis);
     replica.promote();
     let namespace = world.database.namespace("keys");
     for prefix in ["first:", "third:"] {
@@ -114,7 +114,7 @@ fn shared_is_remembered_for_the_pair_over_restart_failover_and_rewrite() {
 }
 
 #[test]
-fn an_unregistered_prefix_is_no_first_any_more() {
+fn an_unregistered_prefix_no_longer_owns_the_collection() {
     let world = World::new();
     accepted(&world, 0, "a:", "");
     accepted(&world, 0, "b:", "SHARED");
@@ -124,17 +124,17 @@ fn an_unregistered_prefix_is_no_first_any_more() {
     accepted(&world, 0, "c:", "");
 }
 
-/// A server that was started with those lines in its registrations-file, or its log.
+/// A server that is started with those lines in its registrations-file, or the log if it ended.
 fn from_file(lines: &str, change: impl FnOnce(Setup) -> Setup) -> Result<Redis, String> {
     let folder = tempfile::tempdir().expect("folder");
     let file = folder.path().join("registrations");
     std::fs::write(&file, lines).expect("file");
     let path = file.to_str().expect("path");
-    change(Setup::new(&nowhere()).setting("registrations-file", path)).try_start()
+    change(Setup::new(&unreachable_uri()).setting("registrations-file", path)).try_start()
 }
 
 #[test]
-fn the_registrations_file_obeys_the_rule() {
+fn the_rule_applies_to_the_registrations_file() {
     let lines = "WB.REGISTER a: d.keys\nWB.REGISTER b: d.keys\n";
     let log = from_file(lines, |setup| setup).err().expect("no server");
     assert!(log.contains("line 2") && log.contains("prefix 'a:' of database 0"), "{log}");
@@ -145,9 +145,9 @@ fn the_registrations_file_obeys_the_rule() {
 }
 
 #[test]
-fn what_the_aof_and_the_stream_bring_is_loaded_with_a_warning() {
-    // As an older version of the module has written it.
-    let replica = Setup::new(&nowhere()).config("repl-diskless-sync-delay 0").start();
+fn conflicting_registrations_from_the_aof_and_the_stream_are_loaded_with_a_warning() {
+    // An AOF as written by an older version of the module.
+    let replica = Setup::new(&unreachable_uri()).config("repl-diskless-sync-delay 0").start();
     let mut aof = String::new();
     for words in [["WB.REGISTER", "a:", "d.keys"], ["WB.REGISTER", "b:", "d.keys"]] {
         aof += "*3\r\n";
@@ -160,7 +160,7 @@ fn what_the_aof_and_the_stream_bring_is_loaded_with_a_warning() {
     let manifest = "file appendonly.aof.1.incr.aof seq 1 type i\n";
     std::fs::write(append.join("appendonly.aof.manifest"), manifest).expect("manifest");
     let at = format!("dir {}", dir.path().display());
-    let loaded = Setup::new(&nowhere()).config("appendonly yes").config(&at);
+    let loaded = Setup::new(&unreachable_uri()).config("appendonly yes").config(&at);
     let loaded = loaded.config("repl-diskless-sync-delay 0").start();
     let warned = |redis: &Redis| {
         assert_eq!(redis.status().int("registrations"), 2);
@@ -172,17 +172,17 @@ fn what_the_aof_and_the_stream_bring_is_loaded_with_a_warning() {
     warned(&loaded);
     replica.follow(&loaded);
     warned(&replica);
-    // From the RDB of that master, too.
+    // Also from an RDB.
     replica.cmd(&["DEBUG", "RELOAD"]);
     warned(&replica);
     loaded.cmd(&["WB.REGISTER", "b:", "d.keys", "SHARED"]);
     assert!(!loaded.status().text("warning").contains("share a collection"));
-    replica.wait_until_in_step_with(&loaded);
+    replica.wait_until_in_sync_with(&loaded);
     assert!(!replica.status().text("warning").contains("share a collection"));
 }
 
 #[test]
-fn another_key_for_a_prefix_is_in_the_warning_until_it_is_registered_once_more() {
+fn a_changed_key_option_is_in_the_warning_until_the_prefix_is_registered_again() {
     let world = World::new();
     world.register("k:", "keys", "");
     world.redis.cmd(&["SET", "k:1", "x"]);
@@ -195,7 +195,7 @@ fn another_key_for_a_prefix_is_in_the_warning_until_it_is_registered_once_more()
     assert!(warning.contains("'k:'") && warning.contains("KEY _id AS STRING"), "{warning}");
     let log = world.redis.log();
     assert_eq!(log.matches("was registered again with another KEY").count(), 1, "{log}");
-    // The way that the documentation shows.
+    // The procedure in the documentation.
     wait_until("the sync ends", SOON, || world.redis.status().int("syncs_pending") == 0);
     world.redis.flush();
     let keys = world.database.collection("keys");
@@ -203,7 +203,7 @@ fn another_key_for_a_prefix_is_in_the_warning_until_it_is_registered_once_more()
     assert_eq!(keys.count_of(doc! { "id": { "$exists": false } }), 1);
     world.register("k:", "keys", "KEY id");
     assert!(!warned());
-    // Another collection leaves nothing to find.
+    // A new collection has no documents of the old KEY.
     world.register("k:", "others", "KEY oid");
     assert!(!warned());
     world.register("k:", "others", "KEY oid WHOLE");

@@ -7,14 +7,19 @@ use testkit::faults::stepdowns;
 use testkit::mongod::replica_set::ReplicaSet;
 
 #[test]
-fn a_primary_that_steps_down_again_and_again_loses_nothing_and_no_document_goes_backwards() {
+fn repeated_step_downs_lose_nothing_and_no_document_gets_an_older_value() {
     let set = ReplicaSet::of_three();
     let verdict = stepdowns::play(&set, Duration::from_secs(9));
     println!("{verdict}");
     assert!(verdict.step_downs >= 2 && verdict.watched.polls >= 10, "{verdict}");
     assert!(verdict.comparison.is_equal(), "{verdict}");
     let falls = &verdict.watched.falls;
-    assert!(falls.is_empty(), "{} counters fell: {:?}", falls.len(), &falls[..falls.len().min(3)]);
+    assert!(
+        falls.is_empty(),
+        "{} counters decreased: {:?}",
+        falls.len(),
+        &falls[..falls.len().min(3)]
+    );
     assert_eq!(verdict.dead_letters, 0);
     assert!(verdict.slowest < Duration::from_secs(1), "{verdict}");
 }

@@ -1,4 +1,4 @@
-//! One document, or one namespace, that MongoDB does not let be written: others do not wait for it.
+//! A document or a namespace that cannot be written for a while does not delay others.
 
 use std::time::{Duration, Instant};
 
@@ -10,16 +10,16 @@ use testkit::mongod::{Mongod, MongodSetup, TestDatabase, block_on};
 use testkit::redis_server::{Redis, Setup};
 use testkit::wait::{SOON, became, wait_until};
 
-/// How long changes of other prefixes are measured.
+/// How long the lag of other prefixes is measured.
 const MEASURED: Duration = Duration::from_secs(12);
 
-/// A transaction of another application that holds documents.
+/// A transaction of another application that locks documents.
 struct Transaction {
     session: ClientSession,
 }
 
 impl Transaction {
-    /// Changes these documents and does not end.
+    /// Updates these documents and stays open.
     fn hold(mongod: &Mongod, database: &str, collection: &str, ids: &[&str]) -> Self {
         block_on(async {
             let client = Client::with_uri_str(mongod.uri()).await.expect("client");
@@ -41,8 +41,8 @@ impl Transaction {
     }
 }
 
-fn start(mongod: &Mongod, places: &str) -> Redis {
-    Setup::new(&mongod.uri()).setting("max-in-flight-batches", places).start()
+fn start(mongod: &Mongod, batches: &str) -> Redis {
+    Setup::new(&mongod.uri()).setting("max-in-flight-batches", batches).start()
 }
 
 fn register(redis: &Redis, database: &TestDatabase, prefix: &str, collection: &str) {
@@ -56,7 +56,7 @@ fn set(redis: &Redis, prefix: &str, keys: usize, value: &str) {
     }
 }
 
-/// Milliseconds until changes of a prefix are acknowledged, one after the other, in order.
+/// Changes a key repeatedly, and returns the sorted times until acknowledgement in milliseconds.
 fn lags(redis: &Redis, prefix: &str, for_time: Duration) -> Vec<u128> {
     let began = Instant::now();
     let mut lags = Vec::new();
@@ -76,8 +76,8 @@ fn median(sorted: &[u128]) -> u128 {
 }
 
 #[test]
-fn a_document_that_a_transaction_holds_keeps_only_its_key_waiting() {
-    let mongod = Mongod::lent();
+fn a_document_that_a_transaction_locks_blocks_only_its_key() {
+    let mongod = Mongod::pooled();
     let database = mongod.named_database("stuck");
     let redis = start(&mongod, "2");
     register(&redis, &database, "held:", "held");
@@ -96,7 +96,7 @@ fn a_document_that_a_transaction_holds_keeps_only_its_key_waiting() {
         let status = redis.status_of("held:");
         (status.int("dirty_keys"), status.int("blocked_keys"))
     };
-    wait_until("only that key waits", SOON, || keys() == (1, 1));
+    wait_until("only that key is dirty and blocked", SOON, || keys() == (1, 1));
     let status = redis.status_of("held:");
     assert!(status.text("last_error").contains("stuck.held"), "{}", status.text("last_error"));
     let status = redis.status();
@@ -112,7 +112,7 @@ fn a_document_that_a_transaction_holds_keeps_only_its_key_waiting() {
         (499, "a".into())
     );
 
-    // Others of the prefix are written as ever, and the key when the transaction is over.
+    // Other keys of the prefix are written as usual, and the blocked key after the transaction.
     redis.cmd(&["SET", "held:new", "c"]);
     wait_until("a new key", SOON, || held.by_id("new").is_some());
     redis.cmd(&["SET", "held:137", "c"]);
@@ -123,8 +123,8 @@ fn a_document_that_a_transaction_holds_keeps_only_its_key_waiting() {
 }
 
 #[test]
-fn it_is_so_with_a_single_place_on_the_wire_and_few_keys() {
-    let mongod = Mongod::lent();
+fn a_locked_document_blocks_only_its_key_with_one_batch_in_flight_and_few_keys() {
+    let mongod = Mongod::pooled();
     let database = mongod.named_database("stuck");
     let redis = start(&mongod, "1");
     register(&redis, &database, "held:", "held");
@@ -143,9 +143,10 @@ fn it_is_so_with_a_single_place_on_the_wire_and_few_keys() {
     assert_eq!((redis.status().int("dead_letters"), redis.status().text("link")), (0, "up".into()));
 }
 
-/// One namespace fails like this for a while, and another prefix notices nothing of it.
+/// Writes to one namespace fail like this for a while, and the lag of another prefix stays the
+/// same.
 #[track_caller]
-fn holds_up_nobody(how: Document, word: &str) {
+fn delays_no_other_namespace(how: Document, word: &str) {
     let mongod = MongodSetup::replica_set().failpoints().start();
     let database = mongod.named_database("stuck");
     let redis = start(&mongod, "2");
@@ -172,27 +173,27 @@ fn holds_up_nobody(how: Document, word: &str) {
 }
 
 #[test]
-fn a_namespace_whose_commands_all_take_too_long_holds_up_no_other() {
+fn a_namespace_whose_commands_all_time_out_delays_no_other() {
     let slow = doc! { "blockConnection": true, "blockTimeMS": 1_000, "errorCode": 50 };
-    holds_up_nobody(slow, "MongoDB did not write a document of stuck.bad within");
+    delays_no_other_namespace(slow, "MongoDB did not write a document of stuck.bad within");
 }
 
 #[test]
-fn a_shard_that_is_away_holds_up_only_what_is_on_it() {
-    let away = doc! { "blockConnection": true, "blockTimeMS": 500, "errorCode": 133 };
-    holds_up_nobody(away, "no member of a shard");
+fn an_unavailable_shard_delays_only_its_own_namespaces() {
+    let unavailable = doc! { "blockConnection": true, "blockTimeMS": 500, "errorCode": 133 };
+    delays_no_other_namespace(unavailable, "no member of a shard");
 }
 
 #[test]
-fn a_full_cache_or_disk_of_one_namespace_holds_up_no_other() {
-    holds_up_nobody(doc! { "errorCode": 365 }, "cache");
-    holds_up_nobody(doc! { "errorCode": 14_031 }, "disk is full");
+fn a_full_cache_or_disk_for_one_namespace_delays_no_other() {
+    delays_no_other_namespace(doc! { "errorCode": 365 }, "cache");
+    delays_no_other_namespace(doc! { "errorCode": 14_031 }, "disk is full");
 }
 
-/// A namespace that takes nothing: no dead letters, others go on, and all is written when the
-/// operator has seen to it.
+/// A namespace that rejects all documents backs off: it makes no dead letters, others are written,
+/// and all is written once the operator has repaired it.
 #[track_caller]
-fn rests(make: Document, mend: Document, values: &[&str], word: &str) {
+fn backs_off(make: Document, repair: Document, values: &[&str], word: &str) {
     let database = Mongod::shared().database();
     let redis = Redis::start(&Mongod::shared().uri());
     register(&redis, &database, "bad:", "bad");
@@ -203,13 +204,15 @@ fn rests(make: Document, mend: Document, values: &[&str], word: &str) {
         let words = [&["HSET", key.as_str()], values].concat();
         redis.cmd(&words);
     }
-    wait_until("it is told", SOON, || redis.status_of("bad:").text("last_error").contains(word));
+    wait_until("the error is reported", SOON, || {
+        redis.status_of("bad:").text("last_error").contains(word)
+    });
     redis.cmd(&["SET", "other:1", "x"]);
     assert_eq!(redis.flush_with(&["other:"]).pending, 0);
     let status = redis.status();
     assert_eq!((status.int("dead_letters"), status.text("link")), (0, "up".into()));
     assert_eq!(redis.status_of("bad:").int("dirty_keys"), 5_000);
-    database.run(mend);
+    database.run(repair);
     assert_eq!(redis.flush().pending, 0);
     assert_eq!(redis.status().int("dead_letters"), 0);
     assert_eq!(database.collection("bad").count(), 5_000);
@@ -218,10 +221,10 @@ fn rests(make: Document, mend: Document, values: &[&str], word: &str) {
 #[test]
 fn a_time_series_collection_makes_no_dead_letters() {
     if major_version() < 5 {
-        // There are none.
+        // Time series collections came with 5.0.
         return;
     }
-    rests(
+    backs_off(
         doc! { "create": "bad", "timeseries": { "timeField": "at" } },
         doc! { "drop": "bad" },
         &["f", "v"],
@@ -230,9 +233,9 @@ fn a_time_series_collection_makes_no_dead_letters() {
 }
 
 #[test]
-fn a_text_index_that_takes_no_document_makes_no_dead_letters() {
+fn a_text_index_that_rejects_all_documents_makes_no_dead_letters() {
     let index = doc! { "key": { "title": "text" }, "name": "titles" };
-    rests(
+    backs_off(
         doc! { "createIndexes": "bad", "indexes": [index] },
         doc! { "dropIndexes": "bad", "index": "titles" },
         &["title", "x", "language", "klingon"],
@@ -241,7 +244,7 @@ fn a_text_index_that_takes_no_document_makes_no_dead_letters() {
 }
 
 #[test]
-fn one_document_that_a_text_index_does_not_take_is_a_dead_letter() {
+fn a_single_document_that_a_text_index_rejects_is_a_dead_letter() {
     let database = Mongod::shared().database();
     let redis = Redis::start(&Mongod::shared().uri());
     register(&redis, &database, "film:", "films");
@@ -249,7 +252,7 @@ fn one_document_that_a_text_index_does_not_take_is_a_dead_letter() {
     database.run(doc! { "createIndexes": "films", "indexes": [index] });
     redis.cmd(&["HSET", "film:bad", "title", "x", "language", "klingon"]);
     wait_until("it waits", SOON, || redis.status().int("blocked_keys") == 1);
-    assert_eq!(redis.status().int("dead_letters"), 0, "it may be the fault of the collection");
+    assert_eq!(redis.status().int("dead_letters"), 0, "the cause may be the collection");
     for key in 0..10 {
         redis.cmd(&["HSET", &format!("film:{key}"), "title", "x", "language", "english"]);
     }

@@ -1,9 +1,9 @@
-//! Where the connection string comes from, and what happens when it changes under a backlog.
+//! The sources of the connection string, and its change while there is a backlog.
 
 use std::time::{Duration, Instant};
 
 use testkit::comparison::Mapping;
-use testkit::mongod::{Mongod, nowhere};
+use testkit::mongod::{Mongod, unreachable_uri};
 use testkit::redis_server::{Redis, Setup};
 use testkit::wait::{SOON, became, wait_until};
 
@@ -19,13 +19,13 @@ fn set_uri(redis: &Redis, uri: &str) {
 
 #[test]
 fn a_new_server_gets_everything_that_the_old_one_did_not_acknowledge() {
-    let (old, new) = (Mongod::replica_set(), Mongod::lent());
+    let (old, new) = (Mongod::replica_set(), Mongod::pooled());
     let redis = Setup::new(&old.uri()).setting("retry-backoff-max-ms", "500").start();
     let collection = |mongod: &Mongod| mongod.named_database("moved").collection("keys");
     redis.cmd(&["WB.REGISTER", "k:", &old.named_database("moved").namespace("keys")]);
     write(&redis, 0..1000, "acknowledged");
     redis.flush();
-    // Some of it in flight, some waiting, when the address changes.
+    // When the URI changes, some keys are in flight and some are dirty.
     old.freeze();
     write(&redis, 500..10_000, "backlog");
     wait_until("in flight", SOON, || redis.status().int("in_flight_keys") > 0);
@@ -33,7 +33,7 @@ fn a_new_server_gets_everything_that_the_old_one_did_not_acknowledge() {
     write(&redis, 9_000..11_000, "later");
     let flushed = redis.flush_with(&["TIMEOUT", "15000"]);
     assert_eq!((flushed.failed, flushed.pending), (0, 0), "{flushed:?}");
-    // What the old server had acknowledged is no longer ours to send.
+    // Keys that the old server had acknowledged are clean and not sent again.
     assert_eq!(collection(&new).count(), 10_500);
     for (id, value) in [("0", None), ("500", Some("backlog")), ("10999", Some("later"))] {
         let found = collection(&new).by_id(id);
@@ -45,32 +45,33 @@ fn a_new_server_gets_everything_that_the_old_one_did_not_acknowledge() {
 }
 
 #[test]
-fn there_and_back_again_under_a_backlog_ends_equal() {
-    let mongod = Mongod::lent();
+fn switching_the_uri_back_and_forth_with_a_backlog_loses_nothing() {
+    let mongod = Mongod::pooled();
     let redis = Setup::new(&mongod.uri()).setting("retry-backoff-max-ms", "200").start();
     let database = mongod.named_database("moved");
     redis.cmd(&["WB.REGISTER", "k:", &database.namespace("keys"), "INTERVAL", "0"]);
     for turn in 0..10 {
         write(&redis, 0..2000, &turn.to_string());
-        set_uri(&redis, &if turn % 2 == 0 { nowhere() } else { mongod.uri() });
+        set_uri(&redis, &if turn % 2 == 0 { unreachable_uri() } else { mongod.uri() });
     }
     Mapping::by_id("k:").holds(&redis, &database.collection("keys"));
 }
 
 #[test]
-fn a_mongodb_srv_name_without_a_record_is_told_soon() {
+fn an_srv_name_without_a_record_is_reported_soon() {
     let redis = Redis::start("mongodb+srv://cluster0.nowhere.invalid");
     redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
     let start = Instant::now();
     redis.cmd(&["SET", "k:1", "x"]);
-    let told = became(SOON, || redis.status().text("link") == "down");
+    let is_down = became(SOON, || redis.status().text("link") == "down");
     let error = redis.status().text("link_error");
-    assert!(told && start.elapsed() < Duration::from_secs(10), "{:?} {error}", start.elapsed());
+    assert!(is_down && start.elapsed() < Duration::from_secs(10), "{:?} {error}", start.elapsed());
     assert!(error.contains("mongodb+srv"), "{error}");
     assert_eq!(redis.status().int("dirty_keys"), 1);
 }
 
-/// Sets a connection string that is refused, and returns the sentence. The module must go on.
+/// Sets a connection string that must be refused, and returns the error. The module must keep
+/// working.
 #[track_caller]
 fn refusal(redis: &Redis, uri: &str) -> String {
     let error = redis.error(&["CONFIG", "SET", "writebehind.mongodb-uri", uri]);
@@ -79,8 +80,8 @@ fn refusal(redis: &Redis, uri: &str) -> String {
 }
 
 #[test]
-fn an_option_that_cannot_work_is_refused_by_its_name_when_it_is_set() {
-    let redis = Redis::start(&nowhere());
+fn an_invalid_option_is_refused_with_its_name_when_it_is_set() {
+    let redis = Redis::start(&unreachable_uri());
     for (options, words) in [
         ("maxPoolSize=0", "its option maxPoolSize takes a whole number from 1"),
         ("heartbeatFrequencyMS=100", "its option heartbeatFrequencyMS takes milliseconds, a whole"),
@@ -99,10 +100,10 @@ fn an_option_that_cannot_work_is_refused_by_its_name_when_it_is_set() {
 }
 
 #[test]
-fn an_option_without_effect_is_taken_and_noted_in_the_log() {
+fn an_option_without_effect_is_accepted_and_logged() {
     let options =
         "socketTimeoutMS=30000&compressors=zstd&readPreference=secondaryPreferred&timeoutMS=1";
-    let redis = Redis::start(&nowhere());
+    let redis = Redis::start(&unreachable_uri());
     set_uri(&redis, &format!("{}&{options}", Mongod::shared().uri()));
     let database = Mongod::shared().database();
     redis.cmd(&["WB.REGISTER", "k:", &database.namespace("keys")]);
@@ -116,15 +117,15 @@ fn an_option_without_effect_is_taken_and_noted_in_the_log() {
 }
 
 #[test]
-fn a_load_balancer_that_is_none_and_a_file_that_is_missing_are_told_by_the_option() {
+fn a_wrong_load_balancer_and_a_missing_file_are_reported_with_their_option() {
     let redis = Redis::start(&format!(
         "mongodb://127.0.0.1:{}/?loadBalanced=true",
         Mongod::shared().port()
     ));
     redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
     write(&redis, 0..1, "x");
-    let tells = |words: &str| redis.status().text("link_error").contains(words);
-    wait_until("the option is named", SOON, || tells("loadBalanced=true"));
+    let reports = |words: &str| redis.status().text("link_error").contains(words);
+    wait_until("the option is named", SOON, || reports("loadBalanced=true"));
     set_uri(&redis, "mongodb://127.0.0.1/?tls=true&tlsCAFile=/nonexistent/ca");
-    wait_until("the option is named", SOON, || tells("option tlsCAFile names cannot be read"));
+    wait_until("the option is named", SOON, || reports("option tlsCAFile names cannot be read"));
 }

@@ -1,4 +1,4 @@
-//! Set-up, secrets, hardened systems, and what an operator is shown.
+//! Set-up, secrets, hardened systems, and reports to the operator.
 
 mod hardened;
 mod secrets;

@@ -1,4 +1,5 @@
-//! A password is shown nowhere: it is searched for in everything that a server says or writes.
+//! The password appears in no output: the tests search all replies, logs and files of a server for
+//! it.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,20 +10,20 @@ use testkit::mongod::users::Guarded;
 use testkit::redis_server::{Redis, Setup, command};
 use testkit::wait::{SOON, became, wait_until};
 
-/// Its ends are plain, so that they are found in whatever encoding it has.
+/// Its ends are alphanumeric, so that they are found in any encoding of it.
 const PASSWORD: &str = "Zq7Vk2%40:/%s%n@%25Xw9Jd4";
 const ENDS: [&str; 2] = ["Zq7Vk2", "Xw9Jd4"];
 
-/// Everything that a server told or wrote, by where.
+/// All outputs of a server, with their sources.
 #[derive(Default)]
-struct Told(Vec<(String, Vec<u8>)>);
+struct Outputs(Vec<(String, Vec<u8>)>);
 
-impl Told {
+impl Outputs {
     fn add(&mut self, place: &str, bytes: impl Into<Vec<u8>>) {
         self.0.push((place.to_owned(), bytes.into()));
     }
 
-    /// Whatever these commands answer, errors too.
+    /// Adds the replies of these commands, including errors.
     fn ask(&mut self, redis: &Redis, commands: &[&str]) {
         for line in commands {
             let words: Vec<&str> = line.split(' ').collect();
@@ -31,7 +32,7 @@ impl Told {
         }
     }
 
-    /// Every file under that folder, and what the process was started with.
+    /// Adds every file in that folder.
     fn search(&mut self, folder: &Path) {
         for entry in std::fs::read_dir(folder).expect("folder") {
             let path = entry.expect("entry").path();
@@ -43,12 +44,12 @@ impl Told {
         }
     }
 
-    /// At least these places were looked at, and the password is in none.
+    /// Asserts that these sources were searched, and that no source contains the password.
     #[track_caller]
-    fn holds_no_password(&self, places: &[&str]) {
+    fn contain_no_password(&self, places: &[&str]) {
         for place in places {
             let seen = self.0.iter().any(|(name, bytes)| name.contains(place) && bytes.len() > 1);
-            assert!(seen, "nothing of {place}");
+            assert!(seen, "no output of {place}");
         }
         for (place, bytes) in &self.0 {
             for end in ENDS {
@@ -87,7 +88,7 @@ const QUESTIONS: [&str; 22] = [
     "KEYS *",
 ];
 
-/// What MONITOR shows, as it comes.
+/// The output of MONITOR, which grows.
 fn monitor(redis: &Redis) -> Arc<Mutex<Vec<u8>>> {
     let mut stream = TcpStream::connect(("127.0.0.1", redis.port())).expect("connection");
     stream.write_all(b"MONITOR\r\n").expect("MONITOR");
@@ -99,12 +100,12 @@ fn monitor(redis: &Redis) -> Arc<Mutex<Vec<u8>>> {
             shared.lock().expect("seen").extend(&buffer[..count]);
         }
     });
-    wait_until("MONITOR answers", SOON, || !seen.lock().expect("seen").is_empty());
+    wait_until("MONITOR replies", SOON, || !seen.lock().expect("seen").is_empty());
     seen
 }
 
-/// Everything that a server has to tell.
-fn talkative(setup: Setup) -> Setup {
+/// Enables all logs of a server.
+fn verbose(setup: Setup) -> Setup {
     setup
         .durable()
         .config("loglevel debug")
@@ -115,49 +116,49 @@ fn talkative(setup: Setup) -> Setup {
         .setting("retry-backoff-max-ms", "100")
 }
 
-/// Works with the password, fails with it, crashes with it, and tells it to nobody.
-fn is_shown_nowhere(
+/// A server uses the password, fails to authenticate with it and crashes, and never shows it.
+fn is_never_shown(
     setup: Setup,
     guarded: &mut Guarded,
-    meanwhile: impl FnOnce(&Redis, &mut Told),
+    meanwhile: impl FnOnce(&Redis, &mut Outputs),
 ) {
-    let mut redis = talkative(setup.clone()).start();
+    let mut redis = verbose(setup.clone()).start();
     let monitored = monitor(&redis);
-    let replica = talkative(setup).start();
+    let replica = verbose(setup).start();
     replica.follow(&redis);
-    let mut told = Told::default();
+    let mut outputs = Outputs::default();
     let namespace = guarded.mongod.database().namespace("keys");
     redis.cmd(&["WB.REGISTER", "k:", &namespace, "INTERVAL", "0"]);
     redis.cmd(&["SET", "k:1", "x"]);
     let flushed = redis.flush_with(&["TIMEOUT", "15000"]);
     assert_eq!(flushed.persisted, 1, "{}", redis.status().text("link_error"));
 
-    // Each new connection is refused from now on.
+    // From now on each new connection fails to authenticate.
     guarded.set_password("ann", "another");
     guarded.mongod.stop();
-    guarded.mongod.start_again();
+    guarded.mongod.restart();
     redis.cmd(&["SET", "k:2", "x"]);
-    meanwhile(&redis, &mut told);
-    told.ask(&redis, &QUESTIONS);
-    told.ask(&replica, &QUESTIONS);
-    told.ask(&redis, &["CONFIG REWRITE", "SAVE", "BGREWRITEAOF", "GET k:1"]);
+    meanwhile(&redis, &mut outputs);
+    outputs.ask(&redis, &QUESTIONS);
+    outputs.ask(&replica, &QUESTIONS);
+    outputs.ask(&redis, &["CONFIG REWRITE", "SAVE", "BGREWRITEAOF", "GET k:1"]);
     wait_until("the AOF is rewritten", SOON, || {
         redis.info("persistence", "aof_rewrite_in_progress").as_deref() == Some("0")
             && redis.info("persistence", "aof_rewrite_scheduled").as_deref() == Some("0")
     });
-    replica.wait_until_in_step_with(&redis);
-    told.ask(&replica, &["SAVE", "CONFIG REWRITE"]);
+    replica.wait_until_in_sync_with(&redis);
+    outputs.ask(&replica, &["SAVE", "CONFIG REWRITE"]);
     for server in [&redis, &replica] {
         let arguments = std::fs::read(format!("/proc/{}/cmdline", server.pid()));
-        told.add("command line", arguments.expect("command line"));
+        outputs.add("command line", arguments.expect("command line"));
     }
-    told.add("MONITOR", monitored.lock().expect("seen").clone());
+    outputs.add("MONITOR", monitored.lock().expect("seen").clone());
     command(&["DEBUG", "SEGFAULT"]).query::<()>(&mut redis.connection()).ok();
     assert!(became(SOON, || redis.ended().is_some()), "it did not crash");
-    told.search(redis.dir());
-    told.search(replica.dir());
-    told.add("crash report", redis.log().split("BUG REPORT").nth(1).unwrap_or_default());
-    told.holds_no_password(&[
+    outputs.search(redis.dir());
+    outputs.search(replica.dir());
+    outputs.add("crash report", redis.log().split("BUG REPORT").nth(1).unwrap_or_default());
+    outputs.contain_no_password(&[
         "MONITOR",
         "crash report",
         "CONFIG GET",
@@ -176,7 +177,7 @@ fn guarded() -> Guarded {
 }
 
 #[test]
-fn a_password_from_a_file_is_shown_nowhere() {
+fn a_password_from_a_file_is_never_shown() {
     let mut guarded = guarded();
     let folder = tempfile::tempdir().expect("folder");
     let file = folder.path().join("uri");
@@ -184,10 +185,11 @@ fn a_password_from_a_file_is_shown_nowhere() {
     std::fs::write(&file, &uri).expect("file");
     let path = file.to_str().expect("path").to_owned();
     let setup = Setup::default().setting("mongodb-uri-file", &path);
-    is_shown_nowhere(setup, &mut guarded, |redis, told| {
+    is_never_shown(setup, &mut guarded, |redis, outputs| {
         let set = format!("CONFIG SET writebehind.mongodb-uri-file {path}");
-        told.ask(redis, &[&set]);
-        // Nothing of what is wrong in a file is repeated, when it is set or read again.
+        outputs.ask(redis, &[&set]);
+        // The contents of an invalid file are not repeated, neither when it is set nor when it is
+        // read again.
         let raw = uri.replace("Zq7Vk2%25", "Zq7Vk2%");
         for wrong in [
             format!("mongodb://ann:{PASSWORD}@127.0.0.1/?replicaSet=rs"),
@@ -199,7 +201,7 @@ fn a_password_from_a_file_is_shown_nowhere() {
             raw,
         ] {
             std::fs::write(&file, wrong).expect("file");
-            told.ask(redis, &[&set, "SET k:3 x", "WB.FLUSH TIMEOUT 200", "WB.STATUS"]);
+            outputs.ask(redis, &[&set, "SET k:3 x", "WB.FLUSH TIMEOUT 200", "WB.STATUS"]);
         }
         std::fs::write(&file, &uri).expect("file");
         wait_until("it is refused", SOON, || redis.status().text("link") == "down");
@@ -207,25 +209,25 @@ fn a_password_from_a_file_is_shown_nowhere() {
 }
 
 #[test]
-fn a_password_from_the_environment_is_shown_nowhere() {
+fn a_password_from_the_environment_is_never_shown() {
     let mut guarded = guarded();
     let uri = guarded.uri("ann", PASSWORD);
     let setup = Setup::default().environment("WRITEBEHIND_MONGODB_URI", &uri);
-    is_shown_nowhere(setup, &mut guarded, |redis, told| {
+    is_never_shown(setup, &mut guarded, |redis, outputs| {
         wait_until("it is refused", SOON, || {
-            told.ask(redis, &["WB.STATUS"]);
+            outputs.ask(redis, &["WB.STATUS"]);
             !redis.status().text("last_error").is_empty()
         });
     });
 }
 
 #[test]
-fn a_malformed_uri_of_the_environment_stops_the_load_and_is_not_repeated() {
+fn a_malformed_uri_in_the_environment_stops_the_load_and_is_not_repeated() {
     let setup = Setup::default()
         .environment("WRITEBEHIND_MONGODB_URI", format!("mongodb://ann:{PASSWORD}@127.0.0.1"));
     let log = setup.try_start().err().expect("no server");
     assert!(log.contains("WRITEBEHIND_MONGODB_URI"), "{log}");
-    let mut told = Told::default();
-    told.add("log", log);
-    told.holds_no_password(&["log"]);
+    let mut outputs = Outputs::default();
+    outputs.add("log", log);
+    outputs.contain_no_password(&["log"]);
 }

@@ -1,9 +1,9 @@
-//! CONFIG GET and SET, `loadmodule` arguments, and where the URI may come from.
+//! CONFIG GET and SET, `loadmodule` arguments, and the sources of the URI.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use testkit::mongod::{Mongod, nowhere};
+use testkit::mongod::{Mongod, unreachable_uri};
 use testkit::redis_server::{Redis, Setup};
 use testkit::wait::{SOON, wait_until};
 
@@ -28,8 +28,8 @@ fn setting(redis: &Redis, name: &str) -> String {
     pair[1].clone()
 }
 
-/// Writes a key, and sees it arrive in a database of the shared MongoDB.
-fn writes_arrive(redis: &Redis) {
+/// Writes a key, and waits for its document in a database of the shared MongoDB.
+fn writes_succeed(redis: &Redis) {
     let database = Mongod::shared().database();
     redis.cmd(&["WB.REGISTER", "k:", &database.namespace("keys")]);
     redis.cmd(&["SET", "k:1", "x"]);
@@ -46,8 +46,8 @@ fn every_setting_has_its_default() {
 }
 
 #[test]
-fn settings_are_changed_live() {
-    let redis = Redis::start(&nowhere());
+fn settings_can_be_changed_at_runtime() {
+    let redis = Redis::start(&unreachable_uri());
     for (name, _) in &DEFAULTS[2..11] {
         let other = match *name {
             "batch-max-bytes" => "1048576",
@@ -61,7 +61,7 @@ fn settings_are_changed_live() {
 
 #[test]
 fn a_setting_out_of_range_is_refused() {
-    let redis = Redis::start(&nowhere());
+    let redis = Redis::start(&unreachable_uri());
     for (name, default) in &DEFAULTS[2..11] {
         for bad in ["-1", "many", ""] {
             redis.error(&["CONFIG", "SET", &format!("writebehind.{name}"), bad]);
@@ -74,7 +74,7 @@ fn a_setting_out_of_range_is_refused() {
 }
 
 #[test]
-fn settings_are_taken_from_the_loadmodule_line() {
+fn settings_are_read_from_the_loadmodule_line() {
     let redis = Setup::new(&Mongod::shared().uri())
         .setting("flush-interval-ms", "7")
         .setting("batch-max-keys", "3")
@@ -82,17 +82,17 @@ fn settings_are_taken_from_the_loadmodule_line() {
     assert_eq!(setting(&redis, "flush-interval-ms"), "7");
     assert_eq!(setting(&redis, "batch-max-keys"), "3");
     assert_eq!(setting(&redis, "mongodb-uri"), Mongod::shared().uri());
-    writes_arrive(&redis);
+    writes_succeed(&redis);
 }
 
 #[test]
-fn settings_are_taken_from_lines_of_the_configuration_file() {
+fn settings_are_read_from_lines_of_the_configuration_file() {
     let redis = Setup::default()
         .config(&format!("writebehind.mongodb-uri {}", Mongod::shared().uri()))
         .config("writebehind.flush-interval-ms 7")
         .start();
     assert_eq!(setting(&redis, "flush-interval-ms"), "7");
-    writes_arrive(&redis);
+    writes_succeed(&redis);
 }
 
 #[test]
@@ -101,14 +101,14 @@ fn config_rewrite_keeps_what_was_set() {
     redis.cmd(&["CONFIG", "SET", "writebehind.flush-interval-ms", "33"]);
     redis.cmd(&["CONFIG", "REWRITE"]);
     redis.kill();
-    redis.start_again();
+    redis.restart();
     assert_eq!(setting(&redis, "flush-interval-ms"), "33");
     assert_eq!(setting(&redis, "mongodb-uri"), Mongod::shared().uri());
 }
 
 #[test]
-fn the_uri_is_changed_live() {
-    let redis = Redis::start(&nowhere());
+fn the_uri_can_be_changed_at_runtime() {
+    let redis = Redis::start(&unreachable_uri());
     let database = Mongod::shared().database();
     redis.cmd(&["WB.REGISTER", "k:", &database.namespace("keys")]);
     redis.cmd(&["MSET", "k:1", "a", "k:2", "b"]);
@@ -119,14 +119,14 @@ fn the_uri_is_changed_live() {
 }
 
 #[test]
-fn the_uri_may_come_from_a_file_and_is_shown_nowhere() {
+fn the_uri_may_come_from_a_file_and_is_never_shown() {
     let folder = tempfile::tempdir().expect("folder");
     let file = folder.path().join("uri");
-    // A password is fine here; this MongoDB asks for none.
+    // An option with a secret value in place of a password, because this MongoDB has no users.
     let uri = format!("{}&appName=s3cret\n", Mongod::shared().uri());
     std::fs::write(&file, uri).expect("file");
     let redis = Setup::default().setting("mongodb-uri-file", file.to_str().expect("path")).start();
-    writes_arrive(&redis);
+    writes_succeed(&redis);
     let everything = [
         redis.log(),
         format!("{:?}", redis.cmd(&["CONFIG", "GET", "writebehind.*"])),
@@ -137,10 +137,10 @@ fn the_uri_may_come_from_a_file_and_is_shown_nowhere() {
 }
 
 #[test]
-fn the_password_of_a_uri_file_is_shown_nowhere() {
+fn the_password_in_a_uri_file_is_never_shown() {
     let folder = tempfile::tempdir().expect("folder");
     let file = folder.path().join("uri");
-    std::fs::write(&file, nowhere().replace("//", "//ann:s3cret@")).expect("file");
+    std::fs::write(&file, unreachable_uri().replace("//", "//ann:s3cret@")).expect("file");
     let redis = Setup::default().setting("mongodb-uri-file", file.to_str().expect("path")).start();
     redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
     redis.cmd(&["SET", "k:1", "x"]);
@@ -159,23 +159,23 @@ fn the_password_of_a_uri_file_is_shown_nowhere() {
 fn the_uri_may_come_from_the_environment() {
     let redis =
         Setup::default().environment("WRITEBEHIND_MONGODB_URI", Mongod::shared().uri()).start();
-    writes_arrive(&redis);
+    writes_succeed(&redis);
 }
 
 #[test]
-fn space_around_the_uri_does_not_count_wherever_it_comes_from() {
+fn space_around_the_uri_is_trimmed_for_every_source() {
     let uri = format!(" {}\n", Mongod::shared().uri());
-    writes_arrive(&Setup::default().environment("WRITEBEHIND_MONGODB_URI", &uri).start());
-    let redis = Redis::start(&nowhere());
+    writes_succeed(&Setup::default().environment("WRITEBEHIND_MONGODB_URI", &uri).start());
+    let redis = Redis::start(&unreachable_uri());
     redis.cmd(&["CONFIG", "SET", "writebehind.mongodb-uri", &uri]);
     assert_eq!(setting(&redis, "mongodb-uri"), uri.trim());
-    writes_arrive(&redis);
+    writes_succeed(&redis);
     let blank = Setup::new(&Mongod::shared().uri()).environment("WRITEBEHIND_MONGODB_URI", " \n");
-    writes_arrive(&blank.start());
+    writes_succeed(&blank.start());
 }
 
 #[test]
-fn a_uri_in_the_environment_that_is_no_text_is_refused() {
+fn a_uri_in_the_environment_that_is_not_utf_8_is_refused() {
     let value = OsStr::from_bytes(b"mongodb://\xff");
     let setup = Setup::default().environment("WRITEBEHIND_MONGODB_URI", value);
     let log = setup.try_start().err().expect("the server must not start");
@@ -183,8 +183,8 @@ fn a_uri_in_the_environment_that_is_no_text_is_refused() {
 }
 
 #[test]
-fn the_shortest_pause_is_not_above_the_longest() {
-    let redis = Redis::start(&nowhere());
+fn a_minimum_backoff_above_the_maximum_is_refused() {
+    let redis = Redis::start(&unreachable_uri());
     let (min, max) = ("writebehind.retry-backoff-min-ms", "writebehind.retry-backoff-max-ms");
     for words in [[min, "10001"].as_slice(), &[max, "49"], &[min, "7", max, "6"]] {
         let error = redis.error(&[&["CONFIG", "SET"], words].concat());
@@ -192,7 +192,7 @@ fn the_shortest_pause_is_not_above_the_longest() {
         assert_eq!(setting(&redis, "retry-backoff-min-ms"), "50", "{words:?}");
         assert_eq!(setting(&redis, "retry-backoff-max-ms"), "10000", "{words:?}");
     }
-    // Together they fit, in whatever order they are set.
+    // Set in one command they are valid, in either order.
     redis.cmd(&["CONFIG", "SET", min, "20000", max, "30000"]);
     redis.cmd(&["CONFIG", "SET", max, "40", min, "30"]);
     assert_eq!(setting(&redis, "retry-backoff-min-ms"), "30");

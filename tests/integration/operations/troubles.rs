@@ -1,16 +1,16 @@
-//! What is wrong is said where an operator looks, as long as it is wrong: the reply of WB.FLUSH,
-//! `last_error`, `warning`, INFO and the log.
+//! Errors are reported as long as they last: in the reply of WB.FLUSH, `last_error`, `warning`,
+//! INFO and the log.
 
 use mongodb::bson::doc;
 
-use testkit::fixture::{World, find_mongodb};
+use testkit::fixture::{World, connect_mongodb};
 use testkit::mongod::major_version;
-use testkit::mongod::nowhere;
+use testkit::mongod::unreachable_uri;
 use testkit::redis_server::reply::Fields;
 use testkit::redis_server::{Redis, Setup};
 use testkit::wait::{SOON, wait_until};
 
-/// No value of a test shows up in what people read.
+/// A value that no message may contain.
 const SECRET: &str = "swordfish";
 
 fn flush_fields(redis: &Redis, arguments: &[&str]) -> Fields {
@@ -29,8 +29,8 @@ fn info_number(redis: &Redis, field: &str) -> i64 {
 }
 
 #[test]
-fn a_flush_says_why_keys_are_pending() {
-    let redis = Redis::start(&nowhere());
+fn a_flush_reports_why_keys_are_pending() {
+    let redis = Redis::start(&unreachable_uri());
     redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
     redis.cmd(&["WB.REGISTER", "p:", "db.others"]);
     assert_eq!(flush_fields(&redis, &[]).text("error"), "");
@@ -48,26 +48,28 @@ fn a_flush_says_why_keys_are_pending() {
     assert!(flush_fields(&redis, &["TIMEOUT", "1"]).text("error").contains("refused"));
     let script: Fields = redis.run(&["EVAL", "return redis.call('WB.FLUSH')", "0"]);
     assert!(script.text("error").contains("refused"), "{}", script.text("error"));
-    find_mongodb(&redis);
+    connect_mongodb(&redis);
     redis.cmd(&["WB.RESUME"]);
     let reply = flush_fields(&redis, &[]);
     assert_eq!((reply.int("pending"), reply.text("error").as_str()), (0, ""));
 }
 
 #[test]
-fn an_error_that_is_over_is_shown_no_more() {
-    let world = World::away(|setup| setup);
+fn a_resolved_error_is_no_longer_reported() {
+    let world = World::without_mongodb(|setup| setup);
     let redis = &world.redis;
     world.register("k:", "keys", "");
     world.register("idle:", "others", "");
     redis.cmd(&["SET", "k:1", "a"]);
     let explained = |key: &str| redis.run::<Fields>(&["WB.EXPLAIN", key]).text("last_error");
-    wait_until("it is told", SOON, || redis.status_of("k:").text("last_error").contains("refused"));
+    wait_until("the error is reported", SOON, || {
+        redis.status_of("k:").text("last_error").contains("refused")
+    });
     assert!(redis.status().text("last_error").contains("refused"));
     assert!(explained("k:1").contains("refused"));
-    assert_eq!(redis.status_of("idle:").text("last_error"), "", "nothing of it is held up");
+    assert_eq!(redis.status_of("idle:").text("last_error"), "", "none of its keys waits");
     assert_eq!(explained("idle:1"), "");
-    world.find_mongodb();
+    world.connect_mongodb();
     redis.flush();
     assert_eq!(redis.status().text("last_error"), "");
     assert_eq!(redis.status_of("k:").text("last_error"), "");
@@ -75,7 +77,7 @@ fn an_error_that_is_over_is_shown_no_more() {
 }
 
 #[test]
-fn a_namespace_that_refuses_is_told_once_until_it_takes_writes_again() {
+fn a_namespace_that_backs_off_is_logged_once_until_it_accepts_writes_again() {
     let world = World::with(|setup| {
         setup.setting("retry-backoff-min-ms", "5").setting("retry-backoff-max-ms", "50")
     });
@@ -84,7 +86,7 @@ fn a_namespace_that_refuses_is_told_once_until_it_takes_writes_again() {
     world.register("v:", "view", "");
     world.register("k:", "keys", "");
     redis.cmd(&["SET", "v:1", SECRET]);
-    wait_until("it is tried often", SOON, || redis.status().int("retries_total") > 5);
+    wait_until("it is retried often", SOON, || redis.status().int("retries_total") > 5);
     redis.cmd(&["SET", "k:1", "x"]);
     assert_eq!(redis.flush_with(&["k:"]).persisted, 1);
     let status = redis.status();
@@ -97,7 +99,7 @@ fn a_namespace_that_refuses_is_told_once_until_it_takes_writes_again() {
     assert_eq!(redis.status_of("k:").text("last_error"), "");
     world.database.run(doc! { "drop": "view" });
     redis.flush();
-    wait_until("it rests no more", SOON, || redis.status().int("resting") == 0);
+    wait_until("it no longer backs off", SOON, || redis.status().int("resting") == 0);
     assert_eq!(redis.status().text("last_error"), "");
     assert!(!redis.status().text("warning").contains("rests"));
     assert_eq!(logged(redis, "is not written and rests"), 1, "{}", redis.log());
@@ -123,7 +125,7 @@ fn dead_letters_are_logged_once_a_minute_and_name_properties_only() {
     assert_eq!((status.int("dead_letters"), info_number(redis, "dead_letters")), (3, 3));
     let listed = format!("{:?}", redis.cmd(&["WB.DEADLETTER", "LIST"]));
     for text in [&listed, &status.text("warning"), &status.text("last_error"), &redis.log()] {
-        // MongoDB 4.4 does not say which properties they are.
+        // MongoDB 4.4 does not report the properties.
         let named = text.contains("year (pattern)") && text.contains("title (required)");
         assert_eq!(named, major_version() >= 5, "{text}");
         assert!(text.contains("schema validation"), "{text}");
@@ -143,13 +145,13 @@ fn dead_letters_are_logged_once_a_minute_and_name_properties_only() {
 }
 
 #[test]
-fn a_replica_and_a_restart_keep_the_reason_of_a_dead_letter() {
+fn the_reason_of_a_dead_letter_survives_a_restart() {
     let world = World::with(Setup::durable);
     world.register("k:", "keys", "KEY _id AS INT64");
     world.redis.cmd(&["SET", "k:no-number", SECRET]);
     world.redis.flush();
     let World { mut redis, .. } = world;
-    redis.start_again();
+    redis.restart();
     let status = redis.status();
     assert!(status.text("last_error").contains("suffix"), "{}", status.text("last_error"));
     assert!(status.text("warning").contains("has 1 dead letters"), "{}", status.text("warning"));

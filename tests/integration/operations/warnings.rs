@@ -1,11 +1,11 @@
-//! What an operator should know of the set-up is told in the log and in WB.STATUS.
+//! Warnings about the set-up in the log and in WB.STATUS.
 
 use std::os::unix::fs::PermissionsExt;
 
-use testkit::mongod::nowhere;
+use testkit::mongod::unreachable_uri;
 use testkit::redis_server::{Redis, Setup};
 
-/// A word that stands both in the log and in WB.STATUS.
+/// Asserts that the log and WB.STATUS contain the words.
 #[track_caller]
 fn warns_of(redis: &Redis, word: &str) {
     assert!(redis.log().contains(word), "{}", redis.log());
@@ -14,27 +14,27 @@ fn warns_of(redis: &Redis, word: &str) {
 }
 
 #[test]
-fn a_server_that_keeps_nothing_on_disk_is_warned_of() {
-    warns_of(&Redis::start(&nowhere()), "appendonly no");
+fn a_server_without_persistence_causes_a_warning() {
+    warns_of(&Redis::start(&unreachable_uri()), "appendonly no");
 }
 
 #[test]
-fn an_aof_without_the_rdb_preamble_is_warned_of() {
-    let setup = Setup::new(&nowhere()).durable().config("aof-use-rdb-preamble no");
+fn an_aof_without_the_rdb_preamble_causes_a_warning() {
+    let setup = Setup::new(&unreachable_uri()).durable().config("aof-use-rdb-preamble no");
     warns_of(&setup.start(), "aof-use-rdb-preamble");
 }
 
 #[test]
-fn a_durable_server_is_not_warned_of() {
-    let redis = Setup::new(&nowhere()).durable().start();
+fn a_server_with_an_aof_causes_no_warning() {
+    let redis = Setup::new(&unreachable_uri()).durable().start();
     let status = format!("{:?}", redis.cmd(&["WB.STATUS"]));
     assert!(!status.contains("preamble") && !status.contains("appendonly"), "{status}");
     assert!(!redis.log().contains("a crash forgets"), "{}", redis.log());
 }
 
 #[test]
-fn a_prefix_with_a_star_is_warned_of() {
-    let redis = Redis::start(&nowhere());
+fn a_prefix_with_a_star_causes_a_warning() {
+    let redis = Redis::start(&unreachable_uri());
     redis.cmd(&["WB.REGISTER", "movie:", "db.movies"]);
     assert!(!redis.status().text("warning").contains("wildcard"));
     redis.cmd(&["WB.REGISTER", "movie:*", "db.stars"]);
@@ -44,27 +44,27 @@ fn a_prefix_with_a_star_is_warned_of() {
 }
 
 #[test]
-fn cluster_mode_is_warned_of() {
-    warns_of(&Setup::new(&nowhere()).config("cluster-enabled yes").start(), "cluster mode");
-    assert!(!Redis::start(&nowhere()).log().contains("cluster mode"));
+fn cluster_mode_causes_a_warning() {
+    warns_of(&Setup::new(&unreachable_uri()).config("cluster-enabled yes").start(), "cluster mode");
+    assert!(!Redis::start(&unreachable_uri()).log().contains("cluster mode"));
 }
 
 #[test]
-fn pauses_that_do_not_fit_are_warned_of_at_load() {
-    let setup = Setup::new(&nowhere()).setting("retry-backoff-min-ms", "20000");
+fn a_minimum_backoff_above_the_maximum_causes_a_warning_at_load() {
+    let setup = Setup::new(&unreachable_uri()).setting("retry-backoff-min-ms", "20000");
     let log = setup.start().log();
     assert!(log.contains("retry-backoff-min-ms, 20000, is above"), "{log}");
 }
 
 #[test]
-fn a_password_file_that_everybody_can_read_is_warned_of() {
+fn a_world_readable_password_file_causes_a_warning() {
     let folder = tempfile::tempdir().expect("folder");
     let file = folder.path().join("uri");
     let path = file.to_str().expect("path");
     let set_mode = |mode| {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("mode");
     };
-    std::fs::write(&file, nowhere().replace("//", "//ann:s3cret@")).expect("file");
+    std::fs::write(&file, unreachable_uri().replace("//", "//ann:s3cret@")).expect("file");
     set_mode(0o644);
     let redis = Setup::default().setting("mongodb-uri-file", path).start();
     warns_of(&redis, "can read the password in mongodb-uri-file");
@@ -74,8 +74,8 @@ fn a_password_file_that_everybody_can_read_is_warned_of() {
     std::fs::set_permissions(hidden, std::fs::Permissions::from_mode(0o640)).expect("mode");
     redis.cmd(&["CONFIG", "SET", "writebehind.mongodb-uri-file", hidden]);
     assert!(!redis.status().text("warning").contains("password"));
-    // Without a password there is nothing to hide.
-    std::fs::write(&file, nowhere()).expect("file");
+    // Without a password there is no warning.
+    std::fs::write(&file, unreachable_uri()).expect("file");
     set_mode(0o644);
     redis.cmd(&["CONFIG", "SET", "writebehind.mongodb-uri-file", path]);
     assert!(!redis.status().text("warning").contains("password"));

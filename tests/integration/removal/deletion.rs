@@ -1,9 +1,9 @@
-//! What happens to a document whose key goes away: deleted, expired, evicted, flushed.
+//! The document of a key that is deleted, expires, is evicted or flushed.
 
 use testkit::fixture::World;
 use testkit::wait::{SOON, wait_until};
 
-/// A world with three keys of each kind of end, all written.
+/// A world with three clean keys.
 fn written(options: &str) -> World {
     let world = World::new();
     world.register("k:", "keys", options);
@@ -16,10 +16,10 @@ fn written(options: &str) -> World {
 }
 
 #[test]
-fn every_way_to_delete_a_key_deletes_its_document() {
+fn every_command_that_removes_a_key_deletes_its_document() {
     let world = World::new();
     world.register("k:", "keys", "");
-    let ways: [&[&str]; 6] = [
+    let commands: [&[&str]; 6] = [
         &["DEL", "k:1"],
         &["UNLINK", "k:1"],
         &["GETDEL", "k:1"],
@@ -28,25 +28,25 @@ fn every_way_to_delete_a_key_deletes_its_document() {
         &["EVAL", "return redis.call('DEL', KEYS[1])", "1", "k:1"],
     ];
     let keys = world.database.collection("keys");
-    for way in ways {
+    for words in commands {
         // Valkey 8.1 leaves the client in the other database after MOVE.
         world.redis.cmd(&["SELECT", "0"]);
         world.redis.cmd(&["SET", "k:1", "x"]);
         world.redis.flush();
-        assert_eq!(keys.count(), 1, "before {way:?}");
-        world.redis.cmd(way);
+        assert_eq!(keys.count(), 1, "before {words:?}");
+        world.redis.cmd(words);
         world.redis.flush();
-        assert_eq!(keys.count(), 0, "after {way:?}");
+        assert_eq!(keys.count(), 0, "after {words:?}");
     }
     world.redis.cmd(&["HSET", "k:1", "only", "field"]);
     world.redis.flush();
     world.redis.cmd(&["HDEL", "k:1", "only"]);
     world.redis.flush();
-    assert_eq!(keys.count(), 0, "after the last field went");
+    assert_eq!(keys.count(), 0, "after HDEL of the last field");
 }
 
 #[test]
-fn ondel_keep_leaves_the_document() {
+fn ondel_keep_keeps_the_document() {
     let world = written("ONDEL KEEP");
     world.redis.cmd(&["DEL", "k:1", "k:2"]);
     world.redis.flush();
@@ -58,7 +58,7 @@ fn ondel_keep_leaves_the_document() {
 }
 
 #[test]
-fn an_expired_key_leaves_its_document_by_default() {
+fn the_document_of_an_expired_key_is_kept_by_default() {
     let world = written("");
     world.redis.cmd(&["PEXPIRE", "k:1", "1"]);
     wait_until("k:1 expires", SOON, || world.redis.run::<i64>(&["EXISTS", "k:1"]) == 0);
@@ -67,15 +67,15 @@ fn an_expired_key_leaves_its_document_by_default() {
 }
 
 #[test]
-fn an_expired_key_takes_its_document_along_under_onexpire_delete() {
+fn onexpire_delete_deletes_the_document_of_an_expired_key() {
     let world = written("ONEXPIRE DELETE");
     world.redis.cmd(&["PEXPIRE", "k:1", "1"]);
     let keys = world.database.collection("keys");
-    wait_until("the document goes", SOON, || keys.count() == 2);
+    wait_until("the document is deleted", SOON, || keys.count() == 2);
     assert_eq!(keys.by_id("1"), None);
 }
 
-/// Lets the server evict everything, then gives it its memory back.
+/// Makes the server evict all keys, then removes the memory limit.
 fn evict_all(world: &World) {
     world.redis.cmd(&["CONFIG", "SET", "maxmemory-policy", "allkeys-random", "maxmemory", "1"]);
     wait_until("everything is evicted", SOON, || world.redis.run::<i64>(&["DBSIZE"]) == 0);
@@ -83,7 +83,7 @@ fn evict_all(world: &World) {
 }
 
 #[test]
-fn an_evicted_key_leaves_its_document_by_default() {
+fn the_document_of_an_evicted_key_is_kept_by_default() {
     let world = written("");
     evict_all(&world);
     world.redis.flush();
@@ -91,15 +91,15 @@ fn an_evicted_key_leaves_its_document_by_default() {
 }
 
 #[test]
-fn an_evicted_key_takes_its_document_along_under_onevict_delete() {
+fn onevict_delete_deletes_the_document_of_an_evicted_key() {
     let world = written("ONEVICT DELETE");
     evict_all(&world);
     let keys = world.database.collection("keys");
-    wait_until("the documents go", SOON, || keys.count() == 0);
+    wait_until("the documents are deleted", SOON, || keys.count() == 0);
 }
 
 #[test]
-fn flushall_leaves_the_documents() {
+fn flushall_keeps_the_documents() {
     for command in ["FLUSHDB", "FLUSHALL"] {
         let world = written("");
         world.redis.cmd(&[command]);
@@ -112,7 +112,7 @@ fn flushall_leaves_the_documents() {
 }
 
 #[test]
-fn a_key_created_and_deleted_between_two_writes_leaves_nothing() {
+fn a_key_created_and_deleted_before_it_was_written_leaves_no_document() {
     let world = World::new();
     world.register("k:", "keys", "INTERVAL 60000");
     world.redis.cmd(&["SET", "k:1", "x"]);

@@ -1,5 +1,5 @@
-//! Far more dirty keys than memory holds, while MongoDB is away: what was acknowledged and then
-//! evicted is in MongoDB in the end.
+//! Far more dirty keys than fit into memory, while MongoDB is down: values that clients wrote and
+//! the server evicted are written to MongoDB afterwards.
 
 use std::collections::HashMap;
 
@@ -8,11 +8,11 @@ use mongodb::bson::Document;
 use testkit::fixture::World;
 use testkit::redis_server::{Redis, command};
 
-/// Commands sent in one go.
+/// Commands per pipeline.
 const PIPELINE: usize = 100;
-/// Bytes of a value, its number included.
+/// Bytes of a value, including its number.
 const VALUE: usize = 1000;
-/// What one such key takes in Redis, about.
+/// The approximate memory of such a key in Redis.
 const KEY_BYTES: usize = 1_150;
 
 fn value(turn: &str, key: usize) -> String {
@@ -39,17 +39,17 @@ fn write(redis: &Redis, turn: &str, keys: impl Iterator<Item = usize>, ttl: bool
     acknowledged
 }
 
-/// A limit that holds a tenth of so many keys, beyond what the server takes by itself.
+/// Sets `maxmemory` to the memory in use plus that of a tenth of `keys` keys.
 fn limit(redis: &Redis, keys: usize, policy: &str) {
     let used: usize = redis.info("memory", "used_memory").expect("memory").parse().expect("bytes");
     let limit = (used + keys / 10 * KEY_BYTES).to_string();
     redis.cmd(&["CONFIG", "SET", "maxmemory-policy", policy, "maxmemory", &limit]);
 }
 
-/// Every key has in MongoDB the value that was acknowledged last.
+/// Asserts that MongoDB has the last acknowledged value of every key.
 #[track_caller]
-fn all_arrived(world: &World, expected: &HashMap<String, String>) {
-    world.find_mongodb();
+fn all_written(world: &World, expected: &HashMap<String, String>) {
+    world.connect_mongodb();
     let flushed = world.redis.flush();
     assert_eq!((flushed.failed, flushed.pending), (0, 0), "{flushed:?}");
     let documents: HashMap<String, Document> = world
@@ -80,10 +80,10 @@ fn expect(expected: &mut HashMap<String, String>, turn: &str, keys: &[usize]) {
     expected.extend(keys.iter().map(|key| (key.to_string(), value(turn, *key))));
 }
 
-/// Writes so many keys into memory for a tenth of them, some of them twice.
+/// Writes `count` keys, some of them twice, into memory for a tenth of them.
 #[track_caller]
 fn nothing_is_lost(policy: &str, count: usize, options: &str) {
-    let world = World::away(|setup| setup);
+    let world = World::without_mongodb(|setup| setup);
     world.register("k:", "keys", options);
     limit(&world.redis, count, policy);
     let ttl = policy.starts_with("volatile");
@@ -94,18 +94,18 @@ fn nothing_is_lost(policy: &str, count: usize, options: &str) {
     let evicted = world.redis.info("stats", "evicted_keys").expect("evicted_keys");
     let left: usize = world.redis.run(&["DBSIZE"]);
     println!("{policy}: {count} keys, {evicted} evictions, {left} left");
-    assert!(left < count / 2, "{left} of {count} are still there");
+    assert!(left < count / 2, "{left} of {count} are still in Redis");
     assert!(world.redis.status().int("dirty_keys") >= count as i64);
-    all_arrived(&world, &expected);
+    all_written(&world, &expected);
 }
 
 #[test]
-fn fifty_thousand_dirty_keys_in_memory_for_five_thousand_all_arrive() {
+fn fifty_thousand_dirty_keys_in_memory_for_five_thousand_are_all_written() {
     nothing_is_lost("allkeys-lru", 50_000, "");
 }
 
 #[test]
-fn every_policy_of_eviction_leaves_nothing_behind() {
+fn no_dirty_value_is_lost_with_any_eviction_policy() {
     for policy in [
         "allkeys-lfu",
         "allkeys-random",
@@ -119,8 +119,8 @@ fn every_policy_of_eviction_leaves_nothing_behind() {
 }
 
 #[test]
-fn hashes_that_are_evicted_while_dirty_arrive_whole() {
-    let world = World::away(|setup| setup);
+fn hashes_that_are_evicted_while_dirty_are_written_completely() {
+    let world = World::without_mongodb(|setup| setup);
     world.register("k:", "keys", "INTERVAL 0");
     limit(&world.redis, 5_000, "allkeys-random");
     for turn in ["a", "b"] {
@@ -129,34 +129,35 @@ fn hashes_that_are_evicted_while_dirty_arrive_whole() {
             world.redis.cmd(&["HSET", &format!("k:{key}"), "turn", turn, "padding", &padding]);
         }
     }
-    world.find_mongodb();
+    world.connect_mongodb();
     world.redis.flush();
     let documents = world.database.collection("keys").all();
     assert_eq!(documents.len(), 5_000);
-    let late = documents.iter().filter(|document| document.get_str("turn").ok() != Some("b"));
-    assert_eq!(late.count(), 0);
+    let old = documents.iter().filter(|document| document.get_str("turn").ok() != Some("b"));
+    assert_eq!(old.count(), 0);
     assert!(documents.iter().all(|document| document.contains_key("padding")));
 }
 
 #[test]
-fn a_key_read_back_after_its_eviction_is_not_taken_for_deleted() {
-    let world = World::away(|setup| setup);
+fn del_of_an_evicted_key_does_not_delete_its_document() {
+    let world = World::without_mongodb(|setup| setup);
     world.register("k:", "keys", "");
     limit(&world.redis, 5_000, "allkeys-random");
     let mut expected = HashMap::new();
     expect(&mut expected, "first", &write(&world.redis, "first", 0..5_000, false));
-    // Deleting what is not there changes nothing: MongoDB keeps the evicted value.
-    let gone: Vec<usize> = (0..5_000)
+    // DEL of a missing key changes nothing: MongoDB gets the evicted value.
+    let evicted: Vec<usize> = (0..5_000)
         .filter(|key| world.redis.run::<i64>(&["EXISTS", &format!("k:{key}")]) == 0)
         .collect();
-    assert!(gone.len() > 500, "{}", gone.len());
-    for key in &gone {
+    assert!(evicted.len() > 500, "{}", evicted.len());
+    for key in &evicted {
         assert_eq!(world.redis.run::<i64>(&["DEL", &format!("k:{key}")]), 0);
     }
-    all_arrived(&world, &expected);
+    all_written(&world, &expected);
 }
 
-/// Large values of many clients: more than the distance to the limit within one turn of the loop.
+/// Writes large values from many clients: in one event-loop iteration more than the free memory
+/// below `maxmemory`.
 fn write_large(redis: &Redis, turn: char) -> HashMap<String, String> {
     let value = |key: usize| format!("{key}{}", turn.to_string().repeat(1 << 20));
     std::thread::scope(|scope| {
@@ -174,18 +175,19 @@ fn write_large(redis: &Redis, turn: char) -> HashMap<String, String> {
 }
 
 #[test]
-fn large_values_of_many_clients_at_once_all_arrive_under_a_limit_from_the_start() {
-    let world =
-        World::away(|setup| setup.config("maxmemory 48mb").config("maxmemory-policy allkeys-lru"));
+fn large_values_of_many_concurrent_clients_are_all_written_under_a_configured_limit() {
+    let world = World::without_mongodb(|setup| {
+        setup.config("maxmemory 48mb").config("maxmemory-policy allkeys-lru")
+    });
     world.register("k:", "keys", "");
     write_large(&world.redis, 'a');
-    all_arrived(&world, &write_large(&world.redis, 'b'));
+    all_written(&world, &write_large(&world.redis, 'b'));
 }
 
 #[test]
-fn what_a_limit_evicts_that_is_set_in_a_transaction_arrives() {
+fn values_evicted_by_a_limit_that_a_transaction_set_are_written() {
     for policy_first in [false, true] {
-        let world = World::away(|setup| setup);
+        let world = World::without_mongodb(|setup| setup);
         world.register("k:", "keys", "");
         let mut expected = HashMap::new();
         expect(&mut expected, "first", &write(&world.redis, "first", 0..2_000, false));
@@ -197,8 +199,8 @@ fn what_a_limit_evicts_that_is_set_in_a_transaction_arrives() {
         pipeline.atomic().add_command(command(&["CONFIG", "SET", "maxmemory", "2mb"])).ignore();
         pipeline.add_command(command(&policy)).ignore();
         pipeline.query::<()>(&mut world.redis.connection()).expect("EXEC");
-        // Not before the values are gone.
+        // The values are evicted before this command.
         world.redis.cmd(&["DBSIZE"]);
-        all_arrived(&world, &expected);
+        all_written(&world, &expected);
     }
 }

@@ -1,4 +1,4 @@
-//! What becomes of a document whose key is deleted, expires or is evicted.
+//! The documents of keys that are deleted, expire or are evicted.
 
 mod deletion;
 mod eviction;

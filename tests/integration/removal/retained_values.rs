@@ -1,5 +1,5 @@
-//! Dirty keys that go away while MongoDB is away: expired, evicted, flushed, swapped, moved.
-//! What was acknowledged last is written all the same.
+//! Dirty keys that are removed while MongoDB is down: expired, evicted, flushed, swapped or moved.
+//! Their last values are written all the same.
 
 use mongodb::bson::doc;
 
@@ -8,20 +8,20 @@ use testkit::fixture::World;
 use testkit::redis_server::command;
 use testkit::wait::{SOON, wait_until};
 
-/// MongoDB has `k:1` and `k:2` in an old state and goes away; then both change, and `k:3` is new.
+/// MongoDB has old values of `k:1` and `k:2` and goes down; then both change, and `k:3` is created.
 fn dirty(options: &str) -> World {
     let world = World::new();
     world.register("k:", "keys", options);
     world.redis.cmd(&["MSET", "k:1", "old", "k:2", "old"]);
-    world.lose_mongodb();
+    world.disconnect_mongodb();
     world.redis.cmd(&["MSET", "k:1", "new", "k:2", "new", "k:3", "new"]);
     world
 }
 
-/// MongoDB is back and has what Redis acknowledged last.
+/// Reconnects MongoDB and asserts that it gets the last values, of these keys only.
 #[track_caller]
 fn has_new(world: &World, ids: &[&str]) {
-    world.find_mongodb();
+    world.connect_mongodb();
     let flushed = world.redis.flush();
     assert_eq!((flushed.failed, flushed.pending), (0, 0), "{flushed:?}");
     assert_eq!(world.redis.status().int("dirty_keys"), 0);
@@ -31,7 +31,7 @@ fn has_new(world: &World, ids: &[&str]) {
 
 #[track_caller]
 fn wait_until_empty(world: &World) {
-    wait_until("all keys are gone", SOON, || world.redis.run::<i64>(&["DBSIZE"]) == 0);
+    wait_until("all keys are removed", SOON, || world.redis.run::<i64>(&["DBSIZE"]) == 0);
 }
 
 #[test]
@@ -48,18 +48,18 @@ fn a_dirty_key_that_expires_is_written_with_its_last_value() {
 }
 
 #[test]
-fn a_dirty_key_whose_expiry_a_reader_finds_is_written_with_its_last_value() {
+fn a_dirty_key_that_expires_when_a_client_reads_it_is_written_with_its_last_value() {
     let world = dirty("");
     world.redis.cmd(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
     for key in ["k:1", "k:2", "k:3"] {
         world.redis.cmd(&["PEXPIRE", key, "1"]);
-        wait_until("it expires", SOON, || world.redis.run::<i64>(&["EXISTS", key]) == 0);
+        wait_until("the key expires", SOON, || world.redis.run::<i64>(&["EXISTS", key]) == 0);
     }
     has_new(&world, &["1", "2", "3"]);
 }
 
 #[test]
-fn a_dirty_key_that_expires_takes_its_document_along_under_onexpire_delete() {
+fn onexpire_delete_deletes_the_document_of_a_dirty_key_that_expires() {
     let world = dirty("ONEXPIRE DELETE");
     for key in ["k:1", "k:2", "k:3"] {
         world.redis.cmd(&["PEXPIRE", key, "1"]);
@@ -69,20 +69,20 @@ fn a_dirty_key_that_expires_takes_its_document_along_under_onexpire_delete() {
 }
 
 #[test]
-fn an_expired_key_that_is_written_again_has_its_new_value() {
+fn an_expired_key_that_is_set_again_is_written_with_its_new_value() {
     let world = dirty("");
     world.redis.cmd(&["PEXPIRE", "k:1", "1"]);
     world.redis.cmd(&["PEXPIRE", "k:2", "1"]);
-    wait_until("they expire", SOON, || world.redis.run::<i64>(&["DBSIZE"]) == 1);
+    wait_until("the keys expire", SOON, || world.redis.run::<i64>(&["DBSIZE"]) == 1);
     world.redis.cmd(&["SET", "k:1", "again"]);
     world.redis.cmd(&["SET", "k:2", "again"]);
     world.redis.cmd(&["DEL", "k:2"]);
-    world.find_mongodb();
+    world.connect_mongodb();
     Mapping::by_id("k:").holds(&world.redis, &world.database.collection("keys"));
     world.holds("keys", "1", "again");
 }
 
-/// As suddenly as it can come: from no limit to one that nothing fits.
+/// Sets a memory limit below the memory in use: the server evicts all keys at once.
 fn evict_all(world: &World) {
     world.redis.cmd(&["CONFIG", "SET", "maxmemory-policy", "allkeys-random", "maxmemory", "1"]);
     wait_until_empty(world);
@@ -97,14 +97,14 @@ fn a_dirty_key_that_is_evicted_is_written_with_its_last_value() {
 }
 
 #[test]
-fn a_dirty_key_that_is_evicted_takes_its_document_along_under_onevict_delete() {
+fn onevict_delete_deletes_the_document_of_a_dirty_key_that_is_evicted() {
     let world = dirty("ONEVICT DELETE");
     evict_all(&world);
     has_new(&world, &[]);
 }
 
-/// Options, how a key goes, and whether its document stays then.
-const JSON_WAYS: [(&str, &str, bool); 5] = [
+/// Options, how the key is removed, and whether its document stays.
+const JSON_REMOVALS: [(&str, &str, bool); 5] = [
     ("", "expires", true),
     ("", "is evicted", true),
     ("", "is flushed", true),
@@ -113,8 +113,8 @@ const JSON_WAYS: [(&str, &str, bool); 5] = [
 ];
 
 #[test]
-fn a_json_value_without_a_path_that_was_deleted_is_written_when_its_key_goes() {
-    for (options, way, keeps) in JSON_WAYS {
+fn a_json_value_with_a_deleted_path_is_written_when_its_key_is_removed() {
+    for (options, way, keeps) in JSON_REMOVALS {
         let world = World::json();
         world.register("k:", "keys", &format!("TYPE JSON {options}"));
         let set = ["JSON.SET", "k:1", "$", r#"{"a":1,"b":2}"#];
@@ -139,7 +139,7 @@ fn a_json_value_without_a_path_that_was_deleted_is_written_when_its_key_goes() {
 }
 
 #[test]
-fn a_json_value_without_a_path_whose_time_is_over_during_a_pause_is_written_after_it() {
+fn a_json_value_with_a_deleted_path_that_expires_during_client_pause_is_written_after_it() {
     let world = World::json();
     world.register("k:", "keys", "TYPE JSON INTERVAL 200");
     world.redis.cmd(&["JSON.SET", "k:1", "$", r#"{"a":1,"b":2}"#]);
@@ -156,7 +156,7 @@ fn a_json_value_without_a_path_whose_time_is_over_during_a_pause_is_written_afte
 }
 
 #[test]
-fn what_is_flushed_while_dirty_is_written_with_its_last_value() {
+fn dirty_keys_that_are_flushed_are_written_with_their_last_values() {
     let ways: [&[&str]; 6] = [
         &["FLUSHALL"],
         &["FLUSHALL", "ASYNC"],
@@ -175,7 +175,7 @@ fn what_is_flushed_while_dirty_is_written_with_its_last_value() {
 }
 
 #[test]
-fn what_was_deleted_before_a_flushall_stays_deleted() {
+fn keys_deleted_before_a_flushall_stay_deleted() {
     let world = dirty("");
     world.redis.cmd(&["DEL", "k:1"]);
     world.redis.cmd(&["FLUSHALL"]);
@@ -183,13 +183,13 @@ fn what_was_deleted_before_a_flushall_stays_deleted() {
 }
 
 #[test]
-fn what_is_written_after_a_flushall_counts() {
+fn keys_set_after_a_flushall_are_written_with_their_new_values() {
     let world = dirty("");
     let mut transaction = redis::pipe();
     transaction.atomic().cmd("FLUSHALL").cmd("SET").arg(&["k:1", "after"]);
     transaction.cmd("SET").arg(&["k:2", "after"]).cmd("DEL").arg("k:2");
     transaction.query::<()>(&mut world.redis.connection()).expect("EXEC");
-    world.find_mongodb();
+    world.connect_mongodb();
     world.redis.flush();
     world.holds("keys", "1", "after");
     world.holds("keys", "3", "new");
@@ -197,7 +197,7 @@ fn what_is_written_after_a_flushall_counts() {
 }
 
 #[test]
-fn flushing_another_database_touches_nothing() {
+fn flushing_another_database_has_no_effect() {
     let world = dirty("");
     let mut other = world.redis.connect_db(2);
     redis::cmd("SET").arg(&["k:1", "x"]).query::<()>(&mut other).expect("SET");
@@ -208,7 +208,7 @@ fn flushing_another_database_touches_nothing() {
 }
 
 #[test]
-fn what_is_swapped_away_while_dirty_is_written_with_its_last_value() {
+fn dirty_keys_that_are_swapped_to_another_database_are_written_with_their_last_values() {
     for (a, b) in [("0", "2"), ("2", "0")] {
         let world = dirty("");
         world.redis.cmd(&["SWAPDB", a, b]);
@@ -221,12 +221,12 @@ fn what_is_swapped_away_while_dirty_is_written_with_its_last_value() {
 }
 
 #[test]
-fn a_dirty_key_that_moves_to_another_database_goes_with_it() {
+fn a_dirty_key_that_moves_to_another_database_is_written_there() {
     let world = dirty("");
     world.redis.cmd(&["SELECT", "3"]);
     world.register("k:", "third", "");
     world.redis.cmd(&["SELECT", "0"]);
-    // The connection is given up: Valkey 8.1 leaves the client in the other database after it.
+    // A new connection, because Valkey 8.1 leaves it in the other database.
     let mut mover = world.redis.connect();
     redis::cmd("MOVE").arg(&["k:1", "3"]).query::<()>(&mut mover).expect("MOVE");
     drop(mover);
@@ -235,14 +235,14 @@ fn a_dirty_key_that_moves_to_another_database_goes_with_it() {
 }
 
 #[test]
-fn a_rename_over_a_dirty_key_has_the_renamed_value() {
+fn a_rename_over_a_dirty_key_is_written_with_the_renamed_value() {
     let world = dirty("");
     world.redis.cmd(&["SET", "k:4", "renamed"]);
     world.redis.cmd(&["RENAME", "k:4", "k:1"]);
     world.redis.cmd(&["RENAME", "k:2", "elsewhere"]);
     world.redis.cmd(&["SET", "outside", "came in"]);
     world.redis.cmd(&["RENAME", "outside", "k:3"]);
-    world.find_mongodb();
+    world.connect_mongodb();
     Mapping::by_id("k:").holds(&world.redis, &world.database.collection("keys"));
     world.holds("keys", "1", "renamed");
     world.holds("keys", "3", "came in");
@@ -250,7 +250,7 @@ fn a_rename_over_a_dirty_key_has_the_renamed_value() {
 }
 
 #[test]
-fn restore_and_copy_over_a_dirty_key_have_the_new_value() {
+fn restore_and_copy_over_a_dirty_key_are_written_with_the_new_value() {
     let world = dirty("");
     let dump: Vec<u8> = world.redis.run(&["DUMP", "k:3"]);
     world.redis.cmd(&["SET", "k:3", "the source"]);
@@ -258,7 +258,7 @@ fn restore_and_copy_over_a_dirty_key_have_the_new_value() {
     world.redis.cmd(&restore);
     world.redis.cmd(&["COPY", "k:3", "k:2", "REPLACE"]);
     world.redis.cmd(&["COPY", "k:3", "k:5"]);
-    world.find_mongodb();
+    world.connect_mongodb();
     Mapping::by_id("k:").holds(&world.redis, &world.database.collection("keys"));
     world.holds("keys", "1", "new");
     world.holds("keys", "2", "the source");
@@ -266,26 +266,26 @@ fn restore_and_copy_over_a_dirty_key_have_the_new_value() {
 }
 
 #[test]
-fn a_key_of_another_type_that_is_flushed_before_it_was_looked_at_counts_as_deleted() {
+fn a_key_of_the_wrong_type_that_is_flushed_before_it_was_read_counts_as_deleted() {
     let world = World::new();
     world.register("h:", "hashes", "TYPE HASH");
     let hashes = world.database.collection("hashes");
-    for gone in [&["FLUSHALL"][..], &["FLUSHDB", "ASYNC"], &["SWAPDB", "0", "1"]] {
+    for words in [&["FLUSHALL"][..], &["FLUSHDB", "ASYNC"], &["SWAPDB", "0", "1"]] {
         world.redis.cmd(&["HSET", "h:1", "a", "1"]);
         world.redis.flush();
         assert!(hashes.by_id("1").is_some());
         world.redis.cmd(&["WB.PAUSE"]);
         world.redis.cmd(&["SET", "h:1", "text"]);
-        world.redis.cmd(gone);
+        world.redis.cmd(words);
         world.redis.cmd(&["WB.RESUME"]);
         world.redis.flush();
-        assert!(hashes.by_id("1").is_none(), "{gone:?}");
+        assert!(hashes.by_id("1").is_none(), "{words:?}");
         world.redis.cmd(&["FLUSHALL"]);
     }
 }
 
 #[test]
-fn a_key_that_was_deleted_before_another_is_swapped_to_its_name_stays_deleted() {
+fn a_key_deleted_before_swapdb_brings_another_of_its_name_stays_deleted() {
     let world = World::new();
     world.register("k:", "keys", "");
     world.redis.cmd(&["SET", "k:1", "text"]);
@@ -301,7 +301,7 @@ fn a_key_that_was_deleted_before_another_is_swapped_to_its_name_stays_deleted() 
 }
 
 #[test]
-fn a_key_of_another_type_before_another_is_swapped_to_its_name_counts_as_deleted() {
+fn a_key_of_the_wrong_type_before_swapdb_brings_another_of_its_name_counts_as_deleted() {
     let world = World::new();
     world.register("h:", "hashes", "TYPE HASH");
     world.redis.cmd(&["HSET", "h:1", "a", "1"]);

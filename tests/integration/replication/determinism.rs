@@ -1,21 +1,21 @@
-//! Invariant 11: the same stream of commands leaves the same dirty set on master, replica and
-//! AOF, whatever the commands were.
+//! Invariant 11: any stream of commands leaves the same dirty set on the master, its replicas and
+//! after loading the AOF.
 
 use fastrand::Rng;
 
 use testkit::fixture::World;
-use testkit::mongod::nowhere;
-use testkit::redis_server::replication::agree;
+use testkit::mongod::unreachable_uri;
+use testkit::redis_server::replication::assert_same_dirty_set;
 use testkit::redis_server::{Redis, Setup, command};
 use testkit::wait::{SOON, wait_until};
 
-/// Keys under two prefixes, registered in two databases, and some that nobody registered.
+/// A key of one of two prefixes, which are registered in two databases, or an unregistered key.
 fn key(rng: &mut Rng) -> String {
     let prefix = ["k:", "d:", "other:"][rng.usize(..3)];
     format!("{prefix}{}", rng.u32(..60))
 }
 
-/// Any command; most of those that make a key go.
+/// A random command, often one that removes a key.
 fn words(rng: &mut Rng) -> Vec<String> {
     let (a, b) = (key(rng), key(rng));
     let line = match rng.u32(..24) {
@@ -43,7 +43,7 @@ fn words(rng: &mut Rng) -> Vec<String> {
     line.split(' ').map(str::to_owned).collect()
 }
 
-/// Runs commands, some of them in transactions. Errors are as good as anything else.
+/// Runs commands, some of them in transactions. Error replies are part of the test.
 fn run(redis: &Redis, rng: &mut Rng, count: u32) {
     let connection = &mut *redis.connection();
     for _ in 0..count {
@@ -60,7 +60,7 @@ fn run(redis: &Redis, rng: &mut Rng, count: u32) {
     }
 }
 
-/// Keys that still have a time to live, in both databases.
+/// True if keys of either database still have a time to live.
 fn expiring(redis: &Redis) -> bool {
     redis.info("keyspace", "db0").into_iter().chain(redis.info("keyspace", "db2")).any(|line| {
         line.split(',').any(|field| field.starts_with("expires=") && field != "expires=0")
@@ -68,8 +68,9 @@ fn expiring(redis: &Redis) -> bool {
 }
 
 #[test]
-fn master_replicas_and_the_aof_agree_after_any_commands() {
-    let mut world = World::away(|setup| setup.durable().config("repl-diskless-sync-delay 0"));
+fn master_replicas_and_the_aof_have_the_same_dirty_set_after_any_commands() {
+    let mut world =
+        World::without_mongodb(|setup| setup.durable().config("repl-diskless-sync-delay 0"));
     for (prefix, options) in [("k:", "INTERVAL 0"), ("d:", "ONEXPIRE DELETE ONDEL KEEP")] {
         for db in ["0", "2"] {
             world.redis.cmd(&["SELECT", db]);
@@ -77,48 +78,48 @@ fn master_replicas_and_the_aof_agree_after_any_commands() {
         }
     }
     let replicas = [
-        Setup::new(&nowhere()).durable().start(),
-        Setup::new(&nowhere()).config("repl-diskless-sync-delay 0").start(),
+        Setup::new(&unreachable_uri()).durable().start(),
+        Setup::new(&unreachable_uri()).config("repl-diskless-sync-delay 0").start(),
     ];
     replicas[0].follow(&world.redis);
     replicas[1].follow(&replicas[0]);
     for seed in 0..6 {
         let mut rng = Rng::with_seed(seed);
-        // With MongoDB there, acknowledgements stand in the stream too.
+        // With MongoDB, the stream contains acknowledgements too.
         if seed % 2 == 0 {
-            world.find_mongodb()
+            world.connect_mongodb()
         } else {
-            world.lose_mongodb()
+            world.disconnect_mongodb()
         }
         run(&world.redis, &mut rng, 1500);
         if seed == 2 {
             world.redis.cmd(&["BGREWRITEAOF"]);
         }
-        wait_until("times to live are over", SOON, || !expiring(&world.redis));
+        wait_until("all times to live elapse", SOON, || !expiring(&world.redis));
         if seed % 2 == 0 {
             world.redis.flush();
         }
         for replica in &replicas {
-            replica.wait_until_in_step_with(&world.redis);
-            agree(&world.redis, replica);
+            replica.wait_until_in_sync_with(&world.redis);
+            assert_same_dirty_set(&world.redis, replica);
         }
         let before = (world.redis.digest(), world.redis.status().int("dirty_keys"));
         world.redis.kill();
-        world.redis.start_again();
+        world.redis.restart();
         let after = (world.redis.digest(), world.redis.status().int("dirty_keys"));
         assert_eq!(after, before, "after a restart from the AOF, seed {seed}");
         for replica in &replicas {
-            replica.wait_until_in_step_with(&world.redis);
-            agree(&world.redis, replica);
+            replica.wait_until_in_sync_with(&world.redis);
+            assert_same_dirty_set(&world.redis, replica);
         }
     }
 }
 
 #[test]
-fn a_large_batch_that_is_taken_in_by_parts_is_clean_everywhere() {
+fn a_large_batch_that_is_acknowledged_in_slices_is_clean_everywhere() {
     let mut world = World::with(|setup| setup.durable().config("repl-diskless-sync-delay 0"));
     world.register("k:", "keys", "INTERVAL 600000 BATCH 20000");
-    let replica = Setup::new(&nowhere()).durable().start();
+    let replica = Setup::new(&unreachable_uri()).durable().start();
     replica.follow(&world.redis);
     world.redis.cmd(&["CONFIG", "SET", "writebehind.read-slice-us", "10"]);
     let script = "for i = 1, 20000 do redis.call('SET', 'k:' .. i, i) end";
@@ -126,9 +127,9 @@ fn a_large_batch_that_is_taken_in_by_parts_is_clean_everywhere() {
     let flushed = world.redis.flush();
     assert_eq!((flushed.persisted, flushed.failed, flushed.pending), (20_000, 0, 0));
     world.redis.cmd(&["SET", "k:1", "again"]);
-    replica.wait_until_in_step_with(&world.redis);
-    agree(&world.redis, &replica);
+    replica.wait_until_in_sync_with(&world.redis);
+    assert_same_dirty_set(&world.redis, &replica);
     world.redis.kill();
-    world.redis.start_again();
+    world.redis.restart();
     assert_eq!(world.redis.status().int("dirty_keys"), 1);
 }

@@ -1,4 +1,4 @@
-//! Replicas, promotion, and moments at which nothing may be replicated.
+//! Replicas, promotion, and states in which the server must not replicate.
 
 mod determinism;
 mod paused_replication;

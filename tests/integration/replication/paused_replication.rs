@@ -1,41 +1,42 @@
-//! Moments at which an acknowledgement must not be replicated or a key not be touched: the
-//! server goes on, and nothing is lost.
+//! States in which an acknowledgement must not be replicated or a key must not be accessed: the
+//! server keeps running, and nothing is lost.
 
 use std::time::Duration;
 
 use testkit::comparison::Mapping;
 use testkit::fixture::World;
-use testkit::mongod::{Mongod, nowhere};
-use testkit::redis_server::replication::agree;
+use testkit::mongod::{Mongod, unreachable_uri};
+use testkit::redis_server::replication::assert_same_dirty_set;
 use testkit::redis_server::{Redis, Setup, command};
 use testkit::wait::{SOON, became, wait_until};
 
-/// A durable master with a replica, and MongoDB there: acknowledgements go both ways out.
+/// A master with an AOF, a replica and MongoDB: acknowledgements go to the AOF and to the replica.
 fn replicated(options: &str) -> (World, Redis) {
     let world = World::with(|setup| setup.durable().config("repl-diskless-sync-delay 0"));
     world.register("k:", "keys", options);
-    let replica = Setup::new(&nowhere()).config("repl-diskless-sync-delay 0").start();
+    let replica = Setup::new(&unreachable_uri()).config("repl-diskless-sync-delay 0").start();
     replica.follow(&world.redis);
     (world, replica)
 }
 
-/// Nothing is dirty any more, on the replica and after a restart neither, and all is written.
+/// Asserts that all is written, and that no key is dirty on the master, the replica and after a
+/// restart.
 #[track_caller]
 fn is_settled(world: &mut World, replica: &Redis) {
     Mapping::by_id("k:").holds(&world.redis, &world.database.collection("keys"));
     assert_eq!(world.redis.status().int("dirty_keys"), 0);
-    replica.wait_until_in_step_with(&world.redis);
-    agree(&world.redis, replica);
+    replica.wait_until_in_sync_with(&world.redis);
+    assert_same_dirty_set(&world.redis, replica);
     let before = world.redis.digest();
     world.redis.kill();
-    world.redis.start_again();
+    world.redis.restart();
     assert_eq!(world.redis.digest(), before);
     assert_eq!(world.redis.status().int("dirty_keys"), 0);
 }
 
 #[test]
-fn an_acknowledgement_that_comes_to_an_idle_server_is_replicated() {
-    // Crash list C1: nothing else turns the event loop.
+fn an_acknowledgement_on_an_idle_server_is_replicated() {
+    // Crash list C1: nothing else wakes the event loop.
     let (mut world, replica) = replicated("INTERVAL 0");
     for i in 0..20 {
         world.redis.cmd(&["SET", "k:1", &i.to_string()]);
@@ -45,8 +46,8 @@ fn an_acknowledgement_that_comes_to_an_idle_server_is_replicated() {
 }
 
 #[test]
-fn a_key_that_expired_before_it_is_read_stops_nothing() {
-    // Crash list C2: to read it deletes it, and the DEL is replicated.
+fn a_key_that_expired_before_it_is_read_is_written() {
+    // Crash list C2: reading it deletes it, and the DEL is replicated.
     let (mut world, replica) = replicated("INTERVAL 100");
     world.redis.cmd(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
     for i in 0..200 {
@@ -62,14 +63,14 @@ fn a_key_that_expired_before_it_is_read_stops_nothing() {
     assert_eq!(world.redis.flush().failed, 0);
     assert_eq!(keys.count(), 201);
     wait_until("nothing is dirty", SOON, || world.redis.status().int("dirty_keys") == 0);
-    replica.wait_until_in_step_with(&world.redis);
-    agree(&world.redis, &replica);
-    world.redis.start_again();
+    replica.wait_until_in_sync_with(&world.redis);
+    assert_same_dirty_set(&world.redis, &replica);
+    world.redis.restart();
     assert_eq!(world.redis.status().int("dirty_keys"), 0);
 }
 
 #[test]
-fn acknowledgements_wait_while_writes_are_paused() {
+fn acknowledgements_are_deferred_while_writes_are_paused() {
     // Crash list C3.
     let (mut world, replica) = replicated("INTERVAL 500");
     let mut together = redis::cmd("MSET");
@@ -87,14 +88,14 @@ fn acknowledgements_wait_while_writes_are_paused() {
 }
 
 #[test]
-fn acknowledgements_wait_while_all_clients_are_paused() {
+fn acknowledgements_are_deferred_while_all_clients_are_paused() {
     let (mut world, replica) = replicated("INTERVAL 50");
     for turn in 0..5 {
         for i in 0..500 {
             world.redis.cmd(&["SET", &format!("k:{i}"), &turn.to_string()]);
         }
         world.redis.cmd(&["CLIENT", "PAUSE", "200", "ALL"]);
-        // It waits for the end of the pause, as everybody does.
+        // This command waits for the end of the pause, as those of all clients do.
         world.redis.cmd(&["SET", "k:after", "x"]);
     }
     wait_until("acknowledged", SOON, || world.redis.status().int("dirty_keys") == 0);
@@ -102,7 +103,7 @@ fn acknowledgements_wait_while_all_clients_are_paused() {
 }
 
 #[test]
-fn a_failover_with_acknowledgements_waiting_loses_nothing() {
+fn a_failover_with_deferred_acknowledgements_loses_nothing() {
     let (world, replica) = replicated("INTERVAL 20");
     replica.cmd(&["CONFIG", "SET", "writebehind.mongodb-uri", &Mongod::shared().uri()]);
     let port = replica.port().to_string();
@@ -114,27 +115,27 @@ fn a_failover_with_acknowledgements_waiting_loses_nothing() {
         }
         let port = if turn % 2 == 0 { port.clone() } else { world.redis.port().to_string() };
         from.cmd(&["FAILOVER", "TO", "127.0.0.1", &port, "TIMEOUT", "10000"]);
-        wait_until("they have changed places", SOON, || {
+        wait_until("the failover ends", SOON, || {
             to.status().text("role") == "master" && from.status().text("role") == "replica"
         });
         for i in 0..100 {
             to.cmd(&["SET", &format!("k:{i}"), "after"]);
         }
         Mapping::by_id("k:").holds(to, &world.database.collection("keys"));
-        wait_until("the other is in step", SOON, || from.is_linked());
-        from.wait_until_in_step_with(to);
-        agree(to, from);
+        wait_until("the new replica's link is up", SOON, || from.is_linked());
+        from.wait_until_in_sync_with(to);
+        assert_same_dirty_set(to, from);
     }
 }
 
 #[test]
-fn acknowledgements_wait_for_the_end_of_a_busy_script() {
-    // Crash list C11: past its threshold, a script lets the event loop turn.
+fn acknowledgements_are_deferred_until_a_busy_script_ends() {
+    // Crash list C11: after busy-reply-threshold, the server processes events during a script.
     let (mut world, replica) = replicated("INTERVAL 0");
     world.redis.cmd(&["CONFIG", "SET", "busy-reply-threshold", "20"]);
     let keys = world.database.collection("keys");
     for turn in 0..3 {
-        // What is written just before is read, sent and acknowledged while the script runs.
+        // These keys are read, sent and acknowledged while the script runs.
         let mut pipeline = redis::pipe();
         for i in 0..2000 {
             pipeline.cmd("SET").arg(format!("k:{i}")).arg(turn).ignore();
@@ -158,7 +159,7 @@ fn acknowledgements_wait_for_the_end_of_a_busy_script() {
 }
 
 #[test]
-fn a_script_that_writes_past_its_threshold_loses_nothing() {
+fn a_script_that_writes_after_busy_reply_threshold_loses_nothing() {
     let (mut world, replica) = replicated("INTERVAL 0");
     world.redis.cmd(&["CONFIG", "SET", "busy-reply-threshold", "20"]);
     let script = "for i = 1, 300 do redis.call('SET', 'k:' .. i, 'before') end \
@@ -171,10 +172,10 @@ fn a_script_that_writes_past_its_threshold_loses_nothing() {
     world.holds("keys", "150", "after");
 }
 
-/// A server with 5,000 dirty keys whose loading takes about a second, and serves meanwhile.
+/// A server with 5,000 dirty keys that loads for about a second and accepts connections meanwhile.
 fn slow_to_load() -> World {
     let slow = |setup: Setup| setup.durable().config("loading-process-events-interval-bytes 1024");
-    let world = World::away(slow);
+    let world = World::without_mongodb(slow);
     world.register("k:", "keys", "INTERVAL 0");
     for i in 0..5000 {
         world.redis.cmd(&["SET", &format!("k:{i}"), "x"]);
@@ -183,15 +184,15 @@ fn slow_to_load() -> World {
 }
 
 #[test]
-fn nothing_is_read_or_sent_during_a_slow_start() {
+fn nothing_is_read_or_sent_while_the_server_loads() {
     let mut world = slow_to_load();
     let before = world.redis.digest();
-    // The acknowledging MongoDB is there from the first moment.
+    // MongoDB is reachable from the start.
     let uri = Mongod::shared().uri();
     let uri = ["--writebehind.mongodb-uri", uri.as_str(), "--key-load-delay", "200"];
-    world.redis.begin_again(&uri);
+    world.redis.begin_restart(&uri);
     let keys = world.database.collection("keys");
-    let early = became(SOON, || {
+    let loaded = became(SOON, || {
         let connected = world.redis.try_connect("");
         let status = connected.ok().and_then(|mut connection| {
             redis::cmd("INFO").arg("persistence").query::<String>(&mut connection).ok()
@@ -203,18 +204,18 @@ fn nothing_is_read_or_sent_during_a_slow_start() {
             false
         } || status.is_some_and(|s| s.contains("\nloading:0"))
     });
-    assert!(early, "{}", world.redis.log());
+    assert!(loaded, "{}", world.redis.log());
     Mapping::by_id("k:").holds(&world.redis, &keys);
-    world.lose_mongodb();
+    world.disconnect_mongodb();
     world.redis.kill();
-    world.redis.start_again();
+    world.redis.restart();
     assert_eq!(world.redis.status().int("dirty_keys"), 0);
     assert_ne!(world.redis.digest(), before);
 }
 
 #[test]
-fn acknowledgements_that_come_during_a_reload_lose_nothing() {
-    let mongod = Mongod::lent();
+fn acknowledgements_during_a_reload_lose_nothing() {
+    let mongod = Mongod::pooled();
     let world = slow_to_load();
     world.redis.cmd(&["CONFIG", "SET", "writebehind.mongodb-uri", &mongod.uri()]);
     let namespace = mongod.named_database("reload").namespace("keys");
@@ -224,7 +225,7 @@ fn acknowledgements_that_come_during_a_reload_lose_nothing() {
     for i in 0..1000 {
         world.redis.cmd(&["SET", &format!("k:{i}"), "newer"]);
     }
-    wait_until("they are in flight", SOON, || world.redis.status().int("in_flight_keys") > 0);
+    wait_until("keys are in flight", SOON, || world.redis.status().int("in_flight_keys") > 0);
     world.redis.cmd(&["CONFIG", "SET", "key-load-delay", "200"]);
     let mut runner = world.redis.connect();
     let reload = std::thread::spawn(move || {

@@ -1,15 +1,15 @@
-//! A server without clients wakes in time for what is due.
+//! A server without clients wakes up in time for due keys.
 
 use std::time::{Duration, Instant};
 
 use testkit::fixture::World;
-use testkit::mongod::nowhere;
+use testkit::mongod::unreachable_uri;
 use testkit::redis_server::Setup;
 use testkit::wait::{SOON, wait_until};
 
 #[test]
-fn an_idle_server_does_not_sleep_over_a_flush_or_an_interval() {
-    // Its own tick would wake it once a second only.
+fn an_idle_server_wakes_up_in_time_for_a_flush_and_an_interval() {
+    // The server's own cron runs only once a second.
     let world = World::with(|setup| setup.config("hz 1").config("dynamic-hz no"));
     world.register("k:", "keys", "INTERVAL 60000");
     world.register("i:", "intervals", "INTERVAL 5");
@@ -45,9 +45,9 @@ fn an_idle_server_does_not_sleep_over_a_flush_or_an_interval() {
 }
 
 #[test]
-fn an_idle_server_does_not_sleep_over_a_timeout() {
-    // Its own tick would wake it once a second only.
-    let redis = Setup::new(&nowhere()).config("hz 1").config("dynamic-hz no").start();
+fn an_idle_server_wakes_up_in_time_for_a_timeout() {
+    // The server's own cron runs only once a second.
+    let redis = Setup::new(&unreachable_uri()).config("hz 1").config("dynamic-hz no").start();
     redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
     redis.cmd(&["SET", "k:1", "a"]);
     let mut took: Vec<Duration> = (0..5)

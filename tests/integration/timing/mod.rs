@@ -1,5 +1,5 @@
-//! What is held to a time, or to a ratio of times, is measured without other tests beside it:
-//! `make test` runs these one by one, after all others.
+//! Tests with limits on times or on ratios of times. `make test` runs them one by one, after all
+//! others.
 
 mod distance;
 mod idle;

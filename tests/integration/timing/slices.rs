@@ -1,13 +1,13 @@
-//! What is done for many keys at once is done in slices: no answer takes as long as all of it.
+//! Work for many keys at once is done in slices: no client waits for all of it.
 
 use std::time::{Duration, Instant};
 
 use testkit::fixture::World;
-use testkit::mongod::nowhere;
+use testkit::mongod::unreachable_uri;
 use testkit::redis_server::{Redis, Setup};
 use testkit::wait::{SOON, wait_until};
 
-/// So many dirty keys that expire at the same moment, after this time.
+/// Creates `keys` dirty keys that all expire after `lives`, and returns that time.
 fn dirty_until(redis: &Redis, keys: usize, lives: Duration) -> Instant {
     let ends = Instant::now() + lives;
     let now: Vec<u64> = redis.run(&["TIME"]);
@@ -21,21 +21,21 @@ fn dirty_until(redis: &Redis, keys: usize, lives: Duration) -> Instant {
     ends
 }
 
-/// The longest time that an answer took, as often as asked until then.
+/// Sends PINGs until then, and returns the longest latency.
 fn longest_ping(redis: &Redis, until: Instant) -> Duration {
     let mut connection = redis.connect();
     let mut longest = Duration::ZERO;
     while Instant::now() < until {
-        let asked = Instant::now();
+        let start = Instant::now();
         redis::cmd("PING").query::<String>(&mut connection).expect("PONG");
-        longest = longest.max(asked.elapsed());
+        longest = longest.max(start.elapsed());
     }
     longest
 }
 
-/// What it takes to copy the values of so many dirty keys at a stretch.
-fn at_a_stretch(keys: usize) -> Duration {
-    let redis = Setup::new(&nowhere()).start();
+/// The time to copy the values of `keys` dirty keys without a pause.
+fn without_slices(keys: usize) -> Duration {
+    let redis = Setup::new(&unreachable_uri()).start();
     redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
     dirty_until(&redis, keys, Duration::from_secs(3600));
     let began = Instant::now();
@@ -44,17 +44,17 @@ fn at_a_stretch(keys: usize) -> Duration {
 }
 
 #[test]
-fn values_of_keys_that_expire_together_are_copied_in_slices() {
+fn values_of_keys_that_expire_together_are_retained_in_slices() {
     const KEYS: usize = 60_000;
-    let world = World::away(|setup| setup);
+    let world = World::without_mongodb(|setup| setup);
     world.register("k:", "keys", "");
     let ends = dirty_until(&world.redis, KEYS, Duration::from_secs(12));
     assert!(Instant::now() < ends - Duration::from_secs(2), "the machine is too slow");
     let longest = longest_ping(&world.redis, ends);
-    let stretch = at_a_stretch(KEYS);
-    println!("{longest:?} is the longest answer, {stretch:?} what all take at a stretch");
-    wait_until("they expire", SOON, || world.redis.run::<i64>(&["DBSIZE"]) == 0);
+    let in_one = without_slices(KEYS);
+    println!("longest latency {longest:?}, all values without slices {in_one:?}");
+    wait_until("the keys expire", SOON, || world.redis.run::<i64>(&["DBSIZE"]) == 0);
     let status = world.redis.status();
     assert_eq!((status.int("dirty_keys"), status.int("lost_total")), (KEYS as i64, 0));
-    assert!(longest < stretch * 3 / 4, "an answer took {longest:?}, all values {stretch:?}");
+    assert!(longest < in_one * 3 / 4, "longest latency {longest:?}, all values {in_one:?}");
 }

@@ -1,12 +1,12 @@
-//! What was given up is written once more on a standalone server, when nothing of it can be on its way
-//! any longer: `write-timeout-ms` and two seconds after it was given up. What the test holds back must
-//! arrive before.
+//! On a standalone server, a batch that timed out is written once more when the first attempt can
+//! no longer be in flight: `write-timeout-ms` and two seconds after its timeout. The test delivers
+//! the late write before that.
 
-use testkit::faults::ghosts::Stage;
+use testkit::faults::late_writes::Stage;
 use testkit::mongod::Mongod;
 
 #[test]
-fn what_a_batch_that_was_given_up_overwrites_on_a_standalone_is_written_once_more() {
+fn documents_that_a_late_write_overwrites_on_a_standalone_are_written_once_more() {
     let mongod = Mongod::standalone();
     let mut stage = Stage::new(&mongod);
     let (frozen, late) = (stage.frozen(), stage.late());

@@ -1,16 +1,16 @@
-//! What most tests start from.
+//! The fixture of most tests.
 
-use crate::mongod::{Mongod, TestDatabase, nowhere};
+use crate::mongod::{Mongod, TestDatabase, unreachable_uri};
 use crate::redis_server::{Redis, Setup};
 
-/// A server of the test's own with the module, and a database of its own in the shared MongoDB.
+/// A private Redis server with the module, and a private database in the shared MongoDB.
 pub struct World {
     pub redis: Redis,
     pub database: TestDatabase,
 }
 
 impl World {
-    /// With the module's own defaults.
+    /// With the module's default settings.
     #[track_caller]
     pub fn new() -> Self {
         Self::with(|setup| setup)
@@ -29,27 +29,27 @@ impl World {
         Self { redis, database: mongod.database() }
     }
 
-    /// MongoDB is away, and stays so over a restart, until [`World::find_mongodb`].
+    /// MongoDB is unreachable, also after a restart, until [`World::connect_mongodb`].
     #[track_caller]
-    pub fn away(change: impl FnOnce(Setup) -> Setup) -> Self {
-        let redis = change(Setup::new(&nowhere())).start();
+    pub fn without_mongodb(change: impl FnOnce(Setup) -> Setup) -> Self {
+        let redis = change(Setup::new(&unreachable_uri())).start();
         Self { redis, database: Mongod::shared().database() }
     }
 
-    /// MongoDB is there.
+    /// Makes MongoDB reachable.
     #[track_caller]
-    pub fn find_mongodb(&self) {
-        find_mongodb(&self.redis);
+    pub fn connect_mongodb(&self) {
+        connect_mongodb(&self.redis);
     }
 
-    /// MongoDB goes away. Everything is written by then.
+    /// Makes MongoDB unreachable, after all dirty keys are written.
     #[track_caller]
-    pub fn lose_mongodb(&self) {
+    pub fn disconnect_mongodb(&self) {
         self.redis.flush();
-        self.redis.cmd(&["CONFIG", "SET", "writebehind.mongodb-uri", &nowhere()]);
+        self.redis.cmd(&["CONFIG", "SET", "writebehind.mongodb-uri", &unreachable_uri()]);
     }
 
-    /// The key's document has that text in its `value`.
+    /// Asserts that the document's field `value` is that string.
     #[track_caller]
     pub fn holds(&self, collection: &str, id: &str, value: &str) {
         assert_eq!(self.database.collection(collection).text(id, "value"), value, "{id}");
@@ -65,8 +65,8 @@ impl World {
     }
 }
 
-/// Points that server at the shared MongoDB.
+/// Sets the server's `mongodb-uri` to the shared MongoDB.
 #[track_caller]
-pub fn find_mongodb(redis: &Redis) {
+pub fn connect_mongodb(redis: &Redis) {
     redis.cmd(&["CONFIG", "SET", "writebehind.mongodb-uri", &Mongod::shared().uri()]);
 }

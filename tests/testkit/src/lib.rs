@@ -1,15 +1,16 @@
-//! Real servers for the tests, the examples and the benchmarks, and what drives and judges them.
+//! Real servers for the tests, the examples and the benchmarks, and the code that drives and checks
+//! them.
 //!
 //! - `wait`: polling with a deadline
 //! - `process`: a server process that never outlives this one
 //! - `mongod`: MongoDB servers and their collections
 //! - `redis_server`: redis-server, or a Valkey, with the module
-//! - `network`: what lies between the two
+//! - `network`: proxies between the two
 //! - `comparison`: after WB.FLUSH, MongoDB's document == document(Redis's value)
-//! - `fixture`: a server and a database, as most tests need them
-//! - `faults`: MongoDB at its worst, in rounds of any length
-//! - `crash`: servers that are killed under writers whose every acknowledged write is known
-//! - `oracle`: random commands, and what MongoDB may hold of the keys after them
+//! - `fixture`: a server and a database, as most tests use them
+//! - `faults`: faults of MongoDB, in rounds of any length
+//! - `crash`: servers that are killed while writers record every acknowledged write
+//! - `oracle`: random commands, and the documents that MongoDB may hold after them
 //! - `fuzz`: damaged input for a real server
 
 pub mod comparison;
@@ -31,14 +32,14 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// A file that `scripts/fetch-servers` puts into `.servers/`; missing, it is a failure.
+/// A file that `scripts/fetch-servers` puts into `.servers/`. Panics if it is missing.
 pub fn fetched(name: &str) -> PathBuf {
     let path = root().join(".servers").join(name);
     assert!(path.exists(), "{} is missing: run scripts/fetch-servers", path.display());
     path
 }
 
-/// The module as `cargo build --release` leaves it.
+/// The module that `cargo build --release` built.
 pub fn module_path() -> PathBuf {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
@@ -47,8 +48,8 @@ pub fn module_path() -> PathBuf {
     path
 }
 
-/// What random tests begin with: `WB_SEED`, or else the commit, so that a run can be repeated and the
-/// next commit tries something new. 1 outside a clone.
+/// The seed of random tests: `WB_SEED`, or else taken from the commit id, so that a run can be
+/// repeated and the next commit uses another seed. 1 outside a git clone.
 pub fn seed() -> u64 {
     if let Ok(seed) = std::env::var("WB_SEED") {
         return seed.parse().expect("WB_SEED is a number");

@@ -13,7 +13,8 @@ use rustix::process::{Pid, kill_process};
 
 use crate::wait::became;
 
-/// Ends the server and its folder when our end of its standard input closes, however we ended.
+/// Kills the server and removes its folder when this process's end of the pipe closes, however this
+/// process ended.
 const LIFELINE: &str = r#"read -r _; kill -s KILL "$0"; rm -rf "$1""#;
 
 /// A running server, its folder and its log. Dropping it kills it.
@@ -24,7 +25,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts the server in `folder`, which also gets what it prints, in `log`.
+    /// Starts the server in `folder`; its output goes to the file `log` there.
     pub fn start(command: &mut Command, folder: &Path) -> Self {
         let log = folder.join("log");
         let output = OpenOptions::new().create(true).append(true).open(&log).expect("log file");
@@ -33,7 +34,7 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("log file"))
             .stderr(output)
-            // Ctrl-C is for us alone: the lifeline ends what we leave behind.
+            // Ctrl-C goes to this process only: the lifeline then kills the server.
             .process_group(0)
             .spawn()
             .unwrap_or_else(|error| panic!("{:?}: {error}", command.get_program()));
@@ -56,15 +57,15 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).expect("signal");
     }
 
-    /// Stops it (SIGSTOP), and returns when none of its threads runs any more: the signal reaches
-    /// those that run on another processor a moment later.
+    /// Stops it (SIGSTOP) and returns when all its threads are stopped: threads on other processors
+    /// get the signal a moment later.
     #[track_caller]
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
         let tasks = format!("/proc/{}/task", self.pid());
         let is_stopped = |task: std::io::Result<std::fs::DirEntry>| {
             let stat = task.and_then(|task| std::fs::read_to_string(task.path().join("stat")));
-            // The state follows the name, which may itself have brackets.
+            // The state follows the name, which may itself contain parentheses.
             stat.is_ok_and(|stat| {
                 stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T"))
             })
@@ -73,12 +74,12 @@ impl Process {
         assert!(became(Duration::from_secs(20), stopped), "it is not stopped");
     }
 
-    /// How the process ended, if it has.
+    /// The exit status, if the process has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("wait")
     }
 
-    /// Waits for an end that was asked for otherwise.
+    /// Waits for the process to end after the caller has stopped it in another way.
     #[track_caller]
     pub fn wait_for_end(&mut self, within: Duration) -> ExitStatus {
         assert!(
@@ -92,12 +93,12 @@ impl Process {
 
     pub fn kill(&mut self) {
         self.cut_lifeline();
-        // An error means that it has ended already.
+        // An error: it has already ended.
         self.child.kill().ok();
         self.child.wait().ok();
     }
 
-    /// Lets the process live on after this one.
+    /// Lets the process outlive this one.
     pub fn release(mut self) {
         self.cut_lifeline();
         std::mem::forget(self);
@@ -107,7 +108,7 @@ impl Process {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// Before the server's pid can become another process's.
+    /// Must run before the server's pid can be reused by another process.
     fn cut_lifeline(&mut self) {
         self.lifeline.kill().ok();
         self.lifeline.wait().ok();
@@ -128,12 +129,12 @@ fn last_lines(text: &str, count: usize) -> String {
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
-/// A port that nobody listens on, below those that outgoing connections take.
+/// A port without a listener, below the range of outgoing connections.
 pub fn free_port() -> u16 {
     const FIRST: u16 = 20_000;
     const COUNT: u16 = 12_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Test processes that run at the same time start at different places.
+    // Concurrent test processes start at different ports.
     let offset = (std::process::id() % u32::from(COUNT)) as u16;
     loop {
         let turn = NEXT.fetch_add(1, Ordering::Relaxed);

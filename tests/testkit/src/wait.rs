@@ -1,13 +1,13 @@
-//! Polling with a deadline: the only way in which tests wait.
+//! Polling with a deadline: the only way that tests wait.
 
 use std::time::{Duration, Instant};
 
-/// Long enough for anything that should happen at all, on a busy machine.
+/// A timeout for anything that should happen promptly, generous for a busy machine.
 pub const SOON: Duration = Duration::from_secs(20);
 
 const POLL: Duration = Duration::from_millis(10);
 
-/// Whether the condition came true in time.
+/// True if the condition became true in time.
 pub fn became(within: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + within;
     loop {
@@ -27,8 +27,8 @@ pub fn wait_until(what: &str, within: Duration, condition: impl FnMut() -> bool)
     assert!(became(within, condition), "not within {within:?}: {what}");
 }
 
-/// Runs `each` again and again for the time given and returns how often.
-pub fn keep_on_for(time: Duration, mut each: impl FnMut(u64)) -> u64 {
+/// Calls `each` repeatedly for `time` and returns the number of calls.
+pub fn repeat_for(time: Duration, mut each: impl FnMut(u64)) -> u64 {
     let start = Instant::now();
     let mut count = 0;
     while start.elapsed() < time {

@@ -1,7 +1,7 @@
-//! Values of a unique index that move between documents: whatever order Redis went through,
-//! MongoDB arrives at the final state.
+//! Values of a unique index that move between documents: in whatever order the keys changed in
+//! Redis, MongoDB ends with the final state.
 
-mod letters;
+mod dead_letters;
 mod random;
 
 use std::time::{Duration, Instant};
@@ -12,9 +12,9 @@ use testkit::comparison::Mapping;
 use testkit::fixture::World;
 use testkit::mongod::{Mongod, TestDatabase};
 use testkit::redis_server::{Redis, Setup};
-use testkit::wait::{SOON, keep_on_for, wait_until};
+use testkit::wait::{SOON, repeat_for, wait_until};
 
-/// A unique index of `accounts`.
+/// Creates a unique index of `accounts`.
 fn unique(database: &TestDatabase, key: Document, sparse: bool) {
     let index = doc! { "key": key, "name": "moving", "unique": true, "sparse": sparse };
     database.run(doc! { "createIndexes": "accounts", "indexes": [index] });
@@ -38,7 +38,7 @@ fn fill(redis: &Redis, first: usize, last: usize) {
     assert_eq!(redis.flush().failed, 0);
 }
 
-/// What MongoDB has is what Redis has, without a dead letter.
+/// MongoDB has the same accounts as Redis, and there are no dead letters.
 #[track_caller]
 fn holds(world: &World) {
     Mapping::by_id("u:").holds(&world.redis, &world.database.collection("accounts"));
@@ -46,7 +46,7 @@ fn holds(world: &World) {
 }
 
 #[test]
-fn the_value_of_a_deleted_or_renamed_key_goes_to_another_one() {
+fn a_key_takes_the_value_of_a_deleted_or_renamed_key() {
     for options in ["", "BATCH 1", "WRITE MERGE", "INTERVAL 0"] {
         let world = accounts(options);
         set(&world.redis, "u:1", "ann");
@@ -65,11 +65,11 @@ fn the_value_of_a_deleted_or_renamed_key_goes_to_another_one() {
 }
 
 #[test]
-fn a_value_is_handed_on_over_any_number_of_batches() {
+fn values_move_along_chains_of_keys_over_any_number_of_batches() {
     for (options, count) in [("", 1500), ("BATCH 7", 60), ("BATCH 1 INTERVAL 0", 20)] {
         let world = accounts(options);
         fill(&world.redis, 1, count);
-        // Each gets the email of the next one, the last one a new one; then all the other way.
+        // Each account gets the email of the next, the last one a new email; then the reverse.
         world.redis.cmd(&["MULTI"]);
         (1..=count)
             .for_each(|n| set(&world.redis, &format!("u:{n:04}"), &format!("e{:04}", n + 1)));
@@ -83,7 +83,7 @@ fn a_value_is_handed_on_over_any_number_of_batches() {
 }
 
 #[test]
-fn keys_swap_their_values_and_whole_circles_turn() {
+fn keys_exchange_their_values_in_pairs_and_longer_cycles() {
     for (options, count) in
         [("", 2), ("", 3), ("BATCH 1", 2), ("BATCH 7", 60), ("", 1500), ("WRITE MERGE", 5)]
     {
@@ -97,11 +97,11 @@ fn keys_swap_their_values_and_whole_circles_turn() {
 }
 
 #[test]
-fn a_swap_keeps_the_fields_of_others_and_deletes_nothing() {
+fn a_swap_keeps_fields_of_other_applications_and_deletes_nothing() {
     let world = accounts("WRITE MERGE");
     fill(&world.redis, 1, 2);
     let accounts = world.database.collection("accounts");
-    // A third document has no email, so that two without one are too many.
+    // A third document has no email, so the index allows no other document without one.
     accounts.insert(doc! { "_id": "none" });
     for id in ["0001", "0002"] {
         accounts.update(doc! { "_id": id }, doc! { "$set": { "others": id } });
@@ -118,7 +118,7 @@ fn a_swap_keeps_the_fields_of_others_and_deletes_nothing() {
 }
 
 #[test]
-fn compound_indexes_json_and_other_key_fields_are_no_obstacle() {
+fn values_of_compound_indexes_move_also_in_json_and_with_other_key_fields() {
     for (options, key_field) in
         [("KEY number", "number"), ("", "_id"), ("KEY number WRITE MERGE", "number")]
     {
@@ -146,8 +146,7 @@ fn compound_indexes_json_and_other_key_fields_are_no_obstacle() {
     }
 }
 
-/// Replaces 200 accounts by others with the same emails, one every 10 ms; `at` may do something
-/// before each.
+/// Replaces 200 accounts by others with the same emails, one every 10 ms; calls `at` before each.
 fn replace(redis: &Redis, mut at: impl FnMut(usize)) {
     for n in 1..=200 {
         at(n);
@@ -159,7 +158,7 @@ fn replace(redis: &Redis, mut at: impl FnMut(usize)) {
 }
 
 #[test]
-fn accounts_that_are_replaced_one_by_one_all_arrive() {
+fn accounts_that_are_replaced_one_by_one_are_all_written() {
     let world = accounts("");
     fill(&world.redis, 1, 200);
     replace(&world.redis, |_| ());
@@ -168,22 +167,22 @@ fn accounts_that_are_replaced_one_by_one_all_arrive() {
 }
 
 #[test]
-fn accounts_that_are_replaced_during_an_outage_all_arrive() {
+fn accounts_that_are_replaced_during_an_outage_are_all_written() {
     let mut mongod = Mongod::replica_set();
     let redis = Redis::start(&mongod.uri());
     let database = mongod.named_database("moved");
     unique(&database, doc! { "email": 1 }, false);
     redis.cmd(&["WB.REGISTER", "u:", &database.namespace("accounts")]);
     fill(&redis, 1, 200);
-    let mut gone = Instant::now();
+    let mut stopped = Instant::now();
     replace(&redis, |n| match n {
         50 => {
             mongod.stop();
-            gone = Instant::now();
+            stopped = Instant::now();
         }
         150 => {
-            std::thread::sleep(Duration::from_secs(2).saturating_sub(gone.elapsed()));
-            mongod.start_again();
+            std::thread::sleep(Duration::from_secs(2).saturating_sub(stopped.elapsed()));
+            mongod.restart();
         }
         _ => {}
     });
@@ -192,15 +191,15 @@ fn accounts_that_are_replaced_during_an_outage_all_arrive() {
     assert_eq!((accounts.count(), redis.status().int("dead_letters")), (200, 0));
 }
 
-/// `u:` at once, and `m:` of the same collection whenever it is flushed.
-fn two(world: &World) {
+/// Two registrations of one collection: `u:` is written at once, `m:` when it is flushed.
+fn two_registrations(world: &World) {
     unique(&world.database, doc! { "email": 1 }, false);
     world.register("u:", "accounts", "INTERVAL 0");
     world.register("m:", "accounts", "KEY member INTERVAL 3600000");
     world.redis.cmd(&["HSET", "u:0", "email", "zero", "member", "u0"]);
     set(&world.redis, "m:1", "ann");
     assert_eq!(world.redis.flush().failed, 0);
-    // Dirty for an hour, unless somebody needs it.
+    // Dirty for an hour, unless a write of another key needs its value.
     set(&world.redis, "m:1", "moved");
 }
 
@@ -212,9 +211,9 @@ fn email(world: &World, filter: Document) -> String {
 #[test]
 fn a_value_moves_between_two_registrations_of_a_collection() {
     let world = World::new();
-    two(&world);
+    two_registrations(&world);
     world.redis.cmd(&["HSET", "u:1", "email", "ann", "member", "u1"]);
-    wait_until("both arrive by themselves", SOON, || {
+    wait_until("both are written without a flush", SOON, || {
         email(&world, doc! { "_id": "1" }) == "ann"
             && email(&world, doc! { "member": "1" }) == "moved"
     });
@@ -229,9 +228,9 @@ fn a_value_moves_between_two_registrations_of_a_collection() {
 }
 
 #[test]
-fn paused_keys_are_not_waited_for_and_a_letter_is_tried_when_they_are_written() {
+fn paused_keys_are_not_waited_for_and_the_dead_letter_is_retried_after_their_write() {
     let world = World::new();
-    two(&world);
+    two_registrations(&world);
     world.redis.cmd(&["WB.PAUSE", "m:"]);
     world.redis.cmd(&["HSET", "u:1", "email", "ann", "member", "u1"]);
     let flushed = world.redis.flush_with(&["KEYS", "1", "u:1"]);
@@ -239,15 +238,15 @@ fn paused_keys_are_not_waited_for_and_a_letter_is_tried_when_they_are_written() 
     world.redis.cmd(&["WB.RESUME", "m:"]);
     let flushed = world.redis.flush_with(&["KEYS", "1", "m:1"]);
     assert_eq!((flushed.persisted, flushed.pending), (1, 0));
-    wait_until("the letter is tried by itself", SOON, || {
+    wait_until("the dead letter is retried without a command", SOON, || {
         world.redis.status().int("dead_letters") == 0 && email(&world, doc! { "_id": "1" }) == "ann"
     });
     assert_eq!(world.redis.flush().failed, 0);
 }
 
 #[test]
-fn nothing_is_lost_when_the_server_is_killed_in_the_middle() {
-    let mongod = Mongod::lent();
+fn nothing_is_lost_when_the_server_is_killed_while_values_move() {
+    let mongod = Mongod::pooled();
     let mut redis = Setup::new(&mongod.uri()).durable().start();
     let database = mongod.named_database("moved");
     unique(&database, doc! { "email": 1 }, true);
@@ -268,19 +267,19 @@ fn nothing_is_lost_when_the_server_is_killed_in_the_middle() {
             set(&redis, &format!("u:{n:04}"), &format!("e{email:04}"));
             if n == 60 {
                 redis.kill();
-                redis.start_again();
+                redis.restart();
             }
         }
         redis.kill();
-        redis.start_again();
+        redis.restart();
         redis.flush();
-        wait_until("no letter stays", SOON, || redis.status().int("dead_letters") == 0);
+        wait_until("no dead letter is left", SOON, || redis.status().int("dead_letters") == 0);
         Mapping::by_id("u:").holds(&redis, &database.collection("accounts"));
     }
 }
 
 #[test]
-fn a_standalone_server_takes_all_but_circles() {
+fn a_standalone_server_takes_all_moves_but_cycles() {
     let mongod = Mongod::standalone();
     let redis = Redis::start(&mongod.uri());
     let world = World { redis, database: mongod.named_database("moved") };
@@ -299,9 +298,11 @@ fn a_standalone_server_takes_all_but_circles() {
     world.redis.cmd(&["EXEC"]);
     assert_eq!(world.redis.flush().failed, 2);
     assert_eq!(world.database.collection("accounts").count(), 4, "nothing is deleted");
-    // Through a third value it can be done.
+    // A cycle that goes through a third value is possible.
     set(&world.redis, "u:0001", "third");
-    wait_until("the letter is gone", SOON, || world.redis.status().int("dead_letters") == 0);
+    wait_until("the dead letter is resolved", SOON, || {
+        world.redis.status().int("dead_letters") == 0
+    });
     holds(&world);
     set(&world.redis, "u:0001", "e0003");
     holds(&world);

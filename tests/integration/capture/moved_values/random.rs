@@ -1,12 +1,12 @@
-//! Random changes of accounts whose emails are unique in the end, not on the way there.
+//! Random changes of accounts whose emails are unique in the final state, not in between.
 
 use super::*;
 use testkit::seed;
 
-/// Accounts, and emails among which they choose.
+/// The number of accounts, and of the emails that they take.
 const ACCOUNTS: usize = 40;
 
-/// A round of changes. After it, no two accounts in Redis have the same email.
+/// Makes a round of changes. Afterwards no two accounts in Redis have the same email.
 fn change(redis: &Redis, rng: &mut fastrand::Rng) {
     let key = |n: usize| format!("u:{n:04}");
     let email = |n: usize| format!("e{n:04}");
@@ -21,23 +21,23 @@ fn change(redis: &Redis, rng: &mut fastrand::Rng) {
             _ => set(redis, &key(one), &email(other)),
         }
     }
-    // The final state: some are gone, the others have emails in a new order.
+    // The final state: some are deleted, the others have emails in a new order.
     let mut emails: Vec<usize> = (0..ACCOUNTS).collect();
     rng.shuffle(&mut emails);
     let mut order: Vec<usize> = (0..ACCOUNTS).collect();
     rng.shuffle(&mut order);
-    let turns = rng.bool();
+    let is_cycle = rng.bool();
     for n in order {
         match rng.u32(..8) {
             0 => drop(redis.cmd(&["DEL", &key(n)])),
-            _ if turns => set(redis, &key(n), &email((n + 1) % ACCOUNTS)),
+            _ if is_cycle => set(redis, &key(n), &email((n + 1) % ACCOUNTS)),
             _ => set(redis, &key(n), &email(emails[n])),
         }
     }
 }
 
 #[test]
-fn random_changes_arrive_at_the_final_state() {
+fn random_changes_end_with_the_final_state() {
     println!("WB_SEED={}", seed());
     let mut rng = fastrand::Rng::with_seed(seed());
     for options in ["", "BATCH 3 INTERVAL 0", "BATCH 10 WRITE MERGE"] {
@@ -45,7 +45,7 @@ fn random_changes_arrive_at_the_final_state() {
         for round in 0..12 {
             change(&world.redis, &mut rng);
             world.redis.flush();
-            wait_until(&format!("no letter stays in round {round}"), SOON, || {
+            wait_until(&format!("no dead letter is left in round {round}"), SOON, || {
                 world.redis.status().int("dead_letters") == 0
             });
             holds(&world);

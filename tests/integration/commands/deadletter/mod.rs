@@ -1,6 +1,6 @@
-//! WB.DEADLETTER: what MongoDB refuses is listed with its reason, retried and dropped.
+//! WB.DEADLETTER: rejected changes are listed with their reason, retried and dropped.
 
-mod kept;
+mod persistence;
 
 use mongodb::bson::doc;
 use redis::Value;
@@ -26,19 +26,19 @@ fn retry(redis: &Redis, arguments: &[&str]) -> i64 {
     redis.run(&[&["WB.DEADLETTER", "RETRY"], arguments].concat())
 }
 
-/// `n:word` is refused: its suffix is no number.
+/// Makes `n:word` a dead letter: its suffix is no number.
 fn refused(world: &World, words: &[&str]) {
     world.register("n:", "numbers", "KEY number AS INT64");
     world.redis.cmd(words);
     assert_eq!(world.redis.flush().failed, 1);
 }
 
-/// What `n:word` could not be is possible now.
-fn cure(world: &World) {
+/// Registers `n:` again, so that `n:word` can be written.
+fn make_writable(world: &World) {
     world.register("n:", "numbers", "");
 }
 
-/// One key of each kind that MongoDB refuses.
+/// Creates one dead letter of each kind.
 fn poison(world: &World) {
     let database = &world.database;
     let index = doc! { "key": { "email": 1 }, "name": "email", "unique": true };
@@ -61,7 +61,7 @@ fn poison(world: &World) {
 }
 
 #[test]
-fn every_refused_change_is_listed_with_its_code_and_reason() {
+fn every_dead_letter_is_listed_with_its_code_and_reason() {
     let world = World::new();
     poison(&world);
     for mut connection in [world.redis.connect(), world.redis.connect_resp3()] {
@@ -91,7 +91,7 @@ fn every_refused_change_is_listed_with_its_code_and_reason() {
 }
 
 #[test]
-fn a_list_is_of_a_prefix_and_no_longer_than_its_count() {
+fn a_list_can_be_limited_to_a_prefix_and_a_count() {
     let world = World::new();
     world.register("n:", "numbers", "KEY number AS INT64");
     world.register("m:", "more", "KEY number AS INT64");
@@ -117,7 +117,7 @@ fn a_list_is_of_a_prefix_and_no_longer_than_its_count() {
 }
 
 #[test]
-fn a_retry_writes_what_can_be_written_now() {
+fn a_retry_writes_keys_that_can_now_be_written() {
     let world = World::new();
     poison(&world);
     let attempts = |key: &str| {
@@ -135,7 +135,7 @@ fn a_retry_writes_what_can_be_written_now() {
     assert_eq!(attempts("v:1"), None);
 
     world.database.run(doc! { "dropIndexes": "unique", "index": "email" });
-    cure(&world);
+    make_writable(&world);
     assert_eq!(retry(&world.redis, &[]), 3);
     wait_until("they are due at once", SOON, || world.redis.status().int("dead_letters") == 1);
     world.redis.flush();
@@ -147,7 +147,7 @@ fn a_retry_writes_what_can_be_written_now() {
 }
 
 #[test]
-fn a_newer_good_write_or_deletion_clears_the_letter() {
+fn a_later_successful_write_or_deletion_resolves_the_dead_letter() {
     let world = World::new();
     world.register("v:", "valid", "");
     world.register("keep:", "valid", "ONDEL KEEP SHARED");
@@ -164,20 +164,20 @@ fn a_newer_good_write_or_deletion_clears_the_letter() {
 }
 
 #[test]
-fn a_refused_deletion_is_retried_as_one() {
+fn a_refused_deletion_is_retried_as_a_deletion() {
     let world = World::new();
     world.database.collection("numbers").insert(doc! { "_id": "word", "value": "old" });
     refused(&world, &["SET", "n:word", "x"]);
     world.redis.cmd(&["DEL", "n:word"]);
     assert_eq!(world.redis.flush().failed, 1);
-    cure(&world);
+    make_writable(&world);
     assert_eq!(retry(&world.redis, &["KEY", "n:word"]), 1);
     assert_eq!(world.redis.flush().failed, 0);
     assert_eq!(world.database.collection("numbers").count(), 0);
 }
 
 #[test]
-fn dropped_letters_are_forgotten_and_others_stay() {
+fn dropped_dead_letters_are_removed_and_others_stay() {
     let world = World::new();
     world.register("n:", "numbers", "KEY number AS INT64");
     world.register("m:", "more", "KEY number AS INT64");
@@ -199,7 +199,7 @@ fn dropped_letters_are_forgotten_and_others_stay() {
 }
 
 #[test]
-fn the_server_knows_the_key_that_a_subcommand_names() {
+fn command_getkeys_finds_the_key_of_a_subcommand() {
     let world = World::new();
     for subcommand in ["RETRY", "DROP"] {
         let keys: Vec<String> =
@@ -215,7 +215,7 @@ fn the_server_knows_the_key_that_a_subcommand_names() {
 }
 
 #[test]
-fn only_who_may_administer_may_use_them() {
+fn only_administrators_may_use_dead_letter_and_pause_commands() {
     let world = World::new();
     let commands: [&[&str]; 5] = [
         &["WB.DEADLETTER", "LIST"],
@@ -245,7 +245,7 @@ fn only_who_may_administer_may_use_them() {
 }
 
 #[test]
-fn many_letters_are_listed_and_retried_together() {
+fn many_dead_letters_are_listed_and_retried_together() {
     let world = World::new();
     world.register("n:", "numbers", "KEY number AS INT64");
     let script = "for i = 1, 20000 do redis.call('SET', 'n:x' .. i, i) end";
@@ -253,7 +253,7 @@ fn many_letters_are_listed_and_retried_together() {
     assert_eq!(world.redis.flush().failed, 20000);
     let used = world.redis.status().int("memory_bytes");
     assert_eq!(list(&world.redis, &["n:"]).len(), 20000);
-    cure(&world);
+    make_writable(&world);
     assert_eq!(retry(&world.redis, &["n:"]), 20000);
     assert_eq!(world.redis.flush().failed, 0);
     assert_eq!(world.database.collection("numbers").count(), 20000);

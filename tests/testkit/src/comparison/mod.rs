@@ -1,5 +1,5 @@
-//! Invariant 5, told independently of the module: after WB.FLUSH, MongoDB's document is
-//! document(Redis's value), for every key under a prefix, and there is no other document.
+//! Invariant 5, computed independently of the module: after WB.FLUSH, MongoDB's document is
+//! document(Redis's value) for every key under a prefix, and there is no other document.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ pub mod value;
 
 pub use value::text;
 
-/// A key's suffix as the document's key.
+/// Converts a key's suffix to the value of the document's key field.
 pub type KeyValue = fn(&[u8]) -> Bson;
 
 /// How the keys under a prefix map to the documents of a collection.
@@ -24,17 +24,17 @@ pub struct Mapping<'a> {
 }
 
 impl<'a> Mapping<'a> {
-    /// The suffix as a string in `_id`: what a registration does by default.
+    /// The suffix as a string in `_id`: the default of a registration.
     pub fn by_id(prefix: &'a str) -> Self {
         Self::by_field(prefix, "_id")
     }
 
-    /// The suffix as a string in a field.
+    /// The suffix as a string in `key_field`.
     pub fn by_field(prefix: &'a str, key_field: &'a str) -> Self {
         Self { prefix, key_field, key_value: text }
     }
 
-    /// WB.FLUSH, then the comparison.
+    /// WB.FLUSH, then the comparison; panics if anything differs.
     #[track_caller]
     pub fn holds(&self, redis: &Redis, collection: &Collection) {
         let flushed = redis.flush();
@@ -48,7 +48,7 @@ impl<'a> Mapping<'a> {
         );
     }
 
-    /// What differs now, in words, one line a document.
+    /// The current differences, one line per document.
     pub fn differences(&self, connection: &mut Connection, collection: &Collection) -> Vec<String> {
         let mut documents: HashMap<Vec<u8>, Document> = HashMap::new();
         let mut differences = Vec::new();
@@ -83,10 +83,10 @@ impl<'a> Mapping<'a> {
         differences
     }
 
-    /// The document that the key's value makes; nothing when there is no value.
+    /// The expected document of the key; `None` if the key does not exist.
     pub fn document(&self, connection: &mut Connection, key: &[u8]) -> Option<Document> {
         let mut document = fields(connection, key)?;
-        // Both are the key's and MongoDB's, whatever the value calls so.
+        // Fields of these names in the value are ignored.
         document.remove("_id");
         document.remove(self.key_field);
         document.insert(self.key_field, (self.key_value)(&key[self.prefix.len()..]));
@@ -106,7 +106,7 @@ fn fields(connection: &mut Connection, key: &[u8]) -> Option<Document> {
         "set" => redis::cmd("SMEMBERS"),
         "zset" => redis::cmd("ZRANGE"),
         "stream" => redis::cmd("XRANGE"),
-        other => panic!("the oracle knows no {other}"),
+        other => panic!("the comparison does not support type {other}"),
     };
     read.arg(key);
     match kind.as_str() {
@@ -115,7 +115,7 @@ fn fields(connection: &mut Connection, key: &[u8]) -> Option<Document> {
         "stream" => read.arg("-").arg("+"),
         _ => &mut read,
     };
-    // It may have expired since.
+    // The key may have expired since TYPE.
     value::fields(&kind, read.query(connection).expect(query))
 }
 

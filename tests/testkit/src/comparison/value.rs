@@ -1,10 +1,10 @@
-//! What a value makes of a document, from the replies of the commands that read it.
+//! The fields of a document, from the replies of the commands that read a value.
 
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, Document, doc};
 use redis::{FromRedisValue, Value, from_redis_value};
 
-/// The fields of a value of that type, as TYPE names it; nothing when it is not there. `reply` is
+/// The fields of a value; `kind` is the reply of TYPE. `None` if the key does not exist. `reply` is
 /// that of GET, HGETALL, LRANGE, SMEMBERS, ZRANGE WITHSCORES, XRANGE or JSON.GET.
 pub fn fields(kind: &str, reply: Value) -> Option<Document> {
     if reply == Value::Nil {
@@ -44,16 +44,16 @@ pub fn fields(kind: &str, reply: Value) -> Option<Document> {
         "stream" => {
             let entries: Vec<(String, Vec<Vec<u8>>)> = read(reply);
             let entries = entries.into_iter().map(|(id, pairs)| {
-                // Of fields with one name the last counts.
+                // Of several fields with the same name the last is stored.
                 let fields = pairs.chunks(2).map(|pair| {
                     (String::from_utf8(pair[0].clone()).expect("a name"), text(&pair[1]))
                 });
                 doc! { "id": id, "fields": fields.collect::<Document>() }
             });
-            // A stream may be empty and there.
+            // A stream may exist and be empty.
             Some(of_value(entries.collect::<Vec<_>>()))
         }
-        other => panic!("the oracle knows no {other}"),
+        other => panic!("the comparison does not support type {other}"),
     }
 }
 
@@ -65,7 +65,7 @@ fn texts(items: Vec<Vec<u8>>) -> Vec<Bson> {
     items.iter().map(|item| text(item)).collect()
 }
 
-/// The document of a value that has no fields of its own.
+/// The document of a value that is not a map of fields.
 fn of_value(value: Vec<impl Into<Bson>>) -> Document {
     let items = value.into_iter().map(Into::into).collect();
     doc! { "value": Bson::Array(items) }

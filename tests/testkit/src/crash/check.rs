@@ -1,4 +1,4 @@
-//! MongoDB against Redis, and both against what was acknowledged.
+//! Compares MongoDB with Redis, and both with the acknowledged writes.
 
 use std::collections::HashMap;
 
@@ -10,12 +10,12 @@ use crate::mongod::TestDatabase;
 use crate::redis_server::Redis;
 use crate::wait::{SOON, wait_until};
 
-/// What is wrong, one line a key.
+/// The errors found, one line per key.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// Acknowledged, and in Redis no more.
+    /// Acknowledged writes that Redis no longer has.
     pub lost: Vec<String>,
-    /// MongoDB's document is not what Redis's value makes.
+    /// Documents that differ from the value in Redis.
     pub different: Vec<String>,
 }
 
@@ -25,7 +25,7 @@ impl Findings {
     }
 }
 
-/// Leaves each key the states that it can have after a crash, by what Redis holds.
+/// Removes from each key the states that Redis's value rules out after a crash.
 pub fn settle(redis: &Redis, keys: &mut [Vec<Key>], findings: &mut Findings) {
     for key in keys.iter_mut().flatten() {
         let found = value(redis, key);
@@ -39,7 +39,7 @@ pub fn settle(redis: &Redis, keys: &mut [Vec<Key>], findings: &mut Findings) {
     }
 }
 
-/// Compares all of them, when every time to live is over and WB.FLUSH has answered.
+/// Compares all keys, after every time to live has elapsed and WB.FLUSH has replied.
 pub fn check(
     redis: &Redis,
     database: &TestDatabase,
@@ -69,8 +69,8 @@ pub fn check(
     findings.different.extend(strays.map(|(id, document)| format!("stray {id}: {document}")));
 }
 
-/// Whether MongoDB holds the document of every key that Redis holds.
-pub fn has_arrived(redis: &Redis, database: &TestDatabase, keys: &[Vec<Key>]) -> bool {
+/// True if MongoDB has the document of every key in Redis.
+pub fn is_written(redis: &Redis, database: &TestDatabase, keys: &[Vec<Key>]) -> bool {
     let mut documents: Vec<HashMap<String, Document>> =
         PREFIXES.iter().map(|prefix| documents(database, prefix.collection)).collect();
     keys.iter().flatten().all(|key| {
@@ -79,15 +79,17 @@ pub fn has_arrived(redis: &Redis, database: &TestDatabase, keys: &[Vec<Key>]) ->
     })
 }
 
-/// Keys that may have a time to live are gone, or prove to have none.
+/// Waits until no key has a time to live any more: each has expired or never had one.
 fn wait_until_expired(redis: &Redis, keys: &[Vec<Key>]) {
     let expiring = |key: &&Key| key.candidates().iter().any(|state| state.expires);
     for key in keys.iter().flatten().filter(expiring) {
-        wait_until("times to live are over", SOON, || redis.run::<i64>(&["PTTL", &key.name]) < 0);
+        wait_until("every time to live has elapsed", SOON, || {
+            redis.run::<i64>(&["PTTL", &key.name]) < 0
+        });
     }
 }
 
-/// The document that Redis's value makes, without its key.
+/// The expected document of the key, without its `_id`.
 fn value(redis: &Redis, key: &Key) -> Option<Document> {
     let mapping = Mapping::by_id(key.rules().prefix);
     let mut document = mapping.document(&mut redis.connection(), key.name.as_bytes())?;

@@ -1,13 +1,13 @@
-//! Crash rounds: writers whose every acknowledged write is known, servers that are killed, and
-//! the question afterwards whether Redis and MongoDB hold what was acknowledged.
+//! Crash rounds: writers that record every acknowledged write, servers that are killed, and a check
+//! that Redis and MongoDB have everything that was acknowledged.
 //!
-//! - `model`: what each key may hold, by what was sent and what was acknowledged
-//! - `operation`: commands, and what they make of the model
-//! - `writer`: threads that run operations until the server is gone
-//! - `check`: MongoDB against Redis, and both against the model
+//! - `model`: the states that each key may have, given the sent and the acknowledged writes
+//! - `operation`: commands, and their effects on the model
+//! - `writer`: threads that run operations until the server is killed
+//! - `check`: compares MongoDB with Redis, and both with the model
 //! - `stage`: the servers of one round
-//! - `scenario`: who is killed, and when
-//! - `round`: one round from start to verdict
+//! - `scenario`: which process is killed, and when
+//! - `round`: one round from start to result
 
 pub mod check;
 pub mod model;

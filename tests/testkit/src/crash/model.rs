@@ -1,8 +1,8 @@
-//! What each key may hold: a log of what was sent, and how much of it was acknowledged.
+//! The states that each key may have: a log of sent writes, and how many of them were acknowledged.
 
 use mongodb::bson::Document;
 
-/// How the keys of a prefix are used.
+/// The type of the keys of a prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Hash,
@@ -16,7 +16,7 @@ pub struct Prefix {
     pub collection: &'static str,
     pub kind: Kind,
     pub options: &'static str,
-    /// Whether expiry leaves the document.
+    /// True if the document stays when its key expires.
     pub keeps: bool,
 }
 
@@ -30,7 +30,7 @@ const fn prefix(
     Prefix { prefix, collection, kind, options, keeps }
 }
 
-/// Sent at once, soon, and seldom; expiry that leaves documents, and that deletes them.
+/// With various intervals; with documents that stay or are deleted when their keys expire.
 pub const PREFIXES: [Prefix; 5] = [
     prefix("h:", "hashes", Kind::Hash, "TYPE HASH INTERVAL 0", true),
     prefix("s:", "strings", Kind::String, "TYPE STRING ONEXPIRE KEEP", true),
@@ -39,17 +39,17 @@ pub const PREFIXES: [Prefix; 5] = [
     prefix("x:", "expiring", Kind::String, "ONEXPIRE DELETE INTERVAL 50", false),
 ];
 
-/// What a write makes of a key.
+/// The state of a key after a write.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
-    /// The document without its `_id`; nothing when the key was deleted.
+    /// The document without its `_id`; `None` if the key is deleted.
     pub fields: Option<Document>,
-    /// Whether it has a time to live, which is over by the time of the check.
+    /// True if the key has a time to live, which elapses before the check.
     pub expires: bool,
 }
 
 impl State {
-    pub const GONE: State = State { fields: None, expires: false };
+    pub const REMOVED: State = State { fields: None, expires: false };
 
     pub fn of(fields: Document) -> Self {
         State { fields: Some(fields), expires: false }
@@ -65,16 +65,16 @@ impl State {
 pub struct Key {
     pub prefix: usize,
     pub name: String,
-    /// Every state that was sent, the first one being that the key is not there.
+    /// Every state that was sent; in the first the key does not exist.
     states: Vec<State>,
-    /// The last one whose reply came.
+    /// The index of the last state whose reply was received.
     acknowledged: usize,
 }
 
 impl Key {
     pub fn new(prefix: usize, suffix: &str) -> Self {
         let name = format!("{}{suffix}", PREFIXES[prefix].prefix);
-        Key { prefix, name, states: vec![State::GONE], acknowledged: 0 }
+        Key { prefix, name, states: vec![State::REMOVED], acknowledged: 0 }
     }
 
     pub fn rules(&self) -> &'static Prefix {
@@ -85,7 +85,7 @@ impl Key {
         &self.name[self.rules().prefix.len()..]
     }
 
-    /// The only state that the key can have; nothing when there are several.
+    /// The only state that the key can have; `None` if there are several.
     pub fn known(&self) -> Option<&State> {
         match self.candidates() {
             [state] if !state.expires => Some(state),
@@ -93,33 +93,33 @@ impl Key {
         }
     }
 
-    /// The states that the key can have: the last one acknowledged and what was sent later.
+    /// The states that the key can have: the last acknowledged and all that were sent later.
     pub fn candidates(&self) -> &[State] {
         &self.states[self.acknowledged..]
     }
 
-    /// A write is on its way.
+    /// A write is sent.
     pub fn sent(&mut self, state: State) {
         self.states.push(state);
     }
 
-    /// The reply to the last write came.
+    /// The reply to the last write was received.
     pub fn acknowledged(&mut self) {
         self.acknowledged = self.states.len() - 1;
     }
 
-    /// The reply says that the last write changed nothing.
+    /// According to its reply, the last write changed nothing.
     pub fn refused(&mut self) {
         self.states.pop();
     }
 
-    /// For a replica that became master: any state may be the last one that it received.
-    pub fn anything_goes(&mut self) {
+    /// For a replica that was promoted: any state may be the last that it received.
+    pub fn allow_any_state(&mut self) {
         self.acknowledged = 0;
     }
 
-    /// Leaves the candidates that fit what Redis holds; false when there is none, which means
-    /// that an acknowledged write is lost.
+    /// Keeps the candidates that match Redis's value; false if there are none, which means that an
+    /// acknowledged write is lost.
     pub fn settle(&mut self, found: Option<&Document>) -> bool {
         let fitting: Vec<State> =
             self.candidates().iter().filter(|state| state.may_be(found)).cloned().collect();
@@ -130,7 +130,8 @@ impl Key {
         fits
     }
 
-    /// Whether MongoDB may hold that document, as Redis holds what [`Key::settle`] was told.
+    /// True if MongoDB may have `stored`, while Redis has the value that [`Key::settle`] was called
+    /// with.
     pub fn allows(&self, found: Option<&Document>, stored: Option<&Document>) -> bool {
         if found.is_some() {
             return found == stored;

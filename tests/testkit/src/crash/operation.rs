@@ -1,4 +1,4 @@
-//! Commands with what they make of the model: single ones, pipelines and transactions.
+//! Commands and their effects on the model: single commands, pipelines and transactions.
 
 use fastrand::Rng;
 use mongodb::bson::{Bson, Document, doc};
@@ -7,12 +7,12 @@ use redis::Cmd;
 use super::model::{Key, Kind, State};
 use crate::redis_server::command;
 
-/// Fields of a hash.
+/// The number of fields of a hash.
 const FIELDS: u32 = 4;
-/// Longest time to live, milliseconds.
+/// The longest time to live, in milliseconds.
 pub const LONGEST_TTL_MS: u32 = 150;
 
-/// One command, and the states that it gives to keys unless it is refused or answers 0.
+/// One command, and the states of its keys afterwards, unless it fails or replies 0.
 pub struct Part {
     pub command: Cmd,
     pub effects: Vec<(usize, State)>,
@@ -24,14 +24,14 @@ impl Part {
     }
 }
 
-/// Commands that are sent together, as a transaction if they are `atomic`.
+/// Commands that are sent together, in a transaction if `atomic`.
 #[derive(Default)]
 pub struct Operation {
     pub parts: Vec<Part>,
     pub atomic: bool,
 }
 
-/// Chooses operations; `tag` is in every value and never comes twice.
+/// Chooses operations. Every value contains a unique tag.
 pub struct Chooser {
     pub rng: Rng,
     pub writer: usize,
@@ -39,7 +39,7 @@ pub struct Chooser {
 }
 
 impl Chooser {
-    /// The next operation: mostly a single command; none of its keys comes twice.
+    /// The next operation, mostly a single command. Its keys are distinct.
     pub fn next(&mut self, keys: &[Key]) -> Operation {
         let first = self.rng.usize(..keys.len());
         if self.rng.u32(..12) == 0 {
@@ -64,7 +64,7 @@ impl Chooser {
         self.count += 1;
         let tag = format!("{}.{}", self.writer, self.count);
         if self.rng.u32(..9) == 0 {
-            let part = Part::new(&["DEL", &key.name], vec![(at, State::GONE)]);
+            let part = Part::new(&["DEL", &key.name], vec![(at, State::REMOVED)]);
             return operation.parts.push(part);
         }
         match key.rules().kind {
@@ -78,14 +78,14 @@ impl Chooser {
         let value = format!("{tag}{}", " padding".repeat(self.rng.usize(..8)));
         let state = State::of(doc! { "value": &value });
         let ttl = self.ttl();
-        let mortal = self.rng.u32(..6) < if key.rules().prefix == "s:" { 1 } else { 3 };
+        let expires = self.rng.u32(..6) < if key.rules().prefix == "s:" { 1 } else { 3 };
         let known = key.known().filter(|state| state.fields.is_some());
         operation.parts.push(match known {
-            Some(known) if mortal && self.rng.bool() => {
+            Some(known) if expires && self.rng.bool() => {
                 let state = known.clone().expiring(true);
                 Part::new(&["PEXPIRE", &key.name, &ttl], vec![(at, state)])
             }
-            _ if mortal => {
+            _ if expires => {
                 let words = ["SET", &key.name, &value, "PX", &ttl];
                 Part::new(&words, vec![(at, state.expiring(true))])
             }
@@ -99,7 +99,7 @@ impl Chooser {
         match (known, self.rng.u32(..8)) {
             (Some(mut fields), 0) => {
                 let part = if fields.remove(&field).is_some() {
-                    let left = if fields.is_empty() { State::GONE } else { State::of(fields) };
+                    let left = if fields.is_empty() { State::REMOVED } else { State::of(fields) };
                     Part::new(&["HDEL", &key.name, &field], vec![(at, left)])
                 } else {
                     Part::new(&["HDEL", &key.name, &field], Vec::new())
@@ -116,7 +116,7 @@ impl Chooser {
                 let words = ["HSET", &key.name, &field, tag];
                 operation.parts.push(Part::new(&words, vec![(at, State::of(fields))]));
             }
-            // Whatever it holds, this replaces it. The two commands must not be torn apart.
+            // Replaces the hash whatever its state. No crash may separate the two commands.
             (None, _) => {
                 let fields = doc! { &field: tag, "all": tag };
                 operation.atomic = true;
@@ -131,7 +131,7 @@ impl Chooser {
         let known = key.known().and_then(|state| state.fields.clone());
         let count = i64::try_from(self.count).expect("a count");
         let part = match (known, self.rng.u32(..8)) {
-            (Some(_), 0) => Part::new(&["JSON.DEL", &key.name], vec![(at, State::GONE)]),
+            (Some(_), 0) => Part::new(&["JSON.DEL", &key.name], vec![(at, State::REMOVED)]),
             (Some(mut fields), 1..5) => {
                 fields.insert("n", count);
                 let words = ["JSON.SET", &key.name, "$.n", &count.to_string()];
@@ -149,7 +149,7 @@ impl Chooser {
         operation.parts.push(part);
     }
 
-    /// To another key of the same prefix, over whatever that one holds.
+    /// Renames the key to another of the same prefix, which is overwritten.
     fn rename(&mut self, keys: &[Key], from: usize) -> Operation {
         let alike: Vec<usize> = (0..keys.len())
             .filter(|to| *to != from && keys[*to].prefix == keys[from].prefix)
@@ -158,7 +158,7 @@ impl Chooser {
         let [state] = keys[from].candidates() else {
             return Operation::default();
         };
-        let effects = vec![(to, state.clone()), (from, State::GONE)];
+        let effects = vec![(to, state.clone()), (from, State::REMOVED)];
         let part = Part::new(&["RENAME", &keys[from].name, &keys[to].name], effects);
         Operation { parts: vec![part], atomic: false }
     }

@@ -1,4 +1,4 @@
-//! One round from start to verdict.
+//! One round from start to result.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use super::scenario::Scenario;
 use super::stage::{Mongods, Stage};
 
-/// Lines of each kind of finding that are shown.
+/// The maximum number of lines printed for each kind of finding.
 const SHOWN: usize = 5;
 
-/// How a round went.
+/// The result of a round.
 pub struct Verdict {
     pub scenario: &'static str,
     pub seed: u64,
@@ -21,11 +21,11 @@ pub struct Verdict {
     pub lost: Vec<String>,
     pub different: Vec<String>,
     pub took: Duration,
-    /// Left for somebody to look at, after a failure.
+    /// The servers' folders, kept for inspection after a failure.
     pub folders: Vec<PathBuf>,
 }
 
-/// Plays the scenario and compares. A panic counts as a difference.
+/// Runs the scenario and the check. A panic counts as a difference.
 pub fn play(
     scenario: &Scenario,
     seed: u64,
@@ -40,7 +40,7 @@ pub fn play(
         stage.check();
     }));
     if let Err(panic) = played {
-        stage.findings.different.push(format!("the round broke off: {}", message(&*panic)));
+        stage.findings.different.push(format!("the round panicked: {}", message(&*panic)));
     }
     let findings = std::mem::take(&mut stage.findings);
     let mut verdict = Verdict {

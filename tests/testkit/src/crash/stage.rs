@@ -11,7 +11,7 @@ use super::writer::{Writers, Written, new_keys};
 use crate::mongod::{Mongod, TestDatabase};
 use crate::redis_server::{Redis, Setup};
 
-/// MongoDB for rounds that leave it alone, and one for rounds that kill it.
+/// A MongoDB for rounds that do not kill it, and one for rounds that do.
 #[derive(Default)]
 pub struct Mongods {
     steady: Option<Mongod>,
@@ -28,7 +28,7 @@ impl Mongods {
     }
 }
 
-/// Redis with the prefixes registered, a database, and keys that writers write.
+/// Redis with the registered prefixes, a database, and the keys of the writers.
 pub struct Stage {
     pub redis: Redis,
     pub replica: Option<Redis>,
@@ -36,7 +36,7 @@ pub struct Stage {
     pub rng: Rng,
     pub findings: Findings,
     pub acknowledged: u64,
-    /// Dirty keys when the server was back.
+    /// Dirty keys after the last restart.
     pub dirty: i64,
     setup: Setup,
     seed: u64,
@@ -58,7 +58,7 @@ impl Stage {
         }
         let redis = setup.start();
         let database = mongod.named_database(&format!("round{seed}"));
-        // Left by a round of the same seed.
+        // May exist from a round with the same seed.
         database.drop();
         for prefix in &PREFIXES {
             let namespace = database.namespace(prefix.collection);
@@ -81,7 +81,7 @@ impl Stage {
         }
     }
 
-    /// Writers begin, or begin again.
+    /// Starts the writers.
     pub fn write(&mut self) {
         self.phase += 1;
         let keys = std::mem::take(&mut self.keys);
@@ -89,7 +89,7 @@ impl Stage {
         self.writers = Some(Writers::start(keys, connect, self.seed, self.phase));
     }
 
-    /// Writers end, if their server has not ended them.
+    /// Stops the writers, if any run.
     pub fn stop_writing(&mut self) {
         let Some(writers) = self.writers.take() else { return };
         for Written { keys, acknowledged } in writers.stop() {
@@ -98,13 +98,13 @@ impl Stage {
         }
     }
 
-    /// Lets things go on for a random time.
-    pub fn go_on(&mut self, from_ms: u64, to_ms: u64) {
-        // The random moment is what a round is about.
+    /// Sleeps for a random time.
+    pub fn run_for(&mut self, from_ms: u64, to_ms: u64) {
+        // Not a wait for a condition: the random moment is the purpose of a round.
         std::thread::sleep(Duration::from_micros(self.rng.u64(from_ms * 1000..to_ms * 1000)));
     }
 
-    /// `kill -9` of Redis. It must have been alive: an end of its own is a failure.
+    /// `kill -9` of Redis. Panics if it had already ended.
     pub fn kill(&mut self) {
         if let Some(status) = self.redis.ended() {
             panic!("redis-server ended by itself: {status}\n{}", self.redis.log());
@@ -113,46 +113,47 @@ impl Stage {
         self.stop_writing();
     }
 
-    /// Redis is back on the same folder; what it holds is compared with what was acknowledged.
-    pub fn start_again(&mut self) {
-        self.redis.start_again();
-        self.back();
+    /// Starts Redis in the same folder and compares its keys with the acknowledged writes.
+    pub fn restart(&mut self) {
+        self.redis.restart();
+        self.after_restart();
     }
 
-    /// After a start of another kind.
-    pub fn back(&mut self) {
+    /// The comparison after a restart or a promotion.
+    pub fn after_restart(&mut self) {
         self.dirty = self.redis.status().int("dirty_keys");
         check::settle(&self.redis, &mut self.keys, &mut self.findings);
     }
 
-    /// A replica that has everything so far.
+    /// Starts a replica that is in sync.
     pub fn add_replica(&mut self) {
         let replica = self.setup.start();
         replica.follow(&self.redis);
-        // The stream begins with the replica's first acknowledgement, up to a second later; until
-        // then MongoDB is ahead of it, and what it does not receive it cannot be asked for.
+        // Until the replica's first REPLCONF ACK, up to a second later, it receives no stream. A
+        // write of that time could be in MongoDB and not on the replica, which the check does not
+        // allow.
         self.redis.cmd(&["SET", "other", "x"]);
         assert_eq!(
             self.redis.run::<i64>(&["WAIT", "1", "20000"]),
             1,
-            "the replica does not answer"
+            "the replica does not acknowledge"
         );
         self.replica = Some(replica);
     }
 
-    /// The replica takes the place of the dead master.
+    /// Promotes the replica in place of the killed master.
     pub fn promote(&mut self) {
         let replica = self.replica.take().expect("a replica");
-        let dead = std::mem::replace(&mut self.redis, replica);
-        self.replica = Some(dead);
+        let killed = std::mem::replace(&mut self.redis, replica);
+        self.replica = Some(killed);
         self.redis.promote();
-        self.keys.iter_mut().flatten().for_each(Key::anything_goes);
-        self.back();
+        self.keys.iter_mut().flatten().for_each(Key::allow_any_state);
+        self.after_restart();
     }
 
-    /// Whether MongoDB holds the document of every key in Redis.
-    pub fn has_arrived(&self) -> bool {
-        check::has_arrived(&self.redis, &self.database, &self.keys)
+    /// True if MongoDB has the document of every key in Redis.
+    pub fn is_written(&self) -> bool {
+        check::is_written(&self.redis, &self.database, &self.keys)
     }
 
     /// The comparison at the end of the round.
@@ -165,7 +166,7 @@ impl Stage {
         self.keys.iter().flatten().count()
     }
 
-    /// Ends the servers and leaves their folders.
+    /// Kills the servers and keeps their folders.
     pub fn keep(mut self) -> Vec<PathBuf> {
         self.redis.kill();
         self.stop_writing();

@@ -1,4 +1,4 @@
-//! Threads that write until they are stopped or the server is gone.
+//! Threads that write until they are stopped or the server is killed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,18 +10,18 @@ use redis::{Connection, Value};
 use super::model::{Key, PREFIXES};
 use super::operation::{Chooser, Operation, Part};
 
-/// Writers of a round; two cores carry no more.
+/// Writers of a round; two cores sustain no more.
 const WRITERS: usize = 3;
-/// Keys of each prefix that a writer has to itself.
+/// Keys of each prefix that belong to one writer.
 const KEYS: usize = 25;
 
-/// What one writer leaves: its keys, and how many commands were acknowledged.
+/// The result of one writer: its keys, and the number of acknowledged commands.
 pub struct Written {
     pub keys: Vec<Key>,
     pub acknowledged: u64,
 }
 
-/// The keys of a round, before any was written.
+/// The keys of a round, before any write.
 pub fn new_keys() -> Vec<Vec<Key>> {
     let of_writer = |writer: usize| {
         (0..PREFIXES.len())
@@ -38,7 +38,7 @@ pub struct Writers {
 }
 
 impl Writers {
-    /// Each gets the keys of one writer and a connection; `phase` keeps their values apart.
+    /// Starts a thread with a connection for each writer's keys; `phase` makes their values unique.
     pub fn start(
         keys: Vec<Vec<Key>>,
         connect: impl Fn() -> Connection,
@@ -60,7 +60,7 @@ impl Writers {
         Writers { stop, threads }
     }
 
-    /// Ends them after the command that they are at.
+    /// Stops them after their current command.
     pub fn stop(self) -> Vec<Written> {
         self.stop.store(true, Ordering::Relaxed);
         self.threads.into_iter().map(|thread| thread.join().expect("writer")).collect()
@@ -101,7 +101,7 @@ fn send(connection: &mut Connection, operation: &Operation) -> redis::RedisResul
     connection.send_packed_command(&bytes)
 }
 
-/// Takes in the replies; false when one did not come. A transaction has one reply that counts.
+/// Processes the replies; false if one is missing. Of a transaction, only the reply of EXEC counts.
 fn receive(
     connection: &mut Connection,
     operation: &Operation,
@@ -133,10 +133,10 @@ fn take(
     acknowledged: &mut u64,
 ) -> bool {
     let changed = match reply {
-        // An HSET that adds no field answers 0 as well.
+        // HSET also replies 0 when it overwrites a field.
         Ok(Value::Int(0)) => part.command.args_iter().next().is_some_and(is_hset),
         Ok(Value::ServerError(error)) => return refused(part, keys, error.details()),
-        // An error without a code is the connection's, not the server's.
+        // An error without a code comes from the connection, not from the server.
         Err(error) if error.code().is_none() => return false,
         Err(error) => return refused(part, keys, error.detail()),
         Ok(_) => true,
@@ -152,8 +152,7 @@ fn is_hset(word: redis::Arg<&[u8]>) -> bool {
     matches!(word, redis::Arg::Simple(b"HSET"))
 }
 
-/// The server answered with an error: the only one that may come is that there is nothing to
-/// rename.
+/// Handles an error reply; the only permitted one is that the key to rename does not exist.
 fn refused(part: &Part, keys: &mut [Key], error: Option<&str>) -> bool {
     let error = error.unwrap_or_default();
     assert!(error.contains("no such key"), "{error}: {:?}", part.command);

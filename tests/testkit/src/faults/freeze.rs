@@ -1,4 +1,4 @@
-//! A frozen MongoDB under many writes: what it does to Redis's clients and to memory.
+//! A frozen MongoDB while Redis takes many writes: the latency of clients, and memory.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ pub struct Phase {
     pub latencies: Histogram<u64>,
 }
 
-/// How a round went.
+/// The result of a round.
 #[derive(Debug)]
 pub struct Verdict {
     pub before: Phase,
@@ -25,19 +25,19 @@ pub struct Verdict {
     pub after: Phase,
     /// Keys that became dirty while MongoDB was frozen.
     pub dirty: i64,
-    /// Growth of the module's own figure, of the process, and of Redis's own figure.
+    /// Growth in bytes, of `memory_bytes`, of the process, and of `used_memory`.
     pub memory: i64,
     pub resident: i64,
     pub used: i64,
-    /// From the thaw to the comparison.
+    /// From SIGCONT to the comparison.
     pub recovery: Duration,
     pub comparison: Comparison,
 }
 
-/// Keys that are written before: few, so that nothing piles up and the memory is small.
+/// Keys written before the freeze: few, so that no backlog builds up and memory stays small.
 const KEYS_BEFORE: u64 = 2_000;
 
-/// Writes at that rate before, during and after a freeze.
+/// Writes at `rate` before, during and after a freeze.
 pub fn play(mongod: &Mongod, rate: Rate, frozen: Duration) -> Verdict {
     let redis = Setup::new(&mongod.uri()).setting("retry-backoff-max-ms", "1000").start();
     let database = mongod.named_database("freeze");
@@ -52,7 +52,7 @@ pub fn play(mongod: &Mongod, rate: Rate, frozen: Duration) -> Verdict {
     mongod.freeze();
     let load = Load::start(&redis, "k:", rate);
     let during = phase(&load, frozen);
-    let grown = Figures::of(&redis);
+    let frozen_figures = Figures::of(&redis);
     mongod.thaw();
     let thawed = Instant::now();
     let after = phase(&load, frozen / 2);
@@ -63,17 +63,17 @@ pub fn play(mongod: &Mongod, rate: Rate, frozen: Duration) -> Verdict {
         before,
         during,
         after,
-        dirty: grown.dirty - figures.dirty,
-        memory: grown.memory - figures.memory,
-        resident: grown.resident - figures.resident,
-        used: grown.used - figures.used,
+        dirty: frozen_figures.dirty - figures.dirty,
+        memory: frozen_figures.memory - figures.memory,
+        resident: frozen_figures.resident - figures.resident,
+        used: frozen_figures.used - figures.used,
         recovery,
         comparison,
     }
 }
 
 impl Verdict {
-    /// p99 while MongoDB is frozen to p99 before.
+    /// The p99 latency while MongoDB is frozen, divided by the p99 before.
     pub fn ratio(&self) -> f64 {
         p99(&self.during) as f64 / p99(&self.before) as f64
     }
@@ -113,7 +113,7 @@ impl Figures {
     }
 }
 
-/// Memory that the process has, in bytes.
+/// Resident memory of the process, in bytes.
 fn resident(redis: &Redis) -> i64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", redis.pid())).expect("status");
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
@@ -149,7 +149,7 @@ impl fmt::Display for Verdict {
         )?;
         write!(
             f,
-            "compared {:.1} s after the thaw: {}",
+            "compared {:.1} s after SIGCONT: {}",
             self.recovery.as_secs_f64(),
             self.comparison
         )

@@ -1,5 +1,5 @@
-//! Writers that go on whatever happens to MongoDB, and a prober that knows how long Redis makes a
-//! client wait.
+//! Writers that continue during any fault of MongoDB, and a prober that measures the latency of a
+//! Redis client.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,23 +11,23 @@ use redis::{Connection, RedisResult};
 
 use crate::redis_server::Redis;
 
-/// Between two writes of the prober, at the least.
+/// The minimum time between two writes of the prober.
 const PROBE_EVERY: Duration = Duration::from_millis(1);
 
-/// How much is written: strings of growing counters.
+/// The load: strings that hold increasing counters.
 #[derive(Clone, Copy, Debug)]
 pub struct Rate {
-    /// Connections that write, each its own keys.
+    /// Connections that write, each to its own keys.
     pub writers: u64,
     /// Keys of all writers.
     pub keys: u64,
-    /// Writes a second of all writers.
+    /// Writes per second of all writers.
     pub per_second: u64,
-    /// Writes that are sent together.
+    /// Writes per pipeline.
     pub pipeline: u64,
 }
 
-/// What a test on a busy machine can carry.
+/// A load that a test can sustain on a busy machine.
 pub const GENTLE: Rate = Rate { writers: 2, keys: 500, per_second: 2_000, pipeline: 10 };
 
 /// Running writers and a prober. Dropping it stops them.
@@ -65,12 +65,12 @@ impl Load {
         self.writes.load(Ordering::Relaxed)
     }
 
-    /// What the prober's writes took since the last call, in microseconds.
+    /// Latencies of the prober's writes since the last call, in microseconds.
     pub fn latencies(&self) -> Histogram<u64> {
         std::mem::replace(&mut *self.latencies.lock().expect("latencies"), microseconds())
     }
 
-    /// Ends it; how much was written.
+    /// Stops the load and returns the number of acknowledged writes.
     #[track_caller]
     pub fn stop(mut self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
@@ -91,7 +91,7 @@ fn microseconds() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds")
 }
 
-/// One writer: at each tick a pipeline of the next keys, with values that only grow.
+/// One writer: at each tick a pipeline that sets the next keys to increasing values.
 fn write(
     mut connection: Connection,
     names: &[String],
@@ -118,7 +118,7 @@ fn write(
     Ok(())
 }
 
-/// One write after the other, each timed.
+/// Writes one key repeatedly and measures the latency of each write.
 fn probe(
     mut connection: Connection,
     name: &str,

@@ -1,17 +1,16 @@
-//! MongoDB at its worst, in rounds of any length: the tests play short ones, `make outage` long
-//! ones.
+//! Faults of MongoDB, in rounds of any length: the tests run short ones, `make outage` long ones.
 //!
-//! - `load`: writers that go on whatever happens, and what Redis makes a client wait
-//! - `watch`: a reader of MongoDB that sees whether a document ever goes backwards
-//! - `stepdowns`: a primary that steps down again and again
-//! - `ghosts`: batches that were given up on, in a MongoDB that wakes up
-//! - `network`: a network that swallows everything for a while
-//! - `freeze`: a frozen MongoDB under many writes: latency and memory
-//! - `poison`: what refused documents cost all others
-//! - `reconnects`: connections that break again and again
+//! - `load`: writers that continue during any fault, and the latency of Redis's clients
+//! - `watch`: a reader of MongoDB that detects a document with an older value than before
+//! - `stepdowns`: a primary that steps down repeatedly
+//! - `late_writes`: batches that timed out and are executed later
+//! - `network`: a network that drops everything for a while
+//! - `freeze`: a frozen MongoDB under load: latency and memory
+//! - `poison`: the effect of rejected documents on all others
+//! - `reconnects`: connections that break repeatedly
 
 pub mod freeze;
-pub mod ghosts;
+pub mod late_writes;
 pub mod load;
 pub mod network;
 pub mod poison;
@@ -25,17 +24,17 @@ use crate::comparison::Mapping;
 use crate::mongod::collection::Collection;
 use crate::redis_server::Redis;
 
-/// Redis against MongoDB, when a round is over.
+/// The differences between Redis and MongoDB at the end of a round.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Comparison {
     /// Keys without a document.
     pub lost: usize,
-    /// Documents that are not what their keys' values make, or of no key.
+    /// Documents that differ from their key's value, or have no key.
     pub different: usize,
 }
 
 impl Comparison {
-    /// WB.FLUSH, then the comparison; what a flush leaves undone counts as lost.
+    /// WB.FLUSH, then the comparison; pending and failed keys count as lost.
     pub fn after_flush(redis: &Redis, prefix: &str, collection: &Collection) -> Self {
         let flushed = redis.flush_with(&["TIMEOUT", "30000"]);
         let undone = usize::try_from(flushed.pending + flushed.failed).expect("a count");

@@ -1,4 +1,4 @@
-//! A network that swallows everything for a while, under load.
+//! A network that drops everything for a while, under load.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::network::proxy::{Fault, Proxy};
 use crate::redis_server::{Redis, Setup};
 use crate::wait::{SOON, wait_until};
 
-/// Redis whose way to MongoDB goes through a proxy, under load.
+/// Redis under load, connected to MongoDB through a proxy.
 pub struct Stage<'a> {
     pub mongod: &'a Mongod,
     pub proxy: Proxy,
@@ -18,14 +18,14 @@ pub struct Stage<'a> {
     load: Load,
 }
 
-/// How a fault was survived.
+/// The result of a fault.
 #[derive(Debug)]
 pub struct Survived {
     pub writes: u64,
     /// From the end of the fault to the first batch that MongoDB acknowledged.
     pub recovery: Duration,
     pub slowest: Duration,
-    /// Nine writes in ten took no longer.
+    /// The 90th percentile of the latency.
     pub usual: Duration,
     pub comparison: Comparison,
     pub dead_letters: i64,
@@ -39,11 +39,13 @@ impl<'a> Stage<'a> {
         redis.cmd(&["WB.REGISTER", "k:", &namespace, "INTERVAL", "10"]);
         let load = Load::start(&redis, "k:", GENTLE);
         let stage = Self { mongod, proxy, redis, load };
-        wait_until("writes arrive", SOON, || stage.redis.status().int("written_total") > 1000);
+        wait_until("documents are written", SOON, || {
+            stage.redis.status().int("written_total") > 1000
+        });
         stage
     }
 
-    /// The fault for the time given, then none; `meanwhile` looks at it just before its end.
+    /// Sets the fault for `time`, then none; calls `meanwhile` just before its end.
     pub fn survive(self, fault: Fault, time: Duration, meanwhile: impl FnOnce(&Self)) -> Survived {
         self.proxy.set(fault);
         std::thread::sleep(time);

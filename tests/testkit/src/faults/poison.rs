@@ -1,4 +1,4 @@
-//! What refused documents cost all others: the lag with and without them.
+//! The effect of rejected documents on all others: the lag with and without them.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -8,11 +8,11 @@ use mongodb::bson::doc;
 use crate::mongod::Mongod;
 use crate::redis_server::{Redis, Setup};
 
-/// Hashes written a second.
+/// Hashes written per second.
 const PER_SECOND: u32 = 2_000;
-/// Hashes that are sent together.
-const TOGETHER: u32 = 20;
-/// One hash in so many is refused.
+/// Hashes per pipeline.
+const PIPELINE: u32 = 20;
+/// One hash in this many is rejected.
 const POISON_EVERY: u32 = 100;
 /// A value that makes a hash too large for MongoDB.
 const TOO_LARGE: usize = 17 << 20;
@@ -23,12 +23,12 @@ pub struct Run {
     pub lag_p50_us: i64,
     pub good: u64,
     /// Good documents that MongoDB has.
-    pub arrived: u64,
+    pub written: u64,
     pub poison: u64,
     pub dead_letters: i64,
 }
 
-/// Writes for the time given, at a steady rate, with 1 % poison or without.
+/// Writes for `time` at a steady rate, with 1 % rejected documents or without.
 fn run(mongod: &Mongod, time: Duration, poisoned: bool, large: u32) -> Run {
     let database = mongod.named_database("poison");
     database.drop();
@@ -43,7 +43,7 @@ fn run(mongod: &Mongod, time: Duration, poisoned: bool, large: u32) -> Run {
     let redis = Setup::new(&mongod.uri()).start();
     redis.cmd(&["WB.REGISTER", "h:", &database.namespace("hashes")]);
     redis.cmd(&["WB.REGISTER", "n:", &database.namespace("numbered"), "KEY", "n", "AS", "INT64"]);
-    // The first of its address is good.
+    // The first document with this email is accepted.
     redis.cmd(&["HSET", "h:first", "email", "taken@example.test"]);
     redis.flush();
     let (good, poison) = write(&redis, time, poisoned, large);
@@ -53,7 +53,7 @@ fn run(mongod: &Mongod, time: Duration, poisoned: bool, large: u32) -> Run {
     Run {
         lag_p50_us: status.int("lag_p50_us"),
         good: good + 1,
-        arrived: database.collection("hashes").count() + database.collection("numbered").count(),
+        written: database.collection("hashes").count() + database.collection("numbered").count(),
         poison,
         dead_letters: status.int("dead_letters"),
     }
@@ -66,7 +66,7 @@ fn write(redis: &Redis, time: Duration, poisoned: bool, large: u32) -> (u64, u64
     let mut large_left = large;
     while start.elapsed() < time {
         let mut pipeline = redis::pipe();
-        for _ in 0..TOGETHER {
+        for _ in 0..PIPELINE {
             sent += 1;
             if poisoned && sent % POISON_EVERY == 0 {
                 poison += 1;
@@ -83,7 +83,7 @@ fn write(redis: &Redis, time: Duration, poisoned: bool, large: u32) -> (u64, u64
             }
         }
         pipeline.query::<()>(&mut connection).expect("HSET");
-        // In the middle of it all.
+        // In the middle of the run.
         if poisoned && large_left > 0 && start.elapsed() > time / 2 {
             large_left -= 1;
             poison += 1;
@@ -93,12 +93,12 @@ fn write(redis: &Redis, time: Duration, poisoned: bool, large: u32) -> (u64, u64
         let due = start + Duration::from_secs(1) * sent / PER_SECOND;
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
     }
-    // What is too large comes on top of what was counted.
+    // The large values are not included in `sent`.
     let poison_sent = poison - (large - large_left) * u32::from(poisoned);
     (u64::from(sent - poison_sent), u64::from(poison))
 }
 
-/// Pairs of runs at the same time, so that a busy machine is busy for both.
+/// Pairs of concurrent runs, so that other load on the machine affects both.
 #[derive(Debug, Default)]
 pub struct Pairs {
     pub plain: Vec<Run>,
@@ -106,7 +106,7 @@ pub struct Pairs {
 }
 
 impl Pairs {
-    /// Each run has a MongoDB to itself, and the next pair changes places.
+    /// Each run of a pair has its own MongoDB; the next pair swaps them.
     pub fn play(pairs: usize, time: Duration, large: u32) -> Self {
         let mongods = [Mongod::replica_set(), Mongod::replica_set()];
         let mut all = Self::default();
@@ -121,7 +121,7 @@ impl Pairs {
         all
     }
 
-    /// Median lag with poison to median lag without.
+    /// The median lag with rejected documents, divided by the median without.
     pub fn ratio(&self) -> f64 {
         median(&self.poisoned) as f64 / median(&self.plain) as f64
     }
@@ -135,14 +135,14 @@ fn median(runs: &[Run]) -> i64 {
 
 impl fmt::Display for Pairs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (good, arrived) = self
+        let (good, written) = self
             .poisoned
             .iter()
-            .fold((0, 0), |(good, arrived), run| (good + run.good, arrived + run.arrived));
+            .fold((0, 0), |(good, written), run| (good + run.good, written + run.written));
         write!(
             f,
-            "median lag {:.1} ms without poison, {:.1} ms with it, ratio {:.3}; {arrived} of \
-             {good} good documents arrived, {} dead letters of {}",
+            "median lag {:.1} ms without poison, {:.1} ms with it, ratio {:.3}; {written} of \
+             {good} good documents were written, {} dead letters of {}",
             median(&self.plain) as f64 / 1e3,
             median(&self.poisoned) as f64 / 1e3,
             self.ratio(),

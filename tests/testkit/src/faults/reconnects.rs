@@ -1,4 +1,4 @@
-//! A network that breaks all connections again and again.
+//! A network that breaks all connections repeatedly.
 
 use std::time::Duration;
 
@@ -10,22 +10,22 @@ use crate::network::proxy::Proxy;
 use crate::redis_server::{Redis, Setup};
 use crate::wait::{SOON, wait_until};
 
-/// What could pile up.
+/// Resources that could leak.
 #[derive(Clone, Copy, Debug)]
 pub struct Figures {
     /// Connections through the proxy that are open.
     pub connections: u64,
-    /// Connections that mongod has, those of the test itself included.
+    /// Connections of mongod, including the test's own.
     pub of_mongod: i32,
-    /// Connections that were ever made.
+    /// Connections made so far.
     pub made: u64,
     /// Open files of the Redis process.
     pub descriptors: u64,
-    /// Threads of it.
+    /// Threads of the Redis process.
     pub threads: u64,
 }
 
-/// Redis whose way to MongoDB goes through a proxy.
+/// Redis connected to MongoDB through a proxy.
 pub struct Stage<'a> {
     mongod: &'a Mongod,
     proxy: Proxy,
@@ -45,7 +45,7 @@ impl<'a> Stage<'a> {
         Self { mongod, proxy, redis, writes: 0 }
     }
 
-    /// So many times: all connections break, and the next write arrives all the same.
+    /// `times` times: breaks all connections; the next write must be acknowledged all the same.
     pub fn reconnect(&mut self, times: u32) {
         for _ in 0..times {
             self.proxy.cut();
@@ -57,7 +57,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// When everything has come to rest.
+    /// The figures once they no longer change.
     pub fn figures(&self) -> Figures {
         let mut last = self.figures_now();
         wait_until("the connections stay the same", SOON, || {

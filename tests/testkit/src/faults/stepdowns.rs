@@ -1,4 +1,4 @@
-//! A primary that steps down again and again, under load.
+//! A primary that steps down repeatedly, under load.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use super::watch::{Watch, Watched};
 use crate::mongod::replica_set::ReplicaSet;
 use crate::redis_server::Setup;
 
-/// Between two of them.
+/// The time between two step-downs.
 const EVERY: Duration = Duration::from_secs(3);
 
-/// How a round went.
+/// The result of a round.
 #[derive(Debug)]
 pub struct Verdict {
     pub step_downs: u64,
@@ -24,7 +24,7 @@ pub struct Verdict {
     pub slowest: Duration,
 }
 
-/// Steps down every three seconds for the time given.
+/// Steps the primary down every three seconds for `time`.
 pub fn play(set: &ReplicaSet, time: Duration) -> Verdict {
     let database = set.named_database("stepdowns");
     database.drop();
@@ -52,7 +52,7 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} step-downs, {} writes, {} batches again, {}, {} counters fell in {} polls, \
+            "{} step-downs, {} writes, {} batches retried, {}, {} counters decreased in {} polls, \
              slowest write {:.1} ms",
             self.step_downs,
             self.writes,

@@ -1,4 +1,4 @@
-//! A reader of MongoDB that sees whether a counter ever falls.
+//! A reader of MongoDB that detects a counter that decreases.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use std::thread::JoinHandle;
 
 use crate::mongod::collection::Collection;
 
-/// What a reader saw.
+/// What the reader found.
 #[derive(Debug, Default)]
 pub struct Watched {
     /// Times that all documents were read.
     pub polls: u64,
-    /// Counters that were smaller than before, one line each.
+    /// Counters that decreased, one line each.
     pub falls: Vec<String>,
 }
 
@@ -23,7 +23,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Reads all documents again and again, as a majority of the members has them.
+    /// Reads all documents repeatedly, with read concern `majority`.
     pub fn start(collection: Collection) -> Self {
         let stop = Arc::<AtomicBool>::default();
         let stopped = Arc::clone(&stop);
@@ -42,8 +42,8 @@ fn watch(collection: &Collection, stop: &AtomicBool) -> Watched {
     let mut watched = Watched::default();
     let mut highest: HashMap<String, u64> = HashMap::new();
     while !stop.load(Ordering::Relaxed) {
-        // No primary at the moment: nothing is seen.
-        let Ok(documents) = collection.confirmed() else { continue };
+        // No primary at the moment: try again.
+        let Ok(documents) = collection.majority_committed() else { continue };
         watched.polls += 1;
         for document in documents {
             let id = document.get_str("_id").expect("_id").to_owned();

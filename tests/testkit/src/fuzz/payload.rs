@@ -1,21 +1,21 @@
-//! Payloads of RESTORE that hold a value of the module's type, whole or damaged.
+//! RESTORE payloads with a value of the module's type, valid or damaged.
 
 use fastrand::Rng;
 
-/// Types of a module's value in an RDB: of the first and of the second encoding.
+/// RDB types of a module's value: the first and the second encoding.
 const MODULE: u8 = 6;
 const MODULE_2: u8 = 7;
-/// The name under which the module's state stands in an RDB.
+/// The name of the module's type in an RDB.
 const TYPE_NAME: &[u8] = b"writebehd";
 const CHARACTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// The number of a module's type: six bits a character, and the version of its encoding.
+/// The id of a module's type: six bits a character, and the encoding version.
 fn type_id(name: &[u8], version: u64) -> u64 {
     let place = |byte: &u8| CHARACTERS.iter().position(|other| other == byte).unwrap_or(0) as u64;
     name.iter().fold(0, |id, byte| id << 6 | place(byte)) << 10 | version & 1023
 }
 
-/// A length or a number, as an RDB has it.
+/// A length or a number in the RDB encoding.
 fn push_length(bytes: &mut Vec<u8>, length: u64) {
     match length {
         0..64 => bytes.push(length as u8),
@@ -27,7 +27,7 @@ fn push_length(bytes: &mut Vec<u8>, length: u64) {
     }
 }
 
-/// A body of operations with their operands: numbers, floats, strings, and the end.
+/// A body of opcodes with their operands: numbers, floats, strings, and the end.
 fn push_body(bytes: &mut Vec<u8>, random: &mut Rng) {
     for _ in 0..random.usize(0..6) {
         let operation = random.u64(0..8);
@@ -38,13 +38,13 @@ fn push_body(bytes: &mut Vec<u8>, random: &mut Rng) {
             4 => bytes.extend(random.u64(..).to_le_bytes()),
             5 => {
                 let length = random.usize(0..200);
-                // One in four lies about its length.
-                let told = if random.u8(0..4) == 0 {
+                // One in four has a wrong length.
+                let encoded = if random.u8(0..4) == 0 {
                     random.u64(..) >> random.u32(0..64)
                 } else {
                     length as u64
                 };
-                push_length(bytes, told);
+                push_length(bytes, encoded);
                 bytes.extend(std::iter::repeat_with(|| random.u8(..)).take(length));
             }
             _ => {}
@@ -55,7 +55,7 @@ fn push_body(bytes: &mut Vec<u8>, random: &mut Rng) {
     }
 }
 
-/// The next payload; it fits a server whose RDB has that version.
+/// The next payload, for a server with that RDB version.
 pub fn next(random: &mut Rng, rdb_version: u16) -> Vec<u8> {
     let mut bytes = vec![if random.u8(0..8) == 0 { MODULE } else { MODULE_2 }];
     let version = if random.u8(0..4) == 0 { random.u64(0..1024) } else { 1 };
@@ -63,7 +63,7 @@ pub fn next(random: &mut Rng, rdb_version: u16) -> Vec<u8> {
     bytes.extend(type_id(TYPE_NAME, version).to_be_bytes());
     push_body(&mut bytes, random);
     for _ in 0..[0, 0, 0, 1, 2, 5][random.usize(0..6)] {
-        // The type stays that of a module.
+        // The type byte stays that of a module.
         let at = random.usize(1..bytes.len());
         bytes[at] = random.u8(..);
     }

@@ -1,4 +1,4 @@
-//! RESTORE of values of the module's type, until the time is over.
+//! RESTORE of values of the module's type, until the time has elapsed.
 
 use std::fmt;
 use std::path::Path;
@@ -8,15 +8,15 @@ use fastrand::Rng;
 use redis::Value;
 
 use super::payload;
-use crate::mongod::nowhere;
+use crate::mongod::unreachable_uri;
 use crate::redis_server::{Redis, Setup, command};
 
-/// Payloads in one go.
+/// Payloads between two checks of the server.
 const BATCH: usize = 200;
-/// The server may keep so much more than at first.
-const KEPT_BYTES: i64 = 20 << 20;
+/// The limit for the growth of the server's memory.
+const MAX_GROWTH_BYTES: i64 = 20 << 20;
 
-/// What was done.
+/// The result of a run.
 pub struct Restored {
     payloads: u64,
     refused: u64,
@@ -24,7 +24,7 @@ pub struct Restored {
 }
 
 impl Restored {
-    /// Payloads that were sent.
+    /// The number of payloads sent.
     pub fn payloads(&self) -> u64 {
         self.payloads
     }
@@ -37,10 +37,10 @@ impl fmt::Display for Restored {
     }
 }
 
-/// Sends payloads for so long. Panics with the seed and the server's log when the server ends or
-/// is not as before.
+/// Sends payloads for `time`. Panics with the seed and the server's log if the server ends or its
+/// state changes.
 pub fn run(time: Duration, seed: u64, server: Option<&Path>) -> Restored {
-    let setup = Setup::new(&nowhere());
+    let setup = Setup::new(&unreachable_uri());
     let mut redis = match server {
         Some(program) => setup.program(program).start(),
         None => setup.start(),
@@ -73,7 +73,7 @@ pub fn run(time: Duration, seed: u64, server: Option<&Path>) -> Restored {
                     )
                 }
                 Err(_) => restored.refused += 1,
-                // Damage may have made it a value of another type: of a plain module it must not.
+                // The damage may have turned it into another type, but not into a module's value.
                 Ok(_) => {
                     assert_ne!(redis.run::<String>(&["TYPE", "k:1"]), "writebehd", "{bytes:?}")
                 }
@@ -81,12 +81,12 @@ pub fn run(time: Duration, seed: u64, server: Option<&Path>) -> Restored {
         }
         redis.cmd(&["DEL", "k:1"]);
         assert_eq!(redis.status().int("registrations"), 1);
-        let kept = used_memory(&redis);
+        let used = used_memory(&redis);
         if before == 0 {
-            before = kept;
+            before = used;
         }
-        restored.grown_bytes = kept - before;
-        assert!(restored.grown_bytes < KEPT_BYTES, "{restored}");
+        restored.grown_bytes = used - before;
+        assert!(restored.grown_bytes < MAX_GROWTH_BYTES, "{restored}");
         if start.elapsed() >= time {
             assert!(!redis.log().contains("internal error"), "{}", redis.log());
             return restored;

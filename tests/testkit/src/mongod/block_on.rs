@@ -1,10 +1,10 @@
-//! The driver's runtime, for callers that are not asynchronous.
+//! The driver's runtime, for synchronous callers.
 
 use std::sync::LazyLock;
 
 use tokio::runtime::Handle;
 
-/// Runs a driver's future to its end.
+/// Runs a future of the driver to completion.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     static RUNTIME: LazyLock<Handle> = LazyLock::new(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -8,10 +8,10 @@ use rcgen::{
 };
 use tempfile::TempDir;
 
-/// The subject of the client's certificate, as MongoDB names its user.
+/// The subject of the client's certificate, which is also the name of its MongoDB user.
 pub const CLIENT: &str = "CN=writer,OU=clients,O=writebehind";
 
-/// PEM files in a folder of their own.
+/// PEM files in a temporary folder.
 pub struct Certificates {
     dir: TempDir,
 }
@@ -34,7 +34,7 @@ impl Certificates {
         self.path("ca.pem")
     }
 
-    /// One that issued nothing.
+    /// A certificate authority that issued none of the certificates.
     pub fn other_ca(&self) -> String {
         self.path("other-ca.pem")
     }
@@ -70,14 +70,14 @@ fn params(name: &str, unit: &str, usage: ExtendedKeyUsagePurpose) -> Certificate
     params
 }
 
-/// Certificate and key, one behind the other, as MongoDB and its drivers want them.
+/// Certificate and key in one file, as MongoDB and its drivers expect them.
 fn issue(params: &CertificateParams, issuer: &CertifiedIssuer<'static, KeyPair>) -> String {
     let key = key();
     let certificate = params.signed_by(&key, issuer).expect("certificate");
     certificate.pem() + &key.serialize_pem()
 }
 
-/// MongoDB names it backwards.
+/// MongoDB lists the attributes in the reverse order.
 fn subject(name: &str, unit: &str) -> DistinguishedName {
     let mut subject = DistinguishedName::new();
     subject.push(DnType::OrganizationName, "writebehind");

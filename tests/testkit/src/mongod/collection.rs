@@ -1,11 +1,11 @@
-//! A MongoDB collection, read and changed as another application would.
+//! A MongoDB collection, read and modified as by another application.
 
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReadConcern;
 
 use crate::mongod::block_on::block_on;
 
-/// A collection behind calls that block.
+/// A collection with blocking methods.
 pub struct Collection {
     inner: mongodb::Collection<Document>,
 }
@@ -19,13 +19,13 @@ impl Collection {
         block_on(async { self.inner.count_documents(doc! {}).await }).expect("count")
     }
 
-    /// Documents that match.
+    /// The number of documents that match.
     pub fn count_of(&self, filter: Document) -> u64 {
         block_on(async { self.inner.count_documents(filter).await }).expect("count")
     }
 
-    /// Every document as a majority of the members has it.
-    pub fn confirmed(&self) -> mongodb::error::Result<Vec<Document>> {
+    /// Every document, read with read concern `majority`.
+    pub fn majority_committed(&self) -> mongodb::error::Result<Vec<Document>> {
         block_on(async {
             let find = self.inner.find(doc! {}).batch_size(10_000);
             let mut cursor = find.read_concern(ReadConcern::majority()).await?;
@@ -45,14 +45,14 @@ impl Collection {
         self.find(doc! { "_id": id.into() })
     }
 
-    /// The document of that `_id`, which must be there.
+    /// The document with that `_id`, which must exist.
     #[track_caller]
     pub fn document(&self, id: impl Into<Bson>) -> Document {
         let id = id.into();
         self.by_id(id.clone()).unwrap_or_else(|| panic!("no document of _id {id}"))
     }
 
-    /// The string in a field of the document of that `_id`; both must be there.
+    /// The string in a field of the document with that `_id`; both must exist.
     #[track_caller]
     pub fn text(&self, id: impl Into<Bson>, field: &str) -> String {
         let document = self.document(id);
@@ -80,7 +80,7 @@ impl Collection {
         block_on(async { self.inner.update_one(filter, update).await }).expect("update");
     }
 
-    /// The fields of each unique index but that of `_id`.
+    /// The fields of each unique index, except that of `_id`.
     pub fn unique_indexes(&self) -> Vec<Vec<String>> {
         let indexes = block_on(async {
             let mut cursor = self.inner.list_indexes().await?;
@@ -90,7 +90,7 @@ impl Collection {
             }
             Ok::<_, mongodb::error::Error>(indexes)
         });
-        // The collection need not be there yet.
+        // The collection may not exist yet.
         indexes
             .unwrap_or_default()
             .into_iter()

@@ -1,22 +1,21 @@
-//! mongod's `failCommand`: it answers the module's commands with errors, as told.
+//! mongod's fail point `failCommand`: errors in reply to the module's commands.
 
 use mongodb::bson::{Document, doc};
 
 use crate::mongod::server::Mongod;
 
-/// How the module's connections introduce themselves.
+/// The application name of the module's connections.
 const APP_NAME: &str = "writebehind";
 
 impl Mongod {
-    /// The next `times` of these commands that come from the module fail as `how` says:
-    /// `errorCode`, `closeConnection`, `writeConcernError` and others. Needs
-    /// `MongodSetup::failpoints`.
+    /// The next `times` of these commands from the module fail with `how`: `errorCode`,
+    /// `closeConnection`, `writeConcernError` and others. Requires `MongodSetup::failpoints`.
     #[track_caller]
     pub fn fail_next(&self, times: i32, commands: &[&str], how: Document) {
         self.fail(doc! { "times": times }, commands, how);
     }
 
-    /// The same until `stop_failing`.
+    /// The same for all these commands until `stop_failing`.
     #[track_caller]
     pub fn fail_always(&self, commands: &[&str], how: Document) {
         self.fail("alwaysOn", commands, how);
@@ -29,7 +28,7 @@ impl Mongod {
         self.admin(doc! { "configureFailPoint": "failCommand", "mode": mode.into(), "data": data });
     }
 
-    /// No command fails any more; how many did, in all the time that this mongod runs.
+    /// Turns the fail point off and returns how many commands failed since this mongod started.
     #[track_caller]
     pub fn stop_failing(&self) -> i64 {
         let reply = self.admin(doc! { "configureFailPoint": "failCommand", "mode": "off" });

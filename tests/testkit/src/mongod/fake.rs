@@ -1,5 +1,5 @@
-//! A MongoDB server that answers as a test says: it greets like a replica set of one, keeps what it
-//! is sent by `_id`, and lets the test replace any reply.
+//! A fake MongoDB server: it answers `hello` like a replica set of one member, stores documents by
+//! `_id`, and lets the test replace any reply.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -15,16 +15,16 @@ use crate::process::free_port;
 const OP_REPLY: i32 = 1;
 const OP_QUERY: i32 = 2004;
 const OP_MSG: i32 = 2013;
-/// A longer message is none of the driver's.
+/// The driver sends no longer message.
 const MAX_MESSAGE: usize = 48_000_000;
 
-/// What a client gets in place of the true reply.
+/// The reply that a client gets.
 pub enum Answer {
-    /// The true one.
-    Honest,
+    /// The regular reply.
+    Normal,
     /// This document.
     Document(Document),
-    /// These bytes behind the header, whose length they have.
+    /// A header that fits these bytes, then these bytes.
     Payload(Vec<u8>),
     /// These bytes as the whole message.
     Message(Vec<u8>),
@@ -32,28 +32,28 @@ pub enum Answer {
     Close,
 }
 
-/// A command that arrived, and what would be done about it.
-pub struct Asked<'a> {
+/// A received command, and its effect.
+pub struct Request<'a> {
     /// The command's name.
     pub name: &'a str,
-    /// Operations of an insert, an update or a delete, by the `_id` of their documents.
+    /// The `_id` of each operation of an insert, an update or a delete.
     pub ids: &'a [String],
-    /// The operations that are really carried out; a test may take some out.
+    /// The operations that are applied; a test may clear some.
     pub applied: &'a mut Vec<bool>,
-    /// The true reply, before operations were taken out.
+    /// The regular reply, as if all operations were applied.
     pub reply: &'a Document,
 }
 
-type Script = dyn FnMut(&mut Asked<'_>) -> Answer + Send;
+type Script = dyn FnMut(&mut Request<'_>) -> Answer + Send;
 
 #[derive(Default)]
 struct Shared {
-    /// The last statement of each document that exists, as text.
+    /// The last operation on each existing document, as text.
     documents: BTreeMap<String, String>,
     script: Option<Box<Script>>,
 }
 
-/// The running server. Dropping it ends it.
+/// The running server. Dropping it stops it.
 pub struct FakeMongod {
     port: u16,
     shared: Arc<Mutex<Shared>>,
@@ -77,7 +77,7 @@ impl FakeMongod {
                     break;
                 }
                 let (Ok(stream), shared) = (stream, Arc::clone(&serving)) else { continue };
-                // Ends with its client.
+                // The thread ends when its client disconnects.
                 std::thread::spawn(move || serve(stream, port, &shared));
             }
         });
@@ -88,17 +88,17 @@ impl FakeMongod {
         format!("mongodb://127.0.0.1:{}/?replicaSet=fake", self.port)
     }
 
-    /// From now on every command goes through `script`.
-    pub fn answer(&self, script: impl FnMut(&mut Asked<'_>) -> Answer + Send + 'static) {
+    /// From now on `script` chooses the reply to every command.
+    pub fn answer(&self, script: impl FnMut(&mut Request<'_>) -> Answer + Send + 'static) {
         self.shared.lock().expect("lock").script = Some(Box::new(script));
     }
 
-    /// From now on every command gets its true reply.
-    pub fn be_honest(&self) {
+    /// From now on every command gets its regular reply.
+    pub fn answer_normally(&self) {
         self.shared.lock().expect("lock").script = None;
     }
 
-    /// The documents that exist: the last statement of each, by its `_id`.
+    /// The existing documents: the last operation on each, by `_id`.
     pub fn documents(&self) -> BTreeMap<String, String> {
         self.shared.lock().expect("lock").documents.clone()
     }
@@ -114,14 +114,14 @@ impl Drop for FakeMongod {
     }
 }
 
-/// Answers one client until it leaves.
+/// Serves one client until it disconnects.
 fn serve(mut stream: TcpStream, port: u16, shared: &Mutex<Shared>) {
     while let Ok((request, code, command)) = receive(&mut stream) {
         let message = match answer(&command, port, shared) {
             Ok(Answer::Document(reply)) => message(request, code, &payload(code, &reply)),
             Ok(Answer::Payload(bytes)) => message(request, code, &bytes),
             Ok(Answer::Message(bytes)) => bytes,
-            Ok(Answer::Honest | Answer::Close) | Err(_) => return,
+            Ok(Answer::Normal | Answer::Close) | Err(_) => return,
         };
         if stream.write_all(&message).is_err() {
             return;
@@ -129,7 +129,7 @@ fn serve(mut stream: TcpStream, port: u16, shared: &Mutex<Shared>) {
     }
 }
 
-/// The request's number, the kind of message and the command.
+/// The request id, the opcode and the command.
 fn receive(stream: &mut TcpStream) -> io::Result<(i32, i32, Document)> {
     let mut header = [0; 16];
     stream.read_exact(&mut header)?;
@@ -141,9 +141,9 @@ fn receive(stream: &mut TcpStream) -> io::Result<(i32, i32, Document)> {
     let mut body = vec![0; length - 16];
     stream.read_exact(&mut body)?;
     let start = match number(12) {
-        // Flags and the kind of the section.
+        // Flags and the section kind.
         OP_MSG => 5,
-        // Flags, the collection's name, and what to skip and return.
+        // Flags, the collection's name, numberToSkip and numberToReturn.
         OP_QUERY => 4 + body[4..].iter().position(|byte| *byte == 0).unwrap_or(0) + 1 + 8,
         _ => return Err(io::ErrorKind::InvalidData.into()),
     };
@@ -151,7 +151,7 @@ fn receive(stream: &mut TcpStream) -> io::Result<(i32, i32, Document)> {
     Ok((number(4), number(12), command))
 }
 
-/// What stands behind the header of a reply in that kind of message.
+/// The body of a reply with that opcode.
 fn payload(code: i32, reply: &Document) -> Vec<u8> {
     let mut bytes =
         if code == OP_MSG { vec![0; 5] } else { [&[0; 16][..], &[1, 0, 0, 0]].concat() };
@@ -167,7 +167,7 @@ fn message(request: i32, code: i32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A whole OP_MSG with this payload.
+/// A complete OP_MSG with this payload.
 pub fn op_msg(payload: &[u8]) -> Vec<u8> {
     message(0, OP_MSG, payload)
 }
@@ -191,10 +191,10 @@ fn answer(command: &Document, port: u16, shared: &Mutex<Shared>) -> Result<Answe
     };
     let mut shared = shared.lock().map_err(|_| "a script panicked")?;
     let mut applied = vec![true; ids.len()];
-    let mut asked = Asked { name: &name, ids: &ids, applied: &mut applied, reply: &reply };
+    let mut request = Request { name: &name, ids: &ids, applied: &mut applied, reply: &reply };
     let said = match shared.script.as_mut() {
-        Some(script) => script(&mut asked),
-        None => Answer::Honest,
+        Some(script) => script(&mut request),
+        None => Answer::Normal,
     };
     for ((operation, id), _) in operations.iter().zip(&ids).zip(&applied).filter(|(_, does)| **does)
     {
@@ -204,7 +204,7 @@ fn answer(command: &Document, port: u16, shared: &Mutex<Shared>) -> Result<Answe
             shared.documents.insert(id.clone(), operation.to_string());
         }
     }
-    Ok(if matches!(said, Answer::Honest) { Answer::Document(reply) } else { said })
+    Ok(if matches!(said, Answer::Normal) { Answer::Document(reply) } else { said })
 }
 
 fn id(operation: &Document) -> String {

@@ -1,28 +1,28 @@
-//! MongoDB servers, and what the tests read from them.
+//! MongoDB servers and their collections.
 //!
-//! - `block_on`: the driver's futures in code that is not asynchronous
-//! - `setup`: what a mongod is started with
-//! - `server`: mongod, one shared by all tests or one's own
-//! - `lent`: one that a test has for itself for a while
-//! - `collection`: a collection, read and changed as another application would
-//! - `failpoint`: mongod's `failCommand`
-//! - `replica_set`: three mongods whose primary steps down
-//! - `certificates`: a certificate authority and what it issues
+//! - `block_on`: the driver's futures in synchronous code
+//! - `setup`: the options that a mongod is started with
+//! - `server`: mongod, shared by all tests or private
+//! - `pool`: mongods that one test at a time uses
+//! - `collection`: a collection, read and modified as by another application
+//! - `failpoint`: mongod's fail point `failCommand`
+//! - `replica_set`: three members whose primary steps down
+//! - `certificates`: a certificate authority and its certificates
 //! - `users`: a mongod with authentication
-//! - `fake`: a MongoDB server that answers as a test says
+//! - `fake`: a fake MongoDB server whose replies a test chooses
 
 mod block_on;
 pub mod certificates;
 pub mod collection;
 pub mod failpoint;
 pub mod fake;
-mod lent;
+mod pool;
 pub mod replica_set;
 mod server;
 mod setup;
 pub mod users;
 
 pub use block_on::block_on;
-pub use lent::LentMongod;
-pub use server::{Mongod, TestDatabase, nowhere};
+pub use pool::PooledMongod;
+pub use server::{Mongod, TestDatabase, unreachable_uri};
 pub use setup::{MongodSetup, dollar_name, major_version};

@@ -1,4 +1,4 @@
-//! A replica set of three members, whose primary steps down when it is told to.
+//! A replica set of three members, whose primary can be stepped down.
 
 use std::time::Duration;
 
@@ -43,12 +43,12 @@ impl ReplicaSet {
         uri(&self.members)
     }
 
-    /// A database through a client that finds the primary by itself.
+    /// A database, through a client that discovers the primary.
     pub fn named_database(&self, name: &str) -> TestDatabase {
         TestDatabase::new(self.client.database(name))
     }
 
-    /// The member that takes writes, if there is one.
+    /// The primary, if there is one.
     pub fn primary(&self) -> Option<&Mongod> {
         self.members.iter().find(|member| {
             member
@@ -57,7 +57,7 @@ impl ReplicaSet {
         })
     }
 
-    /// Has the primary step down; false when there was none, or it would not.
+    /// Steps the primary down; false if there is none or it refuses.
     pub fn step_down(&self) -> bool {
         let command = doc! { "replSetStepDown": 2, "secondaryCatchUpPeriodSecs": 1 };
         self.primary().is_some_and(|primary| primary.try_admin(command).is_ok())

@@ -1,4 +1,4 @@
-//! mongod: one replica set of one node that all tests of a process share, or one of one's own.
+//! mongod: a replica set of one member that all tests of a process share, or a private one.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -15,7 +15,7 @@ use crate::process::{Process, Signal, free_port};
 use crate::wait::{SOON, became, wait_until};
 
 impl MongodSetup {
-    /// Starts the server and waits until it takes writes.
+    /// Starts the server and waits until it accepts writes.
     pub fn start(self) -> Mongod {
         let mongod = Mongod::launch(self);
         if mongod.is_replica_set() {
@@ -32,7 +32,7 @@ impl MongodSetup {
 
 /// A running mongod. Dropping it kills it.
 pub struct Mongod {
-    // Before the folder, so that it has ended when the folder goes.
+    // Declared before the folder: the process ends before the folder is removed.
     process: Process,
     dir: TempDir,
     port: u16,
@@ -41,15 +41,15 @@ pub struct Mongod {
 }
 
 impl Mongod {
-    /// The one that all tests of this process share; never stop it.
+    /// The mongod that all tests of this process share; no test may stop it.
     pub fn shared() -> &'static Self {
-        // Never dropped: its lifeline ends it with the process. No LazyLock: when it does not
-        // start, every test shall say why.
+        // Never dropped: its lifeline ends it with this process. Not a LazyLock: if it does not
+        // start, every test must report the reason.
         static SHARED: OnceLock<Mongod> = OnceLock::new();
         SHARED.get_or_init(Self::replica_set)
     }
 
-    /// A replica set of one node, for a test that stops it or counts what it does.
+    /// A replica set of one member, for a test that stops it or reads its counters.
     pub fn replica_set() -> Self {
         MongodSetup::replica_set().start()
     }
@@ -75,7 +75,7 @@ impl Mongod {
         }
     }
 
-    /// Makes it a replica set of one, in whose configuration it has that port.
+    /// Initiates a replica set of one member, with that port in its configuration.
     pub(super) fn initiate(&self, port: u16) {
         let member = format!("127.0.0.1:{port}");
         let config = doc! { "_id": "rs", "members": [{ "_id": 0, "host": member }] };
@@ -108,13 +108,13 @@ impl Mongod {
         format!("mongodb://127.0.0.1:{}{set}", self.port)
     }
 
-    /// From now on the test's own connections have these credentials, `user:password@`.
+    /// From now on the test's own connections use these credentials, `user:password@`.
     pub fn log_in(&mut self, credentials: &str) {
         self.setup = self.setup.clone().credentials(credentials);
         self.client = self.setup.client(self.port);
     }
 
-    /// A database that no other test has.
+    /// A database that no other test uses.
     pub fn database(&self) -> TestDatabase {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         self.named_database(&format!("test{}", NEXT.fetch_add(1, Ordering::Relaxed)))
@@ -144,7 +144,7 @@ impl Mongod {
         block_on(async { self.client.database("admin").run_command(command).await })
     }
 
-    /// Updates, inserts and deletes since mongod started, one for each document asked for.
+    /// Update, insert and delete operations since mongod started (`opcounters`).
     pub fn writes(&self) -> i64 {
         let status = self.admin(doc! { "serverStatus": 1 });
         let counters = status.get_document("opcounters").expect("opcounters");
@@ -153,7 +153,7 @@ impl Mongod {
         ["update", "insert", "delete"].map(|name| count(name).expect("counter")).iter().sum()
     }
 
-    /// Ends mongod in good order.
+    /// Shuts mongod down cleanly (SIGTERM).
     pub fn stop(&mut self) {
         self.process.signal(Signal::TERM);
         self.process.wait_for_end(SOON);
@@ -164,8 +164,8 @@ impl Mongod {
         self.process.kill();
     }
 
-    /// Starts it again after `stop` or `kill`, with its data, on the same port.
-    pub fn start_again(&mut self) {
+    /// Starts it after `stop` or `kill`, with the same data and port.
+    pub fn restart(&mut self) {
         self.process = self.setup.process(self.dir.path(), self.port);
         self.client = self.setup.client(self.port);
         wait_until("mongod answers again", SOON, || answers(&self.client));
@@ -174,25 +174,25 @@ impl Mongod {
         }
     }
 
-    /// Stops the process in its tracks (SIGSTOP).
+    /// Suspends the process (SIGSTOP).
     pub fn freeze(&self) {
         self.process.freeze();
     }
 
-    /// Lets it go on (SIGCONT).
+    /// Resumes the process (SIGCONT).
     pub fn thaw(&self) {
         self.process.signal(Signal::CONT);
     }
 
-    /// Leaves mongod running after this process; its folder stays too.
+    /// Leaves mongod running after this process, and its folder in place.
     pub fn release(self) -> PathBuf {
         self.process.release();
         self.dir.keep()
     }
 }
 
-/// The URI of a port where no MongoDB listens.
-pub fn nowhere() -> String {
+/// The URI of a port without a listener.
+pub fn unreachable_uri() -> String {
     format!("mongodb://127.0.0.1:{}", free_port())
 }
 

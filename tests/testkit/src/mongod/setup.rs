@@ -1,4 +1,4 @@
-//! What a mongod is started with.
+//! The options that a mongod is started with.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,10 +12,10 @@ use crate::mongod::block_on::block_on;
 use crate::mongod::certificates::Certificates;
 use crate::process::Process;
 
-/// `WB_MONGOD`, or what `scripts/fetch-servers` unpacks.
+/// `WB_MONGOD`, or the mongod of `scripts/fetch-servers`.
 fn program() -> PathBuf {
     match std::env::var_os("WB_MONGOD") {
-        // Servers run in folders of their own.
+        // The server runs in another working directory.
         Some(program) => std::path::absolute(program).expect("WB_MONGOD"),
         None => fetched("mongod"),
     }
@@ -32,12 +32,12 @@ pub fn major_version() -> u32 {
     *MAJOR
 }
 
-/// A name that begins with `$`, which MongoDB stores from 5.0 on; with `%` for older ones.
+/// A field name that begins with `$`, which MongoDB stores since 5.0; with `%` for older versions.
 pub fn dollar_name(rest: &str) -> String {
     format!("{}{rest}", if major_version() < 5 { '%' } else { '$' })
 }
 
-/// What a mongod is started with.
+/// The options that a mongod is started with.
 #[derive(Clone, Default)]
 pub struct MongodSetup {
     replica_set: bool,
@@ -47,7 +47,7 @@ pub struct MongodSetup {
 }
 
 impl MongodSetup {
-    /// A replica set of one node.
+    /// A replica set of one member.
     pub fn replica_set() -> Self {
         Self { replica_set: true, ..Self::default() }.arguments(&[
             "--replSet",
@@ -62,18 +62,18 @@ impl MongodSetup {
         Self::default()
     }
 
-    /// More words of its command line.
+    /// Adds command-line arguments.
     pub fn arguments(mut self, words: &[&str]) -> Self {
         self.arguments.extend(words.iter().map(|word| (*word).to_owned()));
         self
     }
 
-    /// It takes `configureFailPoint`.
+    /// Enables `configureFailPoint`.
     pub fn failpoints(self) -> Self {
         self.arguments(&["--setParameter", "enableTestCommands=1"])
     }
 
-    /// It speaks TLS only, and takes clients with and without a certificate.
+    /// Requires TLS, and accepts clients with and without a certificate.
     pub fn tls(self, certificates: &Certificates) -> Self {
         let (server, ca) = (certificates.server(), certificates.ca());
         let mut setup = self.arguments(&[

@@ -1,4 +1,4 @@
-//! A mongod that wants to know who is there, and its users.
+//! A mongod with authentication, and its users.
 
 use std::fmt::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -10,23 +10,24 @@ use crate::mongod::certificates::{CLIENT, Certificates};
 use crate::mongod::server::Mongod;
 use crate::mongod::setup::MongodSetup;
 
-/// A password that breaks whatever does not take it as text.
+/// A password of characters that break wrong quoting, encoding or formatting.
 pub const PASSWORD: &str = "p%40:/@ %s%n&=?#+\u{e4}{}$'\"\\end";
 
 /// A mongod with authentication.
 pub struct Guarded {
     pub mongod: Mongod,
-    // The key that members of its set know each other by.
+    // The key file for the internal authentication of the set's members.
     _key: TempDir,
 }
 
 impl Guarded {
-    /// A replica set of one; users come with `add_user`.
+    /// A replica set of one member; `add_user` creates its users.
     pub fn start() -> Self {
         Self::with(MongodSetup::replica_set())
     }
 
-    /// The same behind TLS; the client's certificate is a user that may read and write.
+    /// The same with TLS; the subject of the client's certificate is a user that may read and
+    /// write.
     pub fn with_tls(certificates: &Certificates) -> Self {
         let guarded = Self::with(MongodSetup::replica_set().tls(certificates));
         let user = doc! { "createUser": CLIENT, "roles": roles() };
@@ -40,7 +41,8 @@ impl Guarded {
         std::fs::write(&file, "0123456789abcdef").expect("key file");
         std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).expect("key file");
         let key = ["--keyFile", file.to_str().expect("path")];
-        // As long as there are no users, a local client may initiate the set and add the first.
+        // The localhost exception: without users, a local client may initiate the set and create
+        // the first.
         let mut mongod = setup.arguments(&key).start();
         mongod.admin(doc! { "createUser": "root", "pwd": "root", "roles": ["root"] });
         mongod.log_in("root:root@");
@@ -73,7 +75,7 @@ fn roles() -> Vec<Document> {
     vec![doc! { "role": "readWriteAnyDatabase", "db": "admin" }]
 }
 
-/// Everything but letters and digits as `%XX`.
+/// Encodes every byte but ASCII letters and digits as `%XX`.
 pub fn percent_encoded(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
         if byte.is_ascii_alphanumeric() {

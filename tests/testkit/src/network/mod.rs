@@ -1,7 +1,7 @@
-//! What lies between the module and MongoDB.
+//! Proxies between the module and MongoDB.
 //!
-//! - `proxy`: a TCP proxy that delays, cuts, holds and swallows
-//! - `renaming`: a way to mongod on which it calls itself by an unknown host name
+//! - `proxy`: a TCP proxy that delays, closes, holds and drops
+//! - `renaming`: a proxy that replaces mongod's address by an unknown host name
 
 pub mod proxy;
 pub mod renaming;

@@ -1,21 +1,21 @@
-//! A way to mongod on which it calls itself by a host name that is known nowhere, as a container does.
+//! A proxy to a mongod that reports itself under an unknown host name, as one in a container does.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::spawn;
 
-/// A name that must never exist (RFC 6761), as long as the address that it replaces.
+/// A name that never resolves (RFC 6761), with the length of the address that it replaces.
 const NAME: &[u8; 9] = b"a.invalid";
 const ADDRESS: &[u8; 9] = b"127.0.0.1";
 
-/// Passes on what mongod sends with the name in place of its address. Its threads end with their
+/// Forwards mongod's replies with the name in place of its address. Its threads end with their
 /// connections.
 pub struct Renaming {
     port: u16,
 }
 
 impl Renaming {
-    /// In front of the mongod of that port.
+    /// A proxy to the mongod on that port.
     pub fn start(mongod: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("port");
         let port = listener.local_addr().expect("port").port();
@@ -24,8 +24,8 @@ impl Renaming {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", mongod)) else { continue };
                 let back =
                     (server.try_clone().expect("socket"), client.try_clone().expect("socket"));
-                spawn(move || pass_on(client, server, false));
-                spawn(move || pass_on(back.0, back.1, true));
+                spawn(move || forward(client, server, false));
+                spawn(move || forward(back.0, back.1, true));
             }
         });
         Self { port }
@@ -36,8 +36,8 @@ impl Renaming {
     }
 }
 
-fn pass_on(mut from: TcpStream, mut to: TcpStream, rename: bool) {
-    // A greeting fits into it as a whole.
+fn forward(mut from: TcpStream, mut to: TcpStream, rename: bool) {
+    // The reply to `hello` fits into it.
     let mut bytes = vec![0; 1 << 16];
     while let Ok(length @ 1..) = from.read(&mut bytes) {
         let bytes = &mut bytes[..length];

@@ -1,5 +1,5 @@
-//! A client that waits for a key until another one fills it: what it takes then is taken after the
-//! command, the transaction or the script that filled it.
+//! A client that blocks on a key until another client fills it. The blocked client's pop is
+//! executed after the command, the transaction or the script that filled the key.
 
 use redis::{Connection, Value};
 
@@ -10,7 +10,7 @@ use super::templates::name;
 use crate::redis_server::{Redis, command};
 use crate::wait::{SOON, wait_until};
 
-/// What waits, and for a key of which type. `{k}` is that key, `{d}` where it goes.
+/// Blocking commands, with the type of the key. `{k}` is that key, `{d}` the destination.
 const WAITING: [(&str, &str); 8] = [
     ("l", "BLPOP {k} 0"),
     ("l", "BRPOP {d} {k} 0"),
@@ -21,7 +21,7 @@ const WAITING: [(&str, &str); 8] = [
     ("z", "BZPOPMAX {k} {d} 0"),
     ("z", "BZMPOP 0 1 {k} MIN COUNT 3"),
 ];
-/// What fills the key; `o:` is no prefix of a registration.
+/// Commands that fill the key; `o:` is not registered.
 const FILLING: [(&str, &[&str]); 6] = [
     ("l", &["RPUSH {k} one"]),
     ("l", &["LPUSH {k} one two three", "LSET {k} 0 four"]),
@@ -33,7 +33,7 @@ const FILLING: [(&str, &[&str]); 6] = [
 const WAYS: [Way; 5] = [Way::Alone, Way::Pipeline, Way::Multi, Way::Script, Way::Function];
 
 impl Run {
-    /// One client waits, another fills, a few times in all ways.
+    /// One client blocks on a key, another fills it, in a random way.
     pub fn blocked(&mut self) {
         let db = self.chooser.rng.i64(0..2);
         let kind = self.chooser.pick(&["l", "z"]);
@@ -48,7 +48,7 @@ impl Run {
             fits[rng.usize(..fits.len())].1
         };
         let waiting = chosen(line(&WAITING, &mut self.chooser.rng), &keys);
-        // Both, because BRPOP looks at both.
+        // Both, because BRPOP waits for both.
         self.send(Way::Alone, db, &[chosen("DEL {k} {d}", &keys)]);
         let mut waiter = self.redis.connect_db(db);
         send(&mut waiter, &waiting);
@@ -65,7 +65,7 @@ impl Run {
             Ok(_) => {}
         }
         let seen = self.sender.look(&keys);
-        self.served(way, &waiting, seen);
+        self.unblocked(way, &waiting, seen);
     }
 }
 
@@ -81,7 +81,7 @@ fn chosen(line: &str, keys: &[Address; 2]) -> Chosen {
 
 fn send(connection: &mut Connection, waiting: &Chosen) {
     let packed = command(&waiting.words).get_packed_command();
-    connection.send_packed_command(&packed).expect("the server is there");
+    connection.send_packed_command(&packed).expect("the server is running");
 }
 
 fn blocked_clients(redis: &Redis) -> String {

@@ -1,4 +1,4 @@
-//! WB.FLUSH, and MongoDB against the model.
+//! WB.FLUSH, then the comparison of MongoDB with the model.
 
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,34 +13,38 @@ use crate::mongod::TestDatabase;
 use crate::redis_server::Redis;
 use crate::wait::{SOON, became};
 
-/// Every key of every place that is registered.
+/// The keys of all registered places.
 pub type Keys = HashMap<Address, Key>;
 
-/// Waits until time alone changes nothing any more, and takes in what it has changed.
-pub fn come_to_rest(sender: &mut Sender, keys: &mut Keys) -> Result<(), String> {
+/// Waits until no key or hash field will expire any more, and updates the model.
+pub fn wait_until_stable(sender: &mut Sender, keys: &mut Keys) -> Result<(), String> {
     let timed: Vec<Address> = keys
         .keys()
         .filter(|(db, key)| place::of(*db, key).is_some_and(|place| place.timed))
         .cloned()
         .collect();
     let mut seen = Vec::new();
-    let rests = became(SOON, || {
+    let is_stable = became(SOON, || {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("clock").as_millis() as i64;
         seen = sender.look(&timed);
-        !seen.iter().any(|seen| seen.is_restless(now))
+        !seen.iter().any(|seen| seen.is_unstable(now))
     });
     for (address, seen) in timed.iter().zip(seen) {
         let key = keys.get_mut(address).expect("a key");
-        if !rests && seen.is_restless(i64::MAX - 100_000) {
-            key.note(&format!("does not come to rest: {seen:?}"));
+        if !is_stable && seen.is_unstable(i64::MAX - 100_000) {
+            key.note(&format!("still has a time to live: {seen:?}"));
         }
         key.before(place::of(address.0, &address.1).expect("a place"), seen);
     }
-    if rests { Ok(()) } else { Err("a time to live is over and the key stays".to_owned()) }
+    if is_stable {
+        Ok(())
+    } else {
+        Err("a time to live has elapsed and the key still exists".to_owned())
+    }
 }
 
-/// What differs, in words, a few lines for each key. `lost` is the server's `lost_total` at the
-/// last check.
+/// The differences, a few lines for each key. `lost` is the server's `lost_total` at the last
+/// check.
 pub fn check(
     redis: &Redis,
     database: &TestDatabase,
@@ -65,13 +69,13 @@ pub fn check(
         let found = documents.remove(address);
         if !key.allows(place, found.as_ref(), lossy) {
             let name = String::from_utf8_lossy(&address.1);
-            let told: Vec<&str> = key.told().map(String::as_str).collect();
+            let log: Vec<&str> = key.log().map(String::as_str).collect();
             differences.push(format!(
                 "{name} in database {} ({}):\n  MongoDB has {found:?}\n  expected {}\n  {}",
                 address.0,
                 place.options,
                 key.expected(),
-                told.join("\n  ")
+                log.join("\n  ")
             ));
         }
         key.settle(found);
@@ -81,7 +85,7 @@ pub fn check(
     differences
 }
 
-/// All documents by their keys, without them.
+/// All documents by their keys, without the key field.
 fn documents(database: &TestDatabase, differences: &mut Vec<String>) -> HashMap<Address, Document> {
     let mut all = HashMap::new();
     for place in &PLACES {

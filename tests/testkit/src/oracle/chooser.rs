@@ -1,4 +1,4 @@
-//! Random words in the shapes of the templates.
+//! Fills templates with random arguments.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,33 +8,33 @@ use super::place::{DATABASES, PLACES, Place};
 use super::templates::name;
 use crate::mongod::dollar_name;
 
-/// A time to live that no run outlives.
+/// A time to live longer than any run.
 const LONG_MS: i64 = 100_000_000;
-/// The longest of the short ones; rarely a second more.
+/// The longest of the short times to live; rarely one second.
 const SHORT_MS: i64 = 25;
 
-/// A key of a logical database.
+/// A logical database and a key.
 pub type Address = (i64, Vec<u8>);
 
-/// A command with random words.
+/// A command with random arguments.
 #[derive(Clone, Debug)]
 pub struct Chosen {
-    /// As COMMAND names it.
+    /// The name in COMMAND's reply.
     pub name: String,
     pub words: Vec<Vec<u8>>,
-    /// The keys that it may change, and those that it reads.
+    /// The keys that it may modify or read.
     pub keys: Vec<Address>,
-    /// It has a time to live that will be over soon, or was over before it came.
+    /// It sets a time to live that will elapse soon (`short`) or has elapsed already (`past`).
     pub short: bool,
     pub past: bool,
 }
 
-/// Chooses, and remembers what it can choose from.
+/// Chooses commands and their arguments.
 pub struct Chooser {
     pub rng: Rng,
     /// Payloads of DUMP.
     pub dumps: Vec<Vec<u8>>,
-    /// Registered keys have this prefix only, and none has a short time to live.
+    /// If set, all registered keys have this prefix, and none has a short time to live.
     pub only: Option<&'static str>,
 }
 
@@ -47,7 +47,7 @@ impl Chooser {
         from[self.rng.usize(..from.len())]
     }
 
-    /// The template's command for a client in `db`; `timed` says which places its keys are from.
+    /// The template's command for a client in `db`, with keys of places that are `timed` or not.
     pub fn fill(&mut self, template: &str, db: i64, timed: bool) -> Chosen {
         let mut chosen = Chosen {
             name: name(template),
@@ -86,11 +86,11 @@ impl Chooser {
         chosen
     }
 
-    /// A key of the slot's type, mostly: its last letters say which type it has.
+    /// A key, mostly of the slot's type: a letter in its suffix names the type.
     pub fn key(&mut self, slot: &str, db: i64, timed: bool) -> Vec<u8> {
         let letter = match slot {
             "k" => self.pick(&["s", "p", "h", "l", "e", "z", "g", "q", "j"]),
-            // Where there are vector sets, others shall meet them.
+            // So that commands of other types meet vector sets, if the server has them.
             _ if self.rng.u8(..100) < 4 => self.pick(&["s", "h", "l", "e", "z", "q", "j", "v"]),
             _ => slot,
         };
@@ -112,7 +112,7 @@ impl Chooser {
         let own: Vec<&Place> = here.iter().copied().filter(|place| place.kind == kind).collect();
         let place = match (own.is_empty(), here.is_empty()) {
             (false, _) if self.rng.u8(..100) < 25 => self.pick(&own),
-            // A timed command in a database without timed places.
+            // No place is timed in this database.
             (_, true) => return format!("o:{letter}{}", self.rng.u8(1..4)).into_bytes(),
             _ => self.pick(&here),
         };
@@ -138,7 +138,7 @@ impl Chooser {
             _ => now_ms + from_now_ms,
         };
         chosen.short |= from_now_ms < LONG_MS;
-        // A moment in seconds, and 0 seconds, are over when they come; one in milliseconds may be.
+        // A timestamp in seconds, or 0 seconds, has elapsed already; one in milliseconds may have.
         chosen.past |= from_now_ms <= 0 || (from_now_ms < LONG_MS && slot != "ms");
         value.to_string()
     }
@@ -170,7 +170,7 @@ impl Chooser {
             "lat" => (f64::from(self.rng.i32(3000..5000)) / 100.0).to_string(),
             "id" => format!("{}-{}", self.rng.u8(1..30), self.rng.u8(1..3)),
             "cond" => self.pick(&["NX", "XX", "GT", "LT"]).to_owned(),
-            // No `$..a`: RedisJSON 2.8 ends the server when it sets both a value and what was in it.
+            // No `$..a`: RedisJSON 2.8 crashes when it sets both a value and one nested in it.
             "path" => self
                 .pick(&["$.a", "$.b", "$.c", "$.o", "$.o.a", "$.t", "$.c[0]", "$.new"])
                 .to_owned(),
@@ -189,7 +189,7 @@ impl Chooser {
             0 => vec![0xff, 0, self.rng.u8(..)],
             1 => Vec::new(),
             2 => "naïve \u{1f600}".into(),
-            // Long enough to be kept, and read, in another way.
+            // Long enough for another encoding in the server, and another read path in the module.
             3 => vec![b'x'; self.rng.usize(30..400)],
             4 => self.rng.i64(..).to_string().into_bytes(),
             5 => self.json(0).into_bytes(),

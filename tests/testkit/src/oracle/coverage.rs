@@ -1,4 +1,4 @@
-//! Every write command of the server has a template, or a reason for having none.
+//! Checks that every write command of the server has a template, or a reason for having none.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use redis::{Connection, Value};
 
 use super::templates::{STEPS, TEMPLATES, name};
 
-/// Write commands that a run does not send, and why.
+/// Write commands that a run does not send, with the reason.
 pub const LEFT_OUT: [(&str, &str); 8] = [
     ("wb.", "the module's own: they touch no key of a user"),
     ("cluster|flushslot", "only in a cluster, which the module does not support yet"),
@@ -18,7 +18,7 @@ pub const LEFT_OUT: [(&str, &str); 8] = [
     ("pfdebug", "a tool of the server's own tests; it changes an encoding and reports nothing"),
 ];
 
-/// The names of the commands that the server flags as writing, with subcommands.
+/// The names of the server's commands with the flag `write`, including subcommands.
 pub fn write_commands(connection: &mut Connection) -> BTreeSet<String> {
     let commands: Vec<Value> = redis::cmd("COMMAND").query(connection).expect("COMMAND");
     let mut found = BTreeSet::new();
@@ -39,7 +39,7 @@ fn collect(command: &Value, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Write commands of the server that are neither sent nor left out for a reason.
+/// Write commands of the server without a template and without a reason.
 pub fn unknown(connection: &mut Connection) -> Vec<String> {
     let known: BTreeSet<String> = TEMPLATES.iter().map(|template| name(template)).collect();
     let is_known = |command: &String| {

@@ -1,17 +1,16 @@
-//! Random commands of every kind that writes, and the question whether MongoDB holds what they
-//! made of the keys.
+//! Random write commands of every kind, and a check that MongoDB has the resulting documents.
 //!
 //! - `place`: the prefixes and their registrations
-//! - `typed`: what a SCHEMA makes of a document
-//! - `templates`: the shapes of every write command
-//! - `chooser`: random words in those shapes
-//! - `observe`: what a key is right before and right after a command
-//! - `model`: what MongoDB may hold of a key
-//! - `check`: WB.FLUSH, and MongoDB against the model
+//! - `typed`: the conversions of a SCHEMA
+//! - `templates`: the syntax of every write command
+//! - `chooser`: fills templates with random arguments
+//! - `observe`: reads a key right before and right after a command
+//! - `model`: the documents that MongoDB may have for a key
+//! - `check`: WB.FLUSH, then the comparison of MongoDB with the model
 //! - `send`: commands one by one, in pipelines, MULTI, scripts and functions
-//! - `blocked`: a client that waits for a key, and one that fills it
+//! - `blocked`: a client that blocks on a key, and one that fills it
 //! - `run`: the servers and the steps of a run
-//! - `coverage`: every write command of the server has a template, or a reason for having none
+//! - `coverage`: checks that every write command has a template, or a reason for having none
 //! - `table`: docs/COMMANDS.md
 
 pub mod blocked;

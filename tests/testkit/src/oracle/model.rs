@@ -1,50 +1,50 @@
-//! What MongoDB may hold of a key, by what was seen of it.
+//! The documents that MongoDB may have for a key, given the observed states of the key.
 
 use std::collections::VecDeque;
 
 use mongodb::bson::Document;
 
 use super::observe::{Became, Seen};
-use super::place::{Gone, Place};
+use super::place::{OnRemoval, Place};
 
-/// Commands of a key that are told with a difference.
-const TOLD: usize = 12;
+/// How many of a key's last commands a difference is reported with.
+const LOGGED: usize = 12;
 
-/// How a key went. More than one holds when nobody can know.
+/// How a key was removed. Several are set if the observation cannot distinguish them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ways {
+pub struct Removal {
     pub deleted: bool,
     pub expired: bool,
     pub flushed: bool,
-    /// With a value that nobody saw.
+    /// Its last value was not observed.
     pub unseen: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 enum Now {
-    /// As it was at the last check.
+    /// Unchanged since the last check.
     Settled,
-    There(Document),
+    Exists(Document),
     Unwritable,
-    Gone(Ways),
+    Removed(Removal),
 }
 
 /// One key of a registration, since the last check.
 #[derive(Debug)]
 pub struct Key {
-    /// What MongoDB held at the last check.
+    /// The document in MongoDB at the last check.
     base: Option<Document>,
-    /// Documents that it could have held since; nothing where it could have been deleted.
+    /// Documents that it may have had since; `None` where it may have been deleted.
     possible: Vec<Option<Document>>,
     now: Now,
-    /// The newest document that the key made.
+    /// The newest document of the key.
     last: Option<Document>,
-    /// What was seen last; nothing for a key that was never there.
+    /// The last observation; `None` if the key never existed.
     seen: Option<Seen>,
-    /// Its change became a dead letter, perhaps, and nothing better was written since.
+    /// Its change may have become a dead letter, and no later value was written.
     pub refused: bool,
-    /// A key that is not ours may have had the name, and expired under our registration.
-    borrowed: bool,
+    /// SWAPDB may have put an unregistered key in its place, which expired there.
+    may_be_deleted_by_swap: bool,
     log: VecDeque<String>,
 }
 
@@ -57,20 +57,20 @@ impl Key {
             last: None,
             seen: None,
             refused: false,
-            borrowed: false,
+            may_be_deleted_by_swap: false,
             log: VecDeque::new(),
         }
     }
 
-    /// Remembers what happened, for whoever looks for the cause of a difference.
+    /// Logs a command, to be reported with a difference.
     pub fn note(&mut self, what: &str) {
-        if self.log.len() == TOLD {
+        if self.log.len() == LOGGED {
             self.log.pop_front();
         }
         self.log.push_back(what.to_owned());
     }
 
-    pub fn told(&self) -> impl Iterator<Item = &String> {
+    pub fn log(&self) -> impl Iterator<Item = &String> {
         self.log.iter()
     }
 
@@ -78,50 +78,50 @@ impl Key {
         self.seen.as_ref().is_some_and(Seen::exists)
     }
 
-    /// What time alone made of the key: it is looked at before a command.
+    /// The observation before a command: only expiry can have changed the key since the last one.
     pub fn before(&mut self, place: &Place, seen: Seen) {
         if self.existed() && !seen.exists() {
-            // The last field of a hash may have been over: that deletes the key.
+            // If it was the last field of a hash that expired, the key was deleted.
             let fields = self.seen.as_ref().is_some_and(|seen| seen.kind == "hash");
-            self.gone(
+            self.remove(
                 place,
-                Ways { expired: true, deleted: fields, unseen: fields, ..Ways::default() },
+                Removal { expired: true, deleted: fields, unseen: fields, ..Removal::default() },
             );
         } else if seen.exists() && self.seen.as_ref() != Some(&seen) {
-            self.there(place, seen.became(place));
+            self.put(place, seen.became(place));
         }
         self.seen = Some(seen);
     }
 
-    /// What a command made of it. `unseen` is set when a value may have come and gone in between.
+    /// The observation after a command. `unseen`: a value may have been set and removed in between.
     pub fn after(&mut self, place: &Place, seen: Seen, past: bool, unseen: bool) {
         if seen.exists() {
             if self.seen.as_ref() != Some(&seen) || self.now != Now::Settled {
-                self.there(place, seen.became(place));
+                self.put(place, seen.became(place));
             }
         } else if self.existed() {
             let expired = past || unseen;
-            self.gone(place, Ways { deleted: true, expired, unseen, ..Ways::default() });
+            self.remove(place, Removal { deleted: true, expired, unseen, ..Removal::default() });
         } else if past || unseen {
-            self.gone(
+            self.remove(
                 place,
-                Ways { deleted: true, expired: true, unseen: true, ..Ways::default() },
+                Removal { deleted: true, expired: true, unseen: true, ..Removal::default() },
             );
         }
         self.seen = Some(seen);
     }
 
-    /// It was there, perhaps unseen, and is deleted.
+    /// The key existed, perhaps unobserved, and was deleted.
     pub fn emptied(&mut self, place: &Place) {
-        self.gone(place, Ways { deleted: true, ..Ways::default() });
+        self.remove(place, Removal { deleted: true, ..Removal::default() });
     }
 
-    fn there(&mut self, place: &Place, became: Became) {
+    fn put(&mut self, place: &Place, became: Became) {
         match became {
             Became::Document(document) => {
                 self.possible.push(Some(document.clone()));
                 self.last = Some(document.clone());
-                self.now = Now::There(document);
+                self.now = Now::Exists(document);
                 self.refused = false;
             }
             Became::Unwritable => {
@@ -129,66 +129,69 @@ impl Key {
                 self.refused = true;
             }
             // A key of another type counts as deleted.
-            Became::Foreign | Became::Nothing => {
-                self.gone(place, Ways { deleted: true, ..Ways::default() });
+            Became::WrongType | Became::Nothing => {
+                self.remove(place, Removal { deleted: true, ..Removal::default() });
             }
         }
     }
 
-    fn gone(&mut self, place: &Place, ways: Ways) {
-        let deletes = (ways.deleted && place.on_delete == Gone::Delete)
-            || (ways.expired && place.on_expire == Gone::Delete);
+    fn remove(&mut self, place: &Place, removal: Removal) {
+        let deletes = (removal.deleted && place.on_delete == OnRemoval::Delete)
+            || (removal.expired && place.on_expire == OnRemoval::Delete);
         if deletes {
             self.possible.push(None);
         }
-        let ways = match self.now {
-            // It was deleted before, as far as its document goes.
-            Now::Gone(before) if before.deleted && !ways.deleted => before,
-            _ => ways,
+        let removal = match self.now {
+            // Its document was deleted before.
+            Now::Removed(before) if before.deleted && !removal.deleted => before,
+            _ => removal,
         };
-        self.now = Now::Gone(ways);
+        self.now = Now::Removed(removal);
     }
 
     /// FLUSHDB, FLUSHALL.
     pub fn flushed(&mut self, place: &Place) {
         let Some(seen) = self.seen.take() else { return };
-        if matches!(self.now, Now::There(_) | Now::Unwritable) {
-            // Its time may have been over just before.
+        if matches!(self.now, Now::Exists(_) | Now::Unwritable) {
+            // It may have expired just before.
             let expired = place.timed && seen.expire_ms >= 0;
             let unseen = place.timed && seen.kind == "hash";
-            self.gone(place, Ways { flushed: true, expired, unseen, ..Ways::default() });
+            self.remove(place, Removal { flushed: true, expired, unseen, ..Removal::default() });
         }
     }
 
-    /// SWAPDB: another key may have the name now, and be taken for this one when its deletion was
-    /// to leave the document. If it is a copy whose time runs out, it takes the document along.
-    /// `misnames` when the server may have named this key for one that moved between others.
-    pub fn swapped(&mut self, place: &Place, misnames: bool) {
-        self.borrowed |= place.timed && place.on_expire == Gone::Delete;
-        let is_there = self.existed();
+    /// SWAPDB: another key may now have this name, and be written to this key's document where a
+    /// deletion keeps the document. If that key expires, it may delete the document. `misreports`:
+    /// the server may have reported this key for one that was copied between other databases.
+    pub fn swapped(&mut self, place: &Place, misreports: bool) {
+        self.may_be_deleted_by_swap |= place.timed && place.on_expire == OnRemoval::Delete;
+        let exists = self.existed();
         match &mut self.now {
-            Now::Gone(ways) => ways.unseen |= place.on_delete == Gone::Keep || !ways.deleted,
-            Now::Settled if misnames && !is_there => {
-                self.now = Now::Gone(Ways { unseen: true, ..Ways::default() });
+            Now::Removed(removal) => {
+                removal.unseen |= place.on_delete == OnRemoval::Keep || !removal.deleted
+            }
+            Now::Settled if misreports && !exists => {
+                self.now = Now::Removed(Removal { unseen: true, ..Removal::default() });
             }
             _ => {}
         }
     }
 
-    /// Whether that document, without its key, is one that MongoDB may hold now. `lossy` when the
-    /// server may not have told of an expiry in time.
+    /// True if MongoDB may have this document (without its key field) now. `lossy`: `lost_total`
+    /// grew, so last values may be missing.
     pub fn allows(&self, place: &Place, found: Option<&Document>, lossy: bool) -> bool {
         match &self.now {
-            _ if self.borrowed && found.is_none() => true,
+            _ if self.may_be_deleted_by_swap && found.is_none() => true,
             Now::Settled => found == self.base.as_ref(),
-            Now::There(document) => self.holds(place, document, found),
+            Now::Exists(document) => self.holds(place, document, found),
             Now::Unwritable => true,
-            Now::Gone(ways) => {
-                let of = |gone: bool, how: Gone, kept: &dyn Fn() -> bool| {
-                    gone && match how {
-                        Gone::Delete => found.is_none(),
-                        Gone::Keep => kept(),
-                    }
+            Now::Removed(removal) => {
+                let of = |applies: bool, how: OnRemoval, kept: &dyn Fn() -> bool| {
+                    applies
+                        && match how {
+                            OnRemoval::Delete => found.is_none(),
+                            OnRemoval::Keep => kept(),
+                        }
                 };
                 let any = || self.was_possible(found);
                 let last = || match &self.last {
@@ -197,10 +200,10 @@ impl Key {
                     None => found == self.base.as_ref(),
                 };
                 self.refused
-                    || ways.unseen
-                    || of(ways.deleted, place.on_delete, &any)
-                    || of(ways.expired, place.on_expire, &last)
-                    || of(ways.flushed, Gone::Keep, &last)
+                    || removal.unseen
+                    || of(removal.deleted, place.on_delete, &any)
+                    || of(removal.expired, place.on_expire, &last)
+                    || of(removal.flushed, OnRemoval::Keep, &last)
             }
         }
     }
@@ -209,7 +212,7 @@ impl Key {
         found == self.base.as_ref() || self.possible.iter().any(|one| one.as_ref() == found)
     }
 
-    /// The document of that value: the same, or with fields of earlier values.
+    /// True if `found` is the document, or with MERGE the document with fields of earlier values.
     fn holds(&self, place: &Place, document: &Document, found: Option<&Document>) -> bool {
         let Some(found) = found else { return false };
         if !place.merge {
@@ -227,18 +230,18 @@ impl Key {
             && (deleted || base.into_iter().all(|name| found.contains_key(name)))
     }
 
-    /// What it should be, in words.
+    /// A description of the expected document.
     pub fn expected(&self) -> String {
         format!("{:?}; at the last check {:?}", self.now, self.base)
     }
 
-    /// MongoDB was right: from here on.
+    /// Takes the document in MongoDB as the base of the next check.
     pub fn settle(&mut self, found: Option<Document>) {
-        let deleted = self.borrowed && found.is_none();
-        self.borrowed = false;
+        let deleted = self.may_be_deleted_by_swap && found.is_none();
+        self.may_be_deleted_by_swap = false;
         self.base = found;
         self.possible.clear();
-        if deleted || matches!(self.now, Now::Gone(_)) {
+        if deleted || matches!(self.now, Now::Removed(_)) {
             self.now = Now::Settled;
         }
     }

@@ -1,7 +1,7 @@
-//! What a key is, read by the server's own commands, right before and right after a command.
+//! The state of a key, read by the server's commands right before and right after a command.
 //!
-//! The reading is a script, so that it can stand between two commands of a pipeline, of MULTI and
-//! of another script, and nothing comes between.
+//! The key is read by a script, so that no other client's command runs between the read and the
+//! command, in a pipeline, in MULTI and in a script.
 
 use mongodb::bson::{Bson, DateTime, Document};
 use redis::{Value, from_redis_value};
@@ -9,7 +9,7 @@ use redis::{Value, from_redis_value};
 use super::place::Place;
 use crate::comparison::value;
 
-/// Lua: `look(db, key)` reads one key. It leaves that database selected.
+/// Lua: `look(db, key)` reads one key. The database stays selected.
 const LOOK: &str = "
 local reads = {
   string = {'GET'}, hash = {'HGETALL'}, list = {'LRANGE', 0, -1}, set = {'SMEMBERS'},
@@ -37,7 +37,7 @@ local function look(db, key)
 end
 ";
 
-/// The words of a script that looks at the keys of its arguments: database and key in turns.
+/// The body of a script that reads the keys in its arguments: alternately database and key.
 const LOOKS: &str = "
 local seen = {}
 for i = 1, #ARGV, 2 do
@@ -46,9 +46,8 @@ end
 return seen
 ";
 
-/// Runs commands and looks at their keys before and after each. Arguments: the database, then for
-/// each command the number of its words and the words, the number of its keys, and the keys as
-/// above.
+/// Runs commands and reads their keys before and after each. Arguments: the database, then for each
+/// command the number of its words and the words, the number of its keys, and the keys as above.
 const RUN: &str = "
 local at, done = 2, {}
 local function take()
@@ -75,7 +74,7 @@ end
 return done
 ";
 
-/// The script that looks.
+/// The script that reads keys.
 pub fn looking() -> String {
     format!("{LOOK}{LOOKS}")
 }
@@ -85,36 +84,36 @@ pub fn running() -> String {
     format!("local args = ARGV\n{LOOK}{RUN}")
 }
 
-/// The library of functions whose one function `run` runs commands.
+/// The function library whose function `run` runs commands.
 pub fn library() -> String {
     format!(
         "#!lua name=oracle\n{LOOK}redis.register_function('run', function(keys, args)\n{RUN}\nend)"
     )
 }
 
-/// What a key was at one moment.
+/// The observed state of a key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Seen {
-    /// As TYPE names it.
+    /// The reply of TYPE.
     pub kind: String,
-    /// Milliseconds since 1970; negative for never.
+    /// The reply of PEXPIRETIME: milliseconds since 1970, negative without a time to live.
     pub expire_ms: i64,
-    /// Fields of a hash, those included that are over and not removed yet.
+    /// The number of fields of a hash, including expired ones that are not removed yet.
     pub stored_fields: i64,
-    /// When the first of them is over; negative for never.
+    /// When the first field expires; negative if none does.
     pub field_ends_ms: i64,
-    /// What the value makes; nothing when it makes none.
+    /// The fields of the document; `None` if there is none.
     pub fields: Option<Document>,
 }
 
-/// What became of a key in a place.
+/// The effect of a key's state on its document.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Became {
     Document(Document),
-    /// Of a type that the registration takes and MongoDB cannot hold.
+    /// The registration accepts the type, but the value cannot be written to MongoDB.
     Unwritable,
-    /// Of a type that the registration does not take.
-    Foreign,
+    /// The registration does not accept the type.
+    WrongType,
     Nothing,
 }
 
@@ -122,7 +121,7 @@ impl Seen {
     pub fn from_reply(reply: Value) -> Self {
         type Parts = (String, i64, i64, i64, Value);
         let (kind, expire_ms, stored_fields, field_ends_ms, value): Parts =
-            from_redis_value(reply).expect("what the script saw");
+            from_redis_value(reply).expect("the script's reply");
         let fields = match kind.as_str() {
             "none" | "vectorset" => None,
             _ => value::fields(&kind, value),
@@ -134,23 +133,23 @@ impl Seen {
         self.kind != "none" && (self.fields.is_some() || self.kind == "vectorset")
     }
 
-    /// True when time alone will change it soon, or should have.
-    pub fn is_restless(&self, now_ms: i64) -> bool {
+    /// True if the key or a field will expire soon, or should have expired.
+    pub fn is_unstable(&self, now_ms: i64) -> bool {
         let soon = |at_ms: i64| at_ms >= 0 && at_ms < now_ms + 60_000;
         let ends_soon = soon(self.expire_ms) || soon(self.field_ends_ms);
         let fields = self.fields.as_ref().map_or(0, Document::len) as i64;
         ends_soon || (self.kind == "hash" && self.stored_fields != fields)
     }
 
-    /// The document, without its key.
+    /// The document in this place, without its key field.
     pub fn became(&self, place: &Place) -> Became {
         if !self.exists() {
             return Became::Nothing;
         }
-        // Vector sets too where they are foreign: Redis 8.2 reports no change of them.
+        // Vector sets also where their type is wrong: Redis 8.2 reports no change of them.
         let Some(mut fields) = self.fields.clone() else { return Became::Unwritable };
         if !place.kind.is_empty() && place.kind != self.kind {
-            return Became::Foreign;
+            return Became::WrongType;
         }
         if let Some(schema) = place.schema {
             let Some(typed) = schema(fields) else { return Became::Unwritable };

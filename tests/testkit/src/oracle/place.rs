@@ -4,35 +4,35 @@ use mongodb::bson::Document;
 
 use super::typed;
 
-/// What a registration says about a key that is gone.
+/// What a registration does with the document when its key is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gone {
+pub enum OnRemoval {
     Delete,
     Keep,
 }
 
-/// A prefix in one logical database.
+/// A prefix in one logical database, registered or not.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
     pub db: i64,
     pub prefix: &'static str,
-    /// The collection that it is registered to; nothing for a prefix that is not registered.
+    /// The collection of its registration; `None` for a prefix that is not registered.
     pub collection: Option<&'static str>,
     pub options: &'static str,
-    /// The type that it takes, as TYPE names it; empty for all.
+    /// The type that it accepts, as in TYPE's reply; empty for all.
     pub kind: &'static str,
     pub key_field: &'static str,
-    /// The documents hold whole keys.
+    /// True if the documents hold whole keys (KEY ... WHOLE).
     pub whole: bool,
     pub ttl_field: Option<&'static str>,
     pub merge: bool,
-    pub on_delete: Gone,
-    pub on_expire: Gone,
-    /// Keys have short times to live here, and here only.
+    pub on_delete: OnRemoval,
+    pub on_expire: OnRemoval,
+    /// True if its keys have short times to live. Keys of other places never do.
     pub timed: bool,
-    /// What its SCHEMA makes of a document; nothing for what it refuses.
+    /// The conversion of its SCHEMA; `None` for a document that it rejects.
     pub schema: Option<fn(Document) -> Option<Document>>,
-    /// Which suffixes EXCLUDE takes away.
+    /// True for the suffixes that EXCLUDE matches.
     pub excludes: Option<fn(&[u8]) -> bool>,
 }
 
@@ -52,8 +52,8 @@ const fn place(
         whole: false,
         ttl_field: None,
         merge: false,
-        on_delete: Gone::Delete,
-        on_expire: Gone::Keep,
+        on_delete: OnRemoval::Delete,
+        on_expire: OnRemoval::Keep,
         timed: false,
         schema: None,
         excludes: None,
@@ -64,11 +64,11 @@ const fn unregistered(prefix: &'static str, db: i64) -> Place {
     Place { db, collection: None, ..place(prefix, "", "", "") }
 }
 
-/// The places of a run. Keys in `timed` places are never in one command with others, because a
-/// time to live goes with the key.
+/// The places of a run. No command has keys of both `timed` and other places, because RENAME and
+/// COPY keep the time to live.
 pub const PLACES: [Place; 30] = [
     place("a:", "any", "", "INTERVAL 0"),
-    // Longer than the one above, and so first.
+    // Longer than the prefix above, so it takes precedence.
     place("a:longer:", "longer", "", "TYPE ANY INTERVAL 5"),
     place("h:", "hashes", "hash", "TYPE HASH INTERVAL 0"),
     place("j:", "json", "ReJSON-RL", "TYPE JSON"),
@@ -83,7 +83,7 @@ pub const PLACES: [Place; 30] = [
     Place { whole: true, ..place("i:", "whole", "hash", "KEY _id WHOLE TYPE HASH INTERVAL 0") },
     Place { merge: true, ..place("m:", "merged", "", "WRITE MERGE INTERVAL 0") },
     Place { merge: true, ..place("n:", "merged_hashes", "hash", "TYPE HASH WRITE MERGE") },
-    Place { on_delete: Gone::Keep, ..place("k:", "kept", "", "ONDEL KEEP INTERVAL 0") },
+    Place { on_delete: OnRemoval::Keep, ..place("k:", "kept", "", "ONDEL KEEP INTERVAL 0") },
     Place { ttl_field: Some("exp"), ..place("d:", "dated", "", "TTLFIELD exp INTERVAL 0") },
     Place { schema: Some(typed::hash), ..place("c:", "typed", "hash", typed::HASH) },
     Place { schema: Some(typed::json), ..place("y:", "typed_json", "ReJSON-RL", typed::JSON) },
@@ -104,26 +104,26 @@ pub const PLACES: [Place; 30] = [
     Place { timed: true, ..place("t:", "timed", "", "INTERVAL 20") },
     Place {
         timed: true,
-        on_expire: Gone::Delete,
-        on_delete: Gone::Keep,
+        on_expire: OnRemoval::Delete,
+        on_delete: OnRemoval::Keep,
         ..place("x:", "expiring", "", "ONEXPIRE DELETE ONDEL KEEP INTERVAL 0")
     },
     Place {
         timed: true,
-        on_expire: Gone::Delete,
+        on_expire: OnRemoval::Delete,
         ttl_field: Some("exp"),
         ..place("w:", "watched", "string", "TYPE STRING ONEXPIRE DELETE TTLFIELD exp")
     },
     Place { timed: true, ..unregistered("u:", 0) },
 ];
 
-/// The logical databases that are in use.
+/// The number of logical databases in use.
 pub const DATABASES: i64 = 3;
 
-/// Where the keys are that an EXCLUDE takes away.
+/// The place of excluded keys.
 const EXCLUDED: &Place = &unregistered("", 0);
 
-/// Where that key belongs: the longest prefix of its database.
+/// The place of a key: the longest matching prefix of its database.
 pub fn of(db: i64, key: &[u8]) -> Option<&'static Place> {
     let fits = |place: &&Place| place.db == db && key.starts_with(place.prefix.as_bytes());
     let place = PLACES.iter().filter(fits).max_by_key(|place| place.prefix.len())?;

@@ -15,17 +15,17 @@ use super::templates::{TEMPLATES, name};
 use crate::mongod::{Mongod, TestDatabase};
 use crate::redis_server::{Redis, Setup, command};
 
-/// Most commands between two comparisons.
+/// The maximum number of commands between two comparisons.
 const UNCHECKED: u64 = 400;
 
-/// How often a command answered well, and with an error.
+/// How many times a command succeeded, and failed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Count {
     pub done: u64,
     pub refused: u64,
 }
 
-/// A server whose keys are changed at random.
+/// A server whose keys are changed by random commands.
 pub struct Run {
     pub seed: u64,
     pub redis: Redis,
@@ -40,15 +40,15 @@ pub struct Run {
     keys: Keys,
     lost: i64,
     /// Valkey 8.1 leaves a client in the database that MOVE and COPY wrote to.
-    strays: bool,
+    misplaces_clients: bool,
     /// Valkey 9.1 reports COPY … DB inside MULTI in the wrong database.
-    misnames: bool,
+    misreports: bool,
 }
 
 impl Run {
-    /// Starts the server, that of the environment without `program`, and registers all places.
+    /// Starts the server (`program`, or the default one) and registers all places.
     pub fn new(mongod: &Mongod, seed: u64, program: Option<&Path>) -> Self {
-        // Fields of hashes expire in the server's background, so often a second.
+        // How many times per second the server expires hash fields in the background.
         let setup = Setup::new(&mongod.uri()).json().config("hz 100");
         let setup = program.iter().fold(setup, |setup, program| setup.program(program));
         let redis = setup.start();
@@ -62,8 +62,8 @@ impl Run {
             command(&words).exec(&mut connection).expect("WB.REGISTER");
         }
         let mut sender = Sender::new(redis.connect());
-        let there = coverage::write_commands(&mut sender.connection);
-        let templates = TEMPLATES.iter().copied().filter(|line| there.contains(&name(line)));
+        let existing = coverage::write_commands(&mut sender.connection);
+        let templates = TEMPLATES.iter().copied().filter(|line| existing.contains(&name(line)));
         let templates: Vec<&str> = templates.collect();
         let info: String = redis.run(&["INFO", "server"]);
         Run {
@@ -78,12 +78,12 @@ impl Run {
             checks: 0,
             keys: Keys::new(),
             lost: 0,
-            strays: info.contains("valkey_version:8.1"),
-            misnames: info.contains("valkey_version:9.1"),
+            misplaces_clients: info.contains("valkey_version:8.1"),
+            misreports: info.contains("valkey_version:9.1"),
         }
     }
 
-    /// Runs about that many commands and compares. What differs, in words.
+    /// Runs about that many commands and compares. The error describes the differences.
     pub fn some(&mut self, commands: u64) -> Result<(), String> {
         let end = self.commands + commands.min(self.chooser.rng.u64(1..=UNCHECKED));
         while self.commands < end {
@@ -98,7 +98,7 @@ impl Run {
         self.check()
     }
 
-    /// Random commands, in a random way.
+    /// Sends random commands, in a random way.
     fn step(&mut self) {
         let timed = self.chooser.only.is_none() && self.chooser.rng.u8(..100) < 30;
         let db = match self.chooser.rng.u8(..100) {
@@ -118,29 +118,29 @@ impl Run {
         let mut commands = Vec::new();
         while commands.len() < most {
             let template = self.chooser.pick(&self.templates);
-            let is_fault = match template.contains("{db}") {
-                true if self.strays => way != Way::Alone,
-                true if self.misnames => way == Way::Multi && template.starts_with("COPY"),
+            let hits_server_bug = match template.contains("{db}") {
+                true if self.misplaces_clients => way != Way::Alone,
+                true if self.misreports => way == Way::Multi && template.starts_with("COPY"),
                 _ => false,
             };
-            if !is_fault {
+            if !hits_server_bug {
                 commands.push(self.chooser.fill(template, db, timed));
             }
         }
         self.send(way, db, &commands);
     }
 
-    /// Sends them and takes in what they did.
+    /// Sends the commands and applies the observations to the model.
     pub fn send(&mut self, way: Way, db: i64, commands: &[Chosen]) -> Vec<Done> {
         let all = self.sender.send(way, db, commands);
         assert_eq!(all.len(), commands.len());
         for (chosen, done) in commands.iter().zip(&all) {
-            self.take_in(way, chosen, done);
+            self.apply(way, chosen, done);
         }
         all
     }
 
-    fn take_in(&mut self, way: Way, chosen: &Chosen, done: &Done) {
+    fn apply(&mut self, way: Way, chosen: &Chosen, done: &Done) {
         self.commands += 1;
         let count = self.counts.entry(chosen.name.clone()).or_default();
         match done.error {
@@ -153,18 +153,18 @@ impl Run {
                 continue;
             };
             let key = self.keys.entry(address.clone()).or_insert_with(Key::new);
-            key.note(&told(self.commands, way, chosen, done));
-            // In one script time stands still.
-            let frozen = matches!(way, Way::Script | Way::Function);
+            key.note(&log_line(self.commands, way, chosen, done));
+            // During a script the server's clock does not advance.
+            let is_script = matches!(way, Way::Script | Way::Function);
             let ends = before.expire_ms >= 0 || before.kind == "hash" || chosen.short;
             key.before(place, before.clone());
-            key.after(place, after.clone(), chosen.past, place.timed && ends && !frozen);
+            key.after(place, after.clone(), chosen.past, place.timed && ends && !is_script);
         }
     }
 
-    /// A client that waited got what it waited for, from the first of its keys, and left them so.
-    pub fn served(&mut self, way: Way, waiting: &Chosen, seen: Vec<Seen>) {
-        self.took(&waiting.name);
+    /// A blocked client got an element of its first key; `seen` are its keys afterwards.
+    pub fn unblocked(&mut self, way: Way, waiting: &Chosen, seen: Vec<Seen>) {
+        self.count(&waiting.name);
         for (at, (address, after)) in waiting.keys.iter().zip(seen).enumerate() {
             let Some(place) = place::of(address.0, &address.1).filter(|it| it.collection.is_some())
             else {
@@ -172,7 +172,7 @@ impl Run {
             };
             let key = self.keys.entry(address.clone()).or_insert_with(Key::new);
             let done = Done { error: None, before: Vec::new(), after: Vec::new() };
-            key.note(&told(self.commands, way, waiting, &done));
+            key.note(&log_line(self.commands, way, waiting, &done));
             if at == 0 && !after.exists() {
                 key.emptied(place);
             }
@@ -189,7 +189,7 @@ impl Run {
         self.redis.cmd(&["SELECT", &db.to_string()]);
         self.redis.cmd(&[line, mode]);
         self.redis.cmd(&["SELECT", "0"]);
-        self.took(line);
+        self.count(line);
         for (address, key) in &mut self.keys {
             if all || address.0 == db {
                 key.note(&format!("{}: {line} {mode}", self.commands));
@@ -198,29 +198,29 @@ impl Run {
         }
     }
 
-    /// SWAPDB: MongoDB keeps its documents. Then back, because nothing is written of the other
-    /// database's keys before they are touched.
+    /// SWAPDB: MongoDB keeps its documents. Then SWAPDB back, because the keys of the other
+    /// database are not written until they change.
     fn swap(&mut self) -> Result<(), String> {
-        check::come_to_rest(&mut self.sender, &mut self.keys)?;
+        check::wait_until_stable(&mut self.sender, &mut self.keys)?;
         let other = self.chooser.rng.i64(1..DATABASES).to_string();
         self.redis.cmd(&["SWAPDB", "0", &other]);
-        self.took("SWAPDB");
+        self.count("SWAPDB");
         for (address, key) in &mut self.keys {
             key.note(&format!("{}: SWAPDB 0 {other}", self.commands));
-            key.swapped(place::of(address.0, &address.1).expect("a place"), self.misnames);
+            key.swapped(place::of(address.0, &address.1).expect("a place"), self.misreports);
         }
         let result = if self.chooser.rng.bool() { self.compare() } else { Ok(()) };
         self.redis.cmd(&["SWAPDB", "0", &other]);
         result
     }
 
-    fn took(&mut self, line: &str) {
+    fn count(&mut self, line: &str) {
         self.commands += 1;
         self.counts.entry(line.to_lowercase()).or_default().done += 1;
     }
 
-    /// Takes the payload of a key for RESTORE. Never of one with a short time to live, though the
-    /// fields of a hash may have one: those are left out.
+    /// Stores the DUMP payload of a key for RESTORE. Not from timed places, where hash fields may
+    /// have short times to live, which are part of the payload.
     fn dump(&mut self) {
         let keys: Vec<_> = self.keys.keys().filter(|(_, key)| key[0] != b't').cloned().collect();
         if keys.is_empty() {
@@ -239,9 +239,9 @@ impl Run {
         }
     }
 
-    /// Compares MongoDB with what it must hold.
+    /// Compares MongoDB with the model.
     pub fn check(&mut self) -> Result<(), String> {
-        check::come_to_rest(&mut self.sender, &mut self.keys)?;
+        check::wait_until_stable(&mut self.sender, &mut self.keys)?;
         self.compare()
     }
 
@@ -257,7 +257,7 @@ impl Run {
         ))
     }
 
-    /// Commands that never answered without an error.
+    /// Commands that never succeeded.
     pub fn never_done(&self) -> Vec<String> {
         let names = self.templates.iter().map(|template| name(template));
         let mut never: Vec<String> = names
@@ -268,8 +268,8 @@ impl Run {
     }
 }
 
-/// A command in one line.
-fn told(number: u64, way: Way, chosen: &Chosen, done: &Done) -> String {
+/// A command as a log line.
+fn log_line(number: u64, way: Way, chosen: &Chosen, done: &Done) -> String {
     let mut line = format!("{number}: {way:?}");
     for word in &chosen.words {
         let _ = write!(line, " {}", word.escape_ascii());

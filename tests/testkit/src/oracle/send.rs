@@ -1,5 +1,5 @@
-//! Commands one by one, in pipelines, MULTI, scripts and functions, with what their keys were
-//! before and after each.
+//! Commands one by one, in pipelines, MULTI, scripts and functions, with the observed keys before
+//! and after each.
 
 use redis::{Cmd, Connection, RedisResult, Value, from_redis_value};
 
@@ -7,7 +7,7 @@ use super::chooser::{Address, Chosen};
 use super::observe::{Seen, library, looking, running};
 use crate::redis_server::command;
 
-/// How commands come to the server.
+/// How commands are sent to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     Alone,
@@ -17,16 +17,16 @@ pub enum Way {
     Function,
 }
 
-/// What a command did.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Done {
     pub error: Option<String>,
-    /// One for each of its keys; nothing when nobody looked.
+    /// One for each of its keys; empty if they were not read.
     pub before: Vec<Seen>,
     pub after: Vec<Seen>,
 }
 
-/// A client with its scripts.
+/// A client with the loaded scripts.
 pub struct Sender {
     pub connection: Connection,
     look: String,
@@ -47,7 +47,7 @@ impl Sender {
         Sender { connection, look, run }
     }
 
-    /// Sends the commands from a client in `db`; looks at their keys after each, and before.
+    /// Sends the commands from a client in `db`; reads their keys before and after each.
     pub fn send(&mut self, way: Way, db: i64, commands: &[Chosen]) -> Vec<Done> {
         match way {
             Way::Alone => {
@@ -63,7 +63,7 @@ impl Sender {
         }
     }
 
-    /// What those keys are now.
+    /// The current state of those keys.
     pub fn look(&mut self, keys: &[Address]) -> Vec<Seen> {
         let look = self.looking(keys);
         seen(self.ask(&[look]).remove(0).expect("a look"))
@@ -111,7 +111,7 @@ impl Sender {
             }
         }
         let reply = self.ask(std::slice::from_ref(run)).remove(0).expect("a script's reply");
-        let all: Vec<(String, Value, Value)> = from_redis_value(reply).expect("what was done");
+        let all: Vec<(String, Value, Value)> = from_redis_value(reply).expect("the script's reply");
         let done = |(error, before, after): (String, Value, Value)| Done {
             error: Some(error).filter(|error| !error.is_empty()),
             before: seen(before),
@@ -122,7 +122,7 @@ impl Sender {
 
     fn ask(&mut self, commands: &[Cmd]) -> Vec<RedisResult<Value>> {
         let packed: Vec<u8> = commands.iter().flat_map(Cmd::get_packed_command).collect();
-        self.connection.send_packed_command(&packed).expect("the server is there");
+        self.connection.send_packed_command(&packed).expect("the server is running");
         let mut reply = || match self.connection.recv_response() {
             Err(error) if error.code().is_none() => {
                 let all = packed.escape_ascii();
@@ -134,7 +134,7 @@ impl Sender {
     }
 }
 
-/// Of each command: a look, its reply, a look.
+/// Three replies per command: its keys before, its own, its keys after.
 fn done(replies: Vec<RedisResult<Value>>) -> Vec<Done> {
     let mut replies = replies.into_iter();
     let mut all = Vec::new();

@@ -1,7 +1,8 @@
-//! docs/COMMANDS.md: what each write command reports, and what is written to MongoDB then.
+//! docs/COMMANDS.md: the events of each write command, and the writes to MongoDB that follow.
 //!
-//! Random commands are sent one by one. After each, all events that the server has published are
-//! read, WB.FLUSH writes what was captured, and the module's counters tell what that was.
+//! Random commands are sent one by one. After each, all keyspace events that the server has
+//! published are read, WB.FLUSH writes the captured changes, and the module's counters show what
+//! was written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -16,16 +17,16 @@ use super::send::Way;
 use super::templates::{self, STEPS, name};
 use crate::redis_server::command;
 
-/// Times that each template is tried at most.
-const MOST: usize = 800;
-/// So often in a row without anything new, and it is enough.
-const ENOUGH: usize = 200;
+/// The maximum number of attempts for each template.
+const MAX_ATTEMPTS: usize = 800;
+/// The number of attempts without a new observation after which a template is done.
+const MAX_WITHOUT_CHANGE: usize = 200;
 /// The prefix of the keys: any type, with the default options.
 const PREFIX: &str = "a:";
-/// A message that says that no more events come before it.
+/// The channel of a message that marks the end of the events so far.
 const MARK: &str = "oracle-mark";
 
-/// Values of all types, with members that random words often name.
+/// Values of all types, with members that random arguments often match.
 const FULL: [(char, &str); 12] = [
     ('s', "SET {} 3"),
     ('p', "PFADD {} a b c"),
@@ -40,7 +41,7 @@ const FULL: [(char, &str); 12] = [
     ('q', "XREADGROUP GROUP g c1 STREAMS {} >"),
     ('j', r#"JSON.SET {} $ {"a":2,"b":"s","c":[1,2,3],"o":{"a":1},"t":true}"#),
 ];
-/// The same with one member, after which a key is gone.
+/// The same with one member, whose removal deletes the key.
 const SMALL: [(char, &str); 5] = [
     ('h', "HSET {} a 1"),
     ('l', "RPUSH {} a"),
@@ -49,22 +50,22 @@ const SMALL: [(char, &str); 5] = [
     ('g', "GEOADD {} 1 40 a"),
 ];
 
-/// What one command was seen to do.
+/// The observed effects of one command.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
     /// Events that the server published.
     events: BTreeSet<String>,
     writes: bool,
     deletes: bool,
-    /// It answered without an error, and MongoDB got nothing.
+    /// It succeeded at least once without a write to MongoDB.
     nothing: bool,
 }
 
 /// The rows of one server, by command.
 pub type Rows = BTreeMap<String, Row>;
 
-/// Tries every template on keys without short times to live. The differences that show on the
-/// way are an error.
+/// Runs every template on keys without short times to live. Differences found meanwhile are an
+/// error.
 pub fn rows(run: &mut Run) -> Result<Rows, String> {
     run.redis.cmd(&["CONFIG", "SET", "notify-keyspace-events", "AEKtdn"]);
     let mut listener = run.redis.connect();
@@ -82,8 +83,10 @@ pub fn rows(run: &mut Run) -> Result<Rows, String> {
     for template in run.templates.clone() {
         let row = rows.entry(name(template)).or_default();
         let mut last_new = 0;
-        for tried in 0..MOST {
-            if tried - last_new >= ENOUGH && (row.writes || row.deletes || tried > MOST / 2) {
+        for tried in 0..MAX_ATTEMPTS {
+            if tried - last_new >= MAX_WITHOUT_CHANGE
+                && (row.writes || row.deletes || tried > MAX_ATTEMPTS / 2)
+            {
                 break;
             }
             let chosen = run.chooser.fill(template, 0, false);
@@ -118,7 +121,7 @@ pub fn rows(run: &mut Run) -> Result<Rows, String> {
     Ok(rows)
 }
 
-/// Puts one of the values under each of the command's keys, or nothing.
+/// Sets each of the command's keys to one of the values, or deletes it.
 fn prepare(run: &mut Run, chosen: &Chosen, values: &[(char, &str)]) {
     let mut commands = Vec::new();
     for address in &chosen.keys {
@@ -141,7 +144,7 @@ fn counters(run: &Run) -> (i64, i64) {
     (status.int("written_total"), status.int("deleted_total"))
 }
 
-/// The names of all events up to now. Those of no change of a key are left out.
+/// The names of all events so far, without those that are no change of a key.
 fn drain(events: &mut PubSub<'_>, publisher: &mut Connection) -> BTreeSet<String> {
     let published: RedisResult<i64> = command(&["PUBLISH", MARK, ""]).query(publisher);
     assert_eq!(published, Ok(1));
@@ -181,17 +184,17 @@ pub fn document(servers: &[(String, Rows)]) -> String {
     );
     let commands: BTreeSet<&String> = servers.iter().flat_map(|(_, rows)| rows.keys()).collect();
     for command in commands {
-        let mut told: Vec<(&str, Row)> = Vec::new();
+        let mut listed_rows: Vec<(&str, Row)> = Vec::new();
         for (server, rows) in servers {
             let Some(row) = rows.get(command) else { continue };
-            match told.iter_mut().find(|(_, other)| other.is_like(row)) {
+            match listed_rows.iter_mut().find(|(_, other)| other.is_like(row)) {
                 Some((_, other)) => other.join(row),
-                None => told.push((server, row.clone())),
+                None => listed_rows.push((server, row.clone())),
             }
         }
         let everywhere = servers.iter().all(|(_, rows)| rows.contains_key(command));
-        for (server, row) in &told {
-            let only = if everywhere && told.len() == 1 { "" } else { server };
+        for (server, row) in &listed_rows {
+            let only = if everywhere && listed_rows.len() == 1 { "" } else { server };
             let line = format!(
                 "| `{}` | {} | {} | {only}",
                 command.to_uppercase().replace('|', " "),
@@ -219,7 +222,7 @@ fn listed(events: &BTreeSet<String>) -> String {
 }
 
 impl Row {
-    /// True if the two differ by chance only.
+    /// True if the two differ only in what was observed by chance.
     fn is_like(&self, other: &Row) -> bool {
         let touches = |row: &Row| row.writes || row.deletes;
         self.events == other.events || !(touches(self) || touches(other))

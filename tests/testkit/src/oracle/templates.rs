@@ -1,15 +1,16 @@
-//! The shapes of every write command, a line each. Words in braces stand for random ones:
+//! The syntax of every write command, one line each. Words in braces are replaced by random
+//! arguments:
 //!
 //! - keys: `{s}` of a string, `{p}` of a HyperLogLog, `{h}` hash, `{l}` list, `{e}` set, `{z}`
-//!   sorted set, `{g}` one with places on earth, `{q}` stream, `{j}` JSON, `{v}` vector set, `{k}`
-//!   any
+//!   sorted set, `{g}` geospatial sorted set, `{q}` stream, `{j}` JSON, `{v}` vector set, `{k}` any
 //! - values: `{val}` `{int}` `{flt}` `{bit}` `{off}` `{f}` field `{m}` member `{n}` small number
 //!   `{idx}` position `{side}` `{score}` `{lon}` `{lat}` `{id}` of an entry `{json}` `{path}`
-//!   `{dump}` what DUMP answers `{db}` another database `{cond}` NX, XX, GT or LT
+//!   `{dump}` a reply of DUMP `{db}` another database `{cond}` NX, XX, GT or LT
 //! - times: `{sec}` `{ms}` from now `{at}` `{atms}` since 1970
 //!
-//! No place is searched by a binary member: Valkey puts it into its error as it is, and no client
-//! can read that. A command may have several lines. Errors are part of the run: wrong types, missing keys.
+//! GEOSEARCHSTORE and GEORADIUSBYMEMBER get no binary member: Valkey copies it into the error
+//! reply, which clients then fail to parse. A command may have several lines. Errors are part of a
+//! run: wrong types, missing keys.
 
 pub const TEMPLATES: &[&str] = &[
     // Strings
@@ -198,10 +199,10 @@ pub const TEMPLATES: &[&str] = &[
     "RESTORE-ASKING {k} 0 {dump} REPLACE",
 ];
 
-/// Commands that are steps of their own, in `run`.
+/// Commands without a template, which `run` sends as separate steps.
 pub const STEPS: [&str; 3] = ["flushall", "flushdb", "swapdb"];
 
-/// The command of a template, as COMMAND names it: in small letters, with the subcommand.
+/// The command of a template, named as in COMMAND's reply: in lower case, with the subcommand.
 pub fn name(template: &str) -> String {
     let mut words = template.split(' ').map(str::to_lowercase);
     let command = words.next().expect("a command");

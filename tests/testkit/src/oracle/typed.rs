@@ -1,4 +1,4 @@
-//! What the SCHEMA of a place makes of a document.
+//! The conversions of the places' SCHEMAs.
 
 use mongodb::bson::{Binary, Bson, DateTime, Document, spec::BinarySubtype};
 
@@ -10,12 +10,12 @@ pub const HASH: &str = "TYPE HASH INTERVAL 0 SCHEMA a INT64 b SKIP c AUTO d STRI
 /// Options of the place with JSON.
 pub const JSON: &str = "TYPE JSON SCHEMA o SKIP t AUTO AS truth c AUTO AS list";
 
-/// Options of the place with hashes whose fields stay strings when they do not convert.
+/// Options of the place with hashes whose fields stay strings if they cannot be converted.
 pub const LENIENT: &str = "TYPE HASH INTERVAL 0 ONERROR STRING SCHEMA a INT64 b BOOL value DOUBLE";
-/// Options of the place with JSON whose fields are left out when they do not convert.
+/// Options of the place with JSON whose fields are left out if they cannot be converted.
 pub const SKIPPING: &str = "TYPE JSON ONERROR SKIP SCHEMA a BOOL o INT64 t DATE_MS";
 
-/// The fields of a hash, each a string or Binary, with their types where they have them.
+/// Converts the fields of a hash, each a string or Binary, where possible.
 pub fn lenient(fields: Document) -> Option<Document> {
     let typed = fields.into_iter().map(|(name, value)| {
         let text = value.as_str().unwrap_or_default();
@@ -34,7 +34,7 @@ pub fn lenient(fields: Document) -> Option<Document> {
     Some(typed.collect())
 }
 
-/// The fields of JSON, but for those that do not convert.
+/// Converts the fields of JSON and leaves out those that cannot be converted.
 pub fn skipping(fields: Document) -> Option<Document> {
     let typed = fields.into_iter().filter_map(|(name, value)| {
         let typed = match name.as_str() {
@@ -65,7 +65,7 @@ pub fn skipping(fields: Document) -> Option<Document> {
     Some(typed.collect())
 }
 
-/// A value, or an array of values that all convert. Null is null of every type.
+/// Converts a value, or an array if all its items can be converted. Null stays null.
 fn each(value: Bson, to: &dyn Fn(Bson) -> Option<Bson>) -> Option<Bson> {
     match value {
         Bson::Null => Some(Bson::Null),
@@ -76,7 +76,7 @@ fn each(value: Bson, to: &dyn Fn(Bson) -> Option<Bson>) -> Option<Bson> {
     }
 }
 
-/// A string that holds a JSON object is that object.
+/// A string that contains a JSON object is replaced by that object.
 pub fn unwrapped(fields: Document) -> Option<Document> {
     let text = fields.get_str("value").unwrap_or_default();
     let Ok(json @ serde_json::Value::Object(_)) = serde_json::from_str(text) else {
@@ -85,7 +85,7 @@ pub fn unwrapped(fields: Document) -> Option<Document> {
     Some(bson(json).as_document()?.clone())
 }
 
-/// The fields of a hash, each a string or Binary.
+/// Converts the fields of a hash, each a string or Binary; `None` if one cannot be converted.
 pub fn hash(fields: Document) -> Option<Document> {
     let mut typed = Document::new();
     for (name, value) in fields {
@@ -102,7 +102,7 @@ pub fn hash(fields: Document) -> Option<Document> {
     Some(typed)
 }
 
-/// Only names change: the root's fields keep their types.
+/// Renames and removes fields; all types stay the same.
 pub fn json(fields: Document) -> Option<Document> {
     let renamed = |name: String| match name.as_str() {
         "t" => "truth".to_owned(),
@@ -113,7 +113,7 @@ pub fn json(fields: Document) -> Option<Document> {
     Some(kept.map(|(name, value)| (renamed(name), value)).collect())
 }
 
-/// A number that is written as it would be written again.
+/// A number whose text equals the number's own formatting.
 fn number(text: &str) -> Option<Bson> {
     let same = |again: String| again == text;
     let whole = text.parse::<i64>().ok().filter(|value| same(value.to_string()));

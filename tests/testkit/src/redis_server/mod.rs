@@ -1,9 +1,9 @@
-//! redis-server, or a Valkey, with the module.
+//! redis-server or valkey-server with the module.
 //!
-//! - `setup`: what it is started with
+//! - `setup`: the options that it is started with
 //! - `server`: the running server
-//! - `reply`: the maps that the module's commands answer with
-//! - `replication`: replicas, and whether dirty sets agree
+//! - `reply`: the map replies of the module's commands
+//! - `replication`: replicas, and the comparison of dirty sets
 //! - `seccomp`: the system call filter of Debian's redis-server.service
 
 pub mod replication;

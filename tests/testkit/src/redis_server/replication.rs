@@ -1,27 +1,27 @@
-//! Replicas, and whether the dirty sets of servers agree.
+//! Replicas, and the comparison of the servers' dirty sets.
 
 use crate::redis_server::server::Redis;
 use crate::wait::{SOON, wait_until};
 
 impl Redis {
-    /// Makes this server a replica of `master` and waits until it is in step.
+    /// Makes this server a replica of `master` and waits until it is in sync.
     #[track_caller]
     pub fn follow(&self, master: &Redis) {
         self.cmd(&["REPLICAOF", "127.0.0.1", &master.port().to_string()]);
-        self.wait_until_in_step_with(master);
+        self.wait_until_in_sync_with(master);
     }
 
-    /// Ends being a replica.
+    /// Makes this replica a master (REPLICAOF NO ONE).
     #[track_caller]
     pub fn promote(&self) {
         self.cmd(&["REPLICAOF", "NO", "ONE"]);
     }
 
-    /// Returns when this replica has everything that its master sent.
+    /// Returns when this replica has processed everything that its master sent.
     #[track_caller]
-    pub fn wait_until_in_step_with(&self, master: &Redis) {
-        wait_until("the replica is in step", SOON, || {
-            // The master first: it may only be further by the time the replica answers.
+    pub fn wait_until_in_sync_with(&self, master: &Redis) {
+        wait_until("the replica is in sync", SOON, || {
+            // The master's offset first: it may only increase until the replica replies.
             let sent = master.offset("master_repl_offset");
             self.is_linked() && self.offset("slave_repl_offset") >= sent
         });
@@ -50,13 +50,13 @@ impl Redis {
         lines.find(|(name, _)| *name == field).map(|(_, value)| value.trim().to_owned())
     }
 
-    /// `WB._DIGEST`: equal digests, equal registrations and dirty sets.
+    /// `WB._DIGEST`: equal if the registrations and the dirty sets are equal.
     #[track_caller]
     pub fn digest(&self) -> String {
         self.run(&["WB._DIGEST"])
     }
 
-    /// The server's version as it calls itself, `7.0.15`; Valkey's is its own.
+    /// The server's version, `7.0.15`; for Valkey `valkey 8.1.0`.
     #[track_caller]
     pub fn version(&self) -> String {
         let valkey =
@@ -64,15 +64,15 @@ impl Redis {
         valkey.or_else(|| self.info("server", "redis_version")).expect("a version")
     }
 
-    /// Redis 7.0: no event before a key goes, and module data in every RDB file.
+    /// Redis 7.0 has no event before a key is removed, and writes module data to every RDB file.
     pub fn is_redis_7_0(&self) -> bool {
         self.version().starts_with("7.0.")
     }
 }
 
-/// The dirty sets of `a` and `b` are the same, by number and by digest.
+/// Asserts that the dirty sets of `a` and `b` are the same, by size and by digest.
 #[track_caller]
-pub fn agree(a: &Redis, b: &Redis) {
+pub fn assert_same_dirty_set(a: &Redis, b: &Redis) {
     assert_eq!(a.status().int("dirty_keys"), b.status().int("dirty_keys"));
     assert_eq!(a.status().int("registrations"), b.status().int("registrations"));
     assert_eq!(a.digest(), b.digest());

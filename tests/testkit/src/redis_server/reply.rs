@@ -1,4 +1,4 @@
-//! The maps that the module's commands answer with: maps in RESP3, flat arrays in RESP2.
+//! The map replies of the module's commands: maps in RESP3, flat arrays in RESP2.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! The seccomp filter of Debian 12's `redis-server.service`, as systemd makes it. A process that
-//! breaks it is killed by SIGSYS, because the unit names no error number.
+//! The seccomp filter that systemd installs for Debian 12's `redis-server.service`. A process that
+//! makes another system call is killed by SIGSYS, because the unit sets no error number.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -8,8 +8,8 @@ use std::process::Command;
 use libc::*;
 
 /// `SystemCallFilter=@system-service` without `@privileged` and `@resources`, and with the group
-/// `@default`, which systemd always adds: what `systemd-analyze syscall-filter` of systemd 252 lists,
-/// as far as x86-64 has it. Without io_pgetevents, which the crate libc lacks.
+/// `@default`, which systemd always adds: the list of `systemd-analyze syscall-filter` (systemd
+/// 252), restricted to x86-64. Without io_pgetevents, which the crate libc lacks.
 #[rustfmt::skip]
 const ALLOWED: &[c_long] = &[
     SYS_accept, SYS_accept4, SYS_access, SYS_add_key, SYS_alarm, SYS_arch_prctl, SYS_bind,
@@ -61,17 +61,18 @@ const ALLOWED: &[c_long] = &[
     SYS_waitid, SYS_write, SYS_writev,
 ];
 
-/// `RestrictAddressFamilies=`: a socket of another family is an error and no crime.
+/// `RestrictAddressFamilies=`: a socket of another family is an error and does not kill the
+/// process.
 const FAMILIES: [c_int; 3] = [AF_UNIX, AF_INET, AF_INET6];
 
-/// Places in the data that the filter is asked about (`struct seccomp_data`).
+/// Offsets in the filter's input (`struct seccomp_data`).
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const FIRST_ARGUMENT: u32 = 16;
-/// x86-64 in the kernel's numbering.
+/// The kernel's code for x86-64.
 const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
 
-/// Has the command run under the filter.
+/// Makes the command run under the filter.
 pub fn confine(command: &mut Command) {
     let filter = filter();
     // SAFETY: between fork and exec the closure makes two system calls and allocates nothing.
@@ -112,11 +113,11 @@ fn filter() -> Vec<sock_filter> {
     filter
 }
 
-fn load(place: u32) -> sock_filter {
-    sock_filter { code: (BPF_LD | BPF_W | BPF_ABS) as u16, jt: 0, jf: 0, k: place }
+fn load(offset: u32) -> sock_filter {
+    sock_filter { code: (BPF_LD | BPF_W | BPF_ABS) as u16, jt: 0, jf: 0, k: offset }
 }
 
-/// Skips `skipped` instructions unless what was loaded is `value`.
+/// Skips `skipped` instructions unless the loaded word equals `value`.
 fn unless_equal(value: u32, skipped: u8) -> sock_filter {
     sock_filter { code: (BPF_JMP | BPF_JEQ | BPF_K) as u16, jt: 0, jf: skipped, k: value }
 }

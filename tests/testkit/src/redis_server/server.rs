@@ -1,4 +1,4 @@
-//! redis-server with the module, on a port and in a folder of its own.
+//! redis-server with the module, with its own port and folder.
 
 use std::cell::{RefCell, RefMut};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::redis_server::reply::{Fields, Flushed};
 use crate::redis_server::setup::Setup;
 use crate::wait::{SOON, became};
 
-/// A reply that takes longer is a failure of the server, not a slow one.
+/// A reply that takes longer is a failure, not merely slow.
 const REPLY_LIMIT: Duration = Duration::from_secs(60);
 
 impl Setup {
@@ -23,7 +23,7 @@ impl Setup {
         self.try_start().unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
     }
 
-    /// The server, or the log of one that ended instead of answering.
+    /// The server, or the log if it ended during startup.
     pub fn try_start(&self) -> Result<Redis, String> {
         loop {
             let (dir, port) = (tempfile::tempdir().expect("folder"), free_port());
@@ -38,7 +38,7 @@ impl Setup {
 
 /// A running server. Dropping it kills it.
 pub struct Redis {
-    // Before the folder, so that it has ended when the folder goes.
+    // Declared before the folder: the process ends before the folder is removed.
     process: Process,
     setup: Setup,
     dir: TempDir,
@@ -47,7 +47,7 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// The module with its own defaults, pointed at the MongoDB of that URI.
+    /// A server with the module in its default settings and that `mongodb-uri`.
     #[track_caller]
     pub fn start(mongodb_uri: &str) -> Self {
         Setup::new(mongodb_uri).start()
@@ -60,7 +60,7 @@ impl Redis {
         Ok(redis)
     }
 
-    /// Returns when it answers, after loading; its log, if it ended.
+    /// Waits until the server has loaded its data and replies; returns its log if it ended.
     pub fn wait_until_it_answers(&mut self) -> Result<(), String> {
         let answers = became(SOON, || {
             self.process.ended().is_some()
@@ -91,12 +91,12 @@ impl Redis {
         self.process.log()
     }
 
-    /// A connection that speaks RESP2.
+    /// A RESP2 connection.
     pub fn connect(&self) -> Connection {
         self.try_connect("").expect("connection")
     }
 
-    /// A connection that speaks RESP3.
+    /// A RESP3 connection.
     pub fn connect_resp3(&self) -> Connection {
         self.try_connect("?protocol=resp3").expect("connection")
     }
@@ -106,7 +106,7 @@ impl Redis {
         self.try_connect(&db.to_string()).expect("connection")
     }
 
-    /// A connection, if the server is there and answers; `path` as in a URL.
+    /// A connection, if the server is running and replies; `path` is that of a Redis URL.
     pub fn try_connect(&self, path: &str) -> RedisResult<Connection> {
         let client = redis::Client::open(format!("redis://127.0.0.1:{}/{path}", self.port))?;
         let connection = client.get_connection_with_timeout(REPLY_LIMIT)?;
@@ -121,7 +121,7 @@ impl Redis {
         })
     }
 
-    /// Runs a command given as its words; an error reply is a failure.
+    /// Runs a command; panics on an error reply.
     #[track_caller]
     pub fn run<T: FromRedisValue>(&self, words: &[&str]) -> T {
         match command(words).query(&mut self.connection()) {
@@ -130,14 +130,14 @@ impl Redis {
         }
     }
 
-    /// Runs a command whose reply does not matter.
+    /// Runs a command and returns its reply unconverted; panics on an error reply.
     #[track_caller]
     pub fn cmd<A: ToRedisArgs>(&self, words: &[A]) -> Value {
         let reply = command(words).query(&mut self.connection());
         reply.unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The text of the error that the command must answer with.
+    /// Runs a command that must fail, and returns its error message.
     #[track_caller]
     pub fn error(&self, words: &[&str]) -> String {
         match command(words).query::<Value>(&mut self.connection()) {
@@ -170,10 +170,10 @@ impl Redis {
         self.run(&[&["WB.FLUSH"], arguments].concat())
     }
 
-    /// `SHUTDOWN` with its arguments, and the end of the process.
+    /// `SHUTDOWN` with arguments; waits for the process to end.
     #[track_caller]
     pub fn shutdown(&mut self, arguments: &[&str]) -> ExitStatus {
-        // There is no reply: the connection breaks.
+        // There is no reply: the connection closes.
         command(&[&["SHUTDOWN"], arguments].concat()).query::<Value>(&mut self.connection()).ok();
         self.wait_for_end()
     }
@@ -184,27 +184,27 @@ impl Redis {
         self.connection.take();
     }
 
-    /// Starts the server again in the same folder, on the same port.
+    /// Kills the server if it runs, and starts it in the same folder, on the same port.
     #[track_caller]
-    pub fn start_again(&mut self) {
-        if let Err(log) = self.try_start_again(&[]) {
+    pub fn restart(&mut self) {
+        if let Err(log) = self.try_restart(&[]) {
             panic!("the server did not start again:\n{log}");
         }
     }
 
-    /// The same with more arguments; what it logged, if it ended instead of answering.
-    pub fn try_start_again(&mut self, arguments: &[&str]) -> Result<(), String> {
-        self.begin_again(arguments);
+    /// The same with more arguments; returns the log if it ended during startup.
+    pub fn try_restart(&mut self, arguments: &[&str]) -> Result<(), String> {
+        self.begin_restart(arguments);
         self.wait_until_it_answers()
     }
 
-    /// Starts it again and does not wait: it may be loading for a while.
-    pub fn begin_again(&mut self, arguments: &[&str]) {
+    /// The same without waiting until it replies: it may be loading for a while.
+    pub fn begin_restart(&mut self, arguments: &[&str]) {
         self.kill();
         self.process = self.setup.process(self.dir.path(), arguments);
     }
 
-    /// The end of the process, which was asked for otherwise.
+    /// Waits for the process to end after the caller has stopped it in another way.
     #[track_caller]
     pub fn wait_for_end(&mut self) -> ExitStatus {
         let status = self.process.wait_for_end(SOON);
@@ -212,35 +212,35 @@ impl Redis {
         status
     }
 
-    /// Why the process is no longer there, if it is not: an assertion, a signal.
+    /// The exit status, if the process has ended, for example by a failed assertion.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.process.ended()
     }
 
-    /// Stops the process in its tracks (SIGSTOP).
+    /// Suspends the process (SIGSTOP).
     pub fn freeze(&self) {
         self.process.freeze();
     }
 
-    /// Lets it go on (SIGCONT).
+    /// Resumes the process (SIGCONT).
     pub fn thaw(&self) {
         self.process.signal(Signal::CONT);
     }
 
-    /// `kill -9`; its folder stays, for somebody to look at.
+    /// `kill -9`; leaves its folder in place for inspection.
     pub fn keep(mut self) -> PathBuf {
         self.kill();
         self.dir.keep()
     }
 
-    /// Leaves the server running after this process; its folder stays too.
+    /// Leaves the server running after this process, and its folder in place.
     pub fn release(self) -> PathBuf {
         self.process.release();
         self.dir.keep()
     }
 }
 
-/// A command from its words, binary ones too.
+/// A command from its words, which may be binary.
 pub fn command<A: ToRedisArgs>(words: &[A]) -> redis::Cmd {
     let mut command = redis::Cmd::new();
     for word in words {

@@ -1,4 +1,4 @@
-//! What a redis-server is started with.
+//! The options that a redis-server is started with.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use crate::process::Process;
 use crate::redis_server::seccomp::confine;
 use crate::{fetched, module_path};
 
-/// `WB_REDIS_SERVER`, the `redis-server` on the PATH, or the one that setup linked.
+/// `WB_REDIS_SERVER`, the `redis-server` on the PATH, or the one in `.servers/`.
 fn server_program() -> PathBuf {
     if let Some(program) = std::env::var_os("WB_REDIS_SERVER") {
-        // Servers run in folders of their own.
+        // The server runs in another working directory.
         return std::path::absolute(program).expect("WB_REDIS_SERVER");
     }
     std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
@@ -20,7 +20,7 @@ fn server_program() -> PathBuf {
         .unwrap_or_else(|| fetched("redis-server"))
 }
 
-/// What a server is started with.
+/// The options that a server is started with.
 #[derive(Clone, Default)]
 pub struct Setup {
     config: Vec<String>,
@@ -32,12 +32,12 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// The module, pointed at the MongoDB of that URI.
+    /// A server with the module and that `mongodb-uri`.
     pub fn new(mongodb_uri: &str) -> Self {
         Self::default().setting("mongodb-uri", mongodb_uri)
     }
 
-    /// The server without our module.
+    /// A server without the module.
     pub fn without_module() -> Self {
         Self { modules: vec![String::new()], ..Self::default() }
     }
@@ -60,31 +60,31 @@ impl Setup {
         self
     }
 
-    /// Another server program than the one of the environment.
+    /// Uses this server program instead of the default.
     pub fn program(mut self, program: &Path) -> Self {
         self.program = Some(std::path::absolute(program).expect("path of the server"));
         self
     }
 
-    /// Under the system call filter of Debian's service.
+    /// Runs under the system call filter of Debian's service.
     pub fn hardened(mut self) -> Self {
         self.hardened = true;
-        // The unit raises the limit of open files, and the server need not.
+        // So that the server need not raise its limit of open files; the unit does that.
         self.config("maxclients 100")
     }
 
-    /// An AOF that has every write on disk before its reply is sent.
+    /// An AOF with `appendfsync always`: each write is on disk before its reply is sent.
     pub fn durable(self) -> Self {
         self.config("appendonly yes").config("appendfsync always")
     }
 
-    /// The JSON module, loaded before ours.
+    /// Loads the JSON module, before the module under test.
     pub fn json(self) -> Self {
         let line = format!("loadmodule {}", fetched("rejson.so").display());
         Self { modules: vec![line], ..self }
     }
 
-    /// The JSON module, loaded after ours.
+    /// Loads the JSON module, after the module under test.
     pub fn json_after(self) -> Self {
         let ours = self.our_module();
         let line = format!("loadmodule {}", fetched("rejson.so").display());

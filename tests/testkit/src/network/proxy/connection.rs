@@ -1,4 +1,4 @@
-//! One connection through the proxy: both its directions, and what the fault lets through.
+//! One connection through the proxy: its two directions, and what the fault does to each.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::fault::{Counts, Fault, Orders};
 
-/// Which direction bytes go.
+/// The direction of bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum Direction {
     Request,
     Answer,
 }
@@ -23,21 +23,21 @@ enum Way {
 enum End {
     /// Its sender closed it.
     Closed,
-    /// It broke, and the other direction with it.
+    /// It broke, and so must the other direction.
     Broken,
 }
 
-/// Chunks on the way in one direction, for the delay.
+/// The maximum number of delayed chunks in one direction.
 const CHUNKS: usize = 1024;
 
-/// Carries one connection until it is closed or breaks.
-pub(super) async fn carry(
+/// Forwards one connection until it closes or breaks.
+pub(super) async fn forward(
     client: TcpStream,
     target: u16,
     mut orders: watch::Receiver<Option<Orders>>,
     counts: Arc<Counts>,
 ) {
-    let Some(born) = *orders.borrow() else { return };
+    let Some(initial) = *orders.borrow() else { return };
     counts.made.fetch_add(1, Ordering::Relaxed);
     counts.open.fetch_add(1, Ordering::Relaxed);
     if let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await {
@@ -45,10 +45,10 @@ pub(super) async fn carry(
         server.set_nodelay(true).ok();
         let ((from_client, to_client), (from_server, to_server)) =
             (client.into_split(), server.into_split());
-        let request = pump(Way::Request, from_client, to_server, orders.clone());
-        let answer = pump(Way::Answer, from_server, to_client, orders.clone());
+        let request = pump(Direction::Request, from_client, to_server, orders.clone());
+        let answer = pump(Direction::Answer, from_server, to_client, orders.clone());
         let broken = orders.wait_for(|orders| {
-            orders.is_none_or(|now| now.fault == Fault::Refuse || now.cuts != born.cuts)
+            orders.is_none_or(|now| now.fault == Fault::Refuse || now.cuts != initial.cuts)
         });
         tokio::select! {
             _ = broken => {}
@@ -58,7 +58,7 @@ pub(super) async fn carry(
     counts.open.fetch_sub(1, Ordering::Relaxed);
 }
 
-/// Until both directions are closed, or one is broken.
+/// Returns when both directions are closed or one is broken.
 async fn both(request: impl Future<Output = End>, answer: impl Future<Output = End>) {
     tokio::pin!(request, answer);
     tokio::select! {
@@ -67,9 +67,9 @@ async fn both(request: impl Future<Output = End>, answer: impl Future<Output = E
     }
 }
 
-/// Carries one direction. The receiver takes its chunks when the fault lets it.
+/// Forwards one direction. The receiver gets each chunk when the fault permits it.
 async fn pump(
-    way: Way,
+    direction: Direction,
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     orders: watch::Receiver<Option<Orders>>,
@@ -83,13 +83,13 @@ async fn pump(
             }
         }
     };
-    let born = orders.borrow().map_or(0, |orders| orders.sets);
-    let mut gate = Gate { way, orders, born, dead: false, answered: (0, 0) };
+    let created = orders.borrow().map_or(0, |orders| orders.sets);
+    let mut gate = Gate { direction, orders, created, dead: false, answered: (0, 0) };
     let writing = async {
         while let Some((at, mut chunk)) = chunks.recv().await {
-            let passes = gate.passes(at, chunk.len()).await;
-            let cut = passes.is_some_and(|count| count < chunk.len());
-            chunk.truncate(passes.unwrap_or(0));
+            let allowed = gate.allowed(at, chunk.len()).await;
+            let cut = allowed.is_some_and(|count| count < chunk.len());
+            chunk.truncate(allowed.unwrap_or(0));
             if to.write_all(&chunk).await.is_err() || cut {
                 return End::Broken;
             }
@@ -103,39 +103,39 @@ async fn pump(
     tokio::join!(reading, writing).1
 }
 
-/// What one direction of a connection lets through.
+/// Applies the fault to one direction of a connection.
 struct Gate {
-    way: Way,
+    direction: Direction,
     orders: watch::Receiver<Option<Orders>>,
-    /// How often a fault had been set when it was made.
-    born: u64,
+    /// How many times a fault had been set when the connection was made.
+    created: u64,
     dead: bool,
-    /// The limit of `CutReply`, and the bytes since it was set.
+    /// The limit of `CutReply`, and the bytes forwarded since it was set.
     answered: (u64, u64),
 }
 
 impl Gate {
-    /// Waits as long as the fault says; how many of the bytes that were read at that time get
-    /// through. Fewer than asked breaks the connection; none at all are swallowed.
-    async fn passes(&mut self, at: Instant, bytes: usize) -> Option<usize> {
+    /// Waits as long as the fault requires, then returns how many of the bytes read at `at` are
+    /// forwarded. Fewer than `bytes` break the connection; `None` drops them silently.
+    async fn allowed(&mut self, at: Instant, bytes: usize) -> Option<usize> {
         let held = |orders: Orders| match orders.fault {
             Fault::Hold => true,
-            Fault::Strand => self.born < orders.sets,
+            Fault::HoldExisting => self.created < orders.sets,
             _ => false,
         };
-        let goes_on = |orders: &Option<Orders>| orders.is_none_or(|orders| !held(orders));
-        let fault = match self.orders.wait_for(goes_on).await.map(|orders| *orders) {
+        let is_open = |orders: &Option<Orders>| orders.is_none_or(|orders| !held(orders));
+        let fault = match self.orders.wait_for(is_open).await.map(|orders| *orders) {
             Ok(Some(orders)) => orders.fault,
             _ => return Some(0),
         };
-        self.dead |= fault == Fault::Swallow;
+        self.dead |= fault == Fault::BlackHole;
         match fault {
             _ if self.dead => None,
             Fault::Delay(time) => {
                 sleep_until(at + time).await;
                 Some(bytes)
             }
-            Fault::CutReply(limit) if self.way == Way::Answer => {
+            Fault::CutReply(limit) if self.direction == Direction::Answer => {
                 if self.answered.0 != limit {
                     self.answered = (limit, 0);
                 }

@@ -1,36 +1,36 @@
-//! What a proxy does to its connections, and what it counts of them.
+//! The faults of a proxy, and its connection counters.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-/// What the network does.
+/// A fault of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing.
+    /// No fault.
     None,
-    /// Each direction takes that long.
+    /// Each direction has that latency.
     Delay(Duration),
-    /// Each connection breaks when the server has answered so many bytes more.
+    /// Each connection breaks after that many more bytes from the server.
     CutReply(u64),
-    /// Nothing gets through, and neither end is told. A connection that was used meanwhile stays
+    /// Bytes are dropped, and neither end gets an error. A connection that was used meanwhile stays
     /// dead indefinitely.
-    Swallow,
-    /// The same, but what was sent arrives when it is over: TCP sends it again and again, also
-    /// when the sender has closed its end by then.
+    BlackHole,
+    /// The same, but the bytes are delivered when the fault ends, as TCP retransmits them, also if
+    /// the sender has closed the connection by then.
     Hold,
-    /// As `Hold` for the connections that are there; new ones get through.
-    Strand,
-    /// Connections are refused, and those that are open break.
+    /// `Hold` for existing connections; new connections work.
+    HoldExisting,
+    /// New connections are refused, and open ones break.
     Refuse,
 }
 
-/// What connections obey.
+/// The state of the proxy that its connections follow.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Orders {
     pub(super) fault: Fault,
-    /// How often a fault was set.
+    /// How many times a fault was set.
     pub(super) sets: u64,
-    /// How often all connections were cut.
+    /// How many times all connections were cut.
     pub(super) cuts: u64,
 }
 

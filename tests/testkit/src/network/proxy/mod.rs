@@ -1,7 +1,7 @@
-//! A TCP proxy that stands between the module and mongod, and does to connections what networks do.
+//! A TCP proxy between the module and mongod that simulates faults of the network.
 //!
-//! Of our own: `noxious`, the crate for this, stopped at dependencies of 2021, and can neither hold
-//! bytes back to deliver them late nor refuse connections.
+//! Not the crate `noxious`: its dependencies are from 2021, and it can neither deliver bytes late
+//! nor refuse connections.
 
 mod connection;
 mod fault;
@@ -13,12 +13,12 @@ use std::thread::JoinHandle;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use self::connection::carry;
+use self::connection::forward;
 pub use self::fault::Fault;
 use self::fault::{Counts, Orders};
 use crate::process::free_port;
 
-/// A running proxy. Dropping it ends its connections.
+/// A running proxy. Dropping it closes its connections.
 pub struct Proxy {
     port: u16,
     orders: watch::Sender<Option<Orders>>,
@@ -32,7 +32,7 @@ impl Proxy {
         Self::at(free_port(), target)
     }
 
-    /// The same on a port that was chosen before.
+    /// The same on a given port.
     pub fn at(port: u16, target: u16) -> Self {
         let (orders, received) =
             watch::channel(Some(Orders { fault: Fault::None, sets: 0, cuts: 0 }));
@@ -48,12 +48,13 @@ impl Proxy {
         self.port
     }
 
-    /// The connection string for the module, which asks no member for the set's other names.
+    /// The connection string for the module, with `directConnection`: the driver connects to no
+    /// address but the proxy's.
     pub fn uri(&self) -> String {
         format!("mongodb://127.0.0.1:{}/?directConnection=true", self.port)
     }
 
-    /// From now on, for new connections and those that are there.
+    /// Sets the fault for existing and new connections.
     pub fn set(&self, fault: Fault) {
         self.orders.send_modify(|orders| {
             if let Some(orders) = orders {
@@ -63,7 +64,7 @@ impl Proxy {
         });
     }
 
-    /// Breaks the connections that are there.
+    /// Breaks the existing connections.
     pub fn cut(&self) {
         self.orders.send_modify(|orders| {
             if let Some(orders) = orders {
@@ -92,7 +93,7 @@ impl Drop for Proxy {
     }
 }
 
-/// Until the proxy is dropped.
+/// Accepts connections until the proxy is dropped.
 async fn serve(
     port: u16,
     target: u16,
@@ -111,7 +112,7 @@ async fn serve(
             tokio::select! {
                 accepted = listener.accept() => {
                     let Ok((client, _)) = accepted else { continue };
-                    tokio::spawn(carry(client, target, orders.clone(), Arc::clone(&counts)));
+                    tokio::spawn(forward(client, target, orders.clone(), Arc::clone(&counts)));
                 }
                 _ = orders.changed() => {
                     let now = *orders.borrow_and_update();

@@ -1,5 +1,6 @@
-//! A MongoDB that keeps nothing: it takes every write and answers after the time that a real one
-//! would take, which runs on another machine. So the processors here are Redis's alone.
+//! A MongoDB stub that stores nothing: it accepts every write and replies after the time that a
+//! real one on another machine would take. So all processors of this machine are available to
+//! Redis.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,23 +11,23 @@ use std::time::Duration;
 
 use mongodb::bson::{Document, RawDocument, doc};
 
-/// The only kind of message (`OP_MSG`), and what `hello` comes in before that is agreed on.
+/// The opcode of messages, and those of `hello` and its reply before OP_MSG is negotiated.
 const OP_MSG: i32 = 2013;
 const OP_QUERY: i32 = 2004;
 const OP_REPLY: i32 = 1;
-/// Length, two ids and the kind.
+/// Length, two ids and the opcode.
 const HEADER_BYTES: usize = 16;
-/// The versions of MongoDB 6.0.
+/// The wire versions of MongoDB 6.0.
 const WIRE_VERSIONS: (i32, i32) = (0, 17);
 
 /// A server that runs until the process ends.
-pub struct Hollow {
+pub struct NullMongod {
     address: String,
     written: Arc<AtomicU64>,
 }
 
-impl Hollow {
-    /// Answers a command after `each` for each of its documents.
+impl NullMongod {
+    /// Replies to a command after `each` for each of its documents.
     pub fn start(each: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
@@ -35,19 +36,19 @@ impl Hollow {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let client = Client { name: name.clone(), written: Arc::clone(&count), each };
-                // An error is the end of the connection.
+                // An error ends the connection.
                 thread::spawn(move || client.serve(stream));
             }
         });
-        Hollow { address, written }
+        NullMongod { address, written }
     }
 
     /// Its connection string: the only member of a replica set.
     pub fn uri(&self) -> String {
-        format!("mongodb://{}/?replicaSet=hollow", self.address)
+        format!("mongodb://{}/?replicaSet=mongod", self.address)
     }
 
-    /// Documents that it took.
+    /// The number of accepted documents.
     pub fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
@@ -71,14 +72,14 @@ impl Client {
             message.resize(len - HEADER_BYTES, 0);
             stream.read_exact(&mut message)?;
             let body = match kind {
-                // Flags, and the kind of the section.
+                // Flags and the section kind.
                 OP_MSG => &message[5..],
-                // Flags, a name, two numbers.
+                // Flags, the collection's name, numberToSkip and numberToReturn.
                 OP_QUERY => {
                     let name = message[4..].iter().position(|byte| *byte == 0).expect("a name");
                     &message[4 + name + 1 + 8..]
                 }
-                other => panic!("a message of kind {other}"),
+                other => panic!("a message of opcode {other}"),
             };
             let len = i32::from_le_bytes(body[..4].try_into().expect("4")) as usize;
             let reply = self.answer(RawDocument::from_bytes(&body[..len]).expect("BSON"));
@@ -102,24 +103,24 @@ impl Client {
     }
 
     fn hello(&self) -> Document {
-        let (least, most) = WIRE_VERSIONS;
+        let (min, max) = WIRE_VERSIONS;
         doc! {
             "ok": 1, "helloOk": true, "ismaster": true, "isWritablePrimary": true,
-            "setName": "hollow", "setVersion": 1, "hosts": [&self.name], "primary": &self.name,
+            "setName": "mongod", "setVersion": 1, "hosts": [&self.name], "primary": &self.name,
             "me": &self.name, "secondary": false, "maxBsonObjectSize": 16 << 20,
             "maxMessageSizeBytes": 48_000_000, "maxWriteBatchSize": 100_000,
-            "minWireVersion": least, "maxWireVersion": most,
+            "minWireVersion": min, "maxWireVersion": max,
             "logicalSessionTimeoutMinutes": 30,
         }
     }
 }
 
-/// The answer to message `id` of that kind.
+/// The reply to message `id` of that opcode.
 fn framed(id: i32, kind: i32, reply: &Document) -> Vec<u8> {
     let reply = reply.to_vec().expect("BSON");
     let (kind, between) = match kind {
         OP_MSG => (OP_MSG, vec![0; 5]),
-        // Flags, a cursor, the first of one documents.
+        // Flags, cursor id, startingFrom and numberReturned.
         _ => (OP_REPLY, [&[0; 16][..], &1i32.to_le_bytes()].concat()),
     };
     let len = (HEADER_BYTES + between.len() + reply.len()) as i32;

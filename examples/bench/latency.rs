@@ -1,9 +1,9 @@
-//! What clients of Redis notice while the module drains at full rate.
+//! The latency of Redis clients while the module drains at full rate.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::bare::{Bare, Shape};
-use crate::read::until_all_credits_are_spent;
+use crate::read::wait_until_credits_are_used;
 use crate::report::{Goal, Report};
 use crate::sample::{median, paired};
 use crate::{load, servers};
@@ -29,7 +29,7 @@ pub fn run(report: &mut Report) {
     ] {
         let clients = || load::benchmark(&redis, requests, CLIENTS, command).p99_ms;
         let loops = (&bare, "bench.beside");
-        let [idle, busy, draining] = in_turns(&redis, loops, rounds, clients, |round| {
+        let [idle, busy, draining] = interleaved(&redis, loops, rounds, clients, |round| {
             load::fill_users(&redis, 0..keys, round);
             servers::drain(&redis);
             let p99_ms = clients();
@@ -38,7 +38,7 @@ pub fn run(report: &mut Report) {
         });
         let (ours, plain) = (median(&draining), median(&idle));
         let note = format!(
-            "medians; {:.2} × of when a bare loop writes the same to MongoDB",
+            "medians; {:.2} × of while a bare loop writes the same to MongoDB",
             paired(&draining, &busy)
         );
         let ratio = paired(&draining, &idle);
@@ -48,8 +48,8 @@ pub fn run(report: &mut Report) {
     slices(report);
 }
 
-/// The longest slice of reading while MongoDB is frozen, so that there is a processor for the server
-/// thread. Each server reads as many batches as MongoDB may be given at a time.
+/// The longest read slice while MongoDB is frozen, so that the server thread has a processor. Each
+/// server reads as many batches as may be in flight.
 fn slices(report: &mut Report) {
     let mongod = servers::mongod();
     let keys = 4_000;
@@ -63,7 +63,7 @@ fn slices(report: &mut Report) {
         load::fill_users(&redis, 0..keys, round);
         mongod.freeze();
         servers::drain(&redis);
-        until_all_credits_are_spent(&redis);
+        wait_until_credits_are_used(&redis);
         longest.push(redis.status().int("slice_max_us") as f64);
         mongod.thaw();
         redis.flush();
@@ -74,9 +74,10 @@ fn slices(report: &mut Report) {
     report.value("longest slice", ours, SLICE_US, "µs", ratio, Goal::AtMost(2.0), note);
 }
 
-/// What `clients` find in each round: with nothing to write, beside a bare loop of upserts that knows no
-/// Redis, and what `draining` finds. Whoever writes to MongoDB takes processor time.
-pub fn in_turns(
+/// The measurements of `clients` in each round: without writes to MongoDB, while a bare loop of
+/// upserts writes to MongoDB, and the measurement of `draining`. The bare loop takes the processor
+/// time that any writer to MongoDB takes.
+pub fn interleaved(
     redis: &Redis,
     (bare, namespace): (&Bare, &str),
     rounds: u64,
@@ -93,14 +94,14 @@ pub fn in_turns(
                 bare.upsert(namespace, 0..10_000, round, SHAPE);
             }
         };
-        found[1].push(beside(upserts, &clients));
+        found[1].push(while_running(upserts, &clients));
         found[2].push(draining(round));
     }
     found
 }
 
-/// Runs `clients` while `other` runs in a thread of its own.
-fn beside(other: impl FnOnce(&AtomicBool) + Send, clients: impl FnOnce() -> f64) -> f64 {
+/// Runs `clients` while `other` runs in another thread.
+fn while_running(other: impl FnOnce(&AtomicBool) + Send, clients: impl FnOnce() -> f64) -> f64 {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| other(&stop));

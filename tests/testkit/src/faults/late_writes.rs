@@ -1,5 +1,5 @@
-//! Ghosts: batches that were given up on, and that MongoDB finds in its sockets later, beside the
-//! newer ones.
+//! Late writes: batches that timed out at the client, and that MongoDB reads from its sockets
+//! later, while newer batches are written.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,26 +14,26 @@ use crate::wait::{SOON, became, wait_until};
 
 /// Keys of a round: two batches.
 const KEYS: u64 = 2_000;
-/// One of so many is deleted in the ghost.
+/// In the late write, one key of this many is deleted.
 const DELETED: u64 = 10;
-/// Words of a value in the ghost. Each is an entry of an index, so that the ghost's writes are
-/// slow, and the newer ones overtake it.
+/// Words of a value in the late write. Each is an entry of a text index, which makes the late write
+/// slow enough for newer ones to overtake it.
 const WORDS: u64 = 40;
-/// How long the module may take to write again what a ghost may have overwritten.
+/// The time in which the module must rewrite what a late write may have overwritten.
 const REPAIRED_WITHIN: Duration = Duration::from_secs(15);
 
 /// Documents of a round that are not the newest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stale {
-    /// When WB.FLUSH had answered.
+    /// When WB.FLUSH has replied.
     pub after_flush: u64,
-    /// When MongoDB had nothing more to do.
-    pub after_ghosts: u64,
-    /// When the module had had time to write again what it doubts.
+    /// When MongoDB has run all commands that it received.
+    pub after_late_writes: u64,
+    /// When the module has had time to repeat its indeterminate writes.
     pub at_end: u64,
 }
 
-/// Redis with a registration whose keys fill the batches that become ghosts.
+/// Redis with a registration whose keys fill the batches that become late writes.
 pub struct Stage<'a> {
     mongod: &'a Mongod,
     proxy: Proxy,
@@ -44,7 +44,7 @@ pub struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     pub fn new(mongod: &'a Mongod) -> Self {
-        let database = mongod.named_database("ghosts");
+        let database = mongod.named_database("late_writes");
         database.drop();
         let index =
             doc! { "key": { "value": "text" }, "name": "words", "default_language": "none" };
@@ -58,30 +58,31 @@ impl<'a> Stage<'a> {
         Self { mongod, proxy, redis, keys: database.collection("keys"), rounds: 0 }
     }
 
-    /// MongoDB freezes with batches on their way, newer values come, and it wakes.
+    /// MongoDB freezes with batches in flight, newer values are written, and it continues.
     pub fn frozen(&mut self) -> Stale {
         self.prepare();
         self.mongod.freeze();
-        self.write_ghost();
+        self.write_late();
         let newest = self.write_newer();
         self.mongod.thaw();
         self.flush();
-        self.stale(&newest, |stage| stage.wait_for_rest())
+        self.stale(&newest, |stage| stage.wait_until_idle())
     }
 
-    /// The network holds batches back, newer values take another way, and then the batches come.
+    /// The network holds batches back, newer values go through new connections, then the old
+    /// batches arrive.
     pub fn late(&mut self) -> Stale {
         self.prepare();
-        self.proxy.set(Fault::Strand);
-        self.write_ghost();
+        self.proxy.set(Fault::HoldExisting);
+        self.write_late();
         let newest = self.write_newer();
         self.flush();
         let before = self.mongod.writes();
         self.stale(&newest, |stage| {
             stage.proxy.set(Fault::None);
-            // A fence may well keep all of it out.
+            // The fences may reject all of them.
             became(Duration::from_millis(500), || stage.mongod.writes() > before);
-            stage.wait_for_rest();
+            stage.wait_until_idle();
         })
     }
 
@@ -89,24 +90,22 @@ impl<'a> Stage<'a> {
         self.rounds += 1;
         self.write(&format!("old {}", self.rounds), 0);
         self.flush();
-        self.wait_for_rest();
+        self.wait_until_idle();
     }
 
-    /// Leaves batches on their way that were given up on.
-    fn write_ghost(&self) {
+    /// Writes the batches that will time out and be late.
+    fn write_late(&self) {
         let words = (0..WORDS).map(|word| format!("w{}x{word}", self.rounds));
         let words: Vec<String> = words.collect();
         self.write(&words.join(" "), DELETED);
-        wait_until("batches are on their way", SOON, || {
-            self.redis.status().int("in_flight_keys") > 0
-        });
+        wait_until("batches are in flight", SOON, || self.redis.status().int("in_flight_keys") > 0);
     }
 
     fn write_newer(&self) -> String {
-        let returned = self.redis.status().int("retries_total");
-        wait_until("they are given up", SOON, || {
+        let retries = self.redis.status().int("retries_total");
+        wait_until("they time out", SOON, || {
             let status = self.redis.status();
-            status.text("link") == "down" || status.int("retries_total") > returned
+            status.text("link") == "down" || status.int("retries_total") > retries
         });
         let newest = format!("new {}", self.rounds);
         self.write(&newest, 0);
@@ -120,16 +119,16 @@ impl<'a> Stage<'a> {
         assert_eq!((flushed.failed, flushed.pending), (0, 0), "{flushed:?} {why}");
     }
 
-    fn stale(&self, newest: &str, ghosts_are_gone: impl FnOnce(&Self)) -> Stale {
+    fn stale(&self, newest: &str, late_writes_end: impl FnOnce(&Self)) -> Stale {
         let stale = || KEYS - self.keys.count_of(doc! { "value": newest });
         let after_flush = stale();
-        ghosts_are_gone(self);
-        let after_ghosts = stale();
+        late_writes_end(self);
+        let after_late_writes = stale();
         became(REPAIRED_WITHIN, || stale() == 0);
-        Stale { after_flush, after_ghosts, at_end: stale() }
+        Stale { after_flush, after_late_writes, at_end: stale() }
     }
 
-    /// Sets every key, but deletes one of `deleted`.
+    /// Sets every key, except that one in `deleted` is deleted; 0 deletes none.
     fn write(&self, value: &str, deleted: u64) {
         let script = "for i = 0, ARGV[1] - 1 do \
                       if ARGV[2] ~= '0' and i % ARGV[2] == 0 then redis.call('DEL', 'k:' .. i) \
@@ -138,15 +137,15 @@ impl<'a> Stage<'a> {
         self.redis.cmd(&["EVAL", script, "0", &keys, &deleted, value]);
     }
 
-    /// Until MongoDB has nothing more to do that clients asked for.
-    fn wait_for_rest(&self) {
-        let (mut writes, mut quiet) = (-1, 0);
-        wait_until("MongoDB rests", SOON, || {
+    /// Returns when MongoDB's operation counters no longer grow.
+    fn wait_until_idle(&self) {
+        let (mut writes, mut unchanged) = (-1, 0);
+        wait_until("MongoDB is idle", SOON, || {
             std::thread::sleep(Duration::from_millis(20));
             let now = self.mongod.writes();
-            quiet = if now == writes { quiet + 1 } else { 0 };
+            unchanged = if now == writes { unchanged + 1 } else { 0 };
             writes = now;
-            quiet == 15
+            unchanged == 15
         });
     }
 }
@@ -155,7 +154,7 @@ impl Stale {
     pub fn plus(self, other: Self) -> Self {
         Stale {
             after_flush: self.after_flush + other.after_flush,
-            after_ghosts: self.after_ghosts + other.after_ghosts,
+            after_late_writes: self.after_late_writes + other.after_late_writes,
             at_end: self.at_end + other.at_end,
         }
     }
@@ -165,8 +164,8 @@ impl fmt::Display for Stale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "of {KEYS} documents a round stale: {} after the flush, {} after the ghosts, {} at the end",
-            self.after_flush, self.after_ghosts, self.at_end
+            "stale of {KEYS} documents a round: {} after the flush, {} after the late writes, {} at the end",
+            self.after_flush, self.after_late_writes, self.at_end
         )
     }
 }

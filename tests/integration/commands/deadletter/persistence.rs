@@ -1,31 +1,31 @@
-//! Dead letters survive restarts and reach replicas, with the values that Redis has no more.
+//! Dead letters survive restarts and are replicated, with values that are no longer in Redis.
 
 use mongodb::bson::doc;
 use redis::Value;
 
-use super::{cure, keys, list, refused, retry};
+use super::{keys, list, make_writable, refused, retry};
 use testkit::fixture::World;
 use testkit::mongod::Mongod;
-use testkit::redis_server::replication::agree;
+use testkit::redis_server::replication::assert_same_dirty_set;
 use testkit::redis_server::reply::Fields;
 use testkit::redis_server::{Redis, Setup, command};
 use testkit::wait::{SOON, wait_until};
 
-/// Quick to be followed.
+/// Without the delay before a full synchronization.
 fn quick(setup: Setup) -> Setup {
     setup.config("repl-diskless-sync-delay 0")
 }
 
-/// Every dead letter is the same on both, and so is what is dirty.
+/// Asserts that both have the same dead letters and dirty keys.
 #[track_caller]
 fn same(master: &Redis, replica: &Redis) {
-    replica.wait_until_in_step_with(master);
+    replica.wait_until_in_sync_with(master);
     assert_eq!(list(master, &[]), list(replica, &[]));
-    agree(master, replica);
+    assert_same_dirty_set(master, replica);
 }
 
-/// A world in which `n:word` went away while it was dirty, then was refused.
-fn captured(change: impl FnOnce(Setup) -> Setup) -> World {
+/// A world in which `n:word` expired while it was dirty, and then became a dead letter.
+fn expired(change: impl FnOnce(Setup) -> Setup) -> World {
     let world = World::with(change);
     world.register("n:", "numbers", "KEY number AS INT64");
     world.redis.cmd(&["WB.PAUSE"]);
@@ -38,44 +38,45 @@ fn captured(change: impl FnOnce(Setup) -> Setup) -> World {
 
 #[test]
 fn a_value_that_expired_before_it_was_refused_can_be_retried() {
-    let world = captured(|setup| setup);
+    let world = expired(|setup| setup);
     assert_eq!(retry(&world.redis, &[]), 1);
-    assert_eq!(world.redis.flush().failed, 1, "refused once more, and kept");
+    assert_eq!(world.redis.flush().failed, 1, "rejected again, and still a dead letter");
     assert_eq!(list(&world.redis, &[])[0].int("attempts"), 2);
-    cure(&world);
+    make_writable(&world);
     assert_eq!(retry(&world.redis, &["n:"]), 1);
     assert_eq!(world.redis.flush().failed, 0);
     world.holds("numbers", "word", "last");
 }
 
 #[test]
-fn a_value_that_goes_away_after_it_was_refused_can_be_retried() {
-    let ways: [&[&str]; 3] = [&["FLUSHALL"], &["PEXPIRE", "n:word", "30"], &["SWAPDB", "0", "1"]];
-    for way in ways {
+fn a_value_that_is_removed_after_it_was_refused_can_be_retried() {
+    let commands: [&[&str]; 3] =
+        [&["FLUSHALL"], &["PEXPIRE", "n:word", "30"], &["SWAPDB", "0", "1"]];
+    for words in commands {
         let world = World::new();
         refused(&world, &["SET", "n:word", "last"]);
-        world.redis.cmd(way);
+        world.redis.cmd(words);
         world.redis.flush();
-        wait_until("it is gone", SOON, || world.redis.run::<i64>(&["DBSIZE"]) == 0);
-        cure(&world);
-        assert_eq!(retry(&world.redis, &[]), 1, "{way:?}");
-        assert_eq!(world.redis.flush().failed, 0, "{way:?}");
+        wait_until("the key is removed", SOON, || world.redis.run::<i64>(&["DBSIZE"]) == 0);
+        make_writable(&world);
+        assert_eq!(retry(&world.redis, &[]), 1, "{words:?}");
+        assert_eq!(world.redis.flush().failed, 0, "{words:?}");
         world.holds("numbers", "word", "last");
     }
     let world = World::new();
     refused(&world, &["SET", "n:word", "last", "PX", "1200"]);
     wait_until("it expires", SOON, || world.redis.run::<i64>(&["DBSIZE"]) == 0);
-    cure(&world);
+    make_writable(&world);
     assert_eq!(retry(&world.redis, &[]), 1);
     world.redis.flush();
     world.holds("numbers", "word", "last");
 }
 
 #[test]
-fn letters_and_their_values_survive_a_restart() {
+fn dead_letters_and_their_values_survive_a_restart() {
     for kept in ["RDB", "AOF", "rewritten AOF"] {
         let durable = |setup: Setup| if kept == "RDB" { setup } else { setup.durable() };
-        let mut world = captured(durable);
+        let mut world = expired(durable);
         world.register("m:", "more", "KEY number AS INT64");
         world.redis.cmd(&["SET", "m:word", "still here"]);
         world.redis.cmd(&["SET", "m:gone", "x"]);
@@ -95,21 +96,21 @@ fn letters_and_their_values_survive_a_restart() {
         }
         let before = list(&world.redis, &[]);
         world.redis.kill();
-        world.redis.start_again();
+        world.redis.restart();
         world.redis.flush();
         assert_eq!(list(&world.redis, &[]), before, "{kept}");
         world.database.collection("more").insert(doc! { "_id": "gone" });
-        cure(&world);
+        make_writable(&world);
         world.register("m:", "more", "");
         assert_eq!(retry(&world.redis, &[]), 3, "{kept}");
         assert_eq!(world.redis.flush().failed, 0, "{kept}");
         world.holds("numbers", "word", "last");
         world.holds("more", "word", "still here");
         assert_eq!(world.database.collection("more").count(), 1, "{kept}");
-        // What the retries made dirty and clean is in the AOF, too.
+        // The AOF also contains the changes of state by the retries.
         if kept != "RDB" {
             world.redis.kill();
-            world.redis.start_again();
+            world.redis.restart();
             assert_eq!(world.redis.status().int("dirty_keys"), 0, "{kept}");
             assert!(list(&world.redis, &[]).is_empty(), "{kept}");
         }
@@ -117,9 +118,9 @@ fn letters_and_their_values_survive_a_restart() {
 }
 
 #[test]
-fn a_replica_has_the_same_letters_and_promoted_retries_them() {
+fn a_replica_has_the_same_dead_letters_and_retries_them_after_its_promotion() {
     let mut world = World::with(quick);
-    // One comes with the RDB of the full synchronisation, the others with the stream.
+    // One is in the RDB of the full synchronization, the others in the stream.
     world.register("n:", "numbers", "KEY number AS INT64");
     world.redis.cmd(&["SET", "n:early", "early"]);
     world.redis.flush();
@@ -159,8 +160,8 @@ fn a_replica_has_the_same_letters_and_promoted_retries_them() {
 }
 
 #[test]
-fn a_key_that_changes_while_it_is_refused_or_cured_is_the_same_on_the_replica() {
-    let mongod = Mongod::lent();
+fn a_key_that_changes_while_its_write_is_refused_or_accepted_is_the_same_on_the_replica() {
+    let mongod = Mongod::pooled();
     let database = mongod.database();
     database.run(doc! { "create": "valid", "validator": { "name": { "$exists": true } } });
     let master = quick(Setup::new(&mongod.uri())).start();
@@ -189,7 +190,7 @@ fn a_key_that_changes_while_it_is_refused_or_cured_is_the_same_on_the_replica() 
 }
 
 #[test]
-fn letters_of_an_unregistered_prefix_stay_until_they_are_retried_or_dropped() {
+fn dead_letters_of_an_unregistered_prefix_stay_until_they_are_retried_or_dropped() {
     let world = World::with(quick);
     let replica = quick(Setup::new(&Mongod::shared().uri())).start();
     replica.follow(&world.redis);
@@ -197,8 +198,8 @@ fn letters_of_an_unregistered_prefix_stay_until_they_are_retried_or_dropped() {
     world.redis.cmd(&["WB.UNREGISTER", "n:"]);
     assert_eq!(keys(&world.redis, &["n:"]), ["n:word"]);
     assert_eq!(retry(&world.redis, &["n:"]), 1);
-    assert_eq!(world.redis.flush().failed, 1, "it is refused as before");
-    cure(&world);
+    assert_eq!(world.redis.flush().failed, 1, "it is rejected again");
+    make_writable(&world);
     assert_eq!(keys(&world.redis, &["n:"]), ["n:word"]);
     assert_eq!(retry(&world.redis, &["n:"]), 1);
     assert_eq!(world.redis.flush().failed, 0);
@@ -219,7 +220,7 @@ fn letters_of_an_unregistered_prefix_stay_until_they_are_retried_or_dropped() {
 }
 
 #[test]
-fn a_replica_lists_and_refuses_to_change() {
+fn a_replica_lists_dead_letters_and_refuses_writes() {
     let world = World::with(quick);
     refused(&world, &["SET", "n:word", "x"]);
     let replica = quick(Setup::new(&Mongod::shared().uri())).start();

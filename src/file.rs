@@ -66,7 +66,7 @@ fn within<T: Send + 'static>(
 /// When the file is no regular one, longer than `most_bytes` or cannot be read, or when several
 /// threads hang in it already. No error repeats what it holds.
 pub fn read(path: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
-    let _reader = Reader::begin(path)?;
+    let _reader = FileReader::begin(path)?;
     let mut bytes = Vec::new();
     open(path)?.take(most_bytes + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most_bytes {
@@ -91,21 +91,21 @@ fn is_regular(metadata: &Metadata) -> io::Result<()> {
 }
 
 /// Counts as a reader of its path until it is dropped.
-struct Reader(PathBuf);
+struct FileReader(PathBuf);
 
-impl Reader {
-    fn begin(path: &Path) -> io::Result<Reader> {
+impl FileReader {
+    fn begin(path: &Path) -> io::Result<FileReader> {
         let mut readers = READERS.lock().unwrap_or_else(PoisonError::into_inner);
         let count = readers.get_or_insert_default().entry(path.to_owned()).or_insert(0);
         if *count >= MOST_READERS {
             return Err(io::Error::other("the file system has not answered for some time"));
         }
         *count += 1;
-        Ok(Reader(path.to_owned()))
+        Ok(FileReader(path.to_owned()))
     }
 }
 
-impl Drop for Reader {
+impl Drop for FileReader {
     fn drop(&mut self) {
         let mut readers = READERS.lock().unwrap_or_else(PoisonError::into_inner);
         let readers = readers.get_or_insert_default();
@@ -137,8 +137,8 @@ mod tests {
     #[test]
     fn no_more_than_a_few_threads_hang_in_one_path() {
         let path = Path::new("/a path of this test");
-        let hanging: Vec<Reader> =
-            (0..MOST_READERS).map(|_| Reader::begin(path).unwrap()).collect();
+        let hanging: Vec<FileReader> =
+            (0..MOST_READERS).map(|_| FileReader::begin(path).unwrap()).collect();
         assert!(read(path, 10).unwrap_err().to_string().contains("has not answered"));
         drop(hanging);
         assert_eq!(read(path, 10).unwrap_err().kind(), io::ErrorKind::NotFound);

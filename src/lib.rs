@@ -50,5 +50,5 @@ pub mod internals {
     pub use crate::mongo::write::limits::Limits;
     pub use crate::mongo::write::lookup::Lookup;
     pub use crate::mongo::write::outcome::classify;
-    pub use crate::mongo::write_concern::{Acknowledged, WriteConcern};
+    pub use crate::mongo::write_concern::{AcknowledgedBy, WriteConcern};
 }

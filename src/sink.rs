@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use crate::core::delivery::batch::{Batch, LaneId, Written};
+use crate::core::delivery::batch::{Batch, SessionId, Written};
 use crate::core::delivery::deployment::{Checkup, Need};
 
 /// Why a batch, as a whole, was not acknowledged.
@@ -88,7 +88,7 @@ pub trait Sink: 'static {
     fn news(&self) -> Option<Result<(), LinkError>>;
 
     /// The sessions in which it has sent batches so far; they only grow in number.
-    fn lanes(&self) -> Vec<LaneId>;
+    fn sessions(&self) -> Vec<SessionId>;
 
     /// Whether what was sent and not answered can never be applied after newer writes. If not,
     /// the keys of such a batch must be written once more when it can no longer be under way.
@@ -110,7 +110,7 @@ pub trait Connector: Send + 'static {
     fn connect(
         &self,
         uri: &str,
-        former: Vec<LaneId>,
+        former: Vec<SessionId>,
     ) -> impl Future<Output = Result<Self::Sink, LinkError>>;
 
     /// Looks at the deployment of `uri`, beside all sinks, within a bounded time. What it found does not

@@ -11,8 +11,8 @@ use mongodb::Client;
 use mongodb::bson::{Document, RawDocumentBuf};
 use mongodb::options::ClientOptions;
 use tokio::runtime::{Builder, Runtime};
-use writebehind::internals::command::{self, Command, CommandOptions, Kind, Place};
-use writebehind::internals::{Acknowledged, Lookup, WriteConcern};
+use writebehind::internals::command::{self, Command, CommandOptions, Kind, TxnPosition};
+use writebehind::internals::{AcknowledgedBy, Lookup, WriteConcern};
 
 use crate::documents;
 
@@ -33,7 +33,7 @@ impl Bare {
             Client::with_options(options)
         });
         let client = client.expect("client");
-        let w = Acknowledged::Majority;
+        let w = AcknowledgedBy::Majority;
         let write_concern = WriteConcern { w, journal: false, timeout_ms: None };
         let options = CommandOptions { write_concern, within: Duration::from_secs(60) };
         Bare { runtime, client, options }
@@ -71,7 +71,7 @@ impl Bare {
 
     /// Sends one command of `operations` operations, which must all be applied.
     pub async fn send(&self, namespace: &str, mut bytes: Vec<u8>, operations: u64) {
-        self.options.complete(&mut bytes, Place::Alone, self.options.within);
+        self.options.complete(&mut bytes, TxnPosition::NoSession, self.options.within);
         let database = self.client.database(namespace.split('.').next().expect("a database"));
         let command = RawDocumentBuf::from_bytes(bytes).expect("BSON");
         let reply = database.run_raw_command(command).await.expect("reply");

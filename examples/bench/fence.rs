@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use mongodb::ClientSession;
 use mongodb::bson::{RawDocumentBuf, doc};
-use writebehind::internals::command::{self, Place};
+use writebehind::internals::command::{self, TxnPosition};
 
 use crate::bare::{Bare, Shape, applied, users};
 use crate::cpu;
@@ -176,7 +176,7 @@ async fn send(
         RawDocumentBuf::from_bytes(bytes).expect("BSON")
     };
     for (number, bytes) in commands {
-        let place = [Place::Alone, Place::Numbered(number), Place::First(number)][form];
+        let place = [TxnPosition::NoSession, TxnPosition::RetryableWrite(number), TxnPosition::Start(number)][form];
         let run = bench.run_raw_command(complete(bytes, place));
         let reply = match form {
             PLAIN => run.await,
@@ -184,7 +184,7 @@ async fn send(
         };
         applied(&reply.expect("reply"), size);
         if form == TRANSACTION {
-            let commit = complete(command::commit(), Place::Commit(number));
+            let commit = complete(command::commit(), TxnPosition::Commit(number));
             let reply = admin.run_raw_command(commit).session(&mut *session).await;
             assert!(!reply.expect("reply").contains_key("writeConcernError"));
         }

@@ -25,7 +25,7 @@ enum Piece<'a> {
     Registration { id: u8, prefix: u8, flags: [bool; 4], missed: [Option<u64>; 2], option: u8 },
     Key { id: u8, db: u8, touch: u8, since_us: u64, key: u8, value: Option<&'a [u8]> },
     Dead { id: u8, db: u8, touch: u8, code: i32, times: [u64; 2], key: u8, value: Option<&'a [u8]> },
-    Lanes(Vec<[u8; 16]>),
+    Sessions(Vec<[u8; 16]>),
     Paused,
     Raw(&'a [u8]),
 }
@@ -97,7 +97,7 @@ fn push(packer: &mut Packer<impl FnMut(&[u8])>, piece: &Piece<'_>) {
             };
             packer.push(&Record::Dead { db: Db(u16::from(*db)), key: &name(*key), letter });
         }
-        Piece::Lanes(lanes) => packer.push(&Record::Lanes(lanes.clone())),
+        Piece::Sessions(sessions) => packer.push(&Record::Sessions(sessions.clone())),
         Piece::Paused => packer.push(&Record::Paused),
         Piece::Raw(_) => {}
     }

@@ -5,7 +5,7 @@ pub const DEFAULT_URI: &str = "mongodb://127.0.0.1:27017";
 
 /// A numeric setting: name, default, least and greatest value.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct SettingLimits {
     /// Name without the module's name in front.
     pub name: &'static str,
     /// Default.
@@ -16,30 +16,30 @@ pub struct Limits {
     pub max: i64,
 }
 
-const fn limits(name: &'static str, default: i64, min: i64, max: i64) -> Limits {
-    Limits { name, default, min, max }
+const fn limits(name: &'static str, default: i64, min: i64, max: i64) -> SettingLimits {
+    SettingLimits { name, default, min, max }
 }
 
 /// Longest a key waits to be coalesced, milliseconds; 0 sends at once.
-pub const FLUSH_INTERVAL_MS: Limits = limits("flush-interval-ms", 100, 0, 86_400_000);
+pub const FLUSH_INTERVAL_MS: SettingLimits = limits("flush-interval-ms", 100, 0, 86_400_000);
 /// Most keys in one batch. MongoDB takes at most 100,000 operations in a command.
-pub const BATCH_MAX_KEYS: Limits = limits("batch-max-keys", 1_000, 1, 100_000);
+pub const BATCH_MAX_KEYS: SettingLimits = limits("batch-max-keys", 1_000, 1, 100_000);
 /// Most bytes of values in one batch; a larger single value goes alone.
-pub const BATCH_MAX_BYTES: Limits = limits("batch-max-bytes", 8 << 20, 1 << 10, 64 << 20);
+pub const BATCH_MAX_BYTES: SettingLimits = limits("batch-max-bytes", 8 << 20, 1 << 10, 64 << 20);
 /// Batches on their way to MongoDB at the same time.
-pub const MAX_IN_FLIGHT_BATCHES: Limits = limits("max-in-flight-batches", 2, 1, 64);
+pub const MAX_IN_FLIGHT_BATCHES: SettingLimits = limits("max-in-flight-batches", 2, 1, 64);
 /// Longest the server thread reads values in one go, microseconds.
-pub const READ_SLICE_US: Limits = limits("read-slice-us", 500, 10, 100_000);
+pub const READ_SLICE_US: SettingLimits = limits("read-slice-us", 500, 10, 100_000);
 /// First pause before an attempt is repeated, milliseconds.
-pub const RETRY_BACKOFF_MIN_MS: Limits = limits("retry-backoff-min-ms", 50, 1, 3_600_000);
+pub const RETRY_BACKOFF_MIN_MS: SettingLimits = limits("retry-backoff-min-ms", 50, 1, 3_600_000);
 /// Longest pause before an attempt is repeated, milliseconds.
-pub const RETRY_BACKOFF_MAX_MS: Limits = limits("retry-backoff-max-ms", 10_000, 1, 3_600_000);
+pub const RETRY_BACKOFF_MAX_MS: SettingLimits = limits("retry-backoff-max-ms", 10_000, 1, 3_600_000);
 /// Longest that MongoDB may take for one command, milliseconds.
-pub const WRITE_TIMEOUT_MS: Limits = limits("write-timeout-ms", 10_000, 100, 120_000);
+pub const WRITE_TIMEOUT_MS: SettingLimits = limits("write-timeout-ms", 10_000, 100, 120_000);
 /// Memory for dirty state in bytes; 0 for no limit. Past it, prefixes are scanned for what changed.
-pub const DIRTY_MAX_BYTES: Limits = limits("dirty-max-bytes", 0, 0, 1 << 50);
+pub const DIRTY_MAX_BYTES: SettingLimits = limits("dirty-max-bytes", 0, 0, 1 << 50);
 /// How long SHUTDOWN goes on writing, milliseconds.
-pub const SHUTDOWN_DRAIN_MS: Limits = limits("shutdown-drain-ms", 5_000, 0, 3_600_000);
+pub const SHUTDOWN_DRAIN_MS: SettingLimits = limits("shutdown-drain-ms", 5_000, 0, 3_600_000);
 
 /// Every numeric setting at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,9 +12,9 @@ use mongodb::options::{Acknowledgment, ClientOptions, ConnectionString, Tls};
 use tokio::time::timeout;
 
 use super::error;
-use super::monitor::Watch;
+use super::monitor::ServerWatch;
 use super::uri;
-use super::write_concern::{Acknowledged, WriteConcern};
+use super::write_concern::{AcknowledgedBy, WriteConcern};
 use crate::core::settings::MAX_IN_FLIGHT_BATCHES;
 use crate::file;
 use crate::sink::LinkError;
@@ -41,7 +41,7 @@ pub struct Connected {
     /// The write concern of each command.
     pub write_concern: WriteConcern,
     /// What the driver's monitors see.
-    pub watch: Watch,
+    pub watch: ServerWatch,
     /// Connections that it makes to a server at most.
     pub connections: u32,
 }
@@ -61,7 +61,7 @@ pub async fn connect(uri: &str) -> Result<Connected, LinkError> {
         .map_err(|error| error::broken(&error))?;
     fill(&mut options);
     check_files(&options).await?;
-    let watch = Watch::new(options.hosts.iter().map(ToString::to_string).collect());
+    let watch = ServerWatch::new(options.hosts.iter().map(ToString::to_string).collect());
     options.sdam_event_handler = Some(watch.handler());
     // 0 stands for any number.
     let connections = options.max_pool_size.filter(|most| *most > 0).unwrap_or(u32::MAX);
@@ -106,9 +106,9 @@ fn write_concern(parsed: &ConnectionString) -> WriteConcern {
         Some(Acknowledgment::Nodes(count)) => u8::try_from(*count)
             .ok()
             .and_then(NonZeroU8::new)
-            .map_or(Acknowledged::Majority, Acknowledged::Members),
-        Some(Acknowledgment::Custom(tag)) => Acknowledged::Tag(tag.clone()),
-        _ => Acknowledged::Majority,
+            .map_or(AcknowledgedBy::Majority, AcknowledgedBy::Members),
+        Some(Acknowledgment::Custom(tag)) => AcknowledgedBy::Tag(tag.clone()),
+        _ => AcknowledgedBy::Majority,
     };
     let given_ms = given
         .and_then(|given| given.w_timeout)
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn without_a_write_concern_a_majority_must_confirm() {
-        let expected = WriteConcern { w: Acknowledged::Majority, journal: false, timeout_ms: None };
+        let expected = WriteConcern { w: AcknowledgedBy::Majority, journal: false, timeout_ms: None };
         assert_eq!(concern("retryWrites=true"), expected);
         assert_eq!(concern("w=majority&journal=false"), expected);
         assert_eq!(concern("wtimeoutMS=0"), expected);
@@ -139,12 +139,12 @@ mod tests {
 
     #[test]
     fn the_write_concern_of_the_connection_string_is_kept() {
-        let two = Acknowledged::Members(NonZeroU8::new(2).unwrap());
+        let two = AcknowledgedBy::Members(NonZeroU8::new(2).unwrap());
         assert_eq!(
             concern("w=2&journal=true&wtimeoutMS=500"),
             WriteConcern { w: two, journal: true, timeout_ms: Some(500) }
         );
-        assert_eq!(concern("w=twoRegions").w, Acknowledged::Tag("twoRegions".to_owned()));
+        assert_eq!(concern("w=twoRegions").w, AcknowledgedBy::Tag("twoRegions".to_owned()));
     }
 
     #[tokio::test]

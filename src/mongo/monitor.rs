@@ -14,20 +14,20 @@ use crate::sink::LinkError;
 
 /// The last thing that was seen, until it is taken.
 #[derive(Clone, Debug)]
-pub struct Watch(Arc<Seen>);
+pub struct ServerWatch(Arc<Observed>);
 
 #[derive(Debug)]
-struct Seen {
+struct Observed {
     /// The addresses that the connection string names.
     seeds: Vec<String>,
     news: Mutex<Option<Result<(), LinkError>>>,
     changed: Notify,
 }
 
-impl Watch {
+impl ServerWatch {
     /// Nothing is seen yet.
     pub fn new(seeds: Vec<String>) -> Self {
-        Watch(Arc::new(Seen { seeds, news: Mutex::default(), changed: Notify::new() }))
+        ServerWatch(Arc::new(Observed { seeds, news: Mutex::default(), changed: Notify::new() }))
     }
 
     /// Why a command failed, where the topology is to blame with more than the error says by itself.

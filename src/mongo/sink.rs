@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::check::check;
 use super::client::{Connected, connect};
 use super::write::command;
-use super::write::command::{Built, Command, CommandOptions, Kind, Place};
+use super::write::command::{Built, Command, CommandOptions, Kind, TxnPosition};
 use super::write::contested;
 use super::write::contested::{Committed, Wire};
 use super::write::executor::{Finished, write_out};
@@ -20,9 +20,9 @@ use super::write::limits::Speeds;
 use super::write::lookup::Lookup;
 use super::write::outcome::Outcome;
 use super::write::reply::Expected;
-use super::write::session::{Fence, Held, Lanes, next_number};
+use super::write::session::{Fence, SessionGuard, Sessions, next_number};
 use super::write::transaction::{Useless, send_at_once};
-use crate::core::delivery::batch::{Batch, LaneId, Refusal, Written};
+use crate::core::delivery::batch::{Batch, SessionId, Refusal, Written};
 use crate::core::delivery::deployment::{Checkup, Need};
 use crate::core::registration::Registration;
 use crate::sink::{Connector, Failure, LinkError, Sink};
@@ -42,12 +42,12 @@ pub struct MongoConnector;
 impl Connector for MongoConnector {
     type Sink = MongoSink;
 
-    async fn connect(&self, uri: &str, former: Vec<LaneId>) -> Result<MongoSink, LinkError> {
+    async fn connect(&self, uri: &str, former: Vec<SessionId>) -> Result<MongoSink, LinkError> {
         let connected = connect(uri).await?;
-        let lanes = Lanes::new(connected.client.clone(), former);
+        let sessions = Sessions::new(connected.client.clone(), former);
         Ok(MongoSink {
             connected,
-            lanes,
+            sessions,
             indexes: Indexes::default(),
             useless: RefCell::default(),
             newness: RefCell::default(),
@@ -65,7 +65,7 @@ impl Connector for MongoConnector {
 #[derive(Debug)]
 pub struct MongoSink {
     connected: Connected,
-    lanes: Lanes,
+    sessions: Sessions,
     indexes: Indexes,
     useless: RefCell<Useless>,
     newness: RefCell<Newness>,
@@ -108,7 +108,7 @@ impl Sink for MongoSink {
         // Without a read preference a raw command looks for a server that takes writes.
         match timeout(PING_WITHIN, admin.run_command(doc! { "hello": 1 })).await {
             Ok(Ok(hello)) => {
-                self.lanes.set_fence(Fence::of(&hello));
+                self.sessions.set_fence(Fence::of(&hello));
                 self.is_old.set(hello.get_i32("maxWireVersion").is_ok_and(|v| v < WIRE_5_0));
                 Ok(())
             }
@@ -128,12 +128,12 @@ impl Sink for MongoSink {
         self.connected.watch.news()
     }
 
-    fn lanes(&self) -> Vec<LaneId> {
-        self.lanes.ids()
+    fn sessions(&self) -> Vec<SessionId> {
+        self.sessions.ids()
     }
 
     fn is_fenced(&self) -> bool {
-        self.lanes.fence() == Fence::Transactions
+        self.sessions.fence() == Fence::Transactions
     }
 
     async fn close(&self) {
@@ -153,7 +153,7 @@ impl MongoSink {
             Some(_) => {
                 ops >= TRANSACTION_OPS
                     && newness.creates_all(namespace)
-                    && self.lanes.fence() == Fence::Transactions
+                    && self.sessions.fence() == Fence::Transactions
                     && !self.useless.borrow().rests(namespace)
             }
         };
@@ -178,8 +178,8 @@ impl MongoSink {
         if built.lookup != *lookup {
             built = command::build(batch, self.documents(batch, lookup), lookup);
         }
-        self.lanes.fence_off(registration, options).await?;
-        let mut lane = self.lanes.take().await?;
+        self.sessions.fence_off(registration, options).await?;
+        let mut session = self.sessions.take().await?;
 
         let inserts = built.inserts();
         let Built { commands, refused, .. } = built;
@@ -195,23 +195,23 @@ impl MongoSink {
             || (inserts == 0 && !self.newness.borrow().creates_many(namespace));
         let at_once = ops >= TRANSACTION_OPS
             && worth
-            && lane.has_transactions()
+            && session.has_transactions()
             && self.useless.borrow_mut().allows(namespace);
         let built = if at_once {
             let limit = limits.of(ops, batch.bytes.len(), 0);
             let send = async |command, place| {
-                let limit = if let Place::Commit(_) = place { within } else { limit };
-                lane.send(registration, options, command, place, limit).await
+                let limit = if let TxnPosition::Commit(_) = place { within } else { limit };
+                session.send(registration, options, command, place, limit).await
             };
             let end = send_at_once(commands, next_number(), send).await;
             if end.is_err() {
-                lane.leave_open(namespace);
+                session.leave_open(namespace);
             }
             if let Some(sent_bytes) = end? {
                 let applied = Applied { written: documents, deleted: ops - documents };
                 self.speeds.borrow_mut().learn(namespace, &limits, applied, false);
                 self.useless.borrow_mut().remove(namespace);
-                let created = lane.created() + inserts;
+                let created = session.created() + inserts;
                 self.newness.borrow_mut().learn(namespace, documents, created);
                 return Ok(Written { refused, sent_bytes, ..Written::default() });
             }
@@ -224,7 +224,7 @@ impl MongoSink {
             Built { commands, refused, lookup: lookup.clone() }
         };
         let inserting = built.inserts() > 0;
-        let mut wire = LaneWire { lane: &mut lane, registration, options, sink: self };
+        let mut wire = SessionWire { session: &mut session, registration, options, sink: self };
         let send = async |command, limit| wire.send(command, limit).await;
         let finished = write_out(batch, built, &mut limits, send).await?;
         let finished = contested::resolve(batch, finished, lookup, &mut limits, &mut wire).await?;
@@ -232,41 +232,41 @@ impl MongoSink {
         written.contested = contested.into_iter().map(Refusal::from).collect();
         let returned = slow && !written.returned.is_empty();
         self.speeds.borrow_mut().learn(namespace, &limits, applied, returned);
-        let created = if inserting { documents.saturating_sub(existing) } else { lane.created() };
+        let created = if inserting { documents.saturating_sub(existing) } else { session.created() };
         self.newness.borrow_mut().learn(namespace, documents, created);
         Ok(written)
     }
 }
 
-/// A lane with all that is needed to send a command in it.
-struct LaneWire<'l, 's> {
-    lane: &'l mut Held<'s>,
+/// A session with all that is needed to send a command in it.
+struct SessionWire<'l, 's> {
+    session: &'l mut SessionGuard<'s>,
     registration: &'l Registration,
     options: &'l CommandOptions,
     sink: &'l MongoSink,
 }
 
-impl Wire for LaneWire<'_, '_> {
+impl Wire for SessionWire<'_, '_> {
     async fn send(&mut self, command: (Vec<u8>, Expected), limit: Duration) -> Outcome {
-        let place = self.lane.place();
-        self.lane.send(self.registration, self.options, command, place, limit).await
+        let place = self.session.place();
+        self.session.send(self.registration, self.options, command, place, limit).await
     }
 
     fn has_transactions(&self) -> bool {
-        self.lane.has_transactions()
+        self.session.has_transactions()
     }
 
     async fn commit(&mut self, command: Command) -> Result<Committed, Failure> {
-        let LaneWire { lane, registration, options, .. } = self;
+        let SessionWire { session, registration, options, .. } = self;
         let mut clashed = false;
         let send = async |command, place| {
-            let outcome = lane.send(registration, options, command, place, options.within).await;
+            let outcome = session.send(registration, options, command, place, options.within).await;
             clashed |= outcome.is_clash();
             outcome
         };
         let end = send_at_once(vec![command], next_number(), send).await;
         if end.is_err() {
-            lane.leave_open(&registration.namespace);
+            session.leave_open(&registration.namespace);
         }
         Ok(match end? {
             Some(_) => Committed::Yes,

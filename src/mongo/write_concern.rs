@@ -4,7 +4,7 @@ use std::num::NonZeroU8;
 
 /// How many members must have a write before it counts as acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Acknowledged {
+pub enum AcknowledgedBy {
     /// Most of the voting members.
     Majority,
     /// So many members. Never 0: a write that is not acknowledged is never known to be written.
@@ -17,7 +17,7 @@ pub enum Acknowledged {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriteConcern {
     /// Which members.
-    pub w: Acknowledged,
+    pub w: AcknowledgedBy,
     /// Whether the write must be in their journals. `false` says nothing and so leaves it to the
     /// server: `j: false` with `majority` would wait 100 ms for the journal in each batch.
     pub journal: bool,

@@ -33,7 +33,7 @@ pub struct Spec {
     /// Arguments for COMMAND DOCS.
     pub args: &'static [Arg],
     /// Where the keys are among the words, if there are any.
-    pub keys: Option<Keys>,
+    pub keys: Option<KeySpec>,
     /// The command in WB.HELP, a subcommand in the HELP of its container: each line as it is printed.
     pub syntax: &'static [&'static str],
     /// The lines of text below the syntax, without their indent.
@@ -63,7 +63,7 @@ impl Spec {
 
 /// Where a command's keys are.
 #[derive(Clone, Copy)]
-pub enum Keys {
+pub enum KeySpec {
     /// `KEYS <n> <key> ...`
     Counted,
     /// `KEY <key>`
@@ -77,7 +77,7 @@ pub struct Arg {
     /// Its name in COMMAND DOCS.
     pub name: &'static CStr,
     /// What it is.
-    pub kind: Kind,
+    pub kind: ArgKind,
     /// The word in front of it, or the word that it is.
     pub token: Option<&'static CStr>,
     /// True if a call may leave it out.
@@ -90,7 +90,7 @@ pub struct Arg {
 
 /// What an argument is.
 #[derive(Clone, Copy)]
-pub enum Kind {
+pub enum ArgKind {
     /// Any string.
     Text,
     /// An integer.
@@ -106,36 +106,36 @@ pub enum Kind {
 }
 
 /// `[<prefix>]`
-pub const PREFIX: Arg = Arg { optional: true, ..arg(c"prefix", Kind::Text) };
+pub const PREFIX: Arg = Arg { optional: true, ..arg(c"prefix", ArgKind::Text) };
 
 /// A mandatory argument: `<name>`.
-pub const fn arg(name: &'static CStr, kind: Kind) -> Arg {
+pub const fn arg(name: &'static CStr, kind: ArgKind) -> Arg {
     Arg { name, kind, token: None, optional: false, multiple: false, parts: &[] }
 }
 
 /// A mandatory argument behind a token: `TOKEN <name>`.
-pub const fn behind(name: &'static CStr, token: &'static CStr, kind: Kind) -> Arg {
+pub const fn behind(name: &'static CStr, token: &'static CStr, kind: ArgKind) -> Arg {
     Arg { token: Some(token), ..arg(name, kind) }
 }
 
 /// An optional argument behind a token: `[TOKEN <name>]`.
-pub const fn option(name: &'static CStr, token: &'static CStr, kind: Kind) -> Arg {
+pub const fn option(name: &'static CStr, token: &'static CStr, kind: ArgKind) -> Arg {
     Arg { optional: true, ..behind(name, token, kind) }
 }
 
 /// A mandatory token: `TOKEN`.
 pub const fn word(name: &'static CStr, token: &'static CStr) -> Arg {
-    behind(name, token, Kind::Token)
+    behind(name, token, ArgKind::Token)
 }
 
 /// An optional token: `[TOKEN]`.
 pub const fn flag(name: &'static CStr, token: &'static CStr) -> Arg {
-    option(name, token, Kind::Token)
+    option(name, token, ArgKind::Token)
 }
 
 /// Alternatives behind a token: `[TOKEN A|B]`.
 pub const fn choice(name: &'static CStr, token: &'static CStr, parts: &'static [Arg]) -> Arg {
-    Arg { parts, ..option(name, token, Kind::OneOf) }
+    Arg { parts, ..option(name, token, ArgKind::OneOf) }
 }
 
 #[cfg(test)]

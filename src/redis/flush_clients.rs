@@ -16,13 +16,13 @@ use super::api::clock;
 use super::api::raw;
 use super::api::raw::api;
 use super::pipeline::Pipeline;
-use crate::core::backlog::flush_waiters::Progress;
+use crate::core::backlog::flush_waiters::FlushProgress;
 use crate::core::backlog::{Backlog, FlushScope};
 use crate::core::ids::{Db, RegistrationId};
 
 /// What a flush came to.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct FlushOutcome {
     /// Keys acknowledged since the call.
     pub persisted: u64,
     /// Dead letters among what was asked for.
@@ -62,7 +62,7 @@ impl Handle {
     }
 
     /// Unblocks the client, whose callback for the reply gets the outcome.
-    pub fn answer(self, outcome: Outcome) {
+    pub fn answer(self, outcome: FlushOutcome) {
         self.unblock(Box::into_raw(Box::new(outcome)).cast());
         std::mem::forget(self);
     }
@@ -87,13 +87,13 @@ impl Drop for Handle {
 pub unsafe extern "C" fn free_outcome(_: *mut raw::RedisModuleCtx, outcome: *mut c_void) {
     if !outcome.is_null() {
         // SAFETY: made by Box::into_raw in `answer`; the server frees it once.
-        drop(unsafe { Box::from_raw(outcome.cast::<Outcome>()) });
+        drop(unsafe { Box::from_raw(outcome.cast::<FlushOutcome>()) });
     }
 }
 
 /// A client that waits.
 #[derive(Debug)]
-pub struct Waiting {
+pub struct WaitingClient {
     /// The blocked client.
     pub handle: Handle,
     /// The number of its flush.
@@ -106,7 +106,7 @@ pub struct Waiting {
 
 /// All clients that wait.
 #[derive(Debug, Default)]
-pub struct FlushClients(RefCell<Blocked>);
+pub struct FlushClients(RefCell<BlockedClient>);
 
 impl FlushClients {
     /// True when no client waits.
@@ -115,12 +115,12 @@ impl FlushClients {
     }
 
     /// Adds a client.
-    pub fn add(&self, waiting: Waiting) {
+    pub fn add(&self, waiting: WaitingClient) {
         self.0.borrow_mut().add(waiting);
     }
 
     /// Takes out a client by its handle.
-    pub fn take_client(&self, raw: *mut raw::RedisModuleBlockedClient) -> Option<Waiting> {
+    pub fn take_client(&self, raw: *mut raw::RedisModuleBlockedClient) -> Option<WaitingClient> {
         self.0.borrow_mut().take_client(raw)
     }
 
@@ -159,18 +159,18 @@ impl FlushClients {
     }
 }
 
-fn end_wait(pipeline: &Pipeline, waiting: Waiting) {
+fn end_wait(pipeline: &Pipeline, waiting: WaitingClient) {
     let outcome = end(pipeline, waiting.flush, &waiting.scope);
     waiting.handle.answer(outcome);
 }
 
 /// Ends a flush, and says what it came to.
-pub fn end(pipeline: &Pipeline, flush: u64, scope: &FailedScope) -> Outcome {
+pub fn end(pipeline: &Pipeline, flush: u64, scope: &FailedScope) -> FlushOutcome {
     let mut backlog = pipeline.backlog.borrow_mut();
     let progress = backlog.end_flush(flush).unwrap_or_default();
-    let Progress { persisted, pending } = progress;
+    let FlushProgress { persisted, pending } = progress;
     let error = if pending > 0 { why_pending(&backlog, scope) } else { String::new() };
-    Outcome { persisted, failed: failed(&backlog, scope), pending: pending as u64, error }
+    FlushOutcome { persisted, failed: failed(&backlog, scope), pending: pending as u64, error }
 }
 
 fn why_pending(backlog: &Backlog, scope: &FailedScope) -> String {
@@ -197,15 +197,15 @@ fn failed(backlog: &Backlog, scope: &FailedScope) -> u64 {
 
 /// The clients by their flush, their handle and their time.
 #[derive(Debug, Default)]
-struct Blocked {
-    by_flush: HashMap<u64, Waiting>,
+struct BlockedClient {
+    by_flush: HashMap<u64, WaitingClient>,
     by_handle: HashMap<*mut raw::RedisModuleBlockedClient, u64>,
     by_end: BTreeSet<(u64, u64)>,
 }
 
-impl Blocked {
+impl BlockedClient {
     /// Adds a client.
-    fn add(&mut self, waiting: Waiting) {
+    fn add(&mut self, waiting: WaitingClient) {
         let flush = waiting.flush;
         self.by_handle.insert(waiting.handle.raw(), flush);
         if waiting.end_us != u64::MAX {
@@ -215,7 +215,7 @@ impl Blocked {
     }
 
     /// Takes out the client of a flush.
-    fn take(&mut self, flush: u64) -> Option<Waiting> {
+    fn take(&mut self, flush: u64) -> Option<WaitingClient> {
         let waiting = self.by_flush.remove(&flush)?;
         self.by_handle.remove(&waiting.handle.raw());
         self.by_end.remove(&(waiting.end_us, flush));
@@ -223,13 +223,13 @@ impl Blocked {
     }
 
     /// Takes out a client by its handle.
-    fn take_client(&mut self, raw: *mut raw::RedisModuleBlockedClient) -> Option<Waiting> {
+    fn take_client(&mut self, raw: *mut raw::RedisModuleBlockedClient) -> Option<WaitingClient> {
         let flush = self.by_handle.get(&raw).copied()?;
         self.take(flush)
     }
 
     /// Takes out a client whose timeout has passed.
-    fn take_overdue(&mut self, now_us: u64) -> Option<Waiting> {
+    fn take_overdue(&mut self, now_us: u64) -> Option<WaitingClient> {
         let (end_us, flush) = self.by_end.first().copied()?;
         if end_us > now_us { None } else { self.take(flush) }
     }

@@ -94,7 +94,7 @@ impl Pipeline {
     }
 
     fn worker_options(&self) -> WorkerOptions {
-        let former = self.backlog.borrow().former_lanes().to_vec();
+        let former = self.backlog.borrow().former_sessions().to_vec();
         let uri = self.sources.borrow().uri_source();
         self.keeps_link.set(self.needs_link());
         WorkerOptions::new(uri, &self.settings(), former, self.keeps_link.get())

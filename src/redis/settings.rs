@@ -12,12 +12,12 @@ use super::api::raw::api;
 use super::file;
 use super::sources::{EXPOSED, REGISTRATIONS_FILE, TEXTS, URI, URI_FILE};
 use super::state::module;
-use crate::core::settings::{self, Limits, Settings};
+use crate::core::settings::{self, SettingLimits, Settings};
 use crate::mongo::uri;
 
 type Field = fn(&mut Settings) -> &mut i64;
 
-const NUMBERS: [(Limits, Field); 10] = [
+const NUMBERS: [(SettingLimits, Field); 10] = [
     (settings::FLUSH_INTERVAL_MS, |s| &mut s.flush_interval_ms),
     (settings::BATCH_MAX_KEYS, |s| &mut s.batch_max_keys),
     (settings::BATCH_MAX_BYTES, |s| &mut s.batch_max_bytes),
@@ -143,7 +143,7 @@ pub fn check(settings: &Settings) -> Result<(), String> {
     Ok(())
 }
 
-fn takes(limits: Limits) -> String {
+fn takes(limits: SettingLimits) -> String {
     format!("{} takes a whole number from {} to {}", limits.name, limits.min, limits.max)
 }
 

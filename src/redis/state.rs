@@ -45,17 +45,17 @@ pub struct Module {
     pub is_shut_down: Cell<bool>,
 }
 
-struct Owned(Module);
+struct StateCell(Module);
 
 // SAFETY: the server calls modules under its global lock only, and the worker thread never
 // touches this value: no two threads use it at the same time. Blocked clients are handles of
 // the server and stay with it.
-unsafe impl Sync for Owned {}
+unsafe impl Sync for StateCell {}
 // SAFETY: as above.
-unsafe impl Send for Owned {}
+unsafe impl Send for StateCell {}
 
 lazy_static! {
-    static ref MODULE: Owned = Owned(Module::default());
+    static ref MODULE: StateCell = StateCell(Module::default());
 }
 
 /// The module's state. Only for code that the server called.

@@ -7,7 +7,7 @@ use tokio::time::{Duration, timeout};
 
 use super::connect_attempt;
 use super::ends::{CheckRequest, PANIC};
-use super::write_loop::{Ended, SILENT, Tasks, WriteLoop};
+use super::write_loop::{BatchEnd, SILENT, Tasks, WriteLoop};
 use crate::core::delivery::batch::Report;
 use crate::core::delivery::deployment::{Checkup, needs};
 use crate::sink::Connector;
@@ -29,17 +29,17 @@ impl<C: Connector> WriteLoop<C> {
                     }
                 };
                 let found = timeout(CHECK_WITHIN, check).await;
-                Ended::Checked(found.unwrap_or_else(|_| Checkup::failed(SILENT)))
+                BatchEnd::Checked(found.unwrap_or_else(|_| Checkup::failed(SILENT)))
             });
             self.checks.insert(task.id(), id);
         }
     }
 
     /// A check has ended; without `ended`, by a panic.
-    pub(super) fn checked(&mut self, task: Id, ended: Option<Ended<C::Sink>>) {
+    pub(super) fn checked(&mut self, task: Id, ended: Option<BatchEnd<C::Sink>>) {
         let Some(id) = self.checks.remove(&task) else { return };
         let found = match ended {
-            Some(Ended::Checked(found)) => found,
+            Some(BatchEnd::Checked(found)) => found,
             _ => Checkup::failed(PANIC),
         };
         self.outbox.push(Report::Checked { id, found: Box::new(found) });

@@ -9,17 +9,17 @@ use super::connect_attempt::{Contact, Linked};
 use super::ends::PANIC;
 use super::link_monitor::RETRY_IN;
 use super::link_view::View;
-use super::write_loop::{Ended, Flight, WriteLoop};
+use super::write_loop::{BatchEnd, SentBatch, WriteLoop};
 use crate::core::delivery::batch::{Batch, Link, Report, Verdict, Written};
 use crate::core::registration::Namespace;
 use crate::sink::{Connector, Failure, LinkError, Sink};
 
 impl<C: Connector> WriteLoop<C> {
     /// The task `id` ended; without `ended`, by a panic or because it was aborted.
-    pub(super) fn ended(&mut self, id: Id, ended: Option<Ended<C::Sink>>) {
+    pub(super) fn ended(&mut self, id: Id, ended: Option<BatchEnd<C::Sink>>) {
         if let Some(flight) = self.flights.remove(&id) {
             match ended {
-                Some(Ended::Write(result)) => self.landed(flight, result),
+                Some(BatchEnd::Write(result)) => self.landed(flight, result),
                 _ => {
                     let in_doubt = !self.fences(&flight);
                     self.namespace_failed(unshare(flight.batch), PANIC.to_owned(), in_doubt);
@@ -28,7 +28,7 @@ impl<C: Connector> WriteLoop<C> {
         } else if self.contact.as_ref().is_some_and(|contact| contact.id() == id) {
             self.contact = None;
             match ended {
-                Some(Ended::Contact(contact)) => self.contacted(contact),
+                Some(BatchEnd::Contact(contact)) => self.contacted(contact),
                 _ => self.link_failed(&LinkError::transient(PANIC)),
             }
         } else {
@@ -38,11 +38,11 @@ impl<C: Connector> WriteLoop<C> {
 
     /// Whether what was sent with `flight` and not answered is kept from being applied late. An
     /// old sink sends nothing more, so it fences nothing off either.
-    fn fences(&self, flight: &Flight<C::Sink>) -> bool {
+    fn fences(&self, flight: &SentBatch<C::Sink>) -> bool {
         self.is_current(flight) && flight.linked.sink.is_fenced()
     }
 
-    fn is_current(&self, flight: &Flight<C::Sink>) -> bool {
+    fn is_current(&self, flight: &SentBatch<C::Sink>) -> bool {
         self.linked.as_ref().is_some_and(|now| Rc::ptr_eq(now, &flight.linked))
     }
 
@@ -73,9 +73,9 @@ impl<C: Connector> WriteLoop<C> {
         }
     }
 
-    fn landed(&mut self, flight: Flight<C::Sink>, result: Result<Written, Failure>) {
+    fn landed(&mut self, flight: SentBatch<C::Sink>, result: Result<Written, Failure>) {
         let (current, fences) = (self.is_current(&flight), self.fences(&flight));
-        let Flight { batch, linked, on_wire, since } = flight;
+        let SentBatch { batch, linked, on_wire, since } = flight;
         drop(linked);
         let batch = unshare(batch);
         let namespace = batch.registration.namespace.clone();
@@ -144,8 +144,8 @@ impl<C: Connector> WriteLoop<C> {
 
     /// A sink is no longer used. What is on the wire ends on it.
     pub(super) fn retire(&mut self, linked: Rc<Linked<C::Sink>>) {
-        self.former_lanes.extend(linked.sink.lanes());
-        self.lanes_told = 0;
+        self.former_sessions.extend(linked.sink.sessions());
+        self.sessions_reported = 0;
         self.retired.push(linked);
     }
 
@@ -200,7 +200,7 @@ impl<C: Connector> WriteLoop<C> {
     /// Returns everything, on the wire or not. No task of this write_loop may be alive.
     pub(super) fn return_all(&mut self, error: &str) {
         let flights = std::mem::take(&mut self.flights).into_values();
-        // Their lanes are gone, and whatever kept them from being applied late.
+        // Their sessions are gone, and whatever kept them from being applied late.
         let flights = flights.map(|flight| (unshare(flight.batch), true)).collect::<Vec<_>>();
         let waiting = std::mem::take(&mut self.waiting).into_iter();
         for (batch, in_doubt) in

@@ -78,7 +78,7 @@ async fn link<C: Connector>(
     if let Some(last) = last.filter(|last| last.uri == uri) {
         return Ok(last);
     }
-    let sink = connector.connect(&uri, options.former_lanes.clone()).await?;
+    let sink = connector.connect(&uri, options.former_sessions.clone()).await?;
     Ok(Rc::new(Linked { sink, uri }))
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::core::delivery::batch::{Batch, Item, LaneId, Refusal, Written};
+use crate::core::delivery::batch::{Batch, Item, SessionId, Refusal, Written};
 use crate::core::delivery::deployment::{Checkup, Need};
 use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
@@ -49,9 +49,9 @@ pub struct World {
     pub news: Option<Result<(), LinkError>>,
     /// Whether what is given up can never be applied late.
     pub fenced: bool,
-    pub lanes: Vec<LaneId>,
+    pub sessions: Vec<SessionId>,
     /// What the last connect was told of earlier sessions.
-    pub former: Vec<LaneId>,
+    pub former: Vec<SessionId>,
     /// Keys in the order they were written, with the URI they were written to.
     pub written: Vec<(String, String)>,
     pub built: usize,
@@ -91,7 +91,7 @@ impl Doubles {
 impl Connector for Doubles {
     type Sink = Double;
 
-    async fn connect(&self, uri: &str, former: Vec<LaneId>) -> Result<Double, LinkError> {
+    async fn connect(&self, uri: &str, former: Vec<SessionId>) -> Result<Double, LinkError> {
         self.world().former = former;
         self.world().connects += 1;
         Ok(Double { uri: uri.to_owned(), doubles: self.clone() })
@@ -208,8 +208,8 @@ impl Sink for Double {
         self.doubles.world().news.take()
     }
 
-    fn lanes(&self) -> Vec<LaneId> {
-        self.doubles.world().lanes.clone()
+    fn sessions(&self) -> Vec<SessionId> {
+        self.doubles.world().sessions.clone()
     }
 
     fn is_fenced(&self) -> bool {

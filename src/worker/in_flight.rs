@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::time::{Duration, Instant, timeout};
 
-use super::write_loop::{Ended, Flight, SILENT, Tasks, WRITE_WITHIN, Waiting, WriteLoop};
+use super::write_loop::{BatchEnd, SentBatch, SILENT, Tasks, WRITE_WITHIN, WaitingBatch, WriteLoop};
 use crate::core::delivery::batch::{Batch, Report};
 use crate::core::ids::RegistrationId;
 use crate::core::registration::{Namespace, Registration};
@@ -44,10 +44,10 @@ impl<C: Connector> WriteLoop<C> {
             let (Some(linked), Some(waiting)) = (&self.linked, self.waiting.remove(at)) else {
                 break;
             };
-            let Waiting { batch, commands: Some(commands) } = waiting else { break };
+            let WaitingBatch { batch, commands: Some(commands) } = waiting else { break };
             let batch = Rc::new(batch);
             let usual = self.flights.values().filter(|flight| !self.is_slow(&flight.batch)).count();
-            let flight = Flight {
+            let flight = SentBatch {
                 batch: Rc::clone(&batch),
                 linked: Rc::clone(linked),
                 on_wire: usual as u32 + 1,
@@ -57,7 +57,7 @@ impl<C: Connector> WriteLoop<C> {
             let task = tasks.spawn_local(async move {
                 let last_resort = WRITE_WITHIN.max(within * 4);
                 let write = timeout(last_resort, linked.sink.write(&batch, commands, within));
-                Ended::Write(
+                BatchEnd::Write(
                     write
                         .await
                         .unwrap_or_else(|_| Err(Failure::Link(LinkError::unanswered(SILENT)))),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::core::delivery::backoff::Backoff;
-use crate::core::delivery::batch::LaneId;
+use crate::core::delivery::batch::SessionId;
 use crate::core::settings::Settings;
 
 /// Where the connection string comes from.
@@ -40,7 +40,7 @@ pub struct WorkerOptions {
     /// Longest that MongoDB may take for one command.
     pub write_timeout: Duration,
     /// Sessions of an earlier life of this server, or of the master before it.
-    pub former_lanes: Vec<LaneId>,
+    pub former_sessions: Vec<SessionId>,
     /// Whether the link is kept up between batches: a master with a registration.
     pub keeps_link: bool,
 }
@@ -51,7 +51,7 @@ impl WorkerOptions {
     pub fn new(
         uri: UriSource,
         settings: &Settings,
-        former_lanes: Vec<LaneId>,
+        former_sessions: Vec<SessionId>,
         keeps_link: bool,
     ) -> Self {
         let ms = |value: i64| u64::try_from(value).unwrap_or(0);
@@ -64,7 +64,7 @@ impl WorkerOptions {
                 max_ms: ms(settings.retry_backoff_max_ms),
             },
             write_timeout: Duration::from_millis(ms(settings.write_timeout_ms)),
-            former_lanes,
+            former_sessions,
             keeps_link,
         }
     }

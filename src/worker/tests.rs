@@ -27,7 +27,7 @@ fn options(uri: &str, max_in_flight: u32) -> WorkerOptions {
         max_in_flight,
         backoff,
         write_timeout,
-        former_lanes: Vec::new(),
+        former_sessions: Vec::new(),
         keeps_link: true,
     }
 }

@@ -21,7 +21,7 @@ use super::options::WorkerOptions;
 use super::outbox::{LagReports, Outbox};
 use super::slow_namespaces::Paces;
 use super::wake::Listener;
-use crate::core::delivery::batch::{Batch, LaneId, Report, Written};
+use crate::core::delivery::batch::{Batch, SessionId, Report, Written};
 use crate::core::delivery::concurrency::Flow;
 use crate::core::delivery::deployment::Checkup;
 use crate::sink::{Connector, Failure, LinkError, Sink};
@@ -38,19 +38,19 @@ const STOP_CLOSE_WITHIN: Duration = Duration::from_millis(200);
 const TURNS_TO_THE_WIRE: u32 = 8;
 
 /// A batch that waits for its place on the wire.
-pub struct Waiting<C> {
+pub struct WaitingBatch<C> {
     pub(super) batch: Batch,
     pub(super) commands: Option<C>,
 }
 
-impl<C> Waiting<C> {
+impl<C> WaitingBatch<C> {
     pub(super) fn is_built(&self) -> bool {
         self.commands.is_some()
     }
 }
 
 /// A batch on the wire. The task writes it, and here it survives should the task panic.
-pub struct Flight<S> {
+pub struct SentBatch<S> {
     pub(super) batch: Rc<Batch>,
     pub(super) linked: Rc<Linked<S>>,
     /// Usual batches on the wire when it started, itself among them.
@@ -60,7 +60,7 @@ pub struct Flight<S> {
 }
 
 /// How a task ended.
-pub enum Ended<S> {
+pub enum BatchEnd<S> {
     /// A batch was written, or not.
     Write(Result<Written, Failure>),
     /// A contact was made, or not.
@@ -71,9 +71,9 @@ pub enum Ended<S> {
     Closed,
 }
 
-pub(super) type Tasks<S> = JoinSet<Ended<S>>;
-type Joined<S> = Result<(Id, Ended<S>), JoinError>;
-type Commands<C> = <<C as Connector>::Sink as Sink>::Commands;
+pub(super) type Tasks<S> = JoinSet<BatchEnd<S>>;
+type Joined<S> = Result<(Id, BatchEnd<S>), JoinError>;
+type SinkCommands<C> = <<C as Connector>::Sink as Sink>::Commands;
 
 /// The worker's state. It outlives its runtime, so that no batch is lost with one.
 pub struct WriteLoop<C: Connector> {
@@ -88,13 +88,13 @@ pub struct WriteLoop<C: Connector> {
     pub(super) credits: Credits,
     pub(super) flow: Flow,
     /// Sessions of sinks that are no longer used.
-    pub(super) former_lanes: Vec<LaneId>,
+    pub(super) former_sessions: Vec<SessionId>,
     /// So many sessions of this sink are known to the server.
-    pub(super) lanes_told: usize,
+    pub(super) sessions_reported: usize,
     pub(super) linked: Option<Rc<Linked<C::Sink>>>,
     pub(super) retired: Vec<Rc<Linked<C::Sink>>>,
-    pub(super) waiting: VecDeque<Waiting<Commands<C>>>,
-    pub(super) flights: HashMap<Id, Flight<C::Sink>>,
+    pub(super) waiting: VecDeque<WaitingBatch<SinkCommands<C>>>,
+    pub(super) flights: HashMap<Id, SentBatch<C::Sink>>,
     pub(super) contact: Option<AbortHandle>,
     pub(super) contact_at: Option<Instant>,
     /// What the sink knows of the link by itself.
@@ -134,8 +134,8 @@ impl<C: Connector> WriteLoop<C> {
             paces: Paces::default(),
             credits: Credits::default(),
             flow: Flow::default(),
-            former_lanes: Vec::new(),
-            lanes_told: 0,
+            former_sessions: Vec::new(),
+            sessions_reported: 0,
             linked: None,
             retired: Vec::new(),
             waiting: VecDeque::new(),
@@ -167,7 +167,7 @@ impl<C: Connector> WriteLoop<C> {
             let launched = self.launch(&mut tasks);
             self.close_retired(&mut tasks);
             self.grant();
-            self.report_lanes();
+            self.report_sessions();
             self.report_lag();
             self.outbox.flush();
             if launched {
@@ -190,7 +190,7 @@ impl<C: Connector> WriteLoop<C> {
             return;
         };
         let moved =
-            options.uri != self.options.uri || options.former_lanes != self.options.former_lanes;
+            options.uri != self.options.uri || options.former_sessions != self.options.former_sessions;
         self.options = options;
         if !moved {
             return;
@@ -215,7 +215,7 @@ impl<C: Connector> WriteLoop<C> {
     fn take_batches(&mut self) {
         while let Ok(batch) = self.ends.batches.try_recv() {
             self.arrived(&batch);
-            self.waiting.push_back(Waiting { batch, commands: None });
+            self.waiting.push_back(WaitingBatch { batch, commands: None });
         }
         if !self.link.takes_batches() {
             self.return_waiting();
@@ -237,10 +237,10 @@ impl<C: Connector> WriteLoop<C> {
         self.contact_at = None;
         let (connector, last) = (Rc::clone(&self.connector), self.linked.clone());
         let mut options = self.options.clone();
-        options.former_lanes.extend(&self.former_lanes);
+        options.former_sessions.extend(&self.former_sessions);
         self.contact = Some(tasks.spawn_local(async move {
             let limited = timeout(CONTACT_WITHIN, contact(connector, last.clone(), options)).await;
-            Ended::Contact(limited.unwrap_or_else(|_| Contact {
+            BatchEnd::Contact(limited.unwrap_or_else(|_| Contact {
                 linked: last,
                 link: Err(LinkError::transient(SILENT)),
             }))
@@ -253,8 +253,8 @@ impl<C: Connector> WriteLoop<C> {
         let Some(linked) = &self.linked else {
             return false;
         };
-        let unbuilt = |waiting: &Waiting<_>| waiting.commands.is_none();
-        let usual = |waiting: &Waiting<_>| unbuilt(waiting) && !self.is_slow(&waiting.batch);
+        let unbuilt = |waiting: &WaitingBatch<_>| waiting.commands.is_none();
+        let usual = |waiting: &WaitingBatch<_>| unbuilt(waiting) && !self.is_slow(&waiting.batch);
         let first = self.waiting.iter().position(usual);
         let Some(at) = first.or_else(|| self.waiting.iter().position(unbuilt)) else {
             return false;
@@ -280,7 +280,7 @@ impl<C: Connector> WriteLoop<C> {
             tasks.spawn_local(async move {
                 // Closing may take longer than it is worth; dropping closes as well.
                 let _ = timeout(CLOSE_WITHIN, linked.sink.close()).await;
-                Ended::Closed
+                BatchEnd::Closed
             });
         }
     }
@@ -298,11 +298,11 @@ impl<C: Connector> WriteLoop<C> {
         }
     }
 
-    fn report_lanes(&mut self) {
-        let lanes = self.linked.as_ref().map(|linked| linked.sink.lanes()).unwrap_or_default();
-        if lanes.len() > self.lanes_told {
-            self.lanes_told = lanes.len();
-            self.outbox.push(Report::Lanes(lanes));
+    fn report_sessions(&mut self) {
+        let sessions = self.linked.as_ref().map(|linked| linked.sink.sessions()).unwrap_or_default();
+        if sessions.len() > self.sessions_reported {
+            self.sessions_reported = sessions.len();
+            self.outbox.push(Report::Sessions(sessions));
         }
     }
 

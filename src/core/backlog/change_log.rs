@@ -65,7 +65,7 @@ pub struct Change<'a> {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct LogEntry {
     end: usize,
     db: Db,
     registration_id: RegistrationId,
@@ -82,7 +82,7 @@ const KEEP_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Log {
     bytes: Vec<u8>,
-    entries: Vec<Entry>,
+    entries: Vec<LogEntry>,
 }
 
 impl Default for Log {
@@ -96,7 +96,7 @@ impl Log {
     #[inline]
     pub fn push(&mut self, change: Change<'_>) -> bool {
         self.bytes.extend_from_slice(change.key);
-        self.entries.push(Entry {
+        self.entries.push(LogEntry {
             end: self.bytes.len(),
             db: change.db,
             registration_id: change.registration_id,
@@ -137,7 +137,7 @@ impl Log {
 
     /// Bytes of memory held.
     pub fn memory_bytes(&self) -> usize {
-        self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
+        self.bytes.capacity() + self.entries.capacity() * size_of::<LogEntry>()
     }
 }
 

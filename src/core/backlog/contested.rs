@@ -96,7 +96,7 @@ struct Contest {
 
 /// All contested keys, by registration.
 #[derive(Debug, Default)]
-pub(super) struct Contested {
+pub(super) struct ContestedKeys {
     contests: HashMap<Namespace, Contest>,
     /// Contests with a wait under way.
     waiting: usize,
@@ -120,7 +120,7 @@ pub(super) struct Contested {
     leaves_letters: bool,
 }
 
-impl Contested {
+impl ContestedKeys {
     /// True if keys of `id` are to go out together.
     pub fn is_released(&self, id: RegistrationId) -> bool {
         !self.together.is_empty() && self.together.contains_key(&id)

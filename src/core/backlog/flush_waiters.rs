@@ -23,7 +23,7 @@ pub enum Scope {
 
 /// The end of one key's write.
 #[derive(Clone, Copy, Debug)]
-pub struct Ended {
+pub struct KeyEnd {
     /// The key's entry.
     pub entry: EntryId,
     /// Its registration.
@@ -54,7 +54,7 @@ impl Waiter {
 
 /// Where a flush stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct FlushProgress {
     /// Keys acknowledged since the flush began.
     pub persisted: u64,
     /// Keys still to be acknowledged; at least 1 while some may still have to be found.
@@ -126,7 +126,7 @@ impl Waiters {
     }
 
     /// Tells every waiter that a key's write has ended.
-    pub fn ended(&mut self, ended: Ended) {
+    pub fn ended(&mut self, ended: KeyEnd) {
         if self.waiters.is_empty() {
             return;
         }
@@ -196,7 +196,7 @@ impl Waiters {
     }
 
     /// Removes waiter `id` and says where it stood.
-    pub fn remove(&mut self, id: u64) -> Option<Progress> {
+    pub fn remove(&mut self, id: u64) -> Option<FlushProgress> {
         let waiter = self.waiters.remove(&id)?;
         if let Scope::Keys(entries) = &waiter.scope {
             for entry in entries {
@@ -209,11 +209,11 @@ impl Waiters {
             }
         }
         let pending = waiter.pending.max(usize::from(waiter.suspended));
-        Some(Progress { persisted: waiter.persisted, pending })
+        Some(FlushProgress { persisted: waiter.persisted, pending })
     }
 
     /// True when the key has ended for this waiter.
-    fn tell(&mut self, id: u64, ended: Ended) -> bool {
+    fn tell(&mut self, id: u64, ended: KeyEnd) -> bool {
         let Some(waiter) = self.waiters.get_mut(&id) else {
             return true;
         };
@@ -242,8 +242,8 @@ impl Waiters {
 mod tests {
     use super::*;
 
-    fn ended(entry: EntryId, since_us: u64, again_us: Option<u64>) -> Ended {
-        Ended { entry, registration_id: RegistrationId(1), since_us, again_us, persisted: true }
+    fn ended(entry: EntryId, since_us: u64, again_us: Option<u64>) -> KeyEnd {
+        KeyEnd { entry, registration_id: RegistrationId(1), since_us, again_us, persisted: true }
     }
 
     #[test]
@@ -252,9 +252,9 @@ mod tests {
         let id = waiters.add(Scope::All, 100, 2, false);
         waiters.ended(ended(EntryId(1), 90, None));
         assert!(waiters.done().is_empty());
-        waiters.ended(Ended { persisted: false, ..ended(EntryId(2), 100, None) });
+        waiters.ended(KeyEnd { persisted: false, ..ended(EntryId(2), 100, None) });
         assert_eq!(waiters.done(), [id]);
-        assert_eq!(waiters.remove(id), Some(Progress { persisted: 1, pending: 0 }));
+        assert_eq!(waiters.remove(id), Some(FlushProgress { persisted: 1, pending: 0 }));
         assert!(waiters.is_empty());
     }
 
@@ -313,7 +313,7 @@ mod tests {
         assert!(waiters.done().is_empty());
         waiters.ended(ended(EntryId(5), 150, None));
         assert_eq!(waiters.done(), [id]);
-        assert_eq!(waiters.remove(id), Some(Progress { persisted: 4, pending: 0 }));
+        assert_eq!(waiters.remove(id), Some(FlushProgress { persisted: 4, pending: 0 }));
     }
 
     #[test]
@@ -323,14 +323,14 @@ mod tests {
         assert!(waiters.done().is_empty());
         waiters.abandon();
         assert_eq!(waiters.done(), [id]);
-        assert_eq!(waiters.remove(id), Some(Progress { persisted: 0, pending: 1 }));
+        assert_eq!(waiters.remove(id), Some(FlushProgress { persisted: 0, pending: 1 }));
     }
 
     #[test]
     fn a_waiter_that_left_is_told_nothing() {
         let mut waiters = Waiters::default();
         let id = waiters.add(Scope::Keys(vec![EntryId(1)]), 100, 1, false);
-        assert_eq!(waiters.remove(id), Some(Progress { persisted: 0, pending: 1 }));
+        assert_eq!(waiters.remove(id), Some(FlushProgress { persisted: 0, pending: 1 }));
         waiters.ended(ended(EntryId(1), 50, None));
         assert!(waiters.done().is_empty());
         assert_eq!(waiters.remove(id), None);

@@ -2,7 +2,7 @@
 
 use super::Backlog;
 use crate::core::backlog::change_log::Touch;
-use crate::core::backlog::flush_waiters::{Progress, Scope};
+use crate::core::backlog::flush_waiters::{FlushProgress, Scope};
 use crate::core::ids::{Db, EntryId, RegistrationId};
 
 /// Which keys to flush.
@@ -66,7 +66,7 @@ impl Backlog {
     }
 
     /// Ends a flush, finished or not, and says where it stood.
-    pub fn end_flush(&mut self, waiter: u64) -> Option<Progress> {
+    pub fn end_flush(&mut self, waiter: u64) -> Option<FlushProgress> {
         self.waiters.remove(waiter)
     }
 }

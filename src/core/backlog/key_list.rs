@@ -4,13 +4,13 @@ use crate::core::ids::Db;
 
 /// Keys with their logical databases.
 #[derive(Debug, Default)]
-pub struct Keys {
+pub struct KeyList {
     bytes: Vec<u8>,
     /// The database of each key, and where its bytes end.
     ends: Vec<(Db, usize)>,
 }
 
-impl Keys {
+impl KeyList {
     /// Adds a key.
     pub fn push(&mut self, db: Db, key: &[u8]) {
         self.bytes.extend_from_slice(key);
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn keys_come_back_in_order() {
-        let mut keys = Keys::default();
+        let mut keys = KeyList::default();
         let all = [(Db(0), &b"a"[..]), (Db(3), b""), (Db(0), b"bc")];
         all.iter().for_each(|(db, key)| keys.push(*db, key));
         assert_eq!((keys.iter().collect::<Vec<_>>(), keys.len()), (all.to_vec(), 3));

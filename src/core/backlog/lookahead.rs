@@ -11,7 +11,7 @@ use crate::core::ids::{Db, EntryId};
 /// have no letter by then, and is forgotten.
 const AGAIN_MS: u64 = 30_000;
 
-type Key = (Db, Vec<u8>);
+type DbKey = (Db, Vec<u8>);
 
 /// A key to be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,35 +25,35 @@ pub struct Watched {
 /// The keys with dead letters that are to be looked at. Each is here once.
 #[derive(Debug, Default)]
 pub(super) struct WatchedLetters {
-    fresh: VecDeque<Key>,
+    fresh: VecDeque<DbKey>,
     /// When they are to be looked at, milliseconds since 1970, in two orders.
-    ends: BTreeSet<(u64, Key)>,
-    by_key: BTreeMap<Key, u64>,
+    ends: BTreeSet<(u64, DbKey)>,
+    by_key: BTreeMap<DbKey, u64>,
     /// Letters of keys from here on are to be looked at as if they were fresh.
-    back: Option<Bound<Key>>,
+    back: Option<Bound<DbKey>>,
     bytes: usize,
 }
 
 impl WatchedLetters {
-    fn push(&mut self, key: Key) {
-        self.bytes += key.1.len() + size_of::<Key>();
+    fn push(&mut self, key: DbKey) {
+        self.bytes += key.1.len() + size_of::<DbKey>();
         self.fresh.push_back(key);
     }
 
-    fn pop(&mut self) -> Option<Key> {
+    fn pop(&mut self) -> Option<DbKey> {
         let key = self.fresh.pop_front()?;
-        self.bytes -= key.1.len() + size_of::<Key>();
+        self.bytes -= key.1.len() + size_of::<DbKey>();
         Some(key)
     }
 
-    fn set(&mut self, key: Key, at_ms: u64) {
+    fn set(&mut self, key: DbKey, at_ms: u64) {
         self.remove(&key);
         self.bytes += Self::bytes_of(&key);
         self.ends.insert((at_ms, key.clone()));
         self.by_key.insert(key, at_ms);
     }
 
-    fn remove(&mut self, key: &Key) {
+    fn remove(&mut self, key: &DbKey) {
         if let Some(at_ms) = self.by_key.remove(key) {
             self.bytes -= Self::bytes_of(key);
             self.ends.remove(&(at_ms, key.clone()));
@@ -64,7 +64,7 @@ impl WatchedLetters {
         self.ends.first().map(|(at_ms, _)| *at_ms)
     }
 
-    fn take(&mut self, now_ms: u64) -> Option<Key> {
+    fn take(&mut self, now_ms: u64) -> Option<DbKey> {
         let (_, key) = self.ends.first().filter(|(at_ms, _)| *at_ms <= now_ms)?.clone();
         self.remove(&key);
         Some(key)
@@ -75,8 +75,8 @@ impl WatchedLetters {
         self.bytes
     }
 
-    fn bytes_of(key: &Key) -> usize {
-        2 * (key.1.len() + size_of::<(u64, Key)>())
+    fn bytes_of(key: &DbKey) -> usize {
+        2 * (key.1.len() + size_of::<(u64, DbKey)>())
     }
 }
 
@@ -161,7 +161,7 @@ impl Backlog {
     }
 
     /// The next key with a letter of those that are looked at although they are not fresh.
-    fn next_letter(&mut self) -> Option<Key> {
+    fn next_letter(&mut self) -> Option<DbKey> {
         let key = self.dead.next_from(self.watched_letters.back.take()?)?;
         self.watched_letters.back = Some(Bound::Excluded(key.clone()));
         Some(key)

@@ -40,7 +40,7 @@ use std::sync::Arc;
 use self::blocked_keys::BlockedKeys;
 use self::change_log::{Change, Log, Touch};
 use self::dead_letters::DeadLetters;
-use self::flush_waiters::{Ended, Waiters};
+use self::flush_waiters::{KeyEnd, Waiters};
 use self::slow_keys::Heavy;
 use self::table::Dirty;
 use super::delivery::lag::Percentiles;
@@ -56,12 +56,12 @@ pub use explain::Explained;
 #[cfg(test)]
 pub use explain::{KeyState, Obstacle};
 pub use flushes::FlushScope;
-pub use key_list::Keys;
+pub use key_list::KeyList;
 pub use lookahead::Watched;
 pub use problems::{Trouble, TroubleLine};
 pub use registered::{ActiveRegistration, Counters, Scanned};
 pub use settle::Acknowledged;
-pub use stats::{Figure, State};
+pub use stats::{Figure, BacklogState};
 
 /// All state of the module that belongs to the server thread.
 #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ pub struct Backlog {
     pub link: LinkWatch,
     routes: Routes,
     registry: registry::Registry,
-    schedule: schedule::Schedule,
+    schedule: schedule::DueRegistrations,
     log: Log,
     dirty: Dirty,
     waiters: Waiters,
@@ -116,8 +116,8 @@ pub struct Backlog {
     /// The key whose removal was announced, and why: see [`gone`](Self::gone).
     announced: Option<(Db, Vec<u8>)>,
     indeterminate: rewrite::IndeterminateWrites,
-    lanes: sessions::Lanes,
-    contested: contested::Contested,
+    sessions: sessions::KnownSessions,
+    contested: contested::ContestedKeys,
     /// The key that left a database last: see [`arrives`](Self::arrives).
     left: Option<(Db, Vec<u8>)>,
     /// Keys whose values take long to read.
@@ -325,7 +325,7 @@ impl Backlog {
         let (waiters, contested) = (&mut self.waiters, &mut self.contested);
         self.dirty.discard(id, |entry, since_us| {
             contested.ended(id, since_us, None);
-            waiters.ended(Ended {
+            waiters.ended(KeyEnd {
                 entry,
                 registration_id: id,
                 since_us,

@@ -4,7 +4,7 @@
 use super::change_log::Touch;
 use super::dead_letters::DeadLetter;
 use super::table::{Captured, Missed};
-use crate::core::delivery::batch::LaneId;
+use crate::core::delivery::batch::SessionId;
 use crate::core::ids::{Db, RegistrationId};
 use crate::core::mapping::value::{Content, Strings, push_bytes};
 use crate::core::registration::Registration;
@@ -23,7 +23,7 @@ pub enum Record<'a> {
     /// Nothing is sent at all.
     Paused,
     /// The sessions in which batches are sent.
-    Lanes(Vec<LaneId>),
+    Sessions(Vec<SessionId>),
     /// A registration.
     Registration {
         /// The number by which other records refer to it.
@@ -131,9 +131,9 @@ const SHARING: u8 = 6;
 fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
     match record {
         Record::Paused => out.push(PAUSED),
-        Record::Lanes(lanes) => {
+        Record::Sessions(sessions) => {
             out.push(LANES);
-            out.extend(lanes.as_flattened());
+            out.extend(sessions.as_flattened());
         }
         Record::Registration {
             registration_id: id,
@@ -291,7 +291,7 @@ fn decode(record: &[u8]) -> Option<Record<'_>> {
             Some(Record::Dead { db, key, letter })
         }
         PAUSED => Some(Record::Paused),
-        LANES => Some(Record::Lanes(bytes.0.as_chunks().0.to_vec())),
+        LANES => Some(Record::Sessions(bytes.0.as_chunks().0.to_vec())),
         _ => None,
     }
 }

@@ -22,7 +22,7 @@ impl Backlog {
                 self.apply_dead_letter(Refused { db, key, prefix, letter, again });
             }
             Told::Gone { .. } => {}
-            Told::Lanes(lanes) => self.set_lanes(lanes, false),
+            Told::Sessions(sessions) => self.set_sessions(sessions, false),
             Told::Scan(prefix) => {
                 if let Some(id) = self.id_of(db, prefix) {
                     self.begin_scan(id);

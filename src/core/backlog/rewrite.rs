@@ -20,7 +20,7 @@ const SLACK_US: u64 = 2_000_000;
 /// Keys made dirty again in one go.
 const AT_A_TIME: usize = 256;
 
-type Key = (Db, Vec<u8>);
+type DbKey = (Db, Vec<u8>);
 
 /// How to write a key once more.
 #[derive(Debug)]
@@ -34,9 +34,9 @@ struct Rewrite {
 #[derive(Debug, Default)]
 pub(super) struct IndeterminateWrites {
     /// Nothing while the key is not written again.
-    keys: HashMap<Key, Option<Rewrite>>,
+    keys: HashMap<DbKey, Option<Rewrite>>,
     /// When the keys that are written again are due once more.
-    due: VecDeque<(u64, Key)>,
+    due: VecDeque<(u64, DbKey)>,
     /// Keys that are dirty since then or longer may be on their way already.
     suspect_us: u64,
 }
@@ -72,7 +72,7 @@ impl Backlog {
     }
 
     fn assume_predecessor_in_flight(&mut self, now_us: u64) {
-        self.retire_lanes();
+        self.retire_sessions();
         self.indeterminate.suspect_us = self.dirty.watermark_us(now_us);
         // As many batches as one server has out at a time.
         let batches = u32::try_from(self.settings.max_in_flight_batches).unwrap_or(1) * 2;

@@ -15,7 +15,7 @@ const PAUSED: u64 = u64::MAX;
 
 /// The registrations with keys that wait.
 #[derive(Debug, Default)]
-pub(super) struct Schedule {
+pub(super) struct DueRegistrations {
     /// When they are due, microseconds, or [`PAUSED`].
     due: Heap,
     /// Those that were due at their last look, and so are in no heap.
@@ -28,7 +28,7 @@ pub(super) struct Schedule {
     stirred: Vec<RegistrationId>,
 }
 
-impl Schedule {
+impl DueRegistrations {
     /// Those that have keys that wait, in no order.
     pub fn waiting(&self) -> impl Iterator<Item = RegistrationId> + '_ {
         self.due.numbers().map(|id| RegistrationId(id as u16)).chain(self.ready.iter().copied())

@@ -2,9 +2,9 @@
 
 use std::iter::Peekable;
 
-use super::{ActiveRegistration, Backlog, Flight, Keys, Refused};
+use super::{ActiveRegistration, Backlog, Flight, KeyList, Refused};
 use crate::core::backlog::change_log::FOLD_AT;
-use crate::core::backlog::flush_waiters::Ended;
+use crate::core::backlog::flush_waiters::KeyEnd;
 use crate::core::backlog::table::{Settled, Taken};
 use crate::core::delivery::batch::{Batch, Item, Link, Report, Verdict, Written};
 use crate::core::ids::{Db, EntryId, RegistrationId};
@@ -15,7 +15,7 @@ use crate::core::now::Now;
 #[derive(Debug, Default)]
 pub struct Acknowledged {
     /// Those that became clean.
-    pub keys: Keys,
+    pub keys: KeyList,
     /// Those that MongoDB refused, clean or not.
     pub dead: Vec<Refused>,
     /// Database and key of those that are dirty again, but MongoDB took their last change and so
@@ -89,7 +89,7 @@ impl Backlog {
                     self.slow_registrations.insert(id);
                 }
             }
-            Report::Lanes(lanes) => self.set_lanes(lanes, true),
+            Report::Sessions(sessions) => self.set_sessions(sessions, true),
             Report::Link(link) => {
                 if let Link::Down { error } = &link {
                     error.clone_into(&mut self.link_error);
@@ -328,6 +328,6 @@ impl Backlog {
             Settled::Unknown => return,
         };
         self.contested.ended(id, since_us, again_us);
-        self.waiters.ended(Ended { entry, registration_id: id, since_us, again_us, persisted });
+        self.waiters.ended(KeyEnd { entry, registration_id: id, since_us, again_us, persisted });
     }
 }

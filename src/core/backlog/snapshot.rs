@@ -37,8 +37,8 @@ impl Backlog {
         for (id, stamps) in self.sharing.saved() {
             save(Record::Sharing { registration_id: id, stamps });
         }
-        if !self.lanes().is_empty() {
-            save(Record::Lanes(self.lanes().to_vec()));
+        if !self.sessions().is_empty() {
+            save(Record::Sessions(self.sessions().to_vec()));
         }
         for key in self.dirty.keys() {
             save(Record::Key(SavedKey {
@@ -92,7 +92,7 @@ impl Backlog {
     pub fn load(&mut self, record: Record<'_>, now_us: u64) {
         match record {
             Record::Paused => self.pause(None),
-            Record::Lanes(lanes) => self.set_lanes(lanes, false),
+            Record::Sessions(sessions) => self.set_sessions(sessions, false),
             Record::Registration {
                 registration_id: saved,
                 live,

@@ -55,7 +55,7 @@ impl PrefixState<'_> {
     }
 }
 
-impl State<'_> {
+impl BacklogState<'_> {
     /// Every figure.
     pub fn figures(&self) -> Vec<Figure> {
         let mut figures = vec![
@@ -109,7 +109,7 @@ pub struct PrefixState<'a> {
 
 /// Figures of the module.
 #[derive(Debug)]
-pub struct State<'a> {
+pub struct BacklogState<'a> {
     /// `idle`, `up` or `down`.
     pub link: &'static str,
     /// Why it is down.
@@ -150,10 +150,10 @@ pub struct State<'a> {
 
 impl Backlog {
     /// Figures of the whole module at `now_us`.
-    pub fn state(&self, now_us: u64) -> State<'_> {
+    pub fn state(&self, now_us: u64) -> BacklogState<'_> {
         let mut counters = self.counted;
         (counters.captured_total, counters.coalesced_total) = self.dirty.totals();
-        State {
+        BacklogState {
             link: self.link.name(),
             link_error: self.link.error(),
             link_since_unix_ms: self.link.since_unix_ms(),

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use crate::core::backlog::change_log::Touch;
 use crate::core::backlog::dead_letter_ops::Refused;
 use crate::core::backlog::dead_letters::DeadLetter;
-use crate::core::delivery::batch::LaneId;
+use crate::core::delivery::batch::SessionId;
 use crate::core::ids::RegistrationId;
 
 /// Which word.
@@ -19,7 +19,7 @@ pub enum Word {
     /// `WB._GONE expired|evicted key`
     Gone,
     /// `WB._LANES ids`
-    Lanes,
+    Sessions,
     /// `WB._SCAN prefix`
     Scan,
     /// `WB._MARK prefix key ...`
@@ -35,7 +35,7 @@ impl Word {
             Word::Ack => c"WB._ACK",
             Word::Dead => c"WB._DEAD",
             Word::Gone => c"WB._GONE",
-            Word::Lanes => c"WB._LANES",
+            Word::Sessions => c"WB._LANES",
             Word::Scan => c"WB._SCAN",
             Word::Mark => c"WB._MARK",
             Word::Synced => c"WB._SYNCED",
@@ -86,7 +86,7 @@ pub enum Told<'a> {
         key: &'a [u8],
     },
     /// The sessions in which the master writes.
-    Lanes(Vec<LaneId>),
+    Sessions(Vec<SessionId>),
     /// From here on, the keys that exist under the prefix are marked.
     Scan(&'a [u8]),
     /// These keys of the prefix are dirty without having changed.
@@ -121,7 +121,7 @@ pub fn read<'a>(word: Word, arguments: &'a [&'a [u8]]) -> Option<Told<'a>> {
             let touch = if *kind == b"evicted" { Touch::Evicted } else { Touch::Expired };
             Told::Gone { touch, key }
         }
-        (Word::Lanes, [ids]) => Told::Lanes(ids.as_chunks().0.to_vec()),
+        (Word::Sessions, [ids]) => Told::Sessions(ids.as_chunks().0.to_vec()),
         (Word::Scan, [prefix, ..]) => Told::Scan(prefix),
         (Word::Mark, [prefix, keys @ ..]) => Told::Mark { prefix, keys },
         (Word::Synced, [prefix, ..]) => Told::Synced(prefix),
@@ -144,7 +144,7 @@ mod tests {
     use crate::core::registration::{Namespace, Registration};
 
     const WORDS: [Word; 7] =
-        [Word::Ack, Word::Dead, Word::Gone, Word::Lanes, Word::Scan, Word::Mark, Word::Synced];
+        [Word::Ack, Word::Dead, Word::Gone, Word::Sessions, Word::Scan, Word::Mark, Word::Synced];
 
     #[test]
     fn a_refusal_is_read_as_it_is_written() {
@@ -183,8 +183,8 @@ mod tests {
             let words = [removal(touch), b"k:1"];
             assert_eq!(read(Word::Gone, &words), Some(Told::Gone { touch, key: b"k:1" }));
         }
-        let lanes = vec![[7; 16], [8; 16]];
-        assert_eq!(read(Word::Lanes, &[lanes.as_flattened()]), Some(Told::Lanes(lanes.clone())));
+        let sessions = vec![[7; 16], [8; 16]];
+        assert_eq!(read(Word::Sessions, &[sessions.as_flattened()]), Some(Told::Sessions(sessions.clone())));
         let keys: [&[u8]; 2] = [b"k:1", b"k:2"];
         assert_eq!(read(Word::Ack, &keys), Some(Told::Clean(&keys)));
         assert_eq!(read(Word::Scan, &[b"k:"]), Some(Told::Scan(b"k:")));

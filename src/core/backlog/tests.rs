@@ -13,7 +13,7 @@ mod trouble;
 mod watch;
 
 use super::*;
-use crate::core::backlog::flush_waiters::Progress;
+use crate::core::backlog::flush_waiters::FlushProgress;
 use crate::core::delivery::batch::{Batch, Refusal, Report, Verdict, Written};
 use crate::core::ids::{Db, RegistrationId};
 use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
@@ -214,8 +214,8 @@ fn a_flush_ends_when_the_keys_of_its_time_are_acknowledged() {
     let mut ended = backlog.flushed();
     ended.sort_unstable();
     assert_eq!(ended, [all, key]);
-    assert_eq!(backlog.end_flush(all), Some(Progress { persisted: 2, pending: 0 }));
-    assert_eq!(backlog.end_flush(key), Some(Progress { persisted: 1, pending: 0 }));
+    assert_eq!(backlog.end_flush(all), Some(FlushProgress { persisted: 2, pending: 0 }));
+    assert_eq!(backlog.end_flush(key), Some(FlushProgress { persisted: 1, pending: 0 }));
     assert_eq!(backlog.state(4).dirty_keys, 1);
 }
 

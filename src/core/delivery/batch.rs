@@ -74,7 +74,7 @@ pub struct Refusal {
 
 /// MongoDB does not let one document be written at the moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Blocked {
+pub struct BlockedItem {
     /// Index into [`Batch::items`].
     pub index: usize,
     /// One sentence for people; never a value.
@@ -90,7 +90,7 @@ pub struct Written {
     /// `refused`: another document has the value, and may change it.
     pub contested: Vec<Refusal>,
     /// The items that wait by themselves, in ascending order of index.
-    pub blocked: Vec<Blocked>,
+    pub blocked: Vec<BlockedItem>,
     /// The items that were not written and are dirty again, in ascending order. Those that are in
     /// none of the lists are written.
     pub returned: Vec<usize>,
@@ -167,14 +167,14 @@ pub enum Link {
 }
 
 /// The name of a session in which batches are sent.
-pub type LaneId = [u8; 16];
+pub type SessionId = [u8; 16];
 
 /// What the worker tells the server thread.
 #[derive(Debug)]
 pub enum Report {
     /// All sessions that are used from now on. The server that goes on after a crash must end what they
     /// hold: a transaction that was begun keeps its documents locked, for a minute.
-    Lanes(Vec<LaneId>),
+    Sessions(Vec<SessionId>),
     /// A batch has ended, its buffers come back for reuse.
     Done {
         /// The batch as it was sent.

@@ -9,7 +9,7 @@ const LOG_EVERY_US: u64 = 60_000_000;
 
 /// A line of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Line {
+pub enum LinkLine {
     /// MongoDB is not reached.
     Down {
         /// Why, in one sentence.
@@ -84,7 +84,7 @@ impl LinkWatch {
 
     /// What is to be logged now. A link that comes and goes is logged once a minute, and a
     /// state that stays is logged in the end.
-    pub fn line(&mut self, now_us: u64) -> Option<Line> {
+    pub fn line(&mut self, now_us: u64) -> Option<LinkLine> {
         if !self.is_untold() {
             return None;
         }
@@ -96,8 +96,8 @@ impl LinkWatch {
         *last_us = Some(now_us);
         self.told = self.name();
         Some(match is_down {
-            true => Line::Down { error: self.error().to_owned() },
-            false => Line::Reached { after_ms: self.outage_ms },
+            true => LinkLine::Down { error: self.error().to_owned() },
+            false => LinkLine::Reached { after_ms: self.outage_ms },
         })
     }
 }
@@ -130,12 +130,12 @@ mod tests {
         let mut watch = LinkWatch::default();
         assert_eq!(watch.line(0), None);
         watch.change(Link::Up, Now { us: SECOND, unix_ms: 1 });
-        assert_eq!(watch.line(SECOND), Some(Line::Reached { after_ms: None }));
+        assert_eq!(watch.line(SECOND), Some(LinkLine::Reached { after_ms: None }));
         assert_eq!(watch.line(SECOND), None);
         watch.change(down("no server"), Now { us: 2 * SECOND, unix_ms: 2 });
-        assert_eq!(watch.line(2 * SECOND), Some(Line::Down { error: "no server".to_owned() }));
+        assert_eq!(watch.line(2 * SECOND), Some(LinkLine::Down { error: "no server".to_owned() }));
         watch.change(Link::Up, Now { us: 100 * SECOND, unix_ms: 3 });
-        assert_eq!(watch.line(100 * SECOND), Some(Line::Reached { after_ms: Some(98_000) }));
+        assert_eq!(watch.line(100 * SECOND), Some(LinkLine::Reached { after_ms: Some(98_000) }));
     }
 
     #[test]
@@ -152,6 +152,6 @@ mod tests {
         watch.change(Link::Up, Now { us: 120 * SECOND, unix_ms: 1 });
         assert_eq!(watch.line(120 * SECOND), None, "told at 61 s last");
         assert!(watch.is_untold());
-        assert_eq!(watch.line(121 * SECOND), Some(Line::Reached { after_ms: Some(0) }));
+        assert_eq!(watch.line(121 * SECOND), Some(LinkLine::Reached { after_ms: Some(0) }));
     }
 }

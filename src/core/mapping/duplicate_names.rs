@@ -10,7 +10,7 @@ use super::bson::Document;
 const FEW: usize = 24;
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct NameEntry {
     hash: u64,
     start: usize,
 }
@@ -19,7 +19,7 @@ struct Entry {
 /// so that nothing is allocated for it in the long run.
 #[derive(Debug, Default)]
 pub struct Names {
-    entries: Vec<Entry>,
+    entries: Vec<NameEntry>,
     /// Where elements stand that are to be left out, in ascending order.
     left_out: Vec<usize>,
     // Seeded at random: a client cannot choose names that all collide.
@@ -38,7 +38,7 @@ pub enum Kept {
 
 /// Where the names of one document begin.
 #[derive(Clone, Copy, Debug)]
-pub struct Opened(usize);
+pub struct OpenedObject(usize);
 
 impl Names {
     /// Forgets everything, what a document that was given up has left included.
@@ -48,15 +48,15 @@ impl Names {
     }
 
     /// Begins the names of a document, nested in those that are open.
-    pub fn open(&self) -> Opened {
-        Opened(self.entries.len())
+    pub fn open(&self) -> OpenedObject {
+        OpenedObject(self.entries.len())
     }
 
     /// Notes that an element `name` is appended to `document` next; returns where it will stand.
     #[inline]
     pub fn add(&mut self, document: &Document<'_>, name: &str) -> usize {
         let (hash, start) = (self.hasher.hash_one(name.as_bytes()), document.position());
-        self.entries.push(Entry { hash, start });
+        self.entries.push(NameEntry { hash, start });
         start
     }
 
@@ -70,7 +70,7 @@ impl Names {
 
     /// Ends the names of `document`: of elements with the same name all but the last are removed,
     /// and the last, too, if it is to be left out.
-    pub fn close(&mut self, opened: Opened, document: &mut Document<'_>) {
+    pub fn close(&mut self, opened: OpenedObject, document: &mut Document<'_>) {
         if let Some(entries) = self.entries.get_mut(opened.0..) {
             // What is left out of documents around this one stands before it.
             let first = entries.first().map_or(usize::MAX, |entry| entry.start);
@@ -87,7 +87,7 @@ impl Names {
 }
 
 #[inline]
-fn all_differ(mut entries: &[Entry]) -> bool {
+fn all_differ(mut entries: &[NameEntry]) -> bool {
     while let [first, rest @ ..] = entries {
         if rest.iter().any(|entry| entry.hash == first.hash) {
             return false;
@@ -97,7 +97,7 @@ fn all_differ(mut entries: &[Entry]) -> bool {
     true
 }
 
-fn remove(entries: &mut [Entry], left_out: &[usize], document: &mut Document<'_>) {
+fn remove(entries: &mut [NameEntry], left_out: &[usize], document: &mut Document<'_>) {
     entries.sort_unstable_by_key(|entry| (entry.hash, entry.start));
     let mut gone = left_out.to_vec();
     for group in entries.chunk_by(|a, b| a.hash == b.hash).filter(|group| group.len() > 1) {
@@ -227,7 +227,7 @@ mod tests {
         let mut document = Document::begin(&mut out);
         let mut entries = Vec::new();
         for name in [c"a", c"b", c"a"] {
-            entries.push(Entry { hash: 7, start: document.position() });
+            entries.push(NameEntry { hash: 7, start: document.position() });
             document.element(name).null();
         }
         remove(&mut entries, &[], &mut document);

@@ -184,15 +184,15 @@ impl Schema {
     }
 
     /// The place of a JSON document's root.
-    pub fn root(&self) -> Place<'_> {
-        Place { schema: Some(self), node: Some(&self.tree), ..Place::default() }.below_star(self)
+    pub fn root(&self) -> SchemaPlace<'_> {
+        SchemaPlace { schema: Some(self), node: Some(&self.tree), ..SchemaPlace::default() }.below_star(self)
     }
 }
 
 /// A place in JSON, and what SCHEMA says of it and of what is below it. Items of an array stand
 /// at the array's place.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Place<'s> {
+pub struct SchemaPlace<'s> {
     schema: Option<&'s Schema>,
     node: Option<&'s Node>,
     to: Option<FieldType>,
@@ -202,9 +202,9 @@ pub struct Place<'s> {
     rule: Option<&'s Rule>,
 }
 
-impl<'s> Place<'s> {
+impl<'s> SchemaPlace<'s> {
     fn below_star(self, schema: &Schema) -> Self {
-        Place { star: schema.star, ..self }
+        SchemaPlace { star: schema.star, ..self }
     }
 
     /// The type that a scalar here must get.
@@ -229,7 +229,7 @@ impl<'s> Place<'s> {
     ///
     /// [`NameTaken`] when another field has this name then.
     #[inline]
-    pub fn field(&self, name: &str) -> Result<Option<(Option<&'s str>, Place<'s>)>, NameTaken> {
+    pub fn field(&self, name: &str) -> Result<Option<(Option<&'s str>, SchemaPlace<'s>)>, NameTaken> {
         match self.schema {
             None => Ok(Some((None, *self))),
             Some(schema) => self.below(schema, name),
@@ -240,7 +240,7 @@ impl<'s> Place<'s> {
         &self,
         schema: &'s Schema,
         name: &str,
-    ) -> Result<Option<(Option<&'s str>, Place<'s>)>, NameTaken> {
+    ) -> Result<Option<(Option<&'s str>, SchemaPlace<'s>)>, NameTaken> {
         let node = self.node.and_then(|node| node.child(name));
         let rule = node.and_then(|node| node.rule).and_then(|index| schema.rules.get(index));
         if rule.is_none()
@@ -256,7 +256,7 @@ impl<'s> Place<'s> {
         // What a rule takes as it is, it takes with everything below that has no rule.
         let whole = rule.is_some_and(|rule| rule.to.takes_objects());
         let star = if whole { None } else { self.star };
-        let place = Place { schema: self.schema, node, to, star, rule };
+        let place = SchemaPlace { schema: self.schema, node, to, star, rule };
         Ok(Some((rule.and_then(|rule| rule.name.as_deref()), place)))
     }
 }

@@ -29,7 +29,7 @@ pub struct Finished {
     /// Documents that were to be inserted and existed already.
     pub existing: usize,
     /// Items that a unique index refused, in ascending order.
-    pub contested: Vec<Contested>,
+    pub contested: Vec<ContestedWrites>,
     /// Operations that MongoDB applied, and how many of them wrote documents.
     pub applied: Applied,
     /// True if time was too short for some of it.
@@ -38,15 +38,15 @@ pub struct Finished {
 
 /// An item that a unique index refused.
 #[derive(Debug)]
-pub struct Contested {
+pub struct ContestedWrites {
     /// Its index in the batch.
     pub index: u32,
     /// The value that another document has.
     pub duplicate: Duplicate,
 }
 
-impl From<Contested> for Refusal {
-    fn from(Contested { index, duplicate }: Contested) -> Refusal {
+impl From<ContestedWrites> for Refusal {
+    fn from(ContestedWrites { index, duplicate }: ContestedWrites) -> Refusal {
         Refusal { index: index as usize, code: DUPLICATE_KEY, reason: duplicate.reason }
     }
 }
@@ -139,7 +139,7 @@ struct Writing<'b> {
     jobs: Vec<Job>,
     written: Written,
     existing: usize,
-    contested: Vec<Contested>,
+    contested: Vec<ContestedWrites>,
     judge: Judge<'b>,
 }
 
@@ -215,7 +215,7 @@ impl Writing<'_> {
                     let duplicate = |index: &u32| (*index, (*duplicate).clone());
                     let contested = affected.iter().map(duplicate);
                     let contested =
-                        contested.map(|(index, duplicate)| Contested { index, duplicate });
+                        contested.map(|(index, duplicate)| ContestedWrites { index, duplicate });
                     self.contested.extend(contested);
                 }
                 Action::Judge(reason) => self.judge.judges(affected, kind, code, &reason),
@@ -268,7 +268,7 @@ impl Writing<'_> {
     fn refuse(&mut self, index: u32, code: i32, reason: String) {
         if code == DUPLICATE_KEY {
             let duplicate = Duplicate { reason, values: Vec::new() };
-            return self.contested.push(Contested { index, duplicate });
+            return self.contested.push(ContestedWrites { index, duplicate });
         }
         self.written.refused.push(Refusal { index: index as usize, code, reason });
     }

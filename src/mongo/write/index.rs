@@ -32,28 +32,28 @@ const NO_COLLECTION: i32 = 26;
 
 /// What operations of a registration must say depends on these.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Place {
+struct IndexPlace {
     namespace: Namespace,
     key_field: String,
     strings: bool,
 }
 
-impl Place {
+impl IndexPlace {
     fn of(registration: &Registration) -> Self {
         let Registration { namespace, key_field, key_as, .. } = registration;
         let strings = *key_as == IdType::String;
-        Place { namespace: namespace.clone(), key_field: key_field.clone(), strings }
+        IndexPlace { namespace: namespace.clone(), key_field: key_field.clone(), strings }
     }
 }
 
 /// What one client has found out about collections.
 #[derive(Debug, Default)]
-pub struct Indexes(RefCell<HashMap<Place, (Lookup, Instant)>>);
+pub struct Indexes(RefCell<HashMap<IndexPlace, (Lookup, Instant)>>);
 
 impl Indexes {
     /// What is known for `registration`, without asking.
     pub fn known(&self, registration: &Registration) -> Option<Lookup> {
-        self.0.borrow().get(&Place::of(registration)).map(|(lookup, _)| lookup.clone())
+        self.0.borrow().get(&IndexPlace::of(registration)).map(|(lookup, _)| lookup.clone())
     }
 
     /// `namespace` is not as it was known.
@@ -71,7 +71,7 @@ impl Indexes {
         connected: &Connected,
         registration: &Registration,
     ) -> Result<Lookup, Failure> {
-        let place = Place::of(registration);
+        let place = IndexPlace::of(registration);
         let known = self.0.borrow().get(&place).cloned();
         if let Some((lookup, asked)) = &known
             && asked.elapsed() < FRESH

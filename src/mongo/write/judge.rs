@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use super::command::Kind;
-use crate::core::delivery::batch::{Blocked, Refusal, Written};
+use crate::core::delivery::batch::{BlockedItem, Refusal, Written};
 use crate::core::registration::Registration;
 
 /// More keys of one batch do not wait by themselves.
@@ -176,7 +176,7 @@ impl<'r> Judge<'r> {
         } else {
             let waiting = self.waiting.iter();
             written.blocked.extend(
-                waiting.map(|(index, reason)| Blocked {
+                waiting.map(|(index, reason)| BlockedItem {
                     index: *index as usize,
                     reason: reason.clone(),
                 }),
@@ -193,7 +193,7 @@ impl<'r> Judge<'r> {
                 if few || (alone && self.is_proven) {
                     written.refused.push(Refusal { index, code: *code, reason: reason.clone() });
                 } else if alone {
-                    written.blocked.push(Blocked { index, reason: reason.clone() });
+                    written.blocked.push(BlockedItem { index, reason: reason.clone() });
                 } else {
                     returned.push(index);
                     written.error.clone_from(reason);

@@ -1,11 +1,11 @@
-//! Lanes: sessions of the server in which batches are sent, so that what was given up on can never
+//! Sessions: sessions of the server in which batches are sent, so that what was given up on can never
 //! be applied after newer writes.
 //!
 //! A server that was frozen, or a network that lost its way, may deliver a command long after we
 //! gave it up. But a server refuses a command whose number is below the last one that it saw in
-//! the same session. So a lane whose command was never answered is fenced off before anything else
+//! the same session. So a session whose command was never answered is fenced off before anything else
 //! is written: a command with a higher number, which changes nothing, must be answered in it. The
-//! number travels with replication once something was written under it, so such a lane is the
+//! number travels with replication once something was written under it, so such a session is the
 //! first to be used again.
 //!
 //! Servers that are not members of a replica set number nothing.
@@ -22,9 +22,9 @@ use mongodb::{Client, ClientSession};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::command::{CommandOptions, Place, nothing};
+use super::command::{CommandOptions, TxnPosition, nothing};
 use super::reply::Expected;
-use crate::core::delivery::batch::LaneId;
+use crate::core::delivery::batch::SessionId;
 use crate::core::registration::{Namespace, Registration};
 use crate::mongo::error;
 use crate::mongo::write::outcome::{self, Outcome};
@@ -40,7 +40,7 @@ pub enum Fence {
     None,
     /// Commands are numbered one by one. A router passes the numbers on and does not keep them, so
     /// what one shard has seen says nothing of another: this is no fence to rely on.
-    Numbers,
+    RetryableWrites,
     /// Several commands can share a number, as a transaction; cheaper for a large batch.
     Transactions,
 }
@@ -53,46 +53,46 @@ impl Fence {
             return Fence::None;
         }
         match hello.get_str("msg") {
-            Ok("isdbgrid") => Fence::Numbers,
+            Ok("isdbgrid") => Fence::RetryableWrites,
             _ if hello.contains_key("setName") => Fence::Transactions,
             _ => Fence::None,
         }
     }
 }
 
-/// The next number, of all lanes of this process: what was sent earlier has a lower one.
+/// The next number, of all sessions of this process: what was sent earlier has a lower one.
 pub fn next_number() -> i64 {
     static LAST: AtomicI64 = AtomicI64::new(0);
     LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 #[derive(Debug)]
-struct Lane {
-    session: ClientSession,
+struct Session {
+    driver: ClientSession,
     /// Its last command, to this namespace, was not answered and may come late.
     unanswered: Option<Namespace>,
     /// It was fenced off, and nothing was written in it since.
-    unproven: bool,
+    unpersisted: bool,
 }
 
-/// The lanes of one client: as many as there are batches on the wire at a time.
+/// The sessions of one client: as many as there are batches on the wire at a time.
 #[derive(Debug)]
-pub struct Lanes {
+pub struct Sessions {
     client: Client,
     fence: Cell<Fence>,
-    free: RefCell<Vec<Lane>>,
-    /// For each namespace in which lanes were fenced off, so that they are one after the other.
+    free: RefCell<Vec<Session>>,
+    /// For each namespace in which sessions were fenced off, so that they are one after the other.
     fencing: RefCell<HashMap<Namespace, Rc<Mutex<()>>>>,
     ending: Mutex<()>,
     /// Sessions of an earlier life that may hold something still.
-    former: RefCell<Vec<LaneId>>,
-    ids: RefCell<Vec<LaneId>>,
+    former: RefCell<Vec<SessionId>>,
+    ids: RefCell<Vec<SessionId>>,
 }
 
-impl Lanes {
-    /// No lanes yet, and no fence until a server has said what it can do.
-    pub fn new(client: Client, former: Vec<LaneId>) -> Self {
-        Lanes {
+impl Sessions {
+    /// No sessions yet, and no fence until a server has said what it can do.
+    pub fn new(client: Client, former: Vec<SessionId>) -> Self {
+        Sessions {
             client,
             fence: Cell::new(Fence::None),
             free: RefCell::default(),
@@ -103,8 +103,8 @@ impl Lanes {
         }
     }
 
-    /// The sessions of all lanes so far.
-    pub fn ids(&self) -> Vec<LaneId> {
+    /// The sessions of all sessions so far.
+    pub fn ids(&self) -> Vec<SessionId> {
         self.ids.borrow().clone()
     }
 
@@ -118,22 +118,22 @@ impl Lanes {
         self.fence.get()
     }
 
-    /// A lane for one batch. It comes back when it is dropped, whatever has become of the batch.
+    /// A session for one batch. It comes back when it is dropped, whatever has become of the batch.
     ///
     /// # Errors
     /// When the driver gives no session.
-    pub async fn take(&self) -> Result<Held<'_>, Failure> {
-        let mut held = Held { lanes: self, lane: None, created: 0 };
+    pub async fn take(&self) -> Result<SessionGuard<'_>, Failure> {
+        let mut held = SessionGuard { sessions: self, session: None, created: 0 };
         if self.fence.get() == Fence::None {
             return Ok(held);
         }
-        held.lane =
-            self.pick(|lane| lane.unproven).or_else(|| self.pick(|lane| lane.unanswered.is_none()));
-        if held.lane.is_none() {
-            let session = self.client.start_session().await;
-            let session = session.map_err(|error| Failure::Link(error::broken(&error)))?;
-            self.ids.borrow_mut().extend(id(&session));
-            held.lane = Some(Lane { session, unanswered: None, unproven: false });
+        held.session =
+            self.pick(|session| session.unpersisted).or_else(|| self.pick(|session| session.unanswered.is_none()));
+        if held.session.is_none() {
+            let driver = self.client.start_session().await;
+            let driver = driver.map_err(|error| Failure::Link(error::broken(&error)))?;
+            self.ids.borrow_mut().extend(id(&driver));
+            held.session = Some(Session { driver, unanswered: None, unpersisted: false });
         }
         Ok(held)
     }
@@ -150,9 +150,9 @@ impl Lanes {
         options: &CommandOptions,
     ) -> Result<(), Failure> {
         let namespace = &registration.namespace;
-        let late = |lane: &Lane| lane.unanswered.as_ref() == Some(namespace);
+        let late = |session: &Session| session.unanswered.as_ref() == Some(namespace);
         self.end_former(options).await?;
-        // While a lane is being fenced off it is not among the free ones.
+        // While a session is being fenced off it is not among the free ones.
         let fencing = self.fencing.borrow().get(namespace).cloned();
         if fencing.is_none() && !self.free.borrow().iter().any(late) {
             return Ok(());
@@ -162,18 +162,18 @@ impl Lanes {
             Rc::clone(fencing.entry(namespace.clone()).or_default())
         });
         let turn = fencing.lock().await;
-        while let Some(lane) = self.pick(late) {
-            let mut held = Held { lanes: self, lane: Some(lane), created: 0 };
+        while let Some(session) = self.pick(late) {
+            let mut held = SessionGuard { sessions: self, session: Some(session), created: 0 };
             let bytes = nothing(&namespace.collection, ObjectId::new().bytes());
-            let place = Place::Numbered(next_number());
+            let place = TxnPosition::RetryableWrite(next_number());
             let expected = Expected { ops: 1, written: 0, in_order: false };
             let (command, limit) = ((bytes, expected), options.within);
             let outcome = held.send(registration, options, command, place, limit).await;
             let fenced =
                 matches!(&outcome, Outcome::Answered(write_errors) if write_errors.is_empty());
-            if let Some(lane) = &mut held.lane {
-                lane.unanswered = Some(namespace.clone()).filter(|_| !fenced);
-                lane.unproven = fenced;
+            if let Some(session) = &mut held.session {
+                session.unanswered = Some(namespace.clone()).filter(|_| !fenced);
+                session.unpersisted = fenced;
             }
             if !fenced {
                 return Err(match outcome {
@@ -205,7 +205,7 @@ impl Lanes {
             return Ok(());
         }
         if self.fence.get() != Fence::None {
-            let uuid = |id: &LaneId| doc! { "id": Uuid::from_bytes(*id) };
+            let uuid = |id: &SessionId| doc! { "id": Uuid::from_bytes(*id) };
             let ids: Vec<_> = former.iter().map(uuid).collect();
             let admin = self.client.database("admin");
             let end =
@@ -231,41 +231,41 @@ impl Lanes {
         timeout(SLACK, admin.run_command(doc! { "hello": 1 })).await.is_ok_and(|end| end.is_ok())
     }
 
-    fn pick(&self, wanted: impl Fn(&Lane) -> bool) -> Option<Lane> {
+    fn pick(&self, wanted: impl Fn(&Session) -> bool) -> Option<Session> {
         let mut free = self.free.borrow_mut();
         let at = free.iter().position(wanted)?;
         Some(free.swap_remove(at))
     }
 }
 
-fn id(session: &ClientSession) -> Option<LaneId> {
-    match session.id().get("id") {
+fn id(driver: &ClientSession) -> Option<SessionId> {
+    match driver.id().get("id") {
         Some(Bson::Binary(binary)) => binary.bytes.as_slice().try_into().ok(),
         _ => None,
     }
 }
 
-/// A lane in use; without a session where the server has no fence.
+/// A session in use; without a session where the server has no fence.
 #[derive(Debug)]
-pub struct Held<'l> {
-    lanes: &'l Lanes,
-    lane: Option<Lane>,
+pub struct SessionGuard<'l> {
+    sessions: &'l Sessions,
+    session: Option<Session>,
     created: usize,
 }
 
-impl Held<'_> {
+impl SessionGuard<'_> {
     /// The place of a command that stands for itself.
-    pub fn place(&self) -> Place {
-        match self.lane {
-            Some(_) => Place::Numbered(next_number()),
-            None => Place::Alone,
+    pub fn place(&self) -> TxnPosition {
+        match self.session {
+            Some(_) => TxnPosition::RetryableWrite(next_number()),
+            None => TxnPosition::NoSession,
         }
     }
 
     /// A transaction in `namespace` was begun in it and not ended: it must be fenced off.
     pub fn leave_open(&mut self, namespace: &Namespace) {
-        if let Some(lane) = &mut self.lane {
-            lane.unanswered = Some(namespace.clone());
+        if let Some(session) = &mut self.session {
+            session.unanswered = Some(namespace.clone());
         }
     }
 
@@ -276,7 +276,7 @@ impl Held<'_> {
 
     /// Whether batches can be sent as transactions.
     pub fn has_transactions(&self) -> bool {
-        self.lane.is_some() && self.lanes.fence.get() == Fence::Transactions
+        self.session.is_some() && self.sessions.fence.get() == Fence::Transactions
     }
 
     /// Sends one command for `registration`, with what its reply must account for, which the server
@@ -286,7 +286,7 @@ impl Held<'_> {
         registration: &Registration,
         options: &CommandOptions,
         (mut bytes, expected): (Vec<u8>, Expected),
-        place: Place,
+        place: TxnPosition,
         limit: Duration,
     ) -> Outcome {
         options.complete(&mut bytes, place, limit);
@@ -295,16 +295,16 @@ impl Held<'_> {
             return Outcome::Rejected { code: 0, reason };
         };
         let database = match place {
-            Place::Commit(_) => "admin",
+            TxnPosition::Commit(_) => "admin",
             _ => &registration.namespace.database,
         };
-        let database = self.lanes.client.database(database);
+        let database = self.sessions.client.database(database);
         let run = database.run_raw_command(command);
         // Should this future be dropped, the answer is not heard.
-        let run = match &mut self.lane {
-            Some(lane) => {
-                lane.unanswered = Some(registration.namespace.clone());
-                run.session(&mut lane.session)
+        let run = match &mut self.session {
+            Some(session) => {
+                session.unanswered = Some(registration.namespace.clone());
+                run.session(&mut session.driver)
             }
             None => run,
         };
@@ -313,24 +313,24 @@ impl Held<'_> {
             let seconds = within.as_secs();
             let error = format!("MongoDB does not answer within {seconds} s");
             let broken = LinkError::unanswered(error);
-            return Outcome::Failed(match self.lanes.answers().await {
+            return Outcome::Failed(match self.sessions.answers().await {
                 true => Failure::Part(broken),
                 false => Failure::Link(broken),
             });
         };
         self.created += end.as_ref().map_or(0, outcome::created);
         let outcome = outcome::classify(end.as_ref(), registration, expected);
-        if let Some(lane) = self.lane.as_mut().filter(|_| outcome::is_settled(&end, &outcome)) {
-            lane.unanswered = None;
-            lane.unproven &= matches!(outcome, Outcome::Failed(_));
+        if let Some(session) = self.session.as_mut().filter(|_| outcome::is_settled(&end, &outcome)) {
+            session.unanswered = None;
+            session.unpersisted &= matches!(outcome, Outcome::Failed(_));
         }
         outcome
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for SessionGuard<'_> {
     fn drop(&mut self) {
-        self.lanes.free.borrow_mut().extend(self.lane.take());
+        self.sessions.free.borrow_mut().extend(self.session.take());
     }
 }
 
@@ -344,7 +344,7 @@ mod tests {
         let member = doc! { "setName": "rs", "logicalSessionTimeoutMinutes": timeout };
         assert_eq!(Fence::of(&member), Fence::Transactions);
         let router = doc! { "msg": "isdbgrid", "logicalSessionTimeoutMinutes": timeout };
-        assert_eq!(Fence::of(&router), Fence::Numbers);
+        assert_eq!(Fence::of(&router), Fence::RetryableWrites);
         assert_eq!(Fence::of(&doc! { "logicalSessionTimeoutMinutes": timeout }), Fence::None);
         assert_eq!(Fence::of(&doc! { "setName": "rs" }), Fence::None);
     }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::command::{Command, Place};
+use super::command::{Command, TxnPosition};
 use super::reply::Expected;
 use crate::core::registration::Namespace;
 use crate::mongo::write::outcome::Outcome;
@@ -16,16 +16,16 @@ const MOST: u32 = 1024;
 
 /// Sends `commands` as the transaction of this number. Returns the bytes sent, or nothing when the
 /// transaction is of no use: one refused operation undoes all others. The server forgets what it
-/// began at the next number of the lane.
+/// began at the next number of the session.
 ///
 /// # Errors
 /// When the link fails; the batch may have been applied.
 pub async fn send_at_once(
     commands: Vec<Command>,
     number: i64,
-    mut send: impl AsyncFnMut((Vec<u8>, Expected), Place) -> Outcome,
+    mut send: impl AsyncFnMut((Vec<u8>, Expected), TxnPosition) -> Outcome,
 ) -> Result<Option<u64>, Failure> {
-    let mut place = Place::First(number);
+    let mut place = TxnPosition::Start(number);
     let mut sent_bytes = 0;
     for command in commands.into_iter().map(Some).chain([None]) {
         let (bytes, expected) = match command {
@@ -35,7 +35,7 @@ pub async fn send_at_once(
                 (command.bytes, expected)
             }
             None => {
-                place = Place::Commit(number);
+                place = TxnPosition::Commit(number);
                 (super::command::commit(), Expected::NO_OPS)
             }
         };
@@ -47,7 +47,7 @@ pub async fn send_at_once(
             }
             _ => return Ok(None),
         }
-        place = Place::Further(number);
+        place = TxnPosition::InProgress(number);
     }
     Ok(Some(sent_bytes))
 }
@@ -55,10 +55,10 @@ pub async fn send_at_once(
 /// Namespaces in which transactions are of no use at the moment: they hold poison, or cannot take
 /// part in transactions at all.
 #[derive(Debug, Default)]
-pub struct Useless(HashMap<Namespace, Rest>);
+pub struct Useless(HashMap<Namespace, BackOff>);
 
 #[derive(Debug)]
-struct Rest {
+struct BackOff {
     batches_left: u32,
     length: u32,
 }
@@ -79,7 +79,7 @@ impl Useless {
 
     /// A transaction was of no use: the next ones rest, longer each time.
     pub fn add(&mut self, namespace: &Namespace) {
-        let rest = self.0.entry(namespace.clone()).or_insert(Rest { batches_left: 0, length: 0 });
+        let rest = self.0.entry(namespace.clone()).or_insert(BackOff { batches_left: 0, length: 0 });
         rest.length = (rest.length * 2).clamp(FEWEST, MOST);
         rest.batches_left = rest.length;
     }
@@ -104,7 +104,7 @@ mod tests {
     }
 
     /// Sends two commands to a server that answers the one at this place otherwise.
-    async fn send(at: Place, mut answer: Option<Outcome>) -> (Result<Option<u64>, Failure>, usize) {
+    async fn send(at: TxnPosition, mut answer: Option<Outcome>) -> (Result<Option<u64>, Failure>, usize) {
         let mut places = Vec::new();
         let end = send_at_once(commands(), 7, async |_, place| {
             places.push(place);
@@ -125,24 +125,24 @@ mod tests {
         })
         .await;
         assert!(end.unwrap().is_some_and(|bytes| bytes > 10));
-        assert_eq!(places, [Place::First(7), Place::Further(7), Place::Commit(7)]);
+        assert_eq!(places, [TxnPosition::Start(7), TxnPosition::InProgress(7), TxnPosition::Commit(7)]);
     }
 
     #[tokio::test]
     async fn one_refused_operation_makes_it_useless_and_nothing_is_committed() {
         let refused = Action::Refuse("no".to_owned());
         let write_error = WriteError { op: Some(0), code: 121, action: refused };
-        let (end, sent) = send(Place::First(7), Some(Outcome::Answered(vec![write_error]))).await;
+        let (end, sent) = send(TxnPosition::Start(7), Some(Outcome::Answered(vec![write_error]))).await;
         assert_eq!((end.unwrap(), sent), (None, 1));
         let namespace = Outcome::Failed(Failure::Namespace("no".to_owned()));
-        let (end, sent) = send(Place::Further(7), Some(namespace)).await;
+        let (end, sent) = send(TxnPosition::InProgress(7), Some(namespace)).await;
         assert_eq!((end.unwrap(), sent), (None, 2));
     }
 
     #[tokio::test]
     async fn it_fails_with_the_link() {
         let broken = Failure::Link(LinkError::unanswered("cut"));
-        let (end, _) = send(Place::Commit(7), Some(Outcome::Failed(broken.clone()))).await;
+        let (end, _) = send(TxnPosition::Commit(7), Some(Outcome::Failed(broken.clone()))).await;
         assert_eq!(end.unwrap_err(), broken);
     }
 

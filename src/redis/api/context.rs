@@ -140,14 +140,14 @@ impl Drop for Text {
 
 /// A string that the server made for us.
 #[derive(Debug)]
-pub struct Owned(*mut raw::RedisModuleString);
+pub struct OwnedString(*mut raw::RedisModuleString);
 
-impl Owned {
+impl OwnedString {
     /// # Safety
     /// `raw` is a string that the server returned to be freed by us, without automatic memory
     /// management.
     pub unsafe fn new(raw: *mut raw::RedisModuleString) -> Self {
-        Owned(raw)
+        OwnedString(raw)
     }
 
     /// Its bytes.
@@ -157,7 +157,7 @@ impl Owned {
     }
 }
 
-impl Drop for Owned {
+impl Drop for OwnedString {
     fn drop(&mut self) {
         // SAFETY: ours since `new`, freed once.
         unsafe { api!(RedisModule_FreeString)(ptr::null_mut(), self.0) };

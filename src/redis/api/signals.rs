@@ -3,11 +3,11 @@
 use std::mem::MaybeUninit;
 
 /// Restores the signal mask when dropped.
-pub struct Blocked(libc::sigset_t);
+pub struct BlockedSignals(libc::sigset_t);
 
 /// Blocks every signal on this thread until the result is dropped; a thread started meanwhile
 /// inherits that indefinitely.
-pub fn block_all() -> Option<Blocked> {
+pub fn block_all() -> Option<BlockedSignals> {
     let mut all = MaybeUninit::uninit();
     let mut before = MaybeUninit::uninit();
     // SAFETY: sigfillset fills the set it is given; pthread_sigmask reads it, and writes the
@@ -15,11 +15,11 @@ pub fn block_all() -> Option<Blocked> {
     unsafe {
         libc::sigfillset(all.as_mut_ptr());
         let done = libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
-        (done == 0).then(|| Blocked(before.assume_init()))
+        (done == 0).then(|| BlockedSignals(before.assume_init()))
     }
 }
 
-impl Drop for Blocked {
+impl Drop for BlockedSignals {
     fn drop(&mut self) {
         // SAFETY: sets the mask that was in force before.
         unsafe {

@@ -13,7 +13,7 @@ use crate::redis::api::raw::api;
 use crate::redis::api::reply::{REPLIED, Reply};
 use crate::redis::call::Call;
 use crate::redis::check_clients::free_found;
-use crate::redis::command_spec::{Arg, Kind, Spec, arg};
+use crate::redis::command_spec::{Arg, ArgKind, Spec, arg};
 use crate::worker::{CheckRequest, UriSource};
 
 /// The declaration of the command.
@@ -26,7 +26,7 @@ pub const SPEC: Spec = Spec {
     summary: c"Connects to MongoDB and tells what it is and whether the user may write.",
     complexity: c"O(N) where N is the number of registrations; the client waits for MongoDB",
     since: c"0.1.0",
-    args: &[Arg { optional: true, ..arg(c"uri", Kind::Text) }],
+    args: &[Arg { optional: true, ..arg(c"uri", ArgKind::Text) }],
     keys: None,
     syntax: &["CHECK [<uri>]"],
     help: &["Connect to MongoDB; what is it, and may the user write where the registrations do."],

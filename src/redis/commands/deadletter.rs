@@ -13,7 +13,7 @@ use crate::redis::api::clock;
 use crate::redis::api::reply::Reply;
 use crate::redis::call::Call;
 use crate::redis::command_spec::{
-    ADMIN, Arg, DANGEROUS, FOR_EVERYBODY, Keys, Kind, PREFIX, Spec, arg, behind, option,
+    ADMIN, Arg, DANGEROUS, FOR_EVERYBODY, KeySpec, ArgKind, PREFIX, Spec, arg, behind, option,
 };
 use crate::redis::replication::propagate::DEADLETTER;
 
@@ -46,7 +46,7 @@ pub const LIST: Spec = Spec {
     summary: c"Lists the changes that MongoDB refuses, with code and reason.",
     complexity: c"O(N) where N is the number of dead letters",
     since: c"0.1.0",
-    args: &[PREFIX, option(c"count", c"COUNT", Kind::Number)],
+    args: &[PREFIX, option(c"count", c"COUNT", ArgKind::Number)],
     keys: None,
     syntax: &["LIST [<prefix>] [COUNT <n>]"],
     help: &["Changes that MongoDB refuses, each with its code and reason."],
@@ -63,7 +63,7 @@ pub const RETRY: Spec = Spec {
     complexity: c"O(N) where N is the number of dead letters, O(1) with KEY",
     since: c"0.1.0",
     args: LETTERS,
-    keys: Some(Keys::BehindKey),
+    keys: Some(KeySpec::BehindKey),
     syntax: &["RETRY [<prefix>|KEY <key>]"],
     help: &["Write their keys once more; reply with the number of keys."],
 };
@@ -79,7 +79,7 @@ pub const DROP: Spec = Spec {
     complexity: c"O(N) where N is the number of dead letters, O(1) with KEY",
     since: c"0.1.0",
     args: LETTERS,
-    keys: Some(Keys::BehindKey),
+    keys: Some(KeySpec::BehindKey),
     syntax: &["DROP [<prefix>|KEY <key>]"],
     help: &["Forget them; reply with their number."],
 };
@@ -102,8 +102,8 @@ pub const HELP: Spec = Spec {
 
 const LETTERS: &[Arg] = &[Arg {
     optional: true,
-    parts: &[arg(c"prefix", Kind::Text), behind(c"key", c"KEY", Kind::Key)],
-    ..arg(c"scope", Kind::OneOf)
+    parts: &[arg(c"prefix", ArgKind::Text), behind(c"key", c"KEY", ArgKind::Key)],
+    ..arg(c"scope", ArgKind::OneOf)
 }];
 
 /// `WB.DEADLETTER LIST`.

@@ -7,7 +7,7 @@ use std::ptr;
 use crate::redis::api::context::Ctx;
 use crate::redis::api::raw;
 use crate::redis::api::raw::api;
-use crate::redis::command_spec::{Arg, Keys, Kind, Spec};
+use crate::redis::command_spec::{Arg, KeySpec, ArgKind, Spec};
 
 /// Describes a registered command to the server; false if the server refuses.
 pub fn describe(ctx: Ctx<'_>, spec: &Spec) -> bool {
@@ -46,14 +46,14 @@ const END_OF_KEYS: raw::RedisModuleCommandKeySpec =
     unsafe { std::mem::zeroed() };
 
 /// Where the server looks for the keys of a command.
-fn key_spec(keys: Keys) -> raw::RedisModuleCommandKeySpec {
+fn key_spec(keys: KeySpec) -> raw::RedisModuleCommandKeySpec {
     let mut spec = END_OF_KEYS;
     spec.flags = u64::from(raw::REDISMODULE_CMD_KEY_RO | raw::REDISMODULE_CMD_KEY_ACCESS);
     // Behind a word that stands anywhere behind the command's name.
     let keyword = match keys {
-        Keys::Counted => Some((c"KEYS", 1)),
-        Keys::BehindKey => Some((c"KEY", 2)),
-        Keys::First => None,
+        KeySpec::Counted => Some((c"KEYS", 1)),
+        KeySpec::BehindKey => Some((c"KEY", 2)),
+        KeySpec::First => None,
     };
     if let Some((keyword, startfrom)) = keyword {
         spec.begin_search_type =
@@ -66,7 +66,7 @@ fn key_spec(keys: Keys) -> raw::RedisModuleCommandKeySpec {
         spec.begin_search_type = raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX;
         spec.bs.index = raw::RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_1 { pos: 1 };
     }
-    if matches!(keys, Keys::Counted) {
+    if matches!(keys, KeySpec::Counted) {
         spec.find_keys_type = raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_KEYNUM;
         spec.fk.keynum = raw::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_2 {
             keynumidx: 0,
@@ -98,7 +98,7 @@ fn raw_args(
         raw.push(raw::RedisModuleCommandArg {
             name: arg.name.as_ptr(),
             type_: raw_kind(arg.kind),
-            key_spec_index: if matches!(arg.kind, Kind::Key) { 0 } else { -1 },
+            key_spec_index: if matches!(arg.kind, ArgKind::Key) { 0 } else { -1 },
             token,
             summary: ptr::null(),
             since: ptr::null(),
@@ -125,13 +125,13 @@ fn raw_flags(arg: &Arg) -> c_int {
     flags as c_int
 }
 
-fn raw_kind(kind: Kind) -> raw::RedisModuleCommandArgType {
+fn raw_kind(kind: ArgKind) -> raw::RedisModuleCommandArgType {
     match kind {
-        Kind::Text => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING,
-        Kind::Number => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER,
-        Kind::Key => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_KEY,
-        Kind::Token => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN,
-        Kind::OneOf => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_ONEOF,
-        Kind::Block => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_BLOCK,
+        ArgKind::Text => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING,
+        ArgKind::Number => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER,
+        ArgKind::Key => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_KEY,
+        ArgKind::Token => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN,
+        ArgKind::OneOf => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_ONEOF,
+        ArgKind::Block => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_BLOCK,
     }
 }

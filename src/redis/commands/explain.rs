@@ -6,7 +6,7 @@ use crate::mongo::explain::{Operation, explain};
 use crate::redis::api::clock;
 use crate::redis::api::context::Text;
 use crate::redis::call::Call;
-use crate::redis::command_spec::{Keys, Kind, Spec, arg};
+use crate::redis::command_spec::{KeySpec, ArgKind, Spec, arg};
 use crate::redis::read::request::ReadRequest;
 use crate::redis::read::value;
 use crate::redis::read::value::ReadOutcome;
@@ -21,8 +21,8 @@ pub const SPEC: Spec = Spec {
     summary: c"Tells how a key stands, and the document that would be written of it now.",
     complexity: c"O(N) where N is the size of the value",
     since: c"0.1.0",
-    args: &[arg(c"key", Kind::Key)],
-    keys: Some(Keys::First),
+    args: &[arg(c"key", ArgKind::Key)],
+    keys: Some(KeySpec::First),
     syntax: &["EXPLAIN <key>"],
     help: &["How does the key stand, and what would be written of it now."],
 };

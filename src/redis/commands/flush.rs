@@ -11,8 +11,8 @@ use crate::redis::api::raw;
 use crate::redis::api::raw::api;
 use crate::redis::api::reply::{REPLIED, Reply};
 use crate::redis::call::Call;
-use crate::redis::command_spec::{Arg, Keys, Kind, PREFIX, Spec, arg, option};
-use crate::redis::flush_clients::{FailedScope, Handle, Outcome, Waiting, end, free_outcome};
+use crate::redis::command_spec::{Arg, KeySpec, ArgKind, PREFIX, Spec, arg, option};
+use crate::redis::flush_clients::{FailedScope, Handle, FlushOutcome, WaitingClient, end, free_outcome};
 use crate::redis::state::module;
 
 /// The declaration of the command.
@@ -26,7 +26,7 @@ pub const SPEC: Spec = Spec {
     complexity: c"O(N) where N is the number of registrations or of keys given",
     since: c"0.1.0",
     args: ARGS,
-    keys: Some(Keys::Counted),
+    keys: Some(KeySpec::Counted),
     syntax: &["FLUSH [<prefix>] [KEYS <n> <key> ...] [TIMEOUT <ms>]"],
     help: &["Write what is dirty now at once; reply when MongoDB has acknowledged it."],
 };
@@ -36,10 +36,10 @@ const ARGS: &[Arg] = &[
     Arg {
         token: Some(c"KEYS"),
         optional: true,
-        parts: &[arg(c"numkeys", Kind::Number), Arg { multiple: true, ..arg(c"key", Kind::Key) }],
-        ..arg(c"keys", Kind::Block)
+        parts: &[arg(c"numkeys", ArgKind::Number), Arg { multiple: true, ..arg(c"key", ArgKind::Key) }],
+        ..arg(c"keys", ArgKind::Block)
     },
-    option(c"timeout-ms", c"TIMEOUT", Kind::Number),
+    option(c"timeout-ms", c"TIMEOUT", ArgKind::Number),
 ];
 
 /// Where a client may not be blocked.
@@ -89,10 +89,10 @@ fn command(call: &Call<'_>) {
         _ => u64::MAX,
     };
     let handle = block(call.ctx);
-    call.module.flushes.add(Waiting { handle, flush, scope, end_us });
+    call.module.flushes.add(WaitingClient { handle, flush, scope, end_us });
 }
 
-fn write(reply: Reply<'_>, outcome: &Outcome) {
+fn write(reply: Reply<'_>, outcome: &FlushOutcome) {
     reply.map(4);
     reply.number_field(c"persisted", outcome.persisted);
     reply.number_field(c"failed", outcome.failed);
@@ -125,7 +125,7 @@ unsafe extern "C" fn on_answer(
     reply(ctx, || {
         // SAFETY: the private data is null or the outcome that `Handle::answer` was given; it is
         // freed after this callback.
-        unsafe { api!(RedisModule_GetBlockedClientPrivateData)(ctx).cast::<Outcome>().as_ref() }
+        unsafe { api!(RedisModule_GetBlockedClientPrivateData)(ctx).cast::<FlushOutcome>().as_ref() }
             .cloned()
     })
 }
@@ -143,7 +143,7 @@ unsafe extern "C" fn on_unblocked(
 }
 
 /// Replies with the outcome; without one the module is broken.
-fn reply(ctx: *mut raw::RedisModuleCtx, outcome: impl FnOnce() -> Option<Outcome>) -> c_int {
+fn reply(ctx: *mut raw::RedisModuleCtx, outcome: impl FnOnce() -> Option<FlushOutcome>) -> c_int {
     // SAFETY: both callers have the server's context, which is valid during the callback.
     let reply = Reply::new(unsafe { Ctx::new(ctx) });
     let answered = guard(false, || outcome().map(|outcome| write(reply, &outcome)).is_some());
@@ -163,7 +163,7 @@ unsafe extern "C" fn on_disconnect(
 }
 
 /// Ends the wait of a client that the server has unblocked; its handle is freed after that.
-fn leave(client: *mut raw::RedisModuleBlockedClient) -> Option<Outcome> {
+fn leave(client: *mut raw::RedisModuleBlockedClient) -> Option<FlushOutcome> {
     let module = module();
     let left = module.flushes.take_client(client)?;
     Some(end(&module.pipeline, left.flush, &left.scope))

@@ -35,7 +35,7 @@ type Raw = unsafe extern "C" fn(
 ) -> c_int;
 
 /// A command, and the function by which the server calls it.
-struct Command {
+struct ServerCommand {
     spec: &'static Spec,
     /// Nothing for a container.
     entry: Option<Raw>,
@@ -52,7 +52,7 @@ macro_rules! command {
             // SAFETY: the server calls a command with its context and words.
             unsafe { run(ctx, argv, argc, &$spec) }
         }
-        Command { spec: &$spec, entry: Some(entry) }
+        ServerCommand { spec: &$spec, entry: Some(entry) }
     }};
 }
 
@@ -63,7 +63,7 @@ const HELP: Spec = help::spec(help);
 
 /// Every command and subcommand, in the order of WB.HELP and of README.md; a container before its
 /// subcommands.
-static COMMANDS: [Command; 23] = [
+static COMMANDS: [ServerCommand; 23] = [
     command!(register::SPEC),
     command!(unregister::SPEC),
     command!(status::SPEC),
@@ -73,7 +73,7 @@ static COMMANDS: [Command; 23] = [
     command!(sync::SPEC),
     command!(pause::PAUSE),
     command!(pause::RESUME),
-    Command { spec: CONTAINER, entry: None },
+    ServerCommand { spec: CONTAINER, entry: None },
     command!(deadletter::LIST),
     command!(deadletter::RETRY),
     command!(deadletter::DROP),
@@ -99,7 +99,7 @@ fn help(call: &Call<'_>) {
 /// # Errors
 /// One sentence when the server refuses.
 pub fn register_all(ctx: Ctx<'_>) -> Result<(), String> {
-    for Command { spec, entry } in &COMMANDS {
+    for ServerCommand { spec, entry } in &COMMANDS {
         create(ctx, spec, *entry)?;
         set_categories(ctx, spec)?;
         if !docs::describe(ctx, spec) {
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn the_readme_names_every_command_for_servers_without_categories() {
         let readme = include_str!("../../../README.md");
-        for Command { spec, entry } in &COMMANDS {
+        for ServerCommand { spec, entry } in &COMMANDS {
             let name = spec.name.to_string_lossy().to_ascii_lowercase();
             let sign = match spec.acl {
                 _ if name.contains(['_', '|']) => continue,

@@ -7,7 +7,7 @@ use crate::redis::api::log;
 use crate::redis::api::raw::{REDISMODULE_CTX_FLAGS_LOADING, REDISMODULE_CTX_FLAGS_REPLICATED};
 use crate::redis::call::Call;
 use crate::redis::command_spec::{
-    ADMIN, Arg, DANGEROUS, Kind, Spec, arg, behind, choice, flag, option, word,
+    ADMIN, Arg, DANGEROUS, ArgKind, Spec, arg, behind, choice, flag, option, word,
 };
 use crate::redis::state::Module;
 
@@ -41,8 +41,8 @@ pub const SPEC: Spec = Spec {
 };
 
 const ARGS: &[Arg] = &[
-    arg(c"prefix", Kind::Text),
-    arg(c"namespace", Kind::Text),
+    arg(c"prefix", ArgKind::Text),
+    arg(c"namespace", ArgKind::Text),
     choice(
         c"type",
         c"TYPE",
@@ -60,7 +60,7 @@ const ARGS: &[Arg] = &[
     Arg {
         optional: true,
         parts: &[
-            behind(c"field", c"KEY", Kind::Text),
+            behind(c"field", c"KEY", ArgKind::Text),
             choice(
                 c"as",
                 c"AS",
@@ -73,21 +73,21 @@ const ARGS: &[Arg] = &[
             ),
             flag(c"whole", c"WHOLE"),
         ],
-        ..arg(c"key", Kind::Block)
+        ..arg(c"key", ArgKind::Block)
     },
     choice(c"write", c"WRITE", &[word(c"replace", c"REPLACE"), word(c"merge", c"MERGE")]),
     choice(c"ondel", c"ONDEL", DELETE_OR_KEEP),
     choice(c"onexpire", c"ONEXPIRE", DELETE_OR_KEEP),
     choice(c"onevict", c"ONEVICT", DELETE_OR_KEEP),
-    option(c"ttl-field", c"TTLFIELD", Kind::Text),
+    option(c"ttl-field", c"TTLFIELD", ArgKind::Text),
     Arg {
         token: Some(c"EXCLUDE"),
         optional: true,
         parts: &[
-            arg(c"numglobs", Kind::Number),
-            Arg { multiple: true, ..arg(c"glob", Kind::Text) },
+            arg(c"numglobs", ArgKind::Number),
+            Arg { multiple: true, ..arg(c"glob", ArgKind::Text) },
         ],
-        ..arg(c"exclude", Kind::Block)
+        ..arg(c"exclude", ArgKind::Block)
     },
     flag(c"shared", c"SHARED"),
     flag(c"unwrap", c"UNWRAP"),
@@ -96,19 +96,19 @@ const ARGS: &[Arg] = &[
         c"ONERROR",
         &[word(c"deadletter", c"DEADLETTER"), word(c"string", c"STRING"), word(c"skip", c"SKIP")],
     ),
-    option(c"interval-ms", c"INTERVAL", Kind::Number),
-    option(c"batch-keys", c"BATCH", Kind::Number),
+    option(c"interval-ms", c"INTERVAL", ArgKind::Number),
+    option(c"batch-keys", c"BATCH", ArgKind::Number),
     flag(c"sync", c"SYNC"),
     Arg {
         token: Some(c"SCHEMA"),
         optional: true,
         multiple: true,
         parts: &[
-            arg(c"field", Kind::Text),
-            Arg { parts: FIELD_TYPES, ..arg(c"field-type", Kind::OneOf) },
-            option(c"name", c"AS", Kind::Text),
+            arg(c"field", ArgKind::Text),
+            Arg { parts: FIELD_TYPES, ..arg(c"field-type", ArgKind::OneOf) },
+            option(c"name", c"AS", ArgKind::Text),
         ],
-        ..arg(c"schema", Kind::Block)
+        ..arg(c"schema", ArgKind::Block)
     },
 ];
 

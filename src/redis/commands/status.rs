@@ -1,7 +1,7 @@
 //! WB.STATUS: how things stand, for an operator at a glance.
 
 use super::warning;
-use crate::core::backlog::{Backlog, Figure, State};
+use crate::core::backlog::{Backlog, Figure, BacklogState};
 use crate::core::ids::RegistrationId;
 use crate::core::registration::args;
 use crate::redis::api::clock;
@@ -105,7 +105,7 @@ fn prefix_status(call: &Call<'_>, backlog: &Backlog, id: RegistrationId) {
 }
 
 /// Every figure of the module.
-pub fn figures(state: &State<'_>, opener: &KeyOpener) -> Vec<Figure> {
+pub fn figures(state: &BacklogState<'_>, opener: &KeyOpener) -> Vec<Figure> {
     let mut figures = state.figures();
     figures.push((c"own_hits_total", opener.hits.get()));
     figures.push((c"own_misses_total", opener.misses.get()));

@@ -1,7 +1,7 @@
 //! WB.SYNC: marks the keys that exist already, as WB.REGISTER … SYNC does.
 
 use crate::redis::call::Call;
-use crate::redis::command_spec::{ADMIN, DANGEROUS, Kind, Spec, arg};
+use crate::redis::command_spec::{ADMIN, DANGEROUS, ArgKind, Spec, arg};
 
 /// The declaration of the command.
 pub const SPEC: Spec = Spec {
@@ -13,7 +13,7 @@ pub const SPEC: Spec = Spec {
     summary: c"Marks every existing key under a prefix to be written, in the background.",
     complexity: c"O(N) where N is the number of registrations; the scan, of keys",
     since: c"0.1.0",
-    args: &[arg(c"prefix", Kind::Text)],
+    args: &[arg(c"prefix", ArgKind::Text)],
     keys: None,
     syntax: &["SYNC <prefix>"],
     help: &[

@@ -2,7 +2,7 @@
 
 use crate::redis::api::clock;
 use crate::redis::call::Call;
-use crate::redis::command_spec::{ADMIN, DANGEROUS, Kind, Spec, arg, flag};
+use crate::redis::command_spec::{ADMIN, DANGEROUS, ArgKind, Spec, arg, flag};
 
 /// The declaration of the command.
 pub const SPEC: Spec = Spec {
@@ -14,7 +14,7 @@ pub const SPEC: Spec = Spec {
     summary: c"Stops capturing a prefix; what is dirty is still written, or dropped.",
     complexity: c"O(N) where N is the number of registrations, with DISCARD of dirty keys",
     since: c"0.1.0",
-    args: &[arg(c"prefix", Kind::Text), flag(c"discard", c"DISCARD")],
+    args: &[arg(c"prefix", ArgKind::Text), flag(c"discard", c"DISCARD")],
     keys: None,
     syntax: &["UNREGISTER <prefix> [DISCARD]"],
     help: &["Stop capturing. What is dirty is still written, or with DISCARD dropped."],

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use crate::core::backlog::{Backlog, TroubleLine};
-use crate::core::delivery::link_log::Line;
+use crate::core::delivery::link_log::LinkLine;
 use crate::redis::api::{clock, log};
 use crate::redis::pipeline::Pipeline;
 
@@ -45,11 +45,11 @@ pub fn link(backlog: &mut Backlog) {
         return;
     }
     match backlog.link.line(clock::now_us()) {
-        Some(Line::Down { error }) => {
+        Some(LinkLine::Down { error }) => {
             log::warning(&format!("MongoDB is not reached, writes are kept: {error}"));
         }
-        Some(Line::Reached { after_ms: None }) => log::notice("MongoDB is reached"),
-        Some(Line::Reached { after_ms: Some(ms) }) => {
+        Some(LinkLine::Reached { after_ms: None }) => log::notice("MongoDB is reached"),
+        Some(LinkLine::Reached { after_ms: Some(ms) }) => {
             let (seconds, ms) = (ms / 1000, ms % 1000);
             log::notice(&format!("MongoDB is reached again, after {seconds}.{ms:03} seconds"));
         }

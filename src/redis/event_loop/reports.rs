@@ -41,9 +41,9 @@ impl Reports {
         let slice_us = pipeline.slice_us(clock::now_us());
         let hold = must_not_replicate();
         self.settle((pipeline, checks), slice_us, hold, |clean| propagate::replicate(ctx, clean));
-        let lanes = if hold { None } else { pipeline.backlog.borrow_mut().take_untold_lanes() };
-        if let Some(lanes) = lanes {
-            propagate::lanes(ctx, &lanes);
+        let sessions = if hold { None } else { pipeline.backlog.borrow_mut().take_pending_sessions() };
+        if let Some(sessions) = sessions {
+            propagate::sessions(ctx, &sessions);
         }
         true
     }

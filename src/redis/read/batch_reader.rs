@@ -30,7 +30,7 @@ const UNREADABLE: &str = "the server refuses to read a key for writing it to Mon
 const SHORT: usize = 16;
 
 /// Reads keys into a batch.
-pub struct Reader<'a> {
+pub struct BatchReader<'a> {
     pipeline: &'a Pipeline,
     large: &'a LargeValue,
     ctx: Ctx<'a>,
@@ -52,7 +52,7 @@ struct Short {
     age: Age,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> BatchReader<'a> {
     /// A reader that works until `end_us`; what needs no write is added to `clean`.
     pub fn new(
         (pipeline, large): (&'a Pipeline, &'a LargeValue),
@@ -64,7 +64,7 @@ impl<'a> Reader<'a> {
         // In a cluster one command may not read keys of several slots.
         let alone = ctx.flags() & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0;
         let most_short = if alone { 1 } else { SHORT };
-        Reader { pipeline, large, ctx, batch, end_us, clean, short: Vec::new(), most_short }
+        BatchReader { pipeline, large, ctx, batch, end_us, clean, short: Vec::new(), most_short }
     }
 
     /// Reads the taken key, whose bytes are at `key` in the batch, and adds it to the batch, or
@@ -116,7 +116,7 @@ impl<'a> Reader<'a> {
 
     /// Reads one key; with `leaves_short`, a short string is left for later.
     fn one(&mut self, taken: &Taken, key: Span, leaves_short: bool) -> bool {
-        let Reader { pipeline, large, ctx, ref mut batch, end_us, .. } = *self;
+        let BatchReader { pipeline, large, ctx, ref mut batch, end_us, .. } = *self;
         let start = batch.bytes.len();
         let name = Text::new(&batch.bytes[key.range()]);
         let ReadResult { found, expire_ms, took_us } = match taken.touch {

@@ -9,7 +9,7 @@ use std::ptr;
 
 use crate::core::mapping::value::{Content, push_bytes};
 use crate::redis::api::clock;
-use crate::redis::api::context::{Owned, bytes, raw_bytes};
+use crate::redis::api::context::{OwnedString, bytes, raw_bytes};
 use crate::redis::api::raw;
 use crate::redis::api::raw::api;
 use crate::redis::api::scan::Cursor;
@@ -244,7 +244,7 @@ unsafe fn order(key: *mut raw::RedisModuleKey, room: &mut ReadBudget<'_>) -> boo
             if member.is_null() {
                 break;
             }
-            push_scored(room, Owned::new(member).bytes(), score);
+            push_scored(room, OwnedString::new(member).bytes(), score);
             api!(RedisModule_ZsetRangeNext)(key);
         }
         api!(RedisModule_ZsetRangeStop)(key);
@@ -267,7 +267,7 @@ unsafe fn items(
             return true;
         }
         // SAFETY: the string was made for us.
-        room.push(unsafe { Owned::new(item) }.bytes());
+        room.push(unsafe { OwnedString::new(item) }.bytes());
         *next += 1;
         if room.full {
             return true;
@@ -307,8 +307,8 @@ unsafe fn entries(
             while api!(RedisModule_StreamIteratorNextField)(key, &raw mut field, &raw mut value)
                 == OK
             {
-                room.push(Owned::new(field).bytes());
-                room.push(Owned::new(value).bytes());
+                room.push(OwnedString::new(field).bytes());
+                room.push(OwnedString::new(value).bytes());
             }
             *last = Some(raw::RedisModuleStreamID { ms: id.ms, seq: id.seq });
             if room.full {

@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 
-use super::batch_reader::Reader;
+use super::batch_reader::BatchReader;
 use super::large_value::LargeValue;
 use crate::core::backlog::{Acknowledged, Backlog};
 use crate::core::delivery::batch::Batch;
@@ -46,7 +46,7 @@ impl Filler {
             let Some(mut batch) = self.next_batch(pipeline, now_us) else { break };
             ctx.select(batch.registration.db);
             let mut reader =
-                Reader::new((pipeline, &self.large), ctx, &mut batch, value_us, &mut clean);
+                BatchReader::new((pipeline, &self.large), ctx, &mut batch, value_us, &mut clean);
             let added = reader.batch.items.len();
             in_time = fill(pipeline, &mut reader, now_us, end_us);
             reader.finish();
@@ -92,7 +92,7 @@ impl Filler {
 }
 
 /// Reads keys into a batch until it is full or nothing is due; false when time is up.
-fn fill(pipeline: &Pipeline, reader: &mut Reader<'_>, now_us: u64, end_us: u64) -> bool {
+fn fill(pipeline: &Pipeline, reader: &mut BatchReader<'_>, now_us: u64, end_us: u64) -> bool {
     let mut looked_at = reader.batch.bytes.len();
     for count in 1usize.. {
         // The borrow ends with the statement: reading calls into the server.

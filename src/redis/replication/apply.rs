@@ -84,14 +84,14 @@ fn gone(call: &Call<'_>) {
 
 /// `WB._LANES`.
 pub const LANES: Spec = internal(
-    Word::Lanes.name(),
-    lanes,
+    Word::Sessions.name(),
+    sessions,
     2,
     c"Internal: the MongoDB sessions in which the master writes.",
 );
 
-fn lanes(call: &Call<'_>) {
-    obey(call, Word::Lanes);
+fn sessions(call: &Call<'_>) {
+    obey(call, Word::Sessions);
 }
 
 /// `WB._SCAN`.

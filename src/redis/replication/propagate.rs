@@ -4,8 +4,8 @@ use std::ffi::CStr;
 
 use crate::core::backlog::change_log::Touch;
 use crate::core::backlog::stream_words::{self, Word};
-use crate::core::backlog::{Acknowledged, Keys};
-use crate::core::delivery::batch::LaneId;
+use crate::core::backlog::{Acknowledged, KeyList};
+use crate::core::delivery::batch::SessionId;
 use crate::redis::api::context::{Ctx, Text, must_not_replicate};
 use crate::redis::api::raw;
 
@@ -29,7 +29,7 @@ pub fn replicate(ctx: Ctx<'_>, clean: &Acknowledged) {
     }
 }
 
-fn replicate_keys(ctx: Ctx<'_>, command: &CStr, keys: &Keys) {
+fn replicate_keys(ctx: Ctx<'_>, command: &CStr, keys: &KeyList) {
     let mut words: Vec<Text> = Vec::with_capacity(keys.len().min(KEYS));
     let mut selected = None;
     for (db, key) in keys.iter() {
@@ -80,8 +80,8 @@ pub fn scan_ends(ctx: Ctx<'_>, prefix: &[u8]) {
 }
 
 /// The sessions in which this server writes.
-pub fn lanes(ctx: Ctx<'_>, lanes: &[LaneId]) {
-    ctx.replicate(Word::Lanes.name(), &[Text::new(lanes.as_flattened())]);
+pub fn sessions(ctx: Ctx<'_>, sessions: &[SessionId]) {
+    ctx.replicate(Word::Sessions.name(), &[Text::new(sessions.as_flattened())]);
 }
 
 /// The dead letter of a key in the selected database is tried again by itself.

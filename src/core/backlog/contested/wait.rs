@@ -1,11 +1,11 @@
 //! The wait of parked keys: for what, when it is over, and what follows.
 
-use super::{Contest, Contested, Pending};
+use super::{Contest, ContestedKeys, Pending};
 use crate::core::backlog::Backlog;
 use crate::core::ids::RegistrationId;
 use crate::core::registration::Namespace;
 
-impl Contested {
+impl ContestedKeys {
     /// The contest of a namespace.
     pub(super) fn contest(&mut self, namespace: &Namespace) -> &mut Contest {
         self.contests.entry(namespace.clone()).or_default()

@@ -35,7 +35,7 @@ fn registrations_and_dead_letters_come_back() {
     let captured = DeadLetter { touch: Touch::Captured, captured: Some(value), ..letter.clone() };
     let records = [
         Record::Paused,
-        Record::Lanes(vec![[1; 16], [2; 16]]),
+        Record::Sessions(vec![[1; 16], [2; 16]]),
         Record::Registration {
             registration_id: RegistrationId(2),
             live: false,
@@ -133,7 +133,7 @@ fn version_1() -> Vec<(Record<'static>, Vec<u8>)> {
     let no_expiry = [0xff; 8];
     vec![
         (Record::Paused, vec![4]),
-        (Record::Lanes(vec![[7; 16], [8; 16]]), [&[5][..], &[7; 16], &[8; 16]].concat()),
+        (Record::Sessions(vec![[7; 16], [8; 16]]), [&[5][..], &[7; 16], &[8; 16]].concat()),
         (
             Record::Registration {
                 registration_id: RegistrationId(0x0102),

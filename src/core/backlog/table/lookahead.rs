@@ -7,7 +7,7 @@
 
 use super::Dirty;
 use super::entry::Entry;
-use super::watch::Watch;
+use super::watch::Tracker;
 use crate::core::ids::{Db, EntryId};
 
 impl Dirty {
@@ -94,7 +94,7 @@ impl Dirty {
     }
 
     pub(super) fn watch_bytes(&self) -> usize {
-        self.watch.as_ref().map_or(0, Watch::memory_bytes)
+        self.watch.as_ref().map_or(0, Tracker::memory_bytes)
     }
 
     /// The next entry of those that are looked at although they are not fresh.

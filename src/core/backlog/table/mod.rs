@@ -32,7 +32,7 @@ use self::captured_values::CapturedValues;
 pub use self::lookup::Standing;
 pub use self::queue::Queue;
 pub use self::retained::DirtyKey;
-use self::watch::Watch;
+use self::watch::Tracker;
 use super::change_log::Touch;
 
 /// A key taken out of its queue to be read.
@@ -102,7 +102,7 @@ pub struct Dirty {
     /// Those of them that needed no write of their own.
     coalesced_total: u64,
     /// Keys to be looked at before they can go, if [`watch`](Self::watch) asked for it.
-    watch: Option<Watch>,
+    watch: Option<Tracker>,
 }
 
 impl Dirty {

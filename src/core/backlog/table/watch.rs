@@ -7,7 +7,7 @@ use crate::core::ids::EntryId;
 
 /// Fresh entries, and the ends of those that were looked at.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub struct Tracker {
     pub fresh: VecDeque<EntryId>,
     /// A bit an entry: those in `fresh`, so that none is there twice.
     is_fresh: Vec<u64>,
@@ -17,7 +17,7 @@ pub struct Watch {
     pub back: Option<EntryId>,
 }
 
-impl Watch {
+impl Tracker {
     pub fn push(&mut self, id: EntryId) {
         let (word, bit) = (usize::from(id) / 64, 1 << (id.0 % 64));
         if self.is_fresh.len() <= word {

@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::core::backlog::{KeyState, Obstacle};
-use crate::core::delivery::batch::Blocked;
+use crate::core::delivery::batch::BlockedItem;
 use crate::core::ids::{Db, RegistrationId};
 use crate::core::now::Now;
 
 /// The item of this index waits 50 ms by itself, all others are written.
 fn blocks(index: usize) -> Verdict {
-    let blocked = vec![Blocked { index, reason: "held by another".to_owned() }];
+    let blocked = vec![BlockedItem { index, reason: "held by another".to_owned() }];
     Verdict::Written(Written { blocked, blocked_ms: 50, ..Written::default() })
 }
 

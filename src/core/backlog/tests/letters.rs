@@ -322,6 +322,6 @@ fn a_flush_before_the_retry_does_not_wait_for_it_and_one_after_it_does() {
     assert!(!master.is_flushed(before) && !master.is_flushed(after));
     let flight = batch(&mut master, 60).unwrap();
     end(&mut master, &mut replica, flight, refused(&[0]));
-    assert_eq!(master.end_flush(before), Some(Progress { persisted: 1, pending: 0 }));
-    assert_eq!(master.end_flush(after), Some(Progress { persisted: 1, pending: 0 }));
+    assert_eq!(master.end_flush(before), Some(FlushProgress { persisted: 1, pending: 0 }));
+    assert_eq!(master.end_flush(after), Some(FlushProgress { persisted: 1, pending: 0 }));
 }

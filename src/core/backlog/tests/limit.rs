@@ -106,7 +106,7 @@ fn a_flush_waits_for_the_scan_and_for_what_it_finds() {
     ended.sort_unstable();
     assert_eq!(ended, [all, id]);
     let persisted = MANY as u64 + 1;
-    assert_eq!(backlog.end_flush(all), Some(Progress { persisted, pending: 0 }));
+    assert_eq!(backlog.end_flush(all), Some(FlushProgress { persisted, pending: 0 }));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_flush_of_keys_waits_for_one_that_was_perhaps_missed() {
     assert!(!backlog.is_flushed(flush));
     assert!(drain(&mut backlog, 11).contains(&"a:missed".to_owned()));
     assert_eq!(backlog.flushed(), [flush]);
-    assert_eq!(backlog.end_flush(flush), Some(Progress { persisted: 1, pending: 0 }));
+    assert_eq!(backlog.end_flush(flush), Some(FlushProgress { persisted: 1, pending: 0 }));
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn block(keys: &[(u16, u8, u64)]) -> Vec<u8> {
         };
         packer.push(&Record::Key(saved));
     }
-    packer.push(&Record::Lanes(vec![[7; 16]; 3]));
+    packer.push(&Record::Sessions(vec![[7; 16]; 3]));
     packer.push(&Record::Paused);
     packer.end();
     drop(packer);

@@ -6,7 +6,7 @@ mod element;
 mod name;
 
 pub use element::Element;
-use name::Index;
+use name::ArrayIndex;
 pub use name::{FieldName, Name, NulInName};
 
 /// A document that is being written: elements are appended until [`Document::end`].
@@ -98,7 +98,7 @@ impl Array<'_> {
     /// Begins the next value.
     #[inline]
     pub fn push(&mut self) -> Element<'_> {
-        let index = Index(self.next);
+        let index = ArrayIndex(self.next);
         self.next = self.next.saturating_add(1);
         Element::begin(self.out, index)
     }

@@ -51,9 +51,9 @@ impl Name for FieldName<'_> {
 }
 
 /// The name of an array's element: its index in decimal.
-pub(super) struct Index(pub(super) u32);
+pub(super) struct ArrayIndex(pub(super) u32);
 
-impl Name for Index {
+impl Name for ArrayIndex {
     #[inline]
     fn append_to(self, out: &mut Vec<u8>) {
         // Ten digits and the NUL, filled from the back.

@@ -85,7 +85,7 @@ fn the_indexes_of_an_array_are_decimal() {
 #[test]
 fn the_largest_index_has_ten_digits() {
     let mut out = Vec::new();
-    Index(u32::MAX).append_to(&mut out);
+    ArrayIndex(u32::MAX).append_to(&mut out);
     assert_eq!(out, b"4294967295\0");
 }
 

@@ -39,7 +39,7 @@ fn epoch_ms(number: &Number<'_>, unit: Unit) -> Option<i64> {
 }
 
 fn iso_8601(text: &[u8]) -> Option<i64> {
-    let mut rest = Rest(text);
+    let mut rest = Remaining(text);
     let year = rest.number(4)?;
     rest.byte(b"-")?;
     let month = rest.number(2)?;
@@ -59,9 +59,9 @@ fn iso_8601(text: &[u8]) -> Option<i64> {
 }
 
 /// What is still to be read.
-struct Rest<'a>(&'a [u8]);
+struct Remaining<'a>(&'a [u8]);
 
-impl Rest<'_> {
+impl Remaining<'_> {
     fn number(&mut self, digits: usize) -> Option<i64> {
         let (head, rest) = self.0.split_at_checked(digits)?;
         if !head.iter().all(u8::is_ascii_digit) {

@@ -87,7 +87,7 @@ impl<'de> Visitor<'de> for Value {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let level = self.level + 1;
-        while map.next_key_seed(Name)?.is_some() {
+        while map.next_key_seed(NameSeed)?.is_some() {
             map.next_value_seed(Value { level })?;
         }
         Ok(())
@@ -95,9 +95,9 @@ impl<'de> Visitor<'de> for Value {
 }
 
 /// A name that BSON can hold.
-struct Name;
+struct NameSeed;
 
-impl<'de> DeserializeSeed<'de> for Name {
+impl<'de> DeserializeSeed<'de> for NameSeed {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, name: D) -> Result<(), D::Error> {
@@ -105,7 +105,7 @@ impl<'de> DeserializeSeed<'de> for Name {
     }
 }
 
-impl Visitor<'_> for Name {
+impl Visitor<'_> for NameSeed {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

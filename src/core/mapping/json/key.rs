@@ -6,7 +6,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, Visitor};
 
 use super::run::Run;
 use crate::core::mapping::bson::{Document, Element, FieldName};
-use crate::core::registration::schema::Place;
+use crate::core::registration::schema::SchemaPlace;
 
 /// A name: becomes an element without a value and its place, or nothing when it is left out.
 pub struct Key<'a, 'd, 'w, 'r, 's> {
@@ -14,12 +14,12 @@ pub struct Key<'a, 'd, 'w, 'r, 's> {
     pub level: u32,
     pub reserved: Option<&'a dyn Fn(&str) -> bool>,
     /// Where the object stands.
-    pub place: Place<'s>,
+    pub place: SchemaPlace<'s>,
     pub run: &'a mut Run<'r>,
 }
 
 impl<'de, 'd, 's> DeserializeSeed<'de> for Key<'_, 'd, '_, '_, 's> {
-    type Value = Option<(Element<'d>, Place<'s>)>;
+    type Value = Option<(Element<'d>, SchemaPlace<'s>)>;
 
     fn deserialize<D: Deserializer<'de>>(self, key: D) -> Result<Self::Value, D::Error> {
         key.deserialize_str(self)
@@ -27,7 +27,7 @@ impl<'de, 'd, 's> DeserializeSeed<'de> for Key<'_, 'd, '_, '_, 's> {
 }
 
 impl<'de, 'd, 's> Visitor<'de> for Key<'_, 'd, '_, '_, 's> {
-    type Value = Option<(Element<'d>, Place<'s>)>;
+    type Value = Option<(Element<'d>, SchemaPlace<'s>)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a name")

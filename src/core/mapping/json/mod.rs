@@ -12,7 +12,7 @@ use super::bson::{Document, Element, FieldName};
 use super::duplicate_names::Names;
 use super::error::{MAX_DOCUMENT_BYTES, MappingError};
 use super::rules::{Rules, VALUE, value_field};
-use crate::core::registration::schema::{Place, Schema};
+use crate::core::registration::schema::{SchemaPlace, Schema};
 
 mod check;
 mod key;
@@ -38,7 +38,7 @@ pub fn append(
     names: &mut Names,
 ) -> Result<bool, MappingError> {
     let mut run = Run { on_error: rules.on_error, ..Run::new(names, end_limit(document)) };
-    let place = rules.schema.map_or_else(Place::default, Schema::root);
+    let place = rules.schema.map_or_else(SchemaPlace::default, Schema::root);
     if begins_object(text) {
         parse(text, &mut run, |parser, run| {
             parser.deserialize_map(Root { document, reserved, place, run })
@@ -73,7 +73,7 @@ pub fn write(
 ) -> Result<(), MappingError> {
     let mut run = Run::new(names, end_limit);
     parse(text, &mut run, |parser, run| {
-        Value { element, level, place: Place::default(), run }.deserialize(parser)
+        Value { element, level, place: SchemaPlace::default(), run }.deserialize(parser)
     })
 }
 
@@ -103,7 +103,7 @@ fn parse<'t, 'r>(
 struct Root<'a, 'w, 'r> {
     document: &'a mut Document<'w>,
     reserved: &'a dyn Fn(&str) -> bool,
-    place: Place<'a>,
+    place: SchemaPlace<'a>,
     run: &'a mut Run<'r>,
 }
 

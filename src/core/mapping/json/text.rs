@@ -14,25 +14,25 @@ pub(super) fn object<'de, A: MapAccess<'de>>(
     out: &mut String,
     too_deep: &mut bool,
 ) -> Result<(), A::Error> {
-    Text { out, level: 1, too_deep }.visit_map(map)
+    TextScanner { out, level: 1, too_deep }.visit_map(map)
 }
 
 /// A value that is written behind `out`.
-struct Text<'o> {
+struct TextScanner<'o> {
     out: &'o mut String,
     /// How deep it stands: the parser is recursive.
     level: u32,
     too_deep: &'o mut bool,
 }
 
-impl Text<'_> {
+impl TextScanner<'_> {
     fn scalar<E: Error>(self, value: impl serde::Serialize) -> Result<(), E> {
         *self.out += &serde_json::to_string(&value).map_err(E::custom)?;
         Ok(())
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Text<'_> {
+impl<'de> DeserializeSeed<'de> for TextScanner<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<(), D::Error> {
@@ -44,7 +44,7 @@ impl<'de> DeserializeSeed<'de> for Text<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Text<'_> {
+impl<'de> Visitor<'de> for TextScanner<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -76,7 +76,7 @@ impl<'de> Visitor<'de> for Text<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let Text { out, level, too_deep } = self;
+        let TextScanner { out, level, too_deep } = self;
         let level = level + 1;
         out.push('[');
         let first = out.len();
@@ -86,7 +86,7 @@ impl<'de> Visitor<'de> for Text<'_> {
                 out.push(',');
             }
             if seq
-                .next_element_seed(Text { out: &mut *out, level, too_deep: &mut *too_deep })?
+                .next_element_seed(TextScanner { out: &mut *out, level, too_deep: &mut *too_deep })?
                 .is_none()
             {
                 out.truncate(end);
@@ -98,7 +98,7 @@ impl<'de> Visitor<'de> for Text<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Text { out, level, too_deep } = self;
+        let TextScanner { out, level, too_deep } = self;
         let level = level + 1;
         out.push('{');
         let first = out.len();
@@ -108,13 +108,13 @@ impl<'de> Visitor<'de> for Text<'_> {
                 out.push(',');
             }
             // A name is written as a string is.
-            let name = Text { out: &mut *out, level: 1, too_deep: &mut *too_deep };
+            let name = TextScanner { out: &mut *out, level: 1, too_deep: &mut *too_deep };
             if map.next_key_seed(name)?.is_none() {
                 out.truncate(end);
                 break;
             }
             out.push(':');
-            map.next_value_seed(Text { out: &mut *out, level, too_deep: &mut *too_deep })?;
+            map.next_value_seed(TextScanner { out: &mut *out, level, too_deep: &mut *too_deep })?;
         }
         out.push('}');
         Ok(())

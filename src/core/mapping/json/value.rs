@@ -13,13 +13,13 @@ use crate::core::mapping::convert::{Scalar, convert};
 use crate::core::mapping::duplicate_names::Kept;
 use crate::core::mapping::error::MappingError;
 use crate::core::registration::OnError;
-use crate::core::registration::schema::{FieldType, Place};
+use crate::core::registration::schema::{FieldType, SchemaPlace};
 
 /// A value of any kind: becomes the value of `element`, which stands in a document of `level`.
 pub(super) struct Value<'e, 'a, 'r, 's> {
     pub(super) element: Element<'e>,
     pub(super) level: u32,
-    pub(super) place: Place<'s>,
+    pub(super) place: SchemaPlace<'s>,
     pub(super) run: &'a mut Run<'r>,
 }
 
@@ -97,7 +97,7 @@ impl Value<'_, '_, '_, '_> {
         let Value { element, level, run, .. } = self;
         let mut parser = serde_json::Deserializer::from_str(text);
         parser.disable_recursion_limit();
-        let value = Value { element, level, place: Place::default(), run };
+        let value = Value { element, level, place: SchemaPlace::default(), run };
         let result = value.deserialize(&mut parser).and_then(|()| parser.end());
         result.map_err(|_| match run.unfit.take() {
             Some(unfit) => run.stop(unfit),
@@ -210,7 +210,7 @@ impl<'de> Visitor<'de> for Value<'_, '_, '_, '_> {
 struct Pushed<'a, 'w, 'r, 's> {
     array: &'a mut Array<'w>,
     level: u32,
-    place: Place<'s>,
+    place: SchemaPlace<'s>,
     run: &'a mut Run<'r>,
 }
 

@@ -1,8 +1,8 @@
 //! The arguments of WB.DEADLETTER.
 
-use super::{Limits, Words};
+use super::{SettingLimits, Words};
 
-const COUNT: Limits = Limits { name: "COUNT", default: 0, min: 1, max: i64::MAX };
+const COUNT: SettingLimits = SettingLimits { name: "COUNT", default: 0, min: 1, max: i64::MAX };
 
 /// What WB.DEADLETTER LIST was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! The words of EXCLUDE: `<n> <glob> ...`.
 
-use super::{Limits, Words};
+use super::{SettingLimits, Words};
 use crate::core::registration::glob::{Glob, MAX_BYTES};
 
-const COUNT: Limits = Limits { name: "EXCLUDE", default: 0, min: 1, max: 64 };
+const COUNT: SettingLimits = SettingLimits { name: "EXCLUDE", default: 0, min: 1, max: 64 };
 
 /// Reads the number and the globs.
 ///

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use super::{IdType, KeyType, Namespace, OnError, OnGone, Registration, WriteMode};
 use crate::core::ids::Db;
-use crate::core::settings::{BATCH_MAX_KEYS, FLUSH_INTERVAL_MS, Limits};
+use crate::core::settings::{BATCH_MAX_KEYS, FLUSH_INTERVAL_MS, SettingLimits};
 pub use dead_letter::{LetterList, Letters, letter_list, letters};
 
 const KEY_TYPES: [(&str, KeyType); 8] = [
@@ -66,7 +66,7 @@ impl<'a> Words<'a> {
         self.choice(option, &ON_GONE)
     }
 
-    fn number(&mut self, option: &str, limits: Limits) -> Result<i64, String> {
+    fn number(&mut self, option: &str, limits: SettingLimits) -> Result<i64, String> {
         let word = self.next().and_then(|word| std::str::from_utf8(word).ok());
         let number = word.and_then(|word| word.parse().ok());
         number.filter(|number| (limits.min..=limits.max).contains(number)).ok_or_else(|| {
@@ -299,8 +299,8 @@ pub struct FlushArgs<'a> {
     pub timeout_ms: i64,
 }
 
-const TIMEOUT: Limits = Limits { name: "TIMEOUT", default: 0, min: 0, max: i64::MAX / 1000 };
-const KEYS: Limits = Limits { name: "KEYS", default: 0, min: 1, max: 1_000_000 };
+const TIMEOUT: SettingLimits = SettingLimits { name: "TIMEOUT", default: 0, min: 0, max: i64::MAX / 1000 };
+const KEYS: SettingLimits = SettingLimits { name: "KEYS", default: 0, min: 1, max: 1_000_000 };
 
 /// Reads `[<prefix>] [KEYS <n> <key> ...] [TIMEOUT <ms>]`. A prefix that is spelled like one
 /// of the options must be followed by one of them.

@@ -9,7 +9,7 @@ use crate::mongo::write::lookup::Lookup;
 
 /// One operation of the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum CircleStep {
     /// Takes these fields from the document of an item.
     Unset(u32, Vec<String>),
     /// Gives these fields a value that no other document has.
@@ -20,7 +20,7 @@ pub enum Step {
 
 /// One `update` command that takes these steps in order; nothing when they do not fit into one, or
 /// an item cannot be written at all.
-pub fn in_order(batch: &Batch, steps: &[Step], lookup: &Lookup) -> Option<Command> {
+pub fn in_order(batch: &Batch, steps: &[CircleStep], lookup: &Lookup) -> Option<Command> {
     let built = Built { lookup: lookup.clone(), ..Built::default() };
     let mut builder = Builder { batch, names: Names::default(), built };
     let mut bytes = Vec::new();
@@ -31,16 +31,16 @@ pub fn in_order(batch: &Batch, steps: &[Step], lookup: &Lookup) -> Option<Comman
     let mut ops = command.element(c"updates").array();
     for step in steps {
         match step {
-            Step::Write(index) => {
+            CircleStep::Write(index) => {
                 let item = batch.items.get(*index as usize)?;
                 let fits = builder.append_op(Kind::Update, item, &mut ops, false).ok()?;
                 items.push(*index);
                 fits.then_some(())?;
             }
-            Step::Unset(index, fields) => {
+            CircleStep::Unset(index, fields) => {
                 append_step((batch, lookup), *index, fields, None, &mut ops)?;
             }
-            Step::Set(index, fields, value) => {
+            CircleStep::Set(index, fields, value) => {
                 append_step((batch, lookup), *index, fields, Some(value), &mut ops)?;
             }
         }

@@ -6,8 +6,8 @@ use std::iter::Peekable;
 mod circle;
 mod options;
 
-pub use circle::{Step, current, filter, in_order};
-pub use options::{CommandOptions, Place};
+pub use circle::{CircleStep, current, filter, in_order};
+pub use options::{CommandOptions, TxnPosition};
 
 use super::lookup::Lookup;
 use super::operation;

@@ -4,20 +4,20 @@
 use std::time::Duration;
 
 use crate::core::mapping::bson::Document;
-use crate::mongo::write_concern::{Acknowledged, WriteConcern};
+use crate::mongo::write_concern::{AcknowledgedBy, WriteConcern};
 
 /// A command's place in its session. The server refuses a number below the session's last one, so
 /// what was sent before can no longer be applied once a higher number has been seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum TxnPosition {
     /// In no session.
-    Alone,
+    NoSession,
     /// A retryable write with this number.
-    Numbered(i64),
+    RetryableWrite(i64),
     /// The first statement of the transaction with this number.
-    First(i64),
+    Start(i64),
     /// A further statement of that transaction.
-    Further(i64),
+    InProgress(i64),
     /// The end of that transaction.
     Commit(i64),
 }
@@ -33,26 +33,26 @@ pub struct CommandOptions {
 
 impl CommandOptions {
     /// Completes a command, which is all of `bytes` and may take `limit`.
-    pub fn complete(&self, bytes: &mut Vec<u8>, place: Place, limit: Duration) {
+    pub fn complete(&self, bytes: &mut Vec<u8>, place: TxnPosition, limit: Duration) {
         let mut command = Document::reopen(bytes);
         let in_transaction = match place {
-            Place::Alone => false,
-            Place::Numbered(number) => {
+            TxnPosition::NoSession => false,
+            TxnPosition::RetryableWrite(number) => {
                 command.element(c"txnNumber").int64(number);
                 false
             }
-            Place::First(number) | Place::Further(number) | Place::Commit(number) => {
+            TxnPosition::Start(number) | TxnPosition::InProgress(number) | TxnPosition::Commit(number) => {
                 command.element(c"txnNumber").int64(number);
                 command.element(c"autocommit").bool(false);
                 true
             }
         };
-        if matches!(place, Place::First(_)) {
+        if matches!(place, TxnPosition::Start(_)) {
             command.element(c"startTransaction").bool(true);
         }
         command.element(c"maxTimeMS").int64(ms(limit));
         // A transaction is confirmed as a whole.
-        if !in_transaction || matches!(place, Place::Commit(_)) {
+        if !in_transaction || matches!(place, TxnPosition::Commit(_)) {
             self.append_concern(&mut command);
         }
         command.end();
@@ -61,9 +61,9 @@ impl CommandOptions {
     fn append_concern(&self, command: &mut Document<'_>) {
         let mut concern = command.element(c"writeConcern").document();
         match &self.write_concern.w {
-            Acknowledged::Majority => concern.element(c"w").string("majority"),
-            Acknowledged::Members(count) => concern.element(c"w").int32(i32::from(count.get())),
-            Acknowledged::Tag(tag) => concern.element(c"w").string(tag),
+            AcknowledgedBy::Majority => concern.element(c"w").string("majority"),
+            AcknowledgedBy::Members(count) => concern.element(c"w").int32(i32::from(count.get())),
+            AcknowledgedBy::Tag(tag) => concern.element(c"w").string(tag),
         }
         if self.write_concern.journal {
             concern.element(c"j").bool(true);
@@ -87,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    fn completed(write_concern: WriteConcern, place: Place) -> Parsed {
+    fn completed(write_concern: WriteConcern, place: TxnPosition) -> Parsed {
         let mut bytes = Vec::new();
         let mut command = Document::begin(&mut bytes);
         command.element(c"delete").string("c");
@@ -98,24 +98,24 @@ mod tests {
     }
 
     fn majority() -> WriteConcern {
-        WriteConcern { w: Acknowledged::Majority, journal: false, timeout_ms: None }
+        WriteConcern { w: AcknowledgedBy::Majority, journal: false, timeout_ms: None }
     }
 
     #[test]
     fn the_write_concern_never_says_that_the_journal_is_not_waited_for() {
         let concern = |w, journal, timeout_ms| {
-            let command = completed(WriteConcern { w, journal, timeout_ms }, Place::Alone);
+            let command = completed(WriteConcern { w, journal, timeout_ms }, TxnPosition::NoSession);
             command.get_document("writeConcern").unwrap().clone()
         };
-        let (all, limit) = (Acknowledged::Majority, 15_000_i64);
+        let (all, limit) = (AcknowledgedBy::Majority, 15_000_i64);
         assert_eq!(concern(all.clone(), false, None), doc! { "w": "majority", "wtimeout": limit });
         assert_eq!(
             concern(all, true, Some(5)),
             doc! { "w": "majority", "j": true, "wtimeout": 5_i64 }
         );
-        let two = Acknowledged::Members(NonZeroU8::new(2).unwrap());
+        let two = AcknowledgedBy::Members(NonZeroU8::new(2).unwrap());
         assert_eq!(concern(two, false, Some(5)), doc! { "w": 2, "wtimeout": 5_i64 });
-        let tag = Acknowledged::Tag("dc".into());
+        let tag = AcknowledgedBy::Tag("dc".into());
         assert_eq!(concern(tag, false, Some(99_999)), doc! { "w": "dc", "wtimeout": limit });
     }
 
@@ -124,11 +124,11 @@ mod tests {
         let concern = doc! { "w": "majority", "wtimeout": 15_000_i64 };
         let limit = 15_000_i64;
         assert_eq!(
-            completed(majority(), Place::Alone),
+            completed(majority(), TxnPosition::NoSession),
             doc! { "delete": "c", "maxTimeMS": limit, "writeConcern": concern.clone() }
         );
         assert_eq!(
-            completed(majority(), Place::Numbered(7)),
+            completed(majority(), TxnPosition::RetryableWrite(7)),
             doc! {
                 "delete": "c", "txnNumber": 7_i64, "maxTimeMS": limit,
                 "writeConcern": concern.clone(),
@@ -141,11 +141,11 @@ mod tests {
         let further = doc! {
             "delete": "c", "txnNumber": 7_i64, "autocommit": false, "maxTimeMS": 15_000_i64,
         };
-        assert_eq!(completed(majority(), Place::Further(7)), further);
-        let first = completed(majority(), Place::First(7));
+        assert_eq!(completed(majority(), TxnPosition::InProgress(7)), further);
+        let first = completed(majority(), TxnPosition::Start(7));
         assert_eq!(first.get("startTransaction").and_then(|v| v.as_bool()), Some(true));
         assert!(!first.contains_key("writeConcern"));
-        let commit = completed(majority(), Place::Commit(7));
+        let commit = completed(majority(), TxnPosition::Commit(7));
         assert!(commit.contains_key("writeConcern") && commit.contains_key("autocommit"));
     }
 }

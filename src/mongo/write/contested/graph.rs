@@ -11,7 +11,7 @@ pub struct Graph {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Seen {
+enum Visit {
     No,
     /// On the path that is being followed.
     Now,
@@ -21,26 +21,26 @@ enum Seen {
 /// Sorts items by whose value each of them wants.
 pub fn graph(wanted: &[Option<usize>]) -> Graph {
     let mut graph = Graph::default();
-    let mut seen = vec![Seen::No; wanted.len()];
+    let mut seen = vec![Visit::No; wanted.len()];
     for start in 0..wanted.len() {
         let mut path = Vec::new();
         let mut next = Some(start);
         let mut circle = None;
         while let Some(at) = next.filter(|at| *at < wanted.len()) {
             match seen[at] {
-                Seen::No => {
-                    seen[at] = Seen::Now;
+                Visit::No => {
+                    seen[at] = Visit::Now;
                     path.push(at);
                     next = wanted[at];
                 }
-                Seen::Now => {
+                Visit::Now => {
                     circle = path.iter().position(|other| *other == at);
                     break;
                 }
-                Seen::Yes => break,
+                Visit::Yes => break,
             }
         }
-        path.iter().for_each(|at| seen[*at] = Seen::Yes);
+        path.iter().for_each(|at| seen[*at] = Visit::Yes);
         if let Some(first) = circle {
             let circle = path.split_off(first);
             // An item does not want its own value; should it look so, it is no circle.

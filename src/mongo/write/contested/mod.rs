@@ -15,8 +15,8 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, RawDocument};
 use tokio::time::sleep;
 
-use super::command::{self, Command, Kind, Step};
-use super::executor::{Contested, Finished, rebuild, some, write_out};
+use super::command::{self, CircleStep, Command, Kind};
+use super::executor::{ContestedWrites, Finished, rebuild, some, write_out};
 use super::limits::Limits;
 use super::lookup::Lookup;
 use super::reply::Expected;
@@ -104,7 +104,7 @@ pub async fn resolve(
 }
 
 /// Which of the contested items wants the value of which.
-async fn relations(batch: &Batch, contested: &[Contested], wire: &mut impl Wire) -> Graph {
+async fn relations(batch: &Batch, contested: &[ContestedWrites], wire: &mut impl Wire) -> Graph {
     if contested.len() < 2 {
         return graph(&vec![None; contested.len()]);
     }
@@ -154,7 +154,7 @@ fn document(batch: &Batch, index: u32) -> Option<Document> {
 /// Opens circles, all at once or one by one. Returns the places of what was written by that.
 async fn open_all(
     (batch, lookup): (&Batch, &Lookup),
-    contested: &[Contested],
+    contested: &[ContestedWrites],
     circles: &[Vec<usize>],
     wire: &mut impl Wire,
 ) -> Result<Vec<usize>, Failure> {
@@ -178,7 +178,7 @@ async fn open_all(
 /// validator or because another one has none either, they get a passing value instead.
 async fn open(
     (batch, lookup): (&Batch, &Lookup),
-    contested: &[Contested],
+    contested: &[ContestedWrites],
     circles: &[Vec<usize>],
     wire: &mut impl Wire,
 ) -> Result<bool, Failure> {
@@ -210,10 +210,10 @@ async fn open(
 /// written, and the last one that of the first.
 fn steps(
     batch: &Batch,
-    contested: &[Contested],
+    contested: &[ContestedWrites],
     circle: &[usize],
     unset: bool,
-) -> Option<Vec<Step>> {
+) -> Option<Vec<CircleStep>> {
     let (first, last) = (contested.get(*circle.first()?)?, contested.get(*circle.last()?)?);
     let key_field = &batch.registration.key_field;
     let fields = first.duplicate.values.iter().map(|(field, _)| field.clone());
@@ -228,10 +228,10 @@ fn steps(
         return None;
     }
     let open = match unset {
-        true => Step::Unset(last.index, fields),
-        false => Step::Set(last.index, fields, ObjectId::new().to_hex()),
+        true => CircleStep::Unset(last.index, fields),
+        false => CircleStep::Set(last.index, fields, ObjectId::new().to_hex()),
     };
-    let writes = circle.iter().filter_map(|at| Some(Step::Write(contested.get(*at)?.index)));
+    let writes = circle.iter().filter_map(|at| Some(CircleStep::Write(contested.get(*at)?.index)));
     Some([open].into_iter().chain(writes).collect())
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use mongodb::bson::{Bson, Document, RawDocumentBuf};
 
 use super::*;
-use crate::core::delivery::batch::Blocked;
+use crate::core::delivery::batch::BlockedItem;
 use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
 use crate::core::registration::{Namespace, Registration};
@@ -179,7 +179,7 @@ async fn a_clash_that_stays_lets_its_key_wait_and_others_are_written() {
     })
     .await;
     let written = end.unwrap().written;
-    assert_eq!(written.blocked, [Blocked { index: 1, reason: "locked".to_owned() }]);
+    assert_eq!(written.blocked, [BlockedItem { index: 1, reason: "locked".to_owned() }]);
     assert!(written.returned.is_empty() && written.refused.is_empty());
     assert_eq!((sent["a"], sent["b"]), (1, ATTEMPTS));
 }

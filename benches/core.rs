@@ -8,8 +8,8 @@ use std::sync::Arc;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use writebehind::internals::command::{self, Kind};
 use writebehind::internals::{
-    Batch, Change, Content, Db, Dirty, EntryId, Item, Log, Lookup, NO_EXPIRY, Namespace,
-    Registration, RegistrationId, Routes, Span, Taken, Touch, Version, push_bytes,
+    Batch, Change, ChangeKind, Content, Db, Dirty, EntryId, Item, Log, Lookup, NO_EXPIRY,
+    Namespace, Registration, RegistrationId, Routes, Span, Taken, Version, push_bytes,
 };
 
 /// Events per measurement.
@@ -26,7 +26,7 @@ fn mark(dirty: &mut Dirty, log: &mut Log, size: u32, random: &mut fastrand::Rng)
         if log.push(Change {
             db: Db(0),
             registration_id: RegistrationId(0),
-            touch: Touch::Changed,
+            kind: ChangeKind::Changed,
             key: &key,
         }) {
             dirty.fold(log, 1);
@@ -51,7 +51,7 @@ fn filled(size: u32) -> (Dirty, Log) {
         if log.push(Change {
             db: Db(0),
             registration_id: RegistrationId(0),
-            touch: Touch::Changed,
+            kind: ChangeKind::Changed,
             key: &key,
         }) {
             dirty.fold(&mut log, 1);

@@ -35,11 +35,11 @@ pub(crate) mod worker;
 #[doc(hidden)]
 pub mod internals {
     pub use crate::core::backlog::Backlog;
-    pub use crate::core::backlog::change_log::{Change, Log, Touch};
+    pub use crate::core::backlog::change_log::{Change, ChangeKind, Log};
     pub use crate::core::backlog::dead_letters::DeadLetter;
     pub use crate::core::backlog::record::{Packer, Record, SavedKey, unpack};
     pub use crate::core::backlog::stream_words::{Word, read};
-    pub use crate::core::backlog::table::{Captured, Dirty, Missed, Taken};
+    pub use crate::core::backlog::table::{Dirty, Missed, RetainedValue, Taken};
     pub use crate::core::delivery::batch::{Batch, Item};
     pub use crate::core::ids::{Db, EntryId, RegistrationId, Version};
     pub use crate::core::mapping::value::{Content, NO_EXPIRY, Span, push_bytes};

@@ -176,7 +176,11 @@ async fn send(
         RawDocumentBuf::from_bytes(bytes).expect("BSON")
     };
     for (number, bytes) in commands {
-        let place = [TxnPosition::NoSession, TxnPosition::RetryableWrite(number), TxnPosition::Start(number)][form];
+        let place = [
+            TxnPosition::NoSession,
+            TxnPosition::RetryableWrite(number),
+            TxnPosition::Start(number),
+        ][form];
         let run = bench.run_raw_command(complete(bytes, place));
         let reply = match form {
             PLAIN => run.await,

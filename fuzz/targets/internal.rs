@@ -3,7 +3,7 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use writebehind::internals::{Backlog, Db, Namespace, Registration, Touch, Word, read};
+use writebehind::internals::{Backlog, Db, Namespace, Registration, ChangeKind, Word, read};
 
 const NOW_US: u64 = 1_700_000_000_000_000;
 
@@ -14,7 +14,7 @@ enum Step<'a> {
     /// The same with arguments that are likely to mean something.
     Likely(Name, u8, Vec<Likely>),
     /// A change of a key.
-    Touch(u8, u8),
+    ChangeKind(u8, u8),
     Unregister(u8, bool),
     Clear,
 }
@@ -76,18 +76,18 @@ fuzz_target!(|steps: Vec<Step<'_>>| {
         match step {
             Step::Word(name, db, words) => {
                 if let Some(told) = read(word(*name), words) {
-                    backlog.obey(Db(u16::from(db % 3)), told, Now { us: now_us, unix_ms: now_us / 1000 });
+                    backlog.apply(Db(u16::from(db % 3)), told, Now { us: now_us, unix_ms: now_us / 1000 });
                 }
             }
             Step::Likely(name, db, words) => {
                 let words: Vec<Vec<u8>> = words.iter().map(Likely::bytes).collect();
                 let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
                 if let Some(told) = read(word(*name), &words) {
-                    backlog.obey(Db(u16::from(db % 3)), told, Now { us: now_us, unix_ms: now_us / 1000 });
+                    backlog.apply(Db(u16::from(db % 3)), told, Now { us: now_us, unix_ms: now_us / 1000 });
                 }
             }
-            Step::Touch(db, key) => {
-                backlog.record(Db(u16::from(db % 3)), &key_name(*key), Touch::Changed, || 0);
+            Step::ChangeKind(db, key) => {
+                backlog.record(Db(u16::from(db % 3)), &key_name(*key), ChangeKind::Changed, || 0);
             }
             Step::Unregister(db, discard) => {
                 backlog.unregister(Db(u16::from(db % 2)), b"k:", *discard, now_us);

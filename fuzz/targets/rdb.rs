@@ -3,7 +3,7 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use writebehind::internals::{Backlog, Captured, Content, Db, DeadLetter, Missed, Packer, Record, RegistrationId, SavedKey, Touch, args, unpack};
+use writebehind::internals::{Backlog, RetainedValue, Content, Db, DeadLetter, Missed, Packer, Record, RegistrationId, SavedKey, ChangeKind, args, unpack};
 
 const NOW_US: u64 = 1_700_000_000_000_000;
 /// What a backlog takes for itself, and what a byte of state may cost at the most: a registration
@@ -23,8 +23,8 @@ struct Input<'a> {
 #[derive(Arbitrary, Debug)]
 enum Piece<'a> {
     Registration { id: u8, prefix: u8, flags: [bool; 4], missed: [Option<u64>; 2], option: u8 },
-    Key { id: u8, db: u8, touch: u8, since_us: u64, key: u8, value: Option<&'a [u8]> },
-    Dead { id: u8, db: u8, touch: u8, code: i32, times: [u64; 2], key: u8, value: Option<&'a [u8]> },
+    Key { id: u8, db: u8, kind: u8, since_us: u64, key: u8, value: Option<&'a [u8]> },
+    Dead { id: u8, db: u8, kind: u8, code: i32, times: [u64; 2], key: u8, value: Option<&'a [u8]> },
     Sessions(Vec<[u8; 16]>),
     Paused,
     Raw(&'a [u8]),
@@ -58,10 +58,10 @@ fn block(input: &Input<'_>) -> Vec<u8> {
 
 fn push(packer: &mut Packer<impl FnMut(&[u8])>, piece: &Piece<'_>) {
     let name = |key: u8| format!("k{}:{}", key % 3, key % 7).into_bytes();
-    let captured = |value: Option<&[u8]>| {
+    let retained = |value: Option<&[u8]>| {
         let value = value?;
         let content = Content::from_u8(value.first().copied()?)?;
-        Some(Captured { content, expire_ms: -1, bytes: value.into() })
+        Some(RetainedValue { content, expire_ms: -1, bytes: value.into() })
     };
     match piece {
         Piece::Registration { id, prefix, flags, missed, option } => {
@@ -77,14 +77,14 @@ fn push(packer: &mut Packer<impl FnMut(&[u8])>, piece: &Piece<'_>) {
                 registration_id: id, live, discards, sync_pending, paused, missed, registration,
             });
         }
-        Piece::Key { id, db, touch, since_us, key, value } => {
-            let Some(touch) = Touch::from_u8(touch % 10) else { return };
-            let captured = captured(*value);
+        Piece::Key { id, db, kind, since_us, key, value } => {
+            let Some(kind) = ChangeKind::from_u8(kind % 10) else { return };
+            let retained = retained(*value);
             let (id, db, since_us) = (RegistrationId(u16::from(*id)), Db(u16::from(*db)), *since_us);
-            packer.push(&Record::Key(SavedKey { registration_id: id, db, touch, since_us, key: &name(*key), captured }));
+            packer.push(&Record::Key(SavedKey { registration_id: id, db, kind, since_us, key: &name(*key), retained }));
         }
-        Piece::Dead { id, db, touch, code, times, key, value } => {
-            let Some(touch) = Touch::from_u8(touch % 10) else { return };
+        Piece::Dead { id, db, kind, code, times, key, value } => {
+            let Some(kind) = ChangeKind::from_u8(kind % 10) else { return };
             let [unix_ms, attempts] = *times;
             let letter = DeadLetter {
                 registration_id: RegistrationId(u16::from(*id)),
@@ -92,8 +92,8 @@ fn push(packer: &mut Packer<impl FnMut(&[u8])>, piece: &Piece<'_>) {
                 reason: "refused".to_owned(),
                 attempts: attempts as u32,
                 unix_ms,
-                touch,
-                captured: captured(*value),
+                kind,
+                retained: retained(*value),
             };
             packer.push(&Record::Dead { db: Db(u16::from(*db)), key: &name(*key), letter });
         }

@@ -33,7 +33,8 @@ pub const READ_SLICE_US: SettingLimits = limits("read-slice-us", 500, 10, 100_00
 /// First pause before an attempt is repeated, milliseconds.
 pub const RETRY_BACKOFF_MIN_MS: SettingLimits = limits("retry-backoff-min-ms", 50, 1, 3_600_000);
 /// Longest pause before an attempt is repeated, milliseconds.
-pub const RETRY_BACKOFF_MAX_MS: SettingLimits = limits("retry-backoff-max-ms", 10_000, 1, 3_600_000);
+pub const RETRY_BACKOFF_MAX_MS: SettingLimits =
+    limits("retry-backoff-max-ms", 10_000, 1, 3_600_000);
 /// Longest that MongoDB may take for one command, milliseconds.
 pub const WRITE_TIMEOUT_MS: SettingLimits = limits("write-timeout-ms", 10_000, 100, 120_000);
 /// Memory for dirty state in bytes; 0 for no limit. Past it, prefixes are scanned for what changed.

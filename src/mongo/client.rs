@@ -131,7 +131,8 @@ mod tests {
 
     #[test]
     fn without_a_write_concern_a_majority_must_confirm() {
-        let expected = WriteConcern { w: AcknowledgedBy::Majority, journal: false, timeout_ms: None };
+        let expected =
+            WriteConcern { w: AcknowledgedBy::Majority, journal: false, timeout_ms: None };
         assert_eq!(concern("retryWrites=true"), expected);
         assert_eq!(concern("w=majority&journal=false"), expected);
         assert_eq!(concern("wtimeoutMS=0"), expected);

@@ -22,7 +22,7 @@ use super::write::outcome::Outcome;
 use super::write::reply::Expected;
 use super::write::session::{Fence, SessionGuard, Sessions, next_number};
 use super::write::transaction::{Useless, send_at_once};
-use crate::core::delivery::batch::{Batch, SessionId, Refusal, Written};
+use crate::core::delivery::batch::{Batch, Refusal, SessionId, Written};
 use crate::core::delivery::deployment::{Checkup, Need};
 use crate::core::registration::Registration;
 use crate::sink::{Connector, Failure, LinkError, Sink};
@@ -154,7 +154,7 @@ impl MongoSink {
                 ops >= TRANSACTION_OPS
                     && newness.creates_all(namespace)
                     && self.sessions.fence() == Fence::Transactions
-                    && !self.useless.borrow().rests(namespace)
+                    && !self.useless.borrow().backs_off(namespace)
             }
         };
         let takes = || !self.is_old.get() || !batch.bytes.contains(&b'$');
@@ -232,7 +232,8 @@ impl MongoSink {
         written.contested = contested.into_iter().map(Refusal::from).collect();
         let returned = slow && !written.returned.is_empty();
         self.speeds.borrow_mut().learn(namespace, &limits, applied, returned);
-        let created = if inserting { documents.saturating_sub(existing) } else { session.created() };
+        let created =
+            if inserting { documents.saturating_sub(existing) } else { session.created() };
         self.newness.borrow_mut().learn(namespace, documents, created);
         Ok(written)
     }

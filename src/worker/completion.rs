@@ -128,10 +128,10 @@ impl<C: Connector> WriteLoop<C> {
         let namespace = &batch.registration.namespace;
         let backoff = self.options.backoff;
         if written.returned.len() + written.blocked.len() < batch.items.len() && batch.retry == 0 {
-            self.rests.succeeded(namespace);
+            self.backoffs.succeeded(namespace);
         }
         if !written.error.is_empty() {
-            written.hold_ms = self.rests.failed(namespace, backoff, fastrand::u64(..));
+            written.hold_ms = self.backoffs.failed(namespace, backoff, fastrand::u64(..));
         }
         written.blocked_ms = backoff.delay_ms(batch.retry + 1, fastrand::u64(..));
         let (error, hold_ms) = (written.error.clone(), written.hold_ms);
@@ -154,7 +154,7 @@ impl<C: Connector> WriteLoop<C> {
         let namespace = batch.registration.namespace.clone();
         let backoff = self.options.backoff;
         let hold_ms = match batch.retry {
-            0 => self.rests.failed(&namespace, backoff, fastrand::u64(..)),
+            0 => self.backoffs.failed(&namespace, backoff, fastrand::u64(..)),
             retry => backoff.delay_ms(retry + 1, fastrand::u64(..)),
         };
         let is_retry = batch.retry > 0;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::core::delivery::batch::{Batch, Item, SessionId, Refusal, Written};
+use crate::core::delivery::batch::{Batch, Item, Refusal, SessionId, Written};
 use crate::core::delivery::deployment::{Checkup, Need};
 use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 use crate::core::mapping::value::{Content, NO_EXPIRY, Span};

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use tokio::time::{Duration, Instant, timeout};
 
-use super::write_loop::{BatchEnd, SentBatch, SILENT, Tasks, WRITE_WITHIN, WaitingBatch, WriteLoop};
+use super::write_loop::{
+    BatchEnd, SILENT, SentBatch, Tasks, WRITE_WITHIN, WaitingBatch, WriteLoop,
+};
 use crate::core::delivery::batch::{Batch, Report};
 use crate::core::ids::RegistrationId;
 use crate::core::registration::{Namespace, Registration};
@@ -28,11 +30,11 @@ impl<C: Connector> WriteLoop<C> {
         if slow != batch.slow {
             self.credits.moved(batch.slow, slow);
         }
-        let told = slow
+        let reported = slow
             && batch.retry == 0
-            && self.paces.tells(batch.registration_id, &batch.registration);
-        if told || (batch.slow && !slow) {
-            self.tell_slow(batch.registration_id, batch.registration.clone(), slow);
+            && self.paces.must_report(batch.registration_id, &batch.registration);
+        if reported || (batch.slow && !slow) {
+            self.report_slow(batch.registration_id, batch.registration.clone(), slow);
         }
     }
 
@@ -96,7 +98,7 @@ impl<C: Connector> WriteLoop<C> {
         let same = |other: &&Batch| other.registration.namespace == *namespace;
         let kin = |other: &&Batch| (other.retry > 0) == (batch.retry > 0);
         let most_of_one =
-            if batch.retry > 0 || self.rests.is_failing(namespace) { 1 } else { allowed };
+            if batch.retry > 0 || self.backoffs.is_failing(namespace) { 1 } else { allowed };
         // A place is left for slow batches that are no retries, and for retries.
         slow.clone().count() < places
             && slow.clone().filter(kin).count() < places - 1
@@ -135,8 +137,8 @@ impl<C: Connector> WriteLoop<C> {
             here.map(|batch| (batch.registration_id, batch.registration.clone())).collect();
         for (id, registration) in here {
             self.credits.moved(false, true);
-            if self.paces.tells(id, &registration) {
-                self.tell_slow(id, registration, true);
+            if self.paces.must_report(id, &registration) {
+                self.report_slow(id, registration, true);
             }
         }
     }
@@ -146,7 +148,7 @@ impl<C: Connector> WriteLoop<C> {
         if took > self.paces.slow_after() {
             self.slows(namespace);
         }
-        let Some(told) = self.paces.took(namespace, took) else { return };
+        let Some(reported) = self.paces.took(namespace, took) else { return };
         let flights = self.flights.values().map(|flight| &*flight.batch);
         let here = flights.chain(self.waiting.iter().map(|waiting| &waiting.batch));
         let here = here.filter(|batch| batch.retry == 0);
@@ -154,12 +156,12 @@ impl<C: Connector> WriteLoop<C> {
         for _ in 0..here {
             self.credits.moved(true, false);
         }
-        for (id, registration) in told {
-            self.tell_slow(id, registration, false);
+        for (id, registration) in reported {
+            self.report_slow(id, registration, false);
         }
     }
 
-    fn tell_slow(&mut self, id: RegistrationId, registration: Arc<Registration>, slow: bool) {
+    fn report_slow(&mut self, id: RegistrationId, registration: Arc<Registration>, slow: bool) {
         self.outbox.push(Report::Slow { registration_id: id, registration, slow });
     }
 }

@@ -26,7 +26,7 @@ impl LinkState {
     }
 
     /// There is nothing to write for any more. Returns the change, if it is one.
-    pub fn rest(&mut self) -> Option<Link> {
+    pub fn become_idle(&mut self) -> Option<Link> {
         self.moved();
         self.change(Link::Idle)
     }
@@ -192,8 +192,8 @@ mod tests {
     fn a_link_that_is_not_needed_any_more_is_idle() {
         let mut link = LinkState::idle();
         link.failed(&LinkError::permanent("password"), BACKOFF, 0);
-        assert_eq!(link.rest(), Some(Link::Idle));
-        assert_eq!(link.rest(), None);
+        assert_eq!(link.become_idle(), Some(Link::Idle));
+        assert_eq!(link.become_idle(), None);
         assert!(link.takes_batches() && link.is_idle());
     }
 }

@@ -29,7 +29,7 @@ impl<C: Connector> WriteLoop<C> {
         if let Some(linked) = self.linked.take() {
             self.retire(linked);
         }
-        let change = self.link.rest();
+        let change = self.link.become_idle();
         self.report_link(change);
     }
 

@@ -7,9 +7,9 @@ use crate::core::registration::Namespace;
 
 /// Failures in a row of each namespace that fails at the moment.
 #[derive(Debug, Default)]
-pub struct Rests(HashMap<Namespace, u32>);
+pub struct NamespaceBackoffs(HashMap<Namespace, u32>);
 
-impl Rests {
+impl NamespaceBackoffs {
     /// `namespace` refused. Returns its pause in milliseconds, at least 1.
     pub fn failed(&mut self, namespace: &Namespace, backoff: Backoff, random: u64) -> u64 {
         let failures = match self.0.get_mut(namespace) {
@@ -45,23 +45,23 @@ mod tests {
 
     #[test]
     fn each_namespace_backs_off_by_itself() {
-        let mut rests = Rests::default();
-        assert_eq!(rests.failed(&namespace("a"), BACKOFF, 99), 100);
-        assert_eq!(rests.failed(&namespace("a"), BACKOFF, 199), 200);
-        assert_eq!(rests.failed(&namespace("b"), BACKOFF, 99), 100);
+        let mut backoffs = NamespaceBackoffs::default();
+        assert_eq!(backoffs.failed(&namespace("a"), BACKOFF, 99), 100);
+        assert_eq!(backoffs.failed(&namespace("a"), BACKOFF, 199), 200);
+        assert_eq!(backoffs.failed(&namespace("b"), BACKOFF, 99), 100);
     }
 
     #[test]
     fn success_starts_over() {
-        let mut rests = Rests::default();
-        rests.failed(&namespace("a"), BACKOFF, 0);
-        rests.failed(&namespace("a"), BACKOFF, 0);
-        rests.succeeded(&namespace("a"));
-        assert_eq!(rests.failed(&namespace("a"), BACKOFF, 99), 100);
+        let mut backoffs = NamespaceBackoffs::default();
+        backoffs.failed(&namespace("a"), BACKOFF, 0);
+        backoffs.failed(&namespace("a"), BACKOFF, 0);
+        backoffs.succeeded(&namespace("a"));
+        assert_eq!(backoffs.failed(&namespace("a"), BACKOFF, 99), 100);
     }
 
     #[test]
     fn the_rest_is_never_zero_which_would_mean_that_the_link_is_down() {
-        assert_eq!(Rests::default().failed(&namespace("a"), BACKOFF, 0), 1);
+        assert_eq!(NamespaceBackoffs::default().failed(&namespace("a"), BACKOFF, 0), 1);
     }
 }

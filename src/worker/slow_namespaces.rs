@@ -54,11 +54,13 @@ impl Paces {
 
     /// Notes that the server thread gets to know a registration of a slow namespace; false when it
     /// was told before.
-    pub fn tells(&mut self, id: RegistrationId, registration: &Arc<Registration>) -> bool {
-        let Some(told) = self.slow.get_mut(&registration.namespace) else { return false };
-        let known = told.iter().any(|(of, told)| *of == id && told.is_same_prefix(registration));
+    pub fn must_report(&mut self, id: RegistrationId, registration: &Arc<Registration>) -> bool {
+        let Some(reported) = self.slow.get_mut(&registration.namespace) else { return false };
+        let known = reported
+            .iter()
+            .any(|(of, reported)| *of == id && reported.is_same_prefix(registration));
         if !known {
-            told.push((id, Arc::clone(registration)));
+            reported.push((id, Arc::clone(registration)));
         }
         !known
     }
@@ -113,18 +115,21 @@ mod tests {
     #[test]
     fn a_quick_batch_ends_it_and_names_those_that_were_told() {
         let (mut paces, one) = (Paces::default(), registration("a"));
-        assert!(!paces.is_slow(&one.namespace) && !paces.tells(RegistrationId(3), &one));
+        assert!(!paces.is_slow(&one.namespace) && !paces.must_report(RegistrationId(3), &one));
         paces.slows(&one.namespace);
         assert!(paces.is_slow(&one.namespace));
         assert!(!paces.is_slow(&registration("b").namespace));
         assert!(
-            paces.tells(RegistrationId(3), &one)
-                && !paces.tells(RegistrationId(3), &one)
-                && paces.tells(RegistrationId(4), &one)
+            paces.must_report(RegistrationId(3), &one)
+                && !paces.must_report(RegistrationId(3), &one)
+                && paces.must_report(RegistrationId(4), &one)
         );
         assert!(paces.took(&one.namespace, Duration::from_millis(60)).is_none());
-        let told = paces.took(&one.namespace, Duration::from_millis(5)).unwrap_or_default();
-        assert_eq!(told.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [3, 4].map(RegistrationId));
+        let reported = paces.took(&one.namespace, Duration::from_millis(5)).unwrap_or_default();
+        assert_eq!(
+            reported.iter().map(|(id, _)| *id).collect::<Vec<_>>(),
+            [3, 4].map(RegistrationId)
+        );
         assert!(!paces.is_slow(&one.namespace));
     }
 }

@@ -16,12 +16,12 @@ use super::credit::Credits;
 use super::ends::{CheckRequest, Ends, PANIC};
 use super::link::LinkState;
 use super::link_view::View;
-use super::namespace_backoff::Rests;
+use super::namespace_backoff::NamespaceBackoffs;
 use super::options::WorkerOptions;
 use super::outbox::{LagReports, Outbox};
 use super::slow_namespaces::Paces;
 use super::wake::Listener;
-use crate::core::delivery::batch::{Batch, SessionId, Report, Written};
+use crate::core::delivery::batch::{Batch, Report, SessionId, Written};
 use crate::core::delivery::concurrency::Flow;
 use crate::core::delivery::deployment::Checkup;
 use crate::sink::{Connector, Failure, LinkError, Sink};
@@ -83,7 +83,7 @@ pub struct WriteLoop<C: Connector> {
     pub(super) outbox: Outbox,
     pub(super) lag: LagReports,
     pub(super) link: LinkState,
-    pub(super) rests: Rests,
+    pub(super) backoffs: NamespaceBackoffs,
     pub(super) paces: Paces,
     pub(super) credits: Credits,
     pub(super) flow: Flow,
@@ -130,7 +130,7 @@ impl<C: Connector> WriteLoop<C> {
                 now_us: ends.now_us,
             },
             link: LinkState::idle(),
-            rests: Rests::default(),
+            backoffs: NamespaceBackoffs::default(),
             paces: Paces::default(),
             credits: Credits::default(),
             flow: Flow::default(),
@@ -189,8 +189,8 @@ impl<C: Connector> WriteLoop<C> {
         let Some(options) = self.ends.options.try_iter().last() else {
             return;
         };
-        let moved =
-            options.uri != self.options.uri || options.former_sessions != self.options.former_sessions;
+        let moved = options.uri != self.options.uri
+            || options.former_sessions != self.options.former_sessions;
         self.options = options;
         if !moved {
             return;
@@ -299,7 +299,8 @@ impl<C: Connector> WriteLoop<C> {
     }
 
     fn report_sessions(&mut self) {
-        let sessions = self.linked.as_ref().map(|linked| linked.sink.sessions()).unwrap_or_default();
+        let sessions =
+            self.linked.as_ref().map(|linked| linked.sink.sessions()).unwrap_or_default();
         if sessions.len() > self.sessions_reported {
             self.sessions_reported = sessions.len();
             self.outbox.push(Report::Sessions(sessions));

@@ -9,7 +9,7 @@ use crate::core::ids::{Db, RegistrationId};
 /// there to be written is decided when the key is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Touch {
+pub enum ChangeKind {
     /// Written, or removed in some other way.
     Changed = 0,
     /// Removed on purpose.
@@ -19,35 +19,35 @@ pub enum Touch {
     /// Removed for lack of memory.
     Evicted = 3,
     /// Its last value was copied, because the key was about to go while it was dirty.
-    Captured = 4,
+    Retained = 4,
     /// Written, and perhaps with another time to live.
-    Timed = 5,
+    ExpiryMayHaveChanged = 5,
     /// Not changed, but found by a scan of existing keys.
     Found = 6,
     /// Not changed, but perhaps with another time to live.
-    Lifetime = 7,
+    ExpiryOnly = 7,
     /// Removed on purpose, or only a part of it: the server does not say which.
-    PerhapsDeleted = 8,
+    MaybeDeleted = 8,
 }
 
-impl Touch {
+impl ChangeKind {
     /// The inverse of `as u8`.
-    pub fn from_u8(number: u8) -> Option<Touch> {
+    pub fn from_u8(number: u8) -> Option<ChangeKind> {
         [
-            Touch::Changed,
-            Touch::Deleted,
-            Touch::Expired,
-            Touch::Evicted,
-            Touch::Captured,
-            Touch::PerhapsDeleted,
+            ChangeKind::Changed,
+            ChangeKind::Deleted,
+            ChangeKind::Expired,
+            ChangeKind::Evicted,
+            ChangeKind::Retained,
+            ChangeKind::MaybeDeleted,
         ]
         .into_iter()
-        .find(|touch| *touch as u8 == number)
+        .find(|kind| *kind as u8 == number)
     }
 
     /// True if the key may hold a value that is nowhere else.
     pub fn may_hold_value(self) -> bool {
-        matches!(self, Touch::Changed | Touch::PerhapsDeleted)
+        matches!(self, ChangeKind::Changed | ChangeKind::MaybeDeleted)
     }
 }
 
@@ -59,7 +59,7 @@ pub struct Change<'a> {
     /// ActiveRegistration of the registration.
     pub registration_id: RegistrationId,
     /// How the key was touched.
-    pub touch: Touch,
+    pub kind: ChangeKind,
     /// The key.
     pub key: &'a [u8],
 }
@@ -69,7 +69,7 @@ struct LogEntry {
     end: usize,
     db: Db,
     registration_id: RegistrationId,
-    touch: Touch,
+    kind: ChangeKind,
 }
 
 /// Entries at which the log asks to be folded.
@@ -100,7 +100,7 @@ impl Log {
             end: self.bytes.len(),
             db: change.db,
             registration_id: change.registration_id,
-            touch: change.touch,
+            kind: change.kind,
         });
         self.entries.len() >= FOLD_AT
     }
@@ -122,7 +122,7 @@ impl Log {
         self.entries.iter().skip(index).map(move |entry| {
             let key = self.bytes.get(start..entry.end).unwrap_or_default();
             start = entry.end;
-            Change { db: entry.db, registration_id: entry.registration_id, touch: entry.touch, key }
+            Change { db: entry.db, registration_id: entry.registration_id, kind: entry.kind, key }
         })
     }
 
@@ -152,7 +152,7 @@ mod tests {
             log.push(Change {
                 db: Db(1),
                 registration_id: RegistrationId(id as u16),
-                touch: Touch::Expired,
+                kind: ChangeKind::Expired,
                 key,
             });
         }
@@ -168,7 +168,7 @@ mod tests {
         let change = Change {
             db: Db(0),
             registration_id: RegistrationId(0),
-            touch: Touch::Changed,
+            kind: ChangeKind::Changed,
             key: b"k",
         };
         let asked = (0..FOLD_AT).filter(|_| log.push(change)).count();

@@ -324,7 +324,7 @@ impl Backlog {
         self.schedule_rewrite(batch, item, now.us);
         let refused = self.refuse(batch, item, refusal, now.unix_ms, tries);
         let settled = self.dirty.acknowledge(item.entry, item.version, |_, _| ());
-        self.tell(batch.registration_id, item.entry, item.since_us, settled, false);
+        self.notify_waiters(batch.registration_id, item.entry, item.since_us, settled, false);
         clean.dead.push(refused);
     }
 

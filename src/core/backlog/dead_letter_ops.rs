@@ -1,7 +1,7 @@
 //! Dead letters at work: what is refused, retried and dropped.
 
 use super::Backlog;
-use crate::core::backlog::change_log::Touch;
+use crate::core::backlog::change_log::ChangeKind;
 use crate::core::backlog::dead_letters::DeadLetter;
 use crate::core::backlog::table::{DirtyKey, Taken};
 use crate::core::delivery::batch::{Batch, Item, Refusal};
@@ -55,18 +55,18 @@ impl Backlog {
         let since_us = self.dirty.watermark_us(now_us);
         let keys = self.letter_keys(scope);
         for (db, key) in &keys {
-            if self.dirty.touched(*db, key).is_none() {
-                let captured = self.dead.take_captured(*db, key);
+            if self.dirty.kind_of(*db, key).is_none() {
+                let retained = self.dead.take_retained(*db, key);
                 let Some(letter) = self.dead.find(*db, key) else { continue };
-                let DeadLetter { registration_id: id, touch, .. } = *letter;
-                let captured = captured.as_ref();
+                let DeadLetter { registration_id: id, kind, .. } = *letter;
+                let retained = retained.as_ref();
                 self.dirty.load(DirtyKey {
                     db: *db,
                     registration_id: id,
-                    touch,
+                    kind,
                     since_us,
                     key,
-                    captured,
+                    retained,
                 });
             }
             self.dirty.hasten(*db, key);
@@ -88,12 +88,12 @@ impl Backlog {
     }
 
     /// What the master, or the AOF, says of a refused change. Unless it has changed again, the
-    /// key is clean now, and its captured value goes into the letter.
+    /// key is clean now, and its retained value goes into the letter.
     pub fn apply_dead_letter(&mut self, refused: Refused) {
         let Refused { db, key, prefix, mut letter, again } = refused;
         let mut left = None;
-        if !again && let Some((id, touch, captured)) = self.dirty.take_out(db, &key) {
-            (letter.touch, letter.captured) = (touch, captured);
+        if !again && let Some((id, kind, retained)) = self.dirty.take_out(db, &key) {
+            (letter.kind, letter.retained) = (kind, retained);
             left = Some(id);
         }
         // Unregistered with DISCARD meanwhile, it has no letters any more.
@@ -120,12 +120,12 @@ impl Backlog {
         let (db, key) = (batch.registration.db, batch.key(item));
         let read = self.dirty.refused(item.entry, item.version);
         let again = read.is_none();
-        let (touch, captured) = read.unwrap_or((Touch::Changed, None));
+        let (kind, retained) = read.unwrap_or((ChangeKind::Changed, None));
         let id = batch.registration_id;
         let attempts = self.dead.find(db, key).map_or(0, |earlier| earlier.attempts);
         let attempts = attempts.saturating_add(tries);
         let letter =
-            DeadLetter { registration_id: id, code, reason, attempts, unix_ms, touch, captured };
+            DeadLetter { registration_id: id, code, reason, attempts, unix_ms, kind, retained };
         let told = letter.without_value();
         self.keep_letter(db, key, letter);
         self.has_letter(id, key);
@@ -136,7 +136,7 @@ impl Backlog {
     /// A retried key has nothing to be written any more. A letter whose value is lost stays, and
     /// says so; one that is out of date goes.
     pub(super) fn skip_letter(&mut self, taken: &Taken, db: Db, key: &[u8]) -> Option<Refused> {
-        let is_lost = matches!(taken.touch, Touch::Changed | Touch::Captured);
+        let is_lost = matches!(taken.kind, ChangeKind::Changed | ChangeKind::Retained);
         let Some(earlier) = self.dead.find(db, key).filter(|_| is_lost) else {
             self.clear_letter(db, key);
             return None;
@@ -145,7 +145,7 @@ impl Backlog {
             code: 0,
             reason: VALUE_IS_GONE.to_owned(),
             attempts: earlier.attempts.saturating_add(1),
-            captured: None,
+            retained: None,
             ..*earlier
         };
         let prefix = self.active(letter.registration_id)?.registration.prefix.clone();

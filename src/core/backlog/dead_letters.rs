@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use super::change_log::Touch;
-use super::table::Captured;
+use super::change_log::ChangeKind;
+use super::table::RetainedValue;
 use crate::core::ids::{Db, RegistrationId};
 
 /// MongoDB's code of a duplicate in a unique index.
@@ -28,31 +28,31 @@ pub struct DeadLetter {
     /// When it was tried last, milliseconds since 1970.
     pub unix_ms: u64,
     /// How the key was touched last: a deletion is retried as one.
-    pub touch: Touch,
+    pub kind: ChangeKind,
     /// The value, when Redis does not have it any more. Nothing while a retry is under way: then
     /// it stands in the dirty set.
-    pub captured: Option<Captured>,
+    pub retained: Option<RetainedValue>,
 }
 
 impl DeadLetter {
     /// True if the value is in Redis alone, so that it must be copied before its key goes away.
-    pub fn is_uncaptured(&self) -> bool {
-        self.touch.may_hold_value() && self.captured.is_none()
+    pub fn is_unretained(&self) -> bool {
+        self.kind.may_hold_value() && self.retained.is_none()
     }
 
     /// The same without the value, which may be large.
     pub fn without_value(&self) -> DeadLetter {
-        DeadLetter { captured: None, reason: self.reason.clone(), ..*self }
+        DeadLetter { retained: None, reason: self.reason.clone(), ..*self }
     }
 
     fn bytes(&self, key: &[u8]) -> usize {
-        let captured = self.captured.as_ref().map_or(0, |captured| captured.bytes.len());
+        let retained = self.retained.as_ref().map_or(0, |retained| retained.bytes.len());
         let contested = match self.code {
             DUPLICATE_KEY => size_of::<ContestedLetter>() + key.len(),
             _ => 0,
         };
         let letter = size_of::<((Db, Vec<u8>), DeadLetter)>() + key.len() + self.reason.len();
-        letter + captured + contested
+        letter + retained + contested
     }
 }
 
@@ -118,10 +118,10 @@ impl DeadLetters {
     }
 
     /// Keeps the value of a key that goes away; false when the key has no letter.
-    pub fn capture(&mut self, db: Db, key: &[u8], value: Captured) -> bool {
+    pub fn retain_value(&mut self, db: Db, key: &[u8], value: RetainedValue) -> bool {
         let found = self.change(db, key, |letter| {
-            letter.touch = Touch::Captured;
-            letter.captured = Some(value);
+            letter.kind = ChangeKind::Retained;
+            letter.retained = Some(value);
         });
         found.is_some()
     }
@@ -129,15 +129,15 @@ impl DeadLetters {
     /// A key that was perhaps deleted was not, which its letter tells from now on.
     pub fn was_not_deleted(&mut self, db: Db, key: &[u8]) {
         self.change(db, key, |letter| {
-            if letter.touch == Touch::PerhapsDeleted {
-                letter.touch = Touch::Changed;
+            if letter.kind == ChangeKind::MaybeDeleted {
+                letter.kind = ChangeKind::Changed;
             }
         });
     }
 
-    /// The captured value of `key`, which leaves its letter.
-    pub fn take_captured(&mut self, db: Db, key: &[u8]) -> Option<Captured> {
-        self.change(db, key, |letter| letter.captured.take())?
+    /// The retained value of `key`, which leaves its letter.
+    pub fn take_retained(&mut self, db: Db, key: &[u8]) -> Option<RetainedValue> {
+        self.change(db, key, |letter| letter.retained.take())?
     }
 
     /// Dead letters of one registration.
@@ -256,13 +256,13 @@ mod tests {
             reason: "r".to_owned(),
             attempts: 1,
             unix_ms: 5,
-            touch: Touch::Changed,
-            captured: None,
+            kind: ChangeKind::Changed,
+            retained: None,
         }
     }
 
-    fn value(bytes: &[u8]) -> Captured {
-        Captured { content: Content::String, expire_ms: -1, bytes: bytes.into() }
+    fn value(bytes: &[u8]) -> RetainedValue {
+        RetainedValue { content: Content::String, expire_ms: -1, bytes: bytes.into() }
     }
 
     #[test]
@@ -306,14 +306,14 @@ mod tests {
     #[test]
     fn a_value_is_captured_once_and_taken_once() {
         let mut letters = DeadLetters::default();
-        assert!(!letters.capture(Db(0), b"k", value(b"v")));
+        assert!(!letters.retain_value(Db(0), b"k", value(b"v")));
         letters.replace(Db(0), b"k", letter(RegistrationId(1)));
-        assert!(letters.find(Db(0), b"k").unwrap().is_uncaptured());
-        assert!(letters.capture(Db(0), b"k", value(b"v")));
-        assert!(!letters.find(Db(0), b"k").unwrap().is_uncaptured());
-        assert_eq!(letters.take_captured(Db(0), b"k"), Some(value(b"v")));
-        assert_eq!(letters.take_captured(Db(0), b"k"), None);
-        assert!(!letters.find(Db(0), b"k").unwrap().is_uncaptured(), "it is being retried");
+        assert!(letters.find(Db(0), b"k").unwrap().is_unretained());
+        assert!(letters.retain_value(Db(0), b"k", value(b"v")));
+        assert!(!letters.find(Db(0), b"k").unwrap().is_unretained());
+        assert_eq!(letters.take_retained(Db(0), b"k"), Some(value(b"v")));
+        assert_eq!(letters.take_retained(Db(0), b"k"), None);
+        assert!(!letters.find(Db(0), b"k").unwrap().is_unretained(), "it is being retried");
     }
 
     #[test]
@@ -370,14 +370,14 @@ mod tests {
         let one = letters.memory_bytes();
         letters.replace(Db(0), b"a", letter(RegistrationId(2)));
         assert_eq!(letters.memory_bytes(), one);
-        letters.capture(Db(0), b"a", value(&[7; 1000]));
+        letters.retain_value(Db(0), b"a", value(&[7; 1000]));
         assert_eq!(letters.memory_bytes(), one + 1000);
         letters.replace(
             Db(0),
             b"b",
-            DeadLetter { captured: Some(value(&[7; 50])), ..letter(RegistrationId(3)) },
+            DeadLetter { retained: Some(value(&[7; 50])), ..letter(RegistrationId(3)) },
         );
-        letters.take_captured(Db(0), b"a");
+        letters.take_retained(Db(0), b"a");
         assert_eq!(letters.memory_bytes(), 2 * one + 50);
         letters.remove_registration(RegistrationId(3));
         letters.remove(Db(0), b"a");

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::Backlog;
-use crate::core::backlog::change_log::Touch;
-use crate::core::backlog::table::{Captured, Taken};
+use crate::core::backlog::change_log::ChangeKind;
+use crate::core::backlog::table::{RetainedValue, Taken};
 use crate::core::delivery::batch::{Batch, Item};
 use crate::core::ids::RegistrationId;
 use crate::core::mapping::value::{Content, Span};
-use crate::core::registration::{OnGone, Registration};
+use crate::core::registration::{OnRemoval, Registration};
 
 /// Buffers kept for the next batches.
 const SPARE: usize = 8;
@@ -57,7 +57,7 @@ impl Backlog {
         if !self.may_send() {
             return None;
         }
-        self.release_heavy(now_us);
+        self.release_slow(now_us);
         self.release_parked();
         let retry = self.retry_blocked(now_us);
         let (id, retry) = match retry {
@@ -158,20 +158,22 @@ impl Backlog {
     }
 
     /// What the registration says about a key that is gone, given how it was touched last;
-    /// `touch` is [`Touch::Changed`] when the server did not say how the key went.
-    pub fn on_missing(registration: &Registration, touch: Touch) -> Missing {
-        let policy = match touch {
-            Touch::Deleted | Touch::PerhapsDeleted => registration.on_delete,
-            Touch::Expired => registration.on_expire,
-            Touch::Evicted => registration.on_evict,
+    /// `kind` is [`ChangeKind::Changed`] when the server did not say how the key went.
+    pub fn on_missing(registration: &Registration, kind: ChangeKind) -> Missing {
+        let policy = match kind {
+            ChangeKind::Deleted | ChangeKind::MaybeDeleted => registration.on_delete,
+            ChangeKind::Expired => registration.on_expire,
+            ChangeKind::Evicted => registration.on_evict,
             // Gone without a word, as FLUSHALL does it: MongoDB keeps its documents.
-            Touch::Changed | Touch::Timed | Touch::Found | Touch::Lifetime | Touch::Captured => {
-                OnGone::Keep
-            }
+            ChangeKind::Changed
+            | ChangeKind::ExpiryMayHaveChanged
+            | ChangeKind::Found
+            | ChangeKind::ExpiryOnly
+            | ChangeKind::Retained => OnRemoval::Keep,
         };
         match policy {
-            OnGone::Delete => Missing::Delete,
-            OnGone::Keep => Missing::Keep,
+            OnRemoval::Delete => Missing::Delete,
+            OnRemoval::Keep => Missing::Keep,
         }
     }
 
@@ -198,10 +200,10 @@ impl Backlog {
         }
     }
 
-    /// The captured value of a key that was taken, if it has not changed since.
-    pub fn captured(&mut self, taken: &Taken, now_us: u64) -> Option<&Captured> {
+    /// The retained value of a key that was taken, if it has not changed since.
+    pub fn retained(&mut self, taken: &Taken, now_us: u64) -> Option<&RetainedValue> {
         self.fold_logged(now_us);
-        self.dirty.captured(taken.entry)
+        self.dirty.retained(taken.entry)
     }
 
     /// True if a batch can be sent: the worker takes one, and no key of an earlier epoch may still

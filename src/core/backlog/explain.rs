@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{Backlog, Missing};
-use crate::core::backlog::change_log::Touch;
-use crate::core::backlog::table::{Captured, Standing};
+use crate::core::backlog::change_log::ChangeKind;
+use crate::core::backlog::table::{RetainedValue, Standing};
 use crate::core::delivery::batch::{Batch, Item};
 use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 use crate::core::mapping::value::{Content, Span};
@@ -99,9 +99,9 @@ pub struct Explained {
     /// Why it was refused, or else what holds it up.
     pub last_error: String,
     /// How it was touched last, if it is not clean.
-    pub touch: Touch,
+    pub kind: ChangeKind,
     /// Its value, if Redis does not have it any more.
-    pub captured: Option<Captured>,
+    pub retained: Option<RetainedValue>,
 }
 
 impl Backlog {
@@ -129,11 +129,11 @@ impl Backlog {
         let reason = reason.or(letter.map(|letter| letter.reason.as_str()));
         let obstacle = standing.map(|standing| self.obstacle(standing.registration_id));
         let last_error = reason.or(obstacle);
-        let captured = match standing {
-            Some(standing) => standing.captured,
-            None => letter.and_then(|letter| letter.captured.as_ref()),
+        let retained = match standing {
+            Some(standing) => standing.retained,
+            None => letter.and_then(|letter| letter.retained.as_ref()),
         };
-        let touch = standing.map(|standing| standing.touch).or(letter.map(|letter| letter.touch));
+        let kind = standing.map(|standing| standing.kind).or(letter.map(|letter| letter.kind));
         Explained {
             state,
             registered: active.map(|(id, active)| (id, Arc::clone(&active.registration))),
@@ -141,8 +141,8 @@ impl Backlog {
             attempts: letter.map_or(0, |letter| letter.attempts)
                 + blocked.map_or(0, |blocked| blocked.attempts),
             last_error: last_error.unwrap_or_default().to_owned(),
-            touch: touch.unwrap_or(Touch::Changed),
-            captured: captured.cloned(),
+            kind: kind.unwrap_or(ChangeKind::Changed),
+            retained: retained.cloned(),
         }
     }
 
@@ -170,17 +170,17 @@ impl Backlog {
 
     fn how_dirty(&self, standing: Standing<'_>, now_us: u64) -> (KeyState, u64) {
         let Standing { entry, registration_id: id, in_flight, again, since_us, .. } = standing;
-        let aside = self
-            .heavy
-            .waiting()
-            .find(|aside| in_flight && aside.epoch == self.epoch && aside.taken.entry == entry);
+        let slow_read = self.slow_keys.waiting().find(|slow_read| {
+            in_flight && slow_read.epoch == self.epoch && slow_read.taken.entry == entry
+        });
         // Of a key that changed meanwhile, the entry has the time of that change only.
-        let since_us = aside.map_or(since_us, |aside| aside.taken.since_us.min(since_us));
+        let since_us =
+            slow_read.map_or(since_us, |slow_read| slow_read.taken.since_us.min(since_us));
         let blocked = self.blocked.find(entry).filter(|blocked| blocked.waits() && in_flight);
         let since_us = blocked.map_or(since_us, |blocked| blocked.since_us.min(since_us));
         let parked = in_flight && self.contested.is_parked(id, entry);
         let held = self.active(id).is_some_and(|active| active.hold_us > now_us);
-        let waits = aside.is_some() || blocked.is_some() || parked;
+        let waits = slow_read.is_some() || blocked.is_some() || parked;
         let state = match (waits, in_flight, again) {
             (false, true, true) => KeyState::InFlightChanged,
             (false, true, false) => KeyState::InFlight,
@@ -188,7 +188,7 @@ impl Backlog {
             _ if self.link.name() == "down" => KeyState::Waiting(Obstacle::Link),
             _ if held => KeyState::Waiting(Obstacle::Rest),
             _ if blocked.is_some() => KeyState::Waiting(Obstacle::Document),
-            _ if aside.is_some() => KeyState::Waiting(Obstacle::Large),
+            _ if slow_read.is_some() => KeyState::Waiting(Obstacle::Large),
             _ if parked => KeyState::Waiting(Obstacle::Unique),
             _ => KeyState::Dirty,
         };
@@ -201,8 +201,8 @@ impl Explained {
     /// True if its document is deleted when nothing is found under the key, `foreign` if there is
     /// something of a type that the registration does not take.
     pub fn deletes(&self, foreign: bool) -> bool {
-        let touch = if foreign { Touch::Deleted } else { self.touch };
+        let kind = if foreign { ChangeKind::Deleted } else { self.kind };
         let registered = self.registered.as_ref();
-        registered.is_some_and(|(_, of)| Backlog::on_missing(of, touch) == Missing::Delete)
+        registered.is_some_and(|(_, of)| Backlog::on_missing(of, kind) == Missing::Delete)
     }
 }

@@ -1,7 +1,7 @@
 //! Flushes: what they wait for, and when they have ended.
 
 use super::Backlog;
-use crate::core::backlog::change_log::Touch;
+use crate::core::backlog::change_log::ChangeKind;
 use crate::core::backlog::flush_waiters::{FlushProgress, Scope};
 use crate::core::ids::{Db, EntryId, RegistrationId};
 
@@ -21,11 +21,11 @@ impl Backlog {
     pub fn flush(&mut self, scope: FlushScope<'_>, now_us: u64) -> u64 {
         self.fold(now_us);
         self.changed = true;
-        self.hasten_heavy();
+        self.hasten_slow();
         if let FlushScope::Keys(db, keys) = scope {
             for key in keys {
                 if let Some(id) = self.maybe_missed(db, key) {
-                    self.found(id, key, Touch::Found, now_us);
+                    self.found(id, key, ChangeKind::Found, now_us);
                 }
             }
             self.fold(now_us);

@@ -25,7 +25,7 @@ pub struct Watched {
 /// The keys with dead letters that are to be looked at. Each is here once.
 #[derive(Debug, Default)]
 pub(super) struct WatchedLetters {
-    fresh: VecDeque<DbKey>,
+    newly_dirty: VecDeque<DbKey>,
     /// When they are to be looked at, milliseconds since 1970, in two orders.
     ends: BTreeSet<(u64, DbKey)>,
     by_key: BTreeMap<DbKey, u64>,
@@ -37,11 +37,11 @@ pub(super) struct WatchedLetters {
 impl WatchedLetters {
     fn push(&mut self, key: DbKey) {
         self.bytes += key.1.len() + size_of::<DbKey>();
-        self.fresh.push_back(key);
+        self.newly_dirty.push_back(key);
     }
 
     fn pop(&mut self) -> Option<DbKey> {
-        let key = self.fresh.pop_front()?;
+        let key = self.newly_dirty.pop_front()?;
         self.bytes -= key.1.len() + size_of::<DbKey>();
         Some(key)
     }
@@ -81,13 +81,13 @@ impl WatchedLetters {
 }
 
 impl Backlog {
-    /// Asks for [`next_fresh`](Self::next_fresh): the server reports keys only after they went.
+    /// Asks for [`next_newly_dirty`](Self::next_newly_dirty): the server reports keys only after they went.
     pub fn watch(&mut self) {
         self.dirty.watch();
     }
 
     /// The next key that should be looked at before it can go. Its bytes are put into `key`.
-    pub fn next_fresh(
+    pub fn next_newly_dirty(
         &mut self,
         key: &mut Vec<u8>,
         clock: impl FnOnce() -> u64,
@@ -95,7 +95,7 @@ impl Backlog {
         if !self.log.is_empty() {
             self.fold(clock());
         }
-        if let Some((id, db)) = self.dirty.next_fresh(key) {
+        if let Some((id, db)) = self.dirty.next_newly_dirty(key) {
             return Some(Watched { db, entry: Some(id) });
         }
         while let Some((db, name)) = self.watched_letters.pop().or_else(|| self.next_letter()) {
@@ -107,12 +107,12 @@ impl Backlog {
         None
     }
 
-    /// True when [`next_fresh`](Self::next_fresh) may have something to say.
-    pub fn has_fresh(&self) -> bool {
+    /// True when [`next_newly_dirty`](Self::next_newly_dirty) may have something to say.
+    pub fn has_newly_dirty(&self) -> bool {
         let letters = &self.watched_letters;
-        self.dirty.has_fresh()
+        self.dirty.has_newly_dirty()
             || !self.log.is_empty()
-            || !letters.fresh.is_empty()
+            || !letters.newly_dirty.is_empty()
             || letters.back.is_some()
     }
 
@@ -154,8 +154,8 @@ impl Backlog {
 
     /// A key has a dead letter now: if its value is in Redis alone, it is to be looked at.
     pub(super) fn watch_letter(&mut self, db: Db, key: &[u8]) {
-        let uncaptured = self.dead.find(db, key).is_some_and(|letter| letter.is_uncaptured());
-        if uncaptured && self.dirty.is_watching() {
+        let unretained = self.dead.find(db, key).is_some_and(|letter| letter.is_unretained());
+        if unretained && self.dirty.is_watching() {
             self.watched_letters.push((db, key.to_vec()));
         }
     }

@@ -38,10 +38,10 @@ pub mod table;
 use std::sync::Arc;
 
 use self::blocked_keys::BlockedKeys;
-use self::change_log::{Change, Log, Touch};
+use self::change_log::{Change, ChangeKind, Log};
 use self::dead_letters::DeadLetters;
 use self::flush_waiters::{KeyEnd, Waiters};
-use self::slow_keys::Heavy;
+use self::slow_keys::SlowKeys;
 use self::table::Dirty;
 use super::delivery::lag::Percentiles;
 use super::delivery::link_log::LinkWatch;
@@ -61,7 +61,7 @@ pub use lookahead::Watched;
 pub use problems::{Trouble, TroubleLine};
 pub use registered::{ActiveRegistration, Counters, Scanned};
 pub use settle::Acknowledged;
-pub use stats::{Figure, BacklogState};
+pub use stats::{BacklogState, Figure};
 
 /// All state of the module that belongs to the server thread.
 #[derive(Debug, Default)]
@@ -103,7 +103,7 @@ pub struct Backlog {
     /// The registration that had trouble last.
     last_trouble: Option<RegistrationId>,
     /// The ids that rest, because their namespaces refuse or their keys cannot be read.
-    resting: std::collections::BTreeSet<RegistrationId>,
+    backing_off: std::collections::BTreeSet<RegistrationId>,
     /// The ids that have something to be logged, by the time from which on they may.
     trouble_lines: std::collections::BTreeSet<(u64, RegistrationId)>,
     /// True while nothing is sent at all.
@@ -121,7 +121,7 @@ pub struct Backlog {
     /// The key that left a database last: see [`arrives`](Self::arrives).
     left: Option<(Db, Vec<u8>)>,
     /// Keys whose values take long to read.
-    heavy: Heavy,
+    slow_keys: SlowKeys,
     watched_letters: lookahead::WatchedLetters,
     /// Which registrations write to the same collection.
     sharing: Sharing,
@@ -166,7 +166,7 @@ impl Backlog {
                     active.discards = false;
                     active.hold_us = 0;
                 }
-                self.rests_anew(id);
+                self.reset_back_off(id);
                 id
             }
             None => {
@@ -221,17 +221,19 @@ impl Backlog {
     /// Records that a key was touched, if it belongs to a registration. `clock` is asked for the time,
     /// microseconds, once for many changes.
     #[inline]
-    pub fn record(&mut self, db: Db, key: &[u8], touch: Touch, clock: impl FnOnce() -> u64) {
+    pub fn record(&mut self, db: Db, key: &[u8], kind: ChangeKind, clock: impl FnOnce() -> u64) {
         let Some(id) = self.route(db, key) else { return };
-        let touch = match touch {
-            Touch::Lifetime if self.shows_lifetime(id) => Touch::Timed,
+        let kind = match kind {
+            ChangeKind::ExpiryOnly if self.shows_lifetime(id) => ChangeKind::ExpiryMayHaveChanged,
             // A value that was refused must not be lost when its key goes.
-            Touch::Lifetime if self.dead.find(db, key).is_some() => Touch::Timed,
+            ChangeKind::ExpiryOnly if self.dead.find(db, key).is_some() => {
+                ChangeKind::ExpiryMayHaveChanged
+            }
             // Only a server that looks ahead must know of it.
-            Touch::Lifetime if !self.dirty.is_watching() => return,
+            ChangeKind::ExpiryOnly if !self.dirty.is_watching() => return,
             other => other,
         };
-        if self.log.push(Change { db, registration_id: id, touch, key }) {
+        if self.log.push(Change { db, registration_id: id, kind, key }) {
             self.fold(clock());
         }
     }
@@ -380,7 +382,7 @@ impl Backlog {
         }
         if self.registry.remove(id).is_some() {
             self.dirty.forget_counters(id);
-            self.resting.remove(&id);
+            self.backing_off.remove(&id);
             self.dead.remove_registration(id);
         }
     }

@@ -8,7 +8,7 @@ use crate::core::ids::Db;
 
 impl Backlog {
     /// A key leaves `db` for another database.
-    pub fn leaves(&mut self, db: Db, key: &[u8]) {
+    pub fn move_from(&mut self, db: Db, key: &[u8]) {
         self.left = Some((db, key.to_vec()));
     }
 
@@ -16,7 +16,7 @@ impl Backlog {
     /// names the source: a MOVE within one database is impossible. Then it returns the other databases
     /// with registrations, and the key must be marked in each where it is found. A key that was there
     /// before is written once more, which changes nothing. Nothing when it is to be marked as usual.
-    pub fn arrives(&mut self, db: Db, key: &[u8]) -> Option<BTreeSet<Db>> {
+    pub fn move_to(&mut self, db: Db, key: &[u8]) -> Option<BTreeSet<Db>> {
         self.left.take().filter(|(from, name)| *from == db && name == key)?;
         Some(self.routes.dbs().filter(|other| *other != db).collect())
     }
@@ -34,10 +34,10 @@ mod tests {
             let namespace = Namespace { database: "d".to_owned(), collection: format!("c{db}") };
             backlog.register(Registration::new(Db(db), b"", namespace)).unwrap();
         }
-        backlog.leaves(Db(0), b"k");
-        assert_eq!(backlog.arrives(Db(0), b"k"), Some(BTreeSet::from([Db(2), Db(5)])));
-        backlog.leaves(Db(0), b"k");
-        assert_eq!(backlog.arrives(Db(2), b"k"), None, "as other servers say it");
-        assert_eq!(backlog.arrives(Db(0), b"k"), None, "and once only");
+        backlog.move_from(Db(0), b"k");
+        assert_eq!(backlog.move_to(Db(0), b"k"), Some(BTreeSet::from([Db(2), Db(5)])));
+        backlog.move_from(Db(0), b"k");
+        assert_eq!(backlog.move_to(Db(2), b"k"), None, "as other servers say it");
+        assert_eq!(backlog.move_to(Db(0), b"k"), None, "and once only");
     }
 }

@@ -45,7 +45,7 @@ pub struct TroubleLine {
 
 impl Backlog {
     /// Nothing more of `id` is sent for a while, because of `error`.
-    pub fn rests(&mut self, id: RegistrationId, error: &str) {
+    pub fn back_off(&mut self, id: RegistrationId, error: &str) {
         let Some(active) = self.active_mut(id) else { return };
         let trouble = &mut active.trouble;
         error.clone_into(&mut trouble.rest);
@@ -53,14 +53,14 @@ impl Backlog {
         if trouble.unlogged_rest {
             self.wants_line(id);
         }
-        self.resting.insert(id);
+        self.backing_off.insert(id);
         self.last_trouble = Some(id);
     }
 
     /// A batch of `id` was acknowledged.
-    pub(super) fn rests_no_more(&mut self, id: RegistrationId) {
+    pub(super) fn end_back_off(&mut self, id: RegistrationId) {
         self.link_error.clear();
-        self.resting.remove(&id);
+        self.backing_off.remove(&id);
         let Some(active) = self.active_mut(id) else { return };
         let trouble = &mut active.trouble;
         trouble.rest.clear();
@@ -71,8 +71,8 @@ impl Backlog {
     }
 
     /// The registration `id` has new options: what was wrong with the old ones is over.
-    pub(super) fn rests_anew(&mut self, id: RegistrationId) {
-        self.resting.remove(&id);
+    pub(super) fn reset_back_off(&mut self, id: RegistrationId) {
+        self.backing_off.remove(&id);
         if let Some(active) = self.active_mut(id) {
             active.trouble.rest.clear();
         }
@@ -156,9 +156,9 @@ impl Backlog {
     }
 
     /// Registrations whose keys wait because the namespace refuses, each with the reason.
-    pub fn resting(&self) -> impl Iterator<Item = (&Registration, &str)> {
+    pub fn backing_off(&self) -> impl Iterator<Item = (&Registration, &str)> {
         let waits = |number: &&RegistrationId| self.dirty.queue(**number).dirty() > 0;
-        let ids = self.resting.iter().filter(waits).filter_map(|number| self.active(*number));
+        let ids = self.backing_off.iter().filter(waits).filter_map(|number| self.active(*number));
         ids.filter(|active| !active.trouble.rest.is_empty())
             .map(|active| (&*active.registration, active.trouble.rest.as_str()))
     }

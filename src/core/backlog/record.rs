@@ -1,9 +1,9 @@
 //! The module's state as bytes, for the RDB: records in blocks, so that neither saving nor
 //! loading needs the whole of it in memory twice.
 
-use super::change_log::Touch;
+use super::change_log::ChangeKind;
 use super::dead_letters::DeadLetter;
-use super::table::{Captured, Missed};
+use super::table::{Missed, RetainedValue};
 use crate::core::delivery::batch::SessionId;
 use crate::core::ids::{Db, RegistrationId};
 use crate::core::mapping::value::{Content, Strings, push_bytes};
@@ -69,13 +69,13 @@ pub struct SavedKey<'a> {
     /// Logical database.
     pub db: Db,
     /// How it was touched last.
-    pub touch: Touch,
+    pub kind: ChangeKind,
     /// Since when it is dirty, microseconds.
     pub since_us: u64,
     /// The key.
     pub key: &'a [u8],
     /// Its value, if it was captured.
-    pub captured: Option<Captured>,
+    pub retained: Option<RetainedValue>,
 }
 
 /// Packs records into blocks.
@@ -166,10 +166,10 @@ fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
             out.push(KEY);
             out.extend_from_slice(&saved.registration_id.0.to_le_bytes());
             out.extend_from_slice(&saved.db.0.to_le_bytes());
-            out.push(saved.touch as u8);
+            out.push(saved.kind as u8);
             out.extend_from_slice(&saved.since_us.to_le_bytes());
             push_bytes(out, saved.key);
-            push_captured(saved.captured.as_ref(), out);
+            push_retained(saved.retained.as_ref(), out);
         }
         Record::Dead { db, key, letter } => {
             out.push(DEAD);
@@ -180,18 +180,18 @@ fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(&letter.unix_ms.to_le_bytes());
             push_bytes(out, key);
             push_bytes(out, letter.reason.as_bytes());
-            out.push(letter.touch as u8);
-            push_captured(letter.captured.as_ref(), out);
+            out.push(letter.kind as u8);
+            push_retained(letter.retained.as_ref(), out);
         }
     }
 }
 
 /// A value, if there is one: it is the rest of its record.
-fn push_captured(captured: Option<&Captured>, out: &mut Vec<u8>) {
-    if let Some(captured) = captured {
-        out.push(captured.content as u8);
-        out.extend_from_slice(&captured.expire_ms.to_le_bytes());
-        out.extend_from_slice(&captured.bytes);
+fn push_retained(retained: Option<&RetainedValue>, out: &mut Vec<u8>) {
+    if let Some(retained) = retained {
+        out.push(retained.content as u8);
+        out.extend_from_slice(&retained.expire_ms.to_le_bytes());
+        out.extend_from_slice(&retained.bytes);
     }
 }
 
@@ -221,10 +221,10 @@ impl<'a> Bytes<'a> {
     }
 
     /// The inverse of [`push_captured`].
-    fn captured(mut self) -> Option<Captured> {
+    fn retained(mut self) -> Option<RetainedValue> {
         let content = Content::from_u8(self.byte()?)?;
         let expire_ms = self.array().map(i64::from_le_bytes)?;
-        Some(Captured { content, expire_ms, bytes: self.0.into() })
+        Some(RetainedValue { content, expire_ms, bytes: self.0.into() })
     }
 }
 
@@ -260,14 +260,14 @@ fn decode(record: &[u8]) -> Option<Record<'_>> {
         }
         KEY => {
             let (id, db) = (RegistrationId(bytes.u16()?), Db(bytes.u16()?));
-            let touch = Touch::from_u8(bytes.byte()?)?;
+            let kind = ChangeKind::from_u8(bytes.byte()?)?;
             let since_us = bytes.array().map(u64::from_le_bytes)?;
             let key = bytes.string()?;
-            let captured = match touch {
-                Touch::Captured => Some(bytes.captured()?),
+            let retained = match kind {
+                ChangeKind::Retained => Some(bytes.retained()?),
                 _ => None,
             };
-            Some(Record::Key(SavedKey { registration_id: id, db, touch, since_us, key, captured }))
+            Some(Record::Key(SavedKey { registration_id: id, db, kind, since_us, key, retained }))
         }
         DEAD => {
             let (id, db) = (RegistrationId(bytes.u16()?), Db(bytes.u16()?));
@@ -276,18 +276,11 @@ fn decode(record: &[u8]) -> Option<Record<'_>> {
             let unix_ms = bytes.array().map(u64::from_le_bytes)?;
             let key = bytes.string()?;
             let reason = String::from_utf8_lossy(bytes.string()?).into_owned();
-            let touch = Touch::from_u8(bytes.byte()?)?;
+            let kind = ChangeKind::from_u8(bytes.byte()?)?;
             // Nothing when a retry is under way.
-            let captured = if bytes.0.is_empty() { None } else { Some(bytes.captured()?) };
-            let letter = DeadLetter {
-                registration_id: id,
-                code,
-                reason,
-                attempts,
-                unix_ms,
-                touch,
-                captured,
-            };
+            let retained = if bytes.0.is_empty() { None } else { Some(bytes.retained()?) };
+            let letter =
+                DeadLetter { registration_id: id, code, reason, attempts, unix_ms, kind, retained };
             Some(Record::Dead { db, key, letter })
         }
         PAUSED => Some(Record::Paused),

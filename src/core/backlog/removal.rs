@@ -4,66 +4,70 @@
 //! stream, just before the DEL, and everybody who reads the stream does the same as the master.
 
 use super::{Backlog, Missing};
-use crate::core::backlog::change_log::{Change, Touch};
+use crate::core::backlog::change_log::{Change, ChangeKind};
 use crate::core::backlog::dead_letters::DeadLetter;
-use crate::core::backlog::table::Captured;
+use crate::core::backlog::table::RetainedValue;
 use crate::core::ids::{Db, RegistrationId};
 use crate::core::mapping::value::{Content, NO_EXPIRY};
 
 impl Backlog {
-    /// True if the value of `key` must be captured before the key goes away as `touch` says: it
+    /// True if the value of `key` must be captured before the key goes away as `kind` says: it
     /// is dirty, or may be, or was refused, and its document is to stay.
-    pub fn must_capture(&mut self, db: Db, key: &[u8], touch: Touch, now_us: u64) -> bool {
+    pub fn must_retain(&mut self, db: Db, key: &[u8], kind: ChangeKind, now_us: u64) -> bool {
         let Some(active) = self.route(db, key).and_then(|id| self.active(id)) else {
             return false;
         };
-        if Backlog::on_missing(&active.registration, touch) == Missing::Delete {
+        if Backlog::on_missing(&active.registration, kind) == Missing::Delete {
             return false;
         }
         self.fold(now_us);
-        self.is_uncaptured(db, key)
+        self.is_unretained(db, key)
     }
 
     /// Keeps the value of a key that is dirty, or may be, or was refused; false for any other.
-    pub fn capture(&mut self, db: Db, key: &[u8], value: Captured) -> bool {
-        if self.dirty.touched(db, key).is_some() {
-            return self.dirty.capture(db, key, value);
+    pub fn retain_value(&mut self, db: Db, key: &[u8], value: RetainedValue) -> bool {
+        if self.dirty.kind_of(db, key).is_some() {
+            return self.dirty.retain_value(db, key, value);
         }
         if let Some(id) = self.maybe_missed(db, key) {
-            self.dirty.capture_missed(db, id, key, &value);
+            self.dirty.retain_missed(db, id, key, &value);
             self.changed = true;
             return true;
         }
-        self.dead.capture(db, key, value)
+        self.dead.retain_value(db, key, value)
     }
 
     /// A dirty key is not there any more. If its document is to be deleted, that is kept like a
     /// value: after SWAPDB another key may have its name, whose value is not ours to write.
-    pub fn capture_missing(&mut self, db: Db, key: &[u8], now_us: u64) {
+    pub fn retain_missing(&mut self, db: Db, key: &[u8], now_us: u64) {
         self.fold_logged(now_us);
         let id = self.dirty.id_of(db, key).and_then(|id| self.active(id));
-        let Some((active, touch)) = id.zip(self.dirty.touched(db, key)) else { return };
-        if Backlog::on_missing(&active.registration, touch) == Missing::Delete {
+        let Some((active, kind)) = id.zip(self.dirty.kind_of(db, key)) else { return };
+        if Backlog::on_missing(&active.registration, kind) == Missing::Delete {
             let (content, bytes) = (Content::Tombstone, Box::default());
-            self.dirty.capture(db, key, Captured { content, expire_ms: NO_EXPIRY, bytes });
+            self.dirty.retain_value(
+                db,
+                key,
+                RetainedValue { content, expire_ms: NO_EXPIRY, bytes },
+            );
         }
     }
 
-    /// A key went away as `touch` says. True when it belongs to a registration, so that replicas
+    /// A key went away as `kind` says. True when it belongs to a registration, so that replicas
     /// must be told.
-    pub fn gone(&mut self, db: Db, key: &[u8], touch: Touch, now_us: u64) -> bool {
+    pub fn removed(&mut self, db: Db, key: &[u8], kind: ChangeKind, now_us: u64) -> bool {
         let Some(id) = self.route(db, key) else { return false };
         let Some(active) = self.active(id) else { return false };
-        match Backlog::on_missing(&active.registration, touch) {
+        match Backlog::on_missing(&active.registration, kind) {
             Missing::Delete => {
-                if self.log.push(Change { db, registration_id: id, touch, key }) {
+                if self.log.push(Change { db, registration_id: id, kind, key }) {
                     self.fold(now_us);
                 }
             }
             Missing::Keep => {
                 self.fold(now_us);
                 // One that was perhaps missed is counted, too: it is not known to be clean.
-                if self.is_uncaptured(db, key) {
+                if self.is_unretained(db, key) {
                     self.lost_total += 1;
                     self.was_not_deleted(db, id, key, now_us);
                 }
@@ -74,10 +78,10 @@ impl Backlog {
 
     /// A key of `id` that was perhaps deleted was not: it has just expired or been evicted.
     fn was_not_deleted(&mut self, db: Db, id: RegistrationId, key: &[u8], now_us: u64) {
-        match self.dirty.touched(db, key) {
+        match self.dirty.kind_of(db, key) {
             // As a change of its own, because the key may be being read right now.
-            Some(Touch::PerhapsDeleted) => {
-                self.log.push(Change { db, registration_id: id, touch: Touch::Changed, key });
+            Some(ChangeKind::MaybeDeleted) => {
+                self.log.push(Change { db, registration_id: id, kind: ChangeKind::Changed, key });
                 self.fold(now_us);
             }
             Some(_) => {}
@@ -86,11 +90,11 @@ impl Backlog {
     }
 
     /// True if a key is dirty, or may be, or was refused, and its value is in Redis alone.
-    pub fn is_uncaptured(&self, db: Db, key: &[u8]) -> bool {
-        match self.dirty.touched(db, key) {
-            Some(touch) => touch.may_hold_value(),
+    pub fn is_unretained(&self, db: Db, key: &[u8]) -> bool {
+        match self.dirty.kind_of(db, key) {
+            Some(kind) => kind.may_hold_value(),
             None => {
-                self.dead.find(db, key).is_some_and(DeadLetter::is_uncaptured)
+                self.dead.find(db, key).is_some_and(DeadLetter::is_unretained)
                     || self.maybe_missed(db, key).is_some()
             }
         }
@@ -98,8 +102,8 @@ impl Backlog {
 
     /// True if a key that is not dirty was refused, and its value is in Redis alone.
     pub(super) fn is_refused(&self, db: Db, key: &[u8]) -> bool {
-        self.dirty.touched(db, key).is_none()
-            && self.dead.find(db, key).is_some_and(DeadLetter::is_uncaptured)
+        self.dirty.kind_of(db, key).is_none()
+            && self.dead.find(db, key).is_some_and(DeadLetter::is_unretained)
     }
 
     /// The stream announces that the DEL of `key` which follows is none of a client.

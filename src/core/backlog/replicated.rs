@@ -1,8 +1,8 @@
 //! What the master says in the replication stream and the AOF.
 
 use super::{Backlog, Refused, Scanned};
-use crate::core::backlog::change_log::Touch;
-use crate::core::backlog::stream_words::Told;
+use crate::core::backlog::change_log::ChangeKind;
+use crate::core::backlog::stream_words::StreamCommand;
 use crate::core::ids::Db;
 use crate::core::now::Now;
 
@@ -10,36 +10,36 @@ impl Backlog {
     /// Obeys a command of the stream about keys in `db`. Fold the log first: what stands before it in the
     /// stream comes first here, too. [`Told::Gone`] changes nothing here, because it needs the
     /// key's value: see [`gone`](Backlog::gone).
-    pub fn obey(&mut self, db: Db, told: Told<'_>, now: Now) {
+    pub fn apply(&mut self, db: Db, command: StreamCommand<'_>, now: Now) {
         // What is before it in the stream comes first here, too.
         self.fold(now.us);
-        match told {
-            Told::Clean(keys) => keys.iter().for_each(|key| self.forget(db, key)),
-            Told::Dead { key, prefix, mut letter, again } => {
+        match command {
+            StreamCommand::Clean(keys) => keys.iter().for_each(|key| self.forget(db, key)),
+            StreamCommand::Dead { key, prefix, mut letter, again } => {
                 // The master's clock may be ahead of this one.
                 letter.unix_ms = letter.unix_ms.min(now.unix_ms);
                 let (key, prefix) = (key.to_vec(), prefix.to_vec());
                 self.apply_dead_letter(Refused { db, key, prefix, letter, again });
             }
-            Told::Gone { .. } => {}
-            Told::Sessions(sessions) => self.set_sessions(sessions, false),
-            Told::Scan(prefix) => {
+            StreamCommand::Gone { .. } => {}
+            StreamCommand::Sessions(sessions) => self.set_sessions(sessions, false),
+            StreamCommand::Scan(prefix) => {
                 if let Some(id) = self.id_of(db, prefix) {
                     self.begin_scan(id);
                 }
             }
             // They are marked like changes here: what has no place is missed after the scan's
             // beginning, and so not taken for found at its end.
-            Told::Mark { prefix, keys } => {
+            StreamCommand::Mark { prefix, keys } => {
                 if let Some(id) = self.id_of(db, prefix) {
                     for key in keys {
-                        self.found(id, key, Touch::Changed, now.us);
+                        self.found(id, key, ChangeKind::Changed, now.us);
                     }
                     self.fold(now.us);
                     self.scanned(id, Scanned { visited: 0, marked: keys.len() as u64 });
                 }
             }
-            Told::Synced(prefix) => {
+            StreamCommand::Synced(prefix) => {
                 if let Some(id) = self.id_of(db, prefix) {
                     self.end_scan(id, now.us);
                 }

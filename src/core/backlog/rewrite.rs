@@ -8,8 +8,8 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::Backlog;
-use crate::core::backlog::change_log::{Change, Touch};
-use crate::core::backlog::table::Captured;
+use crate::core::backlog::change_log::{Change, ChangeKind};
+use crate::core::backlog::table::RetainedValue;
 use crate::core::delivery::batch::{Batch, Item};
 use crate::core::ids::{Db, RegistrationId};
 use crate::core::mapping::value::Content;
@@ -26,8 +26,8 @@ type DbKey = (Db, Vec<u8>);
 #[derive(Debug)]
 struct Rewrite {
     registration_id: RegistrationId,
-    touch: Touch,
-    captured: Option<Captured>,
+    kind: ChangeKind,
+    retained: Option<RetainedValue>,
 }
 
 /// All keys with an indeterminate write.
@@ -38,7 +38,7 @@ pub(super) struct IndeterminateWrites {
     /// When the keys that are written again are due once more.
     due: VecDeque<(u64, DbKey)>,
     /// Keys that are dirty since then or longer may be on their way already.
-    suspect_us: u64,
+    predecessor_us: u64,
 }
 
 impl IndeterminateWrites {
@@ -73,7 +73,7 @@ impl Backlog {
 
     fn assume_predecessor_in_flight(&mut self, now_us: u64) {
         self.retire_sessions();
-        self.indeterminate.suspect_us = self.dirty.watermark_us(now_us);
+        self.indeterminate.predecessor_us = self.dirty.watermark_us(now_us);
         // As many batches as one server has out at a time.
         let batches = u32::try_from(self.settings.max_in_flight_batches).unwrap_or(1) * 2;
         for id in self.registry.ever() {
@@ -87,17 +87,17 @@ impl Backlog {
     /// `batch` is about to be sent.
     pub fn sending(&mut self, batch: &Batch) {
         self.contested.sending(batch);
-        let suspect_us = self.indeterminate.suspect_us;
+        let predecessor_us = self.indeterminate.predecessor_us;
         let Some(active) = self.active_mut(batch.registration_id) else { return };
         if active.predecessor_batches == 0 {
             return;
         }
         active.predecessor_batches -= 1;
-        if batch.items.iter().all(|item| item.since_us > suspect_us) {
+        if batch.items.iter().all(|item| item.since_us > predecessor_us) {
             active.predecessor_batches = 0;
         }
         let db = batch.registration.db;
-        for item in batch.items.iter().filter(|item| item.since_us <= suspect_us) {
+        for item in batch.items.iter().filter(|item| item.since_us <= predecessor_us) {
             self.indeterminate.keys.entry((db, batch.key(item).to_vec())).or_insert(None);
         }
     }
@@ -116,17 +116,18 @@ impl Backlog {
         }
         let key = (batch.registration.db, batch.key(item).to_vec());
         let Some(again) = self.indeterminate.keys.get_mut(&key) else { return };
-        let captured = (self.dirty.touched(key.0, &key.1) == Some(Touch::Captured)).then(|| {
-            let (content, expire_ms) = (item.content, item.expire_ms);
-            Captured { content, expire_ms, bytes: batch.value(item).into() }
-        });
-        let touch = match (&captured, item.content) {
-            (Some(_), _) => Touch::Captured,
-            (None, Content::Tombstone) => Touch::Deleted,
-            (None, _) => Touch::Changed,
+        let retained =
+            (self.dirty.kind_of(key.0, &key.1) == Some(ChangeKind::Retained)).then(|| {
+                let (content, expire_ms) = (item.content, item.expire_ms);
+                RetainedValue { content, expire_ms, bytes: batch.value(item).into() }
+            });
+        let kind = match (&retained, item.content) {
+            (Some(_), _) => ChangeKind::Retained,
+            (None, Content::Tombstone) => ChangeKind::Deleted,
+            (None, _) => ChangeKind::Changed,
         };
         let first = again
-            .replace(Rewrite { registration_id: batch.registration_id, touch, captured })
+            .replace(Rewrite { registration_id: batch.registration_id, kind, retained })
             .is_none();
         if first {
             let limit_ms = u64::try_from(self.settings.write_timeout_ms).unwrap_or(0);
@@ -146,15 +147,15 @@ impl Backlog {
             let (db, name) = (key.0, key.1.as_slice());
             // A newer change is written anyway, and by itself.
             let ours = self.route(db, name) == Some(again.registration_id);
-            if !ours || self.dirty.touched(db, name).is_some() {
+            if !ours || self.dirty.kind_of(db, name).is_some() {
                 continue;
             }
-            let Rewrite { registration_id: id, touch, captured } = again;
-            let touch = if captured.is_some() { Touch::Changed } else { touch };
-            self.log.push(Change { db, registration_id: id, touch, key: name });
+            let Rewrite { registration_id: id, kind, retained } = again;
+            let kind = if retained.is_some() { ChangeKind::Changed } else { kind };
+            self.log.push(Change { db, registration_id: id, kind, key: name });
             self.fold(now_us);
-            if let Some(captured) = captured {
-                self.dirty.capture(db, name, captured);
+            if let Some(retained) = retained {
+                self.dirty.retain_value(db, name, retained);
             }
             marked.push((id, key.1));
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::registry::next_after;
 use super::{ActiveRegistration, Backlog, Scanned};
-use crate::core::backlog::change_log::{Change, Touch};
+use crate::core::backlog::change_log::{Change, ChangeKind};
 use crate::core::backlog::flush_waiters::Scope;
 use crate::core::backlog::table::Missed;
 use crate::core::ids::{Db, RegistrationId};
@@ -107,9 +107,9 @@ impl Backlog {
         self.registry.draining().iter().filter_map(|id| self.active(*id))
     }
 
-    /// A scan of `id` has found `key`. It is [`Touch::Found`] for who scans: limit or not, it
+    /// A scan of `id` has found `key`. It is [`ChangeKind::Found`] for who scans: limit or not, it
     /// is remembered.
-    pub fn found(&mut self, id: RegistrationId, key: &[u8], touch: Touch, now_us: u64) {
+    pub fn found(&mut self, id: RegistrationId, key: &[u8], kind: ChangeKind, now_us: u64) {
         let Some(active) = self.active(id) else { return };
         let (db, live) = (active.registration.db, active.live);
         if !live {
@@ -119,7 +119,7 @@ impl Backlog {
                 return;
             }
         }
-        if self.log.push(Change { db, registration_id: id, touch, key }) {
+        if self.log.push(Change { db, registration_id: id, kind, key }) {
             self.fold(now_us);
         }
     }
@@ -154,7 +154,7 @@ impl Backlog {
     /// The registration that `key` belongs to, if that registration may have missed it: the key is not known to
     /// be dirty, nor to be clean.
     pub fn maybe_missed(&self, db: Db, key: &[u8]) -> Option<RegistrationId> {
-        if self.dirty.touched(db, key).is_some() {
+        if self.dirty.kind_of(db, key).is_some() {
             return None;
         }
         let routed = self.route(db, key).filter(|id| self.dirty.has_missed(*id));

@@ -52,7 +52,7 @@ impl Backlog {
         let registrations_us = if self.paused { None } else { self.registrations_due_us() };
         let blocked_us = if self.blocked.is_empty() { None } else { self.blocked_due_us() };
         let released_us = self.has_ended_wait().then_some(0);
-        let others_us = blocked_us.into_iter().chain(self.heavy.next_us()).chain(released_us);
+        let others_us = blocked_us.into_iter().chain(self.slow_keys.next_us()).chain(released_us);
         registrations_us.into_iter().chain(others_us).min()
     }
 

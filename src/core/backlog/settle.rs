@@ -148,7 +148,7 @@ impl Backlog {
                 match (batch.items.as_slice(), *hold_ms) {
                     (_, 0) => error.clone_into(&mut self.link_error),
                     ([_], _) if batch.retry > 0 => {}
-                    _ => self.rests(batch.registration_id, error),
+                    _ => self.back_off(batch.registration_id, error),
                 }
                 match batch.items.as_slice() {
                     [item] if batch.retry > 0 => self.block(&batch, item, error, until_us),
@@ -182,7 +182,7 @@ impl Backlog {
                 clean.keys.push(db, &key);
             }
         }
-        self.tell(id, taken.entry, taken.since_us, settled, refused.is_none());
+        self.notify_waiters(id, taken.entry, taken.since_us, settled, refused.is_none());
         clean.dead.extend(refused);
         self.retire_if_done(id);
     }
@@ -254,7 +254,13 @@ impl Backlog {
                     clean.keys.push(db, key);
                 }
             });
-            self.tell(batch.registration_id, item.entry, item.since_us, settled, refused.is_none());
+            self.notify_waiters(
+                batch.registration_id,
+                item.entry,
+                item.since_us,
+                settled,
+                refused.is_none(),
+            );
             match refused {
                 Some(refused) => {
                     counts[2] += 1;
@@ -296,9 +302,9 @@ impl Backlog {
         });
         // A batch of which nothing was sent says nothing of the namespace.
         if is_last && !written.error.is_empty() {
-            self.rests(batch.registration_id, &written.error);
+            self.back_off(batch.registration_id, &written.error);
         } else if is_last && written.sent_bytes > 0 {
-            self.rests_no_more(batch.registration_id);
+            self.end_back_off(batch.registration_id);
         }
     }
 
@@ -314,7 +320,7 @@ impl Backlog {
         self.dirty.stir(batch.registration_id);
     }
 
-    pub(super) fn tell(
+    pub(super) fn notify_waiters(
         &mut self,
         id: RegistrationId,
         entry: EntryId,

@@ -9,7 +9,7 @@ use crate::core::ids::{Db, RegistrationId};
 /// A key is not read again before so many times as long as its last read took.
 const REST: u64 = 25;
 /// A read in steps that was disturbed so often by changes is done in one go.
-const DISTURBED: u32 = 3;
+const INTERRUPTED: u32 = 3;
 /// And so long a disturbance is remembered, microseconds.
 const REMEMBERED_US: u64 = 5_000_000;
 
@@ -18,14 +18,14 @@ const REMEMBERED_US: u64 = 5_000_000;
 struct Past {
     /// It is not read before, microseconds.
     not_before_us: u64,
-    disturbed: u32,
+    interrupted: u32,
     /// When it can be forgotten, microseconds.
     until_us: u64,
 }
 
 /// A key in flight that is not read yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Aside {
+pub struct SlowRead {
     /// The key as it was taken.
     pub taken: Taken,
     /// ActiveRegistration of the registration it was taken for.
@@ -36,68 +36,68 @@ pub struct Aside {
 
 /// Heavy keys, and those of them that wait.
 #[derive(Debug, Default)]
-pub struct Heavy {
+pub struct SlowKeys {
     /// By database and key. Reading is what takes the time, so these are few: at most [`REST`]
     /// keys rest at a time.
     past: HashMap<(Db, Box<[u8]>), Past>,
     /// By the time when they can be read, and in the order of coming.
-    aside: BTreeMap<(u64, u64), Aside>,
+    slow_read: BTreeMap<(u64, u64), SlowRead>,
     /// The one that is being read in steps.
-    reading: Option<Aside>,
+    reading: Option<SlowRead>,
     count: u64,
 }
 
-impl Heavy {
+impl SlowKeys {
     /// When the key may be read, microseconds; 0 when nothing speaks against it.
     pub fn not_before_us(&self, db: Db, key: &[u8]) -> u64 {
         self.of(db, key).map_or(0, |past| past.not_before_us)
     }
 
     /// True if the key should be read in one go.
-    pub fn is_restless(&self, db: Db, key: &[u8]) -> bool {
-        self.of(db, key).is_some_and(|past| past.disturbed >= DISTURBED)
+    pub fn is_hot(&self, db: Db, key: &[u8]) -> bool {
+        self.of(db, key).is_some_and(|past| past.interrupted >= INTERRUPTED)
     }
 
     /// The key was read to its end, which took so long.
     pub fn was_read(&mut self, db: Db, key: &[u8], took_us: u64, now_us: u64) {
         let not_before_us = now_us.saturating_add(took_us.saturating_mul(REST));
-        let past = Past { not_before_us, disturbed: 0, until_us: not_before_us };
+        let past = Past { not_before_us, interrupted: 0, until_us: not_before_us };
         self.remember(db, key, past, now_us);
     }
 
     /// The key changed while it was read.
-    pub fn was_disturbed(&mut self, db: Db, key: &[u8], now_us: u64) {
+    pub fn was_interrupted(&mut self, db: Db, key: &[u8], now_us: u64) {
         let mut past = self.of(db, key).copied().unwrap_or_default();
-        past.disturbed += 1;
+        past.interrupted += 1;
         past.until_us = past.until_us.max(now_us.saturating_add(REMEMBERED_US));
         self.remember(db, key, past, now_us);
     }
 
     /// Lets a key wait.
-    pub fn put_aside(&mut self, aside: Aside, until_us: u64) {
+    pub fn park_slow(&mut self, slow_read: SlowRead, until_us: u64) {
         self.count += 1;
-        self.aside.insert((until_us, self.count), aside);
+        self.slow_read.insert((until_us, self.count), slow_read);
     }
 
     /// The next key that has waited long enough.
-    pub fn take_due(&mut self, now_us: u64) -> Option<Aside> {
-        let first = self.aside.first_entry()?;
+    pub fn take_due(&mut self, now_us: u64) -> Option<SlowRead> {
+        let first = self.slow_read.first_entry()?;
         (first.key().0 <= now_us).then(|| first.remove())
     }
 
     /// When the next key has waited long enough, microseconds.
     pub fn next_us(&self) -> Option<u64> {
-        self.aside.keys().next().map(|(until_us, _)| *until_us)
+        self.slow_read.keys().next().map(|(until_us, _)| *until_us)
     }
 
     /// A key is being read in steps; or none is any more.
-    pub fn set_reading(&mut self, reading: Option<Aside>) {
+    pub fn set_reading(&mut self, reading: Option<SlowRead>) {
         self.reading = reading;
     }
 
     /// The keys that wait, and the one that is being read in steps, in no order.
-    pub fn waiting(&self) -> impl Iterator<Item = &Aside> {
-        self.aside.values().chain(&self.reading)
+    pub fn waiting(&self) -> impl Iterator<Item = &SlowRead> {
+        self.slow_read.values().chain(&self.reading)
     }
 
     /// Lets every key be read at once, for this time.
@@ -121,62 +121,66 @@ impl Heavy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::backlog::change_log::Touch;
+    use crate::core::backlog::change_log::ChangeKind;
     use crate::core::ids::{EntryId, Version};
 
-    fn aside(entry: EntryId) -> Aside {
+    fn slow_read(entry: EntryId) -> SlowRead {
         let taken =
-            Taken { entry, version: Version(0), since_us: 0, db: Db(0), touch: Touch::Changed };
-        Aside { taken, registration_id: RegistrationId(0), epoch: 0 }
+            Taken { entry, version: Version(0), since_us: 0, db: Db(0), kind: ChangeKind::Changed };
+        SlowRead { taken, registration_id: RegistrationId(0), epoch: 0 }
     }
 
     #[test]
     fn a_key_rests_in_proportion_to_its_last_read() {
-        let mut heavy = Heavy::default();
-        assert_eq!(heavy.not_before_us(Db(0), b"k"), 0);
-        heavy.was_read(Db(0), b"k", 1_000, 50_000);
-        assert_eq!(heavy.not_before_us(Db(0), b"k"), 75_000);
-        assert_eq!((heavy.not_before_us(Db(1), b"k"), heavy.not_before_us(Db(0), b"l")), (0, 0));
-        heavy.hasten();
-        assert_eq!(heavy.not_before_us(Db(0), b"k"), 0);
+        let mut slow_keys = SlowKeys::default();
+        assert_eq!(slow_keys.not_before_us(Db(0), b"k"), 0);
+        slow_keys.was_read(Db(0), b"k", 1_000, 50_000);
+        assert_eq!(slow_keys.not_before_us(Db(0), b"k"), 75_000);
+        assert_eq!(
+            (slow_keys.not_before_us(Db(1), b"k"), slow_keys.not_before_us(Db(0), b"l")),
+            (0, 0)
+        );
+        slow_keys.hasten();
+        assert_eq!(slow_keys.not_before_us(Db(0), b"k"), 0);
     }
 
     #[test]
     fn a_key_that_changes_under_every_read_is_read_in_one_go() {
-        let mut heavy = Heavy::default();
-        for at_us in 0..u64::from(DISTURBED) {
-            assert!(!heavy.is_restless(Db(0), b"k"));
-            heavy.was_disturbed(Db(0), b"k", at_us);
+        let mut slow_keys = SlowKeys::default();
+        for at_us in 0..u64::from(INTERRUPTED) {
+            assert!(!slow_keys.is_hot(Db(0), b"k"));
+            slow_keys.was_interrupted(Db(0), b"k", at_us);
         }
-        assert!(heavy.is_restless(Db(0), b"k"));
-        heavy.was_read(Db(0), b"k", 10, 10);
-        assert!(!heavy.is_restless(Db(0), b"k"));
+        assert!(slow_keys.is_hot(Db(0), b"k"));
+        slow_keys.was_read(Db(0), b"k", 10, 10);
+        assert!(!slow_keys.is_hot(Db(0), b"k"));
     }
 
     #[test]
     fn what_is_over_is_forgotten() {
-        let mut heavy = Heavy::default();
+        let mut slow_keys = SlowKeys::default();
         for n in 0..1_000u64 {
-            heavy.was_read(Db(0), &n.to_le_bytes(), 1_000, n * 1_000);
+            slow_keys.was_read(Db(0), &n.to_le_bytes(), 1_000, n * 1_000);
         }
-        assert!(heavy.past.len() as u64 <= REST + 1, "{}", heavy.past.len());
-        heavy.was_disturbed(Db(0), b"k", 2_000_000);
-        heavy.was_read(Db(0), b"l", 1, 2_000_000 + REMEMBERED_US + 1);
-        assert_eq!(heavy.past.len(), 1);
+        assert!(slow_keys.past.len() as u64 <= REST + 1, "{}", slow_keys.past.len());
+        slow_keys.was_interrupted(Db(0), b"k", 2_000_000);
+        slow_keys.was_read(Db(0), b"l", 1, 2_000_000 + REMEMBERED_US + 1);
+        assert_eq!(slow_keys.past.len(), 1);
     }
 
     #[test]
     fn waiting_keys_come_back_in_time_and_order() {
-        let mut heavy = Heavy::default();
+        let mut slow_keys = SlowKeys::default();
         for (entry, until_us) in [(1, 20), (2, 10), (3, 10)] {
-            heavy.put_aside(aside(EntryId(entry)), until_us);
+            slow_keys.park_slow(slow_read(EntryId(entry)), until_us);
         }
-        assert_eq!(heavy.next_us(), Some(10));
-        assert_eq!(heavy.take_due(9), None);
-        let due: Vec<EntryId> =
-            std::iter::from_fn(|| heavy.take_due(10)).map(|aside| aside.taken.entry).collect();
+        assert_eq!(slow_keys.next_us(), Some(10));
+        assert_eq!(slow_keys.take_due(9), None);
+        let due: Vec<EntryId> = std::iter::from_fn(|| slow_keys.take_due(10))
+            .map(|slow_read| slow_read.taken.entry)
+            .collect();
         assert_eq!(due, [2, 3].map(EntryId));
-        assert_eq!(heavy.take_due(u64::MAX), Some(aside(EntryId(1))));
-        assert_eq!(heavy.next_us(), None);
+        assert_eq!(slow_keys.take_due(u64::MAX), Some(slow_read(EntryId(1))));
+        assert_eq!(slow_keys.next_us(), None);
     }
 }

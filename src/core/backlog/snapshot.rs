@@ -44,10 +44,10 @@ impl Backlog {
             save(Record::Key(SavedKey {
                 registration_id: key.registration_id,
                 db: key.db,
-                touch: key.touch,
+                kind: key.kind,
                 since_us: key.since_us,
                 key: key.key,
-                captured: key.captured.cloned(),
+                retained: key.retained.cloned(),
             }));
         }
         for (db, key, letter) in self.dead.iter() {
@@ -123,16 +123,16 @@ impl Backlog {
                     self.sharing.load(id, stamps);
                 }
             }
-            Record::Key(SavedKey { registration_id: id, db, touch, since_us, key, captured }) => {
+            Record::Key(SavedKey { registration_id: id, db, kind, since_us, key, retained }) => {
                 if let Some(id) = self.loaded_ids.get(&id).copied() {
-                    let (captured, since_us) = (captured.as_ref(), since_us.min(now_us));
+                    let (retained, since_us) = (retained.as_ref(), since_us.min(now_us));
                     self.dirty.load(DirtyKey {
                         db,
                         registration_id: id,
-                        touch,
+                        kind,
                         since_us,
                         key,
-                        captured,
+                        retained,
                     });
                 }
             }
@@ -170,12 +170,12 @@ impl Backlog {
 
     /// The dirty keys of `db`, or of all, and those with a dead letter, whose values are still in
     /// Redis alone.
-    pub fn uncaptured(&mut self, db: Option<Db>, now_us: u64) -> Vec<(Db, Vec<u8>)> {
+    pub fn unretained(&mut self, db: Option<Db>, now_us: u64) -> Vec<(Db, Vec<u8>)> {
         self.fold(now_us);
         let keys = self
             .dirty
             .keys()
-            .filter(|key| key.captured.is_none() && db.is_none_or(|db| db == key.db))
+            .filter(|key| key.retained.is_none() && db.is_none_or(|db| db == key.db))
             .map(|key| (key.db, key.key.to_vec()));
         let letters = self
             .dead
@@ -186,9 +186,9 @@ impl Backlog {
     }
 
     /// The logical databases of the keys, dirty or refused, whose values are still in Redis.
-    pub fn uncaptured_dbs(&mut self, now_us: u64) -> BTreeSet<Db> {
+    pub fn unretained_dbs(&mut self, now_us: u64) -> BTreeSet<Db> {
         self.fold(now_us);
-        let keys = self.dirty.keys().filter(|key| key.captured.is_none()).map(|key| key.db);
+        let keys = self.dirty.keys().filter(|key| key.retained.is_none()).map(|key| key.db);
         let letters = self.dead.iter().filter(|(db, key, _)| self.is_refused(*db, key));
         keys.chain(letters.map(|(db, ..)| db)).collect()
     }

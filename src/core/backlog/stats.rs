@@ -168,7 +168,7 @@ impl Backlog {
             syncs_pending: self.registry.to_sync().len(),
             counters,
             lag: of_late(self.lag, now_us),
-            resting: self.resting().count(),
+            resting: self.backing_off().count(),
             lost_total: self.lost_total,
             slice_max_us: self.slice_max_us,
             memory_bytes: self.dirty.memory_bytes()
@@ -181,7 +181,7 @@ impl Backlog {
     /// Figures of the registration `id` at `now_us`.
     pub fn prefix_state(&self, id: RegistrationId, now_us: u64) -> Option<PrefixState<'_>> {
         let queue = self.dirty.queue(id);
-        let oldest_us = self.oldest_us(id).into_iter().chain(self.oldest_heavy_us(Some(id)));
+        let oldest_us = self.oldest_us(id).into_iter().chain(self.oldest_slow_us(Some(id)));
         let oldest_us = oldest_us.chain(self.blocked.oldest_us(Some(id)));
         let oldest_us = oldest_us.chain(self.contested.oldest_us(Some(id))).min();
         let active = self.active(id)?;
@@ -210,7 +210,7 @@ impl Backlog {
         let in_flight = self.flights.iter().chain(&self.held).map(|flight| flight.oldest_us);
         let waiting = self.waiting_ids().filter_map(|id| self.dirty.oldest_us(id));
         let missed = self.rescans().filter_map(|id| self.dirty.missed(id).oldest_us());
-        let parked = self.oldest_heavy_us(None).into_iter().chain(self.contested.oldest_us(None));
+        let parked = self.oldest_slow_us(None).into_iter().chain(self.contested.oldest_us(None));
         let parked = parked.chain(self.blocked.oldest_us(None));
         in_flight.chain(waiting).chain(missed).chain(parked).min()
     }

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::str::FromStr;
 
-use crate::core::backlog::change_log::Touch;
+use crate::core::backlog::change_log::ChangeKind;
 use crate::core::backlog::dead_letter_ops::Refused;
 use crate::core::backlog::dead_letters::DeadLetter;
 use crate::core::delivery::batch::SessionId;
@@ -58,13 +58,13 @@ pub fn dead(refused: &Refused) -> [Vec<u8>; 7] {
 }
 
 /// The first argument of `WB._GONE`.
-pub fn removal(touch: Touch) -> &'static [u8] {
-    if touch == Touch::Evicted { b"evicted" } else { b"expired" }
+pub fn removal(kind: ChangeKind) -> &'static [u8] {
+    if kind == ChangeKind::Evicted { b"evicted" } else { b"expired" }
 }
 
 /// What a command of the stream says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told<'a> {
+pub enum StreamCommand<'a> {
     /// MongoDB has these keys in their latest state.
     Clean(&'a [&'a [u8]]),
     /// MongoDB refuses a change of the key.
@@ -81,7 +81,7 @@ pub enum Told<'a> {
     /// The DEL that follows is none of a client.
     Gone {
         /// How the key goes.
-        touch: Touch,
+        kind: ChangeKind,
         /// The key.
         key: &'a [u8],
     },
@@ -102,9 +102,9 @@ pub enum Told<'a> {
 
 /// Reads the arguments of `word`; nothing when their number is wrong. A number that is none counts
 /// as 0: what an earlier or later version wrote must not end the replication.
-pub fn read<'a>(word: Word, arguments: &'a [&'a [u8]]) -> Option<Told<'a>> {
+pub fn read<'a>(word: Word, arguments: &'a [&'a [u8]]) -> Option<StreamCommand<'a>> {
     Some(match (word, arguments) {
-        (Word::Ack, keys) => Told::Clean(keys),
+        (Word::Ack, keys) => StreamCommand::Clean(keys),
         (Word::Dead, [key, prefix, code, attempts, unix_ms, state, reason]) => {
             let letter = DeadLetter {
                 registration_id: RegistrationId(0),
@@ -112,19 +112,19 @@ pub fn read<'a>(word: Word, arguments: &'a [&'a [u8]]) -> Option<Told<'a>> {
                 reason: String::from_utf8_lossy(reason).into_owned(),
                 attempts: number(attempts),
                 unix_ms: number(unix_ms),
-                touch: Touch::Changed,
-                captured: None,
+                kind: ChangeKind::Changed,
+                retained: None,
             };
-            Told::Dead { key, prefix, letter, again: *state == b"dirty" }
+            StreamCommand::Dead { key, prefix, letter, again: *state == b"dirty" }
         }
-        (Word::Gone, [kind, key]) => {
-            let touch = if *kind == b"evicted" { Touch::Evicted } else { Touch::Expired };
-            Told::Gone { touch, key }
+        (Word::Gone, [cause, key]) => {
+            let kind = if *cause == b"evicted" { ChangeKind::Evicted } else { ChangeKind::Expired };
+            StreamCommand::Gone { kind, key }
         }
-        (Word::Sessions, [ids]) => Told::Sessions(ids.as_chunks().0.to_vec()),
-        (Word::Scan, [prefix, ..]) => Told::Scan(prefix),
-        (Word::Mark, [prefix, keys @ ..]) => Told::Mark { prefix, keys },
-        (Word::Synced, [prefix, ..]) => Told::Synced(prefix),
+        (Word::Sessions, [ids]) => StreamCommand::Sessions(ids.as_chunks().0.to_vec()),
+        (Word::Scan, [prefix, ..]) => StreamCommand::Scan(prefix),
+        (Word::Mark, [prefix, keys @ ..]) => StreamCommand::Mark { prefix, keys },
+        (Word::Synced, [prefix, ..]) => StreamCommand::Synced(prefix),
         _ => return None,
     })
 }
@@ -149,15 +149,18 @@ mod tests {
     #[test]
     fn a_refusal_is_read_as_it_is_written() {
         let words: [&[u8]; 7] = [b"k:1", b"k:", b"121", b"3", b"99", b"dirty", b"schema"];
-        let Some(Told::Dead { key, prefix, letter, again }) = read(Word::Dead, &words) else {
+        let Some(StreamCommand::Dead { key, prefix, letter, again }) = read(Word::Dead, &words)
+        else {
             panic!("seven arguments are a refusal");
         };
         assert_eq!((key, prefix, again), (&b"k:1"[..], &b"k:"[..], true));
         assert_eq!((letter.code, letter.attempts, letter.unix_ms), (121, 3, 99));
         assert_eq!(read(Word::Dead, &words[..6]), None);
         let words: [&[u8]; 7] = [b"k:1", b"k:", b"x", b"-1", b"\xff", b"", b"\xff"];
-        let told = read(Word::Dead, &words);
-        assert!(matches!(told, Some(Told::Dead { letter, .. }) if letter.attempts == 0));
+        let command = read(Word::Dead, &words);
+        assert!(
+            matches!(command, Some(StreamCommand::Dead { letter, .. }) if letter.attempts == 0)
+        );
     }
 
     #[test]
@@ -168,8 +171,8 @@ mod tests {
             reason: "why".to_owned(),
             attempts: 3,
             unix_ms: 99,
-            touch: Touch::Changed,
-            captured: None,
+            kind: ChangeKind::Changed,
+            retained: None,
         };
         for again in [false, true] {
             let (key, prefix) = (b"k:\xff".to_vec(), b"k:".to_vec());
@@ -177,21 +180,27 @@ mod tests {
             let words = dead(&refused);
             let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
             let (key, prefix, letter) = (words[0], words[1], letter.clone());
-            assert_eq!(read(Word::Dead, &words), Some(Told::Dead { key, prefix, letter, again }));
+            assert_eq!(
+                read(Word::Dead, &words),
+                Some(StreamCommand::Dead { key, prefix, letter, again })
+            );
         }
-        for touch in [Touch::Expired, Touch::Evicted] {
-            let words = [removal(touch), b"k:1"];
-            assert_eq!(read(Word::Gone, &words), Some(Told::Gone { touch, key: b"k:1" }));
+        for kind in [ChangeKind::Expired, ChangeKind::Evicted] {
+            let words = [removal(kind), b"k:1"];
+            assert_eq!(read(Word::Gone, &words), Some(StreamCommand::Gone { kind, key: b"k:1" }));
         }
         let sessions = vec![[7; 16], [8; 16]];
-        assert_eq!(read(Word::Sessions, &[sessions.as_flattened()]), Some(Told::Sessions(sessions.clone())));
+        assert_eq!(
+            read(Word::Sessions, &[sessions.as_flattened()]),
+            Some(StreamCommand::Sessions(sessions.clone()))
+        );
         let keys: [&[u8]; 2] = [b"k:1", b"k:2"];
-        assert_eq!(read(Word::Ack, &keys), Some(Told::Clean(&keys)));
-        assert_eq!(read(Word::Scan, &[b"k:"]), Some(Told::Scan(b"k:")));
-        assert_eq!(read(Word::Synced, &[b"k:"]), Some(Told::Synced(b"k:")));
+        assert_eq!(read(Word::Ack, &keys), Some(StreamCommand::Clean(&keys)));
+        assert_eq!(read(Word::Scan, &[b"k:"]), Some(StreamCommand::Scan(b"k:")));
+        assert_eq!(read(Word::Synced, &[b"k:"]), Some(StreamCommand::Synced(b"k:")));
         let words: [&[u8]; 3] = [b"k:", b"k:1", b"k:2"];
-        let told = Told::Mark { prefix: b"k:", keys: &keys };
-        assert_eq!(read(Word::Mark, &words), Some(told));
+        let command = StreamCommand::Mark { prefix: b"k:", keys: &keys };
+        assert_eq!(read(Word::Mark, &words), Some(command));
     }
 
     fn likely() -> impl Strategy<Value = Vec<u8>> {
@@ -219,11 +228,11 @@ mod tests {
                 backlog.register(Registration::new(Db(db), b"k:", namespace.clone()));
             }
             for (now_us, (word, db, arguments)) in (1..).zip(&stream) {
-                backlog.record(Db(*db), b"k:1", Touch::Changed, || 0);
+                backlog.record(Db(*db), b"k:1", ChangeKind::Changed, || 0);
                 backlog.fold(now_us);
                 let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
-                if let Some(told) = read(*word, &arguments) {
-                    backlog.obey(Db(*db), told, Now { us: now_us, unix_ms: now_us });
+                if let Some(command) = read(*word, &arguments) {
+                    backlog.apply(Db(*db), command, Now { us: now_us, unix_ms: now_us });
                 }
             }
             prop_assert_eq!(backlog.state(100).registrations, 2);

@@ -38,17 +38,18 @@ fn backlog(prefixes: &[&str]) -> Backlog {
     backlog
 }
 
-fn touch(backlog: &mut Backlog, key: &str, now_us: u64) {
-    backlog.record(Db(0), key.as_bytes(), Touch::Changed, || 0);
+fn change(backlog: &mut Backlog, key: &str, now_us: u64) {
+    backlog.record(Db(0), key.as_bytes(), ChangeKind::Changed, || 0);
     backlog.fold(now_us);
 }
 
 /// The keys that should be looked at.
-fn fresh(backlog: &mut Backlog, now_us: u64) -> Vec<String> {
+fn newly_dirty(backlog: &mut Backlog, now_us: u64) -> Vec<String> {
     backlog.fold(now_us);
     let mut key = Vec::new();
-    let next =
-        || backlog.next_fresh(&mut key, || 0).map(|_| String::from_utf8(key.clone()).unwrap());
+    let next = || {
+        backlog.next_newly_dirty(&mut key, || 0).map(|_| String::from_utf8(key.clone()).unwrap())
+    };
     std::iter::from_fn(next).collect()
 }
 
@@ -85,7 +86,7 @@ fn returned(hold_ms: u64) -> Verdict {
 #[test]
 fn a_key_waits_for_its_interval_and_is_clean_when_acknowledged() {
     let mut backlog = backlog(&["a:"]);
-    touch(&mut backlog, "a:1", 1);
+    change(&mut backlog, "a:1", 1);
     assert_eq!(backlog.next_due_us(), Some(1 + INTERVAL_US));
     assert!(backlog.begin_batch(INTERVAL_US).is_none());
     let batch = batch(&mut backlog, 1 + INTERVAL_US).unwrap();
@@ -101,7 +102,7 @@ fn a_key_waits_for_its_interval_and_is_clean_when_acknowledged() {
 fn no_batch_begins_without_a_credit() {
     let mut backlog = Backlog::default();
     backlog.register(registration("a:")).unwrap();
-    touch(&mut backlog, "a:1", 1);
+    change(&mut backlog, "a:1", 1);
     assert_eq!(backlog.next_due_us(), None);
     assert!(backlog.begin_batch(u64::MAX).is_none());
 }
@@ -111,7 +112,7 @@ fn registrations_take_turns() {
     let mut backlog = backlog(&["a:", "b:"]);
     backlog.settings.batch_max_keys = 1;
     for key in ["a:1", "a:2", "b:1", "b:2"] {
-        touch(&mut backlog, key, 1);
+        change(&mut backlog, key, 1);
     }
     let first = batch(&mut backlog, u64::MAX).unwrap();
     let second = batch(&mut backlog, u64::MAX).unwrap();
@@ -122,7 +123,7 @@ fn registrations_take_turns() {
 fn a_returned_batch_is_due_again_at_once_unless_it_is_held() {
     let mut backlog = backlog(&["a:"]);
     for key in ["a:1", "a:2"] {
-        touch(&mut backlog, key, 1);
+        change(&mut backlog, key, 1);
     }
     let flight = batch(&mut backlog, u64::MAX).unwrap();
     assert!(done(&mut backlog, flight, returned(0), 5).is_empty());
@@ -140,7 +141,7 @@ fn a_returned_batch_is_due_again_at_once_unless_it_is_held() {
 fn a_refused_change_is_a_dead_letter_until_a_newer_write_succeeds() {
     let mut backlog = backlog(&["a:"]);
     for key in ["a:1", "a:2"] {
-        touch(&mut backlog, key, 1);
+        change(&mut backlog, key, 1);
     }
     let flight = batch(&mut backlog, u64::MAX).unwrap();
     let refused = vec![Refusal { index: 1, code: 121, reason: "refused".to_owned() }];
@@ -149,7 +150,7 @@ fn a_refused_change_is_a_dead_letter_until_a_newer_write_succeeds() {
     let state = backlog.state(5);
     assert_eq!((state.dirty_keys, state.dead_letters, state.counters.failed_total), (0, 1, 1));
     assert_eq!(backlog.dead.find(Db(0), b"a:2").map(|letter| letter.code), Some(121));
-    touch(&mut backlog, "a:2", 6);
+    change(&mut backlog, "a:2", 6);
     let flight = batch(&mut backlog, u64::MAX).unwrap();
     done(&mut backlog, flight, written(), 9);
     assert!(backlog.dead.is_empty());
@@ -158,7 +159,7 @@ fn a_refused_change_is_a_dead_letter_until_a_newer_write_succeeds() {
 #[test]
 fn registering_again_changes_the_options_and_keeps_the_backlog() {
     let mut backlog = backlog(&["a:"]);
-    touch(&mut backlog, "a:1", 1);
+    change(&mut backlog, "a:1", 1);
     let mut other = registration("a:");
     other.namespace.collection = "other".to_owned();
     other.interval_ms = Some(0);
@@ -173,10 +174,10 @@ fn registering_again_changes_the_options_and_keeps_the_backlog() {
 #[test]
 fn unregistering_writes_the_backlog_and_then_frees_the_id() {
     let mut backlog = backlog(&["a:"]);
-    touch(&mut backlog, "a:1", 1);
+    change(&mut backlog, "a:1", 1);
     assert_eq!(backlog.unregister(Db(0), b"a:", false, 2), Some(1));
     assert_eq!(backlog.unregister(Db(0), b"a:", false, 2), None);
-    touch(&mut backlog, "a:2", 3);
+    change(&mut backlog, "a:2", 3);
     let flight = batch(&mut backlog, 3).expect("the backlog does not wait for its interval");
     assert_eq!(keys(&flight), ["a:1"]);
     done(&mut backlog, flight, written(), 5);
@@ -187,9 +188,9 @@ fn unregistering_writes_the_backlog_and_then_frees_the_id() {
 #[test]
 fn unregistering_with_discard_drops_also_what_returns_from_flight() {
     let mut backlog = backlog(&["a:"]);
-    touch(&mut backlog, "a:1", 1);
+    change(&mut backlog, "a:1", 1);
     let flight = batch(&mut backlog, u64::MAX).unwrap();
-    touch(&mut backlog, "a:2", 1);
+    change(&mut backlog, "a:2", 1);
     assert_eq!(backlog.unregister(Db(0), b"a:", true, 2), Some(1));
     done(&mut backlog, flight, returned(0), 5);
     assert_eq!(backlog.state(5).dirty_keys, 0);
@@ -199,12 +200,12 @@ fn unregistering_with_discard_drops_also_what_returns_from_flight() {
 #[test]
 fn a_flush_ends_when_the_keys_of_its_time_are_acknowledged() {
     let mut backlog = backlog(&["a:", "b:"]);
-    touch(&mut backlog, "a:1", 1);
-    touch(&mut backlog, "b:1", 1);
+    change(&mut backlog, "a:1", 1);
+    change(&mut backlog, "b:1", 1);
     let all = backlog.flush(FlushScope::All, 2);
     let a = backlog.flush(FlushScope::Registration(RegistrationId(0)), 2);
     let key = backlog.flush(FlushScope::Keys(Db(0), &[b"b:1", b"b:1", b"clean"]), 2);
-    touch(&mut backlog, "a:2", 2);
+    change(&mut backlog, "a:2", 2);
     let flight = batch(&mut backlog, 2).unwrap();
     assert_eq!(keys(&flight), ["a:1"], "later keys wait for their interval");
     done(&mut backlog, flight, written(), 3);
@@ -223,7 +224,7 @@ fn a_flush_ends_when_the_keys_of_its_time_are_acknowledged() {
 fn a_batch_ends_at_its_limits() {
     let mut backlog = backlog(&["a:"]);
     for key in ["a:1", "a:2", "a:3"] {
-        touch(&mut backlog, key, 1);
+        change(&mut backlog, key, 1);
     }
     backlog.settings.batch_max_bytes = 4;
     let first = batch(&mut backlog, u64::MAX).unwrap();
@@ -232,32 +233,32 @@ fn a_batch_ends_at_its_limits() {
     let mut own = registration("a:");
     own.batch_max_keys = Some(2);
     backlog.register(own).unwrap();
-    touch(&mut backlog, "a:4", 1);
+    change(&mut backlog, "a:4", 1);
     assert_eq!(keys(&batch(&mut backlog, u64::MAX).unwrap()), ["a:3", "a:4"]);
 }
 
 #[test]
 fn what_is_done_about_a_missing_key_depends_on_how_it_went() {
     let registration = registration("a:");
-    for touch in [Touch::Deleted, Touch::PerhapsDeleted] {
-        assert_eq!(Backlog::on_missing(&registration, touch), Missing::Delete);
+    for kind in [ChangeKind::Deleted, ChangeKind::MaybeDeleted] {
+        assert_eq!(Backlog::on_missing(&registration, kind), Missing::Delete);
     }
-    for touch in [Touch::Expired, Touch::Evicted, Touch::Changed] {
-        assert_eq!(Backlog::on_missing(&registration, touch), Missing::Keep);
+    for kind in [ChangeKind::Expired, ChangeKind::Evicted, ChangeKind::Changed] {
+        assert_eq!(Backlog::on_missing(&registration, kind), Missing::Keep);
     }
 }
 
 #[test]
 fn a_key_that_was_perhaps_deleted_was_not_if_it_expires_uncaptured() {
     let mut backlog = backlog(&["a:"]);
-    backlog.record(Db(0), b"a:1", Touch::PerhapsDeleted, || 0);
-    assert!(backlog.must_capture(Db(0), b"a:1", Touch::Expired, 1));
+    backlog.record(Db(0), b"a:1", ChangeKind::MaybeDeleted, || 0);
+    assert!(backlog.must_retain(Db(0), b"a:1", ChangeKind::Expired, 1));
     let mut batch = backlog.begin_batch(u64::MAX).unwrap();
     let (taken, _) = backlog.take(&mut batch, u64::MAX).unwrap();
-    assert!(backlog.gone(Db(0), b"a:1", Touch::Expired, 2));
+    assert!(backlog.removed(Db(0), b"a:1", ChangeKind::Expired, 2));
     assert_eq!(backlog.state(2).lost_total, 1);
     assert!(backlog.changed_since(&taken, 2), "it is being read");
-    assert_eq!(backlog.dirty.touched(Db(0), b"a:1"), Some(Touch::Changed));
+    assert_eq!(backlog.dirty.kind_of(Db(0), b"a:1"), Some(ChangeKind::Changed));
 }
 
 #[test]
@@ -267,7 +268,7 @@ fn another_time_to_live_alone_is_a_change_only_where_a_field_shows_it() {
     shows.ttl_field = Some("until".to_owned());
     backlog.register(shows).unwrap();
     for key in [&b"a:1"[..], b"b:1"] {
-        backlog.record(Db(0), key, Touch::Lifetime, || 0);
+        backlog.record(Db(0), key, ChangeKind::ExpiryOnly, || 0);
     }
     backlog.fold(1);
     let state = backlog.state(1);
@@ -279,13 +280,13 @@ fn another_time_to_live_alone_is_a_change_only_where_a_field_shows_it() {
 fn who_looks_ahead_hears_of_another_time_to_live_of_dirty_keys() {
     let mut backlog = backlog(&["a:"]);
     backlog.watch();
-    touch(&mut backlog, "a:1", 1);
-    assert_eq!(fresh(&mut backlog, 1), ["a:1"]);
+    change(&mut backlog, "a:1", 1);
+    assert_eq!(newly_dirty(&mut backlog, 1), ["a:1"]);
     let flight = batch(&mut backlog, 200_000).unwrap();
     for key in [&b"a:1"[..], b"a:clean"] {
-        backlog.record(Db(0), key, Touch::Lifetime, || 0);
+        backlog.record(Db(0), key, ChangeKind::ExpiryOnly, || 0);
     }
-    assert_eq!(fresh(&mut backlog, 2), ["a:1"]);
+    assert_eq!(newly_dirty(&mut backlog, 2), ["a:1"]);
     assert_eq!(done(&mut backlog, flight, written(), 300_000), ["a:1"], "it has not changed");
     assert_eq!(backlog.state(3).counters.captured_total, 1);
 }

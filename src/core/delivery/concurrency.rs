@@ -9,7 +9,7 @@ const LOSS: f64 = 0.97;
 /// Batches of a measurement for each that is on the wire.
 const MEASURED: u32 = 4;
 /// Measurements between two trials that changed nothing.
-const REST: u32 = 32;
+const COOLDOWN: u32 = 32;
 
 /// What is tried at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Flow {
     /// Keys a microsecond before the trial.
     rate: f64,
     /// Measurements until the next trial.
-    rest: u32,
+    cooldown: u32,
     /// The direction of the trial after that.
     next: Trial,
     /// When this measurement began, and what was acknowledged in it.
@@ -45,7 +45,7 @@ impl Default for Flow {
             allowed: INITIAL,
             trial: Trial::None,
             rate: 0.0,
-            rest: 0,
+            cooldown: 0,
             next: Trial::Up,
             since_us: None,
             keys: 0,
@@ -97,18 +97,18 @@ impl Flow {
         };
         if stays {
             // What helped once may help again.
-            (self.next, self.rest) = (self.trial, 0);
+            (self.next, self.cooldown) = (self.trial, 0);
         } else {
             self.allowed = self.allowed.saturating_add_signed(back).clamp(1, most);
             self.next = if self.trial == Trial::Up { Trial::Down } else { Trial::Up };
-            self.rest = REST;
+            self.cooldown = COOLDOWN;
         }
         self.trial = Trial::None;
     }
 
     fn begin_trial(&mut self, rate: f64, most: u32) {
-        if self.rest > 0 {
-            self.rest -= 1;
+        if self.cooldown > 0 {
+            self.cooldown -= 1;
             return;
         }
         let allowed = match self.next {
@@ -117,7 +117,7 @@ impl Flow {
         };
         if allowed == self.allowed {
             self.next = if self.next == Trial::Up { Trial::Down } else { Trial::Up };
-            self.rest = REST;
+            self.cooldown = COOLDOWN;
             return;
         }
         (self.allowed, self.trial, self.rate) = (allowed, self.next, rate);

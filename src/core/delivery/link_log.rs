@@ -32,9 +32,9 @@ pub struct LinkWatch {
     /// How long the last outage took that has ended.
     outage_ms: Option<u64>,
     /// `idle`, `up` or `down`, as the log has it; empty for nothing.
-    told: &'static str,
-    told_up_us: Option<u64>,
-    told_down_us: Option<u64>,
+    logged: &'static str,
+    logged_up_us: Option<u64>,
+    logged_down_us: Option<u64>,
 }
 
 impl LinkWatch {
@@ -78,23 +78,23 @@ impl LinkWatch {
     }
 
     /// True when the log does not know the state.
-    pub fn is_untold(&self) -> bool {
-        self.name() != self.told && self.name() != "idle"
+    pub fn is_unlogged(&self) -> bool {
+        self.name() != self.logged && self.name() != "idle"
     }
 
     /// What is to be logged now. A link that comes and goes is logged once a minute, and a
     /// state that stays is logged in the end.
     pub fn line(&mut self, now_us: u64) -> Option<LinkLine> {
-        if !self.is_untold() {
+        if !self.is_unlogged() {
             return None;
         }
         let is_down = self.name() == "down";
-        let last_us = if is_down { &mut self.told_down_us } else { &mut self.told_up_us };
+        let last_us = if is_down { &mut self.logged_down_us } else { &mut self.logged_up_us };
         if last_us.is_some_and(|last_us| now_us.saturating_sub(last_us) < LOG_EVERY_US) {
             return None;
         }
         *last_us = Some(now_us);
-        self.told = self.name();
+        self.logged = self.name();
         Some(match is_down {
             true => LinkLine::Down { error: self.error().to_owned() },
             false => LinkLine::Reached { after_ms: self.outage_ms },
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!((lines.len(), of(&[0, 1, 60, 61, 120])), (5, 5), "{lines:?}");
         watch.change(Link::Up, Now { us: 120 * SECOND, unix_ms: 1 });
         assert_eq!(watch.line(120 * SECOND), None, "told at 61 s last");
-        assert!(watch.is_untold());
+        assert!(watch.is_unlogged());
         assert_eq!(watch.line(121 * SECOND), Some(LinkLine::Reached { after_ms: Some(0) }));
     }
 }

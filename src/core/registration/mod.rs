@@ -73,7 +73,7 @@ pub enum WriteMode {
 
 /// What happens to the document when its key goes away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnGone {
+pub enum OnRemoval {
     /// The document is deleted.
     Delete,
     /// The document stays.
@@ -112,11 +112,11 @@ pub struct Registration {
     /// Replace or merge.
     pub write: WriteMode,
     /// On DEL and everything that removes a key on purpose.
-    pub on_delete: OnGone,
+    pub on_delete: OnRemoval,
     /// On expiry.
-    pub on_expire: OnGone,
+    pub on_expire: OnRemoval,
     /// On eviction.
-    pub on_evict: OnGone,
+    pub on_evict: OnRemoval,
     /// Field that holds the key's expiry as a date, if there is to be one; neither `_id` nor the
     /// key field.
     pub ttl_field: Option<String>,
@@ -154,9 +154,9 @@ impl Registration {
             key_as: IdType::String,
             key_whole: false,
             write: WriteMode::Replace,
-            on_delete: OnGone::Delete,
-            on_expire: OnGone::Keep,
-            on_evict: OnGone::Keep,
+            on_delete: OnRemoval::Delete,
+            on_expire: OnRemoval::Keep,
+            on_evict: OnRemoval::Keep,
             ttl_field: None,
             shared: false,
             exclude: Vec::new(),

@@ -185,7 +185,8 @@ impl Schema {
 
     /// The place of a JSON document's root.
     pub fn root(&self) -> SchemaPlace<'_> {
-        SchemaPlace { schema: Some(self), node: Some(&self.tree), ..SchemaPlace::default() }.below_star(self)
+        SchemaPlace { schema: Some(self), node: Some(&self.tree), ..SchemaPlace::default() }
+            .below_star(self)
     }
 }
 
@@ -229,7 +230,10 @@ impl<'s> SchemaPlace<'s> {
     ///
     /// [`NameTaken`] when another field has this name then.
     #[inline]
-    pub fn field(&self, name: &str) -> Result<Option<(Option<&'s str>, SchemaPlace<'s>)>, NameTaken> {
+    pub fn field(
+        &self,
+        name: &str,
+    ) -> Result<Option<(Option<&'s str>, SchemaPlace<'s>)>, NameTaken> {
         match self.schema {
             None => Ok(Some((None, *self))),
             Some(schema) => self.below(schema, name),

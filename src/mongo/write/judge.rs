@@ -175,12 +175,10 @@ impl<'r> Judge<'r> {
             returned.extend(self.waiting.iter().map(|(index, _)| *index as usize));
         } else {
             let waiting = self.waiting.iter();
-            written.blocked.extend(
-                waiting.map(|(index, reason)| BlockedItem {
-                    index: *index as usize,
-                    reason: reason.clone(),
-                }),
-            );
+            written.blocked.extend(waiting.map(|(index, reason)| BlockedItem {
+                index: *index as usize,
+                reason: reason.clone(),
+            }));
         }
         for deletes in [false, true] {
             let Applied { written: documents, deleted } = self.applied;

@@ -127,8 +127,9 @@ impl Sessions {
         if self.fence.get() == Fence::None {
             return Ok(held);
         }
-        held.session =
-            self.pick(|session| session.unpersisted).or_else(|| self.pick(|session| session.unanswered.is_none()));
+        held.session = self
+            .pick(|session| session.unpersisted)
+            .or_else(|| self.pick(|session| session.unanswered.is_none()));
         if held.session.is_none() {
             let driver = self.client.start_session().await;
             let driver = driver.map_err(|error| Failure::Link(error::broken(&error)))?;
@@ -320,7 +321,8 @@ impl SessionGuard<'_> {
         };
         self.created += end.as_ref().map_or(0, outcome::created);
         let outcome = outcome::classify(end.as_ref(), registration, expected);
-        if let Some(session) = self.session.as_mut().filter(|_| outcome::is_settled(&end, &outcome)) {
+        if let Some(session) = self.session.as_mut().filter(|_| outcome::is_settled(&end, &outcome))
+        {
             session.unanswered = None;
             session.unpersisted &= matches!(outcome, Outcome::Failed(_));
         }

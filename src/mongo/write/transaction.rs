@@ -66,22 +66,23 @@ struct BackOff {
 impl Useless {
     /// Whether the next batch to `namespace` should be a transaction. Counts that batch.
     pub fn allows(&mut self, namespace: &Namespace) -> bool {
-        let Some(rest) = self.0.get_mut(namespace) else { return true };
-        let allowed = rest.batches_left == 0;
-        rest.batches_left = rest.batches_left.saturating_sub(1);
+        let Some(backoff) = self.0.get_mut(namespace) else { return true };
+        let allowed = backoff.batches_left == 0;
+        backoff.batches_left = backoff.batches_left.saturating_sub(1);
         allowed
     }
 
     /// Whether the next batch to `namespace` will be no transaction.
-    pub fn rests(&self, namespace: &Namespace) -> bool {
-        self.0.get(namespace).is_some_and(|rest| rest.batches_left > 0)
+    pub fn backs_off(&self, namespace: &Namespace) -> bool {
+        self.0.get(namespace).is_some_and(|backoff| backoff.batches_left > 0)
     }
 
     /// A transaction was of no use: the next ones rest, longer each time.
     pub fn add(&mut self, namespace: &Namespace) {
-        let rest = self.0.entry(namespace.clone()).or_insert(BackOff { batches_left: 0, length: 0 });
-        rest.length = (rest.length * 2).clamp(FEWEST, MOST);
-        rest.batches_left = rest.length;
+        let backoff =
+            self.0.entry(namespace.clone()).or_insert(BackOff { batches_left: 0, length: 0 });
+        backoff.length = (backoff.length * 2).clamp(FEWEST, MOST);
+        backoff.batches_left = backoff.length;
     }
 
     /// A transaction went well.
@@ -104,7 +105,10 @@ mod tests {
     }
 
     /// Sends two commands to a server that answers the one at this place otherwise.
-    async fn send(at: TxnPosition, mut answer: Option<Outcome>) -> (Result<Option<u64>, Failure>, usize) {
+    async fn send(
+        at: TxnPosition,
+        mut answer: Option<Outcome>,
+    ) -> (Result<Option<u64>, Failure>, usize) {
         let mut places = Vec::new();
         let end = send_at_once(commands(), 7, async |_, place| {
             places.push(place);
@@ -125,14 +129,18 @@ mod tests {
         })
         .await;
         assert!(end.unwrap().is_some_and(|bytes| bytes > 10));
-        assert_eq!(places, [TxnPosition::Start(7), TxnPosition::InProgress(7), TxnPosition::Commit(7)]);
+        assert_eq!(
+            places,
+            [TxnPosition::Start(7), TxnPosition::InProgress(7), TxnPosition::Commit(7)]
+        );
     }
 
     #[tokio::test]
     async fn one_refused_operation_makes_it_useless_and_nothing_is_committed() {
         let refused = Action::Refuse("no".to_owned());
         let write_error = WriteError { op: Some(0), code: 121, action: refused };
-        let (end, sent) = send(TxnPosition::Start(7), Some(Outcome::Answered(vec![write_error]))).await;
+        let (end, sent) =
+            send(TxnPosition::Start(7), Some(Outcome::Answered(vec![write_error]))).await;
         assert_eq!((end.unwrap(), sent), (None, 1));
         let namespace = Outcome::Failed(Failure::Namespace("no".to_owned()));
         let (end, sent) = send(TxnPosition::InProgress(7), Some(namespace)).await;
@@ -151,13 +159,13 @@ mod tests {
         let namespace = Namespace { database: "shop".to_owned(), collection: "films".to_owned() };
         let mut useless = Useless::default();
         assert!(useless.allows(&namespace));
-        for rest in [16, 32, 64, 128, 256, 512, 1024, 1024] {
+        for backoff in [16, 32, 64, 128, 256, 512, 1024, 1024] {
             useless.add(&namespace);
-            for _ in 0..rest {
-                assert!(useless.rests(&namespace));
+            for _ in 0..backoff {
+                assert!(useless.backs_off(&namespace));
                 assert!(!useless.allows(&namespace));
             }
-            assert!(!useless.rests(&namespace));
+            assert!(!useless.backs_off(&namespace));
             assert!(useless.allows(&namespace));
         }
         useless.remove(&namespace);

@@ -13,7 +13,7 @@ use crate::redis::api::clock;
 use crate::redis::api::reply::Reply;
 use crate::redis::call::Call;
 use crate::redis::command_spec::{
-    ADMIN, Arg, DANGEROUS, FOR_EVERYBODY, KeySpec, ArgKind, PREFIX, Spec, arg, behind, option,
+    ADMIN, Arg, ArgKind, DANGEROUS, FOR_EVERYBODY, KeySpec, PREFIX, Spec, arg, behind, option,
 };
 use crate::redis::replication::propagate::DEADLETTER;
 

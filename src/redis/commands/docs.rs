@@ -7,7 +7,7 @@ use std::ptr;
 use crate::redis::api::context::Ctx;
 use crate::redis::api::raw;
 use crate::redis::api::raw::api;
-use crate::redis::command_spec::{Arg, KeySpec, ArgKind, Spec};
+use crate::redis::command_spec::{Arg, ArgKind, KeySpec, Spec};
 
 /// Describes a registered command to the server; false if the server refuses.
 pub fn describe(ctx: Ctx<'_>, spec: &Spec) -> bool {

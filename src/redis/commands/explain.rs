@@ -6,7 +6,7 @@ use crate::mongo::explain::{Operation, explain};
 use crate::redis::api::clock;
 use crate::redis::api::context::Text;
 use crate::redis::call::Call;
-use crate::redis::command_spec::{KeySpec, ArgKind, Spec, arg};
+use crate::redis::command_spec::{ArgKind, KeySpec, Spec, arg};
 use crate::redis::read::request::ReadRequest;
 use crate::redis::read::value;
 use crate::redis::read::value::ReadOutcome;
@@ -34,10 +34,10 @@ fn command(call: &Call<'_>) {
     let mut bytes = key.to_vec();
     let mut explained = ask(call, key);
     let mut read = read(call, key, &explained, &mut bytes);
-    if matches!(read, Some((ReadOutcome::Gone, _))) {
+    if matches!(read, Some((ReadOutcome::Missing, _))) {
         // The read itself may have let the key expire.
         explained = ask(call, key);
-        read = captured(&explained, &mut bytes).or(read);
+        read = retained(&explained, &mut bytes).or(read);
     }
     let (operation, document, reason) = match would(call, &explained, read, bytes, key.len()) {
         Would::Write(json) => ("write", json, String::new()),
@@ -86,7 +86,7 @@ fn read(
     bytes: &mut Vec<u8>,
 ) -> Option<(ReadOutcome, i64)> {
     let (_, registration) = explained.registered.as_ref()?;
-    captured(explained, bytes).or_else(|| {
+    retained(explained, bytes).or_else(|| {
         let wanted = ReadRequest::of(registration);
         let read =
             value::value(&call.module.pipeline.opener, call.ctx, &Text::new(key), wanted, bytes);
@@ -94,10 +94,10 @@ fn read(
     })
 }
 
-fn captured(explained: &Explained, bytes: &mut Vec<u8>) -> Option<(ReadOutcome, i64)> {
-    let captured = explained.captured.as_ref()?;
-    bytes.extend_from_slice(&captured.bytes);
-    Some((ReadOutcome::Value(captured.content), captured.expire_ms))
+fn retained(explained: &Explained, bytes: &mut Vec<u8>) -> Option<(ReadOutcome, i64)> {
+    let retained = explained.retained.as_ref()?;
+    bytes.extend_from_slice(&retained.bytes);
+    Some((ReadOutcome::Value(retained.content), retained.expire_ms))
 }
 
 /// `bytes` holds the key, which is so long, and what was read.
@@ -121,10 +121,10 @@ fn would(
         ReadOutcome::Value(content) => content,
         ReadOutcome::TooLarge => value::too_large(&mut bytes),
         ReadOutcome::Unwritable(reason) => return Would::Refuse(reason.to_owned()),
-        ReadOutcome::Gone | ReadOutcome::Foreign => {
-            if !explained.deletes(matches!(found, ReadOutcome::Foreign)) {
+        ReadOutcome::Missing | ReadOutcome::WrongType => {
+            if !explained.deletes(matches!(found, ReadOutcome::WrongType)) {
                 return Would::Nothing(match found {
-                    ReadOutcome::Gone => "there is no such key, and its document stays as it is",
+                    ReadOutcome::Missing => "there is no such key, and its document stays as it is",
                     _ => {
                         "the registration does not take this type, and ONDEL KEEP leaves documents"
                     }

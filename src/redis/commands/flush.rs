@@ -11,8 +11,10 @@ use crate::redis::api::raw;
 use crate::redis::api::raw::api;
 use crate::redis::api::reply::{REPLIED, Reply};
 use crate::redis::call::Call;
-use crate::redis::command_spec::{Arg, KeySpec, ArgKind, PREFIX, Spec, arg, option};
-use crate::redis::flush_clients::{FailedScope, Handle, FlushOutcome, WaitingClient, end, free_outcome};
+use crate::redis::command_spec::{Arg, ArgKind, KeySpec, PREFIX, Spec, arg, option};
+use crate::redis::flush_clients::{
+    FailedScope, FlushOutcome, Handle, WaitingClient, end, free_outcome,
+};
 use crate::redis::state::module;
 
 /// The declaration of the command.
@@ -36,7 +38,10 @@ const ARGS: &[Arg] = &[
     Arg {
         token: Some(c"KEYS"),
         optional: true,
-        parts: &[arg(c"numkeys", ArgKind::Number), Arg { multiple: true, ..arg(c"key", ArgKind::Key) }],
+        parts: &[
+            arg(c"numkeys", ArgKind::Number),
+            Arg { multiple: true, ..arg(c"key", ArgKind::Key) },
+        ],
         ..arg(c"keys", ArgKind::Block)
     },
     option(c"timeout-ms", c"TIMEOUT", ArgKind::Number),
@@ -125,8 +130,10 @@ unsafe extern "C" fn on_answer(
     reply(ctx, || {
         // SAFETY: the private data is null or the outcome that `Handle::answer` was given; it is
         // freed after this callback.
-        unsafe { api!(RedisModule_GetBlockedClientPrivateData)(ctx).cast::<FlushOutcome>().as_ref() }
-            .cloned()
+        unsafe {
+            api!(RedisModule_GetBlockedClientPrivateData)(ctx).cast::<FlushOutcome>().as_ref()
+        }
+        .cloned()
     })
 }
 

@@ -7,7 +7,7 @@ use crate::redis::api::log;
 use crate::redis::api::raw::{REDISMODULE_CTX_FLAGS_LOADING, REDISMODULE_CTX_FLAGS_REPLICATED};
 use crate::redis::call::Call;
 use crate::redis::command_spec::{
-    ADMIN, Arg, DANGEROUS, ArgKind, Spec, arg, behind, choice, flag, option, word,
+    ADMIN, Arg, ArgKind, DANGEROUS, Spec, arg, behind, choice, flag, option, word,
 };
 use crate::redis::state::Module;
 

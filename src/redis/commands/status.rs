@@ -1,7 +1,7 @@
 //! WB.STATUS: how things stand, for an operator at a glance.
 
 use super::warning;
-use crate::core::backlog::{Backlog, Figure, BacklogState};
+use crate::core::backlog::{Backlog, BacklogState, Figure};
 use crate::core::ids::RegistrationId;
 use crate::core::registration::args;
 use crate::redis::api::clock;

@@ -1,7 +1,7 @@
 //! WB.SYNC: marks the keys that exist already, as WB.REGISTER … SYNC does.
 
 use crate::redis::call::Call;
-use crate::redis::command_spec::{ADMIN, DANGEROUS, ArgKind, Spec, arg};
+use crate::redis::command_spec::{ADMIN, ArgKind, DANGEROUS, Spec, arg};
 
 /// The declaration of the command.
 pub const SPEC: Spec = Spec {

@@ -2,7 +2,7 @@
 
 use crate::redis::api::clock;
 use crate::redis::call::Call;
-use crate::redis::command_spec::{ADMIN, DANGEROUS, ArgKind, Spec, arg, flag};
+use crate::redis::command_spec::{ADMIN, ArgKind, DANGEROUS, Spec, arg, flag};
 
 /// The declaration of the command.
 pub const SPEC: Spec = Spec {

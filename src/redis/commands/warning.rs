@@ -12,7 +12,7 @@ pub fn of_prefixes(backlog: &Backlog) -> impl Iterator<Item = String> {
     let letters = |(registration, count, why)| {
         format!("{} has {count} dead letters, see WB.DEADLETTER LIST: {why}", name(registration))
     };
-    let rests = listed(backlog.resting().map(rests));
+    let rests = listed(backlog.backing_off().map(rests));
     let letters = listed(backlog.refused().map(letters));
     let live = backlog.live_ids().filter_map(|id| backlog.active(id));
     let stars = listed(live.filter_map(|active| of_star(&active.registration)));

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::core::backlog::change_log::Touch;
+use crate::core::backlog::change_log::ChangeKind;
 use crate::core::backlog::{Backlog, Scanned};
 use crate::core::ids::RegistrationId;
 use crate::core::registration::Registration;
@@ -138,7 +138,7 @@ fn scan(
         let backlog: &mut Backlog = &mut pipeline.backlog.borrow_mut();
         if backlog.is_scanned(id, key) {
             marked.push(Text::new(key));
-            backlog.found(id, key, Touch::Found, clock::now_us());
+            backlog.found(id, key, ChangeKind::Found, clock::now_us());
         }
     };
     let mut more = true;

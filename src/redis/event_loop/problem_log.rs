@@ -41,7 +41,7 @@ impl MissedLog {
 
 /// Logs how the link stands, when the log does not know.
 pub fn link(backlog: &mut Backlog) {
-    if !backlog.link.is_untold() {
+    if !backlog.link.is_unlogged() {
         return;
     }
     match backlog.link.line(clock::now_us()) {

@@ -41,21 +41,22 @@ impl Reports {
         let slice_us = pipeline.slice_us(clock::now_us());
         let hold = must_not_replicate();
         self.settle((pipeline, checks), slice_us, hold, |clean| propagate::replicate(ctx, clean));
-        let sessions = if hold { None } else { pipeline.backlog.borrow_mut().take_pending_sessions() };
+        let sessions =
+            if hold { None } else { pipeline.backlog.borrow_mut().take_pending_sessions() };
         if let Some(sessions) = sessions {
             propagate::sessions(ctx, &sessions);
         }
         true
     }
 
-    /// Takes in reports for `slice_us` at most; with `hold`, acknowledgements are put aside. `tell` gets
+    /// Takes in reports for `slice_us` at most; with `hold`, acknowledgements are put aside. `propagate` gets
     /// what became of keys, a part at a time.
     pub fn settle(
         &self,
         (pipeline, checks): (&Pipeline, &CheckClients),
         slice_us: u64,
         hold: bool,
-        tell: impl Fn(&Acknowledged),
+        propagate: impl Fn(&Acknowledged),
     ) {
         if let Some(worker) = &*pipeline.worker.borrow() {
             worker.begin_drain();
@@ -67,12 +68,12 @@ impl Reports {
             && self.settle_one((pipeline, checks), hold, now_us, &mut clean)
         {
             if clean.len() >= propagate::KEYS {
-                tell(&clean);
+                propagate(&clean);
                 clean.clear();
             }
             now_us = clock::now_us();
         }
-        tell(&clean);
+        propagate(&clean);
         problem_log::link(&mut pipeline.backlog.borrow_mut());
     }
 

@@ -36,10 +36,10 @@ pub unsafe extern "C" fn on_flush(
         };
         let module = module();
         let pipeline = &module.pipeline;
-        last_value::capture_all(pipeline, ctx, db, |db| c_int::from(db.0));
+        last_value::retain_all(pipeline, ctx, db, |db| c_int::from(db.0));
         // Before the data of a master is loaded, the own data is removed in the same way.
         if ctx.flags() & raw::REDISMODULE_CTX_FLAGS_REPLICA_IS_TRANSFERRING == 0 {
-            capture_missed(module, ctx, db, |db| c_int::from(db.0));
+            retain_missed(module, ctx, db, |db| c_int::from(db.0));
         }
     });
 }
@@ -68,17 +68,17 @@ pub unsafe extern "C" fn on_swap(
         // One of them may be past those that have registrations.
         let swapped = swapped.map(|(db, now)| u16::try_from(db).ok().map(|db| (Db(db), now)));
         for (db, now) in swapped.into_iter().flatten() {
-            last_value::capture_all(pipeline, ctx, Some(db), |_| now);
+            last_value::retain_all(pipeline, ctx, Some(db), |_| now);
         }
         for (db, now) in swapped.into_iter().flatten() {
-            capture_missed(module, ctx, Some(db), |_| now);
+            retain_missed(module, ctx, Some(db), |_| now);
         }
     });
 }
 
 /// Captures what registrations may have missed; then they need no scan.
-fn capture_missed(module: &Module, ctx: Ctx<'_>, db: Option<Db>, source_of: impl Fn(Db) -> c_int) {
-    for id in last_value::capture_missed(&module.pipeline, ctx, db, source_of) {
+fn retain_missed(module: &Module, ctx: Ctx<'_>, db: Option<Db>, source_of: impl Fn(Db) -> c_int) {
+    for id in last_value::retain_missed(&module.pipeline, ctx, db, source_of) {
         module.scans.restart(id);
     }
 }

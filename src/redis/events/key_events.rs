@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::{CStr, c_char, c_int, c_void};
 
-use crate::core::backlog::change_log::Touch;
+use crate::core::backlog::change_log::ChangeKind;
 use crate::core::ids::Db;
 use crate::redis::api::clock;
 use crate::redis::api::context::{Ctx, Text, bytes};
@@ -37,7 +37,7 @@ const PLAIN: c_int = raw::REDISMODULE_NOTIFY_STRING
 /// A key was touched. This runs inside every write command: it appends to a log and no more.
 pub unsafe extern "C" fn on_key(
     ctx: *mut raw::RedisModuleCtx,
-    kind: c_int,
+    class: c_int,
     event: *const c_char,
     key: *mut raw::RedisModuleString,
 ) -> c_int {
@@ -51,14 +51,14 @@ pub unsafe extern "C" fn on_key(
         let (ctx, key) = unsafe { (Ctx::new(ctx), bytes(key)) };
         let Some(db) = ctx.db() else { return };
         // SAFETY: as above.
-        let Some(touch) = (unsafe { touch(kind, event) }) else { return };
-        if touch != Touch::Changed {
+        let Some(kind) = (unsafe { change_kind(class, event) }) else { return };
+        if kind != ChangeKind::Changed {
             // SAFETY: as above.
             let name = unsafe { CStr::from_ptr(event) };
-            return on_special(module, ctx, (kind, name), (db, key), touch);
+            return on_special(module, ctx, (class, name), (db, key), kind);
         }
         let mut backlog = module.pipeline.backlog.borrow_mut();
-        backlog.record(db, key, Touch::Changed, clock::now_us);
+        backlog.record(db, key, ChangeKind::Changed, clock::now_us);
     });
     raw::REDISMODULE_OK as c_int
 }
@@ -69,17 +69,17 @@ fn on_special(
     ctx: Ctx<'_>,
     event: (c_int, &CStr),
     (db, key): (Db, &[u8]),
-    touch: Touch,
+    kind: ChangeKind,
 ) {
-    if matches!(touch, Touch::Expired | Touch::Evicted) {
-        return removed(module, ctx, (db, key), touch);
+    if matches!(kind, ChangeKind::Expired | ChangeKind::Evicted) {
+        return removed(module, ctx, (db, key), kind);
     }
     let mut backlog = module.pipeline.backlog.borrow_mut();
     if event.0 == raw::REDISMODULE_NOTIFY_GENERIC {
         match event.1.to_bytes() {
-            b"move_from" => backlog.leaves(db, key),
+            b"move_from" => backlog.move_from(db, key),
             b"move_to" => {
-                if let Some(dbs) = backlog.arrives(db, key) {
+                if let Some(dbs) = backlog.move_to(db, key) {
                     drop(backlog);
                     return arrived(module, ctx, (db, key), dbs);
                 }
@@ -87,10 +87,10 @@ fn on_special(
             _ => {}
         }
     }
-    if touch == Touch::Deleted && backlog.was_announced(db, key) {
+    if kind == ChangeKind::Deleted && backlog.was_announced(db, key) {
         return;
     }
-    backlog.record(db, key, touch, clock::now_us);
+    backlog.record(db, key, kind, clock::now_us);
 }
 
 /// A key has arrived in one of these databases. Where it is not, a mark would undo what is known of
@@ -103,7 +103,7 @@ fn arrived(module: &Module, ctx: Ctx<'_>, (here, key): (Db, &[u8]), dbs: BTreeSe
             continue;
         }
         let mut backlog = module.pipeline.backlog.borrow_mut();
-        backlog.record(db, key, Touch::Timed, clock::now_us);
+        backlog.record(db, key, ChangeKind::ExpiryMayHaveChanged, clock::now_us);
     }
     ctx.select(here);
 }
@@ -113,9 +113,9 @@ fn arrived(module: &Module, ctx: Ctx<'_>, (here, key): (Db, &[u8]), dbs: BTreeSe
 /// # Safety
 /// `event` is a string that ends with NUL.
 #[inline]
-unsafe fn touch(kind: c_int, event: *const c_char) -> Option<Touch> {
-    if kind & PLAIN != 0 {
-        return Some(Touch::Changed);
+unsafe fn change_kind(class: c_int, event: *const c_char) -> Option<ChangeKind> {
+    if class & PLAIN != 0 {
+        return Some(ChangeKind::Changed);
     }
     // SAFETY: the string ends with NUL.
     let name = || unsafe { CStr::from_ptr(event) }.to_bytes();
@@ -124,40 +124,40 @@ unsafe fn touch(kind: c_int, event: *const c_char) -> Option<Touch> {
         let first = *event as u8;
         (first, if first == 0 { 0 } else { *event.add(1) as u8 })
     };
-    Some(match kind {
-        // Valkey reports the expiry of a hash's field under this kind too: `hexpired`.
-        raw::REDISMODULE_NOTIFY_EXPIRED if first == b'e' => Touch::Expired,
-        raw::REDISMODULE_NOTIFY_EVICTED => Touch::Evicted,
+    Some(match class {
+        // Valkey reports the expiry of a hash's field under this class too: `hexpired`.
+        raw::REDISMODULE_NOTIFY_EXPIRED if first == b'e' => ChangeKind::Expired,
+        raw::REDISMODULE_NOTIFY_EVICTED => ChangeKind::Evicted,
         raw::REDISMODULE_NOTIFY_GENERIC => match name() {
-            b"del" | b"rename_from" | b"move_from" => Touch::Deleted,
-            b"expire" | b"persist" => Touch::Lifetime,
+            b"del" | b"rename_from" | b"move_from" => ChangeKind::Deleted,
+            b"expire" | b"persist" => ChangeKind::ExpiryOnly,
             // `rename_to`, `copy_to`, `move_to`, `restore`: the value comes with a time to live.
-            _ => Touch::Timed,
+            _ => ChangeKind::ExpiryMayHaveChanged,
         },
         // The time to live of fields. `hset` and most others are told apart by one letter.
         raw::REDISMODULE_NOTIFY_HASH if matches!(second, b'e' | b'p') => match name() {
             b"hexpire" | b"hpersist" => return None,
-            _ => Touch::Changed,
+            _ => ChangeKind::Changed,
         },
         // Consumers and their groups are in no document; but `xgroup-create` may make a stream.
         raw::REDISMODULE_NOTIFY_STREAM if matches!(second, b'g' | b's') => match name() {
-            b"xgroup-create" => Touch::Changed,
+            b"xgroup-create" => ChangeKind::Changed,
             b"xsetid" => return None,
             name if name.starts_with(b"xgroup-") => return None,
-            _ => Touch::Changed,
+            _ => ChangeKind::Changed,
         },
         // RedisJSON deletes a key at its root without a `del`. To look whether the key is there
         // could let it expire in the midst of the command.
-        raw::REDISMODULE_NOTIFY_MODULE if name() == b"json.del" => Touch::PerhapsDeleted,
-        _ => Touch::Changed,
+        raw::REDISMODULE_NOTIFY_MODULE if name() == b"json.del" => ChangeKind::MaybeDeleted,
+        _ => ChangeKind::Changed,
     })
 }
 
 /// The server reports that a key has expired or was evicted. Its DEL follows in the stream.
-fn removed(module: &Module, ctx: Ctx<'_>, (db, key): (Db, &[u8]), touch: Touch) {
-    let ours = module.pipeline.backlog.borrow_mut().gone(db, key, touch, clock::now_us());
+fn removed(module: &Module, ctx: Ctx<'_>, (db, key): (Db, &[u8]), kind: ChangeKind) {
+    let ours = module.pipeline.backlog.borrow_mut().removed(db, key, kind, clock::now_us());
     if ours {
-        propagate::removed(ctx, key, touch);
+        propagate::removed(ctx, key, kind);
     }
 }
 
@@ -169,9 +169,9 @@ pub unsafe extern "C" fn on_key_event(
     subevent: u64,
     info: *mut c_void,
 ) {
-    let touch = match subevent {
-        raw::REDISMODULE_SUBEVENT_KEY_EXPIRED => Touch::Expired,
-        raw::REDISMODULE_SUBEVENT_KEY_EVICTED => Touch::Evicted,
+    let kind = match subevent {
+        raw::REDISMODULE_SUBEVENT_KEY_EXPIRED => ChangeKind::Expired,
+        raw::REDISMODULE_SUBEVENT_KEY_EVICTED => ChangeKind::Evicted,
         _ => return,
     };
     guard((), || {
@@ -187,6 +187,6 @@ pub unsafe extern "C" fn on_key_event(
             return;
         }
         let Some(db) = ctx.db() else { return };
-        last_value::removed(&module.pipeline, ctx, (db, key), touch);
+        last_value::removed(&module.pipeline, ctx, (db, key), kind);
     });
 }

@@ -3,7 +3,7 @@
 use super::large_value::LargeValue;
 use super::request::ReadRequest;
 use super::value::{self, ReadOutcome, ReadResult, value};
-use crate::core::backlog::change_log::Touch;
+use crate::core::backlog::change_log::ChangeKind;
 use crate::core::backlog::table::Taken;
 use crate::core::backlog::{Acknowledged, Backlog, Missing, item};
 use crate::core::delivery::batch::Batch;
@@ -119,14 +119,14 @@ impl<'a> BatchReader<'a> {
         let BatchReader { pipeline, large, ctx, ref mut batch, end_us, .. } = *self;
         let start = batch.bytes.len();
         let name = Text::new(&batch.bytes[key.range()]);
-        let ReadResult { found, expire_ms, took_us } = match taken.touch {
-            Touch::Captured => {
-                ReadResult { found: ReadOutcome::Gone, expire_ms: NO_EXPIRY, took_us: 0 }
+        let ReadResult { found, expire_ms, took_us } = match taken.kind {
+            ChangeKind::Retained => {
+                ReadResult { found: ReadOutcome::Missing, expire_ms: NO_EXPIRY, took_us: 0 }
             }
             _ => {
                 let wanted = match wanted((pipeline, large), batch, key, end_us) {
                     Ok(wanted) => ReadRequest { leaves_short, ..wanted },
-                    Err(rest_us) => return put_aside(pipeline, batch, taken, key, rest_us),
+                    Err(rest_us) => return park_slow(pipeline, batch, taken, key, rest_us),
                 };
                 value(&pipeline.opener, ctx, &name, wanted, &mut batch.bytes)
             }
@@ -137,7 +137,9 @@ impl<'a> BatchReader<'a> {
             backlog.was_read(batch.registration.db, &batch.bytes[key.range()], took_us, now_us);
         }
         let content = match found {
-            ReadOutcome::Value(content) if value::is_spent(content, &batch.bytes[start..]) => {
+            ReadOutcome::Value(content)
+                if value::all_fields_expired(content, &batch.bytes[start..]) =>
+            {
                 return self.missing(taken, key, expire_ms, true);
             }
             ReadOutcome::Value(content) => content,
@@ -148,7 +150,7 @@ impl<'a> BatchReader<'a> {
             ReadOutcome::TooLarge => value::too_large(&mut batch.bytes),
             ReadOutcome::Later => {
                 let until_us = clock::now_us() + LATER_US;
-                return put_aside(pipeline, batch, taken, key, until_us);
+                return park_slow(pipeline, batch, taken, key, until_us);
             }
             ReadOutcome::Unfinished(walk) => {
                 large.keep(pipeline, batch, taken, key, walk, took_us);
@@ -161,12 +163,12 @@ impl<'a> BatchReader<'a> {
             ReadOutcome::Unreadable => {
                 let mut backlog = pipeline.backlog.borrow_mut();
                 backlog.postpone(batch, taken, clock::now_us() + UNREADABLE_US);
-                backlog.rests(batch.registration_id, UNREADABLE);
+                backlog.back_off(batch.registration_id, UNREADABLE);
                 batch.bytes.truncate(key.start);
                 return false;
             }
-            ReadOutcome::Gone => return self.missing(taken, key, expire_ms, true),
-            ReadOutcome::Foreign => return self.missing(taken, key, expire_ms, false),
+            ReadOutcome::Missing => return self.missing(taken, key, expire_ms, true),
+            ReadOutcome::WrongType => return self.missing(taken, key, expire_ms, false),
         };
         let value = Span { start, end: batch.bytes.len() };
         batch.items.push(item(taken, key, content, value, expire_ms));
@@ -180,17 +182,17 @@ impl<'a> BatchReader<'a> {
         // The read itself may have let the key expire.
         let now_us = clock::now_us();
         let start = batch.bytes.len();
-        if let Some(captured) = backlog.captured(taken, now_us).filter(|_| gone) {
-            batch.bytes.extend_from_slice(&captured.bytes);
+        if let Some(retained) = backlog.retained(taken, now_us).filter(|_| gone) {
+            batch.bytes.extend_from_slice(&retained.bytes);
             let value = Span { start, end: batch.bytes.len() };
-            batch.items.push(item(taken, key, captured.content, value, captured.expire_ms));
+            batch.items.push(item(taken, key, retained.content, value, retained.expire_ms));
             return true;
         }
-        let touch = if gone { taken.touch } else { Touch::Deleted };
-        let missing = Backlog::on_missing(&batch.registration, touch);
+        let kind = if gone { taken.kind } else { ChangeKind::Deleted };
+        let missing = Backlog::on_missing(&batch.registration, kind);
         // During a pause keys do not expire and only look as if they had, or been deleted as was
         // said of them; and a key that needs no write could not be acknowledged.
-        let is_sure = missing == Missing::Delete && touch != Touch::PerhapsDeleted;
+        let is_sure = missing == Missing::Delete && kind != ChangeKind::MaybeDeleted;
         if !is_sure && must_not_replicate() {
             backlog.postpone(batch, taken, now_us + UNSETTLED_US);
             batch.bytes.truncate(key.start);
@@ -207,7 +209,7 @@ impl<'a> BatchReader<'a> {
                 batch.items.push(item(taken, key, Content::Tombstone, nothing, expire_ms));
             }
             Missing::Keep => {
-                backlog.skip(batch.registration_id, &Taken { touch, ..*taken }, self.clean);
+                backlog.skip(batch.registration_id, &Taken { kind, ..*taken }, self.clean);
                 batch.bytes.truncate(key.start);
             }
         }
@@ -228,7 +230,7 @@ fn wanted(
     if not_before_us > 0 && not_before_us > clock::now_us() {
         return Err(not_before_us);
     }
-    let end_us = if backlog.is_restless(db, name) {
+    let end_us = if backlog.is_hot(db, name) {
         Some(u64::MAX)
     } else if large.is_under_way() {
         // There is room for one.
@@ -239,14 +241,14 @@ fn wanted(
     Ok(ReadRequest { end_us, ..ReadRequest::of(&batch.registration) })
 }
 
-fn put_aside(
+fn park_slow(
     pipeline: &Pipeline,
     batch: &mut Batch,
     taken: &Taken,
     key: Span,
     until_us: u64,
 ) -> bool {
-    pipeline.backlog.borrow_mut().put_aside(batch, taken, until_us);
+    pipeline.backlog.borrow_mut().park_slow(batch, taken, until_us);
     batch.bytes.truncate(key.start);
     true
 }

@@ -97,7 +97,7 @@ impl LargeValue {
         let is_as_taken = backlog.is_as_taken(batch, taken, read_us);
         let read = read.filter(|_| is_as_taken);
         let Some((step, expire_ms)) = read else {
-            return backlog.disturbed(batch, taken, &batch.bytes[key.range()], read_us);
+            return backlog.interrupted(batch, taken, &batch.bytes[key.range()], read_us);
         };
         let content = match step {
             Progress::More => {

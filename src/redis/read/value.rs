@@ -41,9 +41,9 @@ pub enum ReadOutcome {
     /// More than a document can hold.
     TooLarge,
     /// No such key.
-    Gone,
+    Missing,
     /// A type that the registration does not take: as good as deleted.
-    Foreign,
+    WrongType,
     /// A type that is ours and cannot be written.
     Unwritable(&'static str),
     /// The server refuses to read it now.
@@ -84,7 +84,7 @@ pub fn value(
     wanted: ReadRequest,
     out: &mut Vec<u8>,
 ) -> ReadResult {
-    let mut reading = ReadResult { found: ReadOutcome::Gone, expire_ms: NO_EXPIRY, took_us: 0 };
+    let mut reading = ReadResult { found: ReadOutcome::Missing, expire_ms: NO_EXPIRY, took_us: 0 };
     let Some(opened) = opener.open(ctx, name) else { return reading };
     if wanted.expiry {
         reading.expire_ms = opened.expire_ms();
@@ -124,13 +124,13 @@ fn value_of(
                     ReadOutcome::TooLarge
                 }
                 Called::Text => ReadOutcome::Value(Content::Json),
-                Called::Nothing => ReadOutcome::Gone,
+                Called::Nothing => ReadOutcome::Missing,
                 Called::Refused => ReadOutcome::Unreadable,
                 Called::WrongType if wanted.key_type == KeyType::Any => ReadOutcome::Unwritable(
                     "only JSON values of modules can be written: register a longer prefix for \
                      these keys or give this one a TYPE",
                 ),
-                Called::WrongType => ReadOutcome::Foreign,
+                Called::WrongType => ReadOutcome::WrongType,
             }
         }
         other => match collection(other) {
@@ -141,7 +141,7 @@ fn value_of(
                 "values of this type cannot be written: register a longer prefix for these keys \
                  or give this one a TYPE",
             ),
-            _ => ReadOutcome::Foreign,
+            _ => ReadOutcome::WrongType,
         },
     }
 }
@@ -215,13 +215,13 @@ pub fn read_on(
     steps(opened.key_type()).filter(|(_, content)| *content == walk.content())?;
     let expire_ms = if wanted.expiry { opened.expire_ms() } else { NO_EXPIRY };
     let step = opened.step(walk, wanted, out, start);
-    let spent = step == Progress::Done && is_spent(walk.content(), &out[start..]);
-    (!spent).then_some((step, expire_ms))
+    let expired = step == Progress::Done && all_fields_expired(walk.content(), &out[start..]);
+    (!expired).then_some((step, expire_ms))
 }
 
 /// True for a hash whose fields have all expired: Redis is about to delete it. A caller that captures it
 /// takes it as it is, because its name may be another key's at once.
-pub fn is_spent(content: Content, read: &[u8]) -> bool {
+pub fn all_fields_expired(content: Content, read: &[u8]) -> bool {
     content == Content::Hash && read.is_empty()
 }
 
@@ -283,12 +283,12 @@ impl Opened {
         }
         match self.call(opener, ctx, c"GET", name, out) {
             Called::Text => ReadOutcome::Value(Content::String),
-            Called::Nothing => ReadOutcome::Gone,
+            Called::Nothing => ReadOutcome::Missing,
             // GET may be renamed, or refused by a cluster that is down. Better another encoding
             // than a value that is not written.
             Called::Refused | Called::WrongType => match opener.open(ctx, name) {
                 Some(again) => again.in_place(wanted, out),
-                None => ReadOutcome::Gone,
+                None => ReadOutcome::Missing,
             },
         }
     }

@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, c_int};
 
-use crate::core::backlog::stream_words::{Told, Word, read};
+use crate::core::backlog::stream_words::{StreamCommand, Word, read};
 use crate::redis::api::clock;
 use crate::redis::call::Call;
 use crate::redis::command_spec::{ADMIN, DANGEROUS, Spec};
@@ -42,11 +42,11 @@ fn obey(call: &Call<'_>, word: Word) {
         ));
     }
     match read(word, call.arguments()) {
-        Some(Told::Gone { touch, key }) => {
-            last_value::announced(&call.module.pipeline, call.ctx, (call.db, key), touch);
+        Some(StreamCommand::Gone { kind, key }) => {
+            last_value::announced(&call.module.pipeline, call.ctx, (call.db, key), kind);
         }
-        Some(told) => {
-            call.module.pipeline.backlog.borrow_mut().obey(call.db, told, clock::now());
+        Some(command) => {
+            call.module.pipeline.backlog.borrow_mut().apply(call.db, command, clock::now());
         }
         None => {}
     }

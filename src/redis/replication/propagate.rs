@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use crate::core::backlog::change_log::Touch;
+use crate::core::backlog::change_log::ChangeKind;
 use crate::core::backlog::stream_words::{self, Word};
 use crate::core::backlog::{Acknowledged, KeyList};
 use crate::core::delivery::batch::SessionId;
@@ -54,9 +54,9 @@ fn replicate_words(ctx: Ctx<'_>, command: &CStr, words: &mut Vec<Text>) {
 const NOT_OURS: u32 = raw::REDISMODULE_CTX_FLAGS_SLAVE | raw::REDISMODULE_CTX_FLAGS_LOADING;
 
 /// Announces that a key has expired or was evicted, ahead of the DEL that follows in the stream.
-pub fn removed(ctx: Ctx<'_>, key: &[u8], touch: Touch) {
+pub fn removed(ctx: Ctx<'_>, key: &[u8], kind: ChangeKind) {
     if ctx.flags() & NOT_OURS == 0 && !must_not_replicate() {
-        let words = [Text::new(stream_words::removal(touch)), Text::new(key)];
+        let words = [Text::new(stream_words::removal(kind)), Text::new(key)];
         ctx.replicate(Word::Gone.name(), &words);
     }
 }

@@ -2,8 +2,8 @@
 
 use std::ffi::c_int;
 
-use crate::core::backlog::change_log::Touch;
-use crate::core::backlog::table::Captured;
+use crate::core::backlog::change_log::ChangeKind;
+use crate::core::backlog::table::RetainedValue;
 use crate::core::ids::{Db, RegistrationId};
 use crate::core::mapping::value::Content;
 use crate::redis::api::clock;
@@ -15,15 +15,15 @@ use crate::redis::read::value;
 use crate::redis::read::value::{ReadOutcome, ReadResult};
 
 /// The master announces that a key is about to expire or be evicted; it is still here.
-pub fn announced(pipeline: &Pipeline, ctx: Ctx<'_>, (db, key): (Db, &[u8]), touch: Touch) {
-    removed(pipeline, ctx, (db, key), touch);
+pub fn announced(pipeline: &Pipeline, ctx: Ctx<'_>, (db, key): (Db, &[u8]), kind: ChangeKind) {
+    removed(pipeline, ctx, (db, key), kind);
     let mut backlog = pipeline.backlog.borrow_mut();
-    backlog.gone(db, key, touch, clock::now_us());
+    backlog.removed(db, key, kind, clock::now_us());
     backlog.announce(db, key);
 }
 
 /// Copies the value of a key of `db` that is dirty, or may be, as it is in the selected database now.
-pub fn capture(pipeline: &Pipeline, ctx: Ctx<'_>, db: Db, key: &[u8]) {
+pub fn retain_value(pipeline: &Pipeline, ctx: Ctx<'_>, db: Db, key: &[u8]) {
     let wanted = {
         let backlog = pipeline.backlog.borrow();
         backlog.active_of_key(db, key).map(|active| ReadRequest::of(&active.registration))
@@ -33,14 +33,14 @@ pub fn capture(pipeline: &Pipeline, ctx: Ctx<'_>, db: Db, key: &[u8]) {
     let mut backlog = pipeline.backlog.borrow_mut();
     match value {
         Ok(value) => {
-            backlog.capture(db, key, value);
+            backlog.retain_value(db, key, value);
         }
         // It counts as deleted. Once it is gone, its type cannot be found out any more.
-        Err(ReadOutcome::Foreign) => {
-            backlog.record(db, key, Touch::Deleted, clock::now_us);
-            backlog.capture_missing(db, key, clock::now_us());
+        Err(ReadOutcome::WrongType) => {
+            backlog.record(db, key, ChangeKind::Deleted, clock::now_us);
+            backlog.retain_missing(db, key, clock::now_us());
         }
-        Err(ReadOutcome::Gone) => backlog.capture_missing(db, key, clock::now_us()),
+        Err(ReadOutcome::Missing) => backlog.retain_missing(db, key, clock::now_us()),
         Err(_) => {}
     }
 }
@@ -51,7 +51,7 @@ fn read_value(
     ctx: Ctx<'_>,
     key: &[u8],
     wanted: ReadRequest,
-) -> Result<Captured, ReadOutcome> {
+) -> Result<RetainedValue, ReadOutcome> {
     let mut bytes = Vec::new();
     // The expiry always: the options may change before the value is written.
     let wanted = ReadRequest { expiry: true, ..wanted };
@@ -67,21 +67,21 @@ fn read_value(
         // It is read in one go, so it is neither put off nor left unfinished.
         found => return Err(found),
     };
-    Ok(Captured { content, expire_ms, bytes: bytes.into() })
+    Ok(RetainedValue { content, expire_ms, bytes: bytes.into() })
 }
 
 /// What to do about a key that the server is about to remove, and whose value can still be read.
-pub fn removed(pipeline: &Pipeline, ctx: Ctx<'_>, (db, key): (Db, &[u8]), touch: Touch) {
+pub fn removed(pipeline: &Pipeline, ctx: Ctx<'_>, (db, key): (Db, &[u8]), kind: ChangeKind) {
     let now_us = clock::now_us();
-    let must_capture = pipeline.backlog.borrow_mut().must_capture(db, key, touch, now_us);
-    if must_capture {
-        capture(pipeline, ctx, db, key);
+    let must_retain = pipeline.backlog.borrow_mut().must_retain(db, key, kind, now_us);
+    if must_retain {
+        retain_value(pipeline, ctx, db, key);
     }
 }
 
 /// Captures every key of `db`, or of all databases, that a registration may have missed; `source_of` a
 /// database is the one to read its keys in. Returns these registrations, which need no scan now.
-pub fn capture_missed(
+pub fn retain_missed(
     pipeline: &Pipeline,
     ctx: Ctx<'_>,
     db: Option<Db>,
@@ -97,7 +97,7 @@ pub fn capture_missed(
             backlog.is_scanned(id, key) && backlog.maybe_missed(db, key).is_some()
         });
         for key in keys {
-            capture(pipeline, ctx, db, &key);
+            retain_value(pipeline, ctx, db, &key);
         }
         pipeline.backlog.borrow_mut().clear_missed(id);
         ids.push(id);
@@ -107,15 +107,15 @@ pub fn capture_missed(
 
 /// Captures every dirty key of `db`, or of all databases; `source_of` a database is the one to read its
 /// keys in.
-pub fn capture_all(
+pub fn retain_all(
     pipeline: &Pipeline,
     ctx: Ctx<'_>,
     db: Option<Db>,
     source_of: impl Fn(Db) -> c_int,
 ) {
-    let keys = pipeline.backlog.borrow_mut().uncaptured(db, clock::now_us());
+    let keys = pipeline.backlog.borrow_mut().unretained(db, clock::now_us());
     for (db, key) in keys {
         ctx.select_raw(source_of(db));
-        capture(pipeline, ctx, db, &key);
+        retain_value(pipeline, ctx, db, &key);
     }
 }

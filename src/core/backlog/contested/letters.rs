@@ -119,15 +119,15 @@ impl Backlog {
         now_us: u64,
         retried: &mut Vec<(Db, Vec<u8>)>,
     ) {
-        if self.dirty.touched(*db, key).is_some() {
+        if self.dirty.kind_of(*db, key).is_some() {
             return;
         }
-        let captured = self.dead.take_captured(*db, key);
-        let Some(DeadLetter { touch, .. }) = self.dead.find(*db, key) else { return };
-        let (touch, captured) = (*touch, captured.as_ref());
+        let retained = self.dead.take_retained(*db, key);
+        let Some(DeadLetter { kind, .. }) = self.dead.find(*db, key) else { return };
+        let (kind, retained) = (*kind, retained.as_ref());
         // Later than every flush and change until now.
         let since_us = self.dirty.watermark_us(now_us);
-        self.dirty.load(DirtyKey { db: *db, registration_id: *id, touch, since_us, key, captured });
+        self.dirty.load(DirtyKey { db: *db, registration_id: *id, kind, since_us, key, retained });
         let Some(taken) = self.dirty.take_one(*db, key) else { return };
         let contest = self.contested.contest(namespace);
         let wait = contest.wait;

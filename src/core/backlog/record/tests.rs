@@ -27,12 +27,13 @@ fn registrations_and_dead_letters_come_back() {
         reason: "schema".to_owned(),
         attempts: 3,
         unix_ms: 99,
-        touch: Touch::Deleted,
-        captured: None,
+        kind: ChangeKind::Deleted,
+        retained: None,
     };
     let bytes = b"gone".as_slice().into();
-    let value = Captured { content: Content::String, expire_ms: 7, bytes };
-    let captured = DeadLetter { touch: Touch::Captured, captured: Some(value), ..letter.clone() };
+    let value = RetainedValue { content: Content::String, expire_ms: 7, bytes };
+    let retained =
+        DeadLetter { kind: ChangeKind::Retained, retained: Some(value), ..letter.clone() };
     let records = [
         Record::Paused,
         Record::Sessions(vec![[1; 16], [2; 16]]),
@@ -50,7 +51,7 @@ fn registrations_and_dead_letters_come_back() {
             stamps: Stamps { joined: 3, shared: u64::MAX },
         },
         Record::Dead { db: Db(3), key: b"p\0:1", letter },
-        Record::Dead { db: Db(3), key: b"p\0:2", letter: captured },
+        Record::Dead { db: Db(3), key: b"p\0:2", letter: retained },
     ];
     let expected: Vec<String> = records.iter().map(|record| format!("{record:?}")).collect();
     assert_eq!(round_trip(&records), expected);
@@ -76,15 +77,15 @@ proptest! {
     ) {
         let records: Vec<Record<'_>> = keys
             .iter()
-            .map(|(number, key, since_us, touch)| {
-                let touch = Touch::from_u8(*touch).unwrap();
-                let captured = (touch == Touch::Captured).then(|| Captured {
+            .map(|(number, key, since_us, kind)| {
+                let kind = ChangeKind::from_u8(*kind).unwrap();
+                let retained = (kind == ChangeKind::Retained).then(|| RetainedValue {
                     content: Content::Hash,
                     expire_ms: -1,
                     bytes: key.clone().into(),
                 });
                 Record::Key(SavedKey {
-                    registration_id: RegistrationId(*number), db: Db(number / 2), touch, since_us: *since_us, key, captured,
+                    registration_id: RegistrationId(*number), db: Db(number / 2), kind, since_us: *since_us, key, retained,
                 })
             })
             .collect();
@@ -109,16 +110,16 @@ fn version_1() -> Vec<(Record<'static>, Vec<u8>)> {
         "DELETE", "ONEXPIRE", "KEEP", "ONEVICT", "KEEP",
     ];
     let words: Vec<u8> = words.iter().flat_map(|word| counted(word.as_bytes())).collect();
-    let value = |content| Captured { content, expire_ms: -1, bytes: b"v".as_slice().into() };
-    let key = |touch, captured| {
+    let value = |content| RetainedValue { content, expire_ms: -1, bytes: b"v".as_slice().into() };
+    let key = |kind, retained| {
         let (id, db, since_us) = (0x0102, 3, 0x0102_0304_0506_0708);
         Record::Key(SavedKey {
             registration_id: RegistrationId(id),
             db: Db(db),
-            touch,
+            kind,
             since_us,
             key: b"p\0:1",
-            captured,
+            retained,
         })
     };
     let letter = DeadLetter {
@@ -127,8 +128,8 @@ fn version_1() -> Vec<(Record<'static>, Vec<u8>)> {
         reason: "why".to_owned(),
         attempts: 3,
         unix_ms: 99,
-        touch: Touch::Captured,
-        captured: Some(value(Content::Hash)),
+        kind: ChangeKind::Retained,
+        retained: Some(value(Content::Hash)),
     };
     let no_expiry = [0xff; 8];
     vec![
@@ -162,11 +163,11 @@ fn version_1() -> Vec<(Record<'static>, Vec<u8>)> {
             [&[6, 0x02, 0x01][..], &[3, 0, 0, 0, 0, 0, 0, 0], &[0xff; 8]].concat(),
         ),
         (
-            key(Touch::Deleted, None),
+            key(ChangeKind::Deleted, None),
             [&[2, 0x02, 0x01, 3, 0, 1][..], &[8, 7, 6, 5, 4, 3, 2, 1], &counted(b"p\0:1")].concat(),
         ),
         (
-            key(Touch::Captured, Some(value(Content::String))),
+            key(ChangeKind::Retained, Some(value(Content::String))),
             [
                 &[2, 0x02, 0x01, 3, 0, 4][..],
                 &[8, 7, 6, 5, 4, 3, 2, 1],

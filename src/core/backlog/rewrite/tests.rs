@@ -16,8 +16,8 @@ fn backlog() -> Backlog {
     backlog
 }
 
-fn touch(backlog: &mut Backlog, key: &str, touch: Touch, now_us: u64) {
-    backlog.record(Db(0), key.as_bytes(), touch, || 0);
+fn change(backlog: &mut Backlog, key: &str, kind: ChangeKind, now_us: u64) {
+    backlog.record(Db(0), key.as_bytes(), kind, || 0);
     backlog.fold(now_us);
 }
 
@@ -26,7 +26,7 @@ fn touch(backlog: &mut Backlog, key: &str, touch: Touch, now_us: u64) {
 fn send(backlog: &mut Backlog, verdict: Verdict, now_us: u64) -> (Vec<String>, Vec<String>) {
     let mut batch = backlog.begin_batch(u64::MAX).expect("something is dirty");
     while let Some((taken, key)) = backlog.take(&mut batch, u64::MAX) {
-        let (end, gone) = (batch.bytes.len(), taken.touch == Touch::Deleted);
+        let (end, gone) = (batch.bytes.len(), taken.kind == ChangeKind::Deleted);
         let content = if gone { Content::Tombstone } else { Content::String };
         batch.items.push(item(&taken, key, content, Span { start: end, end }, NO_EXPIRY));
     }
@@ -48,9 +48,9 @@ fn given_up(in_doubt: bool) -> Verdict {
 }
 
 /// A state in which `key` was given up at 10 and written again at 20.
-fn in_doubt(key: &str, how: Touch) -> Backlog {
+fn in_doubt(key: &str, how: ChangeKind) -> Backlog {
     let mut backlog = backlog();
-    touch(&mut backlog, key, how, 1);
+    change(&mut backlog, key, how, 1);
     send(&mut backlog, given_up(true), 10);
     assert!(!backlog.has_due_rewrites(u64::MAX), "not before it is written again");
     let (_, clean) = send(&mut backlog, written(), 20);
@@ -60,7 +60,7 @@ fn in_doubt(key: &str, how: Touch) -> Backlog {
 
 #[test]
 fn a_key_that_was_given_up_is_written_twice() {
-    let mut backlog = in_doubt("k", Touch::Changed);
+    let mut backlog = in_doubt("k", ChangeKind::Changed);
     assert_eq!(backlog.rewrites_due_us(), Some(20 + ONCE_MORE_US));
     assert!(!backlog.has_due_rewrites(19 + ONCE_MORE_US));
     backlog.mark_due_rewrites(20 + ONCE_MORE_US);
@@ -72,7 +72,7 @@ fn a_key_that_was_given_up_is_written_twice() {
 #[test]
 fn a_fenced_batch_leaves_no_doubt() {
     let mut backlog = backlog();
-    touch(&mut backlog, "k", Touch::Changed, 1);
+    change(&mut backlog, "k", ChangeKind::Changed, 1);
     send(&mut backlog, given_up(false), 10);
     let (_, clean) = send(&mut backlog, written(), 20);
     assert_eq!((clean.len(), backlog.rewrites_due_us()), (1, None));
@@ -80,34 +80,34 @@ fn a_fenced_batch_leaves_no_doubt() {
 
 #[test]
 fn a_deletion_in_doubt_is_made_twice() {
-    let mut backlog = in_doubt("k", Touch::Deleted);
+    let mut backlog = in_doubt("k", ChangeKind::Deleted);
     backlog.mark_due_rewrites(20 + ONCE_MORE_US);
-    assert_eq!(backlog.dirty.touched(Db(0), b"k"), Some(Touch::Deleted));
+    assert_eq!(backlog.dirty.kind_of(Db(0), b"k"), Some(ChangeKind::Deleted));
 }
 
 #[test]
 fn a_captured_value_in_doubt_is_written_twice() {
     let mut backlog = backlog();
-    touch(&mut backlog, "k", Touch::Changed, 1);
-    let value = || Captured { content: Content::String, expire_ms: 5, bytes: (*b"v").into() };
-    backlog.capture(Db(0), b"k", value());
+    change(&mut backlog, "k", ChangeKind::Changed, 1);
+    let value = || RetainedValue { content: Content::String, expire_ms: 5, bytes: (*b"v").into() };
+    backlog.retain_value(Db(0), b"k", value());
     send(&mut backlog, given_up(true), 10);
     send(&mut backlog, written(), 20);
     backlog.mark_due_rewrites(20 + ONCE_MORE_US);
-    assert_eq!(backlog.dirty.touched(Db(0), b"k"), Some(Touch::Captured));
+    assert_eq!(backlog.dirty.kind_of(Db(0), b"k"), Some(ChangeKind::Retained));
 }
 
 #[test]
 fn doubts_end_with_the_epoch() {
-    let mut backlog = in_doubt("k", Touch::Changed);
+    let mut backlog = in_doubt("k", ChangeKind::Changed);
     backlog.begin_epoch();
     assert!(!backlog.has_due_rewrites(u64::MAX));
 }
 
 #[test]
 fn a_change_meanwhile_is_written_and_the_doubt_stays() {
-    let mut backlog = in_doubt("k", Touch::Changed);
-    touch(&mut backlog, "k", Touch::Changed, 50);
+    let mut backlog = in_doubt("k", ChangeKind::Changed);
+    change(&mut backlog, "k", ChangeKind::Changed, 50);
     assert_eq!(send(&mut backlog, written(), 60).0, ["k"]);
     assert!(backlog.has_due_rewrites(20 + ONCE_MORE_US), "at the time that it was due before");
 }
@@ -118,10 +118,10 @@ fn what_is_dirty_for_longest_after_loading_is_in_doubt_and_later_changes_are_not
     backlog.settings.batch_max_keys = 1;
     backlog.settings.max_in_flight_batches = 1;
     for key in ["old", "next", "third"] {
-        touch(&mut backlog, key, Touch::Changed, 1);
+        change(&mut backlog, key, ChangeKind::Changed, 1);
     }
     backlog.assume_predecessor_in_flight(1);
-    touch(&mut backlog, "new", Touch::Changed, 2);
+    change(&mut backlog, "new", ChangeKind::Changed, 2);
     for _ in 0..4 {
         send(&mut backlog, written(), 20);
     }
@@ -140,18 +140,18 @@ fn what_is_dirty_for_longest_after_loading_is_in_doubt_and_later_changes_are_not
 #[test]
 fn a_change_after_loading_is_not_in_doubt() {
     let mut backlog = backlog();
-    touch(&mut backlog, "old", Touch::Changed, 1);
+    change(&mut backlog, "old", ChangeKind::Changed, 1);
     backlog.assume_predecessor_in_flight(1);
-    touch(&mut backlog, "old", Touch::Deleted, 1);
+    change(&mut backlog, "old", ChangeKind::Deleted, 1);
     backlog.dirty.forget(Db(0), b"old");
-    touch(&mut backlog, "new", Touch::Changed, 5);
+    change(&mut backlog, "new", ChangeKind::Changed, 5);
     send(&mut backlog, written(), 20);
     assert_eq!(backlog.rewrites_due_us(), None);
 }
 
 #[test]
 fn an_unregistered_prefix_is_free_without_waiting_for_its_doubts() {
-    let mut backlog = in_doubt("k", Touch::Changed);
+    let mut backlog = in_doubt("k", ChangeKind::Changed);
     backlog.unregister(Db(0), b"", false, 30);
     assert!(backlog.active(RegistrationId(0)).is_none());
     assert!(backlog.mark_due_rewrites(20 + ONCE_MORE_US).is_empty());

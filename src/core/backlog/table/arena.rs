@@ -153,7 +153,7 @@ fn first_key(stored: &[u8]) -> &[u8] {
 
 /// The last byte of the key that `stored` begins with, to have all of a short key in the cache.
 #[inline]
-pub fn touch(stored: &[u8]) -> u8 {
+pub fn prefetch(stored: &[u8]) -> u8 {
     first_key(stored).last().copied().unwrap_or_default()
 }
 

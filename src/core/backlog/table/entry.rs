@@ -6,7 +6,7 @@
 
 use super::arena::Place;
 use super::hash::NO_FINGERPRINT;
-use crate::core::backlog::change_log::Touch;
+use crate::core::backlog::change_log::ChangeKind;
 use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 
 /// No entry: the end of a list.
@@ -33,7 +33,7 @@ pub struct Entry {
     pub db: Db,
     pub registration_id: RegistrationId,
     pub state: State,
-    pub touch: Touch,
+    pub kind: ChangeKind,
 }
 
 /// Where a dirty key stands.
@@ -62,7 +62,7 @@ impl Entry {
             db,
             registration_id,
             state: State::Dirty,
-            touch: Touch::Changed,
+            kind: ChangeKind::Changed,
         }
     }
 
@@ -80,7 +80,7 @@ impl Entry {
 #[derive(Debug)]
 struct Block {
     entries: Box<[Entry]>,
-    quiet: Box<[u64; BLOCK]>,
+    noop_fingerprints: Box<[u64; BLOCK]>,
 }
 
 /// Entries by number.
@@ -109,11 +109,11 @@ impl Entries {
         &self.blocks[usize::from(id) / BLOCK].entries[usize::from(id) % BLOCK]
     }
 
-    /// The same, to change it. It is not [`quiet`](Self::quiet) any more.
+    /// The same, to change it. It is not [`noop_fingerprints`](Self::noop_fingerprint) any more.
     #[inline]
     pub fn at_mut(&mut self, id: EntryId) -> &mut Entry {
         let block = &mut self.blocks[usize::from(id) / BLOCK];
-        block.quiet[usize::from(id) % BLOCK] = NO_FINGERPRINT;
+        block.noop_fingerprints[usize::from(id) % BLOCK] = NO_FINGERPRINT;
         &mut block.entries[usize::from(id) % BLOCK]
     }
 
@@ -121,14 +121,15 @@ impl Entries {
     /// the entry, [the fingerprint of both](super::hash::KeyHash::fingerprint); otherwise
     /// [`NO_FINGERPRINT`].
     #[inline]
-    pub fn quiet(&self, id: EntryId) -> u64 {
-        self.blocks[usize::from(id) / BLOCK].quiet[usize::from(id) % BLOCK]
+    pub fn noop_fingerprint(&self, id: EntryId) -> u64 {
+        self.blocks[usize::from(id) / BLOCK].noop_fingerprints[usize::from(id) % BLOCK]
     }
 
-    /// Sets [`quiet`](Self::quiet).
+    /// Sets [`noop_fingerprints`](Self::noop_fingerprint).
     #[inline]
-    pub fn set_quiet(&mut self, id: EntryId, fingerprint: u64) {
-        self.blocks[usize::from(id) / BLOCK].quiet[usize::from(id) % BLOCK] = fingerprint;
+    pub fn set_noop_fingerprint(&mut self, id: EntryId, fingerprint: u64) {
+        self.blocks[usize::from(id) / BLOCK].noop_fingerprints[usize::from(id) % BLOCK] =
+            fingerprint;
     }
 
     /// Entry `id`, to link it: that changes nothing of its key.
@@ -194,8 +195,8 @@ impl Entries {
         for (at, entry) in entries.iter_mut().enumerate() {
             entry.next = if at + 1 == BLOCK { NONE } else { EntryId(first + at as u32 + 1) };
         }
-        let quiet = Box::new([NO_FINGERPRINT; BLOCK]);
-        self.blocks.push(Block { entries, quiet });
+        let noop_fingerprints = Box::new([NO_FINGERPRINT; BLOCK]);
+        self.blocks.push(Block { entries, noop_fingerprints });
         self.free = EntryId(first);
     }
 }

@@ -6,13 +6,13 @@ use super::entry::State;
 use super::hash::NO_FINGERPRINT;
 use super::index::Home;
 use super::{Dirty, DirtyKey, Moved};
-use crate::core::backlog::change_log::{Change, FOLD_AT, Log, Touch};
+use crate::core::backlog::change_log::{Change, ChangeKind, FOLD_AT, Log};
 use crate::core::ids::{EntryId, RegistrationId};
 
 /// What is known of a change before it is marked.
 #[derive(Clone, Copy, Default)]
-struct Look {
-    /// What makes it [quiet](entry::Entries::quiet), if anything does.
+struct Probe {
+    /// What makes it [quiet](entry::Entries::noops), if anything does.
     fingerprint: u64,
     /// Of its key.
     hash: u32,
@@ -30,30 +30,31 @@ impl Dirty {
     pub fn fold(&mut self, log: &mut Log, now_us: u64) {
         let now_us = now_us.max(self.latest_us);
         self.latest_us = now_us;
-        let mut looks = [Look::default(); FOLD_AT];
+        let mut probes = [Probe::default(); FOLD_AT];
         let mut start = 0;
         while start < log.len() {
             let len = (log.len() - start).min(FOLD_AT);
-            for (look, change) in looks[..len].iter_mut().zip(log.changes(start)) {
-                let Change { db, registration_id, touch, key } = change;
+            for (probe, change) in probes[..len].iter_mut().zip(log.changes(start)) {
+                let Change { db, registration_id, kind, key } = change;
                 let hash = self.hashes.of(db, key);
-                let fingerprint = match touch {
-                    Touch::Changed => hash.fingerprint(registration_id),
+                let fingerprint = match kind {
+                    ChangeKind::Changed => hash.fingerprint(registration_id),
                     _ => NO_FINGERPRINT,
                 };
-                *look = Look { fingerprint, hash: hash.index, found: entry::NONE, registration_id };
+                *probe =
+                    Probe { fingerprint, hash: hash.index, found: entry::NONE, registration_id };
             }
-            let looks = &mut looks[..len];
-            self.visit(looks);
-            let quiet = looks.iter().take_while(|look| self.is_quiet(look)).count();
-            for look in &looks[..quiet] {
-                self.queues[usize::from(look.registration_id)].changed_quietly();
+            let probes = &mut probes[..len];
+            self.visit(probes);
+            let noops = probes.iter().take_while(|probe| self.is_noop(probe)).count();
+            for probe in &probes[..noops] {
+                self.queues[usize::from(probe.registration_id)].count_noop();
             }
-            self.captured_total += quiet as u64;
-            self.coalesced_total += quiet as u64;
+            self.captured_total += noops as u64;
+            self.coalesced_total += noops as u64;
             let mut room = self.room_bytes();
-            for (look, change) in looks[quiet..].iter().zip(log.changes(start + quiet)) {
-                self.mark(change, look, now_us, &mut room);
+            for (probe, change) in probes[noops..].iter().zip(log.changes(start + noops)) {
+                self.mark(change, probe, now_us, &mut room);
             }
             start += len;
         }
@@ -65,32 +66,32 @@ impl Dirty {
     ///
     /// Nothing in a loop is decided by what that loop loads for the first time: a branch that was
     /// guessed wrongly would wait for the load, and the loads after it would wait for the branch.
-    fn visit(&self, looks: &mut [Look]) {
+    fn visit(&self, probes: &mut [Probe]) {
         let mut homes = [Home::default(); FOLD_AT];
-        for (home, look) in homes.iter_mut().zip(looks.iter()) {
-            *home = self.index.home(look.hash);
+        for (home, probe) in homes.iter_mut().zip(probes.iter()) {
+            *home = self.index.home(probe.hash);
         }
-        for (look, home) in looks.iter_mut().zip(homes) {
-            look.found = self.index.first(look.hash, home).map_or(entry::NONE, EntryId);
+        for (probe, home) in probes.iter_mut().zip(homes) {
+            probe.found = self.index.first(probe.hash, home).map_or(entry::NONE, EntryId);
         }
-        let mut loud = [EntryId(0); FOLD_AT];
+        let mut changed = [EntryId(0); FOLD_AT];
         let mut count = 0;
-        for look in looks.iter().filter(|look| look.found != entry::NONE) {
-            loud[count] = look.found;
-            count += usize::from(!self.is_quiet(look));
+        for probe in probes.iter().filter(|probe| probe.found != entry::NONE) {
+            changed[count] = probe.found;
+            count += usize::from(!self.is_noop(probe));
         }
         if count > 0 {
-            self.visit_keys(&loud[..count]);
+            self.visit_keys(&changed[..count]);
         }
     }
 
     /// Whether another change of the key changes nothing of the entry that was found, which is its
     /// own.
     #[inline]
-    fn is_quiet(&self, look: &Look) -> bool {
-        look.fingerprint != NO_FINGERPRINT
-            && look.found != entry::NONE
-            && self.entries.quiet(look.found) == look.fingerprint
+    fn is_noop(&self, probe: &Probe) -> bool {
+        probe.fingerprint != NO_FINGERPRINT
+            && probe.found != entry::NONE
+            && self.entries.noop_fingerprint(probe.found) == probe.fingerprint
     }
 
     /// Touches these entries and their keys, [`FOLD_AT`] of them at most.
@@ -104,7 +105,7 @@ impl Dirty {
         for (key, (registration_id, place)) in keys.iter_mut().zip(&places[..ids.len()]) {
             *key = self.arenas[usize::from(*registration_id)].stored(*place);
         }
-        std::hint::black_box(keys.iter().fold(0, |all, key| all ^ arena::touch(key)));
+        std::hint::black_box(keys.iter().fold(0, |all, key| all ^ arena::prefetch(key)));
     }
 
     /// Touches what [`acknowledge`](Self::acknowledge) will need for these entries, [`FOLD_AT`] of
@@ -124,36 +125,35 @@ impl Dirty {
     }
 
     /// Marks a key whose hash, and the entry that it most likely has, are known.
-    fn mark(&mut self, change: Change<'_>, look: &Look, now_us: u64, room: &mut i64) {
-        let Look { hash, found, fingerprint, .. } = *look;
-        if change.touch == Touch::Lifetime {
+    fn mark(&mut self, change: Change<'_>, probe: &Probe, now_us: u64, room: &mut i64) {
+        let Probe { hash, found, fingerprint, .. } = *probe;
+        if change.kind == ChangeKind::ExpiryOnly {
             return self.look_again(change, hash);
         }
         let registration_id = usize::from(change.registration_id);
         self.captured_total += 1;
-        if self.is_quiet(look) {
+        if self.is_noop(probe) {
             self.coalesced_total += 1;
-            return self.queues[registration_id].changed_quietly();
+            return self.queues[registration_id].count_noop();
         }
         self.queues[registration_id].captured_total += 1;
         self.version = self.version.next();
         let likely =
             (found != entry::NONE && self.is_key(found, change.db, change.key)).then_some(found);
         let Some(id) = likely.or_else(|| self.find(hash, change.db, change.key)) else {
-            let Change { db, registration_id, touch, key } = change;
-            if self.must_miss(registration_id, touch, key, room) {
+            let Change { db, registration_id, kind, key } = change;
+            if self.must_miss(registration_id, kind, key, room) {
                 return self.miss(registration_id, now_us);
             }
-            let touch = settled(touch);
-            let new =
-                DirtyKey { db, registration_id, touch, since_us: now_us, key, captured: None };
+            let kind = settled(kind);
+            let new = DirtyKey { db, registration_id, kind, since_us: now_us, key, retained: None };
             let id = self.insert(hash, new);
-            self.hush(id, change.registration_id, fingerprint);
-            self.note_fresh(id);
+            self.note_noop(id, change.registration_id, fingerprint);
+            self.note_newly_dirty(id);
             return;
         };
         self.mark_again(id, change, now_us);
-        self.hush(id, change.registration_id, fingerprint);
+        self.note_noop(id, change.registration_id, fingerprint);
     }
 
     /// Marks a key that is dirty already.
@@ -162,8 +162,8 @@ impl Dirty {
         let entry = self.entries.at(id);
         // No batch that has read the key is concerned, and what is not written stays clean in the
         // cache.
-        let same = (entry.touch, entry.registration_id) == (change.touch, change.registration_id);
-        if same && entry.state != State::InFlight && change.touch != Touch::Captured {
+        let same = (entry.kind, entry.registration_id) == (change.kind, change.registration_id);
+        if same && entry.state != State::InFlight && change.kind != ChangeKind::Retained {
             self.queues[registration_id].coalesced_total += 1;
             self.coalesced_total += 1;
             return;
@@ -171,13 +171,13 @@ impl Dirty {
         let version = self.version;
         let entry = self.entries.at_mut(id);
         entry.version = version;
-        let earlier = std::mem::replace(&mut entry.touch, settled(change.touch));
-        if earlier == Touch::Captured {
-            self.captured.remove(id);
+        let earlier = std::mem::replace(&mut entry.kind, settled(change.kind));
+        if earlier == ChangeKind::Retained {
+            self.retained.remove(id);
         }
-        let anew = entry.state == State::InFlight || earlier == Touch::Captured;
-        if anew || change.touch == Touch::Timed {
-            self.note_fresh(id);
+        let anew = entry.state == State::InFlight || earlier == ChangeKind::Retained;
+        if anew || change.kind == ChangeKind::ExpiryMayHaveChanged {
+            self.note_newly_dirty(id);
         }
         let entry = self.entries.at_mut(id);
         match entry.state {
@@ -197,10 +197,10 @@ impl Dirty {
 
     /// Notes, after a change of entry `id` in `registration_id`, whether another one would change nothing: it
     /// is dirty, or in flight and told to be dirty again.
-    fn hush(&mut self, id: EntryId, registration_id: RegistrationId, fingerprint: u64) {
+    fn note_noop(&mut self, id: EntryId, registration_id: RegistrationId, fingerprint: u64) {
         let entry = self.entries.at(id);
-        if (entry.touch, entry.registration_id) == (Touch::Changed, registration_id) {
-            self.entries.set_quiet(id, fingerprint);
+        if (entry.kind, entry.registration_id) == (ChangeKind::Changed, registration_id) {
+            self.entries.set_noop_fingerprint(id, fingerprint);
         }
     }
 
@@ -208,7 +208,7 @@ impl Dirty {
     fn look_again(&mut self, change: Change<'_>, hash: u32) {
         let id = self.find(hash, change.db, change.key);
         if let Some(id) = id {
-            self.note_fresh(id);
+            self.note_newly_dirty(id);
         }
     }
 
@@ -234,6 +234,10 @@ impl Dirty {
 }
 
 /// Times to live matter only where they are watched, and how a key was found nowhere.
-fn settled(touch: Touch) -> Touch {
-    if matches!(touch, Touch::Timed | Touch::Found) { Touch::Changed } else { touch }
+fn settled(kind: ChangeKind) -> ChangeKind {
+    if matches!(kind, ChangeKind::ExpiryMayHaveChanged | ChangeKind::Found) {
+        ChangeKind::Changed
+    } else {
+        kind
+    }
 }

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use super::Dirty;
 use super::entry::Entry;
-use crate::core::backlog::change_log::Touch;
+use crate::core::backlog::change_log::ChangeKind;
 use crate::core::ids::RegistrationId;
 
 /// The set grows in steps: a block of entries, a chunk of keys. It counts as full when the next
@@ -127,12 +127,12 @@ impl Dirty {
     pub(super) fn must_miss(
         &self,
         registration_id: RegistrationId,
-        touch: Touch,
+        kind: ChangeKind,
         key: &[u8],
         room: &mut i64,
     ) -> bool {
         // A removed key is not found by a scan, and what a scan has found is not missed again.
-        let findable = matches!(touch, Touch::Changed | Touch::Timed);
+        let findable = matches!(kind, ChangeKind::Changed | ChangeKind::ExpiryMayHaveChanged);
         if *room <= 0 && findable && self.queue(registration_id).dirty() >= ALWAYS {
             return true;
         }
@@ -151,7 +151,7 @@ impl Dirty {
     /// Bytes in use. Unlike [`memory_bytes`](Self::memory_bytes) it falls with every key that
     /// becomes clean, although blocks are given back with the last key only: room in them is room.
     fn used_bytes(&self) -> usize {
-        self.entries.len() * ENTRY_BYTES + self.key_bytes + self.captured.used_bytes()
+        self.entries.len() * ENTRY_BYTES + self.key_bytes + self.retained.used_bytes()
     }
 }
 

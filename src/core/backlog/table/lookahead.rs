@@ -11,19 +11,19 @@ use super::watch::Tracker;
 use crate::core::ids::{Db, EntryId};
 
 impl Dirty {
-    /// From now on, keys that become dirty are kept for [`next_fresh`](Self::next_fresh).
+    /// From now on, keys that become dirty are kept for [`next_newly_dirty`](Self::next_newly_dirty).
     pub fn watch(&mut self) {
         self.watch.get_or_insert_default();
     }
 
-    /// True if keys are kept for [`next_fresh`](Self::next_fresh).
+    /// True if keys are kept for [`next_newly_dirty`](Self::next_newly_dirty).
     pub fn is_watching(&self) -> bool {
         self.watch.is_some()
     }
 
-    /// The next key that became dirty, lost its captured value or changed its time to live, if it
+    /// The next key that became dirty, lost its retained value or changed its time to live, if it
     /// is dirty still and not captured: its entry and database; its bytes are put into `key`.
-    pub fn next_fresh(&mut self, key: &mut Vec<u8>) -> Option<(EntryId, Db)> {
+    pub fn next_newly_dirty(&mut self, key: &mut Vec<u8>) -> Option<(EntryId, Db)> {
         loop {
             let id = self.watch.as_mut()?.pop().or_else(|| self.next_back())?;
             if let Some(db) = self.copy_watched(id, key) {
@@ -32,9 +32,11 @@ impl Dirty {
         }
     }
 
-    /// True when [`next_fresh`](Self::next_fresh) may have something to say.
-    pub fn has_fresh(&self) -> bool {
-        self.watch.as_ref().is_some_and(|watch| !watch.fresh.is_empty() || watch.back.is_some())
+    /// True when [`next_newly_dirty`](Self::next_newly_dirty) may have something to say.
+    pub fn has_newly_dirty(&self) -> bool {
+        self.watch
+            .as_ref()
+            .is_some_and(|watch| !watch.newly_dirty.is_empty() || watch.back.is_some())
     }
 
     /// Lets every dirty key be looked at as if it were fresh.
@@ -57,7 +59,7 @@ impl Dirty {
         Some(self.watch.as_ref()?.ends.first()?.0)
     }
 
-    /// The next key that must be looked at by `now_ms`, as in [`next_fresh`](Self::next_fresh).
+    /// The next key that must be looked at by `now_ms`, as in [`next_newly_dirty`](Self::next_newly_dirty).
     pub fn take_end(&mut self, now_ms: u64, key: &mut Vec<u8>) -> Option<(EntryId, Db)> {
         loop {
             let ends = &mut self.watch.as_mut()?.ends;
@@ -71,7 +73,7 @@ impl Dirty {
 
     /// Entry `id` should be looked at.
     #[inline]
-    pub(super) fn note_fresh(&mut self, id: EntryId) {
+    pub(super) fn note_newly_dirty(&mut self, id: EntryId) {
         if let Some(watch) = &mut self.watch {
             watch.push(id);
         }
@@ -107,7 +109,7 @@ impl Dirty {
 
     /// Copies the key of entry `id`, and says its database, if its value is in Redis alone.
     fn copy_watched(&self, id: EntryId, key: &mut Vec<u8>) -> Option<Db> {
-        let holds_value = |entry: &&Entry| entry.touch.may_hold_value();
+        let holds_value = |entry: &&Entry| entry.kind.may_hold_value();
         let entry = self.entries.get(id).filter(holds_value)?;
         key.clear();
         key.extend_from_slice(self.key_of(entry));

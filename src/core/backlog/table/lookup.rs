@@ -1,8 +1,8 @@
 //! How one key stands, for those who ask.
 
 use super::entry::State;
-use super::{Captured, Dirty};
-use crate::core::backlog::change_log::Touch;
+use super::{Dirty, RetainedValue};
+use crate::core::backlog::change_log::ChangeKind;
 use crate::core::ids::{Db, EntryId, RegistrationId};
 
 /// What the set knows of a dirty key.
@@ -13,7 +13,7 @@ pub struct Standing<'a> {
     /// ActiveRegistration of its registration.
     pub registration_id: RegistrationId,
     /// How it was touched last.
-    pub touch: Touch,
+    pub kind: ChangeKind,
     /// Since when it is dirty after it was last read, microseconds.
     pub since_us: u64,
     /// True if it was taken to be read and sent, and that has not ended.
@@ -21,7 +21,7 @@ pub struct Standing<'a> {
     /// True if it changed since then.
     pub again: bool,
     /// Its value, if that was captured.
-    pub captured: Option<&'a Captured>,
+    pub retained: Option<&'a RetainedValue>,
 }
 
 impl Dirty {
@@ -32,11 +32,11 @@ impl Dirty {
         Some(Standing {
             entry: id,
             registration_id: entry.registration_id,
-            touch: entry.touch,
+            kind: entry.kind,
             since_us: entry.since_us,
             in_flight: entry.state != State::Dirty,
             again: entry.state == State::InFlightAgain,
-            captured: self.captured(id),
+            retained: self.retained(id),
         })
     }
 }

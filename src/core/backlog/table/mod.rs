@@ -4,7 +4,6 @@
 //! stands here once, however often it changes, and is in flight at most once.
 
 mod arena;
-mod captured_values;
 mod entry;
 mod fold;
 mod hash;
@@ -16,6 +15,7 @@ mod parked;
 mod queue;
 mod queues;
 mod retained;
+mod retained_values;
 mod watch;
 
 use std::collections::{BTreeSet, HashSet};
@@ -27,13 +27,13 @@ use self::index::Index;
 pub use self::limit::Missed;
 use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 
-pub use self::captured_values::Captured;
-use self::captured_values::CapturedValues;
 pub use self::lookup::Standing;
 pub use self::queue::Queue;
 pub use self::retained::DirtyKey;
+pub use self::retained_values::RetainedValue;
+use self::retained_values::RetainedValues;
 use self::watch::Tracker;
-use super::change_log::Touch;
+use super::change_log::ChangeKind;
 
 /// A key taken out of its queue to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub struct Taken {
     /// Logical database.
     pub db: Db,
     /// How it was touched last.
-    pub touch: Touch,
+    pub kind: ChangeKind,
 }
 
 /// What a key in flight became when its batch ended.
@@ -84,7 +84,7 @@ pub struct Dirty {
     latest_us: u64,
     in_flight: usize,
     moved: Vec<Moved>,
-    captured: CapturedValues,
+    retained: RetainedValues,
     /// Keys in flight that are wanted at once if they changed meanwhile.
     hastened: HashSet<EntryId>,
     /// The limit on memory; 0 for none.
@@ -147,7 +147,7 @@ impl Dirty {
             version: entry.version,
             since_us: entry.since_us,
             db: entry.db,
-            touch: entry.touch,
+            kind: entry.kind,
         };
         let place = entry.place();
         copy(self.arenas[usize::from(registration_id)].key(place));
@@ -248,7 +248,7 @@ impl Dirty {
         self.entries.get(taken.entry).is_some_and(|entry| {
             entry.state == State::InFlight
                 && entry.version == taken.version
-                && entry.touch == taken.touch
+                && entry.kind == taken.kind
         })
     }
 
@@ -279,7 +279,7 @@ impl Dirty {
         self.index.memory_bytes()
             + self.entries.memory_bytes()
             + self.key_bytes
-            + self.captured.memory_bytes()
+            + self.retained.memory_bytes()
             + self.watch_bytes()
     }
 
@@ -321,8 +321,8 @@ impl Dirty {
     fn drop_entry(&mut self, id: EntryId, hash: u32) {
         let entry = *self.entries.at(id);
         self.free_key(entry.registration_id, entry.place());
-        if entry.touch == Touch::Captured {
-            self.captured.remove(id);
+        if entry.kind == ChangeKind::Retained {
+            self.retained.remove(id);
         }
         self.hastened.remove(&id);
         self.unwatch(id);
@@ -353,14 +353,14 @@ impl Dirty {
     fn insert(&mut self, hash: u32, new: DirtyKey<'_>) -> EntryId {
         let place = self.store_key(new.registration_id, new.key);
         let mut entry = Entry::new(new.db, new.registration_id, place);
-        entry.touch = new.touch;
+        entry.kind = new.kind;
         entry.version = self.version;
         entry.since_us = new.since_us;
         let id = self.entries.insert(entry);
         self.index.insert(hash, id.0);
         self.push(new.registration_id, id);
-        if let Some(value) = new.captured {
-            self.captured.insert(id, value.clone());
+        if let Some(value) = new.retained {
+            self.retained.insert(id, value.clone());
         }
         id
     }

@@ -23,7 +23,7 @@ impl Dirty {
         let entry = self.entries.at_mut(id);
         (entry.state, entry.since_us) = (State::InFlight, since_us);
         let taken =
-            Taken { entry: id, version: entry.version, since_us, db: entry.db, touch: entry.touch };
+            Taken { entry: id, version: entry.version, since_us, db: entry.db, kind: entry.kind };
         let place = entry.place();
         copy(self.arenas[usize::from(registration_id)].key(place));
         Some(taken)
@@ -37,7 +37,7 @@ impl Dirty {
     /// Takes one key out of the middle of its queue; nothing when it is clean or in flight.
     pub fn take_one(&mut self, db: Db, key: &[u8]) -> Option<Taken> {
         let id = self.find(self.hash(db, key), db, key)?;
-        let Entry { state, registration_id, version, since_us, touch, .. } = *self.entries.at(id);
+        let Entry { state, registration_id, version, since_us, kind, .. } = *self.entries.at(id);
         if state != State::Dirty {
             return None;
         }
@@ -45,14 +45,14 @@ impl Dirty {
         self.queues[usize::from(registration_id)].in_flight += 1;
         self.in_flight += 1;
         self.entries.at_mut(id).state = State::InFlight;
-        Some(Taken { entry: id, version, since_us, db, touch })
+        Some(Taken { entry: id, version, since_us, db, kind })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::backlog::change_log::{Change, Log, Touch};
+    use crate::core::backlog::change_log::{Change, ChangeKind, Log};
 
     fn dirty(keys: &[&str]) -> Dirty {
         let mut dirty = Dirty::default();
@@ -68,7 +68,7 @@ mod tests {
             log.push(Change {
                 db: Db(0),
                 registration_id,
-                touch: Touch::Changed,
+                kind: ChangeKind::Changed,
                 key: key.as_bytes(),
             });
         }

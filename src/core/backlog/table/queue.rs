@@ -56,7 +56,7 @@ impl Queue {
 
     /// Counts a change that needs no write of its own.
     #[inline]
-    pub(super) fn changed_quietly(&mut self) {
+    pub(super) fn count_noop(&mut self) {
         self.captured_total += 1;
         self.coalesced_total += 1;
     }

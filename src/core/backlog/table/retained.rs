@@ -1,9 +1,9 @@
 //! Values copied from keys that went away, or are about to, before they were written; and the
 //! whole set as records, for saving and loading it.
 
-use super::captured_values::Captured;
 use super::entry::{Entry, State};
-use super::{Dirty, Touch};
+use super::retained_values::RetainedValue;
+use super::{ChangeKind, Dirty};
 use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 
 /// A dirty key with all that is worth saving.
@@ -14,50 +14,50 @@ pub struct DirtyKey<'a> {
     /// ActiveRegistration of the registration.
     pub registration_id: RegistrationId,
     /// How it was touched last.
-    pub touch: Touch,
+    pub kind: ChangeKind,
     /// Since when it is dirty, microseconds.
     pub since_us: u64,
     /// The key.
     pub key: &'a [u8],
     /// Its value, if it was captured.
-    pub captured: Option<&'a Captured>,
+    pub retained: Option<&'a RetainedValue>,
 }
 
 impl Dirty {
     /// Keeps the value of a dirty key whose key goes away. False when the key is clean.
-    pub fn capture(&mut self, db: Db, key: &[u8], value: Captured) -> bool {
+    pub fn retain_value(&mut self, db: Db, key: &[u8], value: RetainedValue) -> bool {
         let Some(id) = self.find(self.hash(db, key), db, key) else { return false };
-        self.entries.at_mut(id).touch = Touch::Captured;
-        self.captured.insert(id, value);
+        self.entries.at_mut(id).kind = ChangeKind::Retained;
+        self.retained.insert(id, value);
         self.unwatch(id);
         true
     }
 
     /// Keeps the value of a key whose change `registration_id` may have missed. Where it stands now, it is
     /// dirty since now: who counted what was dirty before has not counted it.
-    pub fn capture_missed(
+    pub fn retain_missed(
         &mut self,
         db: Db,
         registration_id: RegistrationId,
         key: &[u8],
-        value: &Captured,
+        value: &RetainedValue,
     ) {
         let hash = self.hash(db, key);
         if self.find(hash, db, key).is_some() {
             return;
         }
         self.version = self.version.next();
-        let (touch, since_us) = (Touch::Captured, self.latest_us);
+        let (kind, since_us) = (ChangeKind::Retained, self.latest_us);
         self.insert(
             hash,
-            DirtyKey { db, registration_id, touch, since_us, key, captured: Some(value) },
+            DirtyKey { db, registration_id, kind, since_us, key, retained: Some(value) },
         );
     }
 
     /// How a key that is dirty was touched last; nothing when it is clean.
-    pub fn touched(&self, db: Db, key: &[u8]) -> Option<Touch> {
+    pub fn kind_of(&self, db: Db, key: &[u8]) -> Option<ChangeKind> {
         let id = self.find(self.hash(db, key), db, key)?;
-        Some(self.entries.at(id).touch)
+        Some(self.entries.at(id).kind)
     }
 
     /// The registration of a key that is dirty.
@@ -66,17 +66,21 @@ impl Dirty {
         Some(self.entries.at(id).registration_id)
     }
 
-    /// The captured value of entry `id`.
-    pub fn captured(&self, id: EntryId) -> Option<&Captured> {
-        self.captured.get(id)
+    /// The retained value of entry `id`.
+    pub fn retained(&self, id: EntryId) -> Option<&RetainedValue> {
+        self.retained.get(id)
     }
 
-    /// How entry `id` was touched, and its captured value, which leaves the set: for a key whose
+    /// How entry `id` was touched, and its retained value, which leaves the set: for a key whose
     /// write was refused. Nothing if it has changed since version `version`.
-    pub fn refused(&mut self, id: EntryId, version: Version) -> Option<(Touch, Option<Captured>)> {
+    pub fn refused(
+        &mut self,
+        id: EntryId,
+        version: Version,
+    ) -> Option<(ChangeKind, Option<RetainedValue>)> {
         let read = |entry: &&Entry| entry.state == State::InFlight && entry.version == version;
-        let touch = self.entries.get(id).filter(read)?.touch;
-        Some((touch, self.captured.remove(id)))
+        let kind = self.entries.get(id).filter(read)?.kind;
+        Some((kind, self.retained.remove(id)))
     }
 
     /// The same for a key of the master's, which leaves the set; its registration, too.
@@ -84,11 +88,11 @@ impl Dirty {
         &mut self,
         db: Db,
         key: &[u8],
-    ) -> Option<(RegistrationId, Touch, Option<Captured>)> {
+    ) -> Option<(RegistrationId, ChangeKind, Option<RetainedValue>)> {
         let id = self.find(self.hash(db, key), db, key)?;
-        let touch = self.entries.at(id).touch;
-        let captured = self.captured.remove(id);
-        Some((self.forget(db, key)?, touch, captured))
+        let kind = self.entries.at(id).kind;
+        let retained = self.retained.remove(id);
+        Some((self.forget(db, key)?, kind, retained))
     }
 
     /// Every dirty key: those in flight first, then those that wait, each registration's oldest
@@ -101,10 +105,10 @@ impl Dirty {
             DirtyKey {
                 db: entry.db,
                 registration_id: entry.registration_id,
-                touch: entry.touch,
+                kind: entry.kind,
                 since_us: entry.since_us,
                 key: self.key_of(entry),
-                captured: self.captured(id),
+                retained: self.retained(id),
             }
         })
     }
@@ -115,12 +119,12 @@ impl Dirty {
         if self.find(hash, saved.db, saved.key).is_some() {
             return;
         }
-        if self.must_miss(saved.registration_id, saved.touch, saved.key, &mut self.room_bytes()) {
+        if self.must_miss(saved.registration_id, saved.kind, saved.key, &mut self.room_bytes()) {
             return self.miss(saved.registration_id, saved.since_us);
         }
         self.version = self.version.next();
         let id = self.insert(hash, saved);
-        self.note_fresh(id);
+        self.note_newly_dirty(id);
     }
 
     /// Makes every key that is in flight dirty again: nothing that its batch reports counts any

@@ -7,9 +7,9 @@ use crate::core::backlog::change_log::{Change, Log};
 use crate::core::ids::{Db, RegistrationId, Version};
 use crate::core::mapping::value::Content;
 
-fn touch(dirty: &mut Dirty, registration_id: RegistrationId, key: &[u8], now_us: u64) {
+fn change(dirty: &mut Dirty, registration_id: RegistrationId, key: &[u8], now_us: u64) {
     let mut log = Log::default();
-    log.push(Change { db: Db(0), registration_id, touch: Touch::Changed, key });
+    log.push(Change { db: Db(0), registration_id, kind: ChangeKind::Changed, key });
     dirty.fold(&mut log, now_us);
 }
 
@@ -29,7 +29,7 @@ fn take(dirty: &mut Dirty, registration_id: RegistrationId) -> Option<(Taken, Ve
 fn a_thousand_changes_of_a_key_make_one_dirty_key() {
     let mut dirty = set(1);
     for now_us in 1..=1_000 {
-        touch(&mut dirty, RegistrationId(0), b"k", now_us);
+        change(&mut dirty, RegistrationId(0), b"k", now_us);
     }
     assert_eq!((dirty.len(), dirty.queue(RegistrationId(0)).coalesced_total), (1, 999));
     let (taken, key) = take(&mut dirty, RegistrationId(0)).unwrap();
@@ -42,9 +42,9 @@ fn a_thousand_changes_of_a_key_make_one_dirty_key() {
 #[test]
 fn a_change_while_in_flight_keeps_the_key_dirty() {
     let mut dirty = set(1);
-    touch(&mut dirty, RegistrationId(0), b"k", 1);
+    change(&mut dirty, RegistrationId(0), b"k", 1);
     let (taken, _) = take(&mut dirty, RegistrationId(0)).unwrap();
-    touch(&mut dirty, RegistrationId(0), b"k", 5);
+    change(&mut dirty, RegistrationId(0), b"k", 5);
     assert!(
         take(&mut dirty, RegistrationId(0)).is_none(),
         "at most one write of a key is in flight"
@@ -58,9 +58,9 @@ fn a_change_while_in_flight_keeps_the_key_dirty() {
 #[test]
 fn what_is_given_back_is_due_at_once_and_oldest_first() {
     let mut dirty = set(1);
-    touch(&mut dirty, RegistrationId(0), b"a", 1);
-    touch(&mut dirty, RegistrationId(0), b"b", 2);
-    touch(&mut dirty, RegistrationId(0), b"c", 3);
+    change(&mut dirty, RegistrationId(0), b"a", 1);
+    change(&mut dirty, RegistrationId(0), b"b", 2);
+    change(&mut dirty, RegistrationId(0), b"c", 3);
     let (a, _) = take(&mut dirty, RegistrationId(0)).unwrap();
     let (b, _) = take(&mut dirty, RegistrationId(0)).unwrap();
     assert_eq!(dirty.due_us(RegistrationId(0), 100), Some(103));
@@ -75,10 +75,10 @@ fn what_is_given_back_is_due_at_once_and_oldest_first() {
 #[test]
 fn a_flush_makes_what_is_dirty_due_and_not_what_comes_later() {
     let mut dirty = set(1);
-    touch(&mut dirty, RegistrationId(0), b"a", 10);
+    change(&mut dirty, RegistrationId(0), b"a", 10);
     let watermark_us = dirty.watermark_us(10);
     dirty.flush(RegistrationId(0), watermark_us);
-    touch(&mut dirty, RegistrationId(0), b"b", 10);
+    change(&mut dirty, RegistrationId(0), b"b", 10);
     assert_eq!(dirty.due_us(RegistrationId(0), 1_000), Some(0));
     take(&mut dirty, RegistrationId(0)).unwrap();
     assert_eq!(dirty.due_us(RegistrationId(0), 1_000), Some(watermark_us + 1 + 1_000));
@@ -87,8 +87,8 @@ fn a_flush_makes_what_is_dirty_due_and_not_what_comes_later() {
 #[test]
 fn a_key_goes_to_the_registration_that_has_it_now() {
     let mut dirty = set(2);
-    touch(&mut dirty, RegistrationId(0), b"k", 1);
-    touch(&mut dirty, RegistrationId(1), b"k", 2);
+    change(&mut dirty, RegistrationId(0), b"k", 1);
+    change(&mut dirty, RegistrationId(1), b"k", 2);
     let moved = dirty.moved();
     assert_eq!(
         moved.iter().map(|m| (m.registration_id, m.since_us)).collect::<Vec<_>>(),
@@ -97,7 +97,7 @@ fn a_key_goes_to_the_registration_that_has_it_now() {
     assert!(take(&mut dirty, RegistrationId(0)).is_none());
     let (taken, key) = take(&mut dirty, RegistrationId(1)).unwrap();
     assert_eq!(key, b"k");
-    touch(&mut dirty, RegistrationId(0), b"k", 3);
+    change(&mut dirty, RegistrationId(0), b"k", 3);
     assert_eq!(
         (dirty.queue(RegistrationId(0)).dirty(), dirty.queue(RegistrationId(1)).dirty()),
         (1, 0)
@@ -114,7 +114,7 @@ fn databases_are_apart() {
         log.push(Change {
             db: Db(db),
             registration_id: RegistrationId(0),
-            touch: Touch::Changed,
+            kind: ChangeKind::Changed,
             key: b"k",
         });
     }
@@ -128,7 +128,7 @@ fn databases_are_apart() {
 #[test]
 fn a_forgotten_key_in_flight_is_unknown_at_its_acknowledgement() {
     let mut dirty = set(1);
-    touch(&mut dirty, RegistrationId(0), b"k", 1);
+    change(&mut dirty, RegistrationId(0), b"k", 1);
     let (taken, _) = take(&mut dirty, RegistrationId(0)).unwrap();
     assert!(dirty.forget(Db(0), b"k").is_some());
     assert_eq!((dirty.len(), dirty.in_flight()), (0, 0));
@@ -146,7 +146,7 @@ fn a_dirty_key_costs_its_length_and_64_bytes() {
         if log.push(Change {
             db: Db(0),
             registration_id: RegistrationId(0),
-            touch: Touch::Changed,
+            kind: ChangeKind::Changed,
             key: key.as_bytes(),
         }) {
             dirty.fold(&mut log, i);
@@ -169,10 +169,10 @@ fn a_key_that_shares_its_place_with_a_dirty_one_is_dirty_too() {
         })
         .expect("two of some 80,000 keys");
     for now_us in 1..3 {
-        touch(&mut dirty, RegistrationId(0), &a, now_us);
+        change(&mut dirty, RegistrationId(0), &a, now_us);
     }
     for now_us in 3..6 {
-        touch(&mut dirty, RegistrationId(0), &b, now_us);
+        change(&mut dirty, RegistrationId(0), &b, now_us);
     }
     assert_eq!((dirty.len(), dirty.queue(RegistrationId(0)).coalesced_total), (2, 3));
     let keys: Vec<Vec<u8>> =
@@ -183,7 +183,7 @@ fn a_key_that_shares_its_place_with_a_dirty_one_is_dirty_too() {
 #[derive(Clone, Debug)]
 enum Step {
     /// Several changes at once: key, registration and how.
-    Touch(Vec<(u8, RegistrationId, Touch)>),
+    Change(Vec<(u8, RegistrationId, ChangeKind)>),
     Capture(u8),
     Take(RegistrationId),
     Acknowledge(usize),
@@ -193,22 +193,22 @@ enum Step {
     Discard(RegistrationId),
 }
 
-fn change() -> impl Strategy<Value = (u8, RegistrationId, Touch)> {
+fn any_change() -> impl Strategy<Value = (u8, RegistrationId, ChangeKind)> {
     let how = prop_oneof![
-        6 => Just(Touch::Changed),
-        1 => Just(Touch::Deleted),
-        1 => Just(Touch::Timed),
-        1 => Just(Touch::Expired),
-        1 => Just(Touch::PerhapsDeleted),
-        1 => Just(Touch::Lifetime),
+        6 => Just(ChangeKind::Changed),
+        1 => Just(ChangeKind::Deleted),
+        1 => Just(ChangeKind::ExpiryMayHaveChanged),
+        1 => Just(ChangeKind::Expired),
+        1 => Just(ChangeKind::MaybeDeleted),
+        1 => Just(ChangeKind::ExpiryOnly),
     ];
     (0u8..12, prop_oneof![4 => Just(RegistrationId(0)), 1 => Just(RegistrationId(1))], how)
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => prop::collection::vec(change(), 1..6).prop_map(Step::Touch),
-        1 => prop::collection::vec(change(), 60..140).prop_map(Step::Touch),
+        4 => prop::collection::vec(any_change(), 1..6).prop_map(Step::Change),
+        1 => prop::collection::vec(any_change(), 60..140).prop_map(Step::Change),
         1 => (0u8..12).prop_map(Step::Capture),
         3 => (0u16..2).prop_map(|id| Step::Take(RegistrationId(id))),
         2 => any::<usize>().prop_map(Step::Acknowledge),
@@ -225,7 +225,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Known {
     registration_id: RegistrationId,
     version: Version,
-    touch: Touch,
+    kind: ChangeKind,
     in_flight: bool,
 }
 
@@ -246,35 +246,35 @@ proptest! {
         for (at, step) in steps.into_iter().enumerate() {
             let now_us = at as u64 + 1;
             match step {
-                Step::Touch(changes) => {
+                Step::Change(changes) => {
                     let mut log = Log::default();
-                    for (key, registration_id, touch) in &changes {
+                    for (key, registration_id, kind) in &changes {
                         let bytes = key_bytes(*key);
-                        log.push(Change { db: Db(0), registration_id: *registration_id, touch: *touch, key: &bytes });
+                        log.push(Change { db: Db(0), registration_id: *registration_id, kind: *kind, key: &bytes });
                     }
                     dirty.fold(&mut log, now_us);
-                    for (key, registration_id, touch) in changes {
-                        if touch == Touch::Lifetime {
+                    for (key, registration_id, kind) in changes {
+                        if kind == ChangeKind::ExpiryOnly {
                             continue;
                         }
-                        let touch = if touch == Touch::Timed { Touch::Changed } else { touch };
+                        let kind = if kind == ChangeKind::ExpiryMayHaveChanged { ChangeKind::Changed } else { kind };
                         let known = model.entry(key).or_insert(Known {
                             registration_id,
                             version: Version(0),
-                            touch,
+                            kind,
                             in_flight: false,
                         });
                         known.version = known.version.next();
-                        (known.registration_id, known.touch) = (registration_id, touch);
+                        (known.registration_id, known.kind) = (registration_id, kind);
                         changed[usize::from(registration_id)] += 1;
                     }
                 }
                 Step::Capture(key) => {
                     let (content, bytes) = (Content::Tombstone, Box::default());
-                    let value = Captured { content, expire_ms: -1, bytes };
+                    let value = RetainedValue { content, expire_ms: -1, bytes };
                     let known = model.get_mut(&key);
-                    prop_assert_eq!(dirty.capture(Db(0), &key_bytes(key), value), known.is_some());
-                    known.into_iter().for_each(|known| known.touch = Touch::Captured);
+                    prop_assert_eq!(dirty.retain_value(Db(0), &key_bytes(key), value), known.is_some());
+                    known.into_iter().for_each(|known| known.kind = ChangeKind::Retained);
                 }
                 Step::Take(registration_id) => match take(&mut dirty, registration_id) {
                     Some((taken, key)) => {
@@ -326,9 +326,9 @@ proptest! {
             prop_assert_eq!((dirty.len(), dirty.in_flight()), (model.len(), in_flight));
             for (key, known) in &model {
                 let standing = dirty.standing(Db(0), &key_bytes(*key)).expect("dirty, so it stands");
-                prop_assert_eq!((standing.touch, standing.registration_id), (known.touch, known.registration_id));
+                prop_assert_eq!((standing.kind, standing.registration_id), (known.kind, known.registration_id));
                 prop_assert_eq!(standing.in_flight, known.in_flight);
-                prop_assert_eq!(standing.captured.is_some(), known.touch == Touch::Captured);
+                prop_assert_eq!(standing.retained.is_some(), known.kind == ChangeKind::Retained);
             }
             for registration_id in 0..2 {
                 let expected = model.values().filter(|known| known.registration_id == RegistrationId(registration_id)).count();

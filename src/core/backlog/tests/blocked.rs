@@ -25,7 +25,7 @@ fn with_blocked() -> Backlog {
     let mut backlog = backlog(&["a:", "b:"]);
     slow_credits(&mut backlog, 2);
     for key in ["a:1", "a:2", "a:3"] {
-        touch(&mut backlog, key, 1);
+        change(&mut backlog, key, 1);
     }
     let flight = batch(&mut backlog, u64::MAX).unwrap();
     assert_eq!(done(&mut backlog, flight, blocks(1), 0), ["a:1", "a:3"]);
@@ -43,7 +43,7 @@ fn a_blocked_key_waits_by_itself_and_is_tried_again_alone() {
     assert_eq!((explained.last_error.as_str(), explained.attempts), ("held by another", 1));
     assert_eq!(backlog.next_due_us(), Some(50_000));
     // Others of its registration do not wait.
-    touch(&mut backlog, "a:4", 10_000);
+    change(&mut backlog, "a:4", 10_000);
     let other = batch(&mut backlog, 49_999_999).map(|batch| (batch.retry, batch.slow));
     assert_eq!(other, Some((1, true)), "it is the first when its time has come");
     assert_eq!(keys(&batch(&mut backlog, u64::MAX).unwrap()), ["a:4"]);
@@ -52,8 +52,8 @@ fn a_blocked_key_waits_by_itself_and_is_tried_again_alone() {
 #[test]
 fn its_changes_coalesce_and_it_waits_longer_each_time() {
     let mut backlog = with_blocked();
-    touch(&mut backlog, "a:2", 2);
-    touch(&mut backlog, "a:2", 3);
+    change(&mut backlog, "a:2", 2);
+    change(&mut backlog, "a:2", 3);
     assert!(batch(&mut backlog, 49_999).is_none());
     let again = batch(&mut backlog, 50_000).unwrap();
     assert_eq!((keys(&again), again.retry), (vec!["a:2"], 1));
@@ -74,7 +74,7 @@ fn a_broken_link_does_not_put_it_among_others() {
     let verdict = Verdict::Returned { error: "cut".to_owned(), hold_ms: 0, in_doubt: false };
     done(&mut backlog, again, verdict, 60_000);
     slow_credits(&mut backlog, 1);
-    touch(&mut backlog, "a:4", 60_000);
+    change(&mut backlog, "a:4", 60_000);
     let again = batch(&mut backlog, u64::MAX).unwrap();
     assert_eq!((keys(&again), again.retry), (vec!["a:2"], 2));
 }
@@ -106,7 +106,7 @@ fn it_does_not_outlive_its_registration_or_epoch() {
     );
     let mut backlog = with_blocked();
     backlog.register(registration("a:2"));
-    touch(&mut backlog, "a:2", 20);
+    change(&mut backlog, "a:2", 20);
     backlog.unregister(Db(0), b"a:", false, 30);
     assert_eq!(
         (backlog.state(31).blocked_keys, backlog.active(RegistrationId(0)).is_none()),
@@ -119,7 +119,7 @@ fn it_does_not_outlive_its_registration_or_epoch() {
 fn what_comes_back_from_an_answered_batch_is_dirty_in_its_order_and_rests() {
     let mut backlog = backlog(&["a:"]);
     for key in ["a:1", "a:2", "a:3", "a:4"] {
-        touch(&mut backlog, key, 1);
+        change(&mut backlog, key, 1);
     }
     let flight = batch(&mut backlog, u64::MAX).unwrap();
     let verdict = Verdict::Written(Written {
@@ -145,7 +145,7 @@ fn a_slow_registration_has_credits_of_its_own_and_the_last_one_is_for_another() 
     let mut backlog = backlog(&["a:", "b:", "c:"]);
     backlog.settings.batch_max_keys = 1;
     for key in ["a:1", "a:2", "a:3", "a:4", "b:1", "b:2", "c:1"] {
-        touch(&mut backlog, key, 1);
+        change(&mut backlog, key, 1);
     }
     let of_a = backlog.active(RegistrationId(0)).unwrap().registration.clone();
     let slow = Report::Slow { registration_id: RegistrationId(0), registration: of_a, slow: true };

@@ -1,7 +1,7 @@
 //! State that comes from a server whose clock was ahead of this one's.
 
 use super::*;
-use crate::core::backlog::change_log::Touch;
+use crate::core::backlog::change_log::ChangeKind;
 use crate::core::backlog::dead_letters::DeadLetter;
 use crate::core::backlog::record::{Record, SavedKey};
 use crate::core::backlog::table::Missed;
@@ -15,10 +15,10 @@ fn key(name: &str, since_us: u64) -> Record<'_> {
     Record::Key(SavedKey {
         registration_id: RegistrationId(7),
         db: Db(0),
-        touch: Touch::Changed,
+        kind: ChangeKind::Changed,
         since_us,
         key,
-        captured: None,
+        retained: None,
     })
 }
 
@@ -71,8 +71,8 @@ fn a_dead_letter_is_dated_now_at_the_latest() {
             reason: String::new(),
             attempts: 1,
             unix_ms,
-            touch: Touch::Changed,
-            captured: None,
+            kind: ChangeKind::Changed,
+            retained: None,
         };
         backlog.load(Record::Dead { db: Db(0), key, letter }, NOW_US);
     }

@@ -51,7 +51,7 @@ fn one(backlog: &mut Backlog, now_us: u64, expected: &[&str]) -> Batch {
 #[test]
 fn a_contested_key_without_rivals_is_a_dead_letter_at_once() {
     let mut backlog = shared(&["a:"]);
-    touch(&mut backlog, "a:1", 1);
+    change(&mut backlog, "a:1", 1);
     let flight = one(&mut backlog, INTERVAL_US + 1, &["a:1"]);
     done(&mut backlog, flight, contested(&[0]), 5);
     let letter = backlog.dead.find(Db(0), b"a:1").unwrap();
@@ -63,9 +63,9 @@ fn a_contested_key_without_rivals_is_a_dead_letter_at_once() {
 #[test]
 fn a_contested_key_waits_for_what_was_dirty_in_its_namespace_and_that_is_due_at_once() {
     let mut backlog = shared(&["a:", "b:"]);
-    touch(&mut backlog, "a:1", 1);
+    change(&mut backlog, "a:1", 1);
     let flight = one(&mut backlog, INTERVAL_US + 1, &["a:1"]);
-    touch(&mut backlog, "b:1", 200_000);
+    change(&mut backlog, "b:1", 200_000);
     done(&mut backlog, flight, contested(&[0]), 200_001);
     let explained = backlog.explain(Db(0), b"a:1", 200_001);
     assert_eq!(
@@ -74,7 +74,7 @@ fn a_contested_key_waits_for_what_was_dirty_in_its_namespace_and_that_is_due_at_
     );
     assert_eq!(backlog.state(200_001).oldest_dirty_ms, 200, "it counts as dirty");
     let rival = one(&mut backlog, 200_002, &["b:1"]);
-    touch(&mut backlog, "b:2", 200_003);
+    change(&mut backlog, "b:2", 200_003);
     done(&mut backlog, rival, written(), 200_004);
     let again = one(&mut backlog, 200_005, &["a:1"]);
     assert_eq!(again.items[0].since_us, 1);
@@ -85,8 +85,8 @@ fn a_contested_key_waits_for_what_was_dirty_in_its_namespace_and_that_is_due_at_
 #[test]
 fn what_was_written_while_a_batch_was_refused_is_a_reason_to_try_again() {
     let mut backlog = shared(&["a:", "b:"]);
-    touch(&mut backlog, "a:1", 1);
-    touch(&mut backlog, "b:1", 1);
+    change(&mut backlog, "a:1", 1);
+    change(&mut backlog, "b:1", 1);
     let mut flights = due(&mut backlog, u64::MAX);
     flights.iter().for_each(|flight| backlog.sending(flight));
     let rival = flights.pop().unwrap();
@@ -104,7 +104,7 @@ fn keys_that_want_each_others_values_meet_in_one_batch() {
     let mut backlog = shared(&["a:"]);
     backlog.settings.batch_max_keys = 1;
     for key in ["a:1", "a:2", "a:3"] {
-        touch(&mut backlog, key, 1);
+        change(&mut backlog, key, 1);
     }
     let flights = due(&mut backlog, u64::MAX);
     assert_eq!(flights.len(), 3);
@@ -120,14 +120,14 @@ fn keys_that_want_each_others_values_meet_in_one_batch() {
 #[test]
 fn a_duplicate_that_stays_ends_although_others_are_dirty_all_the_time() {
     let mut backlog = shared(&["a:"]);
-    touch(&mut backlog, "a:x", 1);
+    change(&mut backlog, "a:x", 1);
     let mut attempts = 0;
     for round in 0..100u64 {
-        touch(&mut backlog, &format!("a:{round}"), round * 1_000_000);
+        change(&mut backlog, &format!("a:{round}"), round * 1_000_000);
         for flight in due(&mut backlog, u64::MAX) {
             let at = keys(&flight).iter().position(|key| *key == "a:x");
             attempts += u32::from(at.is_some());
-            touch(&mut backlog, &format!("a:{round}b"), round * 1_000_000 + 5);
+            change(&mut backlog, &format!("a:{round}b"), round * 1_000_000 + 5);
             let verdict = at.map_or_else(written, |at| contested(&[at]));
             done(&mut backlog, flight, verdict, round * 1_000_000 + 6);
         }
@@ -143,11 +143,11 @@ const FRUITLESS: u32 = 3;
 #[test]
 fn paused_registrations_are_not_waited_for_and_a_pause_ends_a_wait() {
     let mut backlog = shared(&["a:", "b:", "c:"]);
-    touch(&mut backlog, "b:1", 1);
+    change(&mut backlog, "b:1", 1);
     backlog.pause(Some(RegistrationId(1)));
-    touch(&mut backlog, "a:1", 2);
+    change(&mut backlog, "a:1", 2);
     let flight = one(&mut backlog, u64::MAX, &["a:1"]);
-    touch(&mut backlog, "c:1", 3);
+    change(&mut backlog, "c:1", 3);
     done(&mut backlog, flight, contested(&[0]), 5);
     let _rival = one(&mut backlog, 6, &["c:1"]);
     assert_eq!(backlog.next_due_us(), None);
@@ -160,9 +160,9 @@ fn paused_registrations_are_not_waited_for_and_a_pause_ends_a_wait() {
 #[test]
 fn a_parked_key_of_a_registration_that_is_paused_goes_back_to_its_queue() {
     let mut backlog = shared(&["a:", "b:"]);
-    touch(&mut backlog, "a:1", 1);
+    change(&mut backlog, "a:1", 1);
     let flight = one(&mut backlog, u64::MAX, &["a:1"]);
-    touch(&mut backlog, "b:1", 3);
+    change(&mut backlog, "b:1", 3);
     done(&mut backlog, flight, contested(&[0]), 5);
     backlog.pause(Some(RegistrationId(0)));
     assert_eq!(backlog.explain(Db(0), b"a:1", 5).state, KeyState::Paused);
@@ -176,9 +176,9 @@ fn a_parked_key_of_a_registration_that_is_paused_goes_back_to_its_queue() {
 #[test]
 fn a_flush_of_a_contested_key_waits_for_it_and_ends() {
     let mut backlog = shared(&["a:"]);
-    touch(&mut backlog, "a:1", 1);
+    change(&mut backlog, "a:1", 1);
     let flight = one(&mut backlog, u64::MAX, &["a:1"]);
-    touch(&mut backlog, "a:2", 2);
+    change(&mut backlog, "a:2", 2);
     done(&mut backlog, flight, contested(&[0]), 5);
     let flush = backlog.flush(FlushScope::Keys(Db(0), &[b"a:1"]), 6);
     let all = backlog.flush(FlushScope::All, 6);
@@ -200,9 +200,9 @@ fn a_flush_of_a_contested_key_waits_for_it_and_ends() {
 #[test]
 fn a_contested_key_that_changed_meanwhile_is_read_anew() {
     let mut backlog = shared(&["a:"]);
-    touch(&mut backlog, "a:1", 1);
+    change(&mut backlog, "a:1", 1);
     let flight = one(&mut backlog, u64::MAX, &["a:1"]);
-    touch(&mut backlog, "a:1", 3);
+    change(&mut backlog, "a:1", 3);
     done(&mut backlog, flight, contested(&[0]), 5);
     assert_eq!(backlog.dead.len(), 0, "what was refused is not its value any more");
     let again = one(&mut backlog, 6, &["a:1"]);
@@ -213,13 +213,13 @@ fn a_contested_key_that_changed_meanwhile_is_read_anew() {
 #[test]
 fn a_letter_is_tried_again_after_a_later_write_but_not_twice_a_second() {
     let mut backlog = shared(&["a:", "b:"]);
-    touch(&mut backlog, "a:1", 1);
+    change(&mut backlog, "a:1", 1);
     let flight = one(&mut backlog, u64::MAX, &["a:1"]);
     done(&mut backlog, flight, contested(&[0]), 5);
     assert_eq!((backlog.dead.len(), backlog.letters_due_us()), (1, None), "nothing was written");
     let mut attempts = 1;
     for (at_us, tries) in [(10, true), (500_000, false), (1_000_010, true)] {
-        touch(&mut backlog, "b:1", at_us);
+        change(&mut backlog, "b:1", at_us);
         let rival = one(&mut backlog, u64::MAX, &["b:1"]);
         done(&mut backlog, rival, written(), at_us);
         assert_eq!(backlog.letters_due_us().is_some_and(|due_us| due_us <= at_us), tries);
@@ -227,7 +227,7 @@ fn a_letter_is_tried_again_after_a_later_write_but_not_twice_a_second() {
         if tries {
             assert_eq!(retried, [(Db(0), b"a:1".to_vec())]);
             let again = one(&mut backlog, at_us, &["a:1"]);
-            touch(&mut backlog, "b:2", at_us);
+            change(&mut backlog, "b:2", at_us);
             done(&mut backlog, again, contested(&[0]), at_us + 1);
             attempts += 1;
             let rival = one(&mut backlog, u64::MAX, &["b:2"]);
@@ -240,7 +240,7 @@ fn a_letter_is_tried_again_after_a_later_write_but_not_twice_a_second() {
         assert_eq!(backlog.dead.find(Db(0), b"a:1").map(|letter| letter.attempts), Some(attempts));
     }
     assert_eq!(backlog.state(0).counters.failed_total, 1, "it failed once");
-    touch(&mut backlog, "b:1", 3_000_000);
+    change(&mut backlog, "b:1", 3_000_000);
     let rival = one(&mut backlog, u64::MAX, &["b:1"]);
     done(&mut backlog, rival, written(), 3_000_000);
     backlog.retry_contested(3_000_000);
@@ -252,10 +252,10 @@ fn a_letter_is_tried_again_after_a_later_write_but_not_twice_a_second() {
 #[test]
 fn a_letter_and_a_new_key_that_want_each_others_values_meet() {
     let mut backlog = shared(&["a:"]);
-    touch(&mut backlog, "a:1", 1);
+    change(&mut backlog, "a:1", 1);
     let flight = one(&mut backlog, u64::MAX, &["a:1"]);
     done(&mut backlog, flight, contested(&[0]), 5);
-    touch(&mut backlog, "a:2", 10);
+    change(&mut backlog, "a:2", 10);
     let flight = one(&mut backlog, u64::MAX, &["a:2"]);
     done(&mut backlog, flight, contested(&[0]), 11);
     assert_eq!((backlog.dead.len(), backlog.letters_due_us()), (1, Some(0)));
@@ -270,11 +270,11 @@ fn all_letters_have_their_turn_after_one_write() {
     let mut backlog = shared(&["a:", "b:"]);
     backlog.settings.batch_max_keys = 1_000;
     let names: Vec<String> = (0..300).map(|n| format!("a:{n:03}")).collect();
-    names.iter().for_each(|name| touch(&mut backlog, name, 1));
+    names.iter().for_each(|name| change(&mut backlog, name, 1));
     let flight = due(&mut backlog, u64::MAX).remove(0);
     done(&mut backlog, flight, contested(&(0..300).collect::<Vec<_>>()), 5);
     assert_eq!(backlog.dead.len(), 300);
-    touch(&mut backlog, "b:1", 10);
+    change(&mut backlog, "b:1", 10);
     let rival = one(&mut backlog, u64::MAX, &["b:1"]);
     done(&mut backlog, rival, written(), 11);
     let mut tried = std::collections::BTreeSet::new();
@@ -296,9 +296,9 @@ fn all_letters_have_their_turn_after_one_write() {
 fn a_report_in_parts_comes_to_the_same() {
     let mut backlog = shared(&["a:"]);
     let names: Vec<String> = (0..10).map(|n| format!("a:{n}")).collect();
-    names.iter().for_each(|name| touch(&mut backlog, name, 1));
+    names.iter().for_each(|name| change(&mut backlog, name, 1));
     let flight = due(&mut backlog, u64::MAX).remove(0);
-    touch(&mut backlog, "a:x", 2);
+    change(&mut backlog, "a:x", 2);
     let mut report = Some(Report::Done { batch: flight, verdict: contested(&[1, 4, 5, 9]) });
     let mut clean = Acknowledged::default();
     while let Some(rest) = report {
@@ -313,9 +313,9 @@ fn a_report_in_parts_comes_to_the_same() {
 #[test]
 fn a_new_epoch_makes_parked_keys_dirty_again() {
     let mut backlog = shared(&["a:"]);
-    touch(&mut backlog, "a:1", 1);
+    change(&mut backlog, "a:1", 1);
     let flight = one(&mut backlog, u64::MAX, &["a:1"]);
-    touch(&mut backlog, "a:2", 2);
+    change(&mut backlog, "a:2", 2);
     done(&mut backlog, flight, contested(&[0]), 5);
     backlog.begin_epoch();
     assert_eq!((backlog.dirty_len(), backlog.state(5).in_flight_keys), (2, 0));
@@ -326,9 +326,9 @@ fn a_new_epoch_makes_parked_keys_dirty_again() {
 #[test]
 fn unregistering_with_discard_drops_a_parked_key_in_the_end() {
     let mut backlog = shared(&["a:", "b:"]);
-    touch(&mut backlog, "a:1", 1);
+    change(&mut backlog, "a:1", 1);
     let flight = one(&mut backlog, u64::MAX, &["a:1"]);
-    touch(&mut backlog, "b:1", 2);
+    change(&mut backlog, "b:1", 2);
     done(&mut backlog, flight, contested(&[0]), 5);
     backlog.unregister(Db(0), b"a:", true, 6);
     let rival = one(&mut backlog, 7, &["b:1"]);

@@ -20,9 +20,9 @@ fn an_excluded_key_belongs_to_no_registration() {
     assert_eq!(backlog.route(Db(0), b"a:x"), backlog.live_id(Db(0), b"a:"));
     assert!(backlog.is_excluded(Db(0), b"b:x") && !backlog.is_excluded(Db(0), b"b:1"));
     for key in ["b:1", "b:x", "b:1x"] {
-        touch(&mut backlog, key, 1);
-        assert!(!backlog.must_capture(Db(0), b"b:x", Touch::Expired, 1));
-        assert!(!backlog.gone(Db(0), b"b:x", Touch::Expired, 1));
+        change(&mut backlog, key, 1);
+        assert!(!backlog.must_retain(Db(0), b"b:x", ChangeKind::Expired, 1));
+        assert!(!backlog.removed(Db(0), b"b:x", ChangeKind::Expired, 1));
     }
     assert_eq!(backlog.dirty_len(), 1);
     assert_eq!(backlog.explain(Db(0), b"b:x", 1).state, KeyState::NotRegistered);
@@ -33,7 +33,7 @@ fn an_excluded_key_belongs_to_no_registration() {
 fn what_drains_was_never_given_an_excluded_key() {
     let mut backlog = excluding();
     let id = backlog.live_id(Db(0), b"b:").unwrap();
-    touch(&mut backlog, "b:1", 1);
+    change(&mut backlog, "b:1", 1);
     backlog.unregister(Db(0), b"b:", false, 2);
     assert!(backlog.is_scanned(id, b"b:1") && !backlog.is_scanned(id, b"b:x"));
     // Without the registration they are those of the shorter prefix.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::core::backlog::table::Captured;
+use crate::core::backlog::table::RetainedValue;
 use crate::core::delivery::batch::Link;
 use crate::core::ids::{Db, RegistrationId};
 use crate::core::now::Now;
@@ -14,14 +14,14 @@ fn a_key_is_followed_from_its_change_to_its_acknowledgement() {
     let mut backlog = backlog(&["a:"]);
     assert_eq!(state(&backlog, "a:1"), ("clean", 0));
     assert_eq!(state(&backlog, "b:1"), ("not registered", 0));
-    touch(&mut backlog, "a:1", 1_000);
+    change(&mut backlog, "a:1", 1_000);
     assert_eq!(state(&backlog, "a:1"), ("dirty", 1));
     backlog.pause(None);
     assert_eq!(state(&backlog, "a:1"), ("paused", 1));
     backlog.resume(None);
     let flight = batch(&mut backlog, 200_000).unwrap();
     assert_eq!(state(&backlog, "a:1"), ("in flight", 1));
-    touch(&mut backlog, "a:1", 2_000);
+    change(&mut backlog, "a:1", 2_000);
     assert_eq!(state(&backlog, "a:1"), ("in flight, changed since", 2));
     done(&mut backlog, flight, written(), 300_000);
     assert_eq!(state(&backlog, "a:1"), ("dirty", 2));
@@ -33,7 +33,7 @@ fn a_key_is_followed_from_its_change_to_its_acknowledgement() {
 #[test]
 fn what_holds_a_key_up_is_named() {
     let mut backlog = backlog(&["a:"]);
-    touch(&mut backlog, "a:1", 1_000);
+    change(&mut backlog, "a:1", 1_000);
     let flight = batch(&mut backlog, 200_000).unwrap();
     done(&mut backlog, flight, returned(10_000), 200_000);
     let explained = backlog.explain(Db(0), b"a:1", 500_000);
@@ -48,8 +48,8 @@ fn what_holds_a_key_up_is_named() {
     assert_eq!(backlog.explain(Db(0), b"a:1", 20_000_000).state, KeyState::Dirty);
     let mut batch = backlog.begin_batch(20_000_000).unwrap();
     let (taken, _) = backlog.take(&mut batch, 20_000_000).unwrap();
-    backlog.put_aside(&batch, &taken, 30_000_000);
-    touch(&mut backlog, "a:1", 20_000_001);
+    backlog.park_slow(&batch, &taken, 30_000_000);
+    change(&mut backlog, "a:1", 20_000_001);
     assert_eq!(
         backlog.explain(Db(0), b"a:1", 20_000_000).state,
         KeyState::Waiting(Obstacle::Large)
@@ -67,7 +67,7 @@ fn what_holds_a_key_up_is_named() {
 #[test]
 fn a_refused_key_tells_why_and_keeps_its_value() {
     let mut backlog = backlog(&["a:"]);
-    touch(&mut backlog, "a:1", 1_000);
+    change(&mut backlog, "a:1", 1_000);
     let flight = batch(&mut backlog, 200_000).unwrap();
     let refusal = Refusal { index: 0, code: 121, reason: "schema".to_owned() };
     let verdict =
@@ -76,13 +76,14 @@ fn a_refused_key_tells_why_and_keeps_its_value() {
     let explained = backlog.explain(Db(0), b"a:1", 500_000);
     assert_eq!((explained.state, explained.since_unix_ms), (KeyState::DeadLetter, 7));
     assert_eq!((explained.attempts, explained.last_error.as_str()), (1, "schema"));
-    let value = Captured { content: Content::String, expire_ms: NO_EXPIRY, bytes: (*b"v").into() };
-    backlog.capture(Db(0), b"a:1", value.clone());
-    assert_eq!(backlog.explain(Db(0), b"a:1", 500_000).captured, Some(value.clone()));
+    let value =
+        RetainedValue { content: Content::String, expire_ms: NO_EXPIRY, bytes: (*b"v").into() };
+    backlog.retain_value(Db(0), b"a:1", value.clone());
+    assert_eq!(backlog.explain(Db(0), b"a:1", 500_000).retained, Some(value.clone()));
     backlog.retry(LetterScope::All, 600_000);
     let explained = backlog.explain(Db(0), b"a:1", 700_000);
     assert_eq!((explained.state, explained.attempts), (KeyState::Dirty, 1));
-    assert_eq!(explained.captured, Some(value));
+    assert_eq!(explained.retained, Some(value));
 }
 
 #[test]
@@ -97,9 +98,9 @@ fn a_key_that_a_scan_must_find_is_not_called_clean() {
 #[test]
 fn what_becomes_of_the_document_of_a_missing_key_depends_on_how_it_went() {
     let mut backlog = backlog(&["a:"]);
-    touch(&mut backlog, "a:1", 1);
-    backlog.record(Db(0), b"a:2", Touch::Deleted, || 0);
-    backlog.record(Db(0), b"a:3", Touch::Expired, || 0);
+    change(&mut backlog, "a:1", 1);
+    backlog.record(Db(0), b"a:2", ChangeKind::Deleted, || 0);
+    backlog.record(Db(0), b"a:3", ChangeKind::Expired, || 0);
     backlog.fold(2);
     let deletes = |key: &str| backlog.explain(Db(0), key.as_bytes(), 5).deletes(false);
     assert_eq!(["a:1", "a:2", "a:3", "a:4"].map(deletes), [false, true, false, false]);
@@ -110,12 +111,12 @@ fn what_becomes_of_the_document_of_a_missing_key_depends_on_how_it_went() {
 #[test]
 fn a_key_that_is_read_in_steps_has_an_age() {
     let mut backlog = backlog(&["a:"]);
-    touch(&mut backlog, "a:1", 1_000);
+    change(&mut backlog, "a:1", 1_000);
     let mut batch = backlog.begin_batch(200_000).unwrap();
     let (taken, _) = backlog.take(&mut batch, 200_000).unwrap();
     backlog.reads_in_steps(&batch, &taken);
     assert_eq!(backlog.state(501_000).oldest_dirty_ms, 500);
     assert_eq!(backlog.explain(Db(0), b"a:1", 1).state, KeyState::Waiting(Obstacle::Large));
-    backlog.disturbed(&batch, &taken, b"a:1", 300_000);
+    backlog.interrupted(&batch, &taken, b"a:1", 300_000);
     assert_eq!(backlog.explain(Db(0), b"a:1", 1).state, KeyState::Dirty);
 }

@@ -22,7 +22,7 @@ fn add(backlog: &mut Backlog, batch: &mut Batch) -> Option<()> {
 fn keys_are_added_until_the_registration_has_other_options() {
     let mut backlog = backlog(&["a:"]);
     for key in ["a:1", "a:2", "a:3"] {
-        touch(&mut backlog, key, 1);
+        change(&mut backlog, key, 1);
     }
     let mut batch = begun(&mut backlog);
     assert!(add(&mut backlog, &mut batch).is_some());
@@ -38,11 +38,11 @@ fn keys_are_added_until_the_registration_has_other_options() {
 #[test]
 fn its_registration_stays_until_it_has_ended_though_its_keys_are_anothers_now() {
     let mut backlog = backlog(&["a:"]);
-    touch(&mut backlog, "a:1", 1);
-    touch(&mut backlog, "a:2", 1);
+    change(&mut backlog, "a:1", 1);
+    change(&mut backlog, "a:2", 1);
     let mut batch = begun(&mut backlog);
     backlog.register(registration("a:1"));
-    touch(&mut backlog, "a:1", 2);
+    change(&mut backlog, "a:1", 2);
     backlog.unregister(Db(0), b"a:", false, 3);
     // Its last key needs no write.
     let (taken, key) = backlog.take(&mut batch, u64::MAX).expect("a key");
@@ -60,8 +60,8 @@ fn its_registration_stays_until_it_has_ended_though_its_keys_are_anothers_now() 
 #[test]
 fn its_keys_are_as_old_as_they_were() {
     let mut backlog = backlog(&["a:"]);
-    touch(&mut backlog, "a:1", 1_000_000);
-    touch(&mut backlog, "a:2", 2_000_000);
+    change(&mut backlog, "a:1", 1_000_000);
+    change(&mut backlog, "a:2", 2_000_000);
     let mut batch = begun(&mut backlog);
     assert!(add(&mut backlog, &mut batch).is_some());
     backlog.holds(&batch, 1);
@@ -71,7 +71,7 @@ fn its_keys_are_as_old_as_they_were() {
 #[test]
 fn its_keys_are_dropped_when_it_is_not_sent_and_no_registration_wants_them_any_more() {
     let mut backlog = backlog(&["a:"]);
-    touch(&mut backlog, "a:1", 1);
+    change(&mut backlog, "a:1", 1);
     let batch = begun(&mut backlog);
     backlog.unregister(Db(0), b"a:", true, 2);
     backlog.lets_go();
@@ -84,7 +84,7 @@ fn its_keys_are_dropped_when_it_is_not_sent_and_no_registration_wants_them_any_m
 #[test]
 fn it_is_forgotten_when_another_epoch_begins() {
     let mut backlog = backlog(&["a:"]);
-    touch(&mut backlog, "a:1", 1);
+    change(&mut backlog, "a:1", 1);
     let batch = begun(&mut backlog);
     assert!(backlog.is_of_now(&batch));
     backlog.begin_epoch();

@@ -3,7 +3,7 @@
 use super::*;
 use crate::core::backlog::dead_letters::DeadLetter;
 use crate::core::backlog::record::Record;
-use crate::core::backlog::table::{Captured, Taken};
+use crate::core::backlog::table::{RetainedValue, Taken};
 use crate::core::ids::{Db, RegistrationId};
 use crate::core::now::Now;
 
@@ -42,11 +42,11 @@ fn tell(replica: &mut Backlog, clean: &Acknowledged) {
 }
 
 /// Two servers with the same keys dirty; the second is sent nothing.
-fn pair(keys: &[(&str, Touch)]) -> (Backlog, Backlog) {
+fn pair(keys: &[(&str, ChangeKind)]) -> (Backlog, Backlog) {
     let (mut master, mut replica) = (backlog(&["a:", "b:"]), backlog(&["a:", "b:"]));
     for backlog in [&mut master, &mut replica] {
-        for (key, touch) in keys {
-            backlog.record(Db(0), key.as_bytes(), *touch, || 0);
+        for (key, kind) in keys {
+            backlog.record(Db(0), key.as_bytes(), *kind, || 0);
         }
         backlog.fold(1);
     }
@@ -58,22 +58,23 @@ fn letters(backlog: &Backlog) -> Vec<(String, DeadLetter)> {
     letters.map(|(_, key, l)| (String::from_utf8_lossy(key).into_owned(), l.clone())).collect()
 }
 
-fn value(text: &str) -> Captured {
-    Captured { content: Content::String, expire_ms: 9, bytes: text.as_bytes().into() }
+fn value(text: &str) -> RetainedValue {
+    RetainedValue { content: Content::String, expire_ms: 9, bytes: text.as_bytes().into() }
 }
 
-/// The first key that would be sent, as it was touched, and its captured value.
-fn first(backlog: &mut Backlog) -> (Touch, Option<Captured>) {
+/// The first key that would be sent, as it was touched, and its retained value.
+fn first(backlog: &mut Backlog) -> (ChangeKind, Option<RetainedValue>) {
     let mut batch = backlog.begin_batch(u64::MAX).expect("a batch");
     let (taken, _) = backlog.take(&mut batch, u64::MAX).expect("a key");
-    let captured = backlog.captured(&taken, 1).cloned();
+    let retained = backlog.retained(&taken, 1).cloned();
     backlog.put_back(&taken);
-    (taken.touch, captured)
+    (taken.kind, retained)
 }
 
 #[test]
 fn a_refused_key_is_clean_on_master_and_replica_and_no_acknowledgement_names_it() {
-    let (mut master, mut replica) = pair(&[("a:1", Touch::Changed), ("a:2", Touch::Changed)]);
+    let (mut master, mut replica) =
+        pair(&[("a:1", ChangeKind::Changed), ("a:2", ChangeKind::Changed)]);
     let flight = batch(&mut master, u64::MAX).unwrap();
     let clean = end(&mut master, &mut replica, flight, refused(&[1]));
     assert_eq!(clean.keys.iter().collect::<Vec<_>>(), [(Db(0), &b"a:1"[..])]);
@@ -83,10 +84,10 @@ fn a_refused_key_is_clean_on_master_and_replica_and_no_acknowledgement_names_it(
 
 #[test]
 fn a_refused_key_that_changed_again_stays_dirty_on_the_replica_too() {
-    let (mut master, mut replica) = pair(&[("a:1", Touch::Changed)]);
+    let (mut master, mut replica) = pair(&[("a:1", ChangeKind::Changed)]);
     let flight = batch(&mut master, u64::MAX).unwrap();
     for backlog in [&mut master, &mut replica] {
-        touch(backlog, "a:1", 2);
+        change(backlog, "a:1", 2);
     }
     let clean = end(&mut master, &mut replica, flight, refused(&[0]));
     assert!(clean.keys.is_empty() && clean.dead[0].again);
@@ -96,7 +97,7 @@ fn a_refused_key_that_changed_again_stays_dirty_on_the_replica_too() {
 
 #[test]
 fn a_good_write_of_a_key_that_changed_again_clears_the_letter_on_both() {
-    let (mut master, mut replica) = pair(&[("a:1", Touch::Changed)]);
+    let (mut master, mut replica) = pair(&[("a:1", ChangeKind::Changed)]);
     let flight = batch(&mut master, u64::MAX).unwrap();
     end(&mut master, &mut replica, flight, refused(&[0]));
     for backlog in [&mut master, &mut replica] {
@@ -104,7 +105,7 @@ fn a_good_write_of_a_key_that_changed_again_clears_the_letter_on_both() {
     }
     let flight = batch(&mut master, u64::MAX).unwrap();
     for backlog in [&mut master, &mut replica] {
-        touch(backlog, "a:1", 70);
+        change(backlog, "a:1", 70);
     }
     let clean = end(&mut master, &mut replica, flight, written());
     assert!(clean.keys.is_empty() && clean.resolved.len() == 1);
@@ -115,7 +116,8 @@ fn a_good_write_of_a_key_that_changed_again_clears_the_letter_on_both() {
 
 #[test]
 fn a_retry_is_due_at_once_and_counts_its_attempts() {
-    let (mut master, mut replica) = pair(&[("a:1", Touch::Changed), ("b:1", Touch::Changed)]);
+    let (mut master, mut replica) =
+        pair(&[("a:1", ChangeKind::Changed), ("b:1", ChangeKind::Changed)]);
     for _ in 0..2 {
         let flight = batch(&mut master, u64::MAX).unwrap();
         end(&mut master, &mut replica, flight, refused(&[0]));
@@ -139,75 +141,75 @@ fn a_retry_is_due_at_once_and_counts_its_attempts() {
 
 #[test]
 fn a_refused_deletion_is_retried_as_one() {
-    let (mut master, mut replica) = pair(&[("a:1", Touch::Deleted)]);
+    let (mut master, mut replica) = pair(&[("a:1", ChangeKind::Deleted)]);
     let flight = batch(&mut master, u64::MAX).unwrap();
     end(&mut master, &mut replica, flight, refused(&[0]));
     for backlog in [&mut master, &mut replica] {
         backlog.retry(LetterScope::All, 60);
-        assert_eq!(first(backlog), (Touch::Deleted, None));
+        assert_eq!(first(backlog), (ChangeKind::Deleted, None));
     }
 }
 
 #[test]
 fn a_refused_change_of_a_key_that_was_perhaps_deleted_is_none_once_it_expires_uncaptured() {
-    let (mut master, mut replica) = pair(&[("a:1", Touch::PerhapsDeleted)]);
+    let (mut master, mut replica) = pair(&[("a:1", ChangeKind::MaybeDeleted)]);
     let flight = batch(&mut master, u64::MAX).unwrap();
     end(&mut master, &mut replica, flight, refused(&[0]));
     for backlog in [&mut master, &mut replica] {
-        assert!(backlog.must_capture(Db(0), b"a:1", Touch::Expired, 60));
-        backlog.gone(Db(0), b"a:1", Touch::Expired, 60);
+        assert!(backlog.must_retain(Db(0), b"a:1", ChangeKind::Expired, 60));
+        backlog.removed(Db(0), b"a:1", ChangeKind::Expired, 60);
         backlog.retry(LetterScope::All, 70);
-        assert_eq!(first(backlog), (Touch::Changed, None));
+        assert_eq!(first(backlog), (ChangeKind::Changed, None));
     }
 }
 
 #[test]
 fn a_captured_value_goes_into_the_letter_and_back() {
-    let (mut master, mut replica) = pair(&[("a:1", Touch::Changed)]);
+    let (mut master, mut replica) = pair(&[("a:1", ChangeKind::Changed)]);
     for backlog in [&mut master, &mut replica] {
-        assert!(backlog.capture(Db(0), b"a:1", value("last")));
+        assert!(backlog.retain_value(Db(0), b"a:1", value("last")));
     }
     for _ in 0..2 {
         let flight = batch(&mut master, u64::MAX).unwrap();
         let clean = end(&mut master, &mut replica, flight, refused(&[0]));
-        assert_eq!(clean.dead[0].letter.captured, None, "the replica has it");
+        assert_eq!(clean.dead[0].letter.retained, None, "the replica has it");
         for backlog in [&mut master, &mut replica] {
-            assert_eq!(letters(backlog)[0].1.captured, Some(value("last")));
+            assert_eq!(letters(backlog)[0].1.retained, Some(value("last")));
             assert_eq!(backlog.retry(LetterScope::All, 60), 1);
-            assert_eq!(letters(backlog)[0].1.captured, None, "it is where it is read from");
-            assert_eq!(first(backlog), (Touch::Captured, Some(value("last"))));
+            assert_eq!(letters(backlog)[0].1.retained, None, "it is where it is read from");
+            assert_eq!(first(backlog), (ChangeKind::Retained, Some(value("last"))));
         }
     }
 }
 
 #[test]
 fn a_refused_value_is_captured_when_its_key_goes_away() {
-    let (mut master, mut replica) = pair(&[("a:1", Touch::Changed)]);
+    let (mut master, mut replica) = pair(&[("a:1", ChangeKind::Changed)]);
     let flight = batch(&mut master, u64::MAX).unwrap();
     end(&mut master, &mut replica, flight, refused(&[0]));
-    assert!(master.must_capture(Db(0), b"a:1", Touch::Evicted, 60));
-    assert_eq!(master.uncaptured(None, 60), [(Db(0), b"a:1".to_vec())]);
+    assert!(master.must_retain(Db(0), b"a:1", ChangeKind::Evicted, 60));
+    assert_eq!(master.unretained(None, 60), [(Db(0), b"a:1".to_vec())]);
     assert!(master.active_of_key(Db(0), b"a:1").is_some());
-    assert!(master.capture(Db(0), b"a:1", value("last")));
-    assert!(!master.must_capture(Db(0), b"a:1", Touch::Evicted, 60));
-    assert!(master.uncaptured(None, 60).is_empty());
+    assert!(master.retain_value(Db(0), b"a:1", value("last")));
+    assert!(!master.must_retain(Db(0), b"a:1", ChangeKind::Evicted, 60));
+    assert!(master.unretained(None, 60).is_empty());
     master.retry(LetterScope::All, 60);
-    assert_eq!(first(&mut master), (Touch::Captured, Some(value("last"))));
+    assert_eq!(first(&mut master), (ChangeKind::Retained, Some(value("last"))));
 }
 
 #[test]
 fn a_letter_whose_value_is_lost_stays_and_says_so() {
-    let (mut master, mut replica) = pair(&[("a:1", Touch::Changed)]);
+    let (mut master, mut replica) = pair(&[("a:1", ChangeKind::Changed)]);
     let flight = batch(&mut master, u64::MAX).unwrap();
     end(&mut master, &mut replica, flight, refused(&[0]));
     for backlog in [&mut master, &mut replica] {
         backlog.retry(LetterScope::All, 60);
     }
-    let mut skip = |touch: Option<Touch>| {
+    let mut skip = |kind: Option<ChangeKind>| {
         let mut batch = master.begin_batch(u64::MAX).unwrap();
         let (taken, _) = master.take(&mut batch, u64::MAX).unwrap();
         let mut clean = Acknowledged::default();
-        let taken = Taken { touch: touch.unwrap_or(taken.touch), ..taken };
+        let taken = Taken { kind: kind.unwrap_or(taken.kind), ..taken };
         master.skip(RegistrationId(0), &taken, &mut clean);
         tell(&mut replica, &clean);
         for backlog in [&mut master, &mut replica] {
@@ -220,13 +222,13 @@ fn a_letter_whose_value_is_lost_stays_and_says_so() {
     assert!(of_master[0].1.reason.contains("gone from Redis"), "{of_master:?}");
     assert_eq!((of_master[0].1.attempts, &of_master), (2, &of_replica));
     // Deleted by a client, and the document is to stay: there is nothing to be retried.
-    assert_eq!(skip(Some(Touch::Deleted)), (vec![], vec![]));
+    assert_eq!(skip(Some(ChangeKind::Deleted)), (vec![], vec![]));
 }
 
 #[test]
 fn an_unregistered_prefix_keeps_its_letters_until_they_are_dropped_or_written() {
     for drop in [true, false] {
-        let (mut master, mut replica) = pair(&[("a:1", Touch::Changed)]);
+        let (mut master, mut replica) = pair(&[("a:1", ChangeKind::Changed)]);
         let flight = batch(&mut master, u64::MAX).unwrap();
         end(&mut master, &mut replica, flight, refused(&[0]));
         for backlog in [&mut master, &mut replica] {
@@ -256,7 +258,8 @@ fn an_unregistered_prefix_keeps_its_letters_until_they_are_dropped_or_written() 
 
 #[test]
 fn discarding_drops_letters_also_those_that_come_later() {
-    let (mut master, mut replica) = pair(&[("a:1", Touch::Changed), ("a:2", Touch::Changed)]);
+    let (mut master, mut replica) =
+        pair(&[("a:1", ChangeKind::Changed), ("a:2", ChangeKind::Changed)]);
     master.settings.batch_max_keys = 1;
     let flight = batch(&mut master, u64::MAX).unwrap();
     end(&mut master, &mut replica, flight, refused(&[0]));
@@ -277,7 +280,7 @@ fn discarding_drops_letters_also_those_that_come_later() {
 
 #[test]
 fn a_prefix_registered_again_retries_with_its_new_options() {
-    let (mut master, mut replica) = pair(&[("a:1", Touch::Changed)]);
+    let (mut master, mut replica) = pair(&[("a:1", ChangeKind::Changed)]);
     let flight = batch(&mut master, u64::MAX).unwrap();
     end(&mut master, &mut replica, flight, refused(&[0]));
     let mut other = registration("a:");
@@ -290,8 +293,9 @@ fn a_prefix_registered_again_retries_with_its_new_options() {
 
 #[test]
 fn letters_with_their_values_come_back_when_loaded() {
-    let (mut master, mut replica) = pair(&[("a:1", Touch::Changed), ("a:2", Touch::Deleted)]);
-    master.capture(Db(0), b"a:1", value("last"));
+    let (mut master, mut replica) =
+        pair(&[("a:1", ChangeKind::Changed), ("a:2", ChangeKind::Deleted)]);
+    master.retain_value(Db(0), b"a:1", value("last"));
     let flight = batch(&mut master, u64::MAX).unwrap();
     end(&mut master, &mut replica, flight, refused(&[0, 1]));
     master.retry(LetterScope::Key(Db(0), b"a:2"), 60);
@@ -312,10 +316,10 @@ fn letters_with_their_values_come_back_when_loaded() {
 
 #[test]
 fn a_flush_before_the_retry_does_not_wait_for_it_and_one_after_it_does() {
-    let (mut master, mut replica) = pair(&[("a:1", Touch::Changed)]);
+    let (mut master, mut replica) = pair(&[("a:1", ChangeKind::Changed)]);
     let flight = batch(&mut master, u64::MAX).unwrap();
     end(&mut master, &mut replica, flight, refused(&[0]));
-    touch(&mut master, "a:2", 60);
+    change(&mut master, "a:2", 60);
     let before = master.flush(FlushScope::All, 60);
     master.retry(LetterScope::All, 60);
     let after = master.flush(FlushScope::All, 60);

@@ -1,7 +1,7 @@
 //! What the backlog does past `dirty-max-bytes`.
 
 use super::*;
-use crate::core::backlog::table::Captured;
+use crate::core::backlog::table::RetainedValue;
 use crate::core::delivery::batch::Link;
 use crate::core::ids::{Db, RegistrationId};
 use crate::core::now::Now;
@@ -14,9 +14,9 @@ fn full(prefixes: &[&str]) -> Backlog {
     let mut backlog = backlog(prefixes);
     backlog.settings.dirty_max_bytes = 1;
     for i in 0..MANY {
-        touch(&mut backlog, &format!("a:x{i}"), 1);
+        change(&mut backlog, &format!("a:x{i}"), 1);
     }
-    touch(&mut backlog, "a:missed", 7);
+    change(&mut backlog, "a:missed", 7);
     assert!(backlog.prefix_state(RegistrationId(0), 7).unwrap().rescan_pending);
     backlog
 }
@@ -34,14 +34,14 @@ fn scan(backlog: &mut Backlog, id: RegistrationId, keys: &[&str], now_us: u64) {
     backlog.begin_scan(id);
     for key in keys {
         if backlog.is_scanned(id, key.as_bytes()) {
-            backlog.found(id, key.as_bytes(), Touch::Found, now_us);
+            backlog.found(id, key.as_bytes(), ChangeKind::Found, now_us);
         }
     }
     backlog.end_scan(id, now_us);
 }
 
-fn captured() -> Captured {
-    Captured { content: Content::String, expire_ms: NO_EXPIRY, bytes: (*b"last").into() }
+fn retained() -> RetainedValue {
+    RetainedValue { content: Content::String, expire_ms: NO_EXPIRY, bytes: (*b"last").into() }
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_flush_waits_for_the_scan_and_for_what_it_finds() {
     drain(&mut backlog, 10);
     assert!(backlog.flushed().is_empty() && !backlog.is_flushed(all));
     backlog.begin_scan(RegistrationId(0));
-    backlog.found(RegistrationId(0), b"a:missed", Touch::Found, 11);
+    backlog.found(RegistrationId(0), b"a:missed", ChangeKind::Found, 11);
     backlog.end_scan(RegistrationId(0), 12);
     assert!(backlog.flushed().is_empty(), "what was found is not written yet");
     assert_eq!(drain(&mut backlog, 13), ["a:missed"]);
@@ -113,9 +113,9 @@ fn a_flush_waits_for_the_scan_and_for_what_it_finds() {
 fn a_flush_waits_for_a_second_scan_if_a_key_was_missed_behind_the_first() {
     let mut backlog = full(&["a:"]);
     backlog.begin_scan(RegistrationId(0));
-    touch(&mut backlog, "a:behind", 9);
+    change(&mut backlog, "a:behind", 9);
     let flush = backlog.flush(FlushScope::All, 10);
-    touch(&mut backlog, "a:later", 20);
+    change(&mut backlog, "a:later", 20);
     backlog.end_scan(RegistrationId(0), 21);
     drain(&mut backlog, 22);
     assert!(!backlog.is_flushed(flush));
@@ -129,7 +129,7 @@ fn a_flush_does_not_wait_for_what_is_missed_later() {
     let mut backlog = full(&["a:"]);
     backlog.begin_scan(RegistrationId(0));
     let flush = backlog.flush(FlushScope::All, 10);
-    touch(&mut backlog, "a:later", 20);
+    change(&mut backlog, "a:later", 20);
     backlog.end_scan(RegistrationId(0), 21);
     drain(&mut backlog, 22);
     assert_eq!(backlog.flushed(), [flush]);
@@ -149,16 +149,16 @@ fn a_flush_of_keys_waits_for_one_that_was_perhaps_missed() {
 #[test]
 fn a_key_that_was_perhaps_missed_is_captured_before_it_goes() {
     let mut backlog = full(&["a:"]);
-    assert!(backlog.must_capture(Db(0), b"a:missed", Touch::Evicted, 8));
-    assert!(backlog.capture(Db(0), b"a:missed", captured()));
-    assert!(backlog.gone(Db(0), b"a:missed", Touch::Evicted, 8));
+    assert!(backlog.must_retain(Db(0), b"a:missed", ChangeKind::Evicted, 8));
+    assert!(backlog.retain_value(Db(0), b"a:missed", retained()));
+    assert!(backlog.removed(Db(0), b"a:missed", ChangeKind::Evicted, 8));
     assert_eq!(backlog.state(8).lost_total, 0);
     assert!(drain(&mut backlog, 9).contains(&"a:missed".to_owned()));
-    backlog.gone(Db(0), b"a:not captured", Touch::Expired, 10);
+    backlog.removed(Db(0), b"a:not captured", ChangeKind::Expired, 10);
     assert_eq!(backlog.state(10).lost_total, 1);
     backlog.clear_missed(RegistrationId(0));
-    assert!(!backlog.must_capture(Db(0), b"a:clean", Touch::Evicted, 11));
-    assert!(!backlog.capture(Db(0), b"a:clean", captured()));
+    assert!(!backlog.must_retain(Db(0), b"a:clean", ChangeKind::Evicted, 11));
+    assert!(!backlog.retain_value(Db(0), b"a:clean", retained()));
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_key_that_another_registration_took_over_is_left_to_it() {
     let mut backlog = full(&["a:", ""]);
     backlog.unregister(Db(0), b"a:", false, 8);
     drain(&mut backlog, 10);
-    touch(&mut backlog, "a:missed", 11);
+    change(&mut backlog, "a:missed", 11);
     scan(&mut backlog, RegistrationId(0), &["a:missed"], 12);
     assert!(backlog.active(RegistrationId(0)).is_none());
     let flight = batch(&mut backlog, u64::MAX).unwrap();
@@ -200,13 +200,13 @@ fn what_a_replica_missed_itself_outlives_the_end_of_its_masters_scan() {
     let mut replica = full(&["a:"]);
     // The master's scan, as the stream tells it.
     replica.begin_scan(RegistrationId(0));
-    replica.found(RegistrationId(0), b"a:missed", Touch::Changed, 9);
+    replica.found(RegistrationId(0), b"a:missed", ChangeKind::Changed, 9);
     replica.end_scan(RegistrationId(0), 10);
     assert!(replica.prefix_state(RegistrationId(0), 11).unwrap().rescan_pending);
     // With room for all that the master found, nothing is left to be scanned.
     replica.settings.dirty_max_bytes = 0;
     replica.begin_scan(RegistrationId(0));
-    replica.found(RegistrationId(0), b"a:missed", Touch::Changed, 12);
+    replica.found(RegistrationId(0), b"a:missed", ChangeKind::Changed, 12);
     replica.end_scan(RegistrationId(0), 13);
     assert!(!replica.prefix_state(RegistrationId(0), 14).unwrap().rescan_pending);
 }
@@ -215,7 +215,7 @@ fn what_a_replica_missed_itself_outlives_the_end_of_its_masters_scan() {
 fn what_was_missed_is_saved_and_loaded() {
     let mut backlog = full(&["a:"]);
     backlog.begin_scan(RegistrationId(0));
-    touch(&mut backlog, "a:behind", 9);
+    change(&mut backlog, "a:behind", 9);
     let mut loaded = Backlog::default();
     let mut packer = crate::core::backlog::record::Packer::new(|block: &[u8]| {
         crate::core::backlog::record::unpack(block, |record| loaded.load(record, u64::MAX))
@@ -237,7 +237,7 @@ fn what_was_missed_is_saved_and_loaded() {
 #[test]
 fn a_longer_prefix_that_is_registered_later_finds_what_the_shorter_one_missed() {
     let mut backlog = full(&["a:"]);
-    touch(&mut backlog, "a:b:missed", 20);
+    change(&mut backlog, "a:b:missed", 20);
     let id = backlog.register(registration("a:b:")).unwrap();
     assert!(backlog.dirty.has_missed(id));
     assert_eq!(

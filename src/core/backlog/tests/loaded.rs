@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::backlog::change_log::Touch;
+use crate::core::backlog::change_log::ChangeKind;
 use crate::core::backlog::record::{Packer, Record, SavedKey, unpack};
 use crate::core::ids::{Db, RegistrationId};
 
@@ -22,17 +22,17 @@ fn block(keys: &[(u16, u8, u64)]) -> Vec<u8> {
             registration: registration(&format!("{id}:")),
         });
     }
-    for (id, touch, since_us) in keys {
-        let touch = Touch::from_u8(*touch).unwrap_or(Touch::Changed);
+    for (id, kind, since_us) in keys {
+        let kind = ChangeKind::from_u8(*kind).unwrap_or(ChangeKind::Changed);
         let key = format!("{}:{since_us}", id % 2);
         let key = key.as_bytes();
         let saved = SavedKey {
             registration_id: RegistrationId(*id),
             db: Db(0),
-            touch,
+            kind,
             since_us: *since_us,
             key,
-            captured: None,
+            retained: None,
         };
         packer.push(&Record::Key(saved));
     }

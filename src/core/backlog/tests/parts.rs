@@ -6,7 +6,7 @@ use crate::core::now::Now;
 fn sent(keys: usize) -> (Backlog, Batch) {
     let mut backlog = backlog(&["a:"]);
     for key in 0..keys {
-        touch(&mut backlog, &format!("a:{key}"), 1);
+        change(&mut backlog, &format!("a:{key}"), 1);
     }
     let flight = batch(&mut backlog, u64::MAX).unwrap();
     (backlog, flight)
@@ -25,13 +25,13 @@ fn each_key_is_settled_once_and_the_batch_at_the_end() {
     let refusal = |index| Refusal { index, code: 121, reason: "refused".to_owned() };
     let refused = vec![refusal(4), refusal(5), refusal(11)];
     let verdict = Verdict::Written(Written { refused, sent_bytes: 9, ..Written::default() });
-    touch(&mut backlog, "a:7", 2);
+    change(&mut backlog, "a:7", 2);
     let (rest, clean) = part(&mut backlog, Report::Done { batch: flight, verdict });
     assert_eq!(clean, ["a:0", "a:1", "a:2", "a:3"]);
     let state = backlog.state(9);
     assert_eq!((state.in_flight_keys, state.counters.batches_total), (7, 0));
     // A key that is clean can be on its way again before the others are settled.
-    touch(&mut backlog, "a:0", 3);
+    change(&mut backlog, "a:0", 3);
     let again = batch(&mut backlog, u64::MAX).unwrap();
     assert_eq!(keys(&again), ["a:0"]);
     let (rest, clean) = part(&mut backlog, rest.unwrap());

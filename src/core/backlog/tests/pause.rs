@@ -6,10 +6,10 @@ use crate::core::ids::{Db, RegistrationId};
 #[test]
 fn nothing_is_sent_and_nothing_is_due_while_everything_is_paused() {
     let mut backlog = backlog(&["a:", "b:"]);
-    touch(&mut backlog, "a:1", 1);
+    change(&mut backlog, "a:1", 1);
     backlog.pause(None);
     backlog.pause(None);
-    touch(&mut backlog, "b:1", 2);
+    change(&mut backlog, "b:1", 2);
     backlog.flush(FlushScope::All, 3);
     assert_eq!(backlog.next_due_us(), None);
     assert!(backlog.begin_batch(u64::MAX).is_none());
@@ -23,8 +23,8 @@ fn nothing_is_sent_and_nothing_is_due_while_everything_is_paused() {
 #[test]
 fn a_paused_prefix_holds_up_no_other() {
     let mut backlog = backlog(&["a:", "b:"]);
-    touch(&mut backlog, "a:1", 1);
-    touch(&mut backlog, "b:1", 1);
+    change(&mut backlog, "a:1", 1);
+    change(&mut backlog, "b:1", 1);
     backlog.pause(Some(RegistrationId(0)));
     assert!(!backlog.state(5).paused);
     assert!(backlog.prefix_state(RegistrationId(0), 5).unwrap().paused);
@@ -42,7 +42,7 @@ fn a_paused_prefix_holds_up_no_other() {
 #[test]
 fn what_is_in_flight_ends_normally_and_what_returns_waits() {
     let mut backlog = backlog(&["a:"]);
-    touch(&mut backlog, "a:1", 1);
+    change(&mut backlog, "a:1", 1);
     let flight = batch(&mut backlog, u64::MAX).unwrap();
     backlog.pause(Some(RegistrationId(0)));
     assert_eq!(backlog.dirty_unpaused(), 1);
@@ -74,7 +74,7 @@ fn a_pause_outlives_new_options_and_not_the_registration() {
     backlog.pause(Some(RegistrationId(0)));
     backlog.register(registration("a:")).unwrap();
     assert!(backlog.is_paused(RegistrationId(0)));
-    touch(&mut backlog, "a:1", 1);
+    change(&mut backlog, "a:1", 1);
     assert_eq!(backlog.unregister(Db(0), b"a:", false, 2), Some(1));
     assert!(backlog.is_paused(RegistrationId(0)) && backlog.begin_batch(u64::MAX).is_none());
     backlog.register(registration("a:")).unwrap();

@@ -10,7 +10,7 @@ const PREFIXES: [&str; 5] = ["a:", "b:", "c:", "d:", "a:b:"];
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Touch(usize, u8),
+    ChangeKind(usize, u8),
     Wait(u64),
     Batch,
     Return,
@@ -34,7 +34,7 @@ fn step() -> impl Strategy<Value = Step> {
     let some = prop::option::of(prefix.clone());
     let key = 0..6u8;
     prop_oneof![
-        6 => (prefix.clone(), key.clone()).prop_map(|(prefix, key)| Step::Touch(prefix, key)),
+        6 => (prefix.clone(), key.clone()).prop_map(|(prefix, key)| Step::ChangeKind(prefix, key)),
         4 => (0..200_000u64).prop_map(Step::Wait),
         6 => Just(Step::Batch),
         2 => Just(Step::Return),
@@ -65,8 +65,8 @@ fn run(backlog: &mut Backlog, flights: &mut Vec<Batch>, step: Step, now_us: &mut
         backlog.id_of(Db(0), PREFIXES[prefix].as_bytes())
     };
     match step {
-        Step::Touch(prefix, number) => {
-            backlog.record(Db(0), &key(prefix, number), Touch::Changed, || 0);
+        Step::ChangeKind(prefix, number) => {
+            backlog.record(Db(0), &key(prefix, number), ChangeKind::Changed, || 0);
             backlog.fold(now);
         }
         Step::Wait(us) => *now_us += us,
@@ -110,12 +110,12 @@ fn run(backlog: &mut Backlog, flights: &mut Vec<Batch>, step: Step, now_us: &mut
         Step::Epoch => backlog.begin_epoch(),
         Step::Capture(prefix, number) => {
             let bytes = b"v".as_slice().into();
-            let value = crate::core::backlog::table::Captured {
+            let value = crate::core::backlog::table::RetainedValue {
                 content: Content::String,
                 expire_ms: -1,
                 bytes,
             };
-            backlog.capture(Db(0), &key(prefix, number), value);
+            backlog.retain_value(Db(0), &key(prefix, number), value);
         }
         Step::Return | Step::Written => {}
     }
@@ -188,7 +188,7 @@ fn registrations_that_are_due_take_turns() {
     backlog.report(Report::Credit(9), Now { us: 0, unix_ms: 0 }, &mut Acknowledged::default());
     backlog.settings.batch_max_keys = 1;
     for key in ["a:1", "a:2", "b:1", "b:2", "c:1"] {
-        touch(&mut backlog, key, 1);
+        change(&mut backlog, key, 1);
     }
     backlog.flush(FlushScope::All, 2);
     let order: Vec<String> =
@@ -200,7 +200,7 @@ fn registrations_that_are_due_take_turns() {
 fn figures_of_the_module_are_the_sums_of_those_of_its_registrations() {
     let mut backlog = backlog(&["a:", "b:"]);
     for key in ["a:1", "a:1", "b:1"] {
-        touch(&mut backlog, key, 1);
+        change(&mut backlog, key, 1);
     }
     let flight = batch(&mut backlog, 200_000).unwrap();
     done(&mut backlog, flight, written(), 300_000);
@@ -229,7 +229,7 @@ fn whatever_changes_what_is_due_says_so() {
         ("epoch", Backlog::begin_epoch),
         ("settings", |backlog| backlog.change_settings(|settings| settings.batch_max_keys = 7)),
         ("change", |backlog| {
-            backlog.record(Db(0), b"k:1", Touch::Changed, || 0);
+            backlog.record(Db(0), b"k:1", ChangeKind::Changed, || 0);
             backlog.fold(10);
         }),
     ];

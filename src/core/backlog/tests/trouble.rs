@@ -7,7 +7,7 @@ const MINUTE: u64 = 60_000_000;
 
 /// A change of `key` is refused at that time.
 fn refuse(backlog: &mut Backlog, key: &str, now_us: u64) {
-    touch(backlog, key, now_us);
+    change(backlog, key, now_us);
     let flight = batch(backlog, u64::MAX).unwrap();
     let refusal = Refusal { index: 0, code: 121, reason: format!("{key} is bad") };
     let verdict =
@@ -17,7 +17,7 @@ fn refuse(backlog: &mut Backlog, key: &str, now_us: u64) {
 
 /// A change of `key` comes back, or is written.
 fn send(backlog: &mut Backlog, key: &str, verdict: Verdict, now_us: u64) {
-    touch(backlog, key, now_us);
+    change(backlog, key, now_us);
     let flight = batch(backlog, u64::MAX).unwrap();
     done(backlog, flight, verdict, now_us);
 }
@@ -53,14 +53,14 @@ fn a_rest_is_logged_when_it_begins_and_ends_and_not_in_between() {
     for now_us in [10, 20, 30] {
         send(&mut backlog, "a:1", returned(1), now_us);
     }
-    assert_eq!(backlog.resting().count(), 1);
+    assert_eq!(backlog.backing_off().count(), 1);
     let began = Some(Err("no server".to_owned()));
     assert_eq!(line(&mut backlog, 30), Some((0, String::new(), began)));
     send(&mut backlog, "a:1", returned(1), 2 * MINUTE);
     assert_eq!(line(&mut backlog, 2 * MINUTE), None);
     send(&mut backlog, "a:1", written(), 3 * MINUTE);
     assert_eq!(line(&mut backlog, 3 * MINUTE), Some((0, String::new(), Some(Ok(())))));
-    assert_eq!((backlog.resting().count(), backlog.last_error()), (0, ""));
+    assert_eq!((backlog.backing_off().count(), backlog.last_error()), (0, ""));
     send(&mut backlog, "a:1", returned(1), 3 * MINUTE + 1);
     send(&mut backlog, "a:1", written(), 3 * MINUTE + 2);
     assert_eq!(line(&mut backlog, 5 * MINUTE), None, "it began and ended within the minute");

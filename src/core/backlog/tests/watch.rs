@@ -1,12 +1,12 @@
 use super::*;
-use crate::core::backlog::table::Captured;
+use crate::core::backlog::table::RetainedValue;
 use crate::core::ids::Db;
 
 /// Looks at all keys that should be; they end then.
 fn look(backlog: &mut Backlog, now_us: u64, end_ms: u64) -> usize {
     backlog.fold(now_us);
     let (mut key, mut count) = (Vec::new(), 0);
-    while let Some(watched) = backlog.next_fresh(&mut key, || 0) {
+    while let Some(watched) = backlog.next_newly_dirty(&mut key, || 0) {
         backlog.look_at(watched, &key, (now_us / 1000, end_ms));
         count += 1;
     }
@@ -33,8 +33,8 @@ fn a_key_is_watched_once_however_often_it_gets_a_time_to_live() {
     for turn in 0..1_000u64 {
         for _ in 0..100 {
             for key in ["a:1", "a:2"] {
-                touch(&mut backlog, key, turn);
-                backlog.record(Db(0), key.as_bytes(), Touch::Lifetime, || 0);
+                change(&mut backlog, key, turn);
+                backlog.record(Db(0), key.as_bytes(), ChangeKind::ExpiryOnly, || 0);
             }
         }
         assert_eq!(look(&mut backlog, turn, 5_000 + turn), 2);
@@ -54,15 +54,15 @@ fn a_key_is_watched_once_however_often_it_gets_a_time_to_live() {
 #[test]
 fn what_is_clean_or_captured_is_not_watched() {
     let mut backlog = watching(&["a:"]);
-    ["a:1", "a:2"].iter().for_each(|key| touch(&mut backlog, key, 1));
+    ["a:1", "a:2"].iter().for_each(|key| change(&mut backlog, key, 1));
     assert_eq!(look(&mut backlog, 1, 9_000), 2);
     let bytes = b"v".as_slice().into();
-    let value = Captured { content: Content::String, expire_ms: 9_000, bytes };
-    assert!(backlog.capture(Db(0), b"a:2", value));
+    let value = RetainedValue { content: Content::String, expire_ms: 9_000, bytes };
+    assert!(backlog.retain_value(Db(0), b"a:2", value));
     assert_eq!(backlog.next_end_ms(), Some(9_000), "of the other one");
     let flight = batch(&mut backlog, 200_000).unwrap();
     assert_eq!(done(&mut backlog, flight, written(), 300_000).len(), 2);
-    assert_eq!((backlog.next_end_ms(), backlog.has_fresh()), (None, false));
+    assert_eq!((backlog.next_end_ms(), backlog.has_newly_dirty()), (None, false));
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn memory_of_watched_keys_is_counted_and_given_back() {
     backlog.settings.batch_max_keys = i64::MAX;
     let empty = backlog.state(0).memory_bytes;
     let keys = 100_000;
-    (0..keys).for_each(|key| touch(&mut backlog, &format!("a:{key}"), 1));
+    (0..keys).for_each(|key| change(&mut backlog, &format!("a:{key}"), 1));
     let unwatched = backlog.state(0).memory_bytes;
     assert_eq!(look(&mut backlog, 1, 9_000), keys);
     let watched = backlog.state(0).memory_bytes - unwatched;
@@ -85,27 +85,27 @@ fn memory_of_watched_keys_is_counted_and_given_back() {
 #[test]
 fn whoever_looks_back_looks_at_every_dirty_key_and_every_letter() {
     let mut backlog = watching(&["a:"]);
-    ["a:1", "a:2", "a:3"].iter().for_each(|key| touch(&mut backlog, key, 1));
+    ["a:1", "a:2", "a:3"].iter().for_each(|key| change(&mut backlog, key, 1));
     let flight = batch(&mut backlog, 200_000).unwrap();
     let refusal = Refusal { index: 0, code: 121, reason: "schema".to_owned() };
     let verdict = Verdict::Written(Written { refused: vec![refusal], ..Written::default() });
     done(&mut backlog, flight, verdict, 300_000);
-    ["a:2", "a:3"].iter().for_each(|key| touch(&mut backlog, key, 400_000));
-    let mut all = fresh(&mut backlog, 400_000);
+    ["a:2", "a:3"].iter().for_each(|key| change(&mut backlog, key, 400_000));
+    let mut all = newly_dirty(&mut backlog, 400_000);
     assert_eq!(all.pop().as_deref(), Some("a:1"), "letters come last");
     all.sort();
     assert_eq!(all, ["a:2", "a:3"]);
-    assert!(!backlog.has_fresh());
+    assert!(!backlog.has_newly_dirty());
     backlog.look_back();
-    assert!(backlog.has_fresh());
-    assert_eq!(fresh(&mut backlog, 400_000).len(), 3);
-    assert!(!backlog.has_fresh());
+    assert!(backlog.has_newly_dirty());
+    assert_eq!(newly_dirty(&mut backlog, 400_000).len(), 3);
+    assert!(!backlog.has_newly_dirty());
 }
 
 #[test]
 fn a_key_with_a_letter_is_looked_at_before_it_ends_and_when_it_may_have_none_any_more() {
     let mut backlog = watching(&["a:"]);
-    touch(&mut backlog, "a:1", 1);
+    change(&mut backlog, "a:1", 1);
     assert_eq!(look(&mut backlog, 1, 500_000), 1);
     let flight = batch(&mut backlog, 200_000).unwrap();
     let refusal = Refusal { index: 0, code: 121, reason: "schema".to_owned() };

@@ -12,7 +12,7 @@ use super::bson::{Document, Element, FieldName};
 use super::duplicate_names::Names;
 use super::error::{MAX_DOCUMENT_BYTES, MappingError};
 use super::rules::{Rules, VALUE, value_field};
-use crate::core::registration::schema::{SchemaPlace, Schema};
+use crate::core::registration::schema::{Schema, SchemaPlace};
 
 mod check;
 mod key;

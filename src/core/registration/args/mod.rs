@@ -7,7 +7,7 @@ pub mod schema;
 
 use std::collections::HashSet;
 
-use super::{IdType, KeyType, Namespace, OnError, OnGone, Registration, WriteMode};
+use super::{IdType, KeyType, Namespace, OnError, OnRemoval, Registration, WriteMode};
 use crate::core::ids::Db;
 use crate::core::settings::{BATCH_MAX_KEYS, FLUSH_INTERVAL_MS, SettingLimits};
 pub use dead_letter::{LetterList, Letters, letter_list, letters};
@@ -30,7 +30,7 @@ const ID_TYPES: [(&str, IdType); 4] = [
 ];
 const WRITE_MODES: [(&str, WriteMode); 2] =
     [("REPLACE", WriteMode::Replace), ("MERGE", WriteMode::Merge)];
-const ON_GONE: [(&str, OnGone); 2] = [("DELETE", OnGone::Delete), ("KEEP", OnGone::Keep)];
+const ON_GONE: [(&str, OnRemoval); 2] = [("DELETE", OnRemoval::Delete), ("KEEP", OnRemoval::Keep)];
 
 const ON_ERROR: [(&str, OnError); 3] =
     [("DEADLETTER", OnError::DeadLetter), ("STRING", OnError::String), ("SKIP", OnError::Skip)];
@@ -59,7 +59,7 @@ impl<'a> Words<'a> {
     }
 
     /// What becomes of the document of a key that is gone.
-    fn on_gone(&mut self, option: &str) -> Result<OnGone, String> {
+    fn on_removal(&mut self, option: &str) -> Result<OnRemoval, String> {
         if self.0.as_slice().first().is_some_and(|word| word.eq_ignore_ascii_case(b"MARK")) {
             return Err(not_yet(&format!("{option} MARK")));
         }
@@ -151,9 +151,9 @@ fn read_registration(
             }
             b"WHOLE" if before != Last::Other => registration.key_whole = true,
             b"WRITE" => registration.write = words.choice("WRITE", &WRITE_MODES)?,
-            b"ONDEL" => registration.on_delete = words.on_gone("ONDEL")?,
-            b"ONEXPIRE" => registration.on_expire = words.on_gone("ONEXPIRE")?,
-            b"ONEVICT" => registration.on_evict = words.on_gone("ONEVICT")?,
+            b"ONDEL" => registration.on_delete = words.on_removal("ONDEL")?,
+            b"ONEXPIRE" => registration.on_expire = words.on_removal("ONEXPIRE")?,
+            b"ONEVICT" => registration.on_evict = words.on_removal("ONEVICT")?,
             b"TTLFIELD" => registration.ttl_field = Some(words.field("TTLFIELD")?),
             b"INTERVAL" => {
                 let ms = words.number("INTERVAL", FLUSH_INTERVAL_MS)?;
@@ -299,7 +299,8 @@ pub struct FlushArgs<'a> {
     pub timeout_ms: i64,
 }
 
-const TIMEOUT: SettingLimits = SettingLimits { name: "TIMEOUT", default: 0, min: 0, max: i64::MAX / 1000 };
+const TIMEOUT: SettingLimits =
+    SettingLimits { name: "TIMEOUT", default: 0, min: 0, max: i64::MAX / 1000 };
 const KEYS: SettingLimits = SettingLimits { name: "KEYS", default: 0, min: 1, max: 1_000_000 };
 
 /// Reads `[<prefix>] [KEYS <n> <key> ...] [TIMEOUT <ms>]`. A prefix that is spelled like one

@@ -28,8 +28,11 @@ fn options_are_read_in_any_order_and_case() {
     assert_eq!(registration.key_type, KeyType::Json);
     assert_eq!((&*registration.key_field, registration.key_as), ("movieId", IdType::Uuid));
     assert_eq!(registration.write, WriteMode::Merge);
-    assert_eq!(registration.on_delete, OnGone::Keep);
-    assert_eq!((registration.on_expire, registration.on_evict), (OnGone::Delete, OnGone::Delete));
+    assert_eq!(registration.on_delete, OnRemoval::Keep);
+    assert_eq!(
+        (registration.on_expire, registration.on_evict),
+        (OnRemoval::Delete, OnRemoval::Delete)
+    );
     assert_eq!(registration.ttl_field.as_deref(), Some("expires"));
     assert_eq!((registration.interval_ms, registration.batch_max_keys), (Some(0), Some(10)));
 }

@@ -41,7 +41,9 @@ impl CommandOptions {
                 command.element(c"txnNumber").int64(number);
                 false
             }
-            TxnPosition::Start(number) | TxnPosition::InProgress(number) | TxnPosition::Commit(number) => {
+            TxnPosition::Start(number)
+            | TxnPosition::InProgress(number)
+            | TxnPosition::Commit(number) => {
                 command.element(c"txnNumber").int64(number);
                 command.element(c"autocommit").bool(false);
                 true
@@ -104,7 +106,8 @@ mod tests {
     #[test]
     fn the_write_concern_never_says_that_the_journal_is_not_waited_for() {
         let concern = |w, journal, timeout_ms| {
-            let command = completed(WriteConcern { w, journal, timeout_ms }, TxnPosition::NoSession);
+            let command =
+                completed(WriteConcern { w, journal, timeout_ms }, TxnPosition::NoSession);
             command.get_document("writeConcern").unwrap().clone()
         };
         let (all, limit) = (AcknowledgedBy::Majority, 15_000_i64);

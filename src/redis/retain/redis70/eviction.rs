@@ -79,7 +79,7 @@ impl Eviction {
 
     /// A command is about to run, and before it the server may evict keys.
     pub fn before_command(&self, pipeline: &Pipeline, ttl: &Ttl) {
-        if !pipeline.backlog.borrow().has_fresh() || !is_pressed(URGENT) {
+        if !pipeline.backlog.borrow().has_newly_dirty() || !is_pressed(URGENT) {
             return;
         }
         // SAFETY: the detached context is valid for the module's life; the filter runs on the
@@ -118,9 +118,9 @@ impl Eviction {
             self.on.set(true);
             pipeline.backlog.borrow_mut().look_back();
         }
-        ttl.fresh.each(pipeline, end_us, 1, |watched, key| {
+        ttl.newly_dirty.each(pipeline, end_us, 1, |watched, key| {
             ctx.select(watched.db);
-            last_value::capture(pipeline, ctx, watched.db, key);
+            last_value::retain_value(pipeline, ctx, watched.db, key);
         });
     }
 }

@@ -7,7 +7,7 @@
 
 pub mod eviction;
 pub mod expiry;
-pub mod fresh;
+pub mod newly_dirty;
 pub mod overdue;
 pub mod ttl;
 
@@ -61,7 +61,7 @@ impl Redis70 {
             self.is_behind.set(false);
             return false;
         }
-        let captured = ttl.capture_last(pipeline, ctx, is_replica);
+        let retained = ttl.capture_last(pipeline, ctx, is_replica);
         // Longer than other slices: a key may have less time to live than a turn takes.
         let end_us = end_of_slice(pipeline).max(clock::now_us() + LOOK_US);
         // A replica evicts nothing.
@@ -69,7 +69,7 @@ impl Redis70 {
             || ttl.look(pipeline, ctx, end_us, is_replica);
         let scanned = ttl.overdue.step(pipeline, ctx, end_of_slice(pipeline));
         self.is_behind.set(!self.is_idle(pipeline));
-        captured || looked || scanned
+        retained || looked || scanned
     }
 
     /// True if no key is to be looked at now. Most turns end here, so that the clock is asked only if
@@ -78,7 +78,7 @@ impl Redis70 {
         let backlog = pipeline.backlog.borrow();
         let is_due = |end_ms: u64| end_ms <= clock::unix_ms();
         !self.ttl.overdue.is_pending()
-            && !backlog.has_fresh()
+            && !backlog.has_newly_dirty()
             && !backlog.next_end_ms().is_some_and(is_due)
     }
 

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use super::expiry::{LAST_MS, can_expire};
-use crate::core::backlog::table::Captured;
+use crate::core::backlog::table::RetainedValue;
 use crate::core::ids::Db;
 use crate::redis::api::clock;
 use crate::redis::api::context::Ctx;
@@ -49,7 +49,7 @@ impl Overdue {
     /// Data was loaded. A master finds all before it serves anybody: afterwards any look at a key, and
     /// the server's own, could remove it.
     pub fn on_loaded(&self, pipeline: &Pipeline, ctx: Ctx<'_>) {
-        let dirty = pipeline.backlog.borrow_mut().uncaptured_dbs(clock::now_us());
+        let dirty = pipeline.backlog.borrow_mut().unretained_dbs(clock::now_us());
         self.ask_all(ctx, dirty);
         if ctx.flags() & raw::REDISMODULE_CTX_FLAGS_SLAVE == 0 {
             self.step(pipeline, ctx, u64::MAX);
@@ -105,7 +105,7 @@ fn scan(pipeline: &Pipeline, ctx: Ctx<'_>, db: Db, cursor: &Cursor, end_us: u64)
 /// Captures the value of a key that the server has opened for the scan, if its time is over.
 fn look(pipeline: &Pipeline, db: Db, name: &[u8], key: *mut raw::RedisModuleKey) {
     let backlog = pipeline.backlog.borrow();
-    if key.is_null() || !backlog.is_uncaptured(db, name) {
+    if key.is_null() || !backlog.is_unretained(db, name) {
         return;
     }
     // SAFETY: the server opened the key for this callback.
@@ -122,7 +122,7 @@ fn look(pipeline: &Pipeline, db: Db, name: &[u8], key: *mut raw::RedisModuleKey)
     // SAFETY: as above.
     let read = unsafe { value::of_open_key(key, wanted, &mut value) };
     if let Some((content, expire_ms)) = read {
-        let captured = Captured { content, expire_ms, bytes: value.into() };
-        pipeline.backlog.borrow_mut().capture(db, name, captured);
+        let retained = RetainedValue { content, expire_ms, bytes: value.into() };
+        pipeline.backlog.borrow_mut().retain_value(db, name, retained);
     }
 }

@@ -2,7 +2,7 @@
 //! second.
 
 use super::expiry::{LAST_MS, can_expire};
-use super::fresh::Fresh;
+use super::newly_dirty::NewlyDirty;
 use super::overdue::Overdue;
 use crate::core::backlog::Watched;
 use crate::core::mapping::value::NO_EXPIRY;
@@ -27,7 +27,7 @@ const CLOCK_KEYS: usize = 16;
 #[derive(Debug, Default)]
 pub struct Ttl {
     /// Keys that became dirty.
-    pub fresh: Fresh,
+    pub newly_dirty: NewlyDirty,
     /// Keys that may have expired already.
     pub overdue: Overdue,
 }
@@ -36,12 +36,12 @@ impl Ttl {
     /// Asks every key that became dirty for its time to live, until `end_us`. One that a replica does
     /// not find may have expired. True if there was one.
     pub fn look(&self, pipeline: &Pipeline, ctx: Ctx<'_>, end_us: u64, is_replica: bool) -> bool {
-        if !pipeline.backlog.borrow().has_fresh() {
+        if !pipeline.backlog.borrow().has_newly_dirty() {
             return false;
         }
         let now_ms = clock::unix_ms();
         let (mut opened, mut asked) = (0, None);
-        self.fresh.each(pipeline, end_us, CLOCK_KEYS, |watched, key| {
+        self.newly_dirty.each(pipeline, end_us, CLOCK_KEYS, |watched, key| {
             if opened >= MANY && asked.is_none_or(|(db, _)| db != watched.db) {
                 asked = Some((watched.db, can_expire(ctx, watched.db)));
             }
@@ -53,7 +53,7 @@ impl Ttl {
                 Some(NO_EXPIRY) => opened += 1,
                 // At once: data may be saved before the next turn, and the key be gone when it is loaded.
                 Some(end_ms) if is_last(end_ms, now_ms) => {
-                    last_value::capture(pipeline, ctx, watched.db, key)
+                    last_value::retain_value(pipeline, ctx, watched.db, key)
                 }
                 Some(end_ms) => look_again(pipeline, watched, key, (now_ms, end_ms)),
                 None if is_replica => self.overdue.ask(watched.db),
@@ -70,7 +70,7 @@ impl Ttl {
         let is_late = first_ms + LATE_MS <= now_ms;
         let end_us =
             end_of_slice(pipeline).max(clock::now_us() + if is_late { URGENT_US } else { 0 });
-        let mut key = self.fresh.take_buffer();
+        let mut key = self.newly_dirty.take_buffer();
         loop {
             let watched = pipeline.backlog.borrow_mut().take_end(now_ms, &mut key);
             let Some(watched) = watched else { break };
@@ -78,7 +78,7 @@ impl Ttl {
             match value::expiry_ms(&pipeline.opener, ctx, &Text::new(&key)) {
                 Some(NO_EXPIRY) => {}
                 Some(end_ms) if is_last(end_ms, now_ms) => {
-                    last_value::capture(pipeline, ctx, watched.db, &key);
+                    last_value::retain_value(pipeline, ctx, watched.db, &key);
                 }
                 Some(end_ms) => look_again(pipeline, watched, &key, (now_ms, end_ms)),
                 None if is_replica => self.overdue.ask(watched.db),
@@ -88,7 +88,7 @@ impl Ttl {
                 break;
             }
         }
-        self.fresh.put_back(key);
+        self.newly_dirty.put_back(key);
         true
     }
 }

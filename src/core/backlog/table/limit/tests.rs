@@ -4,14 +4,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::core::backlog::change_log::{Change, Log};
-use crate::core::backlog::table::Captured;
+use crate::core::backlog::table::RetainedValue;
 use crate::core::backlog::table::{Settled, Taken};
 use crate::core::ids::{Db, RegistrationId};
 use crate::core::mapping::value::Content;
 
-fn touch(dirty: &mut Dirty, key: &[u8], touch: Touch, now_us: u64) {
+fn change(dirty: &mut Dirty, key: &[u8], kind: ChangeKind, now_us: u64) {
     let mut log = Log::default();
-    log.push(Change { db: Db(0), registration_id: RegistrationId(0), touch, key });
+    log.push(Change { db: Db(0), registration_id: RegistrationId(0), kind, key });
     dirty.fold(&mut log, now_us);
 }
 
@@ -20,7 +20,7 @@ fn filled() -> Dirty {
     let mut dirty = Dirty::default();
     dirty.open_registration(RegistrationId(0));
     for i in 0..ALWAYS {
-        touch(&mut dirty, format!("filler{i}").as_bytes(), Touch::Changed, 1);
+        change(&mut dirty, format!("filler{i}").as_bytes(), ChangeKind::Changed, 1);
         dirty.take(RegistrationId(0), |_| ()).unwrap();
     }
     dirty
@@ -36,10 +36,10 @@ fn full() -> Dirty {
 fn a_full_set_misses_new_keys_and_goes_on_coalescing_those_it_has() {
     let mut dirty = full();
     let len = dirty.len();
-    touch(&mut dirty, b"filler0", Touch::Changed, 5);
+    change(&mut dirty, b"filler0", ChangeKind::Changed, 5);
     assert_eq!(dirty.missed(RegistrationId(0)), Missed::default());
-    touch(&mut dirty, b"new", Touch::Changed, 6);
-    touch(&mut dirty, b"other", Touch::Timed, 7);
+    change(&mut dirty, b"new", ChangeKind::Changed, 6);
+    change(&mut dirty, b"other", ChangeKind::ExpiryMayHaveChanged, 7);
     assert_eq!(dirty.missed(RegistrationId(0)), Missed { since_us: Some(6), scanned_us: None });
     assert_eq!(dirty.len(), len);
 }
@@ -47,9 +47,11 @@ fn a_full_set_misses_new_keys_and_goes_on_coalescing_those_it_has() {
 #[test]
 fn removals_are_remembered_however_full_it_is() {
     let mut dirty = full();
-    for (key, gone) in [(b"a", Touch::Deleted), (b"b", Touch::Expired), (b"c", Touch::Evicted)] {
-        touch(&mut dirty, key, gone, 5);
-        assert_eq!(dirty.touched(Db(0), key), Some(gone));
+    for (key, gone) in
+        [(b"a", ChangeKind::Deleted), (b"b", ChangeKind::Expired), (b"c", ChangeKind::Evicted)]
+    {
+        change(&mut dirty, key, gone, 5);
+        assert_eq!(dirty.kind_of(Db(0), key), Some(gone));
     }
     assert!(!dirty.has_missed(RegistrationId(0)));
 }
@@ -57,10 +59,10 @@ fn removals_are_remembered_however_full_it_is() {
 #[test]
 fn what_is_missed_during_a_scan_needs_another_one() {
     let mut dirty = full();
-    touch(&mut dirty, b"early", Touch::Changed, 5);
+    change(&mut dirty, b"early", ChangeKind::Changed, 5);
     dirty.begin_scan(RegistrationId(0));
     assert_eq!(dirty.missed(RegistrationId(0)), Missed { since_us: None, scanned_us: Some(5) });
-    touch(&mut dirty, b"behind the cursor", Touch::Changed, 7);
+    change(&mut dirty, b"behind the cursor", ChangeKind::Changed, 7);
     dirty.end_scan(RegistrationId(0));
     assert_eq!(dirty.missed(RegistrationId(0)), Missed { since_us: Some(7), scanned_us: None });
     dirty.begin_scan(RegistrationId(0));
@@ -71,9 +73,9 @@ fn what_is_missed_during_a_scan_needs_another_one() {
 #[test]
 fn a_scan_that_begins_anew_finds_what_the_first_one_would_have() {
     let mut dirty = full();
-    touch(&mut dirty, b"a", Touch::Changed, 5);
+    change(&mut dirty, b"a", ChangeKind::Changed, 5);
     dirty.begin_scan(RegistrationId(0));
-    touch(&mut dirty, b"b", Touch::Changed, 7);
+    change(&mut dirty, b"b", ChangeKind::Changed, 7);
     dirty.begin_scan(RegistrationId(0));
     assert_eq!(dirty.missed(RegistrationId(0)), Missed { since_us: None, scanned_us: Some(5) });
 }
@@ -81,11 +83,11 @@ fn a_scan_that_begins_anew_finds_what_the_first_one_would_have() {
 #[test]
 fn nobody_waits_to_be_coalesced_when_room_is_wanted() {
     let mut dirty = filled();
-    touch(&mut dirty, b"new", Touch::Changed, 5);
+    change(&mut dirty, b"new", ChangeKind::Changed, 5);
     assert_eq!(dirty.due_us(RegistrationId(0), 1_000), Some(1_005));
     dirty.set_limit(1);
     assert_eq!(dirty.due_us(RegistrationId(0), 1_000), Some(5));
-    touch(&mut dirty, b"missed", Touch::Changed, 6);
+    change(&mut dirty, b"missed", ChangeKind::Changed, 6);
     dirty.set_limit(0);
     assert_eq!(dirty.due_us(RegistrationId(0), 1_000), Some(5));
 }
@@ -97,7 +99,7 @@ fn memory_stays_below_the_limit_and_room_comes_back_with_every_clean_key() {
     dirty.open_registration(RegistrationId(0));
     dirty.set_limit(limit);
     for i in 0..200_000 {
-        touch(&mut dirty, format!("movie:{i:014}").as_bytes(), Touch::Changed, 1);
+        change(&mut dirty, format!("movie:{i:014}").as_bytes(), ChangeKind::Changed, 1);
     }
     let (held, keys) = (dirty.memory_bytes(), dirty.len());
     assert!(held <= limit, "{held}");
@@ -110,7 +112,7 @@ fn memory_stays_below_the_limit_and_room_comes_back_with_every_clean_key() {
     }
     assert!(dirty.has_room_to_scan(RegistrationId(0)) && dirty.room_bytes() > 0);
     for i in 0..200_000 {
-        touch(&mut dirty, format!("other:{i:014}").as_bytes(), Touch::Changed, 1);
+        change(&mut dirty, format!("other:{i:014}").as_bytes(), ChangeKind::Changed, 1);
     }
     assert!(dirty.memory_bytes() <= limit, "{}", dirty.memory_bytes());
     assert!(dirty.len() > keys / 10 * 9, "{} of {keys}", dirty.len());
@@ -163,9 +165,9 @@ impl Model {
         let Some(taken) = self.dirty.take(RegistrationId(0), |bytes| key = bytes[0]) else {
             return;
         };
-        let captured = self.dirty.captured(taken.entry);
-        let captured = captured.map(|value| u64::from_le_bytes((*value.bytes).try_into().unwrap()));
-        let read = self.redis.get(&key).copied().or(captured);
+        let retained = self.dirty.retained(taken.entry);
+        let retained = retained.map(|value| u64::from_le_bytes((*value.bytes).try_into().unwrap()));
+        let read = self.redis.get(&key).copied().or(retained);
         self.flights.push((key, taken, read));
     }
 
@@ -190,7 +192,7 @@ impl Model {
         for _ in 0..count {
             let Some(at) = self.cursor else { return };
             if self.redis.contains_key(&at) {
-                touch(&mut self.dirty, &[at], Touch::Found, self.now_us);
+                change(&mut self.dirty, &[at], ChangeKind::Found, self.now_us);
             }
             self.cursor = (at < 19).then_some(at + 1);
             if self.cursor.is_none() {
@@ -205,20 +207,20 @@ impl Model {
             Step::Write(key) => {
                 self.redis.insert(key, self.now_us);
                 self.wanted.insert(key, Some(self.now_us));
-                touch(&mut self.dirty, &[key], Touch::Changed, self.now_us);
+                change(&mut self.dirty, &[key], ChangeKind::Changed, self.now_us);
             }
             Step::Delete(key) if self.redis.remove(&key).is_some() => {
                 self.wanted.insert(key, None);
-                touch(&mut self.dirty, &[key], Touch::Deleted, self.now_us);
+                change(&mut self.dirty, &[key], ChangeKind::Deleted, self.now_us);
             }
             Step::Vanish(key) if self.redis.contains_key(&key) => {
                 let value = self.redis.remove(&key).unwrap();
                 let bytes = value.to_le_bytes().into();
-                let value = Captured { content: Content::String, expire_ms: -1, bytes };
-                match self.dirty.touched(Db(0), &[key]) {
-                    Some(_) => assert!(self.dirty.capture(Db(0), &[key], value)),
+                let value = RetainedValue { content: Content::String, expire_ms: -1, bytes };
+                match self.dirty.kind_of(Db(0), &[key]) {
+                    Some(_) => assert!(self.dirty.retain_value(Db(0), &[key], value)),
                     None if self.dirty.has_missed(RegistrationId(0)) => {
-                        self.dirty.capture_missed(Db(0), RegistrationId(0), &[key], &value);
+                        self.dirty.retain_missed(Db(0), RegistrationId(0), &[key], &value);
                     }
                     None => {}
                 }
@@ -262,7 +264,7 @@ proptest! {
         for step in steps {
             model.run(step);
             for key in model.behind() {
-                let known = model.dirty.touched(Db(0), &[key]).is_some();
+                let known = model.dirty.kind_of(Db(0), &[key]).is_some();
                 prop_assert!(known || model.dirty.has_missed(RegistrationId(0)), "{key} is forgotten");
             }
         }

@@ -7,7 +7,7 @@ use crate::core::mapping::value::Content;
 
 /// The last value of a key that is gone from Redis and not yet in MongoDB.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Captured {
+pub struct RetainedValue {
     /// How `bytes` are laid out.
     pub content: Content,
     /// When the key expired or would have, milliseconds since 1970; -1 for never.
@@ -16,29 +16,29 @@ pub struct Captured {
     pub bytes: Box<[u8]>,
 }
 
-/// Places for captured values that are kept when there are none.
+/// Places for retained values that are kept when there are none.
 const KEEP: usize = 1_024;
 
 /// Captured values by entry.
 #[derive(Debug, Default)]
-pub struct CapturedValues {
-    values: HashMap<EntryId, Captured>,
+pub struct RetainedValues {
+    values: HashMap<EntryId, RetainedValue>,
     bytes: usize,
 }
 
-impl CapturedValues {
-    pub fn insert(&mut self, id: EntryId, value: Captured) {
+impl RetainedValues {
+    pub fn insert(&mut self, id: EntryId, value: RetainedValue) {
         self.bytes += value.bytes.len();
         if let Some(earlier) = self.values.insert(id, value) {
             self.bytes -= earlier.bytes.len();
         }
     }
 
-    pub fn get(&self, id: EntryId) -> Option<&Captured> {
+    pub fn get(&self, id: EntryId) -> Option<&RetainedValue> {
         self.values.get(&id)
     }
 
-    pub fn remove(&mut self, id: EntryId) -> Option<Captured> {
+    pub fn remove(&mut self, id: EntryId) -> Option<RetainedValue> {
         let value = self.values.remove(&id)?;
         self.bytes -= value.bytes.len();
         if self.values.is_empty() {
@@ -49,10 +49,10 @@ impl CapturedValues {
 
     /// Bytes in use; fewer than what is held.
     pub fn used_bytes(&self) -> usize {
-        self.bytes + self.values.len() * size_of::<(EntryId, Captured)>()
+        self.bytes + self.values.len() * size_of::<(EntryId, RetainedValue)>()
     }
 
     pub fn memory_bytes(&self) -> usize {
-        self.bytes + self.values.capacity() * size_of::<(EntryId, Captured)>()
+        self.bytes + self.values.capacity() * size_of::<(EntryId, RetainedValue)>()
     }
 }

@@ -8,9 +8,9 @@ use crate::redis::pipeline::Pipeline;
 
 /// Holds the bytes of the key that is looked at.
 #[derive(Debug, Default)]
-pub struct Fresh(RefCell<Vec<u8>>);
+pub struct NewlyDirty(RefCell<Vec<u8>>);
 
-impl Fresh {
+impl NewlyDirty {
     /// The buffer for the key that is looked at; put it back after use.
     pub fn take_buffer(&self) -> Vec<u8> {
         self.0.take()
@@ -34,7 +34,7 @@ impl Fresh {
         let mut count = 0usize;
         loop {
             // The borrow ends with the statement: looking calls into the server.
-            let watched = pipeline.backlog.borrow_mut().next_fresh(&mut key, clock::now_us);
+            let watched = pipeline.backlog.borrow_mut().next_newly_dirty(&mut key, clock::now_us);
             let Some(watched) = watched else { break };
             each(watched, &key);
             count += 1;

@@ -130,7 +130,7 @@ fuzz_target!(|input: Input<'_>| {
     let state = backlog.state(NOW_US);
     let memory = state.memory_bytes;
     assert!(memory < LEAST_BYTES + BYTES_A_BYTE * input, "{memory} bytes of {input}");
-    for id in backlog.live_ids().collect::<Vec<_>>() {
+    for id in backlog.registry.live_ids().collect::<Vec<_>>() {
         assert!(backlog.prefix_state(id, NOW_US).is_some());
         backlog.error_of(id);
     }

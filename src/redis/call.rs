@@ -56,7 +56,8 @@ impl Call<'_> {
 
     /// The prefix is not registered in the selected database.
     pub fn no_registration(&self, backlog: &Backlog, prefix: &[u8]) {
-        let others: Vec<String> = backlog.databases_of(prefix).map(|db| db.to_string()).collect();
+        let others: Vec<String> =
+            backlog.registry.databases_of(prefix).map(|db| db.to_string()).collect();
         let hint = match others.as_slice() {
             [] => "WB.STATUS lists the prefixes of all databases".to_owned(),
             [db] => format!("it is registered in database {db}, SELECT that one"),

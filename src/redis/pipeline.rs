@@ -74,7 +74,7 @@ impl Pipeline {
 
     fn needs_link(&self) -> bool {
         let backlog = self.backlog.borrow();
-        !self.is_replica.get() && (!backlog.has_no_registrations() || backlog.dirty_len() > 0)
+        !self.is_replica.get() && (!backlog.registry.captures_nothing() || backlog.dirty_len() > 0)
     }
 
     /// Tells the worker that settings have changed.
@@ -94,7 +94,7 @@ impl Pipeline {
     }
 
     fn worker_options(&self) -> WorkerOptions {
-        let former = self.backlog.borrow().former_sessions().to_vec();
+        let former = self.backlog.borrow().sessions.former().to_vec();
         let uri = self.sources.borrow().uri_source();
         self.keeps_link.set(self.needs_link());
         WorkerOptions::new(uri, &self.settings(), former, self.keeps_link.get())
@@ -113,12 +113,12 @@ impl Pipeline {
         backlog.sending(&batch);
         match worker.send(batch) {
             Ok(()) => {
-                backlog.sent(flight);
+                backlog.in_flight.sent(flight);
                 true
             }
             Err(batch) => {
                 backlog.unsent(batch);
-                backlog.lose_credits();
+                backlog.in_flight.lose_credits();
                 false
             }
         }

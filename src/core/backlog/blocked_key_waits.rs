@@ -40,9 +40,9 @@ impl Backlog {
     fn blocked_key_due_us(&self, id: RegistrationId) -> Option<u64> {
         let due_us = self.blocked.due_us(id)?;
         let active = self.active(id).filter(|_| !self.is_paused(id))?;
-        let mut flights = self.flights.iter().chain(&self.held);
-        let tries = flights.any(|flight| flight.registration_id == id && flight.retry);
-        (!tries && self.has_credit(id, true)).then_some(due_us.max(active.hold_us))
+        let tries =
+            self.in_flight.iter().any(|flight| flight.registration_id == id && flight.retry);
+        (!tries && self.in_flight.has_credit(id, true)).then_some(due_us.max(active.hold_us))
     }
 
     /// Makes a blocked key that is due the first of its registration's queue: the registration, and how

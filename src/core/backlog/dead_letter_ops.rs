@@ -89,7 +89,7 @@ impl Backlog {
 
     /// What the master, or the AOF, says of a refused change. Unless it has changed again, the
     /// key is clean now, and its retained value goes into the letter.
-    pub fn apply_dead_letter(&mut self, refused: Refused) {
+    pub(super) fn apply_dead_letter(&mut self, refused: Refused) {
         let Refused { db, key, prefix, mut letter, again } = refused;
         let mut left = None;
         if !again && let Some((id, kind, retained)) = self.dirty.take_out(db, &key) {
@@ -97,7 +97,7 @@ impl Backlog {
             left = Some(id);
         }
         // Unregistered with DISCARD meanwhile, it has no letters any more.
-        if let Some(id) = self.id_of(db, &prefix) {
+        if let Some(id) = self.registry.find(db, &prefix) {
             letter.registration_id = id;
             self.keep_letter(db, &key, letter);
         }

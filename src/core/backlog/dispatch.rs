@@ -10,38 +10,6 @@ use crate::core::ids::RegistrationId;
 use crate::core::mapping::value::{Content, Span};
 use crate::core::registration::{OnRemoval, Registration};
 
-/// Buffers kept for the next batches.
-const SPARE: usize = 8;
-/// A spare buffer larger than this is given back.
-const SPARE_BYTES: usize = 1 << 20;
-
-/// A batch that is on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flight {
-    /// ActiveRegistration of its registration.
-    pub registration_id: RegistrationId,
-    /// Since when its oldest key is dirty, microseconds.
-    pub oldest_us: u64,
-    /// True if it was sent with a credit for slow batches.
-    pub slow: bool,
-    /// True if it is a blocked key that is tried again.
-    pub retry: bool,
-}
-
-impl Flight {
-    /// What is remembered of `batch`.
-    pub fn of(batch: &Batch) -> Flight {
-        let oldest_us = batch.items.iter().map(|item| item.since_us).min();
-        let (slow, retry) = (batch.slow, batch.retry > 0);
-        Flight {
-            registration_id: batch.registration_id,
-            oldest_us: oldest_us.unwrap_or(u64::MAX),
-            slow,
-            retry,
-        }
-    }
-}
-
 /// What to do about a key that is not there any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
@@ -54,7 +22,7 @@ pub enum Missing {
 impl Backlog {
     /// Begins a batch of the registration whose turn it is among those that are due.
     pub fn begin_batch(&mut self, now_us: u64) -> Option<Batch> {
-        if !self.may_send() {
+        if !self.in_flight.may_send() {
             return None;
         }
         self.release_slow(now_us);
@@ -65,17 +33,12 @@ impl Backlog {
             None => (self.next_registration(now_us)?, 0),
         };
         let registration = Arc::clone(&self.active(id)?.registration);
-        let (mut items, mut bytes) = match self.spare.pop() {
-            Some(spare) => (spare.items, spare.bytes),
-            None => (Vec::new(), Vec::new()),
-        };
-        items.clear();
-        bytes.clear();
+        let (items, bytes) = self.in_flight.buffers();
         let slow = retry > 0 || self.slow_registrations.contains(&id);
         Some(Batch {
             registration,
             registration_id: id,
-            epoch: self.epoch,
+            epoch: self.in_flight.epoch,
             slow,
             retry,
             items,
@@ -114,47 +77,13 @@ impl Backlog {
         Some((taken, Span { start, end: batch.bytes.len() }))
     }
 
-    /// A batch is filled on later; its keys are in flight. It has these items, the ones from `added`
-    /// on since it was held before.
-    pub fn holds(&mut self, batch: &Batch, added: usize) {
-        let items = batch.items.get(added..).unwrap_or_default();
-        let added_us = items.iter().map(|item| item.since_us).min().unwrap_or(u64::MAX);
-        let before_us = self.held.map_or(u64::MAX, |held| held.oldest_us);
-        let flight = Flight::of(batch);
-        self.held = Some(Flight { oldest_us: before_us.min(added_us), ..flight });
-    }
-
-    /// The batch that was held is about to be sent or given up.
-    pub fn lets_go(&mut self) {
-        self.held = None;
-    }
-
-    /// A batch is on its way: a credit is spent.
-    pub fn sent(&mut self, flight: Flight) {
-        let credits = if flight.slow { &mut self.slow_credits } else { &mut self.credits };
-        *credits -= 1;
-        self.flights.push(flight);
-    }
-
     /// The batch could not be sent, or was not needed: its keys wait again.
     pub fn unsent(&mut self, batch: Batch) {
         for item in batch.items.iter().rev() {
             self.dirty.give_back(item.entry, item.since_us);
         }
         self.retire_if_done(batch.registration_id);
-        self.recycle(batch);
-    }
-
-    /// The worker takes no batch any more.
-    pub fn lose_credits(&mut self) {
-        (self.credits, self.slow_credits) = (0, 0);
-    }
-
-    /// Keeps the buffers of a finished batch for the next one.
-    pub fn recycle(&mut self, batch: Batch) {
-        if self.spare.len() < SPARE && batch.bytes.capacity() <= SPARE_BYTES {
-            self.spare.push(batch);
-        }
+        self.in_flight.recycle(batch);
     }
 
     /// What the registration says about a key that is gone, given how it was touched last;
@@ -204,25 +133,6 @@ impl Backlog {
     pub fn retained(&mut self, taken: &Taken, now_us: u64) -> Option<&RetainedValue> {
         self.fold_logged(now_us);
         self.dirty.retained(taken.entry)
-    }
-
-    /// True if a batch can be sent: the worker takes one, and no key of an earlier epoch may still
-    /// be on its way with an older value.
-    pub fn may_send(&self) -> bool {
-        (self.credits > 0 || self.slow_credits > 0) && self.stale_flights == 0
-    }
-
-    /// True if this batch can be sent.
-    pub fn may_send_batch(&self, batch: &Batch) -> bool {
-        self.stale_flights == 0 && self.has_credit(batch.registration_id, batch.slow)
-    }
-
-    /// The last credit of each kind is for a registration that has nothing on its way, so that
-    /// none has to wait for what another one has sent.
-    pub(super) fn has_credit(&self, id: RegistrationId, slow: bool) -> bool {
-        let credits = if slow { self.slow_credits } else { self.credits };
-        credits > 1
-            || (credits == 1 && !self.flights.iter().any(|flight| flight.registration_id == id))
     }
 
     /// When a key that waits in the queue of `id` is due, microseconds.

@@ -111,7 +111,9 @@ impl Backlog {
         let letter = self.dead.find(db, key);
         let missed = self.maybe_missed(db, key);
         let id = standing.map(|standing| standing.registration_id).or(missed);
-        let id = id.or_else(|| self.route(db, key)).or(letter.map(|letter| letter.registration_id));
+        let id = id
+            .or_else(|| self.registry.route(db, key))
+            .or(letter.map(|letter| letter.registration_id));
         let active = id.and_then(|id| Some((id, self.active(id)?)));
         let (state, since_ms) = match (standing, letter, active) {
             (Some(standing), ..) => self.how_dirty(standing, now_us),
@@ -164,14 +166,14 @@ impl Backlog {
             value: Span { start: value, end: bytes.len() },
             expire_ms,
         };
-        let (epoch, items) = (self.epoch, vec![item]);
+        let (epoch, items) = (self.in_flight.epoch, vec![item]);
         Batch { registration, registration_id: id, epoch, slow: false, retry: 0, items, bytes }
     }
 
     fn how_dirty(&self, standing: Standing<'_>, now_us: u64) -> (KeyState, u64) {
         let Standing { entry, registration_id: id, in_flight, again, since_us, .. } = standing;
         let slow_read = self.slow_keys.waiting().find(|slow_read| {
-            in_flight && slow_read.epoch == self.epoch && slow_read.taken.entry == entry
+            in_flight && slow_read.epoch == self.in_flight.epoch && slow_read.taken.entry == entry
         });
         // Of a key that changed meanwhile, the entry has the time of that change only.
         let since_us =

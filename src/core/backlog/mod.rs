@@ -12,6 +12,7 @@ mod dispatch;
 mod explain;
 pub mod flush_waiters;
 mod flushes;
+mod in_flight;
 mod key_list;
 mod lookahead;
 mod moved_keys;
@@ -41,21 +42,23 @@ use self::blocked_keys::BlockedKeys;
 use self::change_log::{Change, ChangeKind, Log};
 use self::dead_letters::DeadLetters;
 use self::flush_waiters::{KeyEnd, Waiters};
+use self::in_flight::InFlight;
+use self::registry::Registry;
 use self::slow_keys::SlowKeys;
 use self::table::Dirty;
 use super::delivery::lag::Percentiles;
 use super::delivery::link_log::LinkWatch;
 use super::registration::Registration;
-use super::registration::router::Routes;
 use super::registration::shared_collections::Sharing;
 use super::settings::Settings;
 use crate::core::ids::{Db, RegistrationId};
 pub use dead_letter_ops::{LetterScope, Refused};
-pub use dispatch::{Flight, Missing, item};
+pub use dispatch::{Missing, item};
 pub use explain::Explained;
 #[cfg(test)]
 pub use explain::{KeyState, Obstacle};
 pub use flushes::FlushScope;
+pub use in_flight::Flight;
 pub use key_list::KeyList;
 pub use lookahead::Watched;
 pub use problems::{Trouble, TroubleLine};
@@ -72,30 +75,18 @@ pub struct Backlog {
     pub dead: DeadLetters,
     /// The link to MongoDB.
     pub link: LinkWatch,
-    routes: Routes,
-    registry: registry::Registry,
+    /// Registrations, and which keys are theirs.
+    pub registry: Registry,
     schedule: schedule::DueRegistrations,
     log: Log,
     dirty: Dirty,
     waiters: Waiters,
-    /// Batches that the worker is ready to take; less than none after one that was sent without.
-    credits: i64,
-    /// The same for batches of slow registrations and of blocked keys.
-    slow_credits: i64,
-    /// Grows when the role changes or data is loaded.
-    epoch: u32,
+    /// Batches in flight.
+    pub in_flight: InFlight,
     /// True when keys became dirty since [`take_changed`](Self::take_changed).
     changed: bool,
-    /// Batches of earlier epochs that have not ended.
-    stale_flights: usize,
     /// The registration that the last batch was of; the next one is asked first.
-    last_sent: RegistrationId,
-    /// ActiveRegistration and oldest change of every batch in flight.
-    flights: Vec<Flight>,
-    /// The same of a batch that is still being filled.
-    held: Option<Flight>,
-    /// Buffers of finished batches.
-    spare: Vec<super::delivery::batch::Batch>,
+    last_sent: Option<RegistrationId>,
     /// When the lag was reported, and what it was.
     lag: Option<(u64, Percentiles)>,
     /// Why the link failed last; empty since the next acknowledgement.
@@ -116,17 +107,16 @@ pub struct Backlog {
     /// The key whose removal was announced, and why: see [`gone`](Self::gone).
     announced: Option<(Db, Vec<u8>)>,
     indeterminate: rewrite::IndeterminateWrites,
-    sessions: sessions::KnownSessions,
+    /// The sessions in which this server writes, or its master does.
+    pub sessions: sessions::KnownSessions,
     contested: contested::ContestedKeys,
     /// The key that left a database last: see [`arrives`](Self::arrives).
     left: Option<(Db, Vec<u8>)>,
     /// Keys whose values take long to read.
-    slow_keys: SlowKeys,
+    pub slow_keys: SlowKeys,
     watched_letters: lookahead::WatchedLetters,
     /// Which registrations write to the same collection.
     sharing: Sharing,
-    /// True once a registration had EXCLUDE: only then is it looked at with each key.
-    has_excluded: bool,
     /// Keys that wait by themselves.
     blocked: BlockedKeys,
     /// Registrations whose batches need credits for slow ones.
@@ -151,8 +141,7 @@ impl Backlog {
     /// The same without a look at what others have missed.
     fn bind(&mut self, mut registration: Registration) -> Option<RegistrationId> {
         let (db, prefix) = (registration.db, registration.prefix.clone());
-        self.has_excluded |= !registration.exclude.is_empty();
-        let id = match self.id_of(db, &prefix) {
+        let id = match self.registry.find(db, &prefix) {
             Some(id) => {
                 self.sharing.join(id, &registration);
                 // SHARED is remembered.
@@ -177,7 +166,7 @@ impl Backlog {
             }
         };
         self.dirty.open_registration(id);
-        self.routes.insert(db, &prefix, id);
+        self.registry.route_to(id);
         self.slow_registrations.remove(&id);
         self.changed_registration(id);
         Some(id)
@@ -192,10 +181,10 @@ impl Backlog {
         discard: bool,
         now_us: u64,
     ) -> Option<usize> {
-        let id = self.id_of(db, prefix).filter(|id| self.is_live(*id))?;
+        let id = self.registry.find_live(db, prefix)?;
         self.fold(now_us);
         self.changed = true;
-        self.routes.remove(db, prefix);
+        self.registry.stop_routing(db, prefix);
         self.sharing.leave(id);
         if let Some(active) = self.active_mut(id) {
             active.live = false;
@@ -222,7 +211,7 @@ impl Backlog {
     /// microseconds, once for many changes.
     #[inline]
     pub fn record(&mut self, db: Db, key: &[u8], kind: ChangeKind, clock: impl FnOnce() -> u64) {
-        let Some(id) = self.route(db, key) else { return };
+        let Some(id) = self.registry.route(db, key) else { return };
         let kind = match kind {
             ChangeKind::ExpiryOnly if self.shows_lifetime(id) => ChangeKind::ExpiryMayHaveChanged,
             // A value that was refused must not be lost when its key goes.
@@ -240,12 +229,6 @@ impl Backlog {
 
     fn shows_lifetime(&self, id: RegistrationId) -> bool {
         self.active(id).is_some_and(|active| active.registration.ttl_field.is_some())
-    }
-
-    /// True when no key can be captured.
-    #[inline]
-    pub fn has_no_registrations(&self) -> bool {
-        self.routes.is_empty()
     }
 
     /// Keys in the dirty set, in flight ones included.
@@ -285,42 +268,8 @@ impl Backlog {
         std::mem::take(&mut self.changed)
     }
 
-    /// The live registration of `prefix` in `db`.
-    pub fn live_id(&self, db: Db, prefix: &[u8]) -> Option<RegistrationId> {
-        self.id_of(db, prefix).filter(|id| self.is_live(*id))
-    }
-
-    /// The registration of `prefix` in `db`, also while it only drains.
-    pub fn id_of(&self, db: Db, prefix: &[u8]) -> Option<RegistrationId> {
-        self.registry.find(db, prefix)
-    }
-
-    /// The logical databases in which `prefix` is registered.
-    pub fn databases_of(&self, prefix: &[u8]) -> impl Iterator<Item = Db> {
-        let ids = self.registry.iter().filter(|active| active.live);
-        ids.map(|active| &active.registration).filter(move |of| of.prefix == prefix).map(|of| of.db)
-    }
-
-    /// The registration `id`.
-    pub fn active(&self, id: RegistrationId) -> Option<&ActiveRegistration> {
+    fn active(&self, id: RegistrationId) -> Option<&ActiveRegistration> {
         self.registry.at(id)
-    }
-
-    /// The registration that `key` of `db` belongs to.
-    #[inline]
-    pub fn route(&self, db: Db, key: &[u8]) -> Option<RegistrationId> {
-        let id = self.routes.find(db, key)?;
-        let excluded = self.has_excluded && self.registration_excludes(id, key);
-        (!excluded).then_some(id)
-    }
-
-    /// True if `key` of `db` belongs to no registration because of an EXCLUDE.
-    pub fn is_excluded(&self, db: Db, key: &[u8]) -> bool {
-        self.routes.find(db, key).is_some_and(|id| self.registration_excludes(id, key))
-    }
-
-    fn registration_excludes(&self, id: RegistrationId, key: &[u8]) -> bool {
-        self.active(id).is_some_and(|active| active.registration.excludes(key))
     }
 
     fn discard(&mut self, id: RegistrationId) {
@@ -355,10 +304,6 @@ impl Backlog {
         }
     }
 
-    fn is_live(&self, id: RegistrationId) -> bool {
-        self.active(id).is_some_and(|active| active.live)
-    }
-
     /// Frees the registration of an unregistered prefix when its last key is written or dropped.
     fn retire_if_done(&mut self, id: RegistrationId) {
         let Some(active) = self.active(id).filter(|active| !active.live) else { return };
@@ -373,8 +318,7 @@ impl Backlog {
             self.clear_missed(id);
         }
         // A batch of its may still report, even if its keys belong to others now.
-        let flies =
-            self.flights.iter().chain(&self.held).any(|flight| flight.registration_id == id);
+        let flies = self.in_flight.has_any_of(id);
         let dead = self.dead.count(id) > 0;
         let missed = self.dirty.has_missed(id);
         if flies || dead || missed || self.dirty.queue(id).dirty() > 0 {

@@ -18,7 +18,7 @@ impl Backlog {
     /// before is written once more, which changes nothing. Nothing when it is to be marked as usual.
     pub fn move_to(&mut self, db: Db, key: &[u8]) -> Option<BTreeSet<Db>> {
         self.left.take().filter(|(from, name)| *from == db && name == key)?;
-        Some(self.routes.dbs().filter(|other| *other != db).collect())
+        Some(self.registry.dbs().filter(|other| *other != db).collect())
     }
 }
 

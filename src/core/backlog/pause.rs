@@ -26,7 +26,7 @@ impl Backlog {
     }
 
     /// True while nothing of `id` is sent, because it or everything is paused.
-    pub fn is_paused(&self, id: RegistrationId) -> bool {
+    pub(super) fn is_paused(&self, id: RegistrationId) -> bool {
         self.paused || self.active(id).is_some_and(|active| active.paused)
     }
 

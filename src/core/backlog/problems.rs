@@ -89,7 +89,7 @@ impl Backlog {
     }
 
     /// True when a line can be logged now.
-    pub fn has_trouble_line(&self, now_us: u64) -> bool {
+    pub(super) fn has_trouble_line(&self, now_us: u64) -> bool {
         self.trouble_lines.first().is_some_and(|(due_us, _)| *due_us <= now_us)
     }
 
@@ -122,7 +122,7 @@ impl Backlog {
     }
 
     /// What holds up the dirty keys of `id`; empty when nothing does.
-    pub fn obstacle(&self, id: RegistrationId) -> &str {
+    pub(super) fn obstacle(&self, id: RegistrationId) -> &str {
         if self.dirty.queue(id).dirty() == 0 {
             return "";
         }

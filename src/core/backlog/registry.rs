@@ -7,10 +7,14 @@ use std::ops::Bound;
 
 use super::ActiveRegistration;
 use crate::core::ids::{Db, RegistrationId};
+use crate::core::registration::router::Routes;
 
 /// Registrations by registration and by prefix.
 #[derive(Debug, Default)]
 pub struct Registry {
+    routes: Routes,
+    /// True once a registration had EXCLUDE: only then is each key matched against it.
+    has_excluded: bool,
     registrations: Vec<Option<ActiveRegistration>>,
     /// Registrations that are not in use, the lowest first.
     free: BinaryHeap<Reverse<RegistrationId>>,
@@ -53,7 +57,7 @@ impl Registry {
 
     /// The same, to change it. Call [`changed`](Self::changed) when it captures or not from now on, or
     /// has other keys to mark.
-    pub fn at_mut(&mut self, id: RegistrationId) -> Option<&mut ActiveRegistration> {
+    pub(super) fn at_mut(&mut self, id: RegistrationId) -> Option<&mut ActiveRegistration> {
         self.registrations.get_mut(usize::from(id))?.as_mut()
     }
 
@@ -62,8 +66,79 @@ impl Registry {
         self.by_prefix.get(&db)?.get(prefix).copied()
     }
 
+    /// The same while it captures.
+    pub fn find_live(&self, db: Db, prefix: &[u8]) -> Option<RegistrationId> {
+        self.find(db, prefix).filter(|id| self.is_live(*id))
+    }
+
+    /// The logical databases in which `prefix` is registered.
+    pub fn databases_of(&self, prefix: &[u8]) -> impl Iterator<Item = Db> {
+        let live = self.iter().filter(|active| active.live);
+        live.map(|active| &active.registration)
+            .filter(move |of| of.prefix == prefix)
+            .map(|of| of.db)
+    }
+
+    /// True when no key can be captured.
+    #[inline]
+    pub fn captures_nothing(&self) -> bool {
+        self.routes.is_empty()
+    }
+
+    /// The registration that `key` of `db` belongs to.
+    #[inline]
+    pub fn route(&self, db: Db, key: &[u8]) -> Option<RegistrationId> {
+        let id = self.routes.find(db, key)?;
+        let excluded = self.has_excluded && self.excludes(id, key);
+        (!excluded).then_some(id)
+    }
+
+    /// The registration with the longest prefix of `key`, whether EXCLUDE leaves out the key or not.
+    pub(super) fn longest_prefix(&self, db: Db, key: &[u8]) -> Option<RegistrationId> {
+        self.routes.find(db, key)
+    }
+
+    /// The logical databases with registrations that capture.
+    pub(super) fn dbs(&self) -> impl Iterator<Item = Db> + '_ {
+        self.routes.dbs()
+    }
+
+    /// True if `key` of `db` belongs to no registration because of an EXCLUDE.
+    pub fn is_excluded(&self, db: Db, key: &[u8]) -> bool {
+        self.routes.find(db, key).is_some_and(|id| self.excludes(id, key))
+    }
+
+    fn excludes(&self, id: RegistrationId, key: &[u8]) -> bool {
+        self.at(id).is_some_and(|active| active.registration.excludes(key))
+    }
+
+    /// Keys under the prefix of `id` belong to it from now on.
+    pub(super) fn route_to(&mut self, id: RegistrationId) {
+        let Some(active) = self.registrations.get(usize::from(id)).and_then(Option::as_ref) else {
+            return;
+        };
+        let registration = &active.registration;
+        self.has_excluded |= !registration.exclude.is_empty();
+        self.routes.insert(registration.db, &registration.prefix, id);
+    }
+
+    /// Keys under the prefix belong to no registration, or to that of a shorter prefix.
+    pub(super) fn stop_routing(&mut self, db: Db, prefix: &[u8]) {
+        self.routes.remove(db, prefix);
+    }
+
+    /// True for a registration that captures.
+    pub fn is_live(&self, id: RegistrationId) -> bool {
+        self.at(id).is_some_and(|active| active.live)
+    }
+
+    /// The registrations that capture.
+    pub fn live_ids(&self) -> impl Iterator<Item = RegistrationId> + '_ {
+        self.ids().filter(|id| self.is_live(*id))
+    }
+
     /// Adds a registration of a prefix that has none. Nothing when there are 65,535 already.
-    pub fn add(&mut self, active: ActiveRegistration) -> Option<RegistrationId> {
+    pub(super) fn add(&mut self, active: ActiveRegistration) -> Option<RegistrationId> {
         let number = match self.free.pop() {
             Some(Reverse(number)) => number,
             None => {
@@ -83,7 +158,7 @@ impl Registry {
     }
 
     /// Frees a registration.
-    pub fn remove(&mut self, id: RegistrationId) -> Option<ActiveRegistration> {
+    pub(super) fn remove(&mut self, id: RegistrationId) -> Option<ActiveRegistration> {
         let gone = self.registrations.get_mut(usize::from(id))?.take()?;
         let db = gone.registration.db;
         if let Some(by_prefix) = self.by_prefix.get_mut(&db) {
@@ -98,7 +173,7 @@ impl Registry {
     }
 
     /// Takes note of what a registration is now.
-    pub fn changed(&mut self, id: RegistrationId) {
+    pub(super) fn changed(&mut self, id: RegistrationId) {
         self.version += 1;
         let (drains, syncs) = match self.at(id) {
             Some(active) => (!active.live, active.live && active.sync_pending),
@@ -139,7 +214,7 @@ impl Registry {
     }
 
     /// The same, to change them.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut ActiveRegistration> {
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut ActiveRegistration> {
         self.registrations.iter_mut().flatten()
     }
 }

@@ -14,7 +14,7 @@ impl Backlog {
     /// True if the value of `key` must be captured before the key goes away as `kind` says: it
     /// is dirty, or may be, or was refused, and its document is to stay.
     pub fn must_retain(&mut self, db: Db, key: &[u8], kind: ChangeKind, now_us: u64) -> bool {
-        let Some(active) = self.route(db, key).and_then(|id| self.active(id)) else {
+        let Some(active) = self.registry.route(db, key).and_then(|id| self.active(id)) else {
             return false;
         };
         if Backlog::on_missing(&active.registration, kind) == Missing::Delete {
@@ -56,7 +56,7 @@ impl Backlog {
     /// A key went away as `kind` says. True when it belongs to a registration, so that replicas
     /// must be told.
     pub fn removed(&mut self, db: Db, key: &[u8], kind: ChangeKind, now_us: u64) -> bool {
-        let Some(id) = self.route(db, key) else { return false };
+        let Some(id) = self.registry.route(db, key) else { return false };
         let Some(active) = self.active(id) else { return false };
         match Backlog::on_missing(&active.registration, kind) {
             Missing::Delete => {

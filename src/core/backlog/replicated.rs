@@ -22,16 +22,16 @@ impl Backlog {
                 self.apply_dead_letter(Refused { db, key, prefix, letter, again });
             }
             StreamCommand::Gone { .. } => {}
-            StreamCommand::Sessions(sessions) => self.set_sessions(sessions, false),
+            StreamCommand::Sessions(sessions) => self.sessions.set(sessions, false),
             StreamCommand::Scan(prefix) => {
-                if let Some(id) = self.id_of(db, prefix) {
+                if let Some(id) = self.registry.find(db, prefix) {
                     self.begin_scan(id);
                 }
             }
             // They are marked like changes here: what has no place is missed after the scan's
             // beginning, and so not taken for found at its end.
             StreamCommand::Mark { prefix, keys } => {
-                if let Some(id) = self.id_of(db, prefix) {
+                if let Some(id) = self.registry.find(db, prefix) {
                     for key in keys {
                         self.found(id, key, ChangeKind::Changed, now.us);
                     }
@@ -40,7 +40,7 @@ impl Backlog {
                 }
             }
             StreamCommand::Synced(prefix) => {
-                if let Some(id) = self.id_of(db, prefix) {
+                if let Some(id) = self.registry.find(db, prefix) {
                     self.end_scan(id, now.us);
                 }
             }

@@ -72,7 +72,7 @@ impl Backlog {
     }
 
     fn assume_predecessor_in_flight(&mut self, now_us: u64) {
-        self.retire_sessions();
+        self.sessions.retire();
         self.indeterminate.predecessor_us = self.dirty.watermark_us(now_us);
         // As many batches as one server has out at a time.
         let batches = u32::try_from(self.settings.max_in_flight_batches).unwrap_or(1) * 2;
@@ -146,7 +146,7 @@ impl Backlog {
             let Some(Some(again)) = self.indeterminate.keys.remove(&key) else { continue };
             let (db, name) = (key.0, key.1.as_slice());
             // A newer change is written anyway, and by itself.
-            let ours = self.route(db, name) == Some(again.registration_id);
+            let ours = self.registry.route(db, name) == Some(again.registration_id);
             if !ours || self.dirty.kind_of(db, name).is_some() {
                 continue;
             }

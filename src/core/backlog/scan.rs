@@ -82,7 +82,7 @@ impl Backlog {
         let Some(active) = self.active(id) else { return false };
         let registration = &active.registration;
         if active.live {
-            return self.route(registration.db, key) == Some(id);
+            return self.registry.route(registration.db, key) == Some(id);
         }
         // Its prefix is routed no more. Of the keys that it had, those of longer prefixes and those
         // that it excluded were never its.
@@ -99,7 +99,8 @@ impl Backlog {
 
     /// True if the longest prefix that captures `key` is longer than that of the registration.
     fn routes_longer(&self, registration: &Registration, key: &[u8]) -> bool {
-        let live = self.routes.find(registration.db, key).and_then(|id| self.active(id));
+        let live =
+            self.registry.longest_prefix(registration.db, key).and_then(|id| self.active(id));
         live.is_some_and(|live| live.registration.prefix.len() > registration.prefix.len())
     }
 
@@ -157,17 +158,12 @@ impl Backlog {
         if self.dirty.kind_of(db, key).is_some() {
             return None;
         }
-        let routed = self.route(db, key).filter(|id| self.dirty.has_missed(*id));
+        let routed = self.registry.route(db, key).filter(|id| self.dirty.has_missed(*id));
         let drains = |id: &RegistrationId| {
             let active = self.active(*id).filter(|active| !active.live);
             active.is_some_and(|active| active.registration.db == db) && self.is_scanned(*id, key)
         };
         routed.or_else(|| self.rescans().find(drains))
-    }
-
-    /// Changes whenever a scan under way counts no more.
-    pub fn epoch(&self) -> u32 {
-        self.epoch
     }
 
     /// Everything that `id` missed is known now, or does not count any more.

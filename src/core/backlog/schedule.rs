@@ -46,7 +46,7 @@ impl DueRegistrations {
 impl Backlog {
     /// When the next batch can begin, microseconds; nothing while none can.
     pub fn next_due_us(&mut self) -> Option<u64> {
-        if !self.may_send() {
+        if !self.in_flight.may_send() {
             return None;
         }
         let registrations_us = if self.paused { None } else { self.registrations_due_us() };
@@ -77,24 +77,26 @@ impl Backlog {
             self.schedule.ready.insert(RegistrationId(id as u16));
         }
         let id = self.ready_registration()?;
-        self.last_sent = id;
+        self.last_sent = Some(id);
         Some(id)
     }
 
     /// The next of those that were due at their last look and for which there is a credit. Few are
     /// passed over: slow ones, and those that have something on its way.
     fn ready_registration(&self) -> Option<RegistrationId> {
-        let (ready, last) = (&self.schedule.ready, self.last_sent);
-        let usual = match self.credits {
+        // Before the first one: behind the last number, which no registration has.
+        let last = self.last_sent.unwrap_or(RegistrationId(u16::MAX));
+        let ready = &self.schedule.ready;
+        let usual = match self.in_flight.credits {
             ..=0 => None,
             _ => next_after(ready, last, |id| {
-                !self.slow_registrations.contains(&id) && self.has_credit(id, false)
+                !self.slow_registrations.contains(&id) && self.in_flight.has_credit(id, false)
             }),
         };
-        let slow = match self.slow_credits {
+        let slow = match self.in_flight.slow_credits {
             ..=0 => None,
             _ => next_after(&self.slow_registrations, last, |id| {
-                ready.contains(&id) && self.has_credit(id, true)
+                ready.contains(&id) && self.in_flight.has_credit(id, true)
             }),
         };
         let turn = |id: &RegistrationId| id.distance_from(last.next());

@@ -77,8 +77,8 @@ impl Backlog {
         // A change that is still in the log keeps its key dirty.
         self.fold_logged(now.us);
         match report {
-            Report::Credit(more) => self.credits += i64::from(more),
-            Report::SlowCredit(more) => self.slow_credits += i64::from(more),
+            Report::Credit(more) => self.in_flight.credits += i64::from(more),
+            Report::SlowCredit(more) => self.in_flight.slow_credits += i64::from(more),
             Report::Slow { registration_id: id, registration, slow } => {
                 let same = |active: &&ActiveRegistration| {
                     active.registration.is_same_prefix(&registration)
@@ -89,7 +89,7 @@ impl Backlog {
                     self.slow_registrations.insert(id);
                 }
             }
-            Report::Sessions(sessions) => self.set_sessions(sessions, true),
+            Report::Sessions(sessions) => self.sessions.set(sessions, true),
             Report::Link(link) => {
                 if let Link::Down { error } = &link {
                     error.clone_into(&mut self.link_error);
@@ -125,9 +125,9 @@ impl Backlog {
         if matches!(verdict, Verdict::Returned { in_doubt: true, .. }) {
             self.doubt(&batch);
         }
-        if batch.epoch != self.epoch {
-            self.stale_flights = self.stale_flights.saturating_sub(1);
-            self.recycle(batch);
+        if !self.in_flight.is_current(&batch) {
+            self.in_flight.stale_ended();
+            self.in_flight.recycle(batch);
             return None;
         }
         match &mut verdict {
@@ -158,11 +158,9 @@ impl Backlog {
         }
         self.contested.batch_ended(&batch);
         let flight = Flight::of(&batch);
-        if let Some(at) = self.flights.iter().position(|other| *other == flight) {
-            self.flights.swap_remove(at);
-        }
+        self.in_flight.ended(flight);
         self.retire_if_done(batch.registration_id);
-        self.recycle(batch);
+        self.in_flight.recycle(batch);
         None
     }
 

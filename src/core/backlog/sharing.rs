@@ -12,7 +12,7 @@ impl Backlog {
     pub fn clash(&self, registration: &Registration) -> Option<String> {
         // Mostly there is none, and the prefix need not be looked for.
         self.sharing.rival(None, registration)?;
-        let id = self.live_id(registration.db, &registration.prefix);
+        let id = self.registry.find_live(registration.db, &registration.prefix);
         let first = &self.active(self.sharing.rival(id, registration)?)?.registration;
         let Registration { namespace, key_field, .. } = registration;
         Some(format!(
@@ -30,7 +30,7 @@ impl Backlog {
 
     /// These warnings of all registrations; no more than three.
     pub fn key_warnings(&self) -> Vec<String> {
-        let ids = self.live_ids().filter_map(|id| self.key_warning(id));
+        let ids = self.registry.live_ids().filter_map(|id| self.key_warning(id));
         ids.take(NAMED).collect()
     }
 

@@ -8,22 +8,23 @@ use crate::core::delivery::batch::Batch;
 use crate::core::ids::{Db, RegistrationId};
 
 impl Backlog {
-    /// When the key may be read, microseconds; 0 when nothing speaks against it.
-    pub fn not_before_us(&self, db: Db, key: &[u8]) -> u64 {
-        self.slow_keys.not_before_us(db, key)
-    }
-
     /// Lets a key that was taken for `batch` wait; others of its registration do not.
     pub fn park_slow(&mut self, batch: &Batch, taken: &Taken, until_us: u64) {
-        let slow_read =
-            SlowRead { taken: *taken, registration_id: batch.registration_id, epoch: self.epoch };
+        let slow_read = SlowRead {
+            taken: *taken,
+            registration_id: batch.registration_id,
+            epoch: self.in_flight.epoch,
+        };
         self.slow_keys.park_slow(slow_read, until_us);
     }
 
     /// A key that was taken for `batch` is read in steps from now on.
     pub fn reads_in_steps(&mut self, batch: &Batch, taken: &Taken) {
-        let reading =
-            SlowRead { taken: *taken, registration_id: batch.registration_id, epoch: self.epoch };
+        let reading = SlowRead {
+            taken: *taken,
+            registration_id: batch.registration_id,
+            epoch: self.in_flight.epoch,
+        };
         self.slow_keys.set_reading(Some(reading));
     }
 
@@ -35,14 +36,10 @@ impl Backlog {
     /// Since when the oldest key is dirty that waits to be read, of `id` or at all, microseconds.
     pub(super) fn oldest_slow_us(&self, id: Option<RegistrationId>) -> Option<u64> {
         let waiting = self.slow_keys.waiting().filter(|slow_read| {
-            slow_read.epoch == self.epoch && id.is_none_or(|id| slow_read.registration_id == id)
+            slow_read.epoch == self.in_flight.epoch
+                && id.is_none_or(|id| slow_read.registration_id == id)
         });
         waiting.map(|slow_read| slow_read.taken.since_us).min()
-    }
-
-    /// True if the key changes so often that it should be read in one go.
-    pub fn is_hot(&self, db: Db, key: &[u8]) -> bool {
-        self.slow_keys.is_hot(db, key)
     }
 
     /// The key was read to its end. If it took longer than a slice, it rests now.
@@ -65,12 +62,7 @@ impl Backlog {
     /// True if a key that was taken for `batch` is still in flight, unchanged and not captured.
     pub fn is_as_taken(&mut self, batch: &Batch, taken: &Taken, now_us: u64) -> bool {
         self.fold_logged(now_us);
-        self.is_of_now(batch) && self.dirty.is_as_taken(taken)
-    }
-
-    /// True if the batch was begun in this epoch.
-    pub fn is_of_now(&self, batch: &Batch) -> bool {
-        batch.epoch == self.epoch
+        self.in_flight.is_current(batch) && self.dirty.is_as_taken(taken)
     }
 
     /// Gives back the keys that have waited long enough.
@@ -79,7 +71,7 @@ impl Backlog {
             self.slow_keys.take_due(now_us)
         {
             // Those of an earlier epoch were given back with it.
-            if epoch == self.epoch {
+            if epoch == self.in_flight.epoch {
                 self.dirty.give_back(taken.entry, taken.since_us);
                 self.retire_if_done(id);
             }

@@ -37,8 +37,8 @@ impl Backlog {
         for (id, stamps) in self.sharing.saved() {
             save(Record::Sharing { registration_id: id, stamps });
         }
-        if !self.sessions().is_empty() {
-            save(Record::Sessions(self.sessions().to_vec()));
+        if !self.sessions.present().is_empty() {
+            save(Record::Sessions(self.sessions.present().to_vec()));
         }
         for key in self.dirty.keys() {
             save(Record::Key(SavedKey {
@@ -74,7 +74,7 @@ impl Backlog {
                 continue;
             };
             let registration = Arc::clone(&active.registration);
-            self.routes.remove(registration.db, &registration.prefix);
+            self.registry.stop_routing(registration.db, &registration.prefix);
             self.sharing.leave(id);
             if let Some(active) = self.active_mut(id) {
                 active.live = false;
@@ -92,7 +92,7 @@ impl Backlog {
     pub fn load(&mut self, record: Record<'_>, now_us: u64) {
         match record {
             Record::Paused => self.pause(None),
-            Record::Sessions(sessions) => self.set_sessions(sessions, false),
+            Record::Sessions(sessions) => self.sessions.set(sessions, false),
             Record::Registration {
                 registration_id: saved,
                 live,
@@ -107,7 +107,7 @@ impl Backlog {
                 self.loaded_ids.insert(saved, id);
                 self.dirty.set_missed(id, missed.until(now_us));
                 if !live {
-                    self.routes.remove(db, &prefix);
+                    self.registry.stop_routing(db, &prefix);
                     self.sharing.leave(id);
                 }
                 if let Some(active) = self.active_mut(id) {
@@ -155,11 +155,8 @@ impl Backlog {
         self.blocked.clear();
         self.indeterminate = Default::default();
         self.contested = Default::default();
-        self.epoch = self.epoch.wrapping_add(1);
         self.link_error.clear();
-        self.stale_flights += self.flights.len();
-        self.flights.clear();
-        self.held = None;
+        self.in_flight.begin_epoch();
     }
 
     /// A number that two backlogs with the same dirty keys share.
@@ -194,7 +191,7 @@ impl Backlog {
     }
 
     /// Begins or ends the marking of existing keys.
-    pub fn set_sync_pending(&mut self, id: RegistrationId, pending: bool) {
+    pub(super) fn set_sync_pending(&mut self, id: RegistrationId, pending: bool) {
         if let Some(active) = self.active_mut(id) {
             active.sync_pending = pending;
         }

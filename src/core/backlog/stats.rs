@@ -199,15 +199,10 @@ impl Backlog {
         })
     }
 
-    /// The ids that capture.
-    pub fn live_ids(&self) -> impl Iterator<Item = RegistrationId> + '_ {
-        self.registry.ids().filter(|id| self.is_live(*id))
-    }
-
     /// Since when the oldest change of all is waiting, microseconds. Registrations without one are not
     /// looked at, however many there are.
     pub(super) fn oldest_of_all_us(&self) -> Option<u64> {
-        let in_flight = self.flights.iter().chain(&self.held).map(|flight| flight.oldest_us);
+        let in_flight = self.in_flight.iter().map(|flight| flight.oldest_us);
         let waiting = self.waiting_ids().filter_map(|id| self.dirty.oldest_us(id));
         let missed = self.rescans().filter_map(|id| self.dirty.missed(id).oldest_us());
         let parked = self.oldest_slow_us(None).into_iter().chain(self.contested.oldest_us(None));
@@ -224,8 +219,7 @@ impl Backlog {
     }
 
     pub(super) fn oldest_us(&self, id: RegistrationId) -> Option<u64> {
-        let in_flight =
-            self.flights.iter().chain(&self.held).filter(|flight| flight.registration_id == id);
+        let in_flight = self.in_flight.iter().filter(|flight| flight.registration_id == id);
         let in_flight = in_flight.map(|flight| flight.oldest_us).min();
         let waiting = self.dirty.oldest_us(id);
         let missed = self.dirty.missed(id).oldest_us();

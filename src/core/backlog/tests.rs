@@ -60,7 +60,7 @@ fn batch(backlog: &mut Backlog, now_us: u64) -> Option<Batch> {
         let end = batch.bytes.len();
         batch.items.push(item(&taken, key, Content::String, Span { start: end, end }, NO_EXPIRY));
     }
-    backlog.sent(Flight::of(&batch));
+    backlog.in_flight.sent(Flight::of(&batch));
     Some(batch)
 }
 
@@ -181,7 +181,7 @@ fn unregistering_writes_the_backlog_and_then_frees_the_id() {
     let flight = batch(&mut backlog, 3).expect("the backlog does not wait for its interval");
     assert_eq!(keys(&flight), ["a:1"]);
     done(&mut backlog, flight, written(), 5);
-    assert!(backlog.active(RegistrationId(0)).is_none());
+    assert!(backlog.registry.at(RegistrationId(0)).is_none());
     assert_eq!(backlog.state(5).counters.written_total, 1, "totals outlive the registration");
 }
 
@@ -194,7 +194,7 @@ fn unregistering_with_discard_drops_also_what_returns_from_flight() {
     assert_eq!(backlog.unregister(Db(0), b"a:", true, 2), Some(1));
     done(&mut backlog, flight, returned(0), 5);
     assert_eq!(backlog.state(5).dirty_keys, 0);
-    assert!(backlog.active(RegistrationId(0)).is_none());
+    assert!(backlog.registry.at(RegistrationId(0)).is_none());
 }
 
 #[test]

@@ -56,7 +56,10 @@ fn command(call: &Call<'_>) {
     }
     let registrations = {
         let backlog = module.pipeline.backlog.borrow();
-        let ids = backlog.live_ids().filter_map(|registration_id| backlog.active(registration_id));
+        let ids = backlog
+            .registry
+            .live_ids()
+            .filter_map(|registration_id| backlog.registry.at(registration_id));
         ids.map(|active| active.registration.clone()).collect()
     };
     let id = module.checks.next_id();

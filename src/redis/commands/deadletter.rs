@@ -115,7 +115,7 @@ fn list(call: &Call<'_>) {
     let backlog = call.module.pipeline.backlog.borrow();
     let mut id = None;
     if let Some(prefix) = args.prefix {
-        id = backlog.id_of(call.db, prefix);
+        id = backlog.registry.find(call.db, prefix);
         if id.is_none() {
             return call.no_registration(&backlog, prefix);
         }
@@ -129,7 +129,7 @@ fn list(call: &Call<'_>) {
 }
 
 fn row(reply: Reply<'_>, backlog: &Backlog, db: Db, key: &[u8], letter: &DeadLetter) {
-    let id = backlog.active(letter.registration_id);
+    let id = backlog.registry.at(letter.registration_id);
     let prefix = id.map_or(&[][..], |active| &active.registration.prefix);
     reply.map(7);
     reply.text_field("key", key);
@@ -164,7 +164,7 @@ fn change(call: &Call<'_>, name: &str, change: fn(&mut Backlog, LetterScope<'_>)
     let scope = match args {
         Letters::All => LetterScope::All,
         Letters::Key(key) => LetterScope::Key(db, key),
-        Letters::Prefix(prefix) => match backlog.id_of(db, prefix) {
+        Letters::Prefix(prefix) => match backlog.registry.find(db, prefix) {
             Some(id) => LetterScope::Registration(id),
             None => return call.no_registration(&backlog, prefix),
         },

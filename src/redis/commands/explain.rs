@@ -111,7 +111,7 @@ fn would(
     let (Some((id, registration)), Some((found, expire_ms))) = (&explained.registered, read) else {
         let key = bytes.get(..key_len).unwrap_or_default();
         return Would::Nothing(
-            match call.module.pipeline.backlog.borrow().is_excluded(call.db, key) {
+            match call.module.pipeline.backlog.borrow().registry.is_excluded(call.db, key) {
                 true => "EXCLUDE of the prefix leaves out the key: it belongs to no registration",
                 false => "no registered prefix matches the key in this database",
             },

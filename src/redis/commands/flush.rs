@@ -65,14 +65,14 @@ fn command(call: &Call<'_>) {
     let db = call.db;
     let mut id = None;
     if let Some(prefix) = args.prefix {
-        id = call.module.pipeline.backlog.borrow().id_of(db, prefix);
+        id = call.module.pipeline.backlog.borrow().registry.find(db, prefix);
         if id.is_none() {
             return call.no_registration(&call.module.pipeline.backlog.borrow(), prefix);
         }
     }
     let keys = args.keys.map(|mut keys| {
         let backlog = call.module.pipeline.backlog.borrow();
-        keys.retain(|key| id.is_none() || backlog.route(db, key) == id);
+        keys.retain(|key| id.is_none() || backlog.registry.route(db, key) == id);
         keys
     });
     let (begin, scope) = match (id, &keys) {

@@ -59,7 +59,7 @@ fn change(call: &Call<'_>, done: &str, change: fn(&mut Backlog, Option<Registrat
     }
     let mut backlog = call.module.pipeline.backlog.borrow_mut();
     let db = call.db;
-    let id = prefix.and_then(|prefix| backlog.id_of(db, prefix));
+    let id = prefix.and_then(|prefix| backlog.registry.find(db, prefix));
     if let Some(prefix) = prefix.filter(|_| id.is_none()) {
         return call.no_registration(&backlog, prefix);
     }

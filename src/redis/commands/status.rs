@@ -35,7 +35,7 @@ fn command(call: &Call<'_>) {
     let backlog = backlog.up_to_date(clock::now_us());
     match call.arguments() {
         [] => module_status(call, backlog, sharing),
-        [prefix] => match backlog.live_id(call.db, prefix) {
+        [prefix] => match backlog.registry.find_live(call.db, prefix) {
             Some(id) => prefix_status(call, backlog, id),
             None => call.no_registration(backlog, prefix),
         },
@@ -67,7 +67,7 @@ fn module_status(call: &Call<'_>, backlog: &Backlog, sharing: Option<String>) {
     reply.text_field("warning", warnings.as_bytes());
     reply.bytes(b"prefixes");
     reply.array(state.registrations);
-    for active in backlog.live_ids().filter_map(|id| backlog.active(id)) {
+    for active in backlog.registry.live_ids().filter_map(|id| backlog.registry.at(id)) {
         reply.bytes(&active.registration.prefix);
     }
 }

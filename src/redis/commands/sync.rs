@@ -28,7 +28,7 @@ fn command(call: &Call<'_>) {
         return;
     }
     let mut backlog = call.module.pipeline.backlog.borrow_mut();
-    let Some(id) = backlog.live_id(call.db, prefix) else {
+    let Some(id) = backlog.registry.find_live(call.db, prefix) else {
         return call.no_registration(&backlog, prefix);
     };
     backlog.begin_sync(id);

@@ -14,7 +14,7 @@ pub fn of_prefixes(backlog: &Backlog) -> impl Iterator<Item = String> {
     };
     let rests = listed(backlog.backing_off().map(rests));
     let letters = listed(backlog.refused().map(letters));
-    let live = backlog.live_ids().filter_map(|id| backlog.active(id));
+    let live = backlog.registry.live_ids().filter_map(|id| backlog.registry.at(id));
     let stars = listed(live.filter_map(|active| of_star(&active.registration)));
     [rests, letters, stars].into_iter().flatten()
 }

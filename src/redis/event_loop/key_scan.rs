@@ -71,8 +71,8 @@ impl KeyScans {
         let Some(id) = self.next(pipeline, ctx) else { return false };
         let (registration, epoch) = {
             let backlog = pipeline.backlog.borrow();
-            let Some(active) = backlog.active(id) else { return false };
-            (Arc::clone(&active.registration), backlog.epoch())
+            let Some(active) = backlog.registry.at(id) else { return false };
+            (Arc::clone(&active.registration), backlog.in_flight.epoch)
         };
         ctx.select(registration.db);
         let mut syncs = self.0.borrow_mut();
@@ -113,7 +113,7 @@ pub fn percent(ctx: Ctx<'_>, scanned: Scanned) -> u64 {
 /// Every key was visited.
 fn end(pipeline: &Pipeline, id: RegistrationId, sync: &Sync) {
     let mut backlog = pipeline.backlog.borrow_mut();
-    let asked = backlog.active(id).is_some_and(|active| active.sync_pending);
+    let asked = backlog.registry.at(id).is_some_and(|active| active.sync_pending);
     backlog.end_scan(id, clock::now_us());
     // One scan may follow the other while MongoDB is slower than the writers.
     let complete = !backlog.rescans().any(|rescan| rescan == id);

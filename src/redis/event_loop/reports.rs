@@ -42,7 +42,7 @@ impl Reports {
         let hold = must_not_replicate();
         self.settle((pipeline, checks), slice_us, hold, |clean| propagate::replicate(ctx, clean));
         let sessions =
-            if hold { None } else { pipeline.backlog.borrow_mut().take_pending_sessions() };
+            if hold { None } else { pipeline.backlog.borrow_mut().sessions.take_pending() };
         if let Some(sessions) = sessions {
             propagate::sessions(ctx, &sessions);
         }

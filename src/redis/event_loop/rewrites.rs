@@ -24,7 +24,9 @@ pub fn mark(pipeline: &Pipeline, ctx: Ctx<'_>) -> bool {
     for keys in marked.chunk_by(|a, b| a.0 == b.0) {
         let registration = {
             let backlog = pipeline.backlog.borrow();
-            keys.first().and_then(|(id, _)| backlog.active(*id)).map(|s| s.registration.clone())
+            keys.first()
+                .and_then(|(id, _)| backlog.registry.at(*id))
+                .map(|s| s.registration.clone())
         };
         let Some(registration) = registration else { continue };
         ctx.select(registration.db);

@@ -43,7 +43,7 @@ pub unsafe extern "C" fn on_key(
 ) -> c_int {
     guard((), || {
         let module = module();
-        if module.pipeline.backlog.borrow().has_no_registrations() {
+        if module.pipeline.backlog.borrow().registry.captures_nothing() {
             return;
         }
         // SAFETY: the server's context, key and event name are valid during the callback, in
@@ -183,7 +183,7 @@ pub unsafe extern "C" fn on_key_event(
             (Ctx::new(ctx), bytes(name))
         };
         let module = module();
-        if module.pipeline.backlog.borrow().has_no_registrations() {
+        if module.pipeline.backlog.borrow().registry.captures_nothing() {
             return;
         }
         let Some(db) = ctx.db() else { return };

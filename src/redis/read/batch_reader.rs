@@ -226,11 +226,11 @@ fn wanted(
 ) -> Result<ReadRequest, u64> {
     let backlog = pipeline.backlog.borrow();
     let (db, name) = (batch.registration.db, &batch.bytes[key.range()]);
-    let not_before_us = backlog.not_before_us(db, name);
+    let not_before_us = backlog.slow_keys.not_before_us(db, name);
     if not_before_us > 0 && not_before_us > clock::now_us() {
         return Err(not_before_us);
     }
-    let end_us = if backlog.is_hot(db, name) {
+    let end_us = if backlog.slow_keys.is_hot(db, name) {
         Some(u64::MAX)
     } else if large.is_under_way() {
         // There is room for one.

@@ -51,13 +51,13 @@ impl Filler {
             in_time = fill(pipeline, &mut reader, now_us, end_us);
             reader.finish();
             if !batch.items.is_empty() && !in_time {
-                pipeline.backlog.borrow_mut().holds(&batch, added);
+                pipeline.backlog.borrow_mut().in_flight.hold(&batch, added);
                 self.held.replace(Some(batch));
                 break;
             }
-            pipeline.backlog.borrow_mut().lets_go();
+            pipeline.backlog.borrow_mut().in_flight.release_held();
             if batch.items.is_empty() {
-                pipeline.backlog.borrow_mut().recycle(batch);
+                pipeline.backlog.borrow_mut().in_flight.recycle(batch);
             } else if !pipeline.send(batch) {
                 break;
             }
@@ -72,12 +72,12 @@ impl Filler {
     fn next_batch(&self, pipeline: &Pipeline, now_us: u64) -> Option<Batch> {
         let mut backlog = pipeline.backlog.borrow_mut();
         let Some(held) = self.held.take() else { return backlog.begin_batch(now_us) };
-        if !backlog.is_of_now(&held) {
-            backlog.recycle(held);
+        if !backlog.in_flight.is_current(&held) {
+            backlog.in_flight.recycle(held);
             return backlog.begin_batch(now_us);
         }
-        if !backlog.may_send_batch(&held) {
-            backlog.lets_go();
+        if !backlog.in_flight.may_send_batch(&held) {
+            backlog.in_flight.release_held();
             backlog.unsent(held);
             return None;
         }
@@ -87,7 +87,7 @@ impl Filler {
     /// True if a batch waits to be filled, and the worker will take it.
     pub fn can_go_on(&self, backlog: &Backlog) -> bool {
         let held = self.held.borrow();
-        held.as_ref().is_some_and(|held| backlog.may_send_batch(held))
+        held.as_ref().is_some_and(|held| backlog.in_flight.may_send_batch(held))
     }
 }
 

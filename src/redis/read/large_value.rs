@@ -68,7 +68,7 @@ impl LargeValue {
 
     /// Forgets what was begun in an earlier epoch: its key is dirty again already.
     pub fn drop_old(&self, backlog: &Backlog) {
-        self.0.borrow_mut().take_if(|partial| !backlog.is_of_now(&partial.batch));
+        self.0.borrow_mut().take_if(|partial| !backlog.in_flight.is_current(&partial.batch));
     }
 
     /// Reads on until `end_us`, and sends the value if it is complete then.

@@ -31,7 +31,7 @@ fn send(backlog: &mut Backlog, verdict: Verdict, now_us: u64) -> (Vec<String>, V
         batch.items.push(item(&taken, key, content, Span { start: end, end }, NO_EXPIRY));
     }
     backlog.sending(&batch);
-    backlog.sent(Flight::of(&batch));
+    backlog.in_flight.sent(Flight::of(&batch));
     let text = |key: &[u8]| String::from_utf8(key.to_vec()).unwrap();
     let sent = batch.items.iter().map(|item| text(batch.key(item))).collect();
     let mut clean = Acknowledged::default();
@@ -153,6 +153,6 @@ fn a_change_after_loading_is_not_in_doubt() {
 fn an_unregistered_prefix_is_free_without_waiting_for_its_doubts() {
     let mut backlog = in_doubt("k", ChangeKind::Changed);
     backlog.unregister(Db(0), b"", false, 30);
-    assert!(backlog.active(RegistrationId(0)).is_none());
+    assert!(backlog.registry.at(RegistrationId(0)).is_none());
     assert!(backlog.mark_due_rewrites(20 + ONCE_MORE_US).is_empty());
 }

@@ -101,7 +101,7 @@ fn it_does_not_outlive_its_registration_or_epoch() {
     let mut backlog = with_blocked();
     backlog.unregister(Db(0), b"a:", true, 10);
     assert_eq!(
-        (backlog.state(11).dirty_keys, backlog.active(RegistrationId(0)).is_none()),
+        (backlog.state(11).dirty_keys, backlog.registry.at(RegistrationId(0)).is_none()),
         (0, true)
     );
     let mut backlog = with_blocked();
@@ -109,7 +109,7 @@ fn it_does_not_outlive_its_registration_or_epoch() {
     change(&mut backlog, "a:2", 20);
     backlog.unregister(Db(0), b"a:", false, 30);
     assert_eq!(
-        (backlog.state(31).blocked_keys, backlog.active(RegistrationId(0)).is_none()),
+        (backlog.state(31).blocked_keys, backlog.registry.at(RegistrationId(0)).is_none()),
         (0, true)
     );
     assert_eq!(keys(&batch(&mut backlog, u64::MAX).unwrap()), ["a:2"]);
@@ -147,7 +147,7 @@ fn a_slow_registration_has_credits_of_its_own_and_the_last_one_is_for_another() 
     for key in ["a:1", "a:2", "a:3", "a:4", "b:1", "b:2", "c:1"] {
         change(&mut backlog, key, 1);
     }
-    let of_a = backlog.active(RegistrationId(0)).unwrap().registration.clone();
+    let of_a = backlog.registry.at(RegistrationId(0)).unwrap().registration.clone();
     let slow = Report::Slow { registration_id: RegistrationId(0), registration: of_a, slow: true };
     backlog.report(slow, Now { us: 0, unix_ms: 0 }, &mut Acknowledged::default());
     let mut sent = Vec::new();

@@ -334,5 +334,5 @@ fn unregistering_with_discard_drops_a_parked_key_in_the_end() {
     let rival = one(&mut backlog, 7, &["b:1"]);
     done(&mut backlog, rival, written(), 8);
     assert!(due(&mut backlog, 9).is_empty());
-    assert_eq!((backlog.dirty_len(), backlog.id_of(Db(0), b"a:")), (0, None));
+    assert_eq!((backlog.dirty_len(), backlog.registry.find(Db(0), b"a:")), (0, None));
 }

@@ -14,11 +14,13 @@ fn excluding() -> Backlog {
 #[test]
 fn an_excluded_key_belongs_to_no_registration() {
     let mut backlog = excluding();
-    let id = backlog.live_id(Db(0), b"b:").unwrap();
-    assert_eq!(backlog.route(Db(0), b"b:1"), Some(id));
-    assert_eq!(backlog.route(Db(0), b"b:x"), None);
-    assert_eq!(backlog.route(Db(0), b"a:x"), backlog.live_id(Db(0), b"a:"));
-    assert!(backlog.is_excluded(Db(0), b"b:x") && !backlog.is_excluded(Db(0), b"b:1"));
+    let id = backlog.registry.find_live(Db(0), b"b:").unwrap();
+    assert_eq!(backlog.registry.route(Db(0), b"b:1"), Some(id));
+    assert_eq!(backlog.registry.route(Db(0), b"b:x"), None);
+    assert_eq!(backlog.registry.route(Db(0), b"a:x"), backlog.registry.find_live(Db(0), b"a:"));
+    assert!(
+        backlog.registry.is_excluded(Db(0), b"b:x") && !backlog.registry.is_excluded(Db(0), b"b:1")
+    );
     for key in ["b:1", "b:x", "b:1x"] {
         change(&mut backlog, key, 1);
         assert!(!backlog.must_retain(Db(0), b"b:x", ChangeKind::Expired, 1));
@@ -32,10 +34,10 @@ fn an_excluded_key_belongs_to_no_registration() {
 #[test]
 fn what_drains_was_never_given_an_excluded_key() {
     let mut backlog = excluding();
-    let id = backlog.live_id(Db(0), b"b:").unwrap();
+    let id = backlog.registry.find_live(Db(0), b"b:").unwrap();
     change(&mut backlog, "b:1", 1);
     backlog.unregister(Db(0), b"b:", false, 2);
     assert!(backlog.is_scanned(id, b"b:1") && !backlog.is_scanned(id, b"b:x"));
     // Without the registration they are those of the shorter prefix.
-    assert_eq!(backlog.route(Db(0), b"b:x"), backlog.live_id(Db(0), b""));
+    assert_eq!(backlog.registry.route(Db(0), b"b:x"), backlog.registry.find_live(Db(0), b""));
 }

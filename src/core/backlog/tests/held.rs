@@ -7,7 +7,7 @@ use crate::core::ids::Db;
 fn begun(backlog: &mut Backlog) -> Batch {
     let mut batch = backlog.begin_batch(u64::MAX).expect("a batch");
     add(backlog, &mut batch).expect("a key");
-    backlog.holds(&batch, 0);
+    backlog.in_flight.hold(&batch, 0);
     batch
 }
 
@@ -26,11 +26,11 @@ fn keys_are_added_until_the_registration_has_other_options() {
     }
     let mut batch = begun(&mut backlog);
     assert!(add(&mut backlog, &mut batch).is_some());
-    backlog.holds(&batch, 1);
+    backlog.in_flight.hold(&batch, 1);
     backlog.register(registration("a:"));
     assert!(add(&mut backlog, &mut batch).is_none());
-    backlog.lets_go();
-    backlog.sent(Flight::of(&batch));
+    backlog.in_flight.release_held();
+    backlog.in_flight.sent(Flight::of(&batch));
     assert_eq!(done(&mut backlog, batch, written(), 5), ["a:1", "a:2"]);
     assert_eq!(backlog.state(5).dirty_keys, 1);
 }
@@ -48,12 +48,12 @@ fn its_registration_stays_until_it_has_ended_though_its_keys_are_anothers_now() 
     let (taken, key) = backlog.take(&mut batch, u64::MAX).expect("a key");
     backlog.skip(batch.registration_id, &taken, &mut Acknowledged::default());
     batch.bytes.truncate(key.start);
-    assert!(backlog.active(batch.registration_id).is_some());
-    backlog.lets_go();
-    backlog.sent(Flight::of(&batch));
+    assert!(backlog.registry.at(batch.registration_id).is_some());
+    backlog.in_flight.release_held();
+    backlog.in_flight.sent(Flight::of(&batch));
     let id = batch.registration_id;
     done(&mut backlog, batch, written(), 4);
-    assert!(backlog.active(id).is_none());
+    assert!(backlog.registry.at(id).is_none());
     assert_eq!(backlog.state(4).dirty_keys, 1);
 }
 
@@ -64,7 +64,7 @@ fn its_keys_are_as_old_as_they_were() {
     change(&mut backlog, "a:2", 2_000_000);
     let mut batch = begun(&mut backlog);
     assert!(add(&mut backlog, &mut batch).is_some());
-    backlog.holds(&batch, 1);
+    backlog.in_flight.hold(&batch, 1);
     assert_eq!(backlog.state(3_000_000).oldest_dirty_ms, 2_000);
 }
 
@@ -74,11 +74,11 @@ fn its_keys_are_dropped_when_it_is_not_sent_and_no_registration_wants_them_any_m
     change(&mut backlog, "a:1", 1);
     let batch = begun(&mut backlog);
     backlog.unregister(Db(0), b"a:", true, 2);
-    backlog.lets_go();
+    backlog.in_flight.release_held();
     let id = batch.registration_id;
     backlog.unsent(batch);
     assert_eq!(backlog.state(3).dirty_keys, 0);
-    assert!(backlog.active(id).is_none());
+    assert!(backlog.registry.at(id).is_none());
 }
 
 #[test]
@@ -86,9 +86,9 @@ fn it_is_forgotten_when_another_epoch_begins() {
     let mut backlog = backlog(&["a:"]);
     change(&mut backlog, "a:1", 1);
     let batch = begun(&mut backlog);
-    assert!(backlog.is_of_now(&batch));
+    assert!(backlog.in_flight.is_current(&batch));
     backlog.begin_epoch();
-    assert!(!backlog.is_of_now(&batch));
-    backlog.recycle(batch);
+    assert!(!backlog.in_flight.is_current(&batch));
+    backlog.in_flight.recycle(batch);
     assert_eq!(keys(&super::batch(&mut backlog, u64::MAX).unwrap()), ["a:1"]);
 }

@@ -234,7 +234,7 @@ fn an_unregistered_prefix_keeps_its_letters_until_they_are_dropped_or_written() 
         for backlog in [&mut master, &mut replica] {
             assert_eq!(backlog.unregister(Db(0), b"a:", false, 60), Some(0));
             assert!(
-                backlog.active(RegistrationId(0)).is_some()
+                backlog.registry.at(RegistrationId(0)).is_some()
                     && backlog.dead.count(RegistrationId(0)) == 1
             );
         }
@@ -251,7 +251,7 @@ fn an_unregistered_prefix_keeps_its_letters_until_they_are_dropped_or_written() 
             end(&mut master, &mut replica, flight, written());
         }
         for backlog in [&master, &replica] {
-            assert!(backlog.active(RegistrationId(0)).is_none() && backlog.dead.is_empty());
+            assert!(backlog.registry.at(RegistrationId(0)).is_none() && backlog.dead.is_empty());
         }
     }
 }
@@ -272,7 +272,7 @@ fn discarding_drops_letters_also_those_that_come_later() {
     for backlog in [&master, &replica] {
         assert!(
             backlog.dead.is_empty()
-                && backlog.active(RegistrationId(0)).is_none()
+                && backlog.registry.at(RegistrationId(0)).is_none()
                 && backlog.dirty_len() == 0
         );
     }

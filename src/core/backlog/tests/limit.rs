@@ -166,12 +166,12 @@ fn an_unregistered_prefix_is_scanned_before_its_id_is_free() {
     let mut backlog = full(&["a:", "a:long:"]);
     assert_eq!(backlog.unregister(Db(0), b"a:", false, 8), Some(MANY));
     drain(&mut backlog, 10);
-    assert!(backlog.active(RegistrationId(0)).is_some());
+    assert!(backlog.registry.at(RegistrationId(0)).is_some());
     assert_eq!(backlog.next_scan(RegistrationId(0)), Some(RegistrationId(0)));
     let keys = ["a:missed", "a:long:1", "b:"];
     scan(&mut backlog, RegistrationId(0), &keys, 11);
     assert_eq!(drain(&mut backlog, 12), ["a:missed"]);
-    assert!(backlog.active(RegistrationId(0)).is_none());
+    assert!(backlog.registry.at(RegistrationId(0)).is_none());
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_key_that_another_registration_took_over_is_left_to_it() {
     drain(&mut backlog, 10);
     change(&mut backlog, "a:missed", 11);
     scan(&mut backlog, RegistrationId(0), &["a:missed"], 12);
-    assert!(backlog.active(RegistrationId(0)).is_none());
+    assert!(backlog.registry.at(RegistrationId(0)).is_none());
     let flight = batch(&mut backlog, u64::MAX).unwrap();
     assert_eq!((flight.registration_id, keys(&flight)), (RegistrationId(1), vec!["a:missed"]));
 }
@@ -191,7 +191,7 @@ fn discarding_drops_what_was_missed_and_ends_its_flushes() {
     let mut backlog = full(&["a:"]);
     let flush = backlog.flush(FlushScope::All, 8);
     backlog.unregister(Db(0), b"a:", true, 9);
-    assert!(backlog.active(RegistrationId(0)).is_none() && backlog.is_flushed(flush));
+    assert!(backlog.registry.at(RegistrationId(0)).is_none() && backlog.is_flushed(flush));
     assert_eq!(backlog.state(10).rescans_pending, 0);
 }
 
@@ -249,7 +249,7 @@ fn a_longer_prefix_that_is_registered_later_finds_what_the_shorter_one_missed() 
 #[test]
 fn the_progress_of_a_scan_is_counted_from_its_beginning() {
     let mut backlog = backlog(&["a:"]);
-    let scanned = |backlog: &Backlog| backlog.active(RegistrationId(0)).unwrap().scanned;
+    let scanned = |backlog: &Backlog| backlog.registry.at(RegistrationId(0)).unwrap().scanned;
     let more = Scanned { visited: 10, marked: 3 };
     backlog.scanned(RegistrationId(0), more);
     assert_eq!(scanned(&backlog), Scanned::default(), "there is no scan");

@@ -52,10 +52,10 @@ fn the_rest_of_an_earlier_epoch_counts_no_more() {
     let report = Report::Done { batch: flight, verdict: written() };
     let (rest, _) = part(&mut backlog, report);
     backlog.begin_epoch();
-    assert_eq!((backlog.dirty_len(), backlog.may_send()), (7, false));
+    assert_eq!((backlog.dirty_len(), backlog.in_flight.may_send()), (7, false));
     let (rest, clean) = part(&mut backlog, rest.unwrap());
     assert!(rest.is_none() && clean.is_empty());
-    assert_eq!((backlog.dirty_len(), backlog.may_send()), (7, true));
+    assert_eq!((backlog.dirty_len(), backlog.in_flight.may_send()), (7, true));
 }
 
 #[test]

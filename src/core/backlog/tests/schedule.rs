@@ -62,7 +62,7 @@ fn run(backlog: &mut Backlog, flights: &mut Vec<Batch>, step: Step, now_us: &mut
     let now = *now_us;
     let id = |backlog: &Backlog, prefix: Option<usize>| {
         let prefix = prefix?;
-        backlog.id_of(Db(0), PREFIXES[prefix].as_bytes())
+        backlog.registry.find(Db(0), PREFIXES[prefix].as_bytes())
     };
     match step {
         Step::ChangeKind(prefix, number) => {
@@ -144,8 +144,8 @@ fn asked(backlog: &Backlog, now_us: u64) -> Asked {
     Asked {
         first_us: times.clone().min(),
         later_us: times.filter(|due_us| *due_us > now_us).min(),
-        now: now.clone().filter(|id| backlog.has_credit(*id, false)).collect(),
-        starves: now.clone().any(|id| !backlog.has_credit(id, false)),
+        now: now.clone().filter(|id| backlog.in_flight.has_credit(*id, false)).collect(),
+        starves: now.clone().any(|id| !backlog.in_flight.has_credit(id, false)),
     }
 }
 
@@ -158,7 +158,7 @@ proptest! {
         let (mut flights, mut now_us) = (Vec::new(), 1_000_000);
         for step in steps {
             run(&mut backlog, &mut flights, step, &mut now_us);
-            if !backlog.may_send() {
+            if !backlog.in_flight.may_send() {
                 prop_assert_eq!(backlog.next_due_us(), None);
                 continue;
             }

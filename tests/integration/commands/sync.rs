@@ -9,9 +9,9 @@ use testkit::mongod::unreachable_uri;
 use testkit::redis_server::{Redis, Setup, command};
 use testkit::wait::{SOON, wait_until};
 
-const KEYS: usize = 50_000;
+const KEYS: usize = 25_000;
 /// In bytes; less than the keys take.
-const LIMIT: &str = "1000000";
+const LIMIT: &str = "500000";
 /// The longest latency during a scan, on a busy machine.
 const MAX_LATENCY: Duration = Duration::from_secs(1);
 

@@ -11,6 +11,8 @@ use testkit::wait::{SOON, wait_until};
 /// Concurrently blocked clients, and their total for each way to end.
 const AT_A_TIME: usize = 50;
 const IN_ALL: usize = 400;
+/// Flushes that race with their timeout.
+const TURNS: u32 = 1_000;
 /// A leaked handle of the server would take 34 KiB.
 const MOST_BYTES_EACH: i64 = 4 * 1024;
 
@@ -135,7 +137,7 @@ fn a_flush_that_ends_at_its_timeout_gets_one_reply() {
     client.set_read_timeout(Some(SOON)).expect("timeout");
     let mut ended = 0;
     // The write takes a few milliseconds, so the timeout falls before, during and after it.
-    for turn in 0..3_000 {
+    for turn in 0..TURNS {
         world.redis.cmd(&["SET", "k:1", &turn.to_string()]);
         let timeout = (1 + turn % 4).to_string();
         let reply = command(&["WB.FLUSH", "TIMEOUT", &timeout]).query::<Flushed>(&mut client);
@@ -144,5 +146,5 @@ fn a_flush_that_ends_at_its_timeout_gets_one_reply() {
         ended += flushed.persisted;
         world.redis.flush();
     }
-    println!("{ended} of 3,000 were written in time");
+    println!("{ended} of {TURNS} were written in time");
 }

@@ -35,6 +35,7 @@ mod snapshot;
 mod stats;
 pub mod stream_words;
 pub mod table;
+mod trouble;
 
 use std::sync::Arc;
 
@@ -61,10 +62,10 @@ pub use flushes::FlushScope;
 pub use in_flight::Flight;
 pub use key_list::KeyList;
 pub use lookahead::Watched;
-pub use problems::{Trouble, TroubleLine};
 pub use registered::{ActiveRegistration, Counters, Scanned};
 pub use settle::Acknowledged;
 pub use stats::{BacklogState, Figure};
+pub use trouble::TroubleLine;
 
 /// All state of the module that belongs to the server thread.
 #[derive(Debug, Default)]

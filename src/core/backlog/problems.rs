@@ -4,44 +4,13 @@
 
 use std::sync::Arc;
 
+use super::trouble::TroubleLine;
 use super::{Backlog, FlushScope};
 use crate::core::ids::RegistrationId;
 use crate::core::registration::Registration;
 
 /// Each registration has a line in the log once in this time at most, microseconds.
 const LOG_EVERY_US: u64 = 60_000_000;
-
-/// The trouble of one registration.
-#[derive(Debug, Default)]
-pub struct Trouble {
-    /// Why its namespace rests, or why its keys cannot be read; empty when neither is so.
-    rest: String,
-    /// The key that was refused last.
-    refused: Vec<u8>,
-    /// Dead letters that the log does not have.
-    unlogged_letters: u64,
-    /// True when the log does not have that it rests, or that it rests no more.
-    unlogged_rest: bool,
-    /// True when the log has that it rests.
-    logged_rest: bool,
-    /// When its last line was logged.
-    logged_us: Option<u64>,
-    /// True while it waits for its next line.
-    waits: bool,
-}
-
-/// What is to be logged of one registration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TroubleLine {
-    /// The registration.
-    pub registration: Arc<Registration>,
-    /// Dead letters since its last line.
-    pub letters: u64,
-    /// Why the last of them was refused.
-    pub reason: String,
-    /// That it rests, with the reason, or that it rests no more; nothing when that is known.
-    pub rest: Option<Result<(), String>>,
-}
 
 impl Backlog {
     /// Nothing more of `id` is sent for a while, because of `error`.

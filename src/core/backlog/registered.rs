@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Trouble;
+use super::trouble::Trouble;
 use crate::core::delivery::lag::Percentiles;
 use crate::core::registration::Registration;
 use crate::core::registration::args;

@@ -9,11 +9,11 @@ pub fn of(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
         .filter(|(_, line)| !line.is_empty() && !line.starts_with(b"#"))
 }
 
-/// Splits a line into words. Words are separated by blanks; `"…"` knows `\n \r \t \b \a \xHH`
-/// and takes any other character behind a backslash as it is; `'…'` knows `\'` only.
+/// Splits a line into words, which are separated by white space. `"…"` supports the escapes
+/// `\n \r \t \b \a \xHH`, and any other escaped character is kept as it is; `'…'` supports only `\'`.
 ///
 /// # Errors
-/// One sentence when a quote is not closed or stands against another word.
+/// One sentence if a quote is not closed, or if no white space separates it from the next word.
 pub fn words(line: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     let mut words = Vec::new();
     let mut rest = line.trim_ascii_start();
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_lines_and_comments_are_passed_over_and_counted() {
+    fn empty_lines_and_comments_are_skipped_but_counted() {
         let text = b"# first\n\n  WB.REGISTER a b.c\r\n#x\nlast";
         let lines: Vec<_> = of(text).collect();
         assert_eq!(lines, [(3, &b"WB.REGISTER a b.c"[..]), (5, &b"last"[..])]);

@@ -1,37 +1,37 @@
-//! Globs as KEYS and PSUBSCRIBE take them: `*`, `?`, `[a-z]`, `[^a]`, and `\` before a character
-//! that stands for itself.
+//! Glob-style patterns as in KEYS and PSUBSCRIBE: `*`, `?`, `[a-z]`, `[^a]`, and `\` to escape a
+//! character.
 //!
-//! A glob is matched in one pass over the text, whatever the glob and the text are: a bit for each
-//! element says whether the text read so far can end there.
+//! Any glob is matched in one pass over the text: one bit for each element says whether the text
+//! read so far can end there.
 
 use std::fmt;
 
 /// The longest glob, in bytes.
 pub const MAX_BYTES: usize = 255;
-/// Most elements that one machine word has bits for.
+/// Maximum number of elements for which one machine word has enough bits.
 const SHORT: usize = 63;
 /// Machine words for the elements of the longest glob.
 const WORDS: usize = 4;
 
-/// A set of elements; bit `i` of the whole stands for element `i`.
+/// A set of elements; bit `i` represents element `i`.
 type Elements = [u64; WORDS];
 
-/// A glob, ready to be matched. It allocates nothing when it is.
+/// A compiled glob. Matching allocates nothing.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Glob {
     text: Box<[u8]>,
-    /// Number of elements: all but the stars.
+    /// Number of elements, not counting the stars.
     len: usize,
-    /// Which elements stand behind a star.
+    /// Which elements follow a star.
     starred: Elements,
-    /// The elements that take a byte, by the class of the byte.
+    /// The elements that match a byte, by the class of the byte.
     takes: Vec<Elements>,
-    /// The class of each byte: bytes of one class are taken by the same elements.
+    /// The class of each byte: bytes of one class are matched by the same elements.
     class_of: Box<[u8; 256]>,
 }
 
 impl Glob {
-    /// The glob `text`; nothing when it is longer than [`MAX_BYTES`].
+    /// Compiles the glob `text`; `None` if it is longer than [`MAX_BYTES`].
     pub fn new(text: &[u8]) -> Option<Self> {
         if text.len() > MAX_BYTES {
             return None;
@@ -75,7 +75,7 @@ impl Glob {
         Some(Glob { text: text.into(), len, starred, takes, class_of })
     }
 
-    /// The glob as it was written.
+    /// The source text of the glob.
     pub fn text(&self) -> &[u8] {
         &self.text
     }
@@ -124,8 +124,8 @@ fn has(words: &[u64], at: usize) -> bool {
     words.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
 }
 
-/// Which bytes the class behind a `[` takes, and what stands behind its `]`. One that is not closed
-/// ends with the glob, as it does in the server.
+/// The bytes that the class after a `[` matches, and the text after its `]`. A class that is not
+/// closed ends with the glob, as in the server.
 fn class(text: &[u8]) -> ([bool; 256], &[u8]) {
     let (negated, mut rest) = match text {
         [b'^', rest @ ..] => (true, rest),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn globs_match_as_in_the_server() {
+    fn globs_match_like_those_of_the_server() {
         for (glob, matched, others) in [
             ("", &[""][..], &["a"][..]),
             ("index:hash", &["index:hash"], &["index:has", "index:hash:", "", "xindex:hash"]),
@@ -214,18 +214,18 @@ mod tests {
     }
 
     #[test]
-    fn no_glob_and_no_text_take_long() {
+    fn matching_time_is_linear_in_the_text() {
         let text = [vec![b'a'; 1_000_000], vec![b'b']].concat();
         let stars = "*a".repeat(127);
         let run = format!("*{}*", "a".repeat(200) + "c");
         let began = Instant::now();
         assert!(!matches(stars.as_bytes(), &text));
         assert!(!matches(run.as_bytes(), &text));
-        // To try every way to divide the text would take years.
+        // Backtracking would take years.
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     }
 
-    /// The definition, element by element, with every way to divide the text.
+    /// The definition of a match, with backtracking.
     fn is_match(glob: &[u8], text: &[u8]) -> bool {
         match (glob, text) {
             ([], []) => true,
@@ -247,7 +247,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn one_pass_finds_what_all_ways_find(
+        fn one_pass_matches_like_backtracking(
             glob in r"[ab*?\[\]^\\-]{0,12}",
             longer in prop::option::of("[ab]{60,70}"),
             text in r"[abc\]\\-]{0,12}",

@@ -1,4 +1,4 @@
-//! A registration: which keys are ours, and what their documents look like.
+//! A registration: which keys it captures, and what their documents look like.
 
 pub mod args;
 pub mod file_lines;
@@ -31,7 +31,7 @@ impl fmt::Display for Namespace {
 /// Which type of key a registration takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyType {
-    /// Whatever the key holds.
+    /// Keys of every type.
     Any,
     /// Hashes only.
     Hash,
@@ -71,7 +71,7 @@ pub enum WriteMode {
     Merge,
 }
 
-/// What happens to the document when its key goes away.
+/// What happens to the document when its key is removed (deleted, expired or evicted).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnRemoval {
     /// The document is deleted.
@@ -80,13 +80,13 @@ pub enum OnRemoval {
     Keep,
 }
 
-/// What becomes of a field that SCHEMA cannot convert.
+/// What happens to a field that SCHEMA cannot convert.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnError {
     /// The whole change becomes a dead letter.
     #[default]
     DeadLetter,
-    /// The field is a string, as it would be without SCHEMA.
+    /// The field is stored as a string, as it would be without SCHEMA.
     String,
     /// The field is left out.
     Skip,
@@ -101,9 +101,10 @@ pub struct Registration {
     pub prefix: Vec<u8>,
     /// Where the documents go.
     pub namespace: Namespace,
-    /// Keys of another type are not ours.
+    /// Type of the keys; a key of another type is treated like a missing one.
     pub key_type: KeyType,
-    /// Field that holds the key's suffix, or the whole key; `_id`, or another that gets a unique index.
+    /// Field that holds the key's suffix, or the whole key: `_id`, or another field, for which a
+    /// unique index is created.
     pub key_field: String,
     /// BSON type of that field.
     pub key_as: IdType,
@@ -111,34 +112,34 @@ pub struct Registration {
     pub key_whole: bool,
     /// Replace or merge.
     pub write: WriteMode,
-    /// On DEL and everything that removes a key on purpose.
+    /// On DEL, UNLINK and every other command that removes the key.
     pub on_delete: OnRemoval,
     /// On expiry.
     pub on_expire: OnRemoval,
     /// On eviction.
     pub on_evict: OnRemoval,
-    /// Field that holds the key's expiry as a date, if there is to be one; neither `_id` nor the
-    /// key field.
+    /// Field that holds the key's expiration time as a date, if one is registered; neither `_id` nor
+    /// the key field.
     pub ttl_field: Option<String>,
-    /// True if the operator vouches that the ids of its keys and those of other registrations of
-    /// its collection never meet.
+    /// True if the operator guarantees that no key of this registration has the same document id as a
+    /// key of another registration of the collection.
     pub shared: bool,
-    /// Keys whose suffixes match one of them belong to no registration.
+    /// Keys whose suffixes match one of these globs belong to no registration.
     pub exclude: Vec<Glob>,
-    /// True if a string that holds a JSON object becomes its fields.
+    /// True if a string that holds a JSON object is stored as the object's fields.
     pub unwraps: bool,
-    /// What becomes of a field that the schema cannot convert.
+    /// What happens to a field that the schema cannot convert.
     pub on_error: OnError,
-    /// The types of fields, where they are to be others than those that the value has.
+    /// Types and names of fields, where they differ from those of the value.
     pub schema: Option<Box<Schema>>,
-    /// Longest wait for coalescing in milliseconds; `None` takes the module's setting.
+    /// Longest wait for coalescing in milliseconds; `None` uses the module's setting.
     pub interval_ms: Option<u64>,
-    /// Most keys in one batch; `None` takes the module's setting.
+    /// Maximum number of keys in one batch; `None` uses the module's setting.
     pub batch_max_keys: Option<u32>,
 }
 
 impl Registration {
-    /// True if both are registrations of the same keys, with whatever options.
+    /// True if both have the same prefix in the same database; their options may differ.
     pub fn is_same_prefix(&self, other: &Registration) -> bool {
         (self.db, &self.prefix) == (other.db, &other.prefix)
     }
@@ -168,23 +169,23 @@ impl Registration {
         }
     }
 
-    /// The part of `key` behind the prefix, which names the document.
+    /// The part of `key` after the prefix, which identifies the document.
     pub fn suffix<'k>(&self, key: &'k [u8]) -> &'k [u8] {
         key.get(self.prefix.len()..).unwrap_or_default()
     }
 
-    /// The part of `key` that its document holds: the suffix, or all of it.
+    /// The part of `key` that its document holds: the suffix, or the whole key.
     pub fn id_of<'k>(&self, key: &'k [u8]) -> &'k [u8] {
         if self.key_whole { key } else { self.suffix(key) }
     }
 
-    /// True if both find the same document for a key.
+    /// True if both map a key to the same document.
     pub fn has_same_key(&self, other: &Registration) -> bool {
         (&self.key_field, self.key_as, self.key_whole)
             == (&other.key_field, other.key_as, other.key_whole)
     }
 
-    /// True if EXCLUDE takes `key`, which begins with the prefix, away from the registration.
+    /// True if EXCLUDE removes `key`, which begins with the prefix, from the registration.
     #[inline]
     pub fn excludes(&self, key: &[u8]) -> bool {
         self.exclude.iter().any(|glob| glob.matches(self.suffix(key)))

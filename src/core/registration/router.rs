@@ -2,14 +2,14 @@
 
 use crate::core::ids::{Db, RegistrationId};
 
-/// Up to so many prefixes, comparing with each takes less time than a search.
+/// Up to this many prefixes, comparing with each one is faster than a binary search.
 const FEW: usize = 4;
 
-/// From so many prefixes on, what all of them begin with is compared first, and their heads are
-/// those of the rest: `tenant:0001:` and its like differ late.
+/// From this many prefixes on, their common beginning is compared first, and the heads are taken
+/// after it: prefixes such as `tenant:0001:` differ only at the end.
 const MANY: usize = 16;
 
-/// Strings of two bytes.
+/// Number of two-byte strings.
 const BEGINS: usize = 1 << 16;
 
 /// Prefixes of all logical databases.
@@ -22,20 +22,20 @@ pub struct Routes {
 #[derive(Debug)]
 struct DbRoutes {
     db: Db,
-    /// The empty prefix stands apart: comparing with an empty slice costs 100–200 ns where
+    /// The empty prefix is kept separately: comparing with an empty slice costs 100–200 ns where
     /// memcmp is written with masked AVX-512 loads.
     catch_all: Option<RegistrationId>,
-    /// What every prefix begins with, where there are many; else nothing.
+    /// The common beginning of all prefixes if there are [`MANY`]; else empty.
     common: Head,
-    /// A bit for each two bytes with which a prefix goes on behind `common`: most keys that no
-    /// prefix takes are ruled out by these. Nothing where there are few.
+    /// One bit for each pair of bytes that follows `common` in a prefix: rules out most keys that
+    /// match no prefix. Empty if there are fewer than [`MANY`].
     begins: Vec<u64>,
-    /// The head of each prefix behind `common`, in the order of the prefixes: most keys are told
-    /// apart by these alone.
+    /// The head of each prefix after `common`, in the order of the prefixes: for most keys no more
+    /// than these is compared.
     heads: Vec<u64>,
     /// Their numbers, in the same order.
     order: Vec<u32>,
-    /// By number; those in no place of `order` are free.
+    /// By number; those that are not in `order` are free.
     routes: Vec<Route>,
     free: Vec<u32>,
 }
@@ -45,14 +45,14 @@ struct DbRoutes {
 struct Head {
     bytes: Box<[u8]>,
     head: u64,
-    /// Which of the eight there are.
+    /// Which of the eight bytes exist.
     mask: u64,
 }
 
 #[derive(Debug)]
 struct Route {
     prefix: Box<[u8]>,
-    /// Its head behind what all prefixes begin with, and which bytes of it there are.
+    /// Its head after the common beginning, and which bytes of the head exist.
     head: u64,
     mask: u64,
     registration_id: RegistrationId,
@@ -61,7 +61,7 @@ struct Route {
 }
 
 impl Routes {
-    /// Routes keys under `prefix` in `db` to `id`, in place of any earlier route of it.
+    /// Routes keys under `prefix` in `db` to `id`, replacing any earlier route of the prefix.
     pub fn insert(&mut self, db: Db, prefix: &[u8], id: RegistrationId) {
         let at = match self.by_db.binary_search_by_key(&db, |routes| routes.db) {
             Ok(at) => at,
@@ -73,7 +73,7 @@ impl Routes {
         self.by_db[at].insert(prefix, id);
     }
 
-    /// Stops routing `prefix` in `db`; its keys go to the next shorter prefix.
+    /// Stops routing `prefix` in `db`; its keys are routed by the next shorter prefix.
     pub fn remove(&mut self, db: Db, prefix: &[u8]) {
         let Ok(at) = self.by_db.binary_search_by_key(&db, |routes| routes.db) else { return };
         self.by_db[at].remove(prefix);
@@ -173,13 +173,13 @@ impl DbRoutes {
         self.free.push(number);
     }
 
-    /// Where `prefix` is in the order, or where it belongs.
+    /// The position of `prefix` in the order (`Ok`), or where to insert it (`Err`).
     fn position(&self, prefix: &[u8]) -> Result<usize, usize> {
         self.order.binary_search_by(|number| (*self.routes[*number as usize].prefix).cmp(prefix))
     }
 
-    /// The longest prefix of those before `at` that `key` starts with. The one just before `at` either
-    /// is it, or starts with it: its parents lead there.
+    /// The longest prefix before `at` that `key` starts with. The prefix just before `at` either is
+    /// the result or starts with it, so the result is found along its parents.
     fn longest_until(&self, at: usize, key: &[u8]) -> Option<u32> {
         let mut number = Some(*self.order.get(at.checked_sub(1)?)?);
         while let Some(route) = number.and_then(|number| self.routes.get(number as usize)) {
@@ -191,13 +191,14 @@ impl DbRoutes {
         None
     }
 
-    /// Gives those that start with the prefix at `at`, and have the parent `from`, the parent `to`.
+    /// Changes the parent of prefixes that start with the prefix at `at` from `from` to `to`.
     fn adopt(&mut self, at: usize, from: Option<u32>, to: Option<u32>) {
         let prefix = self.routes[self.order[at] as usize].prefix.clone();
         self.adopt_from(at + 1, &prefix, from, to);
     }
 
-    /// The same, for those from `start` on in the order that start with `prefix`: they stand together.
+    /// The same for prefixes that start with `prefix`: they are adjacent in the order, from `start`
+    /// on.
     fn adopt_from(&mut self, start: usize, prefix: &[u8], from: Option<u32>, to: Option<u32>) {
         for number in self.order.iter().skip(start) {
             let route = &mut self.routes[*number as usize];
@@ -210,13 +211,12 @@ impl DbRoutes {
         }
     }
 
-    /// Shortens what all prefixes begin with, as a new one demands. True if the heads are other ones
-    /// now.
+    /// Shortens the common beginning as the new prefix requires. True if all heads were recomputed.
     fn share(&mut self, prefix: &[u8]) -> bool {
         let common = match self.order.len() {
             MANY => {
                 let (first, last) = (self.order[0], self.order[MANY - 1]);
-                // Of sorted strings, the first and the last have nothing in common but what all have.
+                // The common beginning of sorted strings is that of the first and the last.
                 let last = &self.routes[last as usize].prefix;
                 shared(&self.routes[first as usize].prefix, last)
             }
@@ -238,14 +238,14 @@ impl DbRoutes {
         (route.head, route.mask) = (head(rest), mask(rest));
         self.heads[at] = route.head;
         if !self.begins.is_empty() {
-            // A prefix that ends before goes on with any byte.
+            // After a prefix that is shorter than two bytes, any byte may follow.
             let first = (route.head >> 48) as usize;
             let last = first | (!route.mask >> 48) as usize;
             (first..=last).for_each(|begin| self.begins[begin / 64] |= 1 << (begin % 64));
         }
     }
 
-    /// False if no prefix goes on as `head` does.
+    /// False if no prefix continues with the first two bytes of `head`.
     #[inline]
     fn may_begin(&self, head: u64) -> bool {
         let begin = (head >> 48) as usize;
@@ -296,8 +296,8 @@ impl DbRoutes {
 }
 
 impl Route {
-    /// Whether `key` starts with the prefix, given how long it is behind what all have in common,
-    /// and the head of that.
+    /// True if `key` starts with the prefix; `rest` is the length of the key after the common
+    /// beginning, and `head` the head of that part.
     #[inline]
     fn matches(&self, key: &[u8], rest: usize, head: u64) -> bool {
         let common = key.len() - rest;
@@ -312,7 +312,7 @@ impl Head {
         Head { bytes: bytes.into(), head: head(bytes), mask: mask(bytes) }
     }
 
-    /// What comes behind it in `key`, if that starts with it.
+    /// The part of `key` after this string; `None` if the key does not start with it.
     #[inline]
     fn strip<'k>(&self, key: &'k [u8]) -> Option<&'k [u8]> {
         let len = self.bytes.len();
@@ -326,12 +326,12 @@ impl Head {
     }
 }
 
-/// How many bytes both begin with.
+/// Length of the common beginning of both, in bytes.
 fn shared(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
-/// Which bytes of its head a string has.
+/// A mask of the bytes that a string has in its head.
 fn mask(bytes: &[u8]) -> u64 {
     match bytes.len() {
         0 => 0,
@@ -339,7 +339,8 @@ fn mask(bytes: &[u8]) -> u64 {
     }
 }
 
-/// The first eight bytes, in an order that is that of the strings; zeros after a shorter one.
+/// The first eight bytes as a number that sorts like the string; a shorter string is padded with
+/// zeros.
 #[inline]
 fn head(bytes: &[u8]) -> u64 {
     match bytes.first_chunk() {

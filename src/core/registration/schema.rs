@@ -1,13 +1,13 @@
-//! SCHEMA: which BSON type a field gets, and under which name.
+//! SCHEMA: the BSON type and the name of each field.
 //!
-//! A rule names a field: in a hash by its whole name, in JSON by its path, whose names are
-//! joined by dots. `*` is every field that no rule names.
+//! A rule names a field: in a hash by its whole name, in JSON by its path in dot notation. `*` is
+//! every field without a rule of its own.
 
-/// A field keeps a name that SCHEMA gives to another one.
+/// A field has a name that SCHEMA gives to another field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameTaken(pub String);
 
-/// A type that SCHEMA can ask for.
+/// A type that SCHEMA can convert to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldType {
     /// A string; Binary subtype 0 when it is not UTF-8.
@@ -20,7 +20,8 @@ pub enum FieldType {
     Decimal,
     /// `true`, `false`, `1` or `0`.
     Bool,
-    /// ISO 8601, or seconds or milliseconds since 1970, whichever the number looks like.
+    /// ISO 8601, or seconds or milliseconds since 1970, which are distinguished by the size of the
+    /// number.
     Date,
     /// ISO 8601, or seconds since 1970.
     DateS,
@@ -32,7 +33,7 @@ pub enum FieldType {
     Uuid,
     /// Binary subtype 0.
     Binary,
-    /// JSON text, as the value that it stands for.
+    /// JSON text, stored as the value that it contains.
     Json,
     /// Canonical integers and decimals as numbers, everything else as a string.
     Auto,
@@ -40,7 +41,7 @@ pub enum FieldType {
     Skip,
 }
 
-/// Every type with its word.
+/// Every type with its keyword.
 pub const FIELD_TYPES: [(&str, FieldType); 14] = [
     ("STRING", FieldType::String),
     ("INT64", FieldType::Int64),
@@ -59,30 +60,30 @@ pub const FIELD_TYPES: [(&str, FieldType); 14] = [
 ];
 
 impl FieldType {
-    /// Its word.
+    /// The keyword of the type.
     pub fn name(self) -> &'static str {
         FIELD_TYPES.iter().find(|(_, to)| *to == self).map_or("", |(name, _)| name)
     }
 
-    /// True for a type that an object can have as it is.
+    /// True if this type stores an object unchanged.
     fn takes_objects(self) -> bool {
         matches!(self, FieldType::Json | FieldType::Auto)
     }
 }
 
-/// What SCHEMA says of one field.
+/// The rule of SCHEMA for one field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// The field's name, or its path in JSON.
     pub field: String,
     /// Its type.
     pub to: FieldType,
-    /// Another name for it, where it stands.
+    /// The new name of the field; its parent stays the same.
     pub name: Option<String>,
 }
 
 impl Rule {
-    /// The name in a document that is made of a hash, and the path in one made of JSON.
+    /// The field's name in the document of a hash, and its path in the document of a JSON value.
     pub fn outcomes(&self) -> (&str, String) {
         let name = self.name.as_deref();
         let path = match (self.field.rsplit_once('.'), name) {
@@ -97,13 +98,13 @@ impl Rule {
 /// The rules of one registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schema {
-    /// Rules as registered, each of another field.
+    /// Rules as registered, one for each field.
     rules: Vec<Rule>,
     /// The type of every other field.
     star: Option<FieldType>,
     /// Indexes into the rules, sorted by field.
     by_field: Vec<usize>,
-    /// The same rules by the names of their paths.
+    /// The same rules as a tree of their paths.
     tree: Node,
 }
 
@@ -114,7 +115,7 @@ struct Node {
     rule: Option<usize>,
     /// Sorted by name.
     children: Vec<(String, Node)>,
-    /// Names that children get.
+    /// New names of the children.
     given: Vec<String>,
 }
 
@@ -136,11 +137,11 @@ impl Node {
     }
 }
 
-/// A field and what becomes of it: its name, and its type if there is a rule for it.
+/// The name of a field in the document, and its type if a rule gives it one.
 pub type Target<'a> = (&'a str, Option<FieldType>);
 
 impl Schema {
-    /// The schema of these rules, each of another field, and of every other field.
+    /// A schema of these rules, one for each field; `star` is the type of all other fields.
     pub fn new(rules: Vec<Rule>, star: Option<FieldType>) -> Self {
         let mut tree = Node::default();
         for (index, rule) in rules.iter().enumerate() {
@@ -168,9 +169,9 @@ impl Schema {
         self.star
     }
 
-    /// What becomes of the field `name` of a value that is not JSON.
+    /// The name and type of the field `name` of a value that is not JSON.
     ///
-    /// [`NameTaken`] when another field has this name then.
+    /// [`NameTaken`] if a rule gives this name to another field.
     pub fn field<'a>(&'a self, name: &'a str) -> Result<Target<'a>, NameTaken> {
         let of = |index: &usize| &self.rules[*index];
         let found = self.by_field.binary_search_by(|index| of(index).field.as_str().cmp(name));
@@ -183,15 +184,15 @@ impl Schema {
         }
     }
 
-    /// The place of a JSON document's root.
+    /// The position of a JSON document's root.
     pub fn root(&self) -> SchemaPlace<'_> {
         SchemaPlace { schema: Some(self), node: Some(&self.tree), ..SchemaPlace::default() }
             .below_star(self)
     }
 }
 
-/// A place in JSON, and what SCHEMA says of it and of what is below it. Items of an array stand
-/// at the array's place.
+/// A position in a JSON value, with the rules of SCHEMA for it and for the fields below it. The
+/// elements of an array are at the position of the array.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SchemaPlace<'s> {
     schema: Option<&'s Schema>,
@@ -208,27 +209,27 @@ impl<'s> SchemaPlace<'s> {
         SchemaPlace { star: schema.star, ..self }
     }
 
-    /// The type that a scalar here must get.
+    /// The type to which a scalar at this position is converted.
     #[inline]
     pub fn to(&self) -> Option<FieldType> {
         self.to
     }
 
-    /// The field as the rule names it, if there is a rule of its own.
+    /// The field's name in its rule, if it has a rule of its own.
     pub fn label(&self) -> Option<&'s str> {
         self.rule.map(|rule| rule.field.as_str())
     }
 
-    /// The type that an object here cannot have, if that is so.
+    /// The type required at this position, if an object cannot be converted to it.
     pub fn refuses_objects(&self) -> Option<FieldType> {
         let leaf = self.node.is_none_or(|node| node.children.is_empty());
         self.rule.map(|rule| rule.to).filter(|to| leaf && !to.takes_objects())
     }
 
-    /// The place of the field `name` below, and the name that it gets if it is another one;
-    /// nothing when it is left out.
+    /// The position of the field `name` below this one, with its new name if it has one; `None` if
+    /// the field is omitted.
     ///
-    /// [`NameTaken`] when another field has this name then.
+    /// [`NameTaken`] if a rule gives this name to another field.
     #[inline]
     pub fn field(
         &self,
@@ -257,7 +258,7 @@ impl<'s> SchemaPlace<'s> {
         if to == Some(FieldType::Skip) && !named_below {
             return Ok(None);
         }
-        // What a rule takes as it is, it takes with everything below that has no rule.
+        // An object that a rule stores unchanged keeps all fields below it that have no rule.
         let whole = rule.is_some_and(|rule| rule.to.takes_objects());
         let star = if whole { None } else { self.star };
         let place = SchemaPlace { schema: self.schema, node, to, star, rule };

@@ -1,52 +1,52 @@
 //! Collections that several registrations write to.
 //!
-//! A document is found by its KEY field. Where two registrations take the same field of one collection,
-//! a key of one can overwrite or delete the document of a key of the other. That is refused unless the
-//! operator says that their ids never meet.
+//! A document is identified by its KEY field. If two registrations use the same field of one
+//! collection, a key of one can overwrite or delete the document of a key of the other. Such a
+//! registration is refused unless the operator declares with SHARED that their ids never collide.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{Namespace, Registration};
 use crate::core::ids::{Db, RegistrationId};
 
-/// No more pairs are looked for.
+/// The search for conflicting pairs ends at this many.
 const MOST_PAIRS: usize = 4;
 
-/// A collection, and the field by which its documents are found.
+/// A collection, and the field that identifies its documents.
 type Collection = (Namespace, String);
 
-/// Which registrations write to which collection.
+/// The registrations of each collection.
 #[derive(Debug, Default)]
 pub struct Sharing {
     members: BTreeMap<RegistrationId, Member>,
     collections: HashMap<Collection, Group>,
-    /// The last stamp that was given.
+    /// The last stamp issued.
     last: u64,
-    /// Pairs that must not share a collection, as far as they are known.
+    /// Cached pairs that must not share a collection; `None` after a change.
     clashes: Option<Vec<(RegistrationId, RegistrationId)>>,
 }
 
 #[derive(Debug)]
 struct Member {
     collection: Collection,
-    /// The database of a registration whose documents have whole keys.
+    /// The database of the registration if its documents hold whole keys.
     whole: Option<Db>,
     stamps: Stamps,
 }
 
-/// When a registration was made for its collection, and when it was last registered with SHARED, which
-/// means all registrations that the collection had by then. Stamps have an order and no unit; 0 is
-/// never.
+/// When a registration joined its collection, and when it was last registered with SHARED, which
+/// applies to all registrations that the collection had at that time. Stamps are ordered numbers
+/// without a unit; 0 means never.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stamps {
-    /// When it was made.
+    /// When it joined the collection.
     pub joined: u64,
-    /// When it was registered with SHARED.
+    /// When it was last registered with SHARED.
     pub shared: u64,
 }
 
 impl Stamps {
-    /// True if SHARED means the two.
+    /// True if SHARED of either one applies to the pair.
     fn are_shared(self, other: Stamps) -> bool {
         self.shared > other.joined || other.shared > self.joined
     }
@@ -55,15 +55,15 @@ impl Stamps {
 /// The registrations of one collection and field.
 #[derive(Debug, Default)]
 struct Group {
-    /// Those whose documents have the rest of the key.
+    /// Those whose documents hold the suffix of the key.
     partial: BTreeSet<RegistrationId>,
-    /// Those with whole keys, by database: in one database no two keys are the same.
+    /// Those with whole keys, by database: the keys of one database are unique.
     whole: BTreeMap<Db, BTreeSet<RegistrationId>>,
 }
 
 impl Group {
-    /// Those whose ids can meet those of a registration with the rest of the key, or with whole keys
-    /// of a database.
+    /// Registrations whose ids can collide with those of a registration with whole keys of the
+    /// database `whole`, or with suffixes if `whole` is `None`.
     fn rivals(&self, whole: Option<Db>) -> impl Iterator<Item = RegistrationId> + '_ {
         let others = self.whole.iter().filter(move |(db, _)| whole != Some(**db));
         self.partial.iter().chain(others.flat_map(|(_, ids)| ids)).copied()
@@ -73,7 +73,7 @@ impl Group {
         self.partial.is_empty() && self.whole.is_empty()
     }
 
-    /// True if there may be rivals among them.
+    /// True if the group may hold conflicting registrations.
     fn is_contested(&self) -> bool {
         self.partial.len() > 1 || self.whole.len() + usize::from(!self.partial.is_empty()) > 1
     }
@@ -88,14 +88,14 @@ fn whole_of(registration: &Registration) -> Option<Db> {
 }
 
 impl Sharing {
-    /// The registration `id` is this one from now on. It is still shared with those that it was
-    /// shared with, while it stays with its collection.
+    /// Sets the registration of `id`. As long as its collection is the same, it stays shared with the
+    /// registrations that it was shared with.
     pub fn join(&mut self, id: RegistrationId, registration: &Registration) {
         let (collection, whole) = (collection_of(registration), whole_of(registration));
         let before = self.remove(id).filter(|before| before.collection.0 == collection.0);
         let joined = before.as_ref().map_or_else(|| self.next(), |before| before.stamps.joined);
-        let said = before.map_or(0, |before| before.stamps.shared);
-        let shared = if registration.shared { self.next() } else { said };
+        let shared_before = before.map_or(0, |before| before.stamps.shared);
+        let shared = if registration.shared { self.next() } else { shared_before };
         let group = self.collections.entry(collection.clone()).or_default();
         match whole {
             Some(db) => group.whole.entry(db).or_default().insert(id),
@@ -105,7 +105,7 @@ impl Sharing {
         self.members.insert(id, Member { collection, whole, stamps });
     }
 
-    /// `id` has no registration any more.
+    /// Removes the registration of `id`.
     pub fn leave(&mut self, id: RegistrationId) {
         self.remove(id);
     }
@@ -126,7 +126,7 @@ impl Sharing {
         Some(member)
     }
 
-    /// True if the registration `id` was made with SHARED, or had it before in this collection.
+    /// True if the registration `id` has SHARED, or had it earlier in this collection.
     pub fn is_shared(&self, id: RegistrationId) -> bool {
         self.members.get(&id).is_some_and(|member| member.stamps.shared > 0)
     }
@@ -136,8 +136,8 @@ impl Sharing {
         self.last
     }
 
-    /// The first of those that `registration`, which `id` has already or will have, must not share
-    /// its collection with.
+    /// The earliest registration with which `registration` must not share its collection. `id` is the
+    /// id of `registration` if it has one already.
     pub fn rival(
         &self,
         id: Option<RegistrationId>,
@@ -156,8 +156,8 @@ impl Sharing {
         unshared.min_by_key(|(stamps, _)| stamps.joined).map(|(_, rival)| rival)
     }
 
-    /// Pairs that must not share a collection, the later one second: some of them, if there are
-    /// many.
+    /// Pairs that must not share a collection, the later registration second; not all of them if
+    /// there are many.
     pub fn clashes(&mut self) -> &[(RegistrationId, RegistrationId)] {
         if self.clashes.is_none() {
             let mut found = Vec::new();
@@ -177,7 +177,7 @@ impl Sharing {
         let mut latest = 0;
         for (id, member) in members {
             let stamps = member.stamps;
-            // Most registrations of a shared collection have SHARED for all earlier ones.
+            // SHARED of most registrations of a shared collection applies to all earlier ones.
             if latest > 0 && stamps.shared < latest {
                 let rivals = group.rivals(member.whole).filter(|rival| *rival != id);
                 let first = rivals
@@ -192,8 +192,8 @@ impl Sharing {
         }
     }
 
-    /// Saved registrations will be added. Those that stay, which are those of the file, count as later
-    /// than all of them.
+    /// Prepares for loading saved registrations. The registrations that remain are those of the file;
+    /// they count as later than all loaded ones.
     pub fn begin_load(&mut self) {
         const LATER: u64 = 1 << 62;
         for stamps in self.members.values_mut().map(|member| &mut member.stamps) {
@@ -207,7 +207,7 @@ impl Sharing {
         self.clashes = None;
     }
 
-    /// The stamps of `id` as they were saved.
+    /// Sets the saved stamps of `id`.
     pub fn load(&mut self, id: RegistrationId, stamps: Stamps) {
         if let Some(member) = self.members.get_mut(&id) {
             member.stamps = stamps;
@@ -216,8 +216,8 @@ impl Sharing {
         }
     }
 
-    /// The stamps to be saved, in small numbers of the same order: those of collections that were
-    /// shared.
+    /// The stamps to save, renumbered from 1 in the same order; only those of collections with
+    /// SHARED.
     pub fn saved(&self) -> Vec<(RegistrationId, Stamps)> {
         let shared: HashSet<&Collection> = self
             .members

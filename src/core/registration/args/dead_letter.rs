@@ -4,31 +4,31 @@ use super::{SettingLimits, Words};
 
 const COUNT: SettingLimits = SettingLimits { name: "COUNT", default: 0, min: 1, max: i64::MAX };
 
-/// What WB.DEADLETTER LIST was asked for.
+/// The parsed arguments of WB.DEADLETTER LIST.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LetterList<'a> {
-    /// Those of one registration; without it those of all databases.
+    /// Only dead letters of the registration with this prefix; `None` lists all databases.
     pub prefix: Option<&'a [u8]>,
-    /// So many at most; without it all of them.
+    /// Maximum number to list; `None` lists all.
     pub count: Option<usize>,
 }
 
-/// Which dead letters RETRY and DROP are about.
+/// The dead letters to which RETRY or DROP applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Letters<'a> {
-    /// Those of all databases.
+    /// Dead letters of all databases.
     All,
-    /// Those of one registration.
+    /// Dead letters of the registration with this prefix.
     Prefix(&'a [u8]),
-    /// That of one key.
+    /// The dead letter of one key.
     Key(&'a [u8]),
 }
 
-/// Reads `[<prefix>] [COUNT <n>]`. A prefix that is spelled like the option must be followed by
-/// it.
+/// Reads `[<prefix>] [COUNT <n>]`. A prefix that is spelled like the option must be followed by the
+/// option.
 ///
 /// # Errors
-/// One sentence that names the argument and what it takes.
+/// One sentence that names the argument and its valid values.
 pub fn letter_list<'a>(words: &[&'a [u8]]) -> Result<LetterList<'a>, String> {
     let option = |word: &[u8]| word.eq_ignore_ascii_case(b"COUNT");
     let (prefix, rest) = match words {
@@ -53,7 +53,7 @@ pub fn letter_list<'a>(words: &[&'a [u8]]) -> Result<LetterList<'a>, String> {
 /// Reads `[<prefix>|KEY <key>]` of the subcommand `name`.
 ///
 /// # Errors
-/// One sentence that names the argument and what it takes.
+/// One sentence that names the argument and its valid values.
 pub fn letters<'a>(name: &str, words: &[&'a [u8]]) -> Result<Letters<'a>, String> {
     match words {
         [] => Ok(Letters::All),

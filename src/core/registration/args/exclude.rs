@@ -1,14 +1,14 @@
-//! The words of EXCLUDE: `<n> <glob> ...`.
+//! The arguments of EXCLUDE: `<n> <glob> ...`.
 
 use super::{SettingLimits, Words};
 use crate::core::registration::glob::{Glob, MAX_BYTES};
 
 const COUNT: SettingLimits = SettingLimits { name: "EXCLUDE", default: 0, min: 1, max: 64 };
 
-/// Reads the number and the globs.
+/// Reads the count and the globs.
 ///
 /// # Errors
-/// One sentence that names the argument and what it takes.
+/// One sentence that names the argument and its valid values.
 pub(super) fn parse(words: &mut Words<'_>) -> Result<Vec<Glob>, String> {
     let count = words.number("EXCLUDE", COUNT)?;
     let glob = |_| {
@@ -21,7 +21,7 @@ pub(super) fn parse(words: &mut Words<'_>) -> Result<Vec<Glob>, String> {
     (0..count).map(glob).collect()
 }
 
-/// The words that `parse` reads as `globs`, with the option in front.
+/// The option EXCLUDE followed by the arguments that `parse` reads as `globs`.
 pub(super) fn words(globs: &[Glob]) -> impl Iterator<Item = Vec<u8>> {
     let count = [b"EXCLUDE".to_vec(), globs.len().to_string().into_bytes()];
     count.into_iter().chain(globs.iter().map(|glob| glob.text().to_vec()))

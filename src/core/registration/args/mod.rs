@@ -1,4 +1,4 @@
-//! The arguments of the commands: from words to options and back.
+//! Parses the arguments of commands into options, and formats them back.
 
 mod dead_letter;
 mod exclude;
@@ -30,18 +30,20 @@ const ID_TYPES: [(&str, IdType); 4] = [
 ];
 const WRITE_MODES: [(&str, WriteMode); 2] =
     [("REPLACE", WriteMode::Replace), ("MERGE", WriteMode::Merge)];
-const ON_GONE: [(&str, OnRemoval); 2] = [("DELETE", OnRemoval::Delete), ("KEEP", OnRemoval::Keep)];
+const ON_REMOVAL: [(&str, OnRemoval); 2] =
+    [("DELETE", OnRemoval::Delete), ("KEEP", OnRemoval::Keep)];
 
 const ON_ERROR: [(&str, OnError); 3] =
     [("DEADLETTER", OnError::DeadLetter), ("STRING", OnError::String), ("SKIP", OnError::Skip)];
 
-/// Databases in which MongoDB keeps what is its own.
-const OWN_DATABASES: [&str; 3] = ["admin", "config", "local"];
+/// Internal databases of MongoDB.
+const INTERNAL_DATABASES: [&str; 3] = ["admin", "config", "local"];
 
-/// Options that a later version will have.
-const LATER: [&str; 7] = ["ATOMIC", "MODE", "PARTS", "RATE", "READTHROUGH", "REFRESH", "STAMP"];
+/// Options reserved for later versions.
+const RESERVED_OPTIONS: [&str; 7] =
+    ["ATOMIC", "MODE", "PARTS", "RATE", "READTHROUGH", "REFRESH", "STAMP"];
 
-/// The words of a command, read one after the other.
+/// The arguments of a command, read one after the other.
 struct Words<'a>(std::slice::Iter<'a, &'a [u8]>);
 
 impl<'a> Words<'a> {
@@ -58,12 +60,12 @@ impl<'a> Words<'a> {
         })
     }
 
-    /// What becomes of the document of a key that is gone.
+    /// Reads what happens to the document of a removed key.
     fn on_removal(&mut self, option: &str) -> Result<OnRemoval, String> {
         if self.0.as_slice().first().is_some_and(|word| word.eq_ignore_ascii_case(b"MARK")) {
             return Err(not_yet(&format!("{option} MARK")));
         }
-        self.choice(option, &ON_GONE)
+        self.choice(option, &ON_REMOVAL)
     }
 
     fn number(&mut self, option: &str, limits: SettingLimits) -> Result<i64, String> {
@@ -85,7 +87,7 @@ impl<'a> Words<'a> {
     }
 }
 
-/// The option that was read before.
+/// The option that was read last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Last {
     Other,
@@ -95,17 +97,17 @@ enum Last {
     KeyAs,
 }
 
-/// Reads `<prefix> <database.collection> [option …]`; the bool says whether SYNC was given.
+/// Reads `<prefix> <database.collection> [option …]`; the bool is true if SYNC was given.
 ///
 /// # Errors
-/// One sentence that names the argument and what it takes.
+/// One sentence that names the argument and its valid values.
 pub fn register(db: Db, words: &[&[u8]]) -> Result<(Registration, bool), String> {
     let (registration, sync, repeated) = read_registration(db, words)?;
     if let Some(option) = repeated {
         return Err(format!("{option} is given twice; WB.REGISTER takes each option once"));
     }
     let Namespace { database, .. } = &registration.namespace;
-    if OWN_DATABASES.iter().any(|own| own.eq_ignore_ascii_case(database)) {
+    if INTERNAL_DATABASES.iter().any(|own| own.eq_ignore_ascii_case(database)) {
         return Err(format!(
             "<database.collection> takes a database of yours; {database} is MongoDB's own"
         ));
@@ -113,8 +115,8 @@ pub fn register(db: Db, words: &[&[u8]]) -> Result<(Registration, bool), String>
     Ok((registration, sync))
 }
 
-/// The same for what was registered once and is kept: a version of the module that took it may
-/// have saved or replicated it.
+/// The same for a registration that was saved or replicated. Checks that only new registrations must
+/// pass are skipped: an older version of the module may have accepted it.
 ///
 /// # Errors
 /// As [`register`].
@@ -193,7 +195,7 @@ fn read_registration(
 
 fn unknown_option(option: &[u8]) -> String {
     let option = String::from_utf8_lossy(option);
-    if LATER.contains(&&*option) {
+    if RESERVED_OPTIONS.contains(&&*option) {
         return not_yet(&option);
     }
     format!("unknown option '{option}' for WB.REGISTER; WB.HELP lists the options")
@@ -232,14 +234,14 @@ fn name_of<T: PartialEq>(value: T, choices: &[(&'static str, T)]) -> &'static st
     choices.iter().find(|(_, choice)| *choice == value).map_or("", |(name, _)| name)
 }
 
-/// The words behind KEY.
+/// The arguments of KEY.
 pub fn key(registration: &Registration) -> String {
     let whole = if registration.key_whole { " WHOLE" } else { "" };
     format!("{} AS {}{whole}", registration.key_field, name_of(registration.key_as, &ID_TYPES))
 }
 
-/// The options of `registration` that have one value each: those that are at their defaults only
-/// where the default has a name.
+/// The options of `registration` that have one value each. Options with their default value are
+/// included only if the default has a name.
 pub fn pairs(registration: &Registration) -> Vec<(&'static str, String)> {
     let of = registration;
     let mut pairs = vec![
@@ -247,9 +249,9 @@ pub fn pairs(registration: &Registration) -> Vec<(&'static str, String)> {
         ("KEY", of.key_field.clone()),
         ("AS", name_of(of.key_as, &ID_TYPES).to_owned()),
         ("WRITE", name_of(of.write, &WRITE_MODES).to_owned()),
-        ("ONDEL", name_of(of.on_delete, &ON_GONE).to_owned()),
-        ("ONEXPIRE", name_of(of.on_expire, &ON_GONE).to_owned()),
-        ("ONEVICT", name_of(of.on_evict, &ON_GONE).to_owned()),
+        ("ONDEL", name_of(of.on_delete, &ON_REMOVAL).to_owned()),
+        ("ONEXPIRE", name_of(of.on_expire, &ON_REMOVAL).to_owned()),
+        ("ONEVICT", name_of(of.on_evict, &ON_REMOVAL).to_owned()),
         ("ONERROR", name_of(of.on_error, &ON_ERROR).to_owned()),
     ];
     pairs.extend(of.ttl_field.iter().map(|field| ("TTLFIELD", field.clone())));
@@ -258,8 +260,8 @@ pub fn pairs(registration: &Registration) -> Vec<(&'static str, String)> {
     pairs
 }
 
-/// The words that [`register`] reads as `registration`. An option that came later than others is among
-/// them only where it is not at its default: older versions know the rest.
+/// The arguments that [`register`] reads as `registration`. Options that older versions do not know
+/// are included only if they differ from their defaults, so that older versions can read the rest.
 pub fn words(registration: &Registration) -> Vec<Vec<u8>> {
     let mut words =
         vec![registration.prefix.clone(), registration.namespace.to_string().into_bytes()];
@@ -288,14 +290,14 @@ pub fn words(registration: &Registration) -> Vec<Vec<u8>> {
     words
 }
 
-/// What WB.FLUSH was asked for.
+/// The parsed arguments of WB.FLUSH.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlushArgs<'a> {
-    /// One registration's prefix; with keys, those of them that belong to it.
+    /// Only keys of the registration with this prefix; with `keys`, only those that belong to it.
     pub prefix: Option<&'a [u8]>,
-    /// Single keys.
+    /// Only these keys.
     pub keys: Option<Vec<&'a [u8]>>,
-    /// Longest wait in milliseconds; 0 waits indefinitely.
+    /// Timeout in milliseconds; 0 waits indefinitely.
     pub timeout_ms: i64,
 }
 
@@ -303,11 +305,11 @@ const TIMEOUT: SettingLimits =
     SettingLimits { name: "TIMEOUT", default: 0, min: 0, max: i64::MAX / 1000 };
 const KEYS: SettingLimits = SettingLimits { name: "KEYS", default: 0, min: 1, max: 1_000_000 };
 
-/// Reads `[<prefix>] [KEYS <n> <key> ...] [TIMEOUT <ms>]`. A prefix that is spelled like one
-/// of the options must be followed by one of them.
+/// Reads `[<prefix>] [KEYS <n> <key> ...] [TIMEOUT <ms>]`. A prefix that is spelled like an option
+/// must be followed by an option.
 ///
 /// # Errors
-/// One sentence that names the argument and what it takes.
+/// One sentence that names the argument and its valid values.
 pub fn flush<'a>(words: &[&'a [u8]]) -> Result<FlushArgs<'a>, String> {
     let option =
         |word: &[u8]| word.eq_ignore_ascii_case(b"KEYS") || word.eq_ignore_ascii_case(b"TIMEOUT");

@@ -1,4 +1,4 @@
-//! The words of SCHEMA: `<field|*> <type> [AS <name>] ...`, the last option of WB.REGISTER.
+//! The arguments of SCHEMA: `<field|*> <type> [AS <name>] ...`, the last option of WB.REGISTER.
 
 use std::collections::HashSet;
 
@@ -6,10 +6,10 @@ use super::{Words, name_of};
 use crate::core::registration::schema::{FIELD_TYPES, FieldType, Rule, Schema};
 use crate::core::registration::{KeyType, Registration};
 
-/// Reads all words that are left.
+/// Reads all remaining arguments.
 ///
 /// # Errors
-/// One sentence that names the argument and what it takes.
+/// One sentence that names the argument and its valid values.
 pub(super) fn parse(words: &mut Words<'_>) -> Result<Schema, String> {
     let mut rules: Vec<Rule> = Vec::new();
     let mut star = None;
@@ -44,7 +44,7 @@ pub(super) fn parse(words: &mut Words<'_>) -> Result<Schema, String> {
     Ok(Schema::new(rules, star))
 }
 
-/// `AS` is always the option: a field of this name could not be told from it.
+/// Refuses a field named `AS`: it could not be distinguished from the option.
 fn field(word: &[u8]) -> Result<&str, String> {
     let field = std::str::from_utf8(word).ok().filter(|field| !field.contains('\0'));
     match field {
@@ -54,7 +54,7 @@ fn field(word: &[u8]) -> Result<&str, String> {
     }
 }
 
-/// Refuses names that two fields would get, or a field beside the key or its expiry.
+/// Refuses a name that two fields would get, or that is `_id`, the key field or the TTL field.
 ///
 /// # Errors
 /// One sentence that names the field.
@@ -82,7 +82,7 @@ pub(super) fn check(registration: &Registration) -> Result<(), String> {
     Ok(())
 }
 
-/// The words that `parse` reads as `schema`.
+/// The arguments that `parse` reads as `schema`.
 pub fn words(schema: &Schema) -> Vec<Vec<u8>> {
     let mut words: Vec<Vec<u8>> = Vec::new();
     let mut push = |word: &str| words.push(word.as_bytes().to_vec());

@@ -11,7 +11,7 @@ fn parse(line: &str) -> Result<(Registration, bool), String> {
 }
 
 #[test]
-fn two_words_give_every_default() {
+fn prefix_and_namespace_alone_give_every_default() {
     let (registration, sync) = parse("movie: shop.movies").unwrap();
     let namespace = Namespace { database: "shop".to_owned(), collection: "movies".to_owned() };
     assert_eq!(registration, Registration::new(Db(0), b"movie:", namespace));
@@ -51,7 +51,7 @@ fn globs_are_counted_and_may_be_spelled_like_options() {
 }
 
 #[test]
-fn words_of_a_registration_without_newer_options_are_those_of_older_versions() {
+fn a_registration_without_newer_options_is_readable_by_older_versions() {
     let words = words(&parse("p: a.b").unwrap().0);
     let words: Vec<&str> = words.iter().map(|word| std::str::from_utf8(word).unwrap()).collect();
     let expected = "p: a.b TYPE ANY KEY _id AS STRING WRITE REPLACE ONDEL DELETE ONEXPIRE KEEP \
@@ -166,12 +166,12 @@ fn flush_reads_all_its_forms() {
 
 proptest! {
     #[test]
-    fn what_is_written_as_words_is_read_again(
+    fn formatted_arguments_are_parsed_back(
         prefix in prop::collection::vec(any::<u8>(), 0..8),
         choice in prop::collection::vec(0usize..100, 8),
         exclude in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..8), 0..4),
         [unwraps, key_whole, shared] in any::<[bool; 3]>(),
-        // Not a field of the schema below: two fields must not get the same name.
+        // Not a field of the schema below, because two fields must not get the same name.
         ttl_field in prop::option::of("[a-rt-zä -][a-zä -]{0,5}|TTLFIELD"),
         interval_ms in prop::option::of(0u64..1_000),
         batch_max_keys in prop::option::of(1u32..1_000),
@@ -185,7 +185,7 @@ proptest! {
         fn pick<T: Copy>(choices: &[(&str, T)], at: usize) -> T {
             choices[at % choices.len()].1
         }
-        // Each new name once, because two fields must not get the same.
+        // Each new name is used once, because two fields must not get the same name.
         let rules: Vec<Rule> = fields
             .into_iter()
             .enumerate()
@@ -208,9 +208,9 @@ proptest! {
             key_whole,
             shared,
             write: pick(&WRITE_MODES, choice[3]),
-            on_delete: pick(&ON_GONE, choice[4]),
-            on_expire: pick(&ON_GONE, choice[5]),
-            on_evict: pick(&ON_GONE, choice[6]),
+            on_delete: pick(&ON_REMOVAL, choice[4]),
+            on_expire: pick(&ON_REMOVAL, choice[5]),
+            on_evict: pick(&ON_REMOVAL, choice[6]),
             ttl_field,
             interval_ms,
             batch_max_keys,
@@ -223,7 +223,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_words_are_taken_are_printed_and_read_as_the_same(
+    fn accepted_arguments_are_formatted_and_parsed_back(
         given in prop::collection::vec(prop::sample::select(&OPTION_WORDS[..]), 0..9),
     ) {
         let all = ["k:", "d.c"].iter().chain(&given).map(|word| word.as_bytes()).collect::<Vec<_>>();
@@ -239,7 +239,7 @@ proptest! {
     }
 }
 
-/// Options, their values, and what is neither.
+/// Options, their values, and words that are neither.
 const OPTION_WORDS: [&str; 24] = [
     "TYPE", "HASH", "ANY", "KEY", "id", "_id", "AS", "INT64", "STRING", "WRITE", "MERGE", "ONDEL",
     "KEEP", "TTLFIELD", "INTERVAL", "BATCH", "5", "SYNC", "SCHEMA", "*", "AUTO", "DATE", "$", "",

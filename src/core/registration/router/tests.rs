@@ -20,7 +20,7 @@ fn the_longest_matching_prefix_wins() {
 }
 
 #[test]
-fn the_empty_prefix_takes_what_no_other_does() {
+fn the_empty_prefix_matches_every_key_that_no_other_does() {
     let routes = routes(&[b"", b"a"]);
     assert_eq!(routes.find(Db(0), b""), Some(RegistrationId(0)));
     assert_eq!(routes.find(Db(0), b"b"), Some(RegistrationId(0)));
@@ -28,7 +28,7 @@ fn the_empty_prefix_takes_what_no_other_does() {
 }
 
 #[test]
-fn a_removed_prefix_falls_back_to_a_shorter_one() {
+fn keys_of_a_removed_prefix_are_routed_by_a_shorter_one() {
     let mut routes = routes(&[b"a", b"ab", b"abc"]);
     routes.remove(Db(0), b"ab");
     assert_eq!(routes.find(Db(0), b"abd"), Some(RegistrationId(0)));
@@ -36,7 +36,7 @@ fn a_removed_prefix_falls_back_to_a_shorter_one() {
 }
 
 #[test]
-fn databases_are_apart() {
+fn databases_are_routed_separately() {
     let mut routes = routes(&[b"a"]);
     routes.insert(Db(3), b"b", RegistrationId(7));
     assert_eq!(routes.find(Db(3), b"a"), None);
@@ -48,7 +48,7 @@ fn databases_are_apart() {
 
 proptest! {
     #[test]
-    fn finds_what_a_search_of_all_prefixes_finds(
+    fn finds_the_same_as_a_linear_search(
         prefixes in prop::collection::btree_set("[ab\0]{0,4}|abababa[ab\0]{0,4}", 0..40),
         common in "(aaaaaaaaa|ab|)",
         removed in prop::collection::vec("[ab]{0,4}", 0..4),

@@ -1,4 +1,4 @@
-//! What becomes of a field by its name, and of a place in JSON by its path.
+//! The rules of a field by its name, and of a position in JSON by its path.
 
 use super::*;
 
@@ -18,7 +18,7 @@ fn schema() -> Schema {
 }
 
 #[test]
-fn a_field_has_its_rule_or_that_of_all_others() {
+fn a_field_has_its_own_rule_or_that_of_the_star() {
     let schema = schema();
     assert_eq!(schema.field("age"), Ok(("age", Some(FieldType::Int64))));
     assert_eq!(schema.field("born"), Ok(("birthday", Some(FieldType::Date))));
@@ -41,7 +41,7 @@ fn a_field_with_the_new_name_of_another_is_refused() {
 }
 
 #[test]
-fn a_path_leads_to_its_rule() {
+fn a_rule_is_found_by_its_path() {
     let schema = schema();
     let root = schema.root();
     let (name, age) = root.field("age").unwrap().unwrap();
@@ -59,7 +59,7 @@ fn a_path_leads_to_its_rule() {
 }
 
 #[test]
-fn skipping_all_others_keeps_the_way_to_what_is_named() {
+fn skipping_all_others_keeps_the_parents_of_named_fields() {
     let rules = vec![rule("a.b", FieldType::Auto, None), rule("c", FieldType::Json, None)];
     let schema = Schema::new(rules, Some(FieldType::Skip));
     let root = schema.root();

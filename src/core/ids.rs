@@ -1,4 +1,4 @@
-//! The numbers by which databases, registrations and dirty keys are known.
+//! The numbers that identify databases, registrations and dirty keys.
 
 use std::fmt;
 
@@ -7,36 +7,37 @@ use std::fmt;
 #[repr(transparent)]
 pub struct Db(pub u16);
 
-/// A registration at work, 0 to 65,534: the place that it has in the registry until it is gone. A later
-/// registration may have the same one.
+/// The id of an active registration, 0 to 65,534: its position in the registry. The id is reused
+/// after the registration was removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct RegistrationId(pub u16);
 
-/// An entry of the dirty table. Given to another key when its own has left the table.
+/// An entry of the dirty table. The number is reused after its key was removed from the table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct EntryId(pub u32);
 
-/// How often an entry was changed, by which a report that comes late is told from one of the entry as it is.
+/// The version of an entry, which every change increments: it distinguishes a late report from one
+/// for the entry's current state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Version(pub u32);
 
 impl RegistrationId {
-    /// The one behind it, and behind the last number the first.
+    /// The next id; wraps around after the last number.
     pub fn next(self) -> Self {
         Self(self.0.wrapping_add(1))
     }
 
-    /// How far it is from `start` to this one, round the numbers.
+    /// The distance from `start` to this id, with wrap-around.
     pub fn distance_from(self, start: Self) -> u16 {
         self.0.wrapping_sub(start.0)
     }
 }
 
 impl Version {
-    /// The one after the next change, and after the last number the first.
+    /// The version after the next change; wraps around after the last number.
     pub fn next(self) -> Self {
         Self(self.0.wrapping_add(1))
     }

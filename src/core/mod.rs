@@ -1,6 +1,7 @@
 //! The pure core: no `unsafe`, no Redis, no MongoDB, no socket, no clock.
 //!
-//! Each room knows those before it: [`ids`], [`registration`], [`mapping`], [`delivery`], [`backlog`].
+//! Each module imports only the ones before it: [`ids`], [`registration`], [`mapping`], [`delivery`],
+//! [`backlog`].
 
 pub mod backlog;
 pub mod delivery;

@@ -3,16 +3,16 @@
 /// Default of `mongodb-uri`.
 pub const DEFAULT_URI: &str = "mongodb://127.0.0.1:27017";
 
-/// A numeric setting: name, default, least and greatest value.
+/// A numeric setting: name, default, minimum and maximum.
 #[derive(Clone, Copy, Debug)]
 pub struct SettingLimits {
-    /// Name without the module's name in front.
+    /// Name without the module's prefix.
     pub name: &'static str,
     /// Default.
     pub default: i64,
-    /// Least value allowed.
+    /// Minimum value.
     pub min: i64,
-    /// Greatest value allowed.
+    /// Maximum value.
     pub max: i64,
 }
 
@@ -20,29 +20,30 @@ const fn limits(name: &'static str, default: i64, min: i64, max: i64) -> Setting
     SettingLimits { name, default, min, max }
 }
 
-/// Longest a key waits to be coalesced, milliseconds; 0 sends at once.
+/// Longest time that a dirty key waits for coalescing, milliseconds; 0 sends immediately.
 pub const FLUSH_INTERVAL_MS: SettingLimits = limits("flush-interval-ms", 100, 0, 86_400_000);
-/// Most keys in one batch. MongoDB takes at most 100,000 operations in a command.
+/// Maximum number of keys in one batch. MongoDB accepts at most 100,000 operations in one command.
 pub const BATCH_MAX_KEYS: SettingLimits = limits("batch-max-keys", 1_000, 1, 100_000);
-/// Most bytes of values in one batch; a larger single value goes alone.
+/// Maximum bytes of values in one batch; a larger value is sent in a batch of its own.
 pub const BATCH_MAX_BYTES: SettingLimits = limits("batch-max-bytes", 8 << 20, 1 << 10, 64 << 20);
-/// Batches on their way to MongoDB at the same time.
+/// Maximum number of batches in flight at the same time.
 pub const MAX_IN_FLIGHT_BATCHES: SettingLimits = limits("max-in-flight-batches", 2, 1, 64);
-/// Longest the server thread reads values in one go, microseconds.
+/// Longest time that the server thread reads values per event-loop iteration, microseconds.
 pub const READ_SLICE_US: SettingLimits = limits("read-slice-us", 500, 10, 100_000);
-/// First pause before an attempt is repeated, milliseconds.
+/// Upper bound of the first pause before a retry, milliseconds.
 pub const RETRY_BACKOFF_MIN_MS: SettingLimits = limits("retry-backoff-min-ms", 50, 1, 3_600_000);
-/// Longest pause before an attempt is repeated, milliseconds.
+/// Longest pause before a retry, milliseconds.
 pub const RETRY_BACKOFF_MAX_MS: SettingLimits =
     limits("retry-backoff-max-ms", 10_000, 1, 3_600_000);
-/// Longest that MongoDB may take for one command, milliseconds.
+/// Time limit of one command to MongoDB, milliseconds.
 pub const WRITE_TIMEOUT_MS: SettingLimits = limits("write-timeout-ms", 10_000, 100, 120_000);
-/// Memory for dirty state in bytes; 0 for no limit. Past it, prefixes are scanned for what changed.
+/// Memory limit of the dirty state in bytes; 0 for no limit. Changes beyond the limit are found by
+/// scanning the keys of the prefix.
 pub const DIRTY_MAX_BYTES: SettingLimits = limits("dirty-max-bytes", 0, 0, 1 << 50);
-/// How long SHUTDOWN goes on writing, milliseconds.
+/// How long SHUTDOWN waits for the backlog to be written, milliseconds.
 pub const SHUTDOWN_DRAIN_MS: SettingLimits = limits("shutdown-drain-ms", 5_000, 0, 3_600_000);
 
-/// Every numeric setting at one moment.
+/// A snapshot of all numeric settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// See [`FLUSH_INTERVAL_MS`].

@@ -1,4 +1,4 @@
-//! Turns a key's suffix into the value of the key field.
+//! Converts a key's suffix to the value of the key field.
 
 use std::str;
 
@@ -6,12 +6,13 @@ use super::bson::Element;
 use super::error::MappingError;
 use crate::core::registration::IdType;
 
-/// The value of the key field: one suffix, one value, as [`IdType`] says.
+/// The value of the key field. With each [`IdType`], different keys have different values, except
+/// that hexadecimal digits are case-insensitive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DocumentId<'k> {
     /// A string.
     Text(&'k str),
-    /// Binary of subtype 0: what is not UTF-8.
+    /// Binary of subtype 0, for bytes that are not UTF-8.
     Bytes(&'k [u8]),
     /// A 64-bit integer.
     Int64(i64),
@@ -22,7 +23,7 @@ pub enum DocumentId<'k> {
 }
 
 impl<'k> DocumentId<'k> {
-    /// Converts `suffix`. [`MappingError::Suffix`] when it does not have the form that `to` asks for.
+    /// Converts `suffix`. [`MappingError::Suffix`] if it does not have the form that `to` requires.
     pub fn convert(suffix: &'k [u8], to: IdType) -> Result<Self, MappingError> {
         match to {
             IdType::String => Ok(match str::from_utf8(suffix) {
@@ -54,8 +55,8 @@ impl<'k> DocumentId<'k> {
     }
 }
 
-/// Only the one way to write a number counts: `7` and `07` are two keys, and must not meet in one
-/// document.
+/// Parses only the canonical form of a number: `7` and `07` are two keys, and must not map to the
+/// same document.
 pub(super) fn canonical_int64(suffix: &[u8]) -> Option<i64> {
     let canonical = match suffix {
         b"0" => true,
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suffix_stays_a_string_and_binary_when_it_is_not_utf8() {
+    fn a_suffix_is_a_string_or_binary_if_it_is_not_utf8() {
         assert_eq!(DocumentId::convert(b"", IdType::String), Ok(DocumentId::Text("")));
         assert_eq!(
             DocumentId::convert("é\0".as_bytes(), IdType::String),
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn other_ways_to_write_a_number_are_refused() {
+    fn numbers_in_non_canonical_form_are_refused() {
         let suffixes = [
             "",
             "-",

@@ -1,12 +1,12 @@
-//! Finds field names that a document holds twice: the last one wins, where the last one stands. Takes
-//! out fields that are to be left out, too.
+//! Removes duplicate field names from a document: of each name the last field is kept, in its
+//! position. Also removes fields that are marked as omitted.
 
 use std::hash::BuildHasher;
 use std::ops::Range;
 
 use super::bson::Document;
 
-/// Up to so many names comparing each with each is cheaper than sorting.
+/// Up to this many names, comparing all pairs is faster than sorting.
 const FEW: usize = 24;
 
 #[derive(Clone, Copy, Debug)]
@@ -15,44 +15,44 @@ struct NameEntry {
     start: usize,
 }
 
-/// The names of the documents that are open, innermost last. Reused from document to document,
-/// so that nothing is allocated for it in the long run.
+/// The names of the open documents, innermost last. Reused for all documents, so that in the steady
+/// state nothing is allocated.
 #[derive(Debug, Default)]
 pub struct Names {
     entries: Vec<NameEntry>,
-    /// Where elements stand that are to be left out, in ascending order.
+    /// Positions of elements to be removed, in ascending order.
     left_out: Vec<usize>,
-    // Seeded at random: a client cannot choose names that all collide.
+    // Randomly seeded: a client cannot choose names that all collide.
     hasher: foldhash::fast::RandomState,
 }
 
-/// Whether an element that was written stays in its document.
+/// Whether a written element is kept in its document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a field that is left out has to be taken out again"]
 pub enum Kept {
-    /// It stays.
+    /// It is kept.
     Whole,
-    /// It is taken out when its document ends.
+    /// It is removed when its document ends.
     LeftOut,
 }
 
-/// Where the names of one document begin.
+/// The index of the first name of one document.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenedObject(usize);
 
 impl Names {
-    /// Forgets everything, what a document that was given up has left included.
+    /// Removes all names, also those that an abandoned document has left.
     pub fn clear(&mut self) {
         self.entries.clear();
         self.left_out.clear();
     }
 
-    /// Begins the names of a document, nested in those that are open.
+    /// Begins the names of a document that is nested in the open ones.
     pub fn open(&self) -> OpenedObject {
         OpenedObject(self.entries.len())
     }
 
-    /// Notes that an element `name` is appended to `document` next; returns where it will stand.
+    /// Records that an element `name` is appended to `document` next; returns its position.
     #[inline]
     pub fn add(&mut self, document: &Document<'_>, name: &str) -> usize {
         let (hash, start) = (self.hasher.hash_one(name.as_bytes()), document.position());
@@ -60,7 +60,7 @@ impl Names {
         start
     }
 
-    /// The element that stands at `start`, and was added last to its document, stays or not.
+    /// Sets whether the element at `start`, the last one of its document, is kept.
     #[inline]
     pub fn keep(&mut self, start: usize, kept: Kept) {
         if kept == Kept::LeftOut {
@@ -68,11 +68,11 @@ impl Names {
         }
     }
 
-    /// Ends the names of `document`: of elements with the same name all but the last are removed,
-    /// and the last, too, if it is to be left out.
+    /// Ends the names of `document`: of elements with the same name all but the last are removed, and
+    /// also the last if it is marked as omitted.
     pub fn close(&mut self, opened: OpenedObject, document: &mut Document<'_>) {
         if let Some(entries) = self.entries.get_mut(opened.0..) {
-            // What is left out of documents around this one stands before it.
+            // Omitted elements of enclosing documents have lower positions.
             let first = entries.first().map_or(usize::MAX, |entry| entry.start);
             let own = self.left_out.partition_point(|start| *start < first);
             let left_out = self.left_out.get(own..).unwrap_or_default();
@@ -99,29 +99,29 @@ fn all_differ(mut entries: &[NameEntry]) -> bool {
 
 fn remove(entries: &mut [NameEntry], left_out: &[usize], document: &mut Document<'_>) {
     entries.sort_unstable_by_key(|entry| (entry.hash, entry.start));
-    let mut gone = left_out.to_vec();
+    let mut removed = left_out.to_vec();
     for group in entries.chunk_by(|a, b| a.hash == b.hash).filter(|group| group.len() > 1) {
-        // Nearly always one name; different names of one hash are a matter of chance.
+        // Nearly always a single name; different names rarely have the same hash.
         let mut kept: Vec<&[u8]> = Vec::new();
         for entry in group.iter().rev() {
             let name = document.name_at(entry.start);
             if kept.contains(&name) {
-                gone.push(entry.start);
+                removed.push(entry.start);
             } else {
                 kept.push(name);
             }
         }
     }
-    if gone.is_empty() {
+    if removed.is_empty() {
         return;
     }
-    gone.sort_unstable();
+    removed.sort_unstable();
     entries.sort_unstable_by_key(|entry| entry.start);
     // An element ends where the next one begins.
     let ends = entries.iter().skip(1).map(|entry| entry.start).chain([document.position()]);
     let elements = entries.iter().zip(ends).map(|(entry, end)| entry.start..end);
     let ranges: Vec<Range<usize>> =
-        elements.filter(|element| gone.binary_search(&element.start).is_ok()).collect();
+        elements.filter(|element| removed.binary_search(&element.start).is_ok()).collect();
     document.remove(&ranges);
 }
 
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
     use crate::core::mapping::bson::FieldName;
 
-    /// Writes the names in turn, each with its place as the value.
+    /// Writes a document with these names; the value of each field is its index.
     fn written(names: &[&str]) -> RawDocumentBuf {
         let mut out = b"before".to_vec();
         let mut seen = Names::default();
@@ -149,13 +149,13 @@ mod tests {
     }
 
     #[test]
-    fn different_names_all_stay() {
+    fn different_names_are_all_kept() {
         assert_eq!(written(&["a", "", "b"]), rawdoc! { "a": 0, "": 1, "b": 2 });
         assert_eq!(written(&[]), rawdoc! {});
     }
 
     #[test]
-    fn of_equal_names_the_last_stays_in_its_place() {
+    fn of_equal_names_the_last_is_kept_in_its_position() {
         assert_eq!(written(&["a", "b", "a", "c"]), rawdoc! { "b": 1, "a": 2, "c": 3 });
         assert_eq!(written(&["a", "a", "a"]), rawdoc! { "a": 2 });
         assert_eq!(written(&["", "x", ""]), rawdoc! { "x": 1, "": 2 });
@@ -171,12 +171,12 @@ mod tests {
     }
 
     #[test]
-    fn a_million_times_the_same_name_takes_no_time() {
+    fn a_million_equal_names_are_removed_quickly() {
         assert_eq!(written(&vec!["a"; 1_000_000]), rawdoc! { "a": 999_999 });
     }
 
     #[test]
-    fn what_is_left_out_takes_earlier_elements_of_its_name_along() {
+    fn an_omitted_element_removes_earlier_ones_of_its_name() {
         let mut out = Vec::new();
         let mut seen = Names::default();
         let mut document = Document::begin(&mut out);
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_of_a_nested_document_stays_in_the_outer_one() {
+    fn omitted_elements_of_nested_and_outer_documents_are_independent() {
         let mut out = Vec::new();
         let mut seen = Names::default();
         let mut document = Document::begin(&mut out);
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn names_with_the_same_hash_are_told_apart() {
+    fn names_with_the_same_hash_are_distinguished() {
         let mut out = Vec::new();
         let mut document = Document::begin(&mut out);
         let mut entries = Vec::new();

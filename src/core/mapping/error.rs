@@ -8,39 +8,40 @@ use crate::core::registration::schema::{FieldType, NameTaken};
 /// The largest document that MongoDB stores, in bytes: 16 MiB, `_id` included.
 pub const MAX_DOCUMENT_BYTES: usize = 16_777_216;
 
-/// How deep documents and arrays may stand in each other, the document itself counted as 1.
-/// On this level there may be fields; an empty document or array may stand one deeper.
-/// Seen on MongoDB 6.0, for replacements and pipelines alike: more is error 15.
+/// Maximum nesting depth of documents and arrays; the document itself is level 1. This level may
+/// contain scalars, and empty documents and arrays. Measured with MongoDB 6.0, for replacements and
+/// pipelines: a deeper document is refused with error 15.
 pub const MAX_LEVELS: u32 = 180;
 
-/// A change that MongoDB cannot hold. `Display` gives one sentence for people, never a value.
+/// A change that cannot be stored in MongoDB. `Display` formats one sentence without any value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MappingError {
-    /// The key's suffix is not what `AS` asks for; holds what it should have been.
+    /// The key's suffix does not have the form that `AS` requires, which is contained here.
     Suffix(&'static str),
     /// A field name is not UTF-8.
     NameNotUtf8,
-    /// A field name has a NUL in it.
+    /// A field name contains a NUL.
     NulInName,
     /// JSON text that is not UTF-8.
     JsonNotUtf8,
-    /// JSON text that cannot be parsed, or a number outside the range of a double; what and where.
+    /// JSON text that cannot be parsed, or a number outside the range of a double; with the reason
+    /// and its position.
     Json(String),
     /// More than [`MAX_LEVELS`] levels.
     TooDeep,
     /// More than [`MAX_DOCUMENT_BYTES`] bytes.
     TooLarge,
-    /// The key is so long that no command holds it, or not together with the document.
+    /// The key is too long to fit into a command, alone or together with the document.
     KeyTooLong,
-    /// The field for the value is the key field, or that for the expiry.
+    /// The field for the value is the key field or the TTL field.
     ValueFieldTaken,
-    /// A value of which a part is missing: a fault of ours.
+    /// The value is incomplete: a bug in the module.
     Truncated,
-    /// A field that SCHEMA wants to have another type; its name, and the type.
+    /// A field cannot be converted to its type in SCHEMA; with its name and the type.
     Mismatch(String, &'static str),
-    /// A field has the name that SCHEMA gives to another one.
+    /// A field has the name that SCHEMA gives to another field.
     Renamed(String),
-    /// What the reader said: the value could not be read.
+    /// The value could not be read; with the reader's reason.
     Unwritable(String),
 }
 
@@ -72,7 +73,7 @@ impl fmt::Display for MappingError {
     }
 }
 
-/// A field's name in a sentence: its beginning, if it is long.
+/// Formats a field name for a message; a long name is truncated.
 struct Named<'a>(&'a str);
 
 impl fmt::Display for Named<'_> {
@@ -85,7 +86,7 @@ impl fmt::Display for Named<'_> {
 }
 
 impl MappingError {
-    /// The reason why `field` cannot have this type.
+    /// The error of a `field` that cannot be converted to the type `to`.
     #[cold]
     pub fn mismatch(to: FieldType, field: &[u8]) -> Self {
         MappingError::Mismatch(String::from_utf8_lossy(field).into_owned(), to.name())

@@ -1,4 +1,4 @@
-//! From a value of Redis to a document of MongoDB.
+//! Maps a value in Redis to a document in MongoDB.
 
 pub mod bson;
 pub mod convert;

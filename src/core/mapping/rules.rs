@@ -1,4 +1,4 @@
-//! What a registration makes of the fields of a value.
+//! How a registration maps the fields of a value.
 
 use super::error::MappingError;
 use crate::core::registration::schema::{FieldType, Schema};
@@ -7,14 +7,14 @@ use crate::core::registration::{OnError, Registration};
 /// The field that holds a value that has no fields of its own.
 pub const VALUE: &str = "value";
 
-/// What a registration makes of the fields of a value.
+/// How a registration maps the fields of a value.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rules<'a> {
-    /// The types of fields, as far as they are no strings.
+    /// Types and names of the fields, if SCHEMA is given.
     pub schema: Option<&'a Schema>,
-    /// What becomes of a field that cannot have its type.
+    /// What happens to a field that cannot be converted to its type.
     pub on_error: OnError,
-    /// True if a string that holds a JSON object becomes its fields.
+    /// True if a string that holds a JSON object is stored as the object's fields.
     pub unwraps: bool,
 }
 
@@ -26,9 +26,9 @@ impl<'a> Rules<'a> {
     }
 }
 
-/// The field for a value that has no fields of its own, and its type if SCHEMA gives it one.
+/// The field for a value that has no fields of its own, with the type that SCHEMA gives it.
 ///
-/// [`MappingError::ValueFieldTaken`] when the field belongs to the key or its expiry.
+/// [`MappingError::ValueFieldTaken`] if the field is the key field or the TTL field.
 pub fn value_field<'s>(
     schema: Option<&'s Schema>,
     reserved: &dyn Fn(&str) -> bool,

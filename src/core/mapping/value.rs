@@ -1,30 +1,30 @@
-//! Values as they were read from Redis: bytes copied into one buffer a batch, so
-//! that the server thread allocates once a batch and not once a field.
+//! Values as read from Redis: bytes copied into one buffer per batch, so that the server thread
+//! allocates once per batch and not once per field.
 
 use std::ops::Range;
 
-/// What the read of a key found, and so what is to be done in MongoDB.
+/// The result of reading a key, which determines the write to MongoDB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// The key is gone (or of a type that is not ours): delete the document.
+    /// The key is missing or of another type than the registration's: delete the document.
     Tombstone,
-    /// Field names and values in turn, each as a [`push_bytes`] string.
+    /// Alternating field names and values, each as a [`push_bytes`] string.
     Hash,
     /// The bytes of a Redis string.
     String,
     /// The text of a JSON value, as `JSON.GET key` returns it.
     Json,
-    /// A value that cannot be written, with the reason as its bytes: a dead letter.
+    /// A value that cannot be written and becomes a dead letter; the bytes are the reason.
     Unwritable,
     /// The items in order, each as a [`push_bytes`] string.
     List,
-    /// The members in any order, each as a [`push_bytes`] string; one may stand there twice.
+    /// The members in any order, each as a [`push_bytes`] string; duplicates are possible.
     Set,
     /// Members as [`push_bytes`] strings, each followed by its score as eight bytes (f64, little
-    /// endian), in any order; one may stand there twice.
+    /// endian), in any order; duplicates are possible.
     Zset,
     /// Entries in order: milliseconds and sequence of the ID (u64 each), the number of fields
-    /// (u32), then names and values in turn, each as a [`push_bytes`] string.
+    /// (u32), then alternating names and values, each as a [`push_bytes`] string.
     Stream,
 }
 
@@ -46,7 +46,7 @@ impl Content {
     }
 }
 
-/// The expiry, in milliseconds since 1970, of a key that has none: what Redis says of it.
+/// The expiration time of a key without one; same value as in the Redis module API.
 pub const NO_EXPIRY: i64 = -1;
 
 /// Appends one length-prefixed byte string (u32, little endian, then the bytes).
@@ -66,7 +66,7 @@ impl<'a> Strings<'a> {
         Strings(bytes)
     }
 
-    /// Takes `N` bytes that stand between two strings.
+    /// Takes `N` bytes that are stored between two strings.
     pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (head, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strings_come_back_in_order() {
+    fn strings_are_read_back_in_order() {
         let mut buffer = Vec::new();
         for text in [&b"a"[..], b"", b"\0\xff"] {
             push_bytes(&mut buffer, text);

@@ -1,8 +1,8 @@
-//! Elements of BSON documents and arrays: one method a type of value.
+//! Elements of BSON documents and arrays: one method for each type of value.
 
 use super::{Array, Document, Name, length};
 
-/// An element whose name is written and whose value is not; each method writes the value.
+/// An element whose name is written but not its value; each method writes the value.
 #[derive(Debug)]
 #[must_use = "an element without a value is not BSON"]
 pub struct Element<'w> {
@@ -14,7 +14,7 @@ impl<'w> Element<'w> {
     #[inline]
     pub(super) fn begin(out: &'w mut Vec<u8>, name: impl Name) -> Self {
         let tag_at = out.len();
-        // The type stands before the name, but is known only when the value comes.
+        // The type precedes the name, but is known only when the value is written.
         out.push(0);
         name.append_to(out);
         Element { out, tag_at }
@@ -28,19 +28,19 @@ impl<'w> Element<'w> {
         self.out
     }
 
-    /// Where the value will stand in the buffer.
+    /// Position of the value in the buffer.
     #[inline]
     pub fn position(&self) -> usize {
         self.out.len()
     }
 
-    /// Where the element begins in the buffer.
+    /// Position of the element in the buffer.
     #[inline]
     pub fn start(&self) -> usize {
         self.tag_at
     }
 
-    /// Where the name stands, for [`name_at`](Self::name_at).
+    /// Position of the name, for [`name_at`](Self::name_at).
     #[inline]
     pub fn name_position(&self) -> usize {
         self.tag_at + 1
@@ -58,7 +58,7 @@ impl<'w> Element<'w> {
         self.tag(0x01).extend_from_slice(&value.to_le_bytes());
     }
 
-    /// A string, NUL inside allowed; less than 2 GiB.
+    /// A string, which may contain NUL; less than 2 GiB.
     #[inline]
     pub fn string(self, text: &str) {
         let out = self.tag(0x02);
@@ -136,13 +136,13 @@ impl<'w> Element<'w> {
         self.tag(0x12).extend_from_slice(&value.to_le_bytes());
     }
 
-    /// A Decimal128, as BSON lays it out (little endian).
+    /// A Decimal128 in the encoding of BSON (little endian).
     #[inline]
     pub fn decimal128(self, bytes: [u8; 16]) {
         self.tag(0x13).extend_from_slice(&bytes);
     }
 
-    /// A nested document that is BSON already; it is not looked into.
+    /// A nested document that is already BSON; it is not validated.
     #[inline]
     pub fn raw_document(self, bson: &[u8]) {
         self.tag(0x03).extend_from_slice(bson);

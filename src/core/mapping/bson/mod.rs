@@ -1,4 +1,4 @@
-//! Writes BSON into one buffer: nothing is built twice, and lengths are patched when a document ends.
+//! Writes BSON directly into one buffer; the length of a document is filled in when it ends.
 
 use std::ops::Range;
 
@@ -26,7 +26,7 @@ impl<'w> Document<'w> {
         Document { out, start }
     }
 
-    /// Goes on with the document that `out` consists of and that was ended before.
+    /// Continues a document that was ended before; `out` must contain nothing else.
     pub fn reopen(out: &'w mut Vec<u8>) -> Self {
         out.pop();
         Document { out, start: 0 }
@@ -38,26 +38,26 @@ impl<'w> Document<'w> {
         Element::begin(self.out, name)
     }
 
-    /// Where the next element will stand in the buffer.
+    /// Position of the next element in the buffer.
     #[inline]
     pub fn position(&self) -> usize {
         self.out.len()
     }
 
-    /// Bytes that the document takes if it ends now.
+    /// Size of the document in bytes if it ended now.
     #[inline]
     pub fn bytes(&self) -> usize {
         self.out.len() - self.start + 1
     }
 
-    /// The name of the element that stands at `position`, or nothing if none does.
+    /// The name of the element at `position`; empty if there is none.
     pub fn name_at(&self, position: usize) -> &[u8] {
         let named = self.out.get(position.saturating_add(1)..).unwrap_or_default();
         named.split(|byte| *byte == 0).next().unwrap_or_default()
     }
 
-    /// Takes elements out again. The ranges are [positions](Document::position), in ascending
-    /// order and apart from each other; what is outside of the document stays.
+    /// Removes elements. The ranges are [positions](Document::position) in ascending order and do not
+    /// overlap; bytes outside of the document are not removed.
     pub fn remove(&mut self, ranges: &[Range<usize>]) {
         let first = ranges.first().map_or(self.out.len(), |range| range.start);
         let first = first.clamp(self.start + 4, self.out.len());
@@ -87,7 +87,7 @@ pub struct Array<'w> {
     next: u32,
 }
 
-/// A point in an array to which it can be rolled back.
+/// A position in an array to which it can be rolled back.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark {
     position: usize,
@@ -103,17 +103,17 @@ impl Array<'_> {
         Element::begin(self.out, index)
     }
 
-    /// Where the next value will stand in the buffer.
+    /// Position of the next value in the buffer.
     pub fn position(&self) -> usize {
         self.out.len()
     }
 
-    /// The point reached, for [`Array::roll_back`].
+    /// The current position, for [`Array::roll_back`].
     pub fn mark(&self) -> Mark {
         Mark { position: self.out.len(), next: self.next }
     }
 
-    /// Forgets everything that was pushed since `mark`, half-written values too.
+    /// Removes everything that was pushed since `mark`, also an incomplete value.
     pub fn roll_back(&mut self, mark: Mark) {
         self.out.truncate(mark.position);
         self.next = mark.next;
@@ -126,7 +126,8 @@ impl Array<'_> {
     }
 }
 
-/// Lengths are signed 32-bit. Callers keep to 16 MiB, so the clamp is never reached.
+/// Encodes a length, which is a signed 32-bit integer. No caller exceeds 16 MiB, so it is never
+/// clamped.
 #[inline]
 fn length(bytes: usize) -> [u8; 4] {
     i32::try_from(bytes).unwrap_or(i32::MAX).to_le_bytes()

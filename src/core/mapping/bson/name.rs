@@ -1,18 +1,18 @@
-//! Names of BSON elements: they end with a NUL, and so must not have one inside.
+//! Names of BSON elements: they are NUL-terminated, so they must not contain a NUL.
 
 use std::ffi::CStr;
 
-/// A field name with a NUL byte, which BSON cannot hold.
+/// A field name with a NUL byte, which BSON does not allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NulInName;
 
-/// What an element can be called. Implementors append the name and its final NUL.
+/// The name of an element.
 pub trait Name {
     /// Appends the name, and the NUL that ends it, to `out`.
     fn append_to(self, out: &mut Vec<u8>);
 }
 
-/// A name that is fixed in the code: a C string has no NUL inside.
+/// A constant name: a C string contains no NUL.
 impl Name for &CStr {
     #[inline]
     fn append_to(self, out: &mut Vec<u8>) {
@@ -20,12 +20,12 @@ impl Name for &CStr {
     }
 }
 
-/// A name from data, known to hold no NUL.
+/// A name from data that was checked to contain no NUL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FieldName<'a>(&'a str);
 
 impl<'a> FieldName<'a> {
-    /// Takes `text` as a name; an error when a NUL is in it.
+    /// Checks `text` as a name; an error if it contains a NUL.
     #[inline]
     pub fn new(text: &'a str) -> Result<Self, NulInName> {
         // A plain loop: names are short, and it beats the set-up of a vectorised search.

@@ -1,4 +1,4 @@
-//! What is written, read back with the `bson` crate.
+//! Reads the written BSON back with the `bson` crate.
 
 use mongodb::bson::{
     Binary, Bson, DateTime, RawDocumentBuf, doc, oid::ObjectId, rawdoc, spec::BinarySubtype,
@@ -90,7 +90,7 @@ fn the_largest_index_has_ten_digits() {
 }
 
 #[test]
-fn a_name_with_a_nul_is_refused_wherever_the_nul_stands() {
+fn a_name_with_a_nul_at_any_position_is_refused() {
     for name in ["\0", "\0a", "a\0", "a\0b", "a long name with it at the end\0"] {
         assert_eq!(FieldName::new(name), Err(NulInName));
     }
@@ -103,8 +103,8 @@ fn a_rolled_back_array_is_as_it_was() {
         let mut array = document.element(c"a").array();
         array.push().int32(1);
         let mark = array.mark();
-        let mut torn = array.push().document();
-        let _ = torn.element(c"without a value");
+        let mut incomplete = array.push().document();
+        let _ = incomplete.element(c"without a value");
         array.roll_back(mark);
         array.push().int32(2);
         array.end();
@@ -130,7 +130,7 @@ fn elements_are_removed_at_the_front_in_the_middle_and_at_the_end() {
 }
 
 #[test]
-fn removing_nothing_or_nonsense_harms_nothing() {
+fn removing_no_or_invalid_ranges_changes_nothing() {
     let document = written(|document| {
         document.element(c"a").int32(0);
         document.remove(&[]);

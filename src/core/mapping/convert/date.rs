@@ -4,14 +4,14 @@ mod number;
 
 use number::Number;
 
-/// A number nearer to zero than this counts seconds (up to the year 5138), any other milliseconds
-/// (from March 1973 on, and before October 1966).
+/// A number with a smaller absolute value is in seconds (up to the year 5138), any other in
+/// milliseconds (from March 1973 on, and before October 1966).
 const SECONDS_BELOW: u64 = 100_000_000_000;
 
-/// What a number counts since 1970.
+/// The unit of a number that counts the time since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// Seconds when it is below [`SECONDS_BELOW`], else milliseconds.
+    /// Seconds if it is below [`SECONDS_BELOW`], else milliseconds.
     Guessed,
     /// Seconds.
     Seconds,
@@ -19,8 +19,8 @@ pub enum Unit {
     Milliseconds,
 }
 
-/// Milliseconds since 1970 of an ISO 8601 date or a number of `unit`. What is finer than a
-/// millisecond is cut off; without a zone a date is UTC, without a time midnight.
+/// Parses an ISO 8601 date, or a number in `unit`, into milliseconds since 1970. Fractions of a
+/// millisecond are rounded down; a date without a time zone is UTC, without a time it is midnight.
 pub fn parse(text: &[u8], unit: Unit) -> Option<i64> {
     match Number::read(text) {
         Some(number) => epoch_ms(&number, unit),
@@ -30,7 +30,7 @@ pub fn parse(text: &[u8], unit: Unit) -> Option<i64> {
 
 fn epoch_ms(number: &Number<'_>, unit: Unit) -> Option<i64> {
     let is_seconds = match unit {
-        // A number that is too large for an int64 counts no seconds either.
+        // A number that is too large for an int64 is out of range in seconds, too.
         Unit::Guessed => number.whole().is_some_and(|whole| whole.unsigned_abs() < SECONDS_BELOW),
         Unit::Seconds => true,
         Unit::Milliseconds => false,
@@ -58,7 +58,7 @@ fn iso_8601(text: &[u8]) -> Option<i64> {
     rest.0.is_empty().then_some(days_ms + time_ms - zone_ms)
 }
 
-/// What is still to be read.
+/// The unread part of the text.
 struct Remaining<'a>(&'a [u8]);
 
 impl Remaining<'_> {
@@ -75,7 +75,7 @@ impl Remaining<'_> {
         self.number(digits).filter(|number| *number <= most)
     }
 
-    /// The next byte, if it is one of these.
+    /// Takes the next byte if it is one of these.
     fn byte(&mut self, of: &[u8]) -> Option<u8> {
         let (first, rest) = self.0.split_first().filter(|(first, _)| of.contains(first))?;
         self.0 = rest;
@@ -104,7 +104,7 @@ impl Remaining<'_> {
         Some(ms)
     }
 
-    /// Nothing, `Z`, `±HH:MM`, `±HHMM` or `±HH`: how much later than UTC.
+    /// The offset from UTC: empty, `Z`, `±HH:MM`, `±HHMM` or `±HH`.
     fn zone_ms(&mut self) -> Option<i64> {
         let Some(sign) = self.byte(b"Zz+-") else { return Some(0) };
         if matches!(sign, b'Z' | b'z') {
@@ -128,7 +128,7 @@ fn days_of(year: i64, month: i64) -> i64 {
     }
 }
 
-/// In the Gregorian calendar, also before it was in use.
+/// Days in the proleptic Gregorian calendar.
 fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     // Years begin in March, so that the leap day is the last; eras have 400 years.
     let year = if month <= 2 { year - 1 } else { year };

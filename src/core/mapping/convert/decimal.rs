@@ -1,12 +1,12 @@
-//! Decimal128 (IEEE 754-2008, decimal, as BSON has it): exactly the digits that were written.
+//! Decimal128 (IEEE 754-2008 in its decimal encoding, as in BSON), parsed without rounding.
 
 /// Digits of the coefficient.
 const DIGITS: usize = 34;
 const MIN_EXPONENT: i64 = -6176;
 const MAX_EXPONENT: i64 = 6111;
 
-/// The number that `text` is, zeros at its end included (`1.50`); nothing when it is none, or has
-/// more digits or a larger exponent than a Decimal128.
+/// Parses `text` and preserves trailing zeros (`1.50`); `None` if it is not a number, or has more
+/// digits or a larger exponent than a Decimal128.
 pub fn parse(text: &[u8]) -> Option<[u8; 16]> {
     let (negative, unsigned) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -48,13 +48,13 @@ fn finite(text: &[u8]) -> Option<u128> {
         // Zero of any exponent is zero.
         return Some(encode(0, exponent.clamp(MIN_EXPONENT, MAX_EXPONENT)));
     }
-    // Only zeros may go.
+    // Only trailing zeros may be dropped.
     while digits.len() > DIGITS || exponent < MIN_EXPONENT {
         digits = digits.strip_suffix(b"0").filter(|digits| !digits.is_empty())?;
         exponent = exponent.checked_add(1)?;
     }
     let coefficient = digits.iter().fold(0, |sum, digit| sum * 10 + u128::from(digit - b'0'));
-    // And a number with room for them gets some.
+    // If the exponent is too large, zeros are appended as far as they fit.
     let missing = u32::try_from((exponent - MAX_EXPONENT).max(0)).ok()?;
     if digits.len() + missing as usize > DIGITS {
         return None;

@@ -1,4 +1,4 @@
-//! Converts single values to the types that SCHEMA asks for.
+//! Converts scalars to the types in SCHEMA.
 
 use super::bson::Element;
 use super::document_id::{canonical_int64, hex, uuid};
@@ -9,27 +9,27 @@ mod decimal;
 
 use date::Unit;
 
-/// A value as Redis has it: bytes, or what JSON has beside strings. Null needs no conversion.
+/// A value as stored in Redis: bytes, or a JSON scalar. Null needs no conversion.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Scalar<'a> {
-    /// A string of Redis or JSON.
+    /// A Redis string or JSON string.
     Bytes(&'a [u8]),
     /// A JSON integer.
     Int(i64),
     /// A JSON integer beyond int64.
     Unsigned(u64),
-    /// Any other number of JSON.
+    /// Any other JSON number.
     Double(f64),
     /// True or false.
     Bool(bool),
 }
 
-/// A value as BSON has it.
+/// A BSON value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Converted<'a> {
     /// A string.
     Text(&'a str),
-    /// A string that did not exist before.
+    /// A newly formatted string.
     Written(String),
     /// Binary subtype 0.
     Binary(&'a [u8]),
@@ -67,8 +67,8 @@ impl Converted<'_> {
     }
 }
 
-/// Converts `value`; nothing when it is not what the type takes. [`FieldType::Json`] takes what
-/// is no string as it is, and no string: that is parsed elsewhere.
+/// Converts `value`; `None` if it cannot be converted to the type. [`FieldType::Json`] returns other
+/// values than strings unchanged, and `None` for strings, which the caller must parse.
 pub fn convert<'a>(value: Scalar<'a>, to: FieldType) -> Option<Converted<'a>> {
     match to {
         FieldType::String => Some(string(value)),
@@ -113,7 +113,7 @@ fn string(value: Scalar<'_>) -> Converted<'_> {
     written(value).map_or_else(|| as_it_is(value), Converted::Written)
 }
 
-/// What is no string, as JSON writes it.
+/// Formats a value other than a string as JSON does.
 fn written(value: Scalar<'_>) -> Option<String> {
     match value {
         Scalar::Bytes(_) => None,
@@ -180,19 +180,19 @@ fn date(value: Scalar<'_>, unit: Unit) -> Option<i64> {
     match value {
         Scalar::Bytes(bytes) => date::parse(bytes, unit),
         Scalar::Bool(_) => None,
-        // By the digits that are written: 0.123 as a double is a little less than 123 ms.
+        // Uses the decimal digits: the double 0.123 is slightly less than 123 ms.
         number => date::parse(written(number)?.as_bytes(), unit),
     }
 }
 
-/// Only what turns back into the same text becomes a number: `07`, `1.50`, `1e3` and integers
-/// beyond int64 stay strings.
+/// Converts a string to a number only if the number formats to the same text: `07`, `1.50`, `1e3` and
+/// integers beyond int64 stay strings.
 fn auto(value: Scalar<'_>) -> Converted<'_> {
     let Scalar::Bytes(bytes) = value else { return as_it_is(value) };
     if let Some(number) = canonical_int64(bytes) {
         return Converted::Int64(number);
     }
-    // The longest such text: 17 digits, and zeros in front or behind.
+    // The longest such text has 17 digits, plus leading or trailing zeros.
     let decimal = text(bytes).filter(|text| text.len() <= 32 && text.contains('.'));
     let number = decimal.and_then(|text| Some((text, text.parse::<f64>().ok()?)));
     match number.filter(|(text, number)| format!("{number:?}") == *text) {

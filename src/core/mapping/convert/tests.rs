@@ -1,4 +1,5 @@
-//! Texts and JSON scalars, converted to every type; decimals beside those of the `bson` crate.
+//! Converts text and JSON scalars to every type; decimals and dates are compared with the `bson`
+//! crate.
 
 use mongodb::bson::{DateTime, Decimal128};
 use proptest::prelude::*;
@@ -44,7 +45,7 @@ fn integers_are_read_up_to_their_limits() {
 }
 
 #[test]
-fn doubles_are_read_and_a_number_outside_of_the_range_is_refused() {
+fn doubles_are_read_and_numbers_out_of_range_are_refused() {
     for (text, value) in [
         ("1", 1.0),
         ("-0.0", -0.0),
@@ -66,7 +67,7 @@ fn doubles_are_read_and_a_number_outside_of_the_range_is_refused() {
 }
 
 #[test]
-fn truth_has_four_words() {
+fn booleans_are_true_false_1_and_0() {
     for (texts, value) in
         [(["1", "true", "TRUE", "True"], true), (["0", "false", "FALSE", "fAlse"], false)]
     {
@@ -89,7 +90,7 @@ fn dates_are_read_from_iso_8601_seconds_and_milliseconds() {
         ("99999999999", 99_999_999_999_000),
         ("100000000000", 100_000_000_000),
         ("1700000000123", 1_700_000_000_123),
-        // As redis-om, Python and Java write the time.
+        // As redis-om, Python and Java format a timestamp.
         ("1659038730.123", 1_659_038_730_123),
         ("1659038730.1234567", 1_659_038_730_123),
         ("1.659038730123E9", 1_659_038_730_123),
@@ -155,7 +156,7 @@ fn dates_are_read_from_iso_8601_seconds_and_milliseconds() {
 }
 
 #[test]
-fn a_date_of_a_given_unit_is_not_guessed() {
+fn the_unit_of_a_date_is_not_guessed_if_it_is_given() {
     for (text, seconds, milliseconds) in [
         ("50000000000", Some(50_000_000_000_000), Some(50_000_000_000)),
         ("0.5", Some(500), Some(0)),
@@ -174,7 +175,7 @@ fn a_date_of_a_given_unit_is_not_guessed() {
 }
 
 #[test]
-fn identifiers_and_bytes() {
+fn ids_and_binary_data_are_converted() {
     let hex = "000102030405060708abcdef";
     let id = [0, 1, 2, 3, 4, 5, 6, 7, 8, 0xab, 0xcd, 0xef];
     assert_eq!(of(hex, FieldType::ObjectId), Some(Converted::ObjectId(id)));
@@ -192,7 +193,7 @@ fn identifiers_and_bytes() {
 }
 
 #[test]
-fn what_is_no_string_becomes_one_as_json_writes_it() {
+fn other_values_become_strings_as_json_formats_them() {
     for (value, text) in [
         (Scalar::Int(-5), "-5"),
         (Scalar::Unsigned(u64::MAX), "18446744073709551615"),
@@ -203,13 +204,13 @@ fn what_is_no_string_becomes_one_as_json_writes_it() {
         let Some(Converted::Written(found)) = convert(value, FieldType::String) else {
             panic!("{text}");
         };
-        // Whether the exponent has a plus is the writer's matter.
+        // The sign of a positive exponent does not matter.
         assert_eq!(found.replace("e+", "e"), text.replace("e+", "e"));
     }
 }
 
 #[test]
-fn auto_takes_only_what_turns_back_into_the_same_text() {
+fn auto_converts_only_numbers_that_format_to_the_same_text() {
     for (text, value) in [("0", 0), ("-7", -7), ("9223372036854775807", i64::MAX)] {
         assert_eq!(of(text, FieldType::Auto), Some(Converted::Int64(value)));
     }
@@ -316,7 +317,7 @@ proptest! {
         let ours = decimal_of(&text);
         match text.parse::<Decimal128>() {
             Ok(theirs) => prop_assert_eq!(ours, Some(theirs.bytes())),
-            // It is stricter about zeros that must go.
+            // The crate refuses some numbers whose trailing zeros could be dropped.
             Err(_) => if let Some(bytes) = ours {
                 let again = Decimal128::from_bytes(bytes).to_string();
                 prop_assert_eq!(decimal_of(&again), Some(bytes));
@@ -332,7 +333,7 @@ proptest! {
 
     #[test]
     fn a_date_in_seconds_is_the_same_in_a_hash_and_in_json(unix_ms in -62_167_219_200_000i64..253_402_300_800_000) {
-        // As most programs come to it: a double of the milliseconds, divided.
+        // As most applications compute it: milliseconds divided as a double.
         let seconds = unix_ms as f64 / 1000.0;
         let expected = Some(Converted::Date(unix_ms));
         let text = seconds.to_string();
@@ -352,7 +353,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_of_any_text_panics(text in "[0-9a-fA-FtTzZ:.+ -]{0,40}", to in 0..FIELD_TYPES.len()) {
+    fn arbitrary_text_never_panics(text in "[0-9a-fA-FtTzZ:.+ -]{0,40}", to in 0..FIELD_TYPES.len()) {
         let _ = of(&text, FIELD_TYPES[to].1);
     }
 }

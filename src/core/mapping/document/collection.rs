@@ -10,7 +10,7 @@ use crate::core::mapping::rules::VALUE;
 use crate::core::mapping::value::Strings;
 use crate::core::registration::schema::FieldType;
 
-/// The level of a document that stands in the array; the document itself is 1.
+/// The level of a document in the array; the top-level document is level 1.
 const IN_ARRAY: u32 = 3;
 
 impl Writer<'_> {
@@ -23,7 +23,7 @@ impl Writer<'_> {
     ) -> Result<Kept, MappingError> {
         let mut strings = Strings::new(value);
         let kept = self.items(array, to, &mut strings)?;
-        // Behind an item that leaves the field out, nothing is read.
+        // After an item that omits the field, the rest is not read.
         if strings.is_empty() || kept == Kept::LeftOut {
             Ok(kept)
         } else {
@@ -48,8 +48,8 @@ impl Writer<'_> {
         self.items(array, to, &mut members.into_iter())
     }
 
-    /// An item that cannot have its type and is to be left out leaves out the whole field: an array
-    /// without it would be another value.
+    /// Writes the items. With ONERROR SKIP, an item that cannot be converted omits the whole field:
+    /// an array without the item would be a different value.
     fn items(
         &mut self,
         mut array: Array<'_>,
@@ -59,7 +59,7 @@ impl Writer<'_> {
         let mut kept = Kept::Whole;
         for item in items {
             self.check(array.position())?;
-            // Items have no names of their own.
+            // Items have no names, so the error names the field.
             kept = self.string(array.push(), IN_ARRAY - 1, to, item).map_err(|why| match why {
                 MappingError::Mismatch(_, to) => MappingError::Mismatch(VALUE.to_owned(), to),
                 why => why,
@@ -88,7 +88,7 @@ impl Writer<'_> {
         if !strings.is_empty() {
             return Err(MappingError::Truncated);
         }
-        // Redis has no NaN here, and takes -0 and 0 for the same score.
+        // Redis stores no NaN scores, and treats -0 and 0 as equal.
         members.sort_unstable_by(|a, b| {
             (a.0 + 0.0).total_cmp(&(b.0 + 0.0)).then_with(|| a.1.cmp(b.1))
         });

@@ -1,4 +1,4 @@
-//! Fields with their values: of hashes, and of whatever else holds names and strings.
+//! Fields with their values: of hashes and of stream entries.
 
 use std::str;
 
@@ -13,23 +13,23 @@ use crate::core::mapping::value::{Content, Strings};
 use crate::core::registration::OnError;
 use crate::core::registration::schema::{FieldType, Schema};
 
-/// Writes the parts of one value.
+/// Writes the fields of one value.
 pub(super) struct Writer<'a> {
     schema: Option<&'a Schema>,
     on_error: OnError,
     names: &'a mut Names,
-    /// Position in the buffer that the document's last element must not pass.
+    /// Position in the buffer beyond which no element of the document may extend.
     end_limit: usize,
 }
 
 impl<'a> Writer<'a> {
-    /// For what is appended to `document`.
+    /// A writer of fields that are appended to `document`.
     pub fn new(document: &Document<'_>, rules: Rules<'a>, names: &'a mut Names) -> Writer<'a> {
         let Rules { schema, on_error, .. } = rules;
         Writer { schema, on_error, names, end_limit: end_limit(document) }
     }
 
-    /// Appends the fields of a hash but for those that `reserved` picks; returns whether a name
+    /// Appends the fields of a hash except those for which `reserved` is true; returns true if a name
     /// begins with `$`.
     pub fn hash(
         &mut self,
@@ -47,13 +47,12 @@ impl<'a> Writer<'a> {
         if !strings.is_empty() {
             return Err(MappingError::Truncated);
         }
-        // A hash that grows while it is scanned may show a field twice.
+        // A scan may return a field twice if the hash grows meanwhile.
         self.names.close(opened, document);
         Ok(dollar)
     }
 
-    /// Appends the fields of one entry of a stream, `count` names and values, to a document that
-    /// stands on `level`.
+    /// Appends the fields of one stream entry, `count` names and values, to a document at `level`.
     pub fn entry(
         &mut self,
         document: &mut Document<'_>,
@@ -115,7 +114,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Writes `bytes` as the value of `element`, which stands in a document of that level.
+    /// Writes `bytes` as the value of `element`, which is in a document at `level`.
     #[inline]
     pub fn string(
         &mut self,
@@ -153,7 +152,7 @@ impl<'a> Writer<'a> {
         Ok(Kept::Whole)
     }
 
-    /// Writes `bytes` as they are.
+    /// Writes `bytes` without conversion.
     #[inline]
     pub fn plain(&self, element: Element<'_>, bytes: &[u8]) -> Result<(), MappingError> {
         self.check(element.position() + bytes.len())?;
@@ -164,7 +163,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// What the registration makes of `bytes` that cannot be a value of the type `to`.
+    /// Applies ONERROR to `bytes` that cannot be converted to the type `to`.
     #[cold]
     fn unconverted(
         &self,
@@ -184,7 +183,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Asked before the copy: a value can be thirty times as large as a document.
+    /// Checks the size before copying: a value can be thirty times as large as a document.
     #[inline]
     pub fn check(&self, position: usize) -> Result<(), MappingError> {
         if position > self.end_limit { Err(MappingError::TooLarge) } else { Ok(()) }

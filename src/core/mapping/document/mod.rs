@@ -1,4 +1,4 @@
-//! Turns a key and its value, as read from Redis, into the document that MongoDB shall hold.
+//! Converts a key and its value, as read from Redis, to the document that is stored in MongoDB.
 
 use super::bson::{Document, FieldName};
 use super::document_id::DocumentId;
@@ -15,7 +15,7 @@ mod fields;
 
 use fields::Writer;
 
-/// The key field and what it holds: by this a document is found, and with this it begins.
+/// The key field and its value: it identifies a document and is its first field.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity<'a> {
     field: FieldName<'a>,
@@ -23,23 +23,23 @@ pub struct Identity<'a> {
 }
 
 impl<'a> Identity<'a> {
-    /// The identity of `key`, the whole key, under `registration`.
+    /// The identity of `key` (the whole key) in `registration`.
     ///
-    /// [`MappingError::Suffix`] when the suffix cannot be converted.
+    /// [`MappingError::Suffix`] if the suffix cannot be converted.
     pub fn of(registration: &'a Registration, key: &'a [u8]) -> Result<Self, MappingError> {
         let field = FieldName::new(&registration.key_field)?;
         let id = DocumentId::convert(registration.id_of(key), registration.key_as)?;
         Ok(Identity { field, id })
     }
 
-    /// Appends it to `document`.
+    /// Appends the key field to `document`.
     #[inline]
     pub fn append_to(&self, document: &mut Document<'_>) {
         self.id.write(document.element(self.field));
     }
 }
 
-/// The field for the key's expiry, and when that is.
+/// The TTL field, and the key's expiration time.
 #[derive(Clone, Copy, Debug)]
 pub struct Expiry<'a> {
     field: FieldName<'a>,
@@ -47,8 +47,8 @@ pub struct Expiry<'a> {
 }
 
 impl<'a> Expiry<'a> {
-    /// What `expire_ms` of a key, [`NO_EXPIRY`] for never, becomes under `registration`: nothing
-    /// where there is no field for it.
+    /// The TTL field of a key that expires at `expire_ms` ([`NO_EXPIRY`] for never); `None` if
+    /// `registration` has no TTL field.
     pub fn of(
         registration: &'a Registration,
         expire_ms: i64,
@@ -59,50 +59,50 @@ impl<'a> Expiry<'a> {
     }
 }
 
-/// What is known of one key.
+/// A key as read from Redis, and how it is mapped.
 #[derive(Clone, Copy, Debug)]
 pub struct Read<'a> {
     /// The document's identity.
     pub identity: Identity<'a>,
-    /// The key's expiry, if the document has a field for it.
+    /// The key's expiration time, if the registration has a TTL field.
     pub expiry: Option<Expiry<'a>>,
-    /// What was found.
+    /// The kind of value that was read.
     pub content: Content,
-    /// The value, laid out as the content says.
+    /// The value, encoded as described at [`Content`].
     pub value: &'a [u8],
-    /// What becomes of its fields.
+    /// How its fields are mapped.
     pub rules: Rules<'a>,
 }
 
 impl<'a> Read<'a> {
-    /// The field for the expiry when the key has none: the document must not have it.
+    /// The TTL field if the key never expires: then the document must not have this field.
     pub fn absent_field(&self) -> Option<&'a str> {
         let expiry = self.expiry.filter(|expiry| expiry.at_ms.is_none())?;
         Some(expiry.field.as_str())
     }
 
-    /// Whether a field of the value must not have this name: the key field is the key's, the
-    /// field for the expiry too, and `_id` is MongoDB's where it is not the key field.
+    /// True if no field of the value may have this name: the key field and the TTL field are written
+    /// by the module, and `_id` by MongoDB if it is not the key field.
     #[inline]
-    fn reserves(&self, name: &str) -> bool {
+    fn is_reserved(&self, name: &str) -> bool {
         name == self.identity.field.as_str()
             || name == "_id"
             || self.expiry.is_some_and(|expiry| name == expiry.field.as_str())
     }
 }
 
-/// What a finished document asks of the command that carries it.
+/// What a finished document requires of the command that writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// A field of the document itself has a name that begins with `$`: MongoDB takes it only as a
-    /// literal in a pipeline, not as a replacement.
+    /// The name of a top-level field begins with `$`: MongoDB accepts such a document only as a
+    /// `$literal` in a pipeline, not as a replacement.
     pub dollar: bool,
 }
 
-/// Writes the whole document and ends it: the key field first, then the expiry, then the value.
-/// A [`Content::Tombstone`] has no value, and gives the key field alone.
+/// Writes the whole document and ends it: the key field first, then the TTL field, then the value.
+/// A [`Content::Tombstone`] has no value: its document has only the key field.
 ///
-/// After an error the bytes that `document` has begun must be thrown away.
+/// After an error the bytes written to `document` must be discarded.
 pub fn write(
     mut document: Document<'_>,
     read: &Read<'_>,
@@ -114,7 +114,7 @@ pub fn write(
     if let Some(Expiry { field, at_ms: Some(at_ms) }) = expiry {
         document.element(field).date_ms(at_ms);
     }
-    let reserved = |name: &str| read.reserves(name);
+    let reserved = |name: &str| read.is_reserved(name);
     let dollar = match content {
         Content::Tombstone => false,
         Content::Json => json::append(value, &mut document, &reserved, rules, names)?,
@@ -145,9 +145,9 @@ pub fn write(
     Ok(Shape { dollar })
 }
 
-/// Appends the fields of a JSON object that a string holds, and returns whether a name begins with
-/// `$`; nothing when it holds none. An object that MongoDB cannot hold is an error, as it is of a JSON
-/// key.
+/// Appends the fields of a JSON object in a string, and returns true if a name begins with `$`;
+/// `None` if the string is not a JSON object. An object that cannot be stored in MongoDB is an
+/// error, as for a JSON key.
 fn unwrap(
     read: &Read<'_>,
     document: &mut Document<'_>,
@@ -157,7 +157,7 @@ fn unwrap(
         return Ok(None);
     }
     let start = document.position();
-    let reserved = |name: &str| read.reserves(name);
+    let reserved = |name: &str| read.is_reserved(name);
     match json::append(read.value, document, &reserved, read.rules, names) {
         Ok(dollar) => Ok(Some(dollar)),
         Err(why) if json::is_valid(read.value) => Err(why),

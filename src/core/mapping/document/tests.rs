@@ -1,4 +1,4 @@
-//! Keys and values in, documents out, read back with the `bson` crate.
+//! Converts keys and values, and reads the documents back with the `bson` crate.
 
 use std::collections::HashMap;
 
@@ -97,7 +97,7 @@ fn the_suffix_is_converted_as_registered() {
 }
 
 #[test]
-fn hash_values_are_strings_and_binary_when_they_are_not_utf8() {
+fn hash_values_are_strings_or_binary_if_they_are_not_utf8() {
     let (document, _) =
         of_hash(&registration(), &[(b"", b""), (b"a.b", b"1"), (b"x", b"\xff\0"), (b"n", b"\0")])
             .unwrap();
@@ -112,7 +112,7 @@ fn a_hash_field_name_that_bson_cannot_hold_is_refused() {
 }
 
 #[test]
-fn a_hash_with_half_a_pair_is_refused() {
+fn a_hash_with_an_incomplete_pair_is_refused() {
     let mut value = hash(&[(b"a", b"1")]);
     push_bytes(&mut value, b"b");
     assert_eq!(
@@ -122,7 +122,7 @@ fn a_hash_with_half_a_pair_is_refused() {
 }
 
 #[test]
-fn a_hash_field_seen_twice_is_written_once_with_what_was_seen_last() {
+fn a_hash_field_read_twice_is_written_once_with_its_last_value() {
     let (document, _) =
         of_hash(&registration(), &[(b"a", b"old"), (b"b", b"1"), (b"a", b"new")]).unwrap();
     assert_eq!(document, doc! { "_id": "7", "b": "1", "a": "new" });
@@ -152,7 +152,7 @@ fn a_string_becomes_the_field_value() {
 }
 
 #[test]
-fn a_value_that_would_fall_on_the_key_field_is_refused() {
+fn a_value_whose_field_is_the_key_field_is_refused() {
     let registration = registration_by("value");
     for content in [Content::String, Content::Json] {
         let result = convert(&registration, b"user:7", content, b"1");
@@ -163,7 +163,7 @@ fn a_value_that_would_fall_on_the_key_field_is_refused() {
 }
 
 #[test]
-fn the_expiry_is_a_date_in_its_field_and_absent_without() {
+fn the_ttl_field_is_a_date_and_absent_without_an_expiry() {
     let registration = Registration { ttl_field: Some("until".into()), ..registration() };
     let pairs = hash(&[(b"a", b"1"), (b"until", b"x")]);
     let cases = [
@@ -186,13 +186,13 @@ fn the_expiry_is_a_date_in_its_field_and_absent_without() {
 }
 
 #[test]
-fn without_a_field_for_it_the_expiry_is_not_written() {
+fn without_a_ttl_field_the_expiry_is_not_written() {
     let result = convert_with_expiry(&registration(), b"user:7", Content::String, b"x", 1_000);
     assert_eq!(result.unwrap().0, doc! { "_id": "7", "value": "x" });
 }
 
 #[test]
-fn a_value_that_would_fall_on_the_expiry_is_refused() {
+fn a_value_whose_field_is_the_ttl_field_is_refused() {
     let registration = Registration { ttl_field: Some("value".into()), ..registration() };
     for content in [Content::String, Content::Json] {
         for expire_ms in [1_000, NO_EXPIRY] {
@@ -203,14 +203,14 @@ fn a_value_that_would_fall_on_the_expiry_is_refused() {
 }
 
 #[test]
-fn json_stands_at_the_top_or_in_the_field_value() {
+fn a_json_object_is_the_document_and_other_json_the_field_value() {
     let of = |value: &[u8]| convert(&registration(), b"user:7", Content::Json, value).unwrap().0;
     assert_eq!(of(b"{\"a\": [1, 2.0]}"), doc! { "_id": "7", "a": [1_i64, 2.0] });
     assert_eq!(of(b"[1]"), doc! { "_id": "7", "value": [1_i64] });
 }
 
 #[test]
-fn dollar_names_at_the_top_are_reported() {
+fn top_level_dollar_names_are_reported() {
     assert!(!of_hash(&registration(), &[(b"a$", b"1")]).unwrap().1);
     assert!(of_hash(&registration(), &[(b"a", b"1"), (b"$b", b"1")]).unwrap().1);
     assert!(of_hash(&registration(), &[(b"$", b"1")]).unwrap().1);
@@ -220,20 +220,20 @@ fn dollar_names_at_the_top_are_reported() {
 }
 
 #[test]
-fn what_could_not_be_read_is_refused_with_the_readers_reason() {
+fn an_unwritable_value_is_refused_with_the_reason_of_the_reader() {
     let refused = convert(&registration(), b"user:7", Content::Unwritable, "zu groß".as_bytes());
     assert_eq!(refused.unwrap_err().to_string(), "zu groß");
 }
 
 #[test]
-fn a_tombstone_gives_the_key_alone() {
+fn the_document_of_a_tombstone_has_only_the_key_field() {
     let (document, _) = convert(&registration(), b"user:7", Content::Tombstone, b"").unwrap();
     assert_eq!(document, doc! { "_id": "7" });
 }
 
 #[test]
 fn sixteen_mebibytes_are_written_and_one_byte_more_is_refused() {
-    // {_id: "7", value: "…"}: 4 + (1+4+4+2) + (1+6+4+1) + 1, the text left out.
+    // {_id: "7", value: "…"}: 4 + (1+4+4+2) + (1+6+4+1) + 1, without the text.
     let room = MAX_DOCUMENT_BYTES - 28;
     let of =
         |content, value: &[u8]| convert(&registration(), b"user:7", content, value).map(|_| ());
@@ -249,7 +249,7 @@ fn sixteen_mebibytes_are_written_and_one_byte_more_is_refused() {
 }
 
 #[test]
-fn many_small_fields_can_be_too_large_as_well() {
+fn many_small_fields_can_be_too_large() {
     let names: Vec<String> = (0..1_300_000).map(|n| n.to_string()).collect();
     let pairs: Vec<(&[u8], &[u8])> = names.iter().map(|n| (n.as_bytes(), &b""[..])).collect();
     assert_eq!(of_hash(&registration(), &pairs).map(|_| ()), Err(MappingError::TooLarge));
@@ -268,7 +268,7 @@ fn deep_json_is_written_up_to_the_limit() {
 
 proptest! {
     #[test]
-    fn any_hash_is_written_faithfully_or_refused(
+    fn any_hash_is_written_exactly_or_refused(
         pairs in prop::collection::vec(
             (prop_oneof![
                 3 => any::<String>().prop_map(String::into_bytes),

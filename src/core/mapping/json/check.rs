@@ -1,4 +1,4 @@
-//! Whether text is JSON, and JSON that a document can hold, before anything of it is written.
+//! Checks, before anything is written, if text is JSON and if a document can contain it.
 
 use std::fmt;
 
@@ -14,17 +14,17 @@ pub fn begins_object(text: &[u8]) -> bool {
     text.trim_ascii_start().starts_with(b"{")
 }
 
-/// True for text that is JSON by its grammar, whether a document can hold it or not.
+/// True for text that is syntactically valid JSON; a document may be unable to contain it.
 pub fn is_valid(text: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(text) else { return false };
     let mut parser = serde_json::Deserializer::from_str(text);
-    // What is ignored is not read recursively.
+    // Skipping a value does not recurse.
     parser.disable_recursion_limit();
     IgnoredAny::deserialize(&mut parser).and_then(|_| parser.end()).is_ok()
 }
 
-/// True for JSON text that can be written as a value in a document of `level`, as far as its size
-/// allows.
+/// True for JSON text that can be written as a value in a document at `level`. Its size is not
+/// checked.
 pub fn is_writable(text: &[u8], level: u32) -> bool {
     let Ok(text) = std::str::from_utf8(text) else { return false };
     let mut parser = serde_json::Deserializer::from_str(text);
@@ -32,7 +32,7 @@ pub fn is_writable(text: &[u8], level: u32) -> bool {
     Value { level }.deserialize(&mut parser).and_then(|()| parser.end()).is_ok()
 }
 
-/// A value in a document or an array of `level`.
+/// A value in a document or an array at `level`.
 struct Value {
     level: u32,
 }
@@ -94,7 +94,7 @@ impl<'de> Visitor<'de> for Value {
     }
 }
 
-/// A name that BSON can hold.
+/// A field name that is valid in BSON.
 struct NameSeed;
 
 impl<'de> DeserializeSeed<'de> for NameSeed {

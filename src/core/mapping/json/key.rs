@@ -8,12 +8,13 @@ use super::run::Run;
 use crate::core::mapping::bson::{Document, Element, FieldName};
 use crate::core::registration::schema::SchemaPlace;
 
-/// A name: becomes an element without a value and its place, or nothing when it is left out.
+/// A field name: creates an element without a value and returns it with its schema position; `None`
+/// if the field is omitted.
 pub struct Key<'a, 'd, 'w, 'r, 's> {
     pub document: &'d mut Document<'w>,
     pub level: u32,
     pub reserved: Option<&'a dyn Fn(&str) -> bool>,
-    /// Where the object stands.
+    /// Schema position of the object.
     pub place: SchemaPlace<'s>,
     pub run: &'a mut Run<'r>,
 }

@@ -1,8 +1,8 @@
-//! Turns JSON text straight into BSON: no value tree, and types and order are kept.
+//! Converts JSON text directly to BSON, without an intermediate tree; types and order are preserved.
 //!
-//! Integers in the range of int64 become int64, all other numbers doubles (`-0` too); a number
-//! outside the range of a double is an error. Of fields with the same name the last wins, where
-//! the last stands. Objects that look like extended JSON (`{"$oid": …}`) are plain documents.
+//! Integers in the range of int64 become int64, all other numbers (also `-0`) become doubles; a
+//! number outside the range of a double is an error. Of fields with the same name only the last is
+//! kept, in its position. Objects that look like Extended JSON (`{"$oid": …}`) are plain documents.
 
 use std::fmt;
 
@@ -25,11 +25,11 @@ use key::Key;
 use run::Run;
 use value::Value;
 
-/// Appends the root object's fields to `document`, all but those that `reserved` picks and with what
-/// `rules` make of them; another root becomes the field `value`. Returns whether a field's
-/// name begins with `$`.
+/// Appends the root object's fields to `document`, converted by `rules`, except those for which
+/// `reserved` is true; another root becomes the field `value`. Returns true if the name of a field
+/// begins with `$`.
 ///
-/// After an error `document` holds a torn element and must be thrown away.
+/// After an error `document` contains an incomplete element and must be discarded.
 pub fn append(
     text: &[u8],
     document: &mut Document<'_>,
@@ -60,10 +60,10 @@ pub fn append(
     Ok(false)
 }
 
-/// Writes JSON text as the value of `element`, which stands in a document of that level and must
-/// not pass `end_limit`.
+/// Writes JSON text as the value of `element`, which is in a document at `level` and must not extend
+/// beyond `end_limit`.
 ///
-/// After an error the element is torn.
+/// After an error the element is incomplete.
 pub fn write(
     text: &[u8],
     element: Element<'_>,
@@ -77,7 +77,7 @@ pub fn write(
     })
 }
 
-/// Position in the buffer that the last element of `document` must not pass.
+/// Position in the buffer beyond which no element of `document` may extend.
 pub fn end_limit(document: &Document<'_>) -> usize {
     (document.position() + MAX_DOCUMENT_BYTES).saturating_sub(document.bytes())
 }
@@ -91,15 +91,16 @@ fn parse<'t, 'r>(
 ) -> Result<(), MappingError> {
     let text = std::str::from_utf8(text).map_err(|_| MappingError::JsonNotUtf8)?;
     let mut parser = serde_json::Deserializer::from_str(text);
-    // We count the levels ourselves; serde_json would stop at 127.
+    // `Run::check` counts the levels; serde_json would stop at 127.
     parser.disable_recursion_limit();
     let result = value(&mut parser, run).and_then(|()| parser.end());
     // The parser's own messages say what and where, and never quote the text.
-    result
-        .map_err(|error| run.unfit.take().unwrap_or_else(|| MappingError::Json(error.to_string())))
+    result.map_err(|error| {
+        run.mapping_error.take().unwrap_or_else(|| MappingError::Json(error.to_string()))
+    })
 }
 
-/// The root object: its fields become fields of a document that has begun already.
+/// The root object: its fields become fields of a document that was begun before.
 struct Root<'a, 'w, 'r> {
     document: &'a mut Document<'w>,
     reserved: &'a dyn Fn(&str) -> bool,

@@ -1,4 +1,4 @@
-//! What all values of one JSON text share.
+//! State shared by all values of one JSON text.
 
 use serde::de::Error;
 
@@ -6,27 +6,27 @@ use crate::core::mapping::duplicate_names::{Kept, Names};
 use crate::core::mapping::error::{MAX_LEVELS, MappingError};
 use crate::core::registration::OnError;
 
-/// What all values of one text share.
+/// State shared by all values of one JSON text.
 pub struct Run<'r> {
     pub names: &'r mut Names,
-    /// Position that the document's last element must not pass.
+    /// Position in the buffer beyond which no element of the document may extend.
     pub end_limit: usize,
     pub dollar: bool,
-    /// Why we, and not the parser, stopped.
-    pub unfit: Option<MappingError>,
-    /// What becomes of a value that cannot have its type.
+    /// The error of the mapping that stopped the parser; `None` for errors of the parser itself.
+    pub mapping_error: Option<MappingError>,
+    /// What happens to a value that cannot be converted to its type.
     pub on_error: OnError,
-    /// Whether the field that was begun last, of those that are not ended, stays.
+    /// Whether the innermost open field is kept or omitted.
     pub kept: Kept,
 }
 
 impl<'r> Run<'r> {
     pub fn new(names: &'r mut Names, end_limit: usize) -> Self {
         let (on_error, kept) = (OnError::DeadLetter, Kept::Whole);
-        Run { names, end_limit, dollar: false, unfit: None, on_error, kept }
+        Run { names, end_limit, dollar: false, mapping_error: None, on_error, kept }
     }
 
-    /// The field that stands at `start` has got its value, and stays or is left out.
+    /// Ends the field at `start`, whose value was written; it is kept or omitted.
     #[inline]
     pub fn keep(&mut self, start: usize) {
         let kept = std::mem::replace(&mut self.kept, Kept::Whole);
@@ -35,11 +35,11 @@ impl<'r> Run<'r> {
 
     #[cold]
     pub fn stop<E: Error>(&mut self, why: MappingError) -> E {
-        self.unfit = Some(why);
+        self.mapping_error = Some(why);
         E::custom("cannot be held")
     }
 
-    /// Checks that an element may be written at `position`, in a document of that level.
+    /// Checks that an element may be written at `position`, in a document at `level`.
     #[inline]
     pub fn check<E: Error>(&mut self, position: usize, level: u32) -> Result<(), E> {
         if level > MAX_LEVELS {

@@ -1,4 +1,4 @@
-//! JSON text in, BSON out, read back with the `bson` crate.
+//! Converts JSON text and reads the BSON back with the `bson` crate.
 
 use mongodb::bson::{Bson, Document as Parsed, RawDocument, doc};
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ fn convert(text: &[u8]) -> Result<(Parsed, bool), MappingError> {
     Ok((parsed, dollar))
 }
 
-/// The document's fields behind its `_id`.
+/// The document's fields after its `_id`.
 fn fields(text: &str) -> Parsed {
     let (mut document, _) = convert(text.as_bytes()).unwrap();
     assert_eq!(document.iter().next(), Some((&"_id".to_owned(), &Bson::Int32(1))));
@@ -36,7 +36,7 @@ fn is_json_error(text: &str) -> bool {
 }
 
 #[test]
-fn the_fields_of_a_root_object_stand_at_the_top_in_their_order() {
+fn the_fields_of_a_root_object_are_top_level_fields_in_their_order() {
     let text = r#" {"z": 1, "a": {"y": [true, null, "x", {}, []], "b": false}, "": ""} "#;
     let expected =
         doc! { "z": 1_i64, "a": { "y": [true, Bson::Null, "x", {}, []], "b": false }, "": "" };
@@ -55,7 +55,7 @@ fn another_root_becomes_the_field_value() {
 }
 
 #[test]
-fn integers_of_the_range_of_int64_become_int64() {
+fn integers_in_the_range_of_int64_become_int64() {
     for value in [0, 1, -1, i64::from(i32::MAX) + 1, i64::MAX, i64::MIN] {
         assert_eq!(number(&value.to_string()), Bson::Int64(value));
     }
@@ -101,7 +101,7 @@ fn objects_like_extended_json_are_plain_documents() {
 }
 
 #[test]
-fn only_the_roots_own_dollar_names_are_reported() {
+fn only_dollar_names_of_the_root_are_reported() {
     for (text, dollar) in [
         (r#"{"a": {"$b": 1}}"#, false),
         (r#"[{"$b": 1}]"#, false),
@@ -121,7 +121,7 @@ fn reserved_names_are_skipped_at_the_root_and_kept_below() {
 }
 
 #[test]
-fn a_value_without_a_place_is_refused() {
+fn a_value_whose_field_is_reserved_is_refused() {
     let mut out = Vec::new();
     let mut document = Document::begin(&mut out);
     let result = append(
@@ -135,7 +135,7 @@ fn a_value_without_a_place_is_refused() {
 }
 
 #[test]
-fn of_equal_names_the_last_wins_in_its_place() {
+fn of_equal_names_the_last_is_kept_in_its_position() {
     let text = r#"{"a": 1, "b": {"x": 1, "y": 2, "x": 3}, "a": {"c": 4}, "d": 5}"#;
     let document = fields(text);
     assert_eq!(document, doc! { "b": { "y": 2_i64, "x": 3_i64 }, "a": { "c": 4_i64 }, "d": 5_i64 });
@@ -191,7 +191,7 @@ fn a_hundred_and_eighty_levels_are_written_and_one_more_is_refused() {
     assert!(convert(&nested(180, "{\"a\":", "1", "}")).is_ok());
     assert!(convert(&nested(180, "{\"a\":", "{}", "}")).is_ok());
     assert_eq!(convert(&nested(181, "{\"a\":", "1", "}")), Err(MappingError::TooDeep));
-    // Another root stands in the field `value`, and so one level deeper.
+    // Another root is in the field `value`, and so one level deeper.
     assert!(convert(&nested(179, "[", "1", "]")).is_ok());
     assert!(convert(&nested(180, "[", "", "]")).is_ok());
     assert_eq!(convert(&nested(180, "[", "1", "]")), Err(MappingError::TooDeep));
@@ -208,7 +208,7 @@ fn a_million_levels_are_refused_without_a_stack_overflow() {
 }
 
 #[test]
-fn what_grows_too_large_is_given_up_on_the_way() {
+fn a_document_that_grows_too_large_is_refused() {
     let text = format!("\"{}\"", "x".repeat(MAX_DOCUMENT_BYTES));
     assert_eq!(convert(text.as_bytes()), Err(MappingError::TooLarge));
     let numbers = format!("[{}1]", "1,".repeat(2_000_000));
@@ -217,7 +217,7 @@ fn what_grows_too_large_is_given_up_on_the_way() {
     assert!(convert(spaces.as_bytes()).is_ok());
 }
 
-/// The mapping, said once more and slowly.
+/// A simple reference implementation of the mapping.
 fn expected(value: &Json) -> Bson {
     match value {
         Json::Null => Bson::Null,
@@ -252,7 +252,7 @@ fn any_json() -> impl Strategy<Value = Json> {
     })
 }
 
-/// Fields as text, with whatever names come, equal ones too.
+/// A JSON object with these fields, which may have equal names.
 fn object_text(fields: &[(String, i64)]) -> String {
     let quoted = |name: &String| serde_json::to_string(name).unwrap();
     let fields: Vec<_> =
@@ -262,21 +262,21 @@ fn object_text(fields: &[(String, i64)]) -> String {
 
 proptest! {
     #[test]
-    fn any_json_becomes_what_the_mapping_says(value in any_json(), pretty: bool) {
+    fn any_json_is_mapped_like_the_reference(value in any_json(), pretty: bool) {
         let text = if pretty {
             serde_json::to_string_pretty(&value).unwrap()
         } else {
             value.to_string()
         };
-        // One more array round it, so that no name is reserved. Our parser is asked as well, for
-        // a double whose text serde_json would print differently.
+        // Wrapped in one more array, so that no name is reserved. The expected value is parsed from
+        // the text, too, because serde_json may not print a double the way it was written.
         let value: Json = serde_json::from_str(&text).unwrap();
         let read = fields(&format!("[{text}]")).remove("value").unwrap();
         prop_assert_eq!(read, Bson::Array(vec![expected(&value)]));
     }
 
     #[test]
-    fn repeated_names_leave_the_last_of_each(
+    fn of_repeated_names_the_last_is_kept(
         fields_in in prop::collection::vec(("[ab$é]{0,3}", any::<i64>()), 0..60)
     ) {
         let mut last: Vec<(String, i64)> = Vec::new();
@@ -292,12 +292,12 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic(text in any::<Vec<u8>>()) {
+    fn arbitrary_bytes_never_panic(text in any::<Vec<u8>>()) {
         let _ = convert(&text);
     }
 
     #[test]
-    fn no_torn_json_makes_it_panic(value in any_json(), cut in any::<prop::sample::Index>()) {
+    fn truncated_json_never_panics(value in any_json(), cut in any::<prop::sample::Index>()) {
         let text = value.to_string().into_bytes();
         let _ = convert(&text[..cut.index(text.len())]);
     }

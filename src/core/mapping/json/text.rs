@@ -1,5 +1,5 @@
-//! JSON values written as text again, without blanks: an object where SCHEMA asks for a type that it
-//! cannot have, and ONERROR for a string.
+//! Formats JSON values as compact text: for an object that cannot be converted to its type in SCHEMA,
+//! with ONERROR STRING.
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 
 use crate::core::mapping::error::MAX_LEVELS;
 
-/// Writes the fields of an object that the parser has begun, braces included, behind `out`. After an
-/// error `too_deep` says whether it has too many levels.
+/// Appends the object that the parser has begun to `out`, braces included. After an error `too_deep`
+/// is true if the object has too many levels.
 pub(super) fn object<'de, A: MapAccess<'de>>(
     map: A,
     out: &mut String,
@@ -17,10 +17,10 @@ pub(super) fn object<'de, A: MapAccess<'de>>(
     TextScanner { out, level: 1, too_deep }.visit_map(map)
 }
 
-/// A value that is written behind `out`.
+/// Appends one value to `out`.
 struct TextScanner<'o> {
     out: &'o mut String,
-    /// How deep it stands: the parser is recursive.
+    /// Nesting depth, which is limited because the parser is recursive.
     level: u32,
     too_deep: &'o mut bool,
 }
@@ -107,7 +107,7 @@ impl<'de> Visitor<'de> for TextScanner<'_> {
             if end > first {
                 out.push(',');
             }
-            // A name is written as a string is.
+            // A name is formatted like a string.
             let name = TextScanner { out: &mut *out, level: 1, too_deep: &mut *too_deep };
             if map.next_key_seed(name)?.is_none() {
                 out.truncate(end);

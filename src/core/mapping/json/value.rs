@@ -15,7 +15,7 @@ use crate::core::mapping::error::MappingError;
 use crate::core::registration::OnError;
 use crate::core::registration::schema::{FieldType, SchemaPlace};
 
-/// A value of any kind: becomes the value of `element`, which stands in a document of `level`.
+/// A JSON value of any type, written as the value of `element`, which is in a document at `level`.
 pub(super) struct Value<'e, 'a, 'r, 's> {
     pub(super) element: Element<'e>,
     pub(super) level: u32,
@@ -24,14 +24,14 @@ pub(super) struct Value<'e, 'a, 'r, 's> {
 }
 
 impl Value<'_, '_, '_, '_> {
-    /// Why the value cannot have the type that is wanted here.
+    /// The error of a value that cannot be converted to the type required here.
     #[cold]
     fn mismatch(&self, to: FieldType) -> MappingError {
         let own = self.element.name_at(self.element.name_position());
         MappingError::mismatch(to, self.place.label().map_or(own, str::as_bytes))
     }
 
-    /// Writes a scalar with the type that is wanted here.
+    /// Writes a scalar converted to the type required here.
     fn convert<E: Error>(self, value: Scalar<'_>, to: FieldType) -> Result<(), E> {
         match convert(value, to) {
             Some(converted) => {
@@ -42,7 +42,7 @@ impl Value<'_, '_, '_, '_> {
         }
     }
 
-    /// What the registration makes of a scalar that cannot have the type that is wanted here.
+    /// Applies ONERROR to a scalar that cannot be converted to the type required here.
     #[cold]
     fn unconverted<E: Error>(self, value: Scalar<'_>, to: FieldType) -> Result<(), E> {
         match self.run.on_error {
@@ -58,13 +58,13 @@ impl Value<'_, '_, '_, '_> {
         }
     }
 
-    /// The field is taken out later, and has a value until then.
+    /// Marks the field as omitted. It is removed when its document ends, and is null until then.
     fn leave_out(self) {
         self.run.kept = Kept::LeftOut;
         self.element.null();
     }
 
-    /// What the registration makes of an object that cannot have the type that is wanted here.
+    /// Applies ONERROR to an object that cannot be converted to the type required here.
     #[cold]
     fn object<'de, A: MapAccess<'de>>(self, mut map: A, to: FieldType) -> Result<(), A::Error> {
         match self.run.on_error {
@@ -88,7 +88,7 @@ impl Value<'_, '_, '_, '_> {
         Ok(())
     }
 
-    /// Text that stands for a value of its own.
+    /// Writes the value of JSON text that is embedded in a string.
     fn embed<E: Error>(self, text: &str) -> Result<(), E> {
         if self.run.on_error != OnError::DeadLetter && !is_writable(text.as_bytes(), self.level) {
             return self.unconverted(Scalar::Bytes(text.as_bytes()), FieldType::Json);
@@ -99,8 +99,8 @@ impl Value<'_, '_, '_, '_> {
         parser.disable_recursion_limit();
         let value = Value { element, level, place: SchemaPlace::default(), run };
         let result = value.deserialize(&mut parser).and_then(|()| parser.end());
-        result.map_err(|_| match run.unfit.take() {
-            Some(unfit) => run.stop(unfit),
+        result.map_err(|_| match run.mapping_error.take() {
+            Some(error) => run.stop(error),
             None => run.stop(why),
         })
     }
@@ -163,7 +163,7 @@ impl<'de> Visitor<'de> for Value<'_, '_, '_, '_> {
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
         self.run.check(self.element.position() + text.len(), self.level)?;
         match self.place.to() {
-            // JSON has types of its own: a string is meant to be one.
+            // JSON is typed: a JSON string stays a string.
             None | Some(FieldType::Auto) => self.element.string(text),
             Some(FieldType::Json) => return self.embed(text),
             Some(to) => return self.convert(Scalar::Bytes(text.as_bytes()), to),
@@ -206,7 +206,7 @@ impl<'de> Visitor<'de> for Value<'_, '_, '_, '_> {
     }
 }
 
-/// A value of an array: its element begins only once the parser knows that there is one.
+/// A value in an array: its element is begun only when the parser has found the value.
 struct Pushed<'a, 'w, 'r, 's> {
     array: &'a mut Array<'w>,
     level: u32,

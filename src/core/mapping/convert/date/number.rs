@@ -1,10 +1,11 @@
-//! Decimal numbers as programs write points in time: `1659038730`, `1659038730.123` or
-//! `1.659038730123E9`. They are read digit by digit: a double would not keep every millisecond.
+//! Decimal numbers as applications format timestamps: `1659038730`, `1659038730.123` or
+//! `1.659038730123E9`. They are parsed digit by digit, because a double cannot represent every
+//! millisecond.
 
-/// More digits than this in front of the point are more than an int64 has.
+/// An int64 has at most this many digits.
 const MOST_DIGITS: i64 = 19;
 
-/// A number that is written in decimal.
+/// A decimal number.
 #[derive(Clone, Copy, Debug)]
 pub struct Number<'t> {
     negative: bool,
@@ -14,7 +15,7 @@ pub struct Number<'t> {
 }
 
 impl<'t> Number<'t> {
-    /// Reads `-?<digits>[.<digits>][e[+-]<digits>]`; nothing when `text` has another form.
+    /// Parses `-?<digits>[.<digits>][e[+-]<digits>]`; `None` if `text` has another form.
     pub fn read(text: &'t [u8]) -> Option<Self> {
         let (negative, unsigned) = match text {
             [b'-', rest @ ..] => (true, rest),
@@ -33,20 +34,22 @@ impl<'t> Number<'t> {
         Some(Number { negative, whole: digits(whole)?, fraction, exponent })
     }
 
-    /// The greatest int64 that is not above the number times ten to the power of `shift`.
+    /// The number times ten to the power of `shift`, rounded down; `None` if it does not fit an
+    /// int64.
     pub fn floor(&self, shift: i64) -> Option<i64> {
         let (value, is_exact) = self.cut(shift)?;
         if is_exact || !self.negative { Some(value) } else { value.checked_sub(1) }
     }
 
-    /// The number without its fraction; nothing when it is too large for an int64.
+    /// The integer part; `None` if it does not fit an int64.
     pub fn whole(&self) -> Option<i64> {
         self.cut(0).map(|(value, _)| value)
     }
 
-    /// The number times ten to the power of `shift`, without its fraction, and whether it has none.
+    /// The integer part of the number times ten to the power of `shift`, and true if there is no
+    /// fraction.
     fn cut(&self, shift: i64) -> Option<(i64, bool)> {
-        // Bytes of a Redis string are far from the limits of an int64.
+        // The length of a Redis string is far below the maximum of an int64.
         let point = (self.whole.len() as i64).saturating_add(self.exponent).saturating_add(shift);
         let digits = || self.whole.iter().chain(self.fraction);
         let zeros = digits().take_while(|digit| **digit == b'0').count() as i64;
@@ -61,7 +64,7 @@ impl<'t> Number<'t> {
         let mut value = 0i64;
         for digit in digits().take(kept as usize) {
             let digit = i64::from(digit - b'0');
-            // Downwards, because the least int64 has no opposite.
+            // Accumulates the negative, because the minimum int64 has no positive counterpart.
             value = value.checked_mul(10)?.checked_sub(digit)?;
         }
         for _ in kept..point {
@@ -77,7 +80,7 @@ fn digits(text: &[u8]) -> Option<&[u8]> {
     (!text.is_empty() && text.iter().all(u8::is_ascii_digit)).then_some(text)
 }
 
-/// One that does not fit is as good as the least or greatest int64.
+/// Parses the exponent. One that does not fit an int64 is saturated.
 fn exponent(text: &[u8]) -> Option<i64> {
     let (negative, unsigned) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -101,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_cut_off_downwards() {
+    fn numbers_are_rounded_down() {
         for (text, shift, expected) in [
             ("0", 3, 0),
             ("-0.0", 3, 0),
@@ -126,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_or_too_large_is_refused() {
+    fn malformed_and_too_large_numbers_are_refused() {
         for text in ["", "-", ".", "1.", ".5", "+1", "1e", "1e+", "e1", "1.2.3", "0x1", "inf", "1 "]
         {
             assert!(Number::read(text.as_bytes()).is_none(), "{text}");
@@ -145,7 +148,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_way_to_write_a_number_gives_the_same(ms in any::<i64>(), zeros in 0usize..4) {
+        fn all_notations_of_a_number_are_equal(ms in any::<i64>(), zeros in 0usize..4) {
             let (seconds, rest) = (i128::from(ms) / 1000, (i128::from(ms) % 1000).abs());
             let sign = if ms < 0 && seconds == 0 { "-" } else { "" };
             let zeros = "0".repeat(zeros);

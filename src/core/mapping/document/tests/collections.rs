@@ -37,7 +37,7 @@ fn array(items: impl IntoIterator<Item = impl Into<Bson>>) -> Result<Bson, Mappi
 }
 
 #[test]
-fn a_list_keeps_its_order_and_what_stands_there_twice() {
+fn a_list_keeps_its_order_and_its_duplicates() {
     let value = strings(&[b"b", b"a", b"b", b"", b"\xff"]);
     let items = [Bson::from("b"), "a".into(), "b".into(), "".into(), binary(b"\xff").into()];
     assert_eq!(of(Content::List, &value), array(items));
@@ -45,7 +45,7 @@ fn a_list_keeps_its_order_and_what_stands_there_twice() {
 }
 
 #[test]
-fn a_set_is_in_the_order_of_its_bytes() {
+fn a_set_is_sorted_by_bytes() {
     let value = strings(&[b"b", b"\xff", b"B", b"", b"a", b"aa", b"10", b"9", b"b"]);
     let mut items: Vec<Bson> = ["", "10", "9", "B", "a", "aa", "b"].map(Bson::from).into();
     items.push(binary(b"\xff").into());
@@ -53,7 +53,7 @@ fn a_set_is_in_the_order_of_its_bytes() {
 }
 
 #[test]
-fn a_sorted_set_is_in_the_order_of_scores_and_then_of_bytes() {
+fn a_sorted_set_is_sorted_by_score_and_then_by_bytes() {
     let value = scored(&[
         (b"z", 0.0),
         (b"b", 1.5),
@@ -79,7 +79,7 @@ fn a_sorted_set_is_in_the_order_of_scores_and_then_of_bytes() {
 }
 
 #[test]
-fn a_stream_keeps_ids_and_fields_and_of_a_repeated_field_the_last() {
+fn a_stream_keeps_ids_and_fields_and_the_last_of_repeated_fields() {
     let mut value = Vec::new();
     entry(&mut value, (1, 2), &[(b"b", b"1"), (b"a", b"\xff"), (b"$x.y", b""), (b"_id", b"i")]);
     entry(&mut value, (u64::MAX, u64::MAX), &[(b"a", b"1"), (b"b", b"2"), (b"a", b"3")]);
@@ -102,7 +102,7 @@ fn a_stream_keeps_ids_and_fields_and_of_a_repeated_field_the_last() {
 }
 
 #[test]
-fn a_value_with_a_part_missing_is_refused() {
+fn a_truncated_value_is_refused() {
     let mut stream = Vec::new();
     entry(&mut stream, (1, 1), &[(b"a", b"1")]);
     let zset = scored(&[(b"a", 1.0)]);
@@ -144,7 +144,7 @@ fn sixteen_mebibytes_are_written_and_one_byte_more_is_refused() {
 }
 
 #[test]
-fn the_expiry_and_the_key_keep_their_fields() {
+fn a_collection_whose_field_is_reserved_is_refused() {
     let list = strings(&[b"a"]);
     for registration in [
         registration_by("value"),
@@ -159,7 +159,7 @@ fn the_expiry_and_the_key_keep_their_fields() {
 
 proptest! {
     #[test]
-    fn any_members_are_written_faithfully_and_sorted(
+    fn any_members_are_written_exactly_and_sorted(
         members in prop::collection::btree_map(any::<Vec<u8>>(), any::<f64>(), 0..40)
     ) {
         let member = |bytes: &[u8]| match std::str::from_utf8(bytes) {

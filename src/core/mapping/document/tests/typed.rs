@@ -1,4 +1,4 @@
-//! Documents whose fields have the types that SCHEMA asks for.
+//! Documents whose fields have the types in SCHEMA.
 
 use mongodb::bson::{Decimal128, oid::ObjectId};
 
@@ -61,7 +61,7 @@ fn fields_of_a_hash_get_their_types_and_names() {
 }
 
 #[test]
-fn a_value_that_does_not_convert_is_refused_by_field_and_type_and_never_shown() {
+fn a_conversion_error_names_field_and_type_and_never_the_value() {
     for to in [
         "INT64", "DOUBLE", "DECIMAL", "BOOL", "DATE", "DATE_S", "DATE_MS", "OBJECTID", "UUID",
         "JSON",
@@ -79,14 +79,14 @@ fn a_value_that_does_not_convert_is_refused_by_field_and_type_and_never_shown() 
 }
 
 #[test]
-fn the_name_in_a_reason_is_cut() {
+fn a_long_field_name_in_an_error_is_truncated() {
     let name = "é".repeat(1_000_000);
     let why = of_hash(&typed("SCHEMA * INT64"), &[(name.as_bytes(), b"x")]).unwrap_err();
     assert!(why.to_string().len() < 300);
 }
 
 #[test]
-fn a_field_cannot_take_the_name_that_another_gets() {
+fn a_field_with_the_new_name_of_another_is_refused() {
     let registration = typed("SCHEMA a STRING AS b");
     let pairs: [(&[u8], &[u8]); 2] = [(b"a", b"1"), (b"b", b"2")];
     assert_eq!(of_hash(&registration, &pairs), Err(MappingError::Renamed("b".to_owned())));
@@ -117,7 +117,7 @@ fn paths_in_json_get_their_types_and_names() {
 }
 
 #[test]
-fn all_other_fields_of_json_are_those_of_every_level() {
+fn the_star_applies_to_json_fields_at_every_level() {
     let json = r#"{"keep": {"a": {"b": 1}}, "a": {"b": 1, "c": "2"}, "d": "3"}"#;
     let skipped = doc! { "keep": { "a": { "b": 1_i64 } }, "a": { "b": 1_i64 } };
     assert_eq!(of_json("SCHEMA keep JSON a.b AUTO * SKIP", json), Ok(skipped));
@@ -136,7 +136,7 @@ fn all_other_fields_of_json_are_those_of_every_level() {
 }
 
 #[test]
-fn json_that_does_not_convert_is_refused_by_path_and_type() {
+fn a_json_conversion_error_names_path_and_type() {
     let of = |schema: &str, json: &str| of_json(schema, json).unwrap_err();
     assert_eq!(of("SCHEMA a.b INT64", r#"{"a": {"b": "x"}}"#), mismatch("a.b", "INT64"));
     assert_eq!(of("SCHEMA a INT64", r#"{"a": {"b": 1}}"#), mismatch("a", "INT64"));
@@ -147,7 +147,7 @@ fn json_that_does_not_convert_is_refused_by_path_and_type() {
 }
 
 #[test]
-fn json_text_inside_of_json_becomes_its_value() {
+fn json_text_inside_json_is_stored_as_its_value() {
     let document = of_json("SCHEMA a JSON b BINARY", r#"{"a": "{\"x\": [1]}", "b": "é"}"#);
     assert_eq!(document, Ok(doc! { "a": { "x": [1_i64] }, "b": binary("é".as_bytes()) }));
     let nested = "[".repeat(200) + &"]".repeat(200);
@@ -180,7 +180,7 @@ fn the_value_of_a_string_or_a_collection_has_the_rule_of_its_field() {
 }
 
 #[test]
-fn on_error_keeps_a_field_as_a_string_or_leaves_it_out() {
+fn on_error_stores_a_field_as_a_string_or_omits_it() {
     let schema = "SCHEMA age INT64 data JSON raw BOOL";
     let fields: [(&[u8], &[u8]); 4] =
         [(b"age", b"old"), (b"data", b"[1e999]"), (b"raw", b"\xff"), (b"other", b"x")];
@@ -196,7 +196,7 @@ fn on_error_keeps_a_field_as_a_string_or_leaves_it_out() {
 }
 
 #[test]
-fn on_error_goes_for_whatever_json_has_at_the_place_of_a_field() {
+fn on_error_applies_to_json_values_of_every_type() {
     let json =
         r#"{"a":{"b":[1,{"c":"\n"}]},"list":[1,[true]],"at":"no","o":{"at":1,"x":{}},"n":null}"#;
     let schema = "SCHEMA a INT64 list INT64 at DATE o.at BOOL o.x DATE n BOOL text JSON";
@@ -216,7 +216,7 @@ fn on_error_goes_for_whatever_json_has_at_the_place_of_a_field() {
 }
 
 #[test]
-fn text_of_json_that_cannot_be_held_is_a_matter_of_on_error() {
+fn on_error_applies_to_json_text_that_cannot_be_stored() {
     let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     for text in [deep(MAX_LEVELS as usize + 1), r#"{"a\u0000":1}"#.to_owned(), "{".to_owned()] {
         let json = format!("{{\"data\":{}}}", serde_json::to_string(&text).unwrap());
@@ -231,7 +231,7 @@ fn text_of_json_that_cannot_be_held_is_a_matter_of_on_error() {
 }
 
 #[test]
-fn too_deep_an_object_is_refused_though_it_shall_be_a_string() {
+fn an_object_that_is_too_deep_is_refused_even_with_onerror_string() {
     let levels = MAX_LEVELS as usize + 1;
     let json = format!("{{\"a\":{}1{}}}", "{\"a\":".repeat(levels), "}".repeat(levels));
     assert_eq!(of_json("ONERROR STRING SCHEMA a INT64", &json), Err(MappingError::TooDeep));
@@ -248,7 +248,7 @@ fn a_string_is_unwrapped_only_if_it_holds_an_object() {
     assert_eq!(of(r#"{"$a":1}"#), Ok((doc! { "_id": "7", "$a": 1_i64 }, true)));
     assert_eq!(of("{}"), Ok((doc! { "_id": "7" }, false)));
     assert_eq!(of("12"), Ok((doc! { "_id": "7", "value": 12_i64 }, false)));
-    // A part of it was written when its end turns out not to be JSON.
+    // A part was written before the parser found that the end is not JSON.
     let plain = typed("UNWRAP");
     for text in [r#"{"a":[1,{"b":2},"#, r#"{"a":1}{"#, "{", "[{}]", "{\"a\":\u{1}}"] {
         let written = convert(&plain, b"user:7", Content::String, text.as_bytes());

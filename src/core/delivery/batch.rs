@@ -1,5 +1,5 @@
-//! What goes to the worker and what comes back: batches of read keys, and the
-//! report of how each of them ended.
+//! Messages between the server thread and the worker: batches of keys that were read, and reports of
+//! their outcome.
 
 use std::sync::Arc;
 
@@ -9,39 +9,41 @@ use crate::core::ids::{EntryId, RegistrationId, Version};
 use crate::core::mapping::value::{Content, Span};
 use crate::core::registration::Registration;
 
-/// One key of a batch: read at one moment, to be written once.
+/// One key of a batch: a consistent snapshot of its value, to be written once.
 #[derive(Clone, Copy, Debug)]
 pub struct Item {
-    /// The key's place in the dirty table.
+    /// The key's entry in the dirty table.
     pub entry: EntryId,
-    /// The key's version when it was read: unchanged at the acknowledgement, it is clean.
+    /// The key's version when it was read: the key is clean if the version is the same at the
+    /// acknowledgement.
     pub version: Version,
     /// When the key became dirty, in microseconds of the module's clock.
     pub since_us: u64,
     /// The whole key in [`Batch::bytes`].
     pub key: Span,
-    /// What was found.
+    /// The kind of value that was read.
     pub content: Content,
-    /// The value in [`Batch::bytes`], laid out as [`Content`] says.
+    /// The value in [`Batch::bytes`], encoded as described at [`Content`].
     pub value: Span,
-    /// When the key expires, milliseconds since 1970; [`NO_EXPIRY`](crate::core::mapping::value::NO_EXPIRY)
-    /// for never, and where the registration has no field for it.
+    /// When the key expires, milliseconds since 1970;
+    /// [`NO_EXPIRY`](crate::core::mapping::value::NO_EXPIRY) for never, and if the registration has
+    /// no TTL field.
     pub expire_ms: i64,
 }
 
-/// Keys of one registration, read together, written together. Each key stands in it once,
-/// and in no other batch that is in flight.
+/// Keys of one registration that are read and written together. A key is in the batch at most once,
+/// and in no other batch in flight.
 #[derive(Debug)]
 pub struct Batch {
     /// The registration as it was when the keys were read.
     pub registration: Arc<Registration>,
-    /// ActiveRegistration of the registration in the dirty table, for the acknowledgement.
+    /// Id of the registration, for the acknowledgement.
     pub registration_id: RegistrationId,
-    /// The epoch it was read in: what is reported of an earlier one does not count.
+    /// The epoch in which it was read: a report of a batch of an earlier epoch is ignored.
     pub epoch: u32,
     /// True if it was sent with a credit for slow batches.
     pub slow: bool,
-    /// The batch of a single key that was blocked so many times before; 0 for any other batch.
+    /// For a batch of a single blocked key, the number of earlier attempts; 0 for any other batch.
     pub retry: u32,
     /// The keys.
     pub items: Vec<Item>,
@@ -61,59 +63,60 @@ impl Batch {
     }
 }
 
-/// MongoDB refuses one change for good, or it cannot be made into a document.
+/// A change that MongoDB refuses permanently, or that cannot be converted to a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// Index into [`Batch::items`].
     pub index: usize,
     /// MongoDB's error code; 0 when the change was refused before it was sent.
     pub code: i32,
-    /// One sentence for people; never a value.
+    /// One sentence for the operator; never a value.
     pub reason: String,
 }
 
-/// MongoDB does not let one document be written at the moment.
+/// An item whose document cannot be written at the moment, for example because another operation
+/// holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockedItem {
     /// Index into [`Batch::items`].
     pub index: usize,
-    /// One sentence for people; never a value.
+    /// One sentence for the operator; never a value.
     pub reason: String,
 }
 
-/// A batch that MongoDB answered.
+/// The outcome of a batch for which MongoDB replied.
 #[derive(Debug, Default)]
 pub struct Written {
     /// The items that became dead letters, in ascending order of index.
     pub refused: Vec<Refusal>,
     /// The items that a unique index refused, in ascending order of index, none of them in
-    /// `refused`: another document has the value, and may change it.
+    /// `refused`: another document has the value, and may give it up.
     pub contested: Vec<Refusal>,
-    /// The items that wait by themselves, in ascending order of index.
+    /// The blocked items, which are retried in batches of their own, in ascending order of index.
     pub blocked: Vec<BlockedItem>,
-    /// The items that were not written and are dirty again, in ascending order. Those that are in
-    /// none of the lists are written.
+    /// The items that were not written and are dirty again, in ascending order. Items in none of the
+    /// lists were written.
     pub returned: Vec<usize>,
-    /// Why items came back; empty if none did.
+    /// Why items were returned; empty if none were.
     pub error: String,
-    /// How long the registration rests before what came back is tried again.
+    /// How long the registration backs off before the returned items are retried, milliseconds.
     pub hold_ms: u64,
-    /// How long blocked keys wait.
+    /// How long blocked keys wait for the next attempt, milliseconds.
     pub blocked_ms: u64,
     /// Bytes of the commands that were sent.
     pub sent_bytes: u64,
-    /// So many items are taken in already; 0 in a report of the worker. The contested ones are
-    /// taken in after all others, and then leave their list.
+    /// Number of items that are settled; 0 in a report of the worker. Contested items are settled
+    /// after all others, and are then removed from their list.
     pub settled: usize,
 }
 
 impl Written {
-    /// Items that were not written, but for the contested ones.
+    /// Number of items that were not written, without the contested ones.
     pub fn unwritten(&self) -> usize {
         self.refused.len() + self.blocked.len() + self.returned.len()
     }
 
-    /// Adds what became of other items of the same batch, but for the contested ones.
+    /// Adds the outcome of other items of the same batch, without the contested ones.
     pub fn add(&mut self, other: Written) {
         self.sent_bytes += other.sent_bytes;
         self.refused.extend(other.refused);
@@ -127,27 +130,27 @@ impl Written {
         }
     }
 
-    /// True if the item of this index is neither written nor refused.
+    /// True if the item at this index was neither written nor refused.
     pub fn is_open(&self, index: usize) -> bool {
         self.blocked.binary_search_by_key(&index, |blocked| blocked.index).is_ok()
             || self.returned.binary_search(&index).is_ok()
     }
 }
 
-/// How a batch ended.
+/// The outcome of a batch.
 #[derive(Debug)]
 pub enum Verdict {
     /// MongoDB acknowledged it.
     Written(Written),
-    /// Nothing of it may be taken as written: its keys are dirty again.
+    /// No item may be considered written: its keys are dirty again.
     Returned {
         /// Why, in one sentence.
         error: String,
-        /// The registration rests this long before it is tried again; 0 when the link as a
-        /// whole is down, because then no batch is sent until it is up.
+        /// How long the registration backs off, milliseconds; 0 if the link is down, because then no
+        /// batch is sent until it is up.
         hold_ms: u64,
-        /// Any part of it may still be applied later, after newer writes: its keys must be
-        /// written once more when that is over.
+        /// True if MongoDB may still apply any part of it later, after newer writes: its keys must be
+        /// written once more when that is no longer possible.
         in_doubt: bool,
     },
 }
@@ -155,59 +158,60 @@ pub enum Verdict {
 /// State of the link to MongoDB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Link {
-    /// There is nothing to write for: no registration, or a replica. MongoDB is not contacted.
+    /// Nothing is to be written: there is no registration, or the server is a replica. The worker
+    /// does not connect to MongoDB.
     Idle,
-    /// A server takes writes.
+    /// MongoDB accepts writes.
     Up,
-    /// No contact; the worker tries again by itself.
+    /// MongoDB is unreachable; the worker reconnects by itself.
     Down {
         /// Why, in one sentence without credentials.
         error: String,
     },
 }
 
-/// The name of a session in which batches are sent.
+/// The id of a server session in which batches are sent.
 pub type SessionId = [u8; 16];
 
-/// What the worker tells the server thread.
+/// A report of the worker to the server thread.
 #[derive(Debug)]
 pub enum Report {
-    /// All sessions that are used from now on. The server that goes on after a crash must end what they
-    /// hold: a transaction that was begun keeps its documents locked, for a minute.
+    /// All sessions in use from now on. After a crash, the restarted server or the promoted replica
+    /// must end their transactions: an open transaction keeps its documents locked for a minute.
     Sessions(Vec<SessionId>),
-    /// A batch has ended, its buffers come back for reuse.
+    /// A batch has ended. It is returned so that its buffers can be reused.
     Done {
         /// The batch as it was sent.
         batch: Batch,
-        /// How it ended.
+        /// The outcome.
         verdict: Verdict,
     },
-    /// So many more batches may be sent.
+    /// Number of additional batches that may be sent.
     Credit(u32),
-    /// So many more slow batches may be sent.
+    /// Number of additional slow batches that may be sent.
     SlowCredit(u32),
-    /// Whether batches of a registration need credits for slow ones from now on, because they take
-    /// much longer than those of others.
+    /// Whether batches of a registration need credits for slow batches from now on, because they take
+    /// much longer than those of other registrations.
     Slow {
-        /// ActiveRegistration of the registration.
+        /// Id of the registration.
         registration_id: RegistrationId,
         /// The registration.
         registration: Arc<Registration>,
-        /// Whether they do.
+        /// True if they do.
         slow: bool,
     },
     /// The link changed.
     Link(Link),
-    /// A check has ended.
+    /// A WB.CHECK has ended.
     Checked {
-        /// Which one.
+        /// Id of the check.
         id: u64,
-        /// What it found.
+        /// The result.
         found: Box<Checkup>,
     },
-    /// Lag of what was written in the last minute or two, from change to acknowledgement.
+    /// Lag of the writes of the last one to two minutes, from change to acknowledgement.
     Lag {
-        /// The registration that it is of, with its registration; nothing for all together.
+        /// The registration and its id; `None` for all registrations together.
         of: Option<(RegistrationId, Arc<Registration>)>,
         /// The figures.
         lag: Percentiles,

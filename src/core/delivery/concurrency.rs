@@ -1,17 +1,18 @@
-//! How many batches may be on the wire at a time: as many as MongoDB makes more of, and no more.
+//! How many batches may be in flight at a time: the number is raised only while that increases the
+//! throughput.
 
-/// Batches on the wire at first.
+/// Initial number of batches in flight.
 const INITIAL: u32 = 2;
-/// One more on the wire must raise the rate by this factor to stay.
+/// One more batch in flight is kept if it raises the rate at least by this factor.
 const GAIN: f64 = 1.05;
-/// One fewer must keep this share of the rate to stay.
+/// One batch fewer is kept if at least this share of the rate remains.
 const LOSS: f64 = 0.97;
-/// Batches of a measurement for each that is on the wire.
+/// A measurement takes this many batches for each batch in flight.
 const MEASURED: u32 = 4;
-/// Measurements between two trials that changed nothing.
+/// Number of measurements without a trial after a trial that was rolled back.
 const COOLDOWN: u32 = 32;
 
-/// What is tried at the moment.
+/// The trial in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trial {
     None,
@@ -19,15 +20,16 @@ enum Trial {
     Down,
 }
 
-/// The number of batches that may be on the wire, from 1 to the setting `max-in-flight-batches`.
+/// The number of batches that may be in flight, from 1 to the setting `max-in-flight-batches`.
 ///
-/// It climbs: one more is tried, and stays if more keys are acknowledged in the same time. Now and
-/// then one fewer is tried, and stays if hardly less is. When the link fails, it is halved.
+/// Hill climbing: one more is tried, and kept if the rate of acknowledged keys rises. From time to
+/// time one fewer is tried, and kept if the rate hardly falls. When the link fails, the number is
+/// halved.
 #[derive(Debug)]
 pub struct Flow {
     allowed: u32,
     trial: Trial,
-    /// Keys a microsecond before the trial.
+    /// Keys per microsecond before the trial.
     rate: f64,
     /// Measurements until the next trial.
     cooldown: u32,
@@ -55,51 +57,52 @@ impl Default for Flow {
 }
 
 impl Flow {
-    /// Batches that may be on the wire.
+    /// Number of batches that may be in flight, at most `most`.
     pub fn allowed(&self, most: u32) -> u32 {
         self.allowed.clamp(1, most.max(1))
     }
 
-    /// A batch of `keys` keys was acknowledged at `now_us`; `on_wire` were on the wire with it.
+    /// Records that a batch of `keys` keys was acknowledged at `now_us`, and that `on_wire` batches,
+    /// including it, were in flight.
     pub fn acknowledged(&mut self, keys: usize, now_us: u64, on_wire: u32, most: u32) {
         self.allowed = self.allowed(most);
         if on_wire < self.allowed {
-            // With less to do, nothing can be said.
-            self.measure_anew(None);
+            // Without enough batches the rate does not depend on the limit.
+            self.restart_measurement(None);
             return;
         }
         let Some(since_us) = self.since_us else {
-            return self.measure_anew(Some(now_us));
+            return self.restart_measurement(Some(now_us));
         };
         self.keys += keys as u64;
         self.batches += 1;
         if self.batches >= MEASURED * self.allowed {
             let rate = self.keys as f64 / now_us.saturating_sub(since_us).max(1) as f64;
             self.step(rate, most);
-            self.measure_anew(Some(now_us));
+            self.restart_measurement(Some(now_us));
         }
     }
 
-    /// The link failed, or the server was too slow: half as many.
+    /// Halves the number: the link failed, or MongoDB was too slow.
     pub fn failed(&mut self) {
         *self = Flow { allowed: (self.allowed / 2).max(1), ..Flow::default() };
     }
 
-    fn measure_anew(&mut self, since_us: Option<u64>) {
+    fn restart_measurement(&mut self, since_us: Option<u64>) {
         (self.since_us, self.keys, self.batches) = (since_us, 0, 0);
     }
 
     fn step(&mut self, rate: f64, most: u32) {
-        let (stays, back) = match self.trial {
+        let (is_kept, rollback) = match self.trial {
             Trial::None => return self.begin_trial(rate, most),
             Trial::Up => (rate >= self.rate * GAIN, -1),
             Trial::Down => (rate >= self.rate * LOSS, 1),
         };
-        if stays {
-            // What helped once may help again.
+        if is_kept {
+            // The next trial goes in the same direction, without a cool-down.
             (self.next, self.cooldown) = (self.trial, 0);
         } else {
-            self.allowed = self.allowed.saturating_add_signed(back).clamp(1, most);
+            self.allowed = self.allowed.saturating_add_signed(rollback).clamp(1, most);
             self.next = if self.trial == Trial::Up { Trial::Down } else { Trial::Up };
             self.cooldown = COOLDOWN;
         }
@@ -128,30 +131,30 @@ impl Flow {
 mod tests {
     use super::*;
 
-    /// A server that works on so many batches of 1,000 keys at a time, each for 10 ms.
+    /// A server that processes `parallel` batches of 1,000 keys at a time, each in 10 ms.
     struct Server {
-        lanes: f64,
+        parallel: f64,
         now_us: f64,
     }
 
     impl Server {
-        /// Keeps the wire full for 4,000 batches and returns what was allowed in the end.
+        /// Sends 4,000 batches, as many at a time as allowed, and returns the final number.
         fn settles(&mut self, flow: &mut Flow, most: u32) -> u32 {
             for _ in 0..4000 {
                 let on_wire = flow.allowed(most);
-                self.now_us += 10_000.0 / self.lanes.min(f64::from(on_wire));
+                self.now_us += 10_000.0 / self.parallel.min(f64::from(on_wire));
                 flow.acknowledged(1000, self.now_us as u64, on_wire, most);
             }
             flow.allowed(most)
         }
     }
 
-    fn settles(flow: &mut Flow, lanes: f64, most: u32) -> u32 {
-        Server { lanes, now_us: 0.0 }.settles(flow, most)
+    fn settles(flow: &mut Flow, parallel: f64, most: u32) -> u32 {
+        Server { parallel, now_us: 0.0 }.settles(flow, most)
     }
 
     #[test]
-    fn it_grows_as_far_as_the_server_works_in_parallel() {
+    fn it_grows_to_the_parallelism_of_the_server() {
         assert!(settles(&mut Flow::default(), 64.0, 2) <= 2);
         assert!((15..=16).contains(&settles(&mut Flow::default(), 64.0, 16)));
         let four = settles(&mut Flow::default(), 4.0, 16);
@@ -173,19 +176,19 @@ mod tests {
 
     #[test]
     fn it_shrinks_when_the_server_becomes_busy_and_grows_again_later() {
-        let (mut flow, mut server) = (Flow::default(), Server { lanes: 8.0, now_us: 0.0 });
+        let (mut flow, mut server) = (Flow::default(), Server { parallel: 8.0, now_us: 0.0 });
         let idle = server.settles(&mut flow, 16);
         assert!((7..=9).contains(&idle), "{idle}");
-        server.lanes = 2.0;
+        server.parallel = 2.0;
         let busy = server.settles(&mut flow, 16);
         assert!((2..=4).contains(&busy), "{busy}");
-        server.lanes = 8.0;
+        server.parallel = 8.0;
         let idle = server.settles(&mut flow, 16);
         assert!((7..=9).contains(&idle), "{idle}");
     }
 
     #[test]
-    fn an_idle_wire_is_no_reason_to_grow() {
+    fn it_does_not_grow_without_enough_batches() {
         let mut flow = Flow::default();
         for batch in 0..100 {
             flow.acknowledged(1000, batch * 10_000, 1, 4);
@@ -194,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lowered_setting_counts_at_once() {
+    fn a_lowered_setting_applies_immediately() {
         let mut flow = Flow::default();
         settles(&mut flow, 64.0, 16);
         assert_eq!(flow.allowed(3), 3);

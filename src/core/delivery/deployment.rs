@@ -1,41 +1,42 @@
-//! What WB.CHECK finds out about a MongoDB deployment.
+//! What WB.CHECK reports about a MongoDB deployment.
 
 use crate::core::registration::{Namespace, Registration};
 
-/// What was found.
+/// The result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checkup {
-    /// Why MongoDB cannot be used as it should be, in one sentence; empty when it can.
+    /// Why the deployment cannot be used as configured, in one sentence; empty if it can.
     pub error: String,
-    /// The server's version; empty when none was reached.
+    /// The server's version; empty if no server was reached.
     pub server: String,
-    /// `standalone`, `replica set`, `sharded` or `load balanced`; empty when no server was reached.
+    /// `standalone`, `replica set`, `sharded` or `load balanced`; empty if no server was reached.
     pub topology: &'static str,
-    /// The name of the replica set; empty for none.
+    /// The name of the replica set; empty if there is none.
     pub set_name: String,
-    /// What the user may do, for each namespace.
+    /// The user's privileges, for each namespace.
     pub rights: Vec<Rights>,
-    /// MongoDB's clock minus this machine's, in milliseconds.
+    /// MongoDB's clock minus the local clock, in milliseconds.
     pub clock_skew_ms: i64,
 }
 
 impl Checkup {
-    /// MongoDB cannot be used.
+    /// The result for a deployment that cannot be used.
     pub fn failed(error: impl Into<String>) -> Self {
         Checkup { error: error.into(), ..Checkup::default() }
     }
 }
 
-/// What the user may do in one namespace.
+/// The user's privileges in one namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rights {
     /// The namespace, `database.collection`.
     pub namespace: String,
-    /// Actions that the module needs there and the user may not do.
+    /// Actions that the module requires there and for which the user has no privilege.
     pub missing: Vec<&'static str>,
 }
 
-/// A namespace and the actions that its registrations need there, by their names in MongoDB's manual.
+/// A namespace and the privilege actions that its registrations require, named as in MongoDB's
+/// manual.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Need {
     /// The namespace.
@@ -44,7 +45,7 @@ pub struct Need {
     pub actions: Vec<&'static str>,
 }
 
-/// What `registrations` need, each namespace once, in the order of their names.
+/// The privileges that `registrations` require, one entry per namespace, sorted by name.
 pub fn needs<'r>(registrations: impl Iterator<Item = &'r Registration>) -> Vec<Need> {
     let mut needs: Vec<Need> = registrations
         .map(|registration| {
@@ -57,7 +58,7 @@ pub fn needs<'r>(registrations: impl Iterator<Item = &'r Registration>) -> Vec<N
         .collect();
     let name = |need: &Need| (need.namespace.database.clone(), need.namespace.collection.clone());
     needs.sort_by_cached_key(|need| (name(need), std::cmp::Reverse(need.actions.len())));
-    // Of one namespace the longest list stands first, and it holds the others.
+    // The longest list of a namespace is sorted first, and contains all others.
     needs.dedup_by(|next, first| next.namespace == first.namespace);
     needs
 }
@@ -68,7 +69,7 @@ mod tests {
     use crate::core::ids::Db;
 
     #[test]
-    fn a_namespace_is_named_once_with_all_that_is_needed_there() {
+    fn a_namespace_is_listed_once_with_all_required_actions() {
         let namespace = |collection: &str| Namespace {
             database: "shop".to_owned(),
             collection: collection.to_owned(),

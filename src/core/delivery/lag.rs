@@ -1,10 +1,10 @@
-//! How long changes take to reach MongoDB: percentiles over the last one to two minutes.
+//! The time from change to acknowledgement: percentiles over the last one to two minutes.
 
 use hdrhistogram::Histogram;
 
-/// One histogram is filled for so long; two of them are looked at.
+/// How long one histogram is filled, microseconds; the percentiles are of the last two.
 pub const WINDOW_US: u64 = 60_000_000;
-/// Longest lag told apart, 30 days in microseconds; a longer one counts as this.
+/// Longest lag recorded, 30 days in microseconds; a longer one counts as this.
 const LONGEST_US: u64 = 30 * 86_400 * 1_000_000;
 
 /// Recent lag.
@@ -19,8 +19,8 @@ pub struct Percentiles {
 /// Lag from change to acknowledgement, in microseconds, exact to 1 %.
 #[derive(Debug)]
 pub struct Lag {
-    // `None` only if the histograms' bounds were invalid, which they are not; then nothing is
-    // measured, which is better than a worker that cannot run.
+    // `None` only if the bounds of the histograms were invalid, which they are not. Then nothing is
+    // measured, which is better than a worker that cannot start.
     histograms: Option<Histograms>,
     rotated_at_us: u64,
 }
@@ -33,7 +33,7 @@ struct Histograms {
 }
 
 impl Lag {
-    /// Nothing measured yet, at `now_us`.
+    /// Starts measuring at `now_us`.
     pub fn new(now_us: u64) -> Self {
         let histograms = Histogram::new_with_bounds(1, LONGEST_US, 2).ok().map(|empty| {
             Histograms { current: empty.clone(), previous: empty.clone(), both: empty }
@@ -41,14 +41,14 @@ impl Lag {
         Lag { histograms, rotated_at_us: now_us }
     }
 
-    /// Counts one change that was acknowledged after `lag_us` microseconds.
+    /// Records a change that was acknowledged after `lag_us` microseconds.
     pub fn record(&mut self, lag_us: u64) {
         if let Some(histograms) = &mut self.histograms {
             histograms.current.saturating_record(lag_us);
         }
     }
 
-    /// The figures at `now_us`, or `None` when nothing was measured recently.
+    /// The percentiles at `now_us`; `None` if nothing was measured recently.
     pub fn percentiles(&mut self, now_us: u64) -> Option<Percentiles> {
         self.rotate(now_us);
         let Histograms { current, previous, both } = self.histograms.as_mut()?;
@@ -61,7 +61,7 @@ impl Lag {
         })
     }
 
-    /// Lets go of what is older than two windows. Call it before recording, too.
+    /// Drops measurements older than two windows. Must also be called before recording.
     pub fn rotate(&mut self, now_us: u64) {
         let age_us = now_us.saturating_sub(self.rotated_at_us);
         let Some(Histograms { current, previous, .. }) = &mut self.histograms else {
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_measured_a_window_ago_still_counts_and_two_windows_ago_does_not() {
+    fn measurements_count_for_more_than_one_and_less_than_two_windows() {
         let mut lag = Lag::new(0);
         lag.record(7);
         let seven = Some(Percentiles { p50_us: 7, p99_us: 7 });
@@ -108,14 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn a_long_silence_forgets_everything_at_once() {
+    fn all_measurements_are_dropped_after_a_long_time() {
         let mut lag = Lag::new(0);
         lag.record(7);
         assert_eq!(lag.percentiles(5 * WINDOW_US), None);
     }
 
     #[test]
-    fn an_absurd_lag_is_counted_as_the_longest_one() {
+    fn a_lag_out_of_range_counts_as_the_longest_one() {
         let mut lag = Lag::new(0);
         lag.record(u64::MAX);
         let lag = lag.percentiles(0).unwrap();

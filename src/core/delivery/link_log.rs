@@ -1,23 +1,22 @@
-//! The link to MongoDB as an operator sees it: in which state, since when, and what the log is
-//! told of it.
+//! The link to MongoDB as an operator sees it: its state, since when, and what is logged about it.
 
 use super::batch::Link;
 use crate::core::now::Now;
 
-/// Each kind of line is logged once in this time at most, microseconds.
+/// Each kind of line is logged at most once in this time, microseconds.
 const LOG_EVERY_US: u64 = 60_000_000;
 
-/// A line of the log.
+/// A line to be logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkLine {
-    /// MongoDB is not reached.
+    /// MongoDB is unreachable.
     Down {
         /// Why, in one sentence.
         error: String,
     },
-    /// MongoDB is reached.
+    /// MongoDB is reachable.
     Reached {
-        /// How long it was not, milliseconds; nothing at the first contact.
+        /// How long it was unreachable, milliseconds; `None` for the first connection.
         after_ms: Option<u64>,
     },
 }
@@ -29,16 +28,16 @@ pub struct LinkWatch {
     since_unix_ms: u64,
     /// When the last outage began.
     down_us: u64,
-    /// How long the last outage took that has ended.
+    /// Duration of the last outage that has ended, milliseconds.
     outage_ms: Option<u64>,
-    /// `idle`, `up` or `down`, as the log has it; empty for nothing.
+    /// The state that was logged last, `up` or `down`; empty if none was.
     logged: &'static str,
     logged_up_us: Option<u64>,
     logged_down_us: Option<u64>,
 }
 
 impl LinkWatch {
-    /// The worker reports a state.
+    /// Records a state that the worker reports.
     pub fn change(&mut self, link: Link, now: Now) {
         let before = self.name();
         self.state = Some(link);
@@ -64,7 +63,7 @@ impl LinkWatch {
         }
     }
 
-    /// Why it is down; empty when it is not.
+    /// Why it is down; empty if it is not.
     pub fn error(&self) -> &str {
         match &self.state {
             Some(Link::Down { error }) => error,
@@ -72,18 +71,18 @@ impl LinkWatch {
         }
     }
 
-    /// Since when it is in its state, milliseconds since 1970; 0 while idle.
+    /// Since when it is in this state, milliseconds since 1970; 0 while idle.
     pub fn since_unix_ms(&self) -> u64 {
         self.since_unix_ms
     }
 
-    /// True when the log does not know the state.
+    /// True if the current state was not logged yet. `idle` is never logged.
     pub fn is_unlogged(&self) -> bool {
         self.name() != self.logged && self.name() != "idle"
     }
 
-    /// What is to be logged now. A link that comes and goes is logged once a minute, and a
-    /// state that stays is logged in the end.
+    /// The line to log now. A link that flaps is logged once a minute, and its final state is always
+    /// logged.
     pub fn line(&mut self, now_us: u64) -> Option<LinkLine> {
         if !self.is_unlogged() {
             return None;
@@ -113,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn it_knows_its_state_and_since_when() {
+    fn it_reports_its_state_and_since_when() {
         let mut watch = LinkWatch::default();
         assert_eq!((watch.name(), watch.since_unix_ms()), ("idle", 0));
         watch.change(down("no server"), Now { us: 1, unix_ms: 70 });
@@ -126,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_gets_the_reason_and_how_long_it_took() {
+    fn the_reason_and_the_duration_of_an_outage_are_logged() {
         let mut watch = LinkWatch::default();
         assert_eq!(watch.line(0), None);
         watch.change(Link::Up, Now { us: SECOND, unix_ms: 1 });
@@ -139,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_comes_and_goes_is_told_of_once_a_minute_and_in_the_end() {
+    fn a_flapping_link_is_logged_once_a_minute_and_its_final_state_always() {
         let mut watch = LinkWatch::default();
         let mut lines = Vec::new();
         for second in 0..=120 {
@@ -150,7 +149,7 @@ mod tests {
         let of = |seconds: &[u64]| lines.iter().filter(|(s, _)| seconds.contains(s)).count();
         assert_eq!((lines.len(), of(&[0, 1, 60, 61, 120])), (5, 5), "{lines:?}");
         watch.change(Link::Up, Now { us: 120 * SECOND, unix_ms: 1 });
-        assert_eq!(watch.line(120 * SECOND), None, "told at 61 s last");
+        assert_eq!(watch.line(120 * SECOND), None, "it was logged last at 61 s");
         assert!(watch.is_unlogged());
         assert_eq!(watch.line(121 * SECOND), Some(LinkLine::Reached { after_ms: Some(0) }));
     }

@@ -1,4 +1,4 @@
-//! How batches go out: their size and number, pauses after failures, and how long it all took.
+//! Delivery of batches: their contents, how many are in flight, retry delays and lag.
 
 pub mod backoff;
 pub mod batch;

@@ -21,8 +21,8 @@ impl<C: Connector> WriteLoop<C> {
             match ended {
                 Some(BatchEnd::Write(result)) => self.landed(flight, result),
                 _ => {
-                    let in_doubt = !self.fences(&flight);
-                    self.namespace_failed(unshare(flight.batch), PANIC.to_owned(), in_doubt);
+                    let indeterminate = !self.fences(&flight);
+                    self.namespace_failed(unshare(flight.batch), PANIC.to_owned(), indeterminate);
                 }
             }
         } else if self.contact.as_ref().is_some_and(|contact| contact.id() == id) {
@@ -103,8 +103,8 @@ impl<C: Connector> WriteLoop<C> {
                 self.namespace_failed(batch, error, false);
             }
             Err(Failure::Part(why)) => {
-                let in_doubt = why.unanswered && !fences;
-                self.namespace_failed(batch, why.error, in_doubt);
+                let indeterminate = why.unanswered && !fences;
+                self.namespace_failed(batch, why.error, indeterminate);
             }
             Err(Failure::Link(why)) => {
                 // All batches on the wire fail together: only the first one counts. And what an
@@ -113,8 +113,8 @@ impl<C: Connector> WriteLoop<C> {
                     self.link.relapsed();
                     self.link_failed(&why);
                 }
-                let in_doubt = why.unanswered && !fences;
-                self.done(batch, Verdict::Returned { error: why.error, hold_ms: 0, in_doubt });
+                let indeterminate = why.unanswered && !fences;
+                self.done(batch, Verdict::Returned { error: why.error, hold_ms: 0, indeterminate });
                 return;
             }
         }
@@ -150,7 +150,7 @@ impl<C: Connector> WriteLoop<C> {
     }
 
     /// Returns `batch` and lets its registration rest, longer with each failure.
-    pub(super) fn namespace_failed(&mut self, batch: Batch, error: String, in_doubt: bool) {
+    pub(super) fn namespace_failed(&mut self, batch: Batch, error: String, indeterminate: bool) {
         let namespace = batch.registration.namespace.clone();
         let backoff = self.options.backoff;
         let hold_ms = match batch.retry {
@@ -158,7 +158,7 @@ impl<C: Connector> WriteLoop<C> {
             retry => backoff.delay_ms(retry + 1, fastrand::u64(..)),
         };
         let is_retry = batch.retry > 0;
-        self.done(batch, Verdict::Returned { error: error.clone(), hold_ms, in_doubt });
+        self.done(batch, Verdict::Returned { error: error.clone(), hold_ms, indeterminate });
         if !is_retry {
             self.return_waiting_of(&namespace, &error, hold_ms);
         }
@@ -183,7 +183,10 @@ impl<C: Connector> WriteLoop<C> {
             }
             if let Some(waiting) = self.waiting.remove(at) {
                 let error = error.to_owned();
-                self.done(waiting.batch, Verdict::Returned { error, hold_ms, in_doubt: false });
+                self.done(
+                    waiting.batch,
+                    Verdict::Returned { error, hold_ms, indeterminate: false },
+                );
             }
         }
     }
@@ -192,7 +195,8 @@ impl<C: Connector> WriteLoop<C> {
     pub(super) fn return_waiting(&mut self) {
         let error = self.link.error().unwrap_or("the link to MongoDB has changed").to_owned();
         while let Some(waiting) = self.waiting.pop_front() {
-            let verdict = Verdict::Returned { error: error.clone(), hold_ms: 0, in_doubt: false };
+            let verdict =
+                Verdict::Returned { error: error.clone(), hold_ms: 0, indeterminate: false };
             self.done(waiting.batch, verdict);
         }
     }
@@ -203,10 +207,13 @@ impl<C: Connector> WriteLoop<C> {
         // Their sessions are gone, and whatever kept them from being applied late.
         let flights = flights.map(|flight| (unshare(flight.batch), true)).collect::<Vec<_>>();
         let waiting = std::mem::take(&mut self.waiting).into_iter();
-        for (batch, in_doubt) in
+        for (batch, indeterminate) in
             flights.into_iter().chain(waiting.map(|waiting| (waiting.batch, false)))
         {
-            self.done(batch, Verdict::Returned { error: error.to_owned(), hold_ms: 0, in_doubt });
+            self.done(
+                batch,
+                Verdict::Returned { error: error.to_owned(), hold_ms: 0, indeterminate },
+            );
         }
     }
 

@@ -1,4 +1,4 @@
-//! Blocked keys at work: each waits in flight, and is then sent in a batch of its own.
+//! Waits of blocked keys: each stays in flight, and is then sent in a batch of its own.
 
 use super::Backlog;
 use crate::core::backlog::blocked_keys::BlockedKey;
@@ -7,14 +7,14 @@ use crate::core::ids::RegistrationId;
 use crate::core::registration::Registration;
 
 impl Backlog {
-    /// Blocked keys, each registration's with its number.
+    /// Registrations with blocked keys, each with their number.
     pub fn blocked_keys(&self) -> impl Iterator<Item = (&Registration, usize)> {
         let ids = self.blocked.ids().into_iter();
         ids.filter_map(|(id, count)| Some((&*self.active(id)?.registration, count)))
     }
 
-    /// The document of an item cannot be written now: its key waits until `until_us`. When too
-    /// many wait already, the key is dirty as before.
+    /// Blocks the key of an item, whose document cannot be written now, until `until_us`. If too
+    /// many keys are blocked already, the key is requeued and its registration waits.
     pub(super) fn block(&mut self, batch: &Batch, item: &Item, reason: &str, until_us: u64) {
         if !self.dirty.is_in_flight(item.entry, item.version) {
             return;
@@ -30,23 +30,23 @@ impl Backlog {
         }
     }
 
-    /// When the next blocked key can be tried, microseconds.
+    /// When the next blocked key can be retried, microseconds.
     pub(super) fn blocked_due_us(&self) -> Option<u64> {
         let ids = self.blocked.ids().into_iter();
         ids.filter_map(|(id, _)| self.blocked_key_due_us(id)).min()
     }
 
-    /// The same for one registration; one of its keys is tried at a time.
+    /// The same for one registration, of which one key is retried at a time.
     fn blocked_key_due_us(&self, id: RegistrationId) -> Option<u64> {
         let due_us = self.blocked.due_us(id)?;
         let active = self.active(id).filter(|_| !self.is_paused(id))?;
-        let tries =
+        let is_retrying =
             self.in_flight.iter().any(|flight| flight.registration_id == id && flight.retry);
-        (!tries && self.in_flight.has_credit(id, true)).then_some(due_us.max(active.hold_us))
+        (!is_retrying && self.in_flight.has_credit(id, true)).then_some(due_us.max(active.hold_us))
     }
 
-    /// Makes a blocked key that is due the first of its registration's queue: the registration, and how
-    /// often it was tried.
+    /// Requeues a due blocked key at the front of its registration's queue. Returns the
+    /// registration and the number of attempts.
     pub(super) fn retry_blocked(&mut self, now_us: u64) -> Option<(RegistrationId, u32)> {
         if self.blocked.is_empty() {
             return None;
@@ -56,8 +56,7 @@ impl Backlog {
                 continue;
             }
             while let Some((entry, key)) = self.blocked.take_due(id, now_us) {
-                // Whatever took the key out of its flight meanwhile, the entry may be another
-                // key's.
+                // If the key is no longer in flight, its entry may have been reused by another key.
                 if self.dirty.is_in_flight(entry, key.version) {
                     self.dirty.give_back(entry, key.since_us);
                     return Some((id, key.attempts));
@@ -68,7 +67,7 @@ impl Backlog {
         None
     }
 
-    /// The blocked keys of `id` are dirty as any others.
+    /// Unblocks and requeues the blocked keys of `id`.
     pub(super) fn release_blocked(&mut self, id: RegistrationId) {
         for (entry, key) in self.blocked.remove_registration(id) {
             if self.dirty.is_in_flight(entry, key.version) {

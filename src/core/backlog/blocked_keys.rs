@@ -1,83 +1,83 @@
-//! Keys whose documents MongoDB does not let be written at the moment, while it takes those of
-//! others: another operation holds the document, or writing it takes too long. Such a key waits by
-//! itself and is tried again alone, so that it holds up no other key.
+//! Blocked keys: their documents cannot be written at the moment, while other documents can, because
+//! another operation holds the document or because the write takes too long. Each is retried in a
+//! batch of its own, so that it delays no other key.
 //!
-//! A blocked key stays in flight in the dirty set, so that its changes coalesce.
+//! A blocked key stays in flight in the dirty table, so that its changes coalesce.
 
 use std::collections::{BTreeSet, HashMap};
 
 use crate::core::ids::{EntryId, RegistrationId, Version};
 
-/// Most blocked keys of one registration. More of them are a matter of the namespace.
+/// Maximum number of blocked keys of one registration. With more, the whole registration backs off.
 const MOST_OF_ONE: usize = 64;
-/// Most blocked keys of all registrations.
+/// Maximum number of blocked keys of all registrations.
 const MOST: usize = 4096;
 
 /// A blocked key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockedKey {
-    /// ActiveRegistration of the registration it was sent for.
+    /// Id of the registration for which it was sent.
     pub registration_id: RegistrationId,
     /// Its version when it was read.
     pub version: Version,
     /// Since when it is dirty, microseconds.
     pub since_us: u64,
-    /// How often it was tried.
+    /// Number of attempts.
     pub attempts: u32,
     /// Why it was not written: one sentence without values.
     pub reason: String,
-    /// When it is tried again, microseconds; `None` while it is being tried.
+    /// Time of the next attempt, microseconds; `None` during an attempt.
     until_us: Option<u64>,
 }
 
 impl BlockedKey {
-    /// A key of `id`, read in version `version` and dirty since `since_us`, that was not written for
-    /// this reason.
+    /// A key of `id`, read at version `version` and dirty since `since_us`, that was not written
+    /// because of `reason`.
     pub fn new(id: RegistrationId, version: Version, since_us: u64, reason: String) -> Self {
         BlockedKey { registration_id: id, version, since_us, attempts: 0, reason, until_us: None }
     }
 
-    /// True while it waits to be tried again.
+    /// True while it waits for the next attempt.
     pub fn waits(&self) -> bool {
         self.until_us.is_some()
     }
 }
 
-/// All blocked keys, by their entries in the dirty set.
+/// All blocked keys, by their entries in the dirty table.
 #[derive(Debug, Default)]
 pub struct BlockedKeys {
     keys: HashMap<EntryId, BlockedKey>,
-    /// Those that wait: registration, when they are tried again, entry.
+    /// The waiting ones: registration, time of the next attempt, entry.
     queue: BTreeSet<(RegistrationId, u64, EntryId)>,
-    /// Blocked keys of each registration.
+    /// Number of blocked keys of each registration.
     counts: HashMap<RegistrationId, usize>,
 }
 
 impl BlockedKeys {
-    /// True when there is none, which is nearly always so.
+    /// True if there are none, which is nearly always the case.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// Blocked keys of `id`.
+    /// Number of blocked keys of `id`.
     pub fn count(&self, id: RegistrationId) -> usize {
         self.counts.get(&id).copied().unwrap_or(0)
     }
 
-    /// Blocked keys of all registrations.
+    /// Number of blocked keys of all registrations.
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// The ids that have blocked keys, each with their number, in order.
+    /// The ids of registrations with blocked keys, each with their number, in order.
     pub fn ids(&self) -> Vec<(RegistrationId, usize)> {
         let mut ids: Vec<_> = self.counts.iter().map(|(id, count)| (*id, *count)).collect();
         ids.sort_unstable();
         ids
     }
 
-    /// Lets the key of `entry` wait until `until_us`. False when there are too many already.
+    /// Blocks the key of `entry` until `until_us`. False if too many keys are blocked already.
     pub fn block(&mut self, entry: EntryId, key: BlockedKey, until_us: u64) -> bool {
         let before = self.remove(entry).map_or(0, |before| before.attempts);
         if self.keys.len() >= MOST || self.count(key.registration_id) >= MOST_OF_ONE {
@@ -90,12 +90,13 @@ impl BlockedKeys {
         true
     }
 
-    /// What is known of the key of `entry`, if it is blocked.
+    /// The blocked key of `entry`, if it is blocked.
     pub fn find(&self, entry: EntryId) -> Option<&BlockedKey> {
         self.keys.get(&entry)
     }
 
-    /// Why the next key of `id` that is tried again was not written, or one that is being tried.
+    /// The reason of the blocked key of `id` that is due next, or of the one whose attempt is in
+    /// progress.
     pub fn reason_of(&self, id: RegistrationId) -> Option<&str> {
         if self.count(id) == 0 {
             return None;
@@ -105,7 +106,7 @@ impl BlockedKeys {
         waiting.or_else(tried).map(|key| key.reason.as_str())
     }
 
-    /// When the first key of `id` is tried again.
+    /// Time of the next attempt at a key of `id`, microseconds.
     pub fn due_us(&self, id: RegistrationId) -> Option<u64> {
         self.first(id).map(|(_, until_us, _)| until_us)
     }
@@ -117,7 +118,7 @@ impl BlockedKeys {
         self.queue.range((id, 0, EntryId(0))..=(id, u64::MAX, EntryId(u32::MAX))).next().copied()
     }
 
-    /// The first key of `id` that is to be tried at `now_us`, which is being tried from now on.
+    /// Takes the first key of `id` that is due at `now_us` for an attempt.
     pub fn take_due(&mut self, id: RegistrationId, now_us: u64) -> Option<(EntryId, BlockedKey)> {
         let first = self.first(id).filter(|(_, until_us, _)| *until_us <= now_us)?;
         self.queue.remove(&first);
@@ -127,7 +128,7 @@ impl BlockedKeys {
         Some((entry, key.clone()))
     }
 
-    /// The key of `entry` is blocked no more.
+    /// Unblocks the key of `entry`.
     pub fn remove(&mut self, entry: EntryId) -> Option<BlockedKey> {
         if self.is_empty() {
             return None;
@@ -145,7 +146,7 @@ impl BlockedKeys {
         Some(key)
     }
 
-    /// The keys of `id` are blocked no more. Those that waited are returned.
+    /// Unblocks the keys of `id`. Returns those that were waiting.
     pub fn remove_registration(&mut self, id: RegistrationId) -> Vec<(EntryId, BlockedKey)> {
         if self.count(id) == 0 {
             return Vec::new();
@@ -156,14 +157,14 @@ impl BlockedKeys {
         removed.filter(|(_, key)| key.waits()).collect()
     }
 
-    /// Since when the oldest key is dirty that waits, of `id` or at all, microseconds.
+    /// Since when the oldest waiting key of `id`, or of all registrations, is dirty, microseconds.
     pub fn oldest_us(&self, id: Option<RegistrationId>) -> Option<u64> {
         let waiting = self.keys.values().filter(|key| key.waits());
         let waiting = waiting.filter(|key| id.is_none_or(|id| key.registration_id == id));
         waiting.map(|key| key.since_us).min()
     }
 
-    /// Forgets all of them.
+    /// Unblocks all keys.
     pub fn clear(&mut self) {
         *self = BlockedKeys::default();
     }
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_tried_in_the_order_in_which_their_pauses_end() {
+    fn keys_are_retried_in_the_order_of_their_due_times() {
         let mut blocked = BlockedKeys::default();
         for (entry, id, until_us) in [(1, 0, 30), (2, 0, 20), (3, 1, 10)] {
             assert!(blocked.block(EntryId(entry), key(RegistrationId(id)), until_us));
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registration_has_a_limited_number_of_them() {
+    fn the_number_of_blocked_keys_is_limited() {
         let mut blocked = BlockedKeys::default();
         let taken = (0..1000)
             .filter(|entry| blocked.block(EntryId(*entry), key(RegistrationId(0)), 1))

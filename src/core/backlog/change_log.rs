@@ -1,32 +1,33 @@
-//! Changes as the server reports them, kept in a log until they are folded into the dirty table.
+//! Changes as the server reports them, logged until they are folded into the dirty table.
 //!
-//! Appending is sequential, so the write path of the server pays no cache miss for the table;
-//! [`super::table`] folds many entries at once.
+//! Appending is sequential, so a write command causes no cache miss in the table; [`super::table`]
+//! folds many entries at once.
 
 use crate::core::ids::{Db, RegistrationId};
 
-/// How a key was touched. Only the ways in which a key can leave are told apart; what is
-/// there to be written is decided when the key is read.
+/// The kind of a change. Only the reasons for the removal of a key are distinguished; what is written
+/// is determined when the key is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ChangeKind {
-    /// Written, or removed in some other way.
+    /// Written, or removed for a reason not listed below.
     Changed = 0,
-    /// Removed on purpose.
+    /// Removed by a command.
     Deleted = 1,
-    /// Its time to live ran out.
+    /// Expired.
     Expired = 2,
-    /// Removed for lack of memory.
+    /// Evicted.
     Evicted = 3,
-    /// Its last value was copied, because the key was about to go while it was dirty.
+    /// The last value of a dirty key was retained before its removal.
     Retained = 4,
-    /// Written, and perhaps with another time to live.
+    /// Written, and its time to live may have changed.
     ExpiryMayHaveChanged = 5,
-    /// Not changed, but found by a scan of existing keys.
+    /// Unchanged, but discovered by a scan of existing keys.
     Found = 6,
-    /// Not changed, but perhaps with another time to live.
+    /// Value unchanged, but its time to live may have changed.
     ExpiryOnly = 7,
-    /// Removed on purpose, or only a part of it: the server does not say which.
+    /// Possibly removed by a command: the event does not tell if only a part of the value was
+    /// removed.
     MaybeDeleted = 8,
 }
 
@@ -45,7 +46,7 @@ impl ChangeKind {
         .find(|kind| *kind as u8 == number)
     }
 
-    /// True if the key may hold a value that is nowhere else.
+    /// True if the value of the key may exist only in Redis.
     pub fn may_hold_value(self) -> bool {
         matches!(self, ChangeKind::Changed | ChangeKind::MaybeDeleted)
     }
@@ -56,9 +57,9 @@ impl ChangeKind {
 pub struct Change<'a> {
     /// Logical database.
     pub db: Db,
-    /// ActiveRegistration of the registration.
+    /// Id of the registration.
     pub registration_id: RegistrationId,
-    /// How the key was touched.
+    /// The kind of change.
     pub kind: ChangeKind,
     /// The key.
     pub key: &'a [u8],
@@ -72,10 +73,10 @@ struct LogEntry {
     kind: ChangeKind,
 }
 
-/// Entries at which the log asks to be folded.
+/// Number of entries at which the log must be folded.
 pub const FOLD_AT: usize = 64;
 
-/// Bytes that an emptied log keeps; beyond, a burst of huge keys is given back.
+/// Capacity in bytes that a cleared log keeps; more, after a burst of huge keys, is freed.
 const KEEP_BYTES: usize = 64 * 1024;
 
 /// An append-only log of changes.
@@ -92,7 +93,7 @@ impl Default for Log {
 }
 
 impl Log {
-    /// Appends one change; true when the log should be folded now.
+    /// Appends one change; true if the log must be folded now.
     #[inline]
     pub fn push(&mut self, change: Change<'_>) -> bool {
         self.bytes.extend_from_slice(change.key);
@@ -110,7 +111,7 @@ impl Log {
         self.entries.len()
     }
 
-    /// True when nothing was appended since the last [`clear`](Self::clear).
+    /// True if nothing was appended since the last [`clear`](Self::clear).
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -126,7 +127,7 @@ impl Log {
         })
     }
 
-    /// Empties the log and keeps its memory.
+    /// Clears the log and keeps its memory.
     pub fn clear(&mut self) {
         self.entries.clear();
         self.bytes.clear();
@@ -146,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_come_back_in_order() {
+    fn changes_are_returned_in_order() {
         let mut log = Log::default();
         for (id, key) in [&b"a"[..], b"", b"bc"].into_iter().enumerate() {
             log.push(Change {
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn it_asks_to_be_folded_when_full_and_starts_anew() {
+    fn it_must_be_folded_when_full_and_is_empty_after_clear() {
         let mut log = Log::default();
         let change = Change {
             db: Db(0),
@@ -171,8 +172,8 @@ mod tests {
             kind: ChangeKind::Changed,
             key: b"k",
         };
-        let asked = (0..FOLD_AT).filter(|_| log.push(change)).count();
-        assert_eq!(asked, 1);
+        let full = (0..FOLD_AT).filter(|_| log.push(change)).count();
+        assert_eq!(full, 1);
         log.clear();
         assert!(log.is_empty() && log.changes(0).next().is_none());
     }

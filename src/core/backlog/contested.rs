@@ -1,11 +1,10 @@
 //! Contested keys: a unique index refused their write because another document has the value.
 //!
-//! That document may be about to give the value up. So the key is *parked*: it stays in flight, in
-//! no batch. It waits for the keys of the namespace that were dirty at the refusal, which become
-//! due at once; those that are parked themselves and those of paused registrations do not count.
-//! Then all parked keys of the namespace go out together, because two of them may want each
-//! other's value. A key that is refused again while nothing dirty is left that could make a
-//! difference, or too often, becomes a dead letter.
+//! A pending write may free the value. So the key is *parked*: it stays in flight, in no batch. It
+//! waits for the keys of the namespace that were dirty at the refusal, which become due immediately;
+//! parked keys and keys of paused registrations do not count. Then all parked keys of the namespace
+//! are sent together, because two of them may need each other's value. A key becomes a dead letter if
+//! it is refused again while no dirty key is left that could free the value, or too often.
 
 mod letter_retry;
 mod letters;
@@ -24,24 +23,25 @@ use crate::core::registration::Namespace;
 use self::letter_retry::LetterRetry;
 use super::Acknowledged;
 
-/// Waits of a key during which no contested key of the namespace was written.
+/// Maximum number of waits of a key during which no contested key of the namespace was written.
 const FRUITLESS: u32 = 3;
-/// Waits of a key at most, whatever others do.
+/// Maximum number of waits of a key in total.
 const WAITS: u32 = 16;
-/// Keys that go out together at most, whatever `batch-max-keys` says: in two batches they could not
-/// change places.
+/// Maximum number of keys sent together, independent of `batch-max-keys`: in different batches, keys
+/// could not exchange their values.
 const TOGETHER_KEYS: usize = 10_000;
-/// And bytes, unless `batch-max-bytes` allows more.
+/// Maximum bytes sent together, unless `batch-max-bytes` allows more.
 const TOGETHER_BYTES: usize = 8 << 20;
-/// Attempts to remember; those of keys that left in another way are forgotten here.
+/// Maximum number of remembered attempts. At this number all are dropped, because keys that left the
+/// dirty table in another way are not removed one by one.
 const MOST_TRIED: usize = 1 << 17;
 
-/// How often a contested key was tried.
+/// Attempts at a contested key.
 #[derive(Clone, Copy, Debug, Default)]
 struct Attempts {
-    /// In all.
+    /// Total number.
     all: u32,
-    /// Since a contested key of the namespace was written.
+    /// Number since a contested key of the namespace was written.
     fruitless: u32,
     /// [`Contest::won`] at the last refusal.
     won: u32,
@@ -55,22 +55,22 @@ struct Parked {
     /// The number of the wait that began at or after its refusal.
     wait: u32,
     attempts: Attempts,
-    /// Its dead letter is being tried again by itself.
+    /// True during an automatic retry of its dead letter.
     letter: bool,
 }
 
-/// A contested key that was taken for a batch again.
+/// A contested key that was added to a batch again.
 #[derive(Clone, Copy, Debug)]
 struct Tried {
-    /// The version that was taken.
+    /// The version that was read.
     version: Version,
-    /// True if everything was written that it had to wait for.
+    /// True if its wait has ended.
     waited: bool,
     attempts: Attempts,
     letter: bool,
 }
 
-/// Keys that a wait still needs to see written, of one registration.
+/// Keys of one registration that must be written before a wait ends.
 #[derive(Clone, Copy, Debug)]
 struct Pending {
     watermark_us: u64,
@@ -80,16 +80,17 @@ struct Pending {
 /// The contested keys of one namespace.
 #[derive(Debug, Default)]
 struct Contest {
-    /// Number of the wait under way, or of the last one.
+    /// Number of the current or the last wait.
     wait: u32,
     waiting: bool,
-    /// Registrations that the wait is about.
+    /// Registrations for whose keys the wait is.
     ids: Vec<RegistrationId>,
     /// Registrations with parked keys.
     parked: Vec<RegistrationId>,
-    /// All registrations of the namespace, and for which [version](super::registry) that holds.
+    /// All registrations of the namespace, and the [version](super::registry) of the registry for
+    /// which this is valid.
     registrations: (u64, Vec<RegistrationId>),
-    /// Contested keys that were written.
+    /// Number of contested keys that were written.
     won: u32,
     letters: LetterRetry,
 }
@@ -98,48 +99,48 @@ struct Contest {
 #[derive(Debug, Default)]
 pub(super) struct ContestedKeys {
     contests: HashMap<Namespace, Contest>,
-    /// Contests with a wait under way.
+    /// Number of contests with a wait in progress.
     waiting: usize,
     parked: HashMap<RegistrationId, Vec<Parked>>,
-    /// Keys whose wait is over, to be taken into one batch.
+    /// Keys whose wait has ended, to be sent in one batch.
     together: HashMap<RegistrationId, VecDeque<Parked>>,
     pending: HashMap<RegistrationId, Pending>,
     /// By entry.
     tried: HashMap<EntryId, Tried>,
-    /// Batches so far that wrote something,
+    /// Number of batches that wrote a document.
     writes: u64,
-    /// the number of the last one of each registration,
+    /// `writes` at the last such batch of each registration.
     last_write: HashMap<RegistrationId, u64>,
-    /// and how many there were when a batch was sent, by the entry of its first item.
+    /// `writes` when a batch was sent, by the entry of its first item.
     sent: HashMap<EntryId, u64>,
-    /// True if the batch that is being taken in wrote something.
+    /// True if the batch that is being settled wrote a document.
     wrote: bool,
-    /// Whether there were letters before the batch whose contested items are being taken in.
+    /// Whether there were dead letters before the batch whose contested items are being settled.
     had_letters: Option<bool>,
-    /// True once letters are not tried any more: the server is shutting down.
+    /// True once dead letters are no longer retried automatically: the server is shutting down.
     leaves_letters: bool,
 }
 
 impl ContestedKeys {
-    /// True if keys of `id` are to go out together.
+    /// True if released keys of `id` are to be sent together.
     pub fn is_released(&self, id: RegistrationId) -> bool {
         !self.together.is_empty() && self.together.contains_key(&id)
     }
 
-    /// True if the entry is parked, or about to go out.
+    /// True if the entry is parked, or released and not sent yet.
     pub fn is_parked(&self, id: RegistrationId, entry: EntryId) -> bool {
         self.parked_of(id).any(|parked| parked.entry == entry)
     }
 
-    /// Since when the oldest parked key of `id`, or of all, is dirty, microseconds.
+    /// Since when the oldest parked key of `id`, or of all registrations, is dirty, microseconds.
     pub fn oldest_us(&self, id: Option<RegistrationId>) -> Option<u64> {
         let ids = self.parked.keys().chain(self.together.keys());
         let ids = ids.filter(|of| id.is_none_or(|id| id == **of));
         ids.flat_map(|id| self.parked_of(*id)).map(|parked| parked.since_us).min()
     }
 
-    /// A key of `id` that was dirty since then was written, refused or parked; a newer change of
-    /// it is waiting since `again_us`.
+    /// Counts a key of `id`, dirty since `since_us`, that was written, refused or parked;
+    /// `again_us` is the time of a newer change.
     #[inline]
     pub fn ended(&mut self, id: RegistrationId, since_us: u64, again_us: Option<u64>) {
         if self.pending.is_empty() {
@@ -153,19 +154,20 @@ impl ContestedKeys {
         }
     }
 
-    /// A batch is sent: what is written from now on may make a difference to it.
+    /// Must be called before a batch is sent: later writes may free the values of its contested
+    /// items.
     pub fn sending(&mut self, batch: &Batch) {
         if let Some(first) = batch.items.first() {
             self.sent.insert(first.entry, self.writes);
         }
     }
 
-    /// Something of the batch that is being taken in was written.
+    /// The batch that is being settled wrote a document.
     pub fn wrote(&mut self) {
         self.wrote = true;
     }
 
-    /// A batch is taken in.
+    /// A batch is settled.
     pub fn batch_ended(&mut self, batch: &Batch) {
         if let Some(first) = batch.items.first() {
             self.sent.remove(&first.entry);
@@ -176,7 +178,7 @@ impl ContestedKeys {
         }
     }
 
-    /// True if other batches of these registrations have written something since this one was sent.
+    /// True if other batches of these registrations have written a document since this one was sent.
     fn is_overtaken(&self, batch: &Batch, ids: &[RegistrationId]) -> bool {
         let sent = batch.items.first().and_then(|first| self.sent.get(&first.entry));
         sent.is_some_and(|sent| {
@@ -184,7 +186,7 @@ impl ContestedKeys {
         })
     }
 
-    /// The key needs no write any more.
+    /// The key of `entry` no longer needs a write.
     #[inline]
     pub fn forget(&mut self, entry: EntryId) {
         if !self.tried.is_empty() {
@@ -192,7 +194,8 @@ impl ContestedKeys {
         }
     }
 
-    /// An item was written: if it was contested, others of its namespace may be free now.
+    /// An item was written: if it was contested, values of other keys of its namespace may be free
+    /// now.
     #[inline]
     fn written(&mut self, namespace: &Namespace, item: &Item) {
         if self.tried.is_empty() {
@@ -222,8 +225,8 @@ impl Backlog {
         self.contested.written(&batch.registration.namespace, item);
     }
 
-    /// Takes in the next `most` contested items of a batch whose other items are all taken in: each
-    /// is parked or gets a dead letter, which are counted.
+    /// Settles the next `most` contested items of a batch whose other items are settled: each is
+    /// parked or becomes a dead letter. Returns the number of dead letters.
     pub(super) fn settle_contested(
         &mut self,
         batch: &Batch,
@@ -233,7 +236,7 @@ impl Backlog {
         clean: &mut Acknowledged,
     ) -> u64 {
         if self.is_paused(batch.registration_id) {
-            // It is tried anew with its registration.
+            // They are sent again when the registration is resumed.
             for refusal in written.contested.drain(..).rev() {
                 if let Some(item) = batch.items.get(refusal.index) {
                     self.dirty.give_back(item.entry, item.since_us);
@@ -243,10 +246,10 @@ impl Backlog {
         }
         let namespace = &batch.registration.namespace;
         let ids = self.ids_of(namespace);
-        // What was dirty when MongoDB refused may be written by now.
+        // Keys that were dirty when MongoDB refused the item may be written by now.
         let has_rivals = self.has_rivals(&ids, written.contested.len())
             || self.contested.is_overtaken(batch, &ids);
-        // Those that this batch makes do not count.
+        // Dead letters of this batch do not count.
         let has_letters = match self.contested.had_letters {
             Some(had) => had,
             None => self.has_letters(namespace),
@@ -280,13 +283,14 @@ impl Backlog {
         failed
     }
 
-    /// True if a dirty key of these registrations, but for `own` ones, may still free a value.
+    /// True if these registrations have more than `own` dirty keys, so that one of the others may
+    /// free a value.
     fn has_rivals(&self, ids: &[RegistrationId], own: usize) -> bool {
         let dirty: usize = ids.iter().map(|id| self.dirty.queue(*id).dirty()).sum();
         dirty > own || ids.iter().any(|id| self.dirty.has_missed(*id))
     }
 
-    /// The attempts at a key that was refused just now.
+    /// The number of attempts at a key that was refused just now.
     fn next_attempt(&mut self, namespace: &Namespace, tried: Option<Tried>) -> Attempts {
         let won = self.contested.contests.get(namespace).map_or(0, |contest| contest.won);
         let Some(Tried { waited, attempts, .. }) = tried else {
@@ -328,7 +332,7 @@ impl Backlog {
         clean.dead.push(refused);
     }
 
-    /// Takes the next key that is to go out together with others.
+    /// Takes the next released key that is sent together with others.
     pub(super) fn take_released(&mut self, batch: &mut Batch) -> Option<(Taken, Span)> {
         let most_bytes = usize::try_from(self.settings.batch_max_bytes).unwrap_or(0);
         let full = batch.items.len() >= TOGETHER_KEYS

@@ -1,4 +1,4 @@
-//! Dead letters at work: what is refused, retried and dropped.
+//! Operations on dead letters: refusal, retry, drop, and how replicas apply them.
 
 use super::Backlog;
 use crate::core::backlog::change_log::ChangeKind;
@@ -9,18 +9,18 @@ use crate::core::ids::{Db, RegistrationId};
 
 const VALUE_IS_GONE: &str = "the key is gone from Redis, and with it the value that was refused";
 
-/// Which dead letters are meant.
+/// A selection of dead letters.
 #[derive(Clone, Copy, Debug)]
 pub enum LetterScope<'a> {
-    /// Those of all databases.
+    /// Dead letters of all databases.
     All,
-    /// Those of one registration.
+    /// Dead letters of one registration.
     Registration(RegistrationId),
-    /// That of one key of one database.
+    /// The dead letter of one key in one database.
     Key(Db, &'a [u8]),
 }
 
-/// A change that was refused, as it is propagated to replicas and the AOF.
+/// A new dead letter as it is propagated to replicas and the AOF.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// Logical database.
@@ -29,14 +29,14 @@ pub struct Refused {
     pub key: Vec<u8>,
     /// Prefix of the registration.
     pub prefix: Vec<u8>,
-    /// Why. It holds no value: replicas have that themselves.
+    /// The dead letter without its value: replicas have retained it themselves.
     pub letter: DeadLetter,
-    /// True when the key has changed since, and so is dirty still.
+    /// True if the key has changed since it was read, and so is still dirty.
     pub again: bool,
 }
 
 impl Backlog {
-    /// The dead letters of `id`, or all of them, by database and key.
+    /// The dead letters of `id`, or all dead letters, sorted by database and key.
     pub fn letters(
         &self,
         id: Option<RegistrationId>,
@@ -46,12 +46,12 @@ impl Backlog {
             .filter(move |(.., letter)| id.is_none_or(|id| letter.registration_id == id))
     }
 
-    /// Makes the keys of dead letters dirty and due at once; their number. A letter stays until a
-    /// write of its key succeeds. A key that has changed meanwhile is dirty already, and its
-    /// newest value is what is written.
+    /// Makes the keys of dead letters dirty and due immediately, and returns their number. A dead
+    /// letter is kept until a write of its key succeeds. For a key that is already dirty because of
+    /// a later change, the latest value is written.
     pub fn retry(&mut self, scope: LetterScope<'_>, now_us: u64) -> usize {
         self.fold(now_us);
-        // Later than every flush and change until now.
+        // After all flushes and changes so far.
         let since_us = self.dirty.watermark_us(now_us);
         let keys = self.letter_keys(scope);
         for (db, key) in &keys {
@@ -75,7 +75,7 @@ impl Backlog {
         keys.len()
     }
 
-    /// Forgets dead letters; their number.
+    /// Drops dead letters and returns their number.
     pub fn drop_letters(&mut self, scope: LetterScope<'_>) -> usize {
         let keys = self.letter_keys(scope);
         self.changed |= !keys.is_empty();
@@ -87,8 +87,8 @@ impl Backlog {
         keys.len()
     }
 
-    /// What the master, or the AOF, says of a refused change. Unless it has changed again, the
-    /// key is clean now, and its retained value goes into the letter.
+    /// Applies a dead letter from the replication stream or the AOF. Unless the key has changed
+    /// again, it becomes clean, and its retained value moves to the dead letter.
     pub(super) fn apply_dead_letter(&mut self, refused: Refused) {
         let Refused { db, key, prefix, mut letter, again } = refused;
         let mut left = None;
@@ -96,7 +96,7 @@ impl Backlog {
             (letter.kind, letter.retained) = (kind, retained);
             left = Some(id);
         }
-        // Unregistered with DISCARD meanwhile, it has no letters any more.
+        // If the prefix was unregistered with DISCARD meanwhile, the dead letter is dropped.
         if let Some(id) = self.registry.find(db, &prefix) {
             letter.registration_id = id;
             self.keep_letter(db, &key, letter);
@@ -106,8 +106,8 @@ impl Backlog {
         }
     }
 
-    /// An item is refused after so many attempts: its key gets a dead letter. Call it before the
-    /// item is acknowledged.
+    /// Creates a dead letter for an item that was refused after `tries` attempts. Must be called
+    /// before the item is acknowledged.
     pub(super) fn refuse(
         &mut self,
         batch: &Batch,
@@ -126,15 +126,15 @@ impl Backlog {
         let attempts = attempts.saturating_add(tries);
         let letter =
             DeadLetter { registration_id: id, code, reason, attempts, unix_ms, kind, retained };
-        let told = letter.without_value();
+        let propagated = letter.without_value();
         self.keep_letter(db, key, letter);
         self.has_letter(id, key);
         let prefix = batch.registration.prefix.clone();
-        Refused { db, key: key.to_vec(), prefix, letter: told, again }
+        Refused { db, key: key.to_vec(), prefix, letter: propagated, again }
     }
 
-    /// A retried key has nothing to be written any more. A letter whose value is lost stays, and
-    /// says so; one that is out of date goes.
+    /// A retried key no longer needs a write. If the value of its dead letter is lost, the dead
+    /// letter is kept with that reason; if the dead letter is outdated, it is removed.
     pub(super) fn skip_letter(&mut self, taken: &Taken, db: Db, key: &[u8]) -> Option<Refused> {
         let is_lost = matches!(taken.kind, ChangeKind::Changed | ChangeKind::Retained);
         let Some(earlier) = self.dead.find(db, key).filter(|_| is_lost) else {
@@ -155,18 +155,18 @@ impl Backlog {
         Some(Refused { db, key: key.to_vec(), prefix, letter, again: false })
     }
 
-    /// MongoDB took a change of a key, with a batch of `id`: its letter goes; false when there
-    /// is none.
+    /// MongoDB acknowledged a write of a key in a batch of `id`: removes its dead letter; false if
+    /// there is none.
     pub(super) fn resolve_dead_letter(&mut self, id: RegistrationId, db: Db, key: &[u8]) -> bool {
         let earlier = self.dead.remove(db, key);
-        // The batch's own id is looked at when all its items are counted.
+        // The registration of the batch is checked after all its items were counted.
         if let Some(earlier) = earlier.filter(|earlier| *earlier != id) {
             self.retire_if_done(earlier);
         }
         earlier.is_some()
     }
 
-    /// Forgets the letter of a key that MongoDB has in a newer state; false when there is none.
+    /// Removes the dead letter of a key that MongoDB has in a newer state; false if there is none.
     pub(super) fn clear_letter(&mut self, db: Db, key: &[u8]) -> bool {
         let id = self.dead.remove(db, key);
         if let Some(id) = id {

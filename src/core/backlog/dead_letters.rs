@@ -1,5 +1,5 @@
-//! Dead letters: changes that can never be written as they are. They delay no other key and
-//! stay until a newer write of the key succeeds or the operator drops them.
+//! Dead letters: changes that MongoDB permanently refuses. They delay no other key, and are kept
+//! until a later write of the key succeeds or the operator drops them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -8,39 +8,39 @@ use super::change_log::ChangeKind;
 use super::table::RetainedValue;
 use crate::core::ids::{Db, RegistrationId};
 
-/// MongoDB's code of a duplicate in a unique index.
+/// MongoDB's error code DuplicateKey.
 pub const DUPLICATE_KEY: i32 = 11_000;
 
-/// A letter by registration, database and key.
+/// A contested dead letter by registration, database and key.
 pub type ContestedLetter = (RegistrationId, Db, Vec<u8>);
 
-/// Why the last change of a key is not in MongoDB, and what a retry needs.
+/// Why the last change of a key was not written, and what a retry needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// ActiveRegistration of the registration.
+    /// Id of the registration.
     pub registration_id: RegistrationId,
     /// MongoDB's error code; 0 when the change was refused before it was sent.
     pub code: i32,
     /// One sentence; never a value.
     pub reason: String,
-    /// How often it was tried.
+    /// Number of attempts.
     pub attempts: u32,
-    /// When it was tried last, milliseconds since 1970.
+    /// Time of the last attempt, milliseconds since 1970.
     pub unix_ms: u64,
-    /// How the key was touched last: a deletion is retried as one.
+    /// The last kind of change of the key: a deletion is retried as a deletion.
     pub kind: ChangeKind,
-    /// The value, when Redis does not have it any more. Nothing while a retry is under way: then
-    /// it stands in the dirty set.
+    /// The retained value, if the key was removed from Redis; `None` during a retry, when the value
+    /// is in the dirty table.
     pub retained: Option<RetainedValue>,
 }
 
 impl DeadLetter {
-    /// True if the value is in Redis alone, so that it must be copied before its key goes away.
+    /// True if the value exists only in Redis, so that it must be retained before its key is removed.
     pub fn is_unretained(&self) -> bool {
         self.kind.may_hold_value() && self.retained.is_none()
     }
 
-    /// The same without the value, which may be large.
+    /// A copy without the value, which may be large.
     pub fn without_value(&self) -> DeadLetter {
         DeadLetter { retained: None, reason: self.reason.clone(), ..*self }
     }
@@ -60,11 +60,11 @@ impl DeadLetter {
 #[derive(Debug, Default)]
 pub struct DeadLetters {
     letters: BTreeMap<(Db, Vec<u8>), DeadLetter>,
-    /// How many each registration has.
+    /// Number of dead letters of each registration.
     counts: Vec<usize>,
-    /// Those that a unique index refused: what it refuses today it may take tomorrow.
+    /// Contested dead letters, which a unique index refused: a later attempt may succeed.
     contested: BTreeSet<ContestedLetter>,
-    /// How many of them each registration has; none has 0.
+    /// Number of contested dead letters of each registration; no entry is 0.
     contested_counts: BTreeMap<RegistrationId, usize>,
     bytes: usize,
 }
@@ -75,12 +75,13 @@ impl DeadLetters {
         self.letters.len()
     }
 
-    /// True when there are none.
+    /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.letters.is_empty()
     }
 
-    /// Keeps `letter`, in place of an earlier one of the same key, whose registration is returned.
+    /// Adds `letter`. Returns the registration of an earlier dead letter of the key, which is
+    /// replaced.
     pub fn replace(&mut self, db: Db, key: &[u8], letter: DeadLetter) -> Option<RegistrationId> {
         let id = usize::from(letter.registration_id);
         if self.counts.len() <= id {
@@ -99,9 +100,9 @@ impl DeadLetters {
         earlier
     }
 
-    /// Forgets the dead letter of `key`, whose registration is returned.
+    /// Removes the dead letter of `key` and returns its registration.
     pub fn remove(&mut self, db: Db, key: &[u8]) -> Option<RegistrationId> {
-        // Nearly always there is none, and then no key need be copied to look.
+        // In the common case there are none, and the key need not be copied for the look-up.
         if self.is_empty() {
             return None;
         }
@@ -117,7 +118,7 @@ impl DeadLetters {
         self.letters.get(&(db, key.to_vec()))
     }
 
-    /// Keeps the value of a key that goes away; false when the key has no letter.
+    /// Retains the value of a key before its removal; false if the key has no dead letter.
     pub fn retain_value(&mut self, db: Db, key: &[u8], value: RetainedValue) -> bool {
         let found = self.change(db, key, |letter| {
             letter.kind = ChangeKind::Retained;
@@ -126,7 +127,7 @@ impl DeadLetters {
         found.is_some()
     }
 
-    /// A key that was perhaps deleted was not, which its letter tells from now on.
+    /// Updates the dead letter of a key that was marked as possibly deleted, but was not.
     pub fn was_not_deleted(&mut self, db: Db, key: &[u8]) {
         self.change(db, key, |letter| {
             if letter.kind == ChangeKind::MaybeDeleted {
@@ -135,33 +136,32 @@ impl DeadLetters {
         });
     }
 
-    /// The retained value of `key`, which leaves its letter.
+    /// Takes the retained value of `key` out of its dead letter.
     pub fn take_retained(&mut self, db: Db, key: &[u8]) -> Option<RetainedValue> {
         self.change(db, key, |letter| letter.retained.take())?
     }
 
-    /// Dead letters of one registration.
+    /// Number of dead letters of one registration.
     pub fn count(&self, id: RegistrationId) -> usize {
         self.counts.get(usize::from(id)).copied().unwrap_or(0)
     }
 
-    /// True when a unique index refused one of them.
+    /// True if any dead letter is contested.
     pub fn has_contested(&self) -> bool {
         !self.contested.is_empty()
     }
 
-    /// The ids of the letters that a unique index refused, each once.
+    /// The ids of registrations with contested dead letters, each once.
     pub fn contested_ids(&self) -> impl Iterator<Item = RegistrationId> + '_ {
         self.contested_counts.keys().copied()
     }
 
-    /// How many letters of `id` a unique index refused.
+    /// Number of contested dead letters of `id`.
     pub fn contested_count(&self, id: RegistrationId) -> usize {
         self.contested_counts.get(&id).copied().unwrap_or(0)
     }
 
-    /// The letters of `id` that a unique index refused and that stand behind `last`, by
-    /// database and key.
+    /// The contested dead letters of `id` after `last`, sorted by database and key.
     pub fn contested_after(
         &self,
         id: RegistrationId,
@@ -182,17 +182,17 @@ impl DeadLetters {
         from.map(|(_, letter)| letter).find(|letter| letter.registration_id == id)
     }
 
-    /// Every dead letter with its database and key, in that order.
+    /// All dead letters with their databases and keys, sorted by these.
     pub fn iter(&self) -> impl Iterator<Item = (Db, &[u8], &DeadLetter)> {
         self.letters.iter().map(|((db, key), letter)| (*db, key.as_slice(), letter))
     }
 
-    /// Database and key of the first dead letter from there on.
+    /// Database and key of the first dead letter from `from` on.
     pub fn next_from(&self, from: Bound<(Db, Vec<u8>)>) -> Option<(Db, Vec<u8>)> {
         self.letters.range((from, Bound::Unbounded)).next().map(|(key, _)| key.clone())
     }
 
-    /// Forgets all dead letters of one registration.
+    /// Removes all dead letters of one registration.
     pub fn remove_registration(&mut self, id: RegistrationId) {
         if self.count(id) == 0 {
             return;
@@ -208,7 +208,7 @@ impl DeadLetters {
         self.counts[usize::from(id)] = 0;
     }
 
-    /// Bytes of memory held, about.
+    /// Approximate memory in bytes.
     pub fn memory_bytes(&self) -> usize {
         self.bytes
     }
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_has_one_letter() {
+    fn a_key_has_at_most_one_dead_letter() {
         let mut letters = DeadLetters::default();
         assert_eq!(letters.replace(Db(0), b"k", letter(RegistrationId(1))), None);
         assert_eq!(
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_go_one_by_one_or_by_registration() {
+    fn dead_letters_are_removed_by_key_or_by_registration() {
         let mut letters = DeadLetters::default();
         letters.replace(Db(0), b"a", letter(RegistrationId(1)));
         letters.replace(Db(0), b"b", letter(RegistrationId(1)));
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_captured_once_and_taken_once() {
+    fn a_value_is_retained_once_and_taken_once() {
         let mut letters = DeadLetters::default();
         assert!(!letters.retain_value(Db(0), b"k", value(b"v")));
         letters.replace(Db(0), b"k", letter(RegistrationId(1)));
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_of_a_unique_index_are_found_by_registration() {
+    fn contested_dead_letters_are_found_by_registration() {
         let mut letters = DeadLetters::default();
         let contested = |id| DeadLetter { code: DUPLICATE_KEY, ..letter(id) };
         letters.replace(Db(0), b"a", letter(RegistrationId(1)));
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_counted_and_given_back() {
+    fn memory_is_counted() {
         let mut letters = DeadLetters::default();
         letters.replace(Db(0), b"a", letter(RegistrationId(1)));
         let one = letters.memory_bytes();

@@ -1,24 +1,24 @@
-//! Times by number, the earliest first: each number has one time at most, which can be changed and
-//! taken back.
+//! A priority queue of numbers by time, the earliest first: each number has at most one time, which
+//! can be changed and removed.
 
-/// Children of a place: fewer levels than two would make, and in one cache line.
+/// Children of a place: fewer levels than in a binary heap, and all children in one cache line.
 const CHILDREN: usize = 4;
 /// The place of a number without a time.
 const NOWHERE: u32 = u32::MAX;
-/// Places that [`Heap::shrink`] leaves as they are.
+/// [`Heap::shrink`] keeps the memory for this many numbers.
 const KEEP: usize = 1_024;
 
-/// A heap of times that knows where the time of each number is.
+/// A heap of times with an index of the place of each number.
 #[derive(Debug, Default)]
 pub struct Heap {
-    /// No time is earlier than that of its parent.
+    /// In heap order: no time is earlier than that of its parent.
     times: Vec<(u64, u32)>,
     /// The place of each number.
     places: Vec<u32>,
 }
 
 impl Heap {
-    /// Gives `number` this time, in place of any other.
+    /// Sets the time of `number`.
     pub fn set(&mut self, number: u32, time: u64) {
         let index = number as usize;
         if self.places.len() <= index {
@@ -41,7 +41,7 @@ impl Heap {
         self.rise(place);
     }
 
-    /// Takes the time of `number` back, which is returned.
+    /// Removes and returns the time of `number`.
     pub fn remove(&mut self, number: u32) -> Option<u64> {
         let place = self.place(number)?;
         self.places[number as usize] = NOWHERE;
@@ -53,7 +53,7 @@ impl Heap {
         Some(time)
     }
 
-    /// Gives memory back that a small heap does not need; only while it is empty.
+    /// Frees memory if the heap is empty.
     pub fn shrink(&mut self) {
         if self.times.is_empty() && self.places.len() > KEEP {
             *self = Heap::default();
@@ -99,7 +99,7 @@ impl Heap {
         (place != NOWHERE).then_some(place as usize)
     }
 
-    /// Moves the time at `place` towards the first until its parent is not later.
+    /// Moves the time at `place` up until its parent is not later.
     fn rise(&mut self, mut place: usize) {
         let moved = self.times[place];
         while place > 0 {
@@ -113,7 +113,7 @@ impl Heap {
         self.put(place, moved);
     }
 
-    /// Moves the time at `place` away from the first until no child is earlier.
+    /// Moves the time at `place` down until no child is earlier.
     fn sink(&mut self, mut place: usize) {
         let moved = self.times[place];
         loop {
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_by_the_numbers_and_given_back() {
+    fn memory_is_bounded_by_the_numbers_and_freed() {
         let mut heap = Heap::default();
         for turn in 0..100 {
             for number in 0..10_000 {

@@ -1,4 +1,4 @@
-//! Out of the backlog: which registration is due, and which of its keys make the next batch.
+//! Begins batches: which registration is due, and which of its keys are in the next batch.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::core::ids::RegistrationId;
 use crate::core::mapping::value::{Content, Span};
 use crate::core::registration::{OnRemoval, Registration};
 
-/// What to do about a key that is not there any more.
+/// What to do if a dirty key does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
     /// Delete its document.
@@ -20,7 +20,7 @@ pub enum Missing {
 }
 
 impl Backlog {
-    /// Begins a batch of the registration whose turn it is among those that are due.
+    /// Begins a batch of the next due registration, round-robin.
     pub fn begin_batch(&mut self, now_us: u64) -> Option<Batch> {
         if !self.in_flight.may_send() {
             return None;
@@ -46,8 +46,8 @@ impl Backlog {
         })
     }
 
-    /// Takes the next due key of the batch's registration, unless the batch is full. Its bytes
-    /// are appended to the batch; the caller reads the value and pushes the item.
+    /// Takes the next due key of the batch's registration, unless the batch is full. Its name is
+    /// appended to the batch; the caller reads the value and pushes the item.
     pub fn take(&mut self, batch: &mut Batch, now_us: u64) -> Option<(Taken, Span)> {
         let most_keys = match batch.registration.batch_max_keys {
             Some(keys) => keys as usize,
@@ -55,10 +55,10 @@ impl Backlog {
         };
         let most_bytes = usize::try_from(self.settings.batch_max_bytes).unwrap_or(0);
         let most_keys = if batch.retry > 0 { 1 } else { most_keys };
-        // The first key is never subject to the limit of bytes.
+        // The first key is never subject to the byte limit.
         let full = batch.items.len() >= most_keys
             || (!batch.items.is_empty() && batch.bytes.len() >= most_bytes);
-        // A batch that was held may have been begun under other options.
+        // A held batch may have been begun with other options.
         let active = self.active(batch.registration_id)?;
         if !Arc::ptr_eq(&active.registration, &batch.registration) {
             return None;
@@ -77,7 +77,7 @@ impl Backlog {
         Some((taken, Span { start, end: batch.bytes.len() }))
     }
 
-    /// The batch could not be sent, or was not needed: its keys wait again.
+    /// Requeues the keys of a batch that could not be sent or is not needed.
     pub fn unsent(&mut self, batch: Batch) {
         for item in batch.items.iter().rev() {
             self.dirty.give_back(item.entry, item.since_us);
@@ -86,14 +86,14 @@ impl Backlog {
         self.in_flight.recycle(batch);
     }
 
-    /// What the registration says about a key that is gone, given how it was touched last;
-    /// `kind` is [`ChangeKind::Changed`] when the server did not say how the key went.
+    /// The registration's policy for a removed key, by the last kind of change; `kind` is
+    /// [`ChangeKind::Changed`] if the server did not report why the key was removed.
     pub fn on_missing(registration: &Registration, kind: ChangeKind) -> Missing {
         let policy = match kind {
             ChangeKind::Deleted | ChangeKind::MaybeDeleted => registration.on_delete,
             ChangeKind::Expired => registration.on_expire,
             ChangeKind::Evicted => registration.on_evict,
-            // Gone without a word, as FLUSHALL does it: MongoDB keeps its documents.
+            // Removed without an event, as by FLUSHALL: MongoDB keeps the documents.
             ChangeKind::Changed
             | ChangeKind::ExpiryMayHaveChanged
             | ChangeKind::Found
@@ -112,13 +112,13 @@ impl Backlog {
         self.dirty.changed_since(taken)
     }
 
-    /// Puts one key back that was taken and not read: it is the next.
+    /// Requeues a key that was taken and not read at the front of its queue.
     pub fn put_back(&mut self, taken: &Taken) {
         self.dirty.give_back(taken.entry, taken.since_us);
     }
 
-    /// Puts one key back that cannot be read or settled now, behind all others. When it is the
-    /// only one of its batch so far, its registration rests until `hold_us`.
+    /// Requeues a key that cannot be read or settled now at the back of its queue. If its batch has
+    /// no items yet, its registration backs off until `hold_us`.
     pub fn postpone(&mut self, batch: &Batch, taken: &Taken, hold_us: u64) {
         self.dirty.postpone(taken.entry, taken.since_us);
         if batch.items.is_empty()
@@ -139,7 +139,7 @@ impl Backlog {
     pub(super) fn registration_due_us(&self, id: RegistrationId) -> Option<u64> {
         let active = self.active(id).filter(|_| !self.is_paused(id))?;
         let interval_ms = match active.registration.interval_ms {
-            // Nothing more will be coalesced.
+            // No further change will be coalesced.
             _ if !active.live => 0,
             Some(ms) => ms,
             None => u64::try_from(self.settings.flush_interval_ms).unwrap_or(0),
@@ -152,7 +152,7 @@ impl Backlog {
     }
 }
 
-/// The item of a taken key whose value stands in `value`, and which expires at `expire_ms`.
+/// The item of a taken key with its value at `value`, which expires at `expire_ms`.
 pub fn item(taken: &Taken, key: Span, content: Content, value: Span, expire_ms: i64) -> Item {
     let Taken { entry, version, since_us, .. } = *taken;
     Item { entry, version, since_us, key, content, value, expire_ms }

@@ -10,46 +10,48 @@ use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 use crate::core::mapping::value::{Content, Span};
 use crate::core::registration::Registration;
 
-/// How a key stands.
+/// The state of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyState {
-    /// No registration has it.
+    /// It belongs to no registration.
     NotRegistered,
     /// MongoDB has its latest state, as far as this server knows.
     Clean,
-    /// A scan must find out: of SYNC, or after changes were missed past `dirty-max-bytes`.
+    /// Only a scan can tell if it is dirty: of SYNC, or after changes were missed past
+    /// `dirty-max-bytes`.
     Unscanned,
-    /// It waits to be coalesced, or for its turn.
+    /// It waits for its interval, or for its turn in the queue.
     Dirty,
     /// It was read and sent, and is not acknowledged.
     InFlight,
-    /// It was read and sent, and has changed since.
+    /// It was read and sent, and has changed since then.
     InFlightChanged,
-    /// It is dirty, and something holds it up.
+    /// It is dirty, and an obstacle delays it.
     Waiting(Obstacle),
-    /// It is dirty, and its registration or everything is paused.
+    /// It is dirty, and its registration is paused or all are.
     Paused,
-    /// It was refused.
+    /// It has a dead letter.
     DeadLetter,
 }
 
-/// What holds up a dirty key.
+/// What delays a dirty key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Obstacle {
-    /// MongoDB is not reached.
+    /// MongoDB is unreachable.
     Link,
-    /// The namespace refused a batch, or the server did not let keys be read, and it rests.
+    /// The registration backs off, because the namespace refused a batch or its keys could not be
+    /// read.
     Rest,
-    /// Reading its value takes long; it rests between two reads, or behind another such key.
+    /// Its value is slow to read; it waits between two reads, or for another such key.
     Large,
-    /// A unique index refused it; other keys of the namespace, which may free the value, go first.
+    /// A unique index refused it; it waits for other keys of the namespace that may free the value.
     Unique,
-    /// MongoDB does not let its document be written.
+    /// It is blocked: its document cannot be written at the moment.
     Document,
 }
 
 impl KeyState {
-    /// The word for it.
+    /// The name of the state.
     pub fn name(self) -> &'static str {
         match self {
             KeyState::NotRegistered => "not registered",
@@ -64,7 +66,7 @@ impl KeyState {
         }
     }
 
-    /// What it waits for, in a few words; empty where the state says it.
+    /// What the key waits for, in a few words; empty if it does not wait.
     pub fn waits_for(self) -> &'static str {
         match self {
             KeyState::Unscanned => "a scan of the prefix, which marks the key if it exists",
@@ -85,27 +87,27 @@ impl KeyState {
     }
 }
 
-/// All that is known of one key.
+/// The diagnostics of one key.
 #[derive(Clone, Debug)]
 pub struct Explained {
-    /// How it stands.
+    /// Its state.
     pub state: KeyState,
-    /// ActiveRegistration and options of its registration.
+    /// Its registration and the id.
     pub registered: Option<(RegistrationId, Arc<Registration>)>,
-    /// Since when it is in that state, milliseconds since 1970; 0 where that is not known.
+    /// Since when it is in this state, milliseconds since 1970; 0 if unknown.
     pub since_unix_ms: u64,
-    /// How often MongoDB refused it, or did not let it be written, since it was last written.
+    /// Number of failed attempts since it was last written: refused or blocked.
     pub attempts: u32,
-    /// Why it was refused, or else what holds it up.
+    /// Why it was refused, or else what delays it.
     pub last_error: String,
-    /// How it was touched last, if it is not clean.
+    /// The last kind of change, if it is not clean.
     pub kind: ChangeKind,
-    /// Its value, if Redis does not have it any more.
+    /// Its retained value, if there is one.
     pub retained: Option<RetainedValue>,
 }
 
 impl Backlog {
-    /// How `key` of `db` stands at `now_us`. Changes nothing.
+    /// The diagnostics of `key` in `db` at `now_us`. Changes nothing.
     pub fn explain(&self, db: Db, key: &[u8], now_us: u64) -> Explained {
         let standing = self.dirty.standing(db, key);
         let letter = self.dead.find(db, key);
@@ -148,8 +150,8 @@ impl Backlog {
         }
     }
 
-    /// A batch of the key alone, as it would be sent: with the value that stands in `bytes` from
-    /// `value` on, behind the key.
+    /// A batch with only this key, as it would be sent. `bytes` contains the key, followed by the
+    /// value from offset `value` on.
     pub fn explained_batch(
         &self,
         (id, registration): (RegistrationId, Arc<Registration>),
@@ -175,7 +177,7 @@ impl Backlog {
         let slow_read = self.slow_keys.waiting().find(|slow_read| {
             in_flight && slow_read.epoch == self.in_flight.epoch && slow_read.taken.entry == entry
         });
-        // Of a key that changed meanwhile, the entry has the time of that change only.
+        // If the key changed meanwhile, the entry has only the time of the last change.
         let since_us =
             slow_read.map_or(since_us, |slow_read| slow_read.taken.since_us.min(since_us));
         let blocked = self.blocked.find(entry).filter(|blocked| blocked.waits() && in_flight);
@@ -198,12 +200,12 @@ impl Backlog {
     }
 }
 
-/// What becomes of the document of a key without a value.
+/// What happens to the document of a key without a value.
 impl Explained {
-    /// True if its document is deleted when nothing is found under the key, `foreign` if there is
-    /// something of a type that the registration does not take.
-    pub fn deletes(&self, foreign: bool) -> bool {
-        let kind = if foreign { ChangeKind::Deleted } else { self.kind };
+    /// True if its document is deleted when the key is missing, or if it exists with a type that the
+    /// registration does not accept (`wrong_type`).
+    pub fn deletes(&self, wrong_type: bool) -> bool {
+        let kind = if wrong_type { ChangeKind::Deleted } else { self.kind };
         let registered = self.registered.as_ref();
         registered.is_some_and(|(_, of)| Backlog::on_missing(of, kind) == Missing::Delete)
     }

@@ -1,23 +1,24 @@
-//! Flush: who waits for which dirty keys, and what became of them.
+//! Flush waiters: the dirty keys for which each flush waits, and their outcome.
 //!
-//! A waiter counts the keys of its scope that were dirty when it came. Each of them ends for it
-//! once: when a value that was read after its arrival is acknowledged or refused.
+//! A waiter counts the keys of its scope that were dirty when it was added. Each key ends once for
+//! it: when a value that was read after that is acknowledged or refused.
 //!
-//! Where changes were missed, keys cannot be counted. A waiter of such a scope is suspended until scans
-//! have found what was missed before it came; then it counts what is dirty at that moment.
+//! If changes were missed, the keys cannot be counted. Then the waiter is suspended until scans
+//! have found all keys that were missed before it was added, and counts the keys that are dirty at
+//! that time.
 
 use std::collections::HashMap;
 
 use crate::core::ids::{EntryId, RegistrationId};
 
-/// Which keys a flush is about.
+/// The keys for which a flush waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Every dirty key.
     All,
-    /// Those of one registration.
+    /// Dirty keys of one registration.
     Registration(RegistrationId),
-    /// These entries of the dirty set.
+    /// These entries of the dirty table.
     Keys(Vec<EntryId>),
 }
 
@@ -28,11 +29,11 @@ pub struct KeyEnd {
     pub entry: EntryId,
     /// Its registration.
     pub registration_id: RegistrationId,
-    /// Since when the change that was written was waiting.
+    /// Time of the change that was written, microseconds.
     pub since_us: u64,
-    /// Since when a newer change waits, if there is one.
+    /// Time of a newer change, if there is one, microseconds.
     pub again_us: Option<u64>,
-    /// False when it became a dead letter or was dropped.
+    /// False if the key became a dead letter or was dropped.
     pub persisted: bool,
 }
 
@@ -42,7 +43,7 @@ struct Waiter {
     watermark_us: u64,
     pending: usize,
     persisted: u64,
-    /// True while keys that it waits for may still have to be found.
+    /// True while scans may still have to find keys of the scope.
     suspended: bool,
 }
 
@@ -52,16 +53,16 @@ impl Waiter {
     }
 }
 
-/// Where a flush stands.
+/// Progress of a flush.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlushProgress {
     /// Keys acknowledged since the flush began.
     pub persisted: u64,
-    /// Keys still to be acknowledged; at least 1 while some may still have to be found.
+    /// Keys still to be acknowledged; at least 1 while scans may still have to find keys.
     pub pending: usize,
 }
 
-/// All flushes under way.
+/// All flushes in progress.
 #[derive(Debug, Default)]
 pub struct Waiters {
     next: u64,
@@ -71,14 +72,14 @@ pub struct Waiters {
 }
 
 impl Waiters {
-    /// True when no flush waits.
+    /// True if no flush is in progress.
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.waiters.is_empty()
     }
 
-    /// Adds a waiter for the `pending` keys of `scope`, all dirty since `watermark_us` or longer;
-    /// suspended if some of them may still have to be found.
+    /// Adds a waiter for the `pending` keys of `scope`, all dirty since `watermark_us` or longer.
+    /// `suspended` if scans may still have to find some of them.
     pub fn add(&mut self, scope: Scope, watermark_us: u64, pending: usize, suspended: bool) -> u64 {
         let id = self.next;
         self.next += 1;
@@ -95,9 +96,8 @@ impl Waiters {
         id
     }
 
-    /// Lets those go on that were suspended and of whose scope nothing is `missed` any more that
-    /// was so at their time. They wait for what is `dirty` now, at `now_us`, however many keys
-    /// that are. Returns their scopes.
+    /// Resumes suspended waiters for whose scope and watermark `missed` is false. They wait for the
+    /// keys that are dirty now, at `now_us`; `dirty` is their number. Returns the scopes.
     pub fn resume(
         &mut self,
         now_us: u64,
@@ -120,19 +120,19 @@ impl Waiters {
         resumed
     }
 
-    /// True when a waiter is suspended.
+    /// True if any waiter is suspended.
     pub fn has_suspended(&self) -> bool {
         self.waiters.values().any(|waiter| waiter.suspended)
     }
 
-    /// Tells every waiter that a key's write has ended.
+    /// Notifies the waiters that a key's write has ended.
     pub fn ended(&mut self, ended: KeyEnd) {
         if self.waiters.is_empty() {
             return;
         }
         let by_key = self.by_entry.get(&ended.entry).cloned().unwrap_or_default();
         for id in by_key {
-            if self.tell(id, ended)
+            if self.notify(id, ended)
                 && let Some(ids) = self.by_entry.get_mut(&ended.entry)
             {
                 ids.retain(|other| *other != id);
@@ -152,11 +152,12 @@ impl Waiters {
             .map(|(id, _)| *id)
             .collect();
         for id in by_scope {
-            self.tell(id, ended);
+            self.notify(id, ended);
         }
     }
 
-    /// A dirty key left a registration: who waits for that registration waits no more for it.
+    /// A dirty key moved to another registration: waiters for its former registration stop counting
+    /// it.
     pub fn moved(&mut self, registration_id: RegistrationId, since_us: u64) {
         for (id, waiter) in &mut self.waiters {
             if waiter.scope == Scope::Registration(registration_id)
@@ -170,7 +171,7 @@ impl Waiters {
         }
     }
 
-    /// Ends the waits of scopes in which nothing is dirty; those that are suspended wait on.
+    /// Ends waiters whose scope has no dirty keys, except suspended ones.
     pub fn settle(&mut self, is_clean: impl Fn(&Scope) -> bool) {
         for (id, waiter) in &mut self.waiters {
             if waiter.pending > 0 && !waiter.suspended && is_clean(&waiter.scope) {
@@ -180,22 +181,22 @@ impl Waiters {
         }
     }
 
-    /// The waiters whose last key has ended; each is named once.
+    /// Takes the ids of waiters that have ended, each once.
     pub fn done(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.done)
     }
 
-    /// Ends every wait as it stands: what is in flight will not be heard of.
+    /// Ends all waiters with their current progress: keys in flight will not be reported.
     pub fn abandon(&mut self) {
         self.done.extend(self.waiters.iter().filter(|(_, w)| !w.is_done()).map(|(id, _)| *id));
     }
 
-    /// True when waiter `id` waits for nothing any more.
+    /// True if waiter `id` has ended.
     pub fn is_done(&self, id: u64) -> bool {
         self.waiters.get(&id).is_none_or(Waiter::is_done)
     }
 
-    /// Removes waiter `id` and says where it stood.
+    /// Removes waiter `id` and returns its progress.
     pub fn remove(&mut self, id: u64) -> Option<FlushProgress> {
         let waiter = self.waiters.remove(&id)?;
         if let Scope::Keys(entries) = &waiter.scope {
@@ -212,8 +213,8 @@ impl Waiters {
         Some(FlushProgress { persisted: waiter.persisted, pending })
     }
 
-    /// True when the key has ended for this waiter.
-    fn tell(&mut self, id: u64, ended: KeyEnd) -> bool {
+    /// Updates waiter `id`; true if the key has ended for it.
+    fn notify(&mut self, id: u64, ended: KeyEnd) -> bool {
         let Some(waiter) = self.waiters.get_mut(&id) else {
             return true;
         };
@@ -224,7 +225,7 @@ impl Waiters {
             return finished;
         }
         let counted = ended.since_us <= waiter.watermark_us;
-        // The key changed again, still before the flush came: it waits for that change too.
+        // The key changed again before the flush began, so the flush waits for that change, too.
         let unfinished = ended.again_us.is_some_and(|again_us| again_us <= waiter.watermark_us);
         if !counted || unfinished {
             return false;
@@ -247,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_done_when_its_last_key_has_ended() {
+    fn a_waiter_ends_with_its_last_key() {
         let mut waiters = Waiters::default();
         let id = waiters.add(Scope::All, 100, 2, false);
         waiters.ended(ended(EntryId(1), 90, None));
@@ -279,14 +280,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_dirty_is_done_at_once() {
+    fn a_waiter_without_dirty_keys_ends_immediately() {
         let mut waiters = Waiters::default();
         let id = waiters.add(Scope::All, 100, 0, false);
         assert_eq!(waiters.done(), [id]);
     }
 
     #[test]
-    fn other_registrations_do_not_count_and_a_key_that_moved_away_is_let_go() {
+    fn keys_of_other_registrations_do_not_count_and_moved_keys_are_not_waited_for() {
         let mut waiters = Waiters::default();
         let id = waiters.add(Scope::Registration(RegistrationId(2)), 100, 1, false);
         waiters.ended(ended(EntryId(1), 50, None));
@@ -296,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_suspended_waits_for_what_is_dirty_when_all_was_found() {
+    fn a_suspended_waiter_waits_for_the_keys_that_are_dirty_after_the_scan() {
         let mut waiters = Waiters::default();
         let id = waiters.add(Scope::Registration(RegistrationId(1)), 100, 1, true);
         waiters.ended(ended(EntryId(1), 50, None));
@@ -317,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_while_suspended_is_told_that_something_is_pending() {
+    fn an_abandoned_suspended_waiter_reports_a_pending_key() {
         let mut waiters = Waiters::default();
         let id = waiters.add(Scope::All, 100, 0, true);
         assert!(waiters.done().is_empty());
@@ -327,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_waiter_that_left_is_told_nothing() {
+    fn a_removed_waiter_is_not_notified() {
         let mut waiters = Waiters::default();
         let id = waiters.add(Scope::Keys(vec![EntryId(1)]), 100, 1, false);
         assert_eq!(waiters.remove(id), Some(FlushProgress { persisted: 0, pending: 1 }));

@@ -1,4 +1,4 @@
-//! Flushes: what they wait for, and when they have ended.
+//! Flushes: which keys they wait for, and when they have ended.
 
 use super::Backlog;
 use crate::core::backlog::change_log::ChangeKind;
@@ -17,7 +17,8 @@ pub enum FlushScope<'a> {
 }
 
 impl Backlog {
-    /// Begins a flush of what is dirty now; see [`Waiters`](crate::core::backlog::flush_waiters::Waiters).
+    /// Begins a flush of what is dirty now; see
+    /// [`Waiters`](crate::core::backlog::flush_waiters::Waiters).
     pub fn flush(&mut self, scope: FlushScope<'_>, now_us: u64) -> u64 {
         self.fold(now_us);
         self.changed = true;
@@ -48,9 +49,9 @@ impl Backlog {
         self.waiters.add(scope, watermark_us, dirty, suspended)
     }
 
-    /// The flushes that have ended since this was last asked.
+    /// The flushes that have ended since the last call.
     pub fn flushed(&mut self) -> Vec<u64> {
-        // A key that went to another registration while it was in flight is not told of again.
+        // The end of a key that moved to another registration in flight is not reported to the first.
         let (dirty, registry) = (&self.dirty, &self.registry);
         self.waiters.settle(|scope| match scope {
             Scope::All => dirty.is_empty(),
@@ -60,12 +61,12 @@ impl Backlog {
         self.waiters.done()
     }
 
-    /// True when a flush waits for nothing any more.
+    /// True if a flush has ended.
     pub fn is_flushed(&self, waiter: u64) -> bool {
         self.waiters.is_done(waiter)
     }
 
-    /// Ends a flush, finished or not, and says where it stood.
+    /// Removes a flush, finished or not, and returns its progress.
     pub fn end_flush(&mut self, waiter: u64) -> Option<FlushProgress> {
         self.waiters.remove(waiter)
     }

@@ -1,28 +1,28 @@
-//! Batches that were handed to the worker and not reported, and what the worker is ready to take.
+//! Batches that were sent to the worker and not reported yet, and the credits for further ones.
 
 use crate::core::delivery::batch::Batch;
 use crate::core::ids::RegistrationId;
 
-/// Buffers kept for the next batches.
+/// Number of buffers kept for the next batches.
 const SPARE: usize = 8;
-/// A spare buffer larger than this is freed.
+/// A larger buffer is freed, bytes.
 const SPARE_BYTES: usize = 1 << 20;
 
-/// A batch that is on its way.
+/// A batch in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flight {
-    /// Its registration.
+    /// Id of its registration.
     pub registration_id: RegistrationId,
     /// Since when its oldest key is dirty, microseconds.
     pub oldest_us: u64,
     /// True if it was sent with a credit for slow batches.
     pub slow: bool,
-    /// True if it is a blocked key that is tried again.
+    /// True if it is the retry of a blocked key.
     pub retry: bool,
 }
 
 impl Flight {
-    /// What is remembered of `batch`.
+    /// The flight of `batch`.
     pub fn of(batch: &Batch) -> Flight {
         let oldest_us = batch.items.iter().map(|item| item.since_us).min();
         let (slow, retry) = (batch.slow, batch.retry > 0);
@@ -38,13 +38,15 @@ impl Flight {
 /// The batches in flight.
 #[derive(Debug, Default)]
 pub struct InFlight {
-    /// Grows when the role changes or data is loaded: what is in flight then does not count any more.
+    /// Incremented when the role changes or data is loaded: reports of batches of earlier epochs are
+    /// ignored.
     pub epoch: u32,
-    /// Batches that the worker is ready to take; less than none after one that was sent without.
+    /// Batches that the worker is ready to accept; negative after a batch that was sent without a
+    /// credit.
     pub(super) credits: i64,
     /// The same for batches of slow registrations and of blocked keys.
     pub(super) slow_credits: i64,
-    /// Batches of earlier epochs that were not reported.
+    /// Number of batches of earlier epochs that were not reported yet.
     stale: usize,
     flights: Vec<Flight>,
     /// A batch that is still being filled.
@@ -54,18 +56,18 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    /// The batches in flight, the one that is still being filled included.
+    /// The batches in flight, including the one that is still being filled.
     pub fn iter(&self) -> impl Iterator<Item = &Flight> {
         self.flights.iter().chain(&self.held)
     }
 
-    /// True if there is a batch of `id`.
+    /// True if a batch of `id` is in flight or still being filled.
     pub fn has_any_of(&self, id: RegistrationId) -> bool {
         self.iter().any(|flight| flight.registration_id == id)
     }
 
-    /// True if a batch can be sent: the worker takes one, and no batch of an earlier epoch may still write
-    /// an older value.
+    /// True if a batch can be sent: there is a credit, and no batch of an earlier epoch is in
+    /// flight, which could write older values.
     pub fn may_send(&self) -> bool {
         (self.credits > 0 || self.slow_credits > 0) && self.stale == 0
     }
@@ -75,21 +77,22 @@ impl InFlight {
         self.stale == 0 && self.has_credit(batch.registration_id, batch.slow)
     }
 
-    /// The last credit of each kind is for a registration with nothing in flight, so that none has to wait
-    /// for what another one has sent.
+    /// True if there is a credit for a batch of `id`. The last credit of each kind is reserved for
+    /// a registration without batches in flight, so that no registration waits for another one's
+    /// batches.
     pub fn has_credit(&self, id: RegistrationId, slow: bool) -> bool {
         let credits = if slow { self.slow_credits } else { self.credits };
         credits > 1
             || (credits == 1 && !self.flights.iter().any(|flight| flight.registration_id == id))
     }
 
-    /// True if the batch was begun in this epoch.
+    /// True if the batch was begun in the current epoch.
     pub fn is_current(&self, batch: &Batch) -> bool {
         batch.epoch == self.epoch
     }
 
-    /// A batch is filled on later; its keys are in flight. It has these items, the ones from `added`
-    /// on since it was held before.
+    /// Holds a batch that is filled further later; its keys are in flight. Items from `added` on
+    /// are new since it was held last.
     pub fn hold(&mut self, batch: &Batch, added: usize) {
         let items = batch.items.get(added..).unwrap_or_default();
         let added_us = items.iter().map(|item| item.since_us).min().unwrap_or(u64::MAX);
@@ -98,31 +101,31 @@ impl InFlight {
         self.held = Some(Flight { oldest_us: before_us.min(added_us), ..flight });
     }
 
-    /// The batch that was held is about to be sent or given up.
+    /// The held batch is about to be sent or abandoned.
     pub fn release_held(&mut self) {
         self.held = None;
     }
 
-    /// A batch was handed to the worker: a credit is spent.
+    /// Records that a batch was sent to the worker, and uses a credit.
     pub fn sent(&mut self, flight: Flight) {
         let credits = if flight.slow { &mut self.slow_credits } else { &mut self.credits };
         *credits -= 1;
         self.flights.push(flight);
     }
 
-    /// A batch of this epoch was reported.
+    /// Records that a batch of the current epoch was reported.
     pub(super) fn ended(&mut self, flight: Flight) {
         if let Some(at) = self.flights.iter().position(|other| *other == flight) {
             self.flights.swap_remove(at);
         }
     }
 
-    /// A batch of an earlier epoch was reported.
+    /// Records that a batch of an earlier epoch was reported.
     pub(super) fn stale_ended(&mut self) {
         self.stale = self.stale.saturating_sub(1);
     }
 
-    /// From here on what is in flight does not count any more.
+    /// Begins an epoch: reports of batches in flight are ignored from now on.
     pub(super) fn begin_epoch(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
         self.stale += self.flights.len();
@@ -130,7 +133,7 @@ impl InFlight {
         self.held = None;
     }
 
-    /// The worker takes no batch any more.
+    /// Drops all credits: the worker accepts no more batches.
     pub fn lose_credits(&mut self) {
         (self.credits, self.slow_credits) = (0, 0);
     }

@@ -1,4 +1,4 @@
-//! Keys in the order in which they became clean, in one buffer: thousands come at a time.
+//! Keys in the order in which they became clean, in one buffer because there are thousands at a time.
 
 use crate::core::ids::Db;
 
@@ -6,7 +6,7 @@ use crate::core::ids::Db;
 #[derive(Debug, Default)]
 pub struct KeyList {
     bytes: Vec<u8>,
-    /// The database of each key, and where its bytes end.
+    /// The database of each key, and the end of its name in `bytes`.
     ends: Vec<(Db, usize)>,
 }
 
@@ -32,12 +32,12 @@ impl KeyList {
         self.ends.len()
     }
 
-    /// True when there is none.
+    /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// Forgets all keys and keeps the memory.
+    /// Removes all keys and keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_come_back_in_order() {
+    fn keys_are_returned_in_order() {
         let mut keys = KeyList::default();
         let all = [(Db(0), &b"a"[..]), (Db(3), b""), (Db(0), b"bc")];
         all.iter().for_each(|(db, key)| keys.push(*db, key));

@@ -1,5 +1,5 @@
-//! Keys to be looked at before they can go, on servers that report them only after they went: dirty
-//! ones, and those with a dead letter.
+//! Look-ahead retention, for servers that report an expired or evicted key only after its removal:
+//! the keys, dirty or with a dead letter, whose values must be retained before.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
@@ -7,29 +7,29 @@ use std::ops::Bound;
 use super::Backlog;
 use crate::core::ids::{Db, EntryId};
 
-/// A key with a dead letter is looked at again after this time at the latest, milliseconds: it may
-/// have no letter by then, and is forgotten.
+/// A key with a dead letter is checked again after at most this time, milliseconds: if it has none by
+/// then, it is no longer tracked.
 const AGAIN_MS: u64 = 30_000;
 
 type DbKey = (Db, Vec<u8>);
 
-/// A key to be looked at.
+/// A key to be checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watched {
     /// Its logical database.
     pub db: Db,
-    /// Its entry in the dirty set; nothing if it has a dead letter instead.
+    /// Its entry in the dirty table; `None` if it has a dead letter instead.
     entry: Option<EntryId>,
 }
 
-/// The keys with dead letters that are to be looked at. Each is here once.
+/// The keys with dead letters that are to be checked, each at most once.
 #[derive(Debug, Default)]
 pub(super) struct WatchedLetters {
     newly_dirty: VecDeque<DbKey>,
-    /// When they are to be looked at, milliseconds since 1970, in two orders.
+    /// When they are to be checked, milliseconds since 1970, sorted by time and by key.
     ends: BTreeSet<(u64, DbKey)>,
     by_key: BTreeMap<DbKey, u64>,
-    /// Letters of keys from here on are to be looked at as if they were fresh.
+    /// Dead letters of keys from here on are to be checked as if they were new.
     back: Option<Bound<DbKey>>,
     bytes: usize,
 }
@@ -70,7 +70,7 @@ impl WatchedLetters {
         Some(key)
     }
 
-    /// Bytes of memory held, about.
+    /// Approximate memory in bytes.
     pub fn memory_bytes(&self) -> usize {
         self.bytes
     }
@@ -81,12 +81,13 @@ impl WatchedLetters {
 }
 
 impl Backlog {
-    /// Asks for [`next_newly_dirty`](Self::next_newly_dirty): the server reports keys only after they went.
+    /// Starts tracking for [`next_newly_dirty`](Self::next_newly_dirty): the server reports keys only
+    /// after their removal.
     pub fn watch(&mut self) {
         self.dirty.watch();
     }
 
-    /// The next key that should be looked at before it can go. Its bytes are put into `key`.
+    /// The next key that should be checked before it can be removed. Its name is copied to `key`.
     pub fn next_newly_dirty(
         &mut self,
         key: &mut Vec<u8>,
@@ -107,7 +108,7 @@ impl Backlog {
         None
     }
 
-    /// True when [`next_newly_dirty`](Self::next_newly_dirty) may have something to say.
+    /// True if [`next_newly_dirty`](Self::next_newly_dirty) may return a key.
     pub fn has_newly_dirty(&self) -> bool {
         let letters = &self.watched_letters;
         self.dirty.has_newly_dirty()
@@ -116,13 +117,13 @@ impl Backlog {
             || letters.back.is_some()
     }
 
-    /// Lets every key whose value is in Redis alone be looked at as if it were fresh.
+    /// Schedules a check of every key whose value exists only in Redis, as if it were newly dirty.
     pub fn look_back(&mut self) {
         self.dirty.look_back();
         self.watched_letters.back = (!self.dead.is_empty()).then_some(Bound::Unbounded);
     }
 
-    /// Lets a key be looked at again at `at_ms`, milliseconds since 1970.
+    /// Schedules the next check of a key at `at_ms`, milliseconds since 1970.
     pub fn look_at(&mut self, watched: Watched, key: &[u8], (now_ms, at_ms): (u64, u64)) {
         match watched.entry {
             Some(id) => self.dirty.look_at(id, (watched.db, key), at_ms),
@@ -133,12 +134,12 @@ impl Backlog {
         }
     }
 
-    /// When the next key must be looked at, milliseconds since 1970.
+    /// When the next key must be checked, milliseconds since 1970.
     pub fn next_end_ms(&self) -> Option<u64> {
         self.dirty.next_end_ms().into_iter().chain(self.watched_letters.next_ms()).min()
     }
 
-    /// The next key that must be looked at by `now_ms`. Its bytes are put into `key`.
+    /// The next key that must be checked by `now_ms`. Its name is copied to `key`.
     pub fn take_end(&mut self, now_ms: u64, key: &mut Vec<u8>) -> Option<Watched> {
         if let Some((id, db)) = self.dirty.take_end(now_ms, key) {
             return Some(Watched { db, entry: Some(id) });
@@ -152,7 +153,7 @@ impl Backlog {
         None
     }
 
-    /// A key has a dead letter now: if its value is in Redis alone, it is to be looked at.
+    /// Tracks a key with a new dead letter if its value exists only in Redis.
     pub(super) fn watch_letter(&mut self, db: Db, key: &[u8]) {
         let unretained = self.dead.find(db, key).is_some_and(|letter| letter.is_unretained());
         if unretained && self.dirty.is_watching() {
@@ -160,7 +161,7 @@ impl Backlog {
         }
     }
 
-    /// The next key with a letter of those that are looked at although they are not fresh.
+    /// The next key of the check that [`look_back`](Self::look_back) has scheduled.
     fn next_letter(&mut self) -> Option<DbKey> {
         let key = self.dead.next_from(self.watched_letters.back.take()?)?;
         self.watched_letters.back = Some(Bound::Excluded(key.clone()));

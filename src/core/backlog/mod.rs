@@ -1,5 +1,5 @@
-//! The backlog: everything the server thread knows. Changes come in, batches go out, reports come
-//! back. It calls nothing above it; the caller passes the time.
+//! The backlog: the state of the server thread. Input are changes and the worker's reports, output
+//! are batches. It calls no higher layer; the caller passes the time.
 
 mod blocked_key_waits;
 pub mod blocked_keys;
@@ -70,13 +70,13 @@ pub use trouble::TroubleLine;
 /// All state of the module that belongs to the server thread.
 #[derive(Debug, Default)]
 pub struct Backlog {
-    /// Settings as they are now.
+    /// Current settings.
     pub settings: Settings,
-    /// Refused changes.
+    /// Dead letters.
     pub dead: DeadLetters,
     /// The link to MongoDB.
     pub link: LinkWatch,
-    /// Registrations, and which keys are theirs.
+    /// The registrations, and the routing of keys to them.
     pub registry: Registry,
     schedule: schedule::DueRegistrations,
     log: Log,
@@ -84,53 +84,54 @@ pub struct Backlog {
     waiters: Waiters,
     /// Batches in flight.
     pub in_flight: InFlight,
-    /// True when keys became dirty since [`take_changed`](Self::take_changed).
+    /// True if keys may have become due since the last [`take_changed`](Self::take_changed).
     changed: bool,
-    /// The registration that the last batch was of; the next one is asked first.
+    /// The registration of the last batch; the search for the next one starts after it.
     last_sent: Option<RegistrationId>,
-    /// When the lag was reported, and what it was.
+    /// The last reported lag and when it was reported.
     lag: Option<(u64, Percentiles)>,
-    /// Why the link failed last; empty since the next acknowledgement.
+    /// Why the link failed last; empty after the next acknowledgement.
     link_error: String,
-    /// The registration that had trouble last.
+    /// The registration that had an error last.
     last_trouble: Option<RegistrationId>,
-    /// The ids that rest, because their namespaces refuse or their keys cannot be read.
+    /// Registrations that back off because their namespaces refuse writes or their keys cannot be
+    /// read.
     backing_off: std::collections::BTreeSet<RegistrationId>,
-    /// The ids that have something to be logged, by the time from which on they may.
+    /// Registrations with a line to log, by the time from which it may be logged.
     trouble_lines: std::collections::BTreeSet<(u64, RegistrationId)>,
-    /// True while nothing is sent at all.
+    /// True while all registrations are paused.
     paused: bool,
-    /// Counters of all registrations, those that are gone included; captured and coalesced are counted
-    /// in the dirty set.
+    /// Counters of all registrations, including removed ones; captured and coalesced are counted in
+    /// the dirty table.
     counted: Counters,
-    /// The ids of the registrations that are being loaded, by their saved numbers.
+    /// Ids of the registrations that are being loaded, by their saved ids.
     loaded_ids: std::collections::HashMap<RegistrationId, RegistrationId>,
-    /// The key whose removal was announced, and why: see [`gone`](Self::gone).
+    /// The key whose removal was announced: see [`announce`](Self::announce).
     announced: Option<(Db, Vec<u8>)>,
     indeterminate: rewrite::IndeterminateWrites,
-    /// The sessions in which this server writes, or its master does.
+    /// The MongoDB sessions of this server or its master.
     pub sessions: sessions::KnownSessions,
     contested: contested::ContestedKeys,
-    /// The key that left a database last: see [`arrives`](Self::arrives).
+    /// The key of the last `move_from` event: see [`move_to`](Self::move_to).
     left: Option<(Db, Vec<u8>)>,
-    /// Keys whose values take long to read.
+    /// Keys whose values are slow to read.
     pub slow_keys: SlowKeys,
     watched_letters: lookahead::WatchedLetters,
-    /// Which registrations write to the same collection.
+    /// Registrations that write to the same collection.
     sharing: Sharing,
-    /// Keys that wait by themselves.
+    /// Blocked keys, each of which is retried in a batch of its own.
     blocked: BlockedKeys,
-    /// Registrations whose batches need credits for slow ones.
+    /// Registrations whose batches need credits for slow batches.
     slow_registrations: std::collections::BTreeSet<RegistrationId>,
-    /// Dirty values that could not be captured before their keys went away.
+    /// Number of dirty values that could not be retained before their keys were removed.
     pub lost_total: u64,
-    /// The longest time for which the server's thread read values or took in reports, microseconds.
+    /// The longest time for which the server thread read values or settled reports, microseconds.
     pub slice_max_us: u64,
 }
 
 impl Backlog {
-    /// Binds a prefix, or gives a registered one new options. What is dirty stays dirty. Returns its
-    /// registration, or nothing when there are 65,535 registrations already.
+    /// Registers a prefix, or changes the options of a registered one; dirty keys stay dirty.
+    /// Returns the id, or `None` if there are 65,535 registrations already.
     pub fn register(&mut self, registration: Registration) -> Option<RegistrationId> {
         let (db, prefix) = (registration.db, registration.prefix.clone());
         let id = self.bind(registration)?;
@@ -139,18 +140,19 @@ impl Backlog {
         Some(id)
     }
 
-    /// The same without a look at what others have missed.
+    /// The same without taking over missed changes of shorter prefixes.
     fn bind(&mut self, mut registration: Registration) -> Option<RegistrationId> {
         let (db, prefix) = (registration.db, registration.prefix.clone());
         let id = match self.registry.find(db, &prefix) {
             Some(id) => {
                 self.sharing.join(id, &registration);
-                // SHARED is remembered.
+                // A registration that was shared once stays shared.
                 registration.shared = self.sharing.is_shared(id);
                 if let Some(active) = self.active_mut(id) {
                     active.former_key = active.left_behind_by(&registration);
                     active.registration = Arc::new(registration);
-                    // How long a draining id stays is not the same everywhere: a pause ends.
+                    // A draining registration is removed at different times on master and replicas,
+                    // so its pause must end here on all of them.
                     active.paused &= active.live;
                     active.live = true;
                     active.discards = false;
@@ -173,8 +175,8 @@ impl Backlog {
         Some(id)
     }
 
-    /// Stops capturing a prefix. Returns the number of keys that are still to be written, or
-    /// with `discard` the number of keys dropped; nothing if the prefix is not registered.
+    /// Stops capturing a prefix. Returns the number of keys that are still to be written, or with
+    /// `discard` the number of keys dropped; `None` if the prefix is not registered.
     pub fn unregister(
         &mut self,
         db: Db,
@@ -192,7 +194,7 @@ impl Backlog {
             active.discards = discard;
             active.hold_us = 0;
         }
-        // Nothing more will be coalesced, so nothing needs to wait.
+        // No further change will be coalesced, so its keys are due immediately.
         self.changed_registration(id);
         let watermark_us = self.dirty.watermark_us(now_us);
         self.dirty.flush(id, watermark_us);
@@ -208,18 +210,18 @@ impl Backlog {
         self.changed = true;
     }
 
-    /// Records that a key was touched, if it belongs to a registration. `clock` is asked for the time,
-    /// microseconds, once for many changes.
+    /// Records a change of a key, if it belongs to a registration. `clock` returns the time in
+    /// microseconds; it is called once for many changes.
     #[inline]
     pub fn record(&mut self, db: Db, key: &[u8], kind: ChangeKind, clock: impl FnOnce() -> u64) {
         let Some(id) = self.registry.route(db, key) else { return };
         let kind = match kind {
             ChangeKind::ExpiryOnly if self.shows_lifetime(id) => ChangeKind::ExpiryMayHaveChanged,
-            // A value that was refused must not be lost when its key goes.
+            // The value of a dead letter must not be lost when its key is removed.
             ChangeKind::ExpiryOnly if self.dead.find(db, key).is_some() => {
                 ChangeKind::ExpiryMayHaveChanged
             }
-            // Only a server that looks ahead must know of it.
+            // Only needed if values are retained ahead of expiration.
             ChangeKind::ExpiryOnly if !self.dirty.is_watching() => return,
             other => other,
         };
@@ -232,19 +234,19 @@ impl Backlog {
         self.active(id).is_some_and(|active| active.registration.ttl_field.is_some())
     }
 
-    /// Keys in the dirty set, in flight ones included.
+    /// Number of dirty keys, including those in flight.
     pub fn dirty_len(&self) -> usize {
         self.dirty.len()
     }
 
-    /// The backlog with every change that was recorded until `now_us`, to read from.
+    /// Folds the change log and returns the backlog for reading.
     pub fn up_to_date(&mut self, now_us: u64) -> &Self {
         self.fold(now_us);
         self
     }
 
-    /// Moves the logged changes into the dirty set. Whatever asks or changes what is known of a key does
-    /// this first.
+    /// Folds the change log into the dirty table. Every method that reads or changes the state of a
+    /// key calls this first.
     fn fold(&mut self, now_us: u64) {
         self.changed |= !self.log.is_empty();
         self.dirty.set_limit(usize::try_from(self.settings.dirty_max_bytes).unwrap_or(0));
@@ -256,14 +258,14 @@ impl Backlog {
         }
     }
 
-    /// The same when there are any.
+    /// The same if the log is not empty.
     fn fold_logged(&mut self, now_us: u64) {
         if !self.log.is_empty() {
             self.fold(now_us);
         }
     }
 
-    /// True once after something changed that may be due, with what was recorded until `now_us`.
+    /// True once after a change that may have made keys due. Folds the change log.
     pub fn take_changed(&mut self, now_us: u64) -> bool {
         self.fold_logged(now_us);
         std::mem::take(&mut self.changed)
@@ -291,13 +293,14 @@ impl Backlog {
         self.registry.at_mut(id)
     }
 
-    /// A registration captures or not from now on, has other keys to mark, or is due at another time.
+    /// Must be called after a registration began or stopped capturing or syncing, or when its due
+    /// time may have changed.
     fn changed_registration(&mut self, id: RegistrationId) {
         self.registry.changed(id);
         self.dirty.stir(id);
     }
 
-    /// Counts for a registration, and for all of them.
+    /// Updates the counters of a registration and the totals.
     fn count(&mut self, id: RegistrationId, count: impl Fn(&mut Counters)) {
         count(&mut self.counted);
         if let Some(active) = self.active_mut(id) {
@@ -305,11 +308,11 @@ impl Backlog {
         }
     }
 
-    /// Frees the registration of an unregistered prefix when its last key is written or dropped.
+    /// Removes an unregistered registration if its last key was written or dropped.
     fn retire_if_done(&mut self, id: RegistrationId) {
         let Some(active) = self.active(id).filter(|active| !active.live) else { return };
         let discards = active.discards;
-        // Blocked keys that have gone to another registration wait for this one no more.
+        // Blocked keys that moved to another registration are no longer blocked in this one.
         if discards || self.dirty.queue(id).dirty() == 0 {
             self.release_blocked(id);
         }
@@ -318,11 +321,11 @@ impl Backlog {
             self.dead.remove_registration(id);
             self.clear_missed(id);
         }
-        // A batch of its may still report, even if its keys belong to others now.
-        let flies = self.in_flight.has_any_of(id);
+        // A batch of this registration may still be reported, even if its keys have moved to others.
+        let in_flight = self.in_flight.has_any_of(id);
         let dead = self.dead.count(id) > 0;
         let missed = self.dirty.has_missed(id);
-        if flies || dead || missed || self.dirty.queue(id).dirty() > 0 {
+        if in_flight || dead || missed || self.dirty.queue(id).dirty() > 0 {
             return;
         }
         if self.registry.remove(id).is_some() {

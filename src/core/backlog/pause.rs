@@ -1,10 +1,10 @@
-//! Pausing: keys become dirty as ever and are not sent. What is in flight ends normally.
+//! Pausing: changes are captured and not sent. Batches in flight end normally.
 
 use super::Backlog;
 use crate::core::ids::RegistrationId;
 
 impl Backlog {
-    /// Sends nothing more of the registration `id`, or nothing at all.
+    /// Pauses the registration `id`, or with `None` all registrations.
     pub fn pause(&mut self, id: Option<RegistrationId>) {
         match id {
             None => self.paused = true,
@@ -14,7 +14,7 @@ impl Backlog {
         self.unpark_paused();
     }
 
-    /// Ends the pause of the registration `id`; without one every pause there is.
+    /// Resumes the registration `id`, or with `None` all registrations.
     pub fn resume(&mut self, id: Option<RegistrationId>) {
         self.changed = true;
         if let Some(id) = id {
@@ -25,13 +25,13 @@ impl Backlog {
         self.stir_all();
     }
 
-    /// True while nothing of `id` is sent, because it or everything is paused.
+    /// True if `id` is paused, by itself or with all registrations.
     pub(super) fn is_paused(&self, id: RegistrationId) -> bool {
         self.paused || self.active(id).is_some_and(|active| active.paused)
     }
 
-    /// Dirty keys that will be acknowledged without anybody ending a pause: all but those that
-    /// wait in paused registrations.
+    /// Number of dirty keys that do not wait for WB.RESUME: all but those that wait in paused
+    /// registrations.
     pub fn dirty_unpaused(&self) -> usize {
         self.registry
             .ids()
@@ -42,7 +42,7 @@ impl Backlog {
             .sum()
     }
 
-    /// What an operator should know of pauses; nothing when there is none.
+    /// A warning for the operator that names what is paused; `None` if nothing is.
     pub fn pause_warning(&self) -> Option<String> {
         if self.paused {
             return Some("writing is paused: WB.RESUME restarts it".to_owned());

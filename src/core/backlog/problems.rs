@@ -1,6 +1,6 @@
-//! What goes wrong at the moment: a link that fails, a namespace that refuses, changes that became
-//! dead letters. An error is shown as long as it holds anything up, and logged once a minute a
-//! prefix at most.
+//! Current errors: a failed link, a namespace that refuses writes, changes that became dead letters.
+//! An error is reported as long as it delays any key, and logged at most once a minute for each
+//! prefix.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use super::{Backlog, FlushScope};
 use crate::core::ids::RegistrationId;
 use crate::core::registration::Registration;
 
-/// Each registration has a line in the log once in this time at most, microseconds.
+/// At most one line per registration is logged in this time, microseconds.
 const LOG_EVERY_US: u64 = 60_000_000;
 
 impl Backlog {
-    /// Nothing more of `id` is sent for a while, because of `error`.
+    /// Records that `id` backs off because of `error`.
     pub fn back_off(&mut self, id: RegistrationId, error: &str) {
         let Some(active) = self.active_mut(id) else { return };
         let trouble = &mut active.trouble;
@@ -26,7 +26,7 @@ impl Backlog {
         self.last_trouble = Some(id);
     }
 
-    /// A batch of `id` was acknowledged.
+    /// Ends the back-off of `id`: a batch of it was acknowledged.
     pub(super) fn end_back_off(&mut self, id: RegistrationId) {
         self.link_error.clear();
         self.backing_off.remove(&id);
@@ -39,7 +39,7 @@ impl Backlog {
         }
     }
 
-    /// The registration `id` has new options: what was wrong with the old ones is over.
+    /// Ends the back-off of `id`, which has new options: errors of the old ones no longer count.
     pub(super) fn reset_back_off(&mut self, id: RegistrationId) {
         self.backing_off.remove(&id);
         if let Some(active) = self.active_mut(id) {
@@ -47,7 +47,7 @@ impl Backlog {
         }
     }
 
-    /// A change of `key`, which belongs to `id`, is refused.
+    /// Records that `key`, which belongs to `id`, became a dead letter.
     pub(super) fn has_letter(&mut self, id: RegistrationId, key: &[u8]) {
         let Some(active) = self.active_mut(id) else { return };
         active.trouble.refused.clear();
@@ -57,12 +57,12 @@ impl Backlog {
         self.wants_line(id);
     }
 
-    /// True when a line can be logged now.
+    /// True if a line can be logged at `now_us`.
     pub(super) fn has_trouble_line(&self, now_us: u64) -> bool {
         self.trouble_lines.first().is_some_and(|(due_us, _)| *due_us <= now_us)
     }
 
-    /// The next line to be logged now.
+    /// The next line to log at `now_us`.
     pub fn trouble_line(&mut self, now_us: u64) -> Option<TroubleLine> {
         while self.has_trouble_line(now_us) {
             let (_, number) = self.trouble_lines.pop_first()?;
@@ -72,14 +72,14 @@ impl Backlog {
             };
             let trouble = &mut active.trouble;
             trouble.waits = false;
-            let rests = !trouble.rest.is_empty();
-            let rest = std::mem::take(&mut trouble.unlogged_rest).then(|| match rests {
+            let backs_off = !trouble.rest.is_empty();
+            let rest = std::mem::take(&mut trouble.unlogged_rest).then(|| match backs_off {
                 true => Err(trouble.rest.clone()),
                 false => Ok(()),
             });
-            // It may have begun and ended meanwhile.
-            let rest = rest.filter(|_| rests != trouble.logged_rest);
-            trouble.logged_rest = rests;
+            // The back-off may have begun and ended meanwhile.
+            let rest = rest.filter(|_| backs_off != trouble.logged_rest);
+            trouble.logged_rest = backs_off;
             let letters = std::mem::take(&mut trouble.unlogged_letters);
             if letters > 0 || rest.is_some() {
                 trouble.logged_us = Some(now_us);
@@ -90,7 +90,7 @@ impl Backlog {
         None
     }
 
-    /// What holds up the dirty keys of `id`; empty when nothing does.
+    /// What delays the dirty keys of `id`; empty if nothing does.
     pub(super) fn obstacle(&self, id: RegistrationId) -> &str {
         if self.dirty.queue(id).dirty() == 0 {
             return "";
@@ -104,18 +104,18 @@ impl Backlog {
         }
     }
 
-    /// Why the link is down, or failed last: some links answer pings and fail every write.
+    /// Why the link is down, or failed last: on some links pings succeed and every write fails.
     fn link_trouble(&self) -> &str {
         if self.link.name() == "down" { self.link.error() } else { &self.link_error }
     }
 
-    /// What is wrong with `id` now: what holds it up, or why its last change was refused.
+    /// The current error of `id`: what delays it, or the reason of its last dead letter.
     pub fn error_of(&self, id: RegistrationId) -> &str {
         let obstacle = self.obstacle(id);
         if obstacle.is_empty() { self.letter_reason(id) } else { obstacle }
     }
 
-    /// What is wrong now; empty when nothing is.
+    /// The current error; empty if there is none.
     pub fn last_error(&self) -> &str {
         if self.link.name() == "down" || !self.dirty.is_empty() && !self.link_error.is_empty() {
             return self.link_trouble();
@@ -124,7 +124,7 @@ impl Backlog {
         ids.map(|id| self.error_of(id)).find(|error| !error.is_empty()).unwrap_or_default()
     }
 
-    /// Registrations whose keys wait because the namespace refuses, each with the reason.
+    /// Registrations with dirty keys that back off, each with the reason.
     pub fn backing_off(&self) -> impl Iterator<Item = (&Registration, &str)> {
         let waits = |number: &&RegistrationId| self.dirty.queue(**number).dirty() > 0;
         let ids = self.backing_off.iter().filter(waits).filter_map(|number| self.active(*number));
@@ -132,7 +132,7 @@ impl Backlog {
             .map(|active| (&*active.registration, active.trouble.rest.as_str()))
     }
 
-    /// Registrations with dead letters: how many each has, and why the last one was refused.
+    /// Registrations with dead letters: their number, and the reason of the last one.
     pub fn refused(&self) -> impl Iterator<Item = (&Registration, usize, &str)> {
         let ids = self.registry.ids().filter(|id| self.dead.count(*id) > 0);
         ids.filter_map(|number| {
@@ -174,7 +174,7 @@ impl Backlog {
         }
     }
 
-    /// Why the last of the changes of `id` that are dead letters now was refused.
+    /// The reason of the last dead letter of `id`; empty if it has none.
     fn letter_reason(&self, number: RegistrationId) -> &str {
         let Some(active) = self.active(number).filter(|_| self.dead.count(number) > 0) else {
             return "";

@@ -1,5 +1,5 @@
-//! The module's state as bytes, for the RDB: records in blocks, so that neither saving nor
-//! loading needs the whole of it in memory twice.
+//! Encoding of the module's state for the RDB: records in blocks, so that neither saving nor loading
+//! needs a second copy of the whole state in memory.
 
 use super::change_log::ChangeKind;
 use super::dead_letters::DeadLetter;
@@ -11,41 +11,41 @@ use crate::core::registration::Registration;
 use crate::core::registration::args;
 use crate::core::registration::shared_collections::Stamps;
 
-/// Version of the encoding; it grows when older versions of the module could not read it.
+/// Version of the encoding; incremented when older versions of the module cannot read it.
 pub const VERSION: u64 = 1;
 
-/// A block is written when it is this long.
+/// A block is written when it has at least this many bytes.
 const BLOCK_BYTES: usize = 64 * 1024;
 
-/// One thing that is saved.
+/// A saved record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record<'a> {
-    /// Nothing is sent at all.
+    /// All registrations are paused.
     Paused,
     /// The sessions in which batches are sent.
     Sessions(Vec<SessionId>),
     /// A registration.
     Registration {
-        /// The number by which other records refer to it.
+        /// The id by which other records refer to it.
         registration_id: RegistrationId,
-        /// False when only its backlog is written.
+        /// False if it was unregistered and is draining.
         live: bool,
-        /// True when what returns from flight is dropped.
+        /// True if it was unregistered with DISCARD, so that returned keys are dropped.
         discards: bool,
-        /// True when its existing keys are still to be marked.
+        /// True if existing keys are still to be marked as dirty.
         sync_pending: bool,
-        /// True while nothing of it is sent.
+        /// True if it is paused.
         paused: bool,
-        /// What it missed while the dirty set was full.
+        /// Changes that were missed while the dirty table was full.
         missed: Missed,
         /// Its options.
         registration: Registration,
     },
-    /// Which registrations share the collection of this one.
+    /// With which registrations this one shares its collection.
     Sharing {
-        /// The number of the registration.
+        /// The id of the registration.
         registration_id: RegistrationId,
-        /// When it was made, and when it was registered with SHARED.
+        /// When it joined the collection, and when it was registered with SHARED.
         stamps: Stamps,
     },
     /// A dirty key.
@@ -56,7 +56,7 @@ pub enum Record<'a> {
         db: Db,
         /// The key.
         key: &'a [u8],
-        /// Why, and of which registration.
+        /// The dead letter, with its registration.
         letter: DeadLetter,
     },
 }
@@ -64,17 +64,17 @@ pub enum Record<'a> {
 /// A dirty key as it is saved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SavedKey<'a> {
-    /// The number of its registration.
+    /// The id of its registration.
     pub registration_id: RegistrationId,
     /// Logical database.
     pub db: Db,
-    /// How it was touched last.
+    /// The last kind of change.
     pub kind: ChangeKind,
     /// Since when it is dirty, microseconds.
     pub since_us: u64,
     /// The key.
     pub key: &'a [u8],
-    /// Its value, if it was captured.
+    /// Its retained value, if there is one.
     pub retained: Option<RetainedValue>,
 }
 
@@ -86,7 +86,7 @@ pub struct Packer<W: FnMut(&[u8])> {
 }
 
 impl<W: FnMut(&[u8])> Packer<W> {
-    /// Gives every full block to `write`.
+    /// Passes every full block to `write`.
     pub fn new(write: W) -> Self {
         Packer { block: Vec::with_capacity(2 * BLOCK_BYTES), write }
     }
@@ -101,7 +101,7 @@ impl<W: FnMut(&[u8])> Packer<W> {
         }
     }
 
-    /// Writes what is left.
+    /// Writes the last block.
     pub fn end(&mut self) {
         if !self.block.is_empty() {
             (self.write)(&self.block);
@@ -113,7 +113,7 @@ impl<W: FnMut(&[u8])> Packer<W> {
 /// Reads every record of a block.
 ///
 /// # Errors
-/// One sentence when the block is damaged or was written by a newer version.
+/// One sentence if the block is corrupt or was written by a newer version.
 pub fn unpack<'a>(block: &'a [u8], mut each: impl FnMut(Record<'a>)) -> Result<(), String> {
     for bytes in Strings::new(block) {
         each(decode(bytes).ok_or("a record is damaged or of a newer version of writebehind")?);
@@ -186,7 +186,7 @@ fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// A value, if there is one: it is the rest of its record.
+/// Encodes a retained value, if there is one: it is the last part of its record.
 fn push_retained(retained: Option<&RetainedValue>, out: &mut Vec<u8>) {
     if let Some(retained) = retained {
         out.push(retained.content as u8);
@@ -195,7 +195,7 @@ fn push_retained(retained: Option<&RetainedValue>, out: &mut Vec<u8>) {
     }
 }
 
-/// Bytes still to be read.
+/// The unread bytes of a record.
 struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {
@@ -220,7 +220,7 @@ impl<'a> Bytes<'a> {
         Some(string)
     }
 
-    /// The inverse of [`push_captured`].
+    /// The inverse of [`push_retained`].
     fn retained(mut self) -> Option<RetainedValue> {
         let content = Content::from_u8(self.byte()?)?;
         let expire_ms = self.array().map(i64::from_le_bytes)?;
@@ -277,7 +277,7 @@ fn decode(record: &[u8]) -> Option<Record<'_>> {
             let key = bytes.string()?;
             let reason = String::from_utf8_lossy(bytes.string()?).into_owned();
             let kind = ChangeKind::from_u8(bytes.byte()?)?;
-            // Nothing when a retry is under way.
+            // No value while a retry is in progress.
             let retained = if bytes.0.is_empty() { None } else { Some(bytes.retained()?) };
             let letter =
                 DeadLetter { registration_id: id, code, reason, attempts, unix_ms, kind, retained };

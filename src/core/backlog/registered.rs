@@ -1,4 +1,4 @@
-//! One registration at work, with its counters.
+//! An active registration with its counters.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use crate::core::delivery::lag::Percentiles;
 use crate::core::registration::Registration;
 use crate::core::registration::args;
 
-/// What was done for a registration since the module was loaded.
+/// Counters of a registration since the module was loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Changes seen.
+    /// Changes captured.
     pub captured_total: u64,
-    /// Changes that needed no write of their own.
+    /// Changes that were coalesced.
     pub coalesced_total: u64,
     /// Documents written.
     pub written_total: u64,
@@ -20,55 +20,54 @@ pub struct Counters {
     pub deleted_total: u64,
     /// Changes that became dead letters.
     pub failed_total: u64,
-    /// Batches that were not acknowledged and had to be repeated.
+    /// Batches that were not acknowledged and had to be retried.
     pub retries_total: u64,
     /// Batches acknowledged.
     pub batches_total: u64,
     /// Bytes of commands acknowledged.
     pub bytes_total: u64,
-    /// When MongoDB acknowledged last, milliseconds since 1970; 0 for never.
+    /// When MongoDB last acknowledged a write, milliseconds since 1970; 0 for never.
     pub last_write_unix_ms: u64,
 }
 
-/// How far a scan of existing keys is.
+/// Progress of a scan of existing keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scanned {
-    /// Keys of the logical database that were looked at; 0 on a replica, which looks at none.
+    /// Keys of the logical database that were visited; 0 on a replica, which does not scan.
     pub visited: u64,
-    /// Keys of the registration that were marked.
+    /// Keys of the registration that were marked as dirty.
     pub marked: u64,
 }
 
-/// A registration at work.
+/// An active registration.
 #[derive(Debug)]
 pub struct ActiveRegistration {
-    /// Its options as they are now; batches in flight keep those of their time.
+    /// Its current options; batches in flight keep the ones with which they were begun.
     pub registration: Arc<Registration>,
-    /// False once it is unregistered and only its backlog is written.
+    /// False once it is unregistered and draining.
     pub live: bool,
-    /// True once it is unregistered with DISCARD: what returns from flight is dropped, too.
+    /// True once it is unregistered with DISCARD: keys that are returned from flight are dropped.
     pub discards: bool,
-    /// True while its existing keys are still to be marked.
+    /// True while existing keys are still to be marked as dirty.
     pub sync_pending: bool,
-    /// How far the scan of its keys is, or how far the last one came.
+    /// Progress of the current or the last scan of its keys.
     pub scanned: Scanned,
-    /// When its lag was reported, and what it was.
+    /// The last reported lag and when it was reported.
     pub lag: Option<(u64, Percentiles)>,
-    /// True while nothing of it is sent.
+    /// True while it is paused.
     pub paused: bool,
-    /// True when it comes from the file of registrations, which outlives the data.
+    /// True if it is from the file of registrations, and so is kept when data is loaded.
     pub from_file: bool,
-    /// So many batches hold keys that may be on their way already: see [`suspect`].
-    ///
-    /// [`suspect`]: super::Backlog::suspect
+    /// How many of the next batches may contain keys that a predecessor still has in flight: see
+    /// [`data_loaded`](super::Backlog::data_loaded).
     pub predecessor_batches: u32,
-    /// No batch is sent before this time, because MongoDB refused the last one.
+    /// No batch is sent before this time, microseconds, because MongoDB refused the last one.
     pub hold_us: u64,
-    /// The KEY before this one, if documents of it may be left in the collection.
+    /// The previous KEY, if documents written with it may remain in the collection.
     pub former_key: Option<String>,
-    /// What is wrong with it, and what of that the log has.
+    /// Its errors, and which of them were logged.
     pub trouble: Trouble,
-    /// Counters; captured and coalesced are counted in the dirty set.
+    /// Counters; captured and coalesced are counted in the dirty table.
     pub counters: Counters,
 }
 
@@ -92,15 +91,15 @@ impl ActiveRegistration {
         }
     }
 
-    /// The KEY of the documents that stay unchanged when the registration becomes `next`. Nothing when
-    /// the KEY is the same, or when the collection is another one.
+    /// The KEY of the documents that remain unchanged when `next` replaces the registration; `None`
+    /// if the KEY is the same or the collection is different.
     pub fn left_behind_by(&self, next: &Registration) -> Option<String> {
         let now = &self.registration;
         let leaves = self.live && now.namespace == next.namespace && !now.has_same_key(next);
         leaves.then(|| args::key(now))
     }
 
-    /// The warning about documents of the former KEY, in one sentence.
+    /// The warning about documents with the former KEY, in one sentence.
     pub fn key_warning(&self) -> Option<String> {
         let former = self.former_key.as_ref()?;
         let Registration { prefix, namespace, .. } = &*self.registration;

@@ -1,5 +1,5 @@
-//! Which registration has which registration: found, added and freed in a time that does not depend on how
-//! many there are.
+//! The active registrations by id and by prefix. Looking up, adding and removing one takes constant
+//! time.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
@@ -9,26 +9,26 @@ use super::ActiveRegistration;
 use crate::core::ids::{Db, RegistrationId};
 use crate::core::registration::router::Routes;
 
-/// Registrations by registration and by prefix.
+/// Registrations by id and by prefix.
 #[derive(Debug, Default)]
 pub struct Registry {
     routes: Routes,
-    /// True once a registration had EXCLUDE: only then is each key matched against it.
+    /// True once any registration had EXCLUDE: only then are exclusions checked for each key.
     has_excluded: bool,
     registrations: Vec<Option<ActiveRegistration>>,
-    /// Registrations that are not in use, the lowest first.
+    /// Unused ids, the lowest first.
     free: BinaryHeap<Reverse<RegistrationId>>,
-    /// By database and prefix, also those that only drain.
+    /// By database and prefix, including draining ones.
     by_prefix: HashMap<Db, HashMap<Vec<u8>, RegistrationId>>,
-    /// Those that only drain.
+    /// Draining registrations: unregistered, but with keys still to be written.
     draining: BTreeSet<RegistrationId>,
-    /// Those that capture and whose existing keys are still to be marked.
+    /// Live registrations whose existing keys are still to be marked as dirty.
     to_sync: BTreeSet<RegistrationId>,
     version: u64,
 }
 
 impl Registry {
-    /// True for an id that is in use or was.
+    /// True for an id that is or was in use.
     pub fn was_used(&self, id: RegistrationId) -> bool {
         usize::from(id) < self.registrations.len()
     }
@@ -39,12 +39,12 @@ impl Registry {
         (0..self.registrations.len() as u16).map(RegistrationId)
     }
 
-    /// Registrations, also those that only drain.
+    /// Number of registrations, including draining ones.
     pub fn len(&self) -> usize {
         self.registrations.len() - self.free.len()
     }
 
-    /// Registrations that capture.
+    /// Number of live registrations.
     pub fn live_len(&self) -> usize {
         self.len() - self.draining.len()
     }
@@ -55,8 +55,7 @@ impl Registry {
         self.registrations.get(usize::from(id))?.as_ref()
     }
 
-    /// The same, to change it. Call [`changed`](Self::changed) when it captures or not from now on, or
-    /// has other keys to mark.
+    /// The same, mutable. Call [`changed`](Self::changed) after a change of `live` or `sync_pending`.
     pub(super) fn at_mut(&mut self, id: RegistrationId) -> Option<&mut ActiveRegistration> {
         self.registrations.get_mut(usize::from(id))?.as_mut()
     }
@@ -66,7 +65,7 @@ impl Registry {
         self.by_prefix.get(&db)?.get(prefix).copied()
     }
 
-    /// The same while it captures.
+    /// The same if it is live.
     pub fn find_live(&self, db: Db, prefix: &[u8]) -> Option<RegistrationId> {
         self.find(db, prefix).filter(|id| self.is_live(*id))
     }
@@ -79,7 +78,7 @@ impl Registry {
             .map(|of| of.db)
     }
 
-    /// True when no key can be captured.
+    /// True if no registration is live, so that no change is captured.
     #[inline]
     pub fn captures_nothing(&self) -> bool {
         self.routes.is_empty()
@@ -93,17 +92,17 @@ impl Registry {
         (!excluded).then_some(id)
     }
 
-    /// The registration with the longest prefix of `key`, whether EXCLUDE leaves out the key or not.
+    /// The registration with the longest prefix of `key`, even if EXCLUDE excludes the key.
     pub(super) fn longest_prefix(&self, db: Db, key: &[u8]) -> Option<RegistrationId> {
         self.routes.find(db, key)
     }
 
-    /// The logical databases with registrations that capture.
+    /// The logical databases with live registrations.
     pub(super) fn dbs(&self) -> impl Iterator<Item = Db> + '_ {
         self.routes.dbs()
     }
 
-    /// True if `key` of `db` belongs to no registration because of an EXCLUDE.
+    /// True if an EXCLUDE matches `key` of `db`, so that it belongs to no registration.
     pub fn is_excluded(&self, db: Db, key: &[u8]) -> bool {
         self.routes.find(db, key).is_some_and(|id| self.excludes(id, key))
     }
@@ -112,7 +111,7 @@ impl Registry {
         self.at(id).is_some_and(|active| active.registration.excludes(key))
     }
 
-    /// Keys under the prefix of `id` belong to it from now on.
+    /// Routes keys with the prefix of `id` to it.
     pub(super) fn route_to(&mut self, id: RegistrationId) {
         let Some(active) = self.registrations.get(usize::from(id)).and_then(Option::as_ref) else {
             return;
@@ -122,27 +121,28 @@ impl Registry {
         self.routes.insert(registration.db, &registration.prefix, id);
     }
 
-    /// Keys under the prefix belong to no registration, or to that of a shorter prefix.
+    /// Stops routing keys with this prefix; they belong to the registration of a shorter prefix, if
+    /// any.
     pub(super) fn stop_routing(&mut self, db: Db, prefix: &[u8]) {
         self.routes.remove(db, prefix);
     }
 
-    /// True for a registration that captures.
+    /// True for a live registration.
     pub fn is_live(&self, id: RegistrationId) -> bool {
         self.at(id).is_some_and(|active| active.live)
     }
 
-    /// The registrations that capture.
+    /// The ids of live registrations.
     pub fn live_ids(&self) -> impl Iterator<Item = RegistrationId> + '_ {
         self.ids().filter(|id| self.is_live(*id))
     }
 
-    /// Adds a registration of a prefix that has none. Nothing when there are 65,535 already.
+    /// Adds a registration of a prefix that has none; `None` if there are 65,535 already.
     pub(super) fn add(&mut self, active: ActiveRegistration) -> Option<RegistrationId> {
         let number = match self.free.pop() {
             Some(Reverse(number)) => number,
             None => {
-                // The last number stays free, so that their count is a number, too.
+                // The last number stays unused, so that the count of ids fits 16 bits.
                 let next = u16::try_from(self.registrations.len()).ok();
                 let number = next.filter(|number| *number < u16::MAX)?;
                 self.registrations.push(None);
@@ -157,22 +157,22 @@ impl Registry {
         Some(number)
     }
 
-    /// Frees a registration.
+    /// Removes a registration.
     pub(super) fn remove(&mut self, id: RegistrationId) -> Option<ActiveRegistration> {
-        let gone = self.registrations.get_mut(usize::from(id))?.take()?;
-        let db = gone.registration.db;
+        let removed = self.registrations.get_mut(usize::from(id))?.take()?;
+        let db = removed.registration.db;
         if let Some(by_prefix) = self.by_prefix.get_mut(&db) {
-            by_prefix.remove(&gone.registration.prefix);
+            by_prefix.remove(&removed.registration.prefix);
             if by_prefix.is_empty() {
                 self.by_prefix.remove(&db);
             }
         }
         self.free.push(Reverse(id));
         self.changed(id);
-        Some(gone)
+        Some(removed)
     }
 
-    /// Takes note of what a registration is now.
+    /// Updates the indexes after a change of a registration.
     pub(super) fn changed(&mut self, id: RegistrationId) {
         self.version += 1;
         let (drains, syncs) = match self.at(id) {
@@ -188,7 +188,7 @@ impl Registry {
         }
     }
 
-    /// Grows with each change of a registration, and begins above 0.
+    /// Incremented with each change of a registration; starts at 1.
     pub fn version(&self) -> u64 {
         self.version + 1
     }
@@ -198,28 +198,28 @@ impl Registry {
         self.ever().filter(|id| self.at(*id).is_some())
     }
 
-    /// The ids of registrations that only drain.
+    /// The ids of draining registrations.
     pub fn draining(&self) -> &BTreeSet<RegistrationId> {
         &self.draining
     }
 
-    /// The ids that capture and whose existing keys are still to be marked.
+    /// The ids of live registrations whose existing keys are still to be marked as dirty.
     pub fn to_sync(&self) -> &BTreeSet<RegistrationId> {
         &self.to_sync
     }
 
-    /// Every registration, also those that only drain.
+    /// All registrations, including draining ones.
     pub fn iter(&self) -> impl Iterator<Item = &ActiveRegistration> {
         self.registrations.iter().flatten()
     }
 
-    /// The same, to change them.
+    /// The same, mutable.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut ActiveRegistration> {
         self.registrations.iter_mut().flatten()
     }
 }
 
-/// The first of `ids` behind `last`, from the beginning again after the end, that `is_wanted`.
+/// The first of `ids` after `last`, with wrap-around, for which `is_wanted` is true.
 pub fn next_after(
     ids: &BTreeSet<RegistrationId>,
     last: RegistrationId,
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_found_by_database_and_prefix_and_used_again() {
+    fn ids_are_found_by_database_and_prefix_and_reused() {
         let mut registry = Registry::default();
         let [a, b, other] = [(0, b"a"), (0, b"b"), (1, b"a")]
             .map(|(db, prefix)| registry.add(active(Db(db), prefix)).unwrap());
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_drains_and_what_is_to_be_marked_is_known() {
+    fn draining_and_syncing_registrations_are_indexed() {
         let mut registry = Registry::default();
         let [a, b] = [b"a", b"b"].map(|prefix| registry.add(active(Db(0), prefix)).unwrap());
         registry.at_mut(a).unwrap().live = false;
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn turns_go_round() {
+    fn the_next_id_wraps_around() {
         let ids = BTreeSet::from([1, 5, 9].map(RegistrationId));
         let all = [0, 1, 5, 9, u16::MAX]
             .map(|last| next_after(&ids, RegistrationId(last), |_| true).map(|id| id.0));

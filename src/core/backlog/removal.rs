@@ -1,7 +1,8 @@
-//! Keys that go away by themselves: expired or evicted.
+//! Expired and evicted keys.
 //!
-//! Replicas and the AOF see both as a plain DEL. So the master announces each of them in the
-//! stream, just before the DEL, and everybody who reads the stream does the same as the master.
+//! Redis propagates both to replicas and the AOF as DEL. So the master announces each of them in the
+//! replication stream just before the DEL, and replicas and AOF loading apply the same policy as the
+//! master.
 
 use super::{Backlog, Missing};
 use crate::core::backlog::change_log::{Change, ChangeKind};
@@ -11,8 +12,9 @@ use crate::core::ids::{Db, RegistrationId};
 use crate::core::mapping::value::{Content, NO_EXPIRY};
 
 impl Backlog {
-    /// True if the value of `key` must be captured before the key goes away as `kind` says: it
-    /// is dirty, or may be, or was refused, and its document is to stay.
+    /// True if the value of `key` must be retained before the key is removed (`kind` is the
+    /// reason): the key is dirty, may be dirty or has a dead letter, and its document is to be
+    /// kept.
     pub fn must_retain(&mut self, db: Db, key: &[u8], kind: ChangeKind, now_us: u64) -> bool {
         let Some(active) = self.registry.route(db, key).and_then(|id| self.active(id)) else {
             return false;
@@ -24,7 +26,8 @@ impl Backlog {
         self.is_unretained(db, key)
     }
 
-    /// Keeps the value of a key that is dirty, or may be, or was refused; false for any other.
+    /// Retains the value of a key that is dirty, may be dirty or has a dead letter; false for any
+    /// other.
     pub fn retain_value(&mut self, db: Db, key: &[u8], value: RetainedValue) -> bool {
         if self.dirty.kind_of(db, key).is_some() {
             return self.dirty.retain_value(db, key, value);
@@ -37,8 +40,9 @@ impl Backlog {
         self.dead.retain_value(db, key, value)
     }
 
-    /// A dirty key is not there any more. If its document is to be deleted, that is kept like a
-    /// value: after SWAPDB another key may have its name, whose value is not ours to write.
+    /// A dirty key no longer exists. If its document is to be deleted, the deletion is retained
+    /// like a value: after SWAPDB another key may have its name, whose value must not be written
+    /// for it.
     pub fn retain_missing(&mut self, db: Db, key: &[u8], now_us: u64) {
         self.fold_logged(now_us);
         let id = self.dirty.id_of(db, key).and_then(|id| self.active(id));
@@ -53,8 +57,8 @@ impl Backlog {
         }
     }
 
-    /// A key went away as `kind` says. True when it belongs to a registration, so that replicas
-    /// must be told.
+    /// A key was removed; `kind` is the reason. True if it belongs to a registration, so that the
+    /// removal must be announced to replicas.
     pub fn removed(&mut self, db: Db, key: &[u8], kind: ChangeKind, now_us: u64) -> bool {
         let Some(id) = self.registry.route(db, key) else { return false };
         let Some(active) = self.active(id) else { return false };
@@ -66,7 +70,7 @@ impl Backlog {
             }
             Missing::Keep => {
                 self.fold(now_us);
-                // One that was perhaps missed is counted, too: it is not known to be clean.
+                // A key whose change may have been missed counts, too: it is not known to be clean.
                 if self.is_unretained(db, key) {
                     self.lost_total += 1;
                     self.was_not_deleted(db, id, key, now_us);
@@ -76,10 +80,11 @@ impl Backlog {
         true
     }
 
-    /// A key of `id` that was perhaps deleted was not: it has just expired or been evicted.
+    /// A key of `id` that was marked as possibly deleted was not: it has just expired or been
+    /// evicted.
     fn was_not_deleted(&mut self, db: Db, id: RegistrationId, key: &[u8], now_us: u64) {
         match self.dirty.kind_of(db, key) {
-            // As a change of its own, because the key may be being read right now.
+            // As a change of its own, because the key may be in the process of being read.
             Some(ChangeKind::MaybeDeleted) => {
                 self.log.push(Change { db, registration_id: id, kind: ChangeKind::Changed, key });
                 self.fold(now_us);
@@ -89,7 +94,7 @@ impl Backlog {
         }
     }
 
-    /// True if a key is dirty, or may be, or was refused, and its value is in Redis alone.
+    /// True if a key is dirty, may be dirty or has a dead letter, and its value exists only in Redis.
     pub fn is_unretained(&self, db: Db, key: &[u8]) -> bool {
         match self.dirty.kind_of(db, key) {
             Some(kind) => kind.may_hold_value(),
@@ -100,13 +105,13 @@ impl Backlog {
         }
     }
 
-    /// True if a key that is not dirty was refused, and its value is in Redis alone.
+    /// True if a key that is not dirty has a dead letter, and its value exists only in Redis.
     pub(super) fn is_refused(&self, db: Db, key: &[u8]) -> bool {
         self.dirty.kind_of(db, key).is_none()
             && self.dead.find(db, key).is_some_and(DeadLetter::is_unretained)
     }
 
-    /// The stream announces that the DEL of `key` which follows is none of a client.
+    /// The stream announces that the following DEL of `key` is an expiration or eviction.
     pub fn announce(&mut self, db: Db, key: &[u8]) {
         self.announced = Some((db, key.to_vec()));
     }

@@ -1,4 +1,4 @@
-//! What the master says in the replication stream and the AOF.
+//! Applies internal commands of the replication stream and the AOF.
 
 use super::{Backlog, Refused, Scanned};
 use crate::core::backlog::change_log::ChangeKind;
@@ -7,11 +7,10 @@ use crate::core::ids::Db;
 use crate::core::now::Now;
 
 impl Backlog {
-    /// Obeys a command of the stream about keys in `db`. Fold the log first: what stands before it in the
-    /// stream comes first here, too. [`Told::Gone`] changes nothing here, because it needs the
-    /// key's value: see [`gone`](Backlog::gone).
+    /// Applies a command of the stream about keys in `db`. [`StreamCommand::Gone`] changes nothing
+    /// here: it needs the key's value, so the caller handles it with [`removed`](Backlog::removed).
     pub fn apply(&mut self, db: Db, command: StreamCommand<'_>, now: Now) {
-        // What is before it in the stream comes first here, too.
+        // Changes that precede the command in the stream are applied first.
         self.fold(now.us);
         match command {
             StreamCommand::Clean(keys) => keys.iter().for_each(|key| self.forget(db, key)),
@@ -28,8 +27,8 @@ impl Backlog {
                     self.begin_scan(id);
                 }
             }
-            // They are marked like changes here: what has no place is missed after the scan's
-            // beginning, and so not taken for found at its end.
+            // Marked as changes, not as found: a key without room counts as missed after the begin of
+            // the scan, and so is not considered found at its end.
             StreamCommand::Mark { prefix, keys } => {
                 if let Some(id) = self.registry.find(db, prefix) {
                     for key in keys {

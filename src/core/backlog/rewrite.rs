@@ -1,9 +1,10 @@
-//! Indeterminate writes: an older write of them may still be applied, after newer ones. So once such a key
-//! is written, it is written once more when nothing of the old can be under way any longer.
+//! Indeterminate writes: their outcome is unknown, and MongoDB may still apply them after newer
+//! writes. So a key with one is written, and written once more when the old write can no longer be
+//! in flight.
 //!
-//! A write that was given up is indeterminate when the server cannot fence it off. And so is whatever
-//! this server sent before it crashed, or another one before this one was promoted: it is unknown
-//! which keys that was, but no others than those that are dirty for longest.
+//! An abandoned write is indeterminate if it cannot be fenced off. So are the writes that this server
+//! had in flight when it crashed, or the former master when this replica was promoted: their keys are
+//! not known, but they are among the keys that have been dirty for the longest time.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -14,10 +15,10 @@ use crate::core::delivery::batch::{Batch, Item};
 use crate::core::ids::{Db, RegistrationId};
 use crate::core::mapping::value::Content;
 
-/// What the network and the server's clock may add to the limit of a command, microseconds.
+/// Safety margin on the time limit of a command, for the network and MongoDB's clock, microseconds.
 const SLACK_US: u64 = 2_000_000;
 
-/// Keys made dirty again in one go.
+/// Maximum number of keys made dirty again per call.
 const AT_A_TIME: usize = 256;
 
 type DbKey = (Db, Vec<u8>);
@@ -33,11 +34,12 @@ struct Rewrite {
 /// All keys with an indeterminate write.
 #[derive(Debug, Default)]
 pub(super) struct IndeterminateWrites {
-    /// Nothing while the key is not written again.
+    /// `None` until the key was written again.
     keys: HashMap<DbKey, Option<Rewrite>>,
-    /// When the keys that are written again are due once more.
+    /// When keys that were written again are due once more, microseconds.
     due: VecDeque<(u64, DbKey)>,
-    /// Keys that are dirty since then or longer may be on their way already.
+    /// Keys dirty since this time or longer may be in flight in a predecessor's batches,
+    /// microseconds.
     predecessor_us: u64,
 }
 
@@ -49,7 +51,7 @@ impl IndeterminateWrites {
 }
 
 impl Backlog {
-    /// `batch` was given up and may still be applied.
+    /// Records that `batch` was abandoned and may still be applied.
     pub(super) fn doubt(&mut self, batch: &Batch) {
         for item in &batch.items {
             let key = (batch.registration.db, batch.key(item).to_vec());
@@ -57,14 +59,14 @@ impl Backlog {
         }
     }
 
-    /// The data was loaded: what is dirty for longest may be on its way already.
+    /// Data was loaded: the server that saved it may still have the oldest dirty keys in flight.
     pub fn data_loaded(&mut self, now_us: u64) {
         self.fold(now_us);
         self.assume_predecessor_in_flight(now_us);
     }
 
-    /// This server became a master or a replica: writes from here on must not meet what is still on its
-    /// way, its own or the other master's.
+    /// This server became a master or a replica: later writes must not be overtaken by writes that
+    /// are still in flight, its own or the other master's.
     pub fn role_changed(&mut self, now_us: u64) {
         self.fold(now_us);
         self.begin_epoch();
@@ -74,7 +76,7 @@ impl Backlog {
     fn assume_predecessor_in_flight(&mut self, now_us: u64) {
         self.sessions.retire();
         self.indeterminate.predecessor_us = self.dirty.watermark_us(now_us);
-        // As many batches as one server has out at a time.
+        // The maximum number of batches that one server has in flight.
         let batches = u32::try_from(self.settings.max_in_flight_batches).unwrap_or(1) * 2;
         for id in self.registry.ever() {
             let dirty = self.dirty.queue(id).dirty() > 0;
@@ -84,7 +86,7 @@ impl Backlog {
         }
     }
 
-    /// `batch` is about to be sent.
+    /// Must be called before `batch` is sent.
     pub fn sending(&mut self, batch: &Batch) {
         self.contested.sending(batch);
         let predecessor_us = self.indeterminate.predecessor_us;
@@ -102,14 +104,15 @@ impl Backlog {
         }
     }
 
-    /// A key needs no write after all: it has no indeterminate one.
+    /// Forgets the indeterminate write of a key that needs no write after all.
     pub(super) fn forget_doubt(&mut self, db: Db, key: &[u8]) {
         if !self.indeterminate.keys.is_empty() {
             self.indeterminate.keys.remove(&(db, key.to_vec()));
         }
     }
 
-    /// An item is about to be acknowledged: if its key has an indeterminate write, it is due once more.
+    /// Schedules another write of an item that is about to be acknowledged, if its key has an
+    /// indeterminate write.
     pub(super) fn schedule_rewrite(&mut self, batch: &Batch, item: &Item, now_us: u64) {
         if self.indeterminate.keys.is_empty() {
             return;
@@ -136,16 +139,16 @@ impl Backlog {
         }
     }
 
-    /// Makes the keys dirty again that are due once more at `now_us`, and returns them with the
-    /// ids of their registrations.
+    /// Makes keys dirty again whose rewrite is due at `now_us`, and returns them with the ids of
+    /// their registrations.
     pub fn mark_due_rewrites(&mut self, now_us: u64) -> Vec<(RegistrationId, Vec<u8>)> {
         let mut marked = Vec::new();
-        // So many at a time that it takes no longer than reading does.
+        // Limited, so that it takes no longer than a slice of reading.
         while self.has_due_rewrites(now_us) && marked.len() < AT_A_TIME {
             let Some((_, key)) = self.indeterminate.due.pop_front() else { break };
             let Some(Some(again)) = self.indeterminate.keys.remove(&key) else { continue };
             let (db, name) = (key.0, key.1.as_slice());
-            // A newer change is written anyway, and by itself.
+            // If the key is dirty, it is written anyway.
             let ours = self.registry.route(db, name) == Some(again.registration_id);
             if !ours || self.dirty.kind_of(db, name).is_some() {
                 continue;
@@ -162,12 +165,12 @@ impl Backlog {
         marked
     }
 
-    /// When [`mark_due_rewrites`](Self::mark_due_rewrites) has something to do, microseconds.
+    /// When [`mark_due_rewrites`](Self::mark_due_rewrites) must be called, microseconds.
     pub fn rewrites_due_us(&self) -> Option<u64> {
         self.indeterminate.due_us()
     }
 
-    /// True when [`mark_due_rewrites`](Self::mark_due_rewrites) has something to do at `now_us`.
+    /// True if [`mark_due_rewrites`](Self::mark_due_rewrites) must be called at `now_us`.
     pub fn has_due_rewrites(&self, now_us: u64) -> bool {
         self.indeterminate.due_us().is_some_and(|due_us| due_us <= now_us)
     }

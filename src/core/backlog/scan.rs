@@ -1,8 +1,8 @@
-//! Scans for keys that exist already: of a registration that asked for it, or that missed changes
-//! because the dirty set was full.
+//! Scans of existing keys: for WB.SYNC, or for registrations that missed changes because the dirty
+//! table was full.
 //!
-//! Who scans puts into the stream where the scan begins, what it found and where it ends. So a
-//! replica knows as well as its master what was found, and keeps what it missed meanwhile itself.
+//! The scanning master propagates the begin of the scan, the keys that were found and its end. So a
+//! replica has the same keys marked, and still knows which changes it missed itself meanwhile.
 
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use crate::core::ids::{Db, RegistrationId};
 use crate::core::registration::Registration;
 
 impl Backlog {
-    /// The registration to scan for a while: the next one after `last` that needs it and may do it now.
-    /// Nothing while MongoDB is away, because what is found would only fill the room that changes
-    /// need, and while there is no room.
+    /// The registration to scan next: the first after `last` that needs a scan and has room for
+    /// more keys. While MongoDB is unreachable there are no scans for missed changes, because the
+    /// keys found would take the room of new changes.
     pub fn next_scan(&self, last: RegistrationId) -> Option<RegistrationId> {
         let down = self.link.name() == "down";
         let has_room = |id| self.dirty.has_room_to_scan(id);
@@ -27,8 +27,8 @@ impl Backlog {
         asked.into_iter().chain(missing).min_by_key(turn)
     }
 
-    /// Keys of `id` may belong to those that a shorter prefix missed before: the scan of that one
-    /// leaves them to the longest.
+    /// Copies missed changes of shorter prefixes to the new registration `id`: they may be of its
+    /// keys, and a scan of the shorter prefix skips keys that belong to a longer one.
     pub(super) fn inherit_missed(&mut self, id: RegistrationId, db: Db, prefix: &[u8]) {
         let others = self.dirty.missing().iter().copied().filter(|other| {
             *other != id
@@ -50,7 +50,7 @@ impl Backlog {
         self.dirty.has_room_to_scan(id)
     }
 
-    /// A scan of `id` begins at the first key.
+    /// A scan of `id` begins, from the first key.
     pub fn begin_scan(&mut self, id: RegistrationId) {
         self.dirty.begin_scan(id);
         if let Some(active) = self.active_mut(id) {
@@ -58,17 +58,17 @@ impl Backlog {
         }
     }
 
-    /// A scan of `id` has looked at so many more keys, and marked so many.
+    /// Adds progress of a scan of `id`.
     pub fn scanned(&mut self, id: RegistrationId, more: Scanned) {
         let missed = self.dirty.has_missed(id);
-        // Marks other than those of a scan are propagated to replicas, too.
+        // On replicas, WB._MARK is also received for other reasons than a scan.
         if let Some(active) = self.active_mut(id).filter(|active| active.sync_pending || missed) {
             active.scanned.visited += more.visited;
             active.scanned.marked += more.marked;
         }
     }
 
-    /// Asks for a scan of all keys of `id`, from the beginning if one is under way.
+    /// Requests a scan of all keys of `id`, which restarts if one is in progress.
     pub fn begin_sync(&mut self, id: RegistrationId) {
         self.changed = true;
         self.set_sync_pending(id, true);
@@ -77,15 +77,15 @@ impl Backlog {
         }
     }
 
-    /// True if `key` of the registration's database is for a scan of `id` to mark.
+    /// True if a scan of `id` must mark `key` of the registration's database.
     pub fn is_scanned(&self, id: RegistrationId, key: &[u8]) -> bool {
         let Some(active) = self.active(id) else { return false };
         let registration = &active.registration;
         if active.live {
             return self.registry.route(registration.db, key) == Some(id);
         }
-        // Its prefix is routed no more. Of the keys that it had, those of longer prefixes and those
-        // that it excluded were never its.
+        // A draining prefix is no longer routed. Keys of longer prefixes and excluded keys never
+        // belonged to it.
         let longer = |other: &Registration| {
             other.db == registration.db
                 && other.prefix.len() > registration.prefix.len()
@@ -108,13 +108,13 @@ impl Backlog {
         self.registry.draining().iter().filter_map(|id| self.active(*id))
     }
 
-    /// A scan of `id` has found `key`. It is [`ChangeKind::Found`] for who scans: limit or not, it
-    /// is remembered.
+    /// Marks `key`, which a scan of `id` has found. The scanning server passes
+    /// [`ChangeKind::Found`], and then the key is marked even if the table is full.
     pub fn found(&mut self, id: RegistrationId, key: &[u8], kind: ChangeKind, now_us: u64) {
         let Some(active) = self.active(id) else { return };
         let (db, live) = (active.registration.db, active.live);
         if !live {
-            // Another registration may have the key by now, and what it knows is newer.
+            // The key may be dirty in another registration by now, whose state is newer.
             self.fold(now_us);
             if self.dirty.id_of(db, key).is_some_and(|other| other != id) {
                 return;
@@ -134,17 +134,17 @@ impl Backlog {
         self.retire_if_done(id);
     }
 
-    /// How many ids missed changes.
+    /// Number of registrations that missed changes.
     pub fn rescans_len(&self) -> usize {
         self.dirty.missing().len()
     }
 
-    /// The ids that missed changes.
+    /// The ids of registrations that missed changes.
     pub fn rescans(&self) -> impl Iterator<Item = RegistrationId> + '_ {
         self.dirty.missing().iter().copied()
     }
 
-    /// The registration of such a registration in `db`, or in all databases, with its number.
+    /// The registrations in `db`, or in all databases, that missed changes, with their ids.
     pub fn rescans_of(&self, db: Option<Db>) -> Vec<(RegistrationId, Arc<Registration>)> {
         let ids = self.rescans().filter_map(|id| Some((id, self.active(id)?)));
         ids.filter(|(_, active)| db.is_none_or(|db| db == active.registration.db))
@@ -152,8 +152,8 @@ impl Backlog {
             .collect()
     }
 
-    /// The registration that `key` belongs to, if that registration may have missed it: the key is not known to
-    /// be dirty, nor to be clean.
+    /// The registration of `key`, if it may have missed a change of the key, so that it is not
+    /// known if the key is dirty or clean.
     pub fn maybe_missed(&self, db: Db, key: &[u8]) -> Option<RegistrationId> {
         if self.dirty.kind_of(db, key).is_some() {
             return None;
@@ -166,13 +166,13 @@ impl Backlog {
         routed.or_else(|| self.rescans().find(drains))
     }
 
-    /// Everything that `id` missed is known now, or does not count any more.
+    /// Clears the missed changes of `id`: all are found, or no longer needed.
     pub fn clear_missed(&mut self, id: RegistrationId) {
         self.dirty.set_missed(id, Missed::default());
         self.resume_flushes();
     }
 
-    /// True if something in `scope` was missed until `watermark_us` and may not be found yet.
+    /// True if changes in `scope` were missed until `watermark_us` and may not have been found yet.
     pub(super) fn misses(&self, scope: &Scope, watermark_us: u64) -> bool {
         let misses = |id: RegistrationId| {
             self.dirty.missed(id).oldest_us().is_some_and(|us| us <= watermark_us)
@@ -180,12 +180,12 @@ impl Backlog {
         match scope {
             Scope::All => self.rescans().any(misses),
             Scope::Registration(id) => misses(*id),
-            // Their keys were found when they came.
+            // Missed keys were marked when the flush began.
             Scope::Keys(_) => false,
         }
     }
 
-    /// Lets flushes go on that waited for scans.
+    /// Resumes flushes that waited for scans.
     fn resume_flushes(&mut self) {
         if !self.waiters.has_suspended() {
             return;
@@ -205,7 +205,7 @@ impl Backlog {
         }
     }
 
-    /// Makes what is dirty in `scope` due at once.
+    /// Makes the dirty keys in `scope` due immediately.
     pub(super) fn hasten_scope(&mut self, scope: &Scope, watermark_us: u64) {
         match scope {
             Scope::All => {

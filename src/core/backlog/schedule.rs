@@ -1,7 +1,7 @@
-//! When which registration is due: kept, so that not all of them must be asked.
+//! The schedule of due registrations: it avoids computing the due times of all registrations.
 //!
-//! Whatever may make a registration due at another time *stirs* it; before the schedule is read,
-//! those that were stirred are asked anew.
+//! Every change that may affect the due time of a registration marks it as *stirred*; before the
+//! schedule is read, the due times of stirred registrations are recomputed.
 
 use std::collections::BTreeSet;
 
@@ -10,26 +10,26 @@ use super::registry::next_after;
 use crate::core::backlog::deadline_heap::Heap;
 use crate::core::ids::RegistrationId;
 
-/// When a registration is due that is paused.
+/// The due time of a paused registration.
 const PAUSED: u64 = u64::MAX;
 
-/// The registrations with keys that wait.
+/// The registrations with waiting keys.
 #[derive(Debug, Default)]
 pub(super) struct DueRegistrations {
     /// When they are due, microseconds, or [`PAUSED`].
     due: Heap,
-    /// Those that were due at their last look, and so are in no heap.
+    /// Registrations found to be due, which were removed from the heap.
     ready: BTreeSet<RegistrationId>,
-    /// The times hold for this `flush-interval-ms`,
+    /// The `flush-interval-ms` for which the due times are valid.
     interval_ms: i64,
-    /// and for a dirty set that has room, or has none.
+    /// The memory pressure of the dirty table for which the due times are valid.
     is_pressed: bool,
-    /// The ids that were stirred: a buffer.
+    /// A buffer for the stirred ids.
     stirred: Vec<RegistrationId>,
 }
 
 impl DueRegistrations {
-    /// Those that have keys that wait, in no order.
+    /// The registrations with waiting keys, in no order.
     pub fn waiting(&self) -> impl Iterator<Item = RegistrationId> + '_ {
         self.due.numbers().map(|id| RegistrationId(id as u16)).chain(self.ready.iter().copied())
     }
@@ -44,7 +44,7 @@ impl DueRegistrations {
 }
 
 impl Backlog {
-    /// When the next batch can begin, microseconds; nothing while none can.
+    /// When the next batch can begin, microseconds; `None` if none can.
     pub fn next_due_us(&mut self) -> Option<u64> {
         if !self.in_flight.may_send() {
             return None;
@@ -65,7 +65,7 @@ impl Backlog {
         (due_us != PAUSED).then_some(due_us)
     }
 
-    /// The registration whose turn it is among those that are due.
+    /// The next due registration, round-robin.
     pub(super) fn next_registration(&mut self, now_us: u64) -> Option<RegistrationId> {
         if self.paused {
             return None;
@@ -81,8 +81,8 @@ impl Backlog {
         Some(id)
     }
 
-    /// The next of those that were due at their last look and for which there is a credit. Few are
-    /// passed over: slow ones, and those that have something on its way.
+    /// The next registration found to be due for which there is a credit. Few are skipped: slow
+    /// ones, and those with batches in flight.
     fn ready_registration(&self) -> Option<RegistrationId> {
         // Before the first one: behind the last number, which no registration has.
         let last = self.last_sent.unwrap_or(RegistrationId(u16::MAX));
@@ -103,17 +103,17 @@ impl Backlog {
         usual.into_iter().chain(slow).min_by_key(turn)
     }
 
-    /// The ids with keys that wait, and perhaps some that had some until now.
+    /// The registrations with waiting keys, and possibly some that have none any more.
     pub(super) fn waiting_ids(&self) -> impl Iterator<Item = RegistrationId> + '_ {
         self.schedule.waiting().chain(self.dirty.stirred().iter().copied())
     }
 
-    /// Asks every registration anew when it is due: of all, something has changed.
+    /// Marks all registrations as stirred.
     pub(super) fn stir_all(&mut self) {
         self.schedule.waiting().for_each(|id| self.dirty.stir(id));
     }
 
-    /// Asks those that were stirred when they are due.
+    /// Recomputes the due times of stirred registrations.
     fn settle_schedule(&mut self) {
         let (interval_ms, is_pressed) = (self.settings.flush_interval_ms, self.dirty.is_pressed());
         let schedule = &mut self.schedule;

@@ -1,9 +1,9 @@
-//! The sessions in which this server writes, or its master does: kept with the state, so that the
-//! server that goes on can end what they hold.
+//! The MongoDB sessions of this server or its master. They are saved and replicated, so that a
+//! restarted server or a promoted replica can end their transactions.
 
 use crate::core::delivery::batch::SessionId;
 
-/// Most sessions that are kept: a client has one for each batch on the wire.
+/// Maximum number of sessions kept: the worker uses one for each batch in flight.
 const MOST: usize = 1024;
 
 /// The sessions.
@@ -11,13 +11,13 @@ const MOST: usize = 1024;
 pub struct KnownSessions {
     present: Vec<SessionId>,
     former: Vec<SessionId>,
-    /// True when replicas and the AOF do not know of the present ones.
+    /// True if the present ones must still be propagated to replicas and the AOF.
     pending: bool,
 }
 
 impl KnownSessions {
-    /// These sessions are used from now on; `pending` when replicas and the AOF do not know it. Of
-    /// more than any server uses the last ones count.
+    /// Sets the sessions in use; `pending` if they must still be propagated to replicas and the
+    /// AOF. If there are more than [`MOST`], the last ones are kept.
     pub fn set(&mut self, mut sessions: Vec<SessionId>, pending: bool) {
         sessions.drain(..sessions.len().saturating_sub(MOST));
         (self.present, self.pending) = (sessions, pending);
@@ -28,17 +28,17 @@ impl KnownSessions {
         &self.present
     }
 
-    /// The sessions in use, once after each change.
+    /// The sessions in use if they must be propagated; `None` until the next change.
     pub fn take_pending(&mut self) -> Option<Vec<SessionId>> {
         std::mem::take(&mut self.pending).then(|| self.present.clone())
     }
 
-    /// Sessions of an earlier life, or of the master before.
+    /// Sessions of this server before its restart, or of the previous master.
     pub fn former(&self) -> &[SessionId] {
         &self.former
     }
 
-    /// From here on the sessions known so far are those of another process.
+    /// The sessions known so far belong to a predecessor from now on.
     pub(super) fn retire(&mut self) {
         self.former.clone_from(&self.present);
     }

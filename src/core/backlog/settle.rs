@@ -1,4 +1,4 @@
-//! Into the backlog: how batches ended, and what that makes of their keys.
+//! Settles finished batches: acknowledges, requeues or dead-letters each key.
 
 use std::iter::Peekable;
 
@@ -11,30 +11,30 @@ use crate::core::ids::{Db, EntryId, RegistrationId};
 use crate::core::mapping::value::Content;
 use crate::core::now::Now;
 
-/// What replicas and the AOF are to be told of keys that were sent.
+/// Outcomes that must be propagated to replicas and the AOF.
 #[derive(Debug, Default)]
 pub struct Acknowledged {
-    /// Those that became clean.
+    /// Keys that became clean.
     pub keys: KeyList,
-    /// Those that MongoDB refused, clean or not.
+    /// New dead letters, of clean or dirty keys.
     pub dead: Vec<Refused>,
-    /// Database and key of those that are dirty again, but MongoDB took their last change and so
-    /// their dead letters are gone.
+    /// Database and key of dirty keys whose dead letters were removed, because MongoDB acknowledged
+    /// an earlier change.
     pub resolved: Vec<(Db, Vec<u8>)>,
 }
 
 impl Acknowledged {
-    /// True when there is nothing to tell.
+    /// True if there is nothing to propagate.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.dead.is_empty() && self.resolved.is_empty()
     }
 
-    /// Number of keys of which something is to be told.
+    /// Number of keys to propagate.
     pub fn len(&self) -> usize {
         self.keys.len() + self.dead.len() + self.resolved.len()
     }
 
-    /// Forgets all, and keeps the memory.
+    /// Removes all entries, and keeps the memory of the keys.
     pub fn clear(&mut self) {
         self.keys.clear();
         self.dead.clear();
@@ -42,7 +42,8 @@ impl Acknowledged {
     }
 }
 
-/// What a list in ascending order has of the item `index`. What it has of earlier ones is left out.
+/// The entry of the item `index` in a list in ascending order. Entries of earlier items and
+/// duplicates are skipped.
 fn next_of<T>(
     list: &mut Peekable<impl Iterator<Item = T>>,
     index: usize,
@@ -58,15 +59,16 @@ fn next_of<T>(
 }
 
 impl Backlog {
-    /// Takes in one report of the worker. Keys that are clean now are added to `clean`.
+    /// Settles one report of the worker. Keys that became clean are added to `clean`.
     #[cfg(test)]
     pub fn report(&mut self, report: Report, now: Now, clean: &mut Acknowledged) {
         let rest = self.report_part(report, usize::MAX, now, clean);
         debug_assert!(rest.is_none());
     }
 
-    /// Takes in one report of the worker, or `most` keys of a written batch. Keys that are clean now are
-    /// added to `clean`. What is left of the report comes back, and is to be taken in before any other one.
+    /// Settles one report of the worker, or the next `most` keys of a written batch. Keys that
+    /// became clean are added to `clean`. Returns the rest of the report, which must be settled
+    /// before any other report.
     pub fn report_part(
         &mut self,
         report: Report,
@@ -74,7 +76,7 @@ impl Backlog {
         now: Now,
         clean: &mut Acknowledged,
     ) -> Option<Report> {
-        // A change that is still in the log keeps its key dirty.
+        // Changes that are still in the log keep their keys dirty.
         self.fold_logged(now.us);
         match report {
             Report::Credit(more) => self.in_flight.credits += i64::from(more),
@@ -96,7 +98,7 @@ impl Backlog {
                 }
                 self.link.change(link, now);
             }
-            // For the client that asked, and nothing to the backlog.
+            // Handled by the caller for the client of WB.CHECK.
             Report::Checked { .. } => {}
             Report::Lag { of: None, lag } => self.lag = Some((now.us, lag)),
             Report::Lag { of: Some((id, registration)), lag } => {
@@ -122,7 +124,7 @@ impl Backlog {
         now: Now,
         clean: &mut Acknowledged,
     ) -> Option<Report> {
-        if matches!(verdict, Verdict::Returned { in_doubt: true, .. }) {
+        if matches!(verdict, Verdict::Returned { indeterminate: true, .. }) {
             self.doubt(&batch);
         }
         if !self.in_flight.is_current(&batch) {
@@ -164,7 +166,7 @@ impl Backlog {
         None
     }
 
-    /// A key that was taken needs no write: it counts as acknowledged.
+    /// Acknowledges a key that was taken and needs no write.
     pub fn skip(&mut self, id: RegistrationId, taken: &Taken, clean: &mut Acknowledged) {
         self.contested.forget(taken.entry);
         let mut skipped = None;
@@ -185,7 +187,7 @@ impl Backlog {
         self.retire_if_done(id);
     }
 
-    /// An acknowledgement that came from the master or out of the AOF.
+    /// Applies an acknowledgement from the replication stream or the AOF.
     pub fn forget(&mut self, db: Db, key: &[u8]) {
         let id = self.dirty.forget(db, key);
         self.clear_letter(db, key);
@@ -194,7 +196,7 @@ impl Backlog {
         }
     }
 
-    /// Takes in the next `most` items of a written batch.
+    /// Settles the next `most` items of a written batch.
     fn written(
         &mut self,
         batch: &Batch,
@@ -224,7 +226,8 @@ impl Backlog {
                 let next = items[index - start..].iter().take(FOLD_AT);
                 self.dirty.visit_entries(next.map(|item| item.entry));
             }
-            // What is in a list twice, or in two of them, hides no later item of any.
+            // Reads the next entries of all lists, so that a duplicate entry never hides a later
+            // item.
             let is_returned = next_of(&mut returned, index, |returned| *returned).is_some();
             let blocked = next_of(&mut blocked, index, |blocked| blocked.index);
             let refusal = next_of(&mut refused, index, |refusal| refusal.index);
@@ -298,7 +301,7 @@ impl Backlog {
                 counters.bytes_total += written.sent_bytes;
             }
         });
-        // A batch of which nothing was sent says nothing of the namespace.
+        // A batch of which nothing was sent does not prove that the namespace accepts writes.
         if is_last && !written.error.is_empty() {
             self.back_off(batch.registration_id, &written.error);
         } else if is_last && written.sent_bytes > 0 {
@@ -306,7 +309,7 @@ impl Backlog {
         }
     }
 
-    /// Items are dirty again; from the last to the first, so that the oldest stands first.
+    /// Requeues items, which must be passed from the last to the first, so that the oldest is first.
     fn returned<'i>(&mut self, batch: &Batch, items: impl Iterator<Item = &'i Item>, hold_us: u64) {
         for item in items {
             self.dirty.give_back(item.entry, item.since_us);

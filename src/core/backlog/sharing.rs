@@ -1,16 +1,16 @@
-//! Registrations that share a collection: which are refused, and which are warned of.
+//! Registrations that share a collection: refusals and warnings.
 
 use super::Backlog;
 use crate::core::ids::RegistrationId;
 use crate::core::registration::Registration;
 
-/// Pairs that a warning names.
+/// Maximum number of pairs or prefixes in a warning.
 const NAMED: usize = 3;
 
 impl Backlog {
-    /// Why `registration` must not be made, in one sentence, if another one has its collection.
+    /// Why `registration` is refused, in one sentence, if another registration has its collection.
     pub fn clash(&self, registration: &Registration) -> Option<String> {
-        // Mostly there is none, and the prefix need not be looked for.
+        // In the common case there is no rival, and the prefix need not be looked up.
         self.sharing.rival(None, registration)?;
         let id = self.registry.find_live(registration.db, &registration.prefix);
         let first = &self.active(self.sharing.rival(id, registration)?)?.registration;
@@ -23,18 +23,18 @@ impl Backlog {
         ))
     }
 
-    /// The warning about documents of the former KEY of the registration `id`, in one sentence.
+    /// The warning about documents with the former KEY of the registration `id`, in one sentence.
     pub fn key_warning(&self, id: RegistrationId) -> Option<String> {
         self.active(id).filter(|active| active.live)?.key_warning()
     }
 
-    /// These warnings of all registrations; no more than three.
+    /// These warnings of all registrations, at most three.
     pub fn key_warnings(&self) -> Vec<String> {
         let ids = self.registry.live_ids().filter_map(|id| self.key_warning(id));
         ids.take(NAMED).collect()
     }
 
-    /// The warning about registrations that share a collection and were loaded all the same, in one
+    /// The warning about registrations that were loaded although they share a collection, in one
     /// sentence.
     pub fn sharing_warning(&mut self) -> Option<String> {
         let clashes = self.sharing.clashes().to_vec();

@@ -1,71 +1,71 @@
-//! Keys whose values take long to read: they wait between two reads, so that one key that changes
-//! all the time does not take all of the server's time.
+//! Keys whose values are slow to read: they wait between two reads, so that one key that changes all
+//! the time does not use all of the server's time.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::table::Taken;
 use crate::core::ids::{Db, RegistrationId};
 
-/// A key is not read again before so many times as long as its last read took.
-const REST: u64 = 25;
-/// A read in steps that was disturbed so often by changes is done in one go.
+/// After a read, a key is not read again for this many times the duration of the read.
+const COOLDOWN: u64 = 25;
+/// After this many interruptions by changes, a key is read in one step.
 const INTERRUPTED: u32 = 3;
-/// And so long a disturbance is remembered, microseconds.
+/// How long an interruption is remembered, microseconds.
 const REMEMBERED_US: u64 = 5_000_000;
 
-/// What is known of one key.
+/// The history of one key.
 #[derive(Clone, Copy, Debug, Default)]
 struct Past {
-    /// It is not read before, microseconds.
+    /// It is not read before this time, microseconds.
     not_before_us: u64,
     interrupted: u32,
-    /// When it can be forgotten, microseconds.
+    /// When the history can be dropped, microseconds.
     until_us: u64,
 }
 
-/// A key in flight that is not read yet.
+/// A key in flight whose value was not read yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlowRead {
-    /// The key as it was taken.
+    /// The key as it was taken from its queue.
     pub taken: Taken,
-    /// ActiveRegistration of the registration it was taken for.
+    /// Id of the registration for which it was taken.
     pub registration_id: RegistrationId,
-    /// The epoch it was taken in.
+    /// The epoch in which it was taken.
     pub epoch: u32,
 }
 
-/// Heavy keys, and those of them that wait.
+/// Slow keys, and those of them that are waiting.
 #[derive(Debug, Default)]
 pub struct SlowKeys {
-    /// By database and key. Reading is what takes the time, so these are few: at most [`REST`]
-    /// keys rest at a time.
+    /// By database and key. There are few, because each read takes a share of the time: at most
+    /// [`COOLDOWN`] keys are in a cool-down at a time.
     past: HashMap<(Db, Box<[u8]>), Past>,
-    /// By the time when they can be read, and in the order of coming.
+    /// By the time from which they can be read, then in the order of insertion.
     slow_read: BTreeMap<(u64, u64), SlowRead>,
-    /// The one that is being read in steps.
+    /// The key that is being read in steps.
     reading: Option<SlowRead>,
     count: u64,
 }
 
 impl SlowKeys {
-    /// When the key may be read, microseconds; 0 when nothing speaks against it.
+    /// From when the key may be read, microseconds; 0 for now.
     pub fn not_before_us(&self, db: Db, key: &[u8]) -> u64 {
         self.of(db, key).map_or(0, |past| past.not_before_us)
     }
 
-    /// True if the key should be read in one go.
+    /// True if the key should be read in one step, because it changes too often.
     pub fn is_hot(&self, db: Db, key: &[u8]) -> bool {
         self.of(db, key).is_some_and(|past| past.interrupted >= INTERRUPTED)
     }
 
-    /// The key was read to its end, which took so long.
+    /// Records that the key was read completely, which took `took_us` microseconds.
     pub fn was_read(&mut self, db: Db, key: &[u8], took_us: u64, now_us: u64) {
-        let not_before_us = now_us.saturating_add(took_us.saturating_mul(REST));
+        let not_before_us = now_us.saturating_add(took_us.saturating_mul(COOLDOWN));
         let past = Past { not_before_us, interrupted: 0, until_us: not_before_us };
         self.remember(db, key, past, now_us);
     }
 
-    /// The key changed while it was read.
+    /// Records that the key changed while it was read.
     pub fn was_interrupted(&mut self, db: Db, key: &[u8], now_us: u64) {
         let mut past = self.of(db, key).copied().unwrap_or_default();
         past.interrupted += 1;
@@ -73,34 +73,34 @@ impl SlowKeys {
         self.remember(db, key, past, now_us);
     }
 
-    /// Lets a key wait.
+    /// Parks a key until `until_us`.
     pub fn park_slow(&mut self, slow_read: SlowRead, until_us: u64) {
         self.count += 1;
         self.slow_read.insert((until_us, self.count), slow_read);
     }
 
-    /// The next key that has waited long enough.
+    /// Takes the next key whose wait has ended at `now_us`.
     pub fn take_due(&mut self, now_us: u64) -> Option<SlowRead> {
         let first = self.slow_read.first_entry()?;
         (first.key().0 <= now_us).then(|| first.remove())
     }
 
-    /// When the next key has waited long enough, microseconds.
+    /// When the next wait ends, microseconds.
     pub fn next_us(&self) -> Option<u64> {
         self.slow_read.keys().next().map(|(until_us, _)| *until_us)
     }
 
-    /// A key is being read in steps; or none is any more.
+    /// Sets the key that is being read in steps.
     pub fn set_reading(&mut self, reading: Option<SlowRead>) {
         self.reading = reading;
     }
 
-    /// The keys that wait, and the one that is being read in steps, in no order.
+    /// The waiting keys and the one that is being read in steps, in no order.
     pub fn waiting(&self) -> impl Iterator<Item = &SlowRead> {
         self.slow_read.values().chain(&self.reading)
     }
 
-    /// Lets every key be read at once, for this time.
+    /// Ends the cool-down of all keys.
     pub fn hasten(&mut self) {
         self.past.values_mut().for_each(|past| past.not_before_us = 0);
     }
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_rests_in_proportion_to_its_last_read() {
+    fn the_cool_down_is_proportional_to_the_last_read() {
         let mut slow_keys = SlowKeys::default();
         assert_eq!(slow_keys.not_before_us(Db(0), b"k"), 0);
         slow_keys.was_read(Db(0), b"k", 1_000, 50_000);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_changes_under_every_read_is_read_in_one_go() {
+    fn a_key_that_changes_during_every_read_is_read_in_one_step() {
         let mut slow_keys = SlowKeys::default();
         for at_us in 0..u64::from(INTERRUPTED) {
             assert!(!slow_keys.is_hot(Db(0), b"k"));
@@ -157,19 +157,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_is_forgotten() {
+    fn expired_history_is_dropped() {
         let mut slow_keys = SlowKeys::default();
         for n in 0..1_000u64 {
             slow_keys.was_read(Db(0), &n.to_le_bytes(), 1_000, n * 1_000);
         }
-        assert!(slow_keys.past.len() as u64 <= REST + 1, "{}", slow_keys.past.len());
+        assert!(slow_keys.past.len() as u64 <= COOLDOWN + 1, "{}", slow_keys.past.len());
         slow_keys.was_interrupted(Db(0), b"k", 2_000_000);
         slow_keys.was_read(Db(0), b"l", 1, 2_000_000 + REMEMBERED_US + 1);
         assert_eq!(slow_keys.past.len(), 1);
     }
 
     #[test]
-    fn waiting_keys_come_back_in_time_and_order() {
+    fn waiting_keys_are_returned_in_the_order_of_their_times() {
         let mut slow_keys = SlowKeys::default();
         for (entry, until_us) in [(1, 20), (2, 10), (3, 10)] {
             slow_keys.park_slow(slow_read(EntryId(entry)), until_us);

@@ -1,5 +1,5 @@
-//! The backlog's state as it is saved with the data, and what happens to it when data is loaded
-//! or the role changes.
+//! The backlog's state as saved in the RDB, and its transitions when data is loaded or the role
+//! changes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use crate::core::backlog::table::{DirtyKey, Missed};
 use crate::core::ids::{Db, RegistrationId};
 
 impl Backlog {
-    /// True when there is nothing to save: the data can then be loaded without the module. Without a
+    /// True if there is nothing to save, so that the RDB can be loaded without the module. Without a
     /// registration no change is recorded.
     pub fn is_blank(&self) -> bool {
         !self.paused && self.registry.len() == 0 && self.dead.is_empty()
     }
 
-    /// Hands every record to `save`: registrations first, because the others refer to them.
+    /// Passes every record to `save`: registrations before the records that refer to them.
     pub fn save(&mut self, now_us: u64, mut save: impl FnMut(Record<'_>)) {
         self.fold(now_us);
         if self.paused {
@@ -55,8 +55,8 @@ impl Backlog {
         }
     }
 
-    /// Forgets everything that is saved with the data; registrations from the file stay. What is
-    /// in flight does not count any more.
+    /// Clears all state that is saved with the data; registrations of the file are kept. Reports of
+    /// batches in flight are ignored from now on.
     pub fn clear(&mut self) {
         self.log.clear();
         self.dirty.clear();
@@ -87,8 +87,9 @@ impl Backlog {
 
     /// Adds one saved record. Call [`clear`](Self::clear) before the first.
     ///
-    /// Times after `now_us` become `now_us`: the clock of the server that saved them may have been
-    /// ahead of this one, and a change in the future would be due, and end a flush, only then.
+    /// Times after `now_us` are set to `now_us`: the clock of the server that saved them may have
+    /// been ahead of this one, and a change in the future would become due, and end a flush, too
+    /// late.
     pub fn load(&mut self, record: Record<'_>, now_us: u64) {
         match record {
             Record::Paused => self.pause(None),
@@ -147,7 +148,8 @@ impl Backlog {
         }
     }
 
-    /// The role has changed, or data was loaded: what is in flight does not count any more.
+    /// Begins an epoch after the role has changed or data was loaded: reports of batches in flight
+    /// are ignored from now on.
     pub(super) fn begin_epoch(&mut self) {
         self.changed = true;
         self.waiters.abandon();
@@ -159,14 +161,14 @@ impl Backlog {
         self.in_flight.begin_epoch();
     }
 
-    /// A number that two backlogs with the same dirty keys share.
+    /// A digest of the dirty keys: equal for two backlogs with the same dirty keys.
     pub fn digest(&mut self, now_us: u64) -> u64 {
         self.fold(now_us);
         self.dirty.digest()
     }
 
-    /// The dirty keys of `db`, or of all, and those with a dead letter, whose values are still in
-    /// Redis alone.
+    /// The dirty keys of `db`, or of all databases, and the keys with dead letters, whose values
+    /// exist only in Redis.
     pub fn unretained(&mut self, db: Option<Db>, now_us: u64) -> Vec<(Db, Vec<u8>)> {
         self.fold(now_us);
         let keys = self
@@ -182,7 +184,8 @@ impl Backlog {
         keys.chain(letters).collect()
     }
 
-    /// The logical databases of the keys, dirty or refused, whose values are still in Redis.
+    /// The logical databases of the keys, dirty or with dead letters, whose values exist only in
+    /// Redis.
     pub fn unretained_dbs(&mut self, now_us: u64) -> BTreeSet<Db> {
         self.fold(now_us);
         let keys = self.dirty.keys().filter(|key| key.retained.is_none()).map(|key| key.db);
@@ -190,7 +193,7 @@ impl Backlog {
         keys.chain(letters.map(|(db, ..)| db)).collect()
     }
 
-    /// Begins or ends the marking of existing keys.
+    /// Sets whether existing keys are still to be marked as dirty.
     pub(super) fn set_sync_pending(&mut self, id: RegistrationId, pending: bool) {
         if let Some(active) = self.active_mut(id) {
             active.sync_pending = pending;
@@ -198,15 +201,15 @@ impl Backlog {
         self.registry.changed(id);
     }
 
-    /// Marks a registration as one of the file: it survives the loading of data.
+    /// Marks a registration as one of the file, which is kept when data is loaded.
     pub fn set_from_file(&mut self, id: RegistrationId) {
         if let Some(active) = self.active_mut(id) {
             active.from_file = true;
         }
     }
 
-    /// The registration of a key that is dirty, may be or was refused, for capturing: a key whose prefix is
-    /// gone from the routes has one still.
+    /// The registration of a key that is dirty, may be dirty or has a dead letter, for retaining
+    /// its value. Includes keys of draining registrations, which are no longer routed.
     pub fn active_of_key(&self, db: Db, key: &[u8]) -> Option<&ActiveRegistration> {
         let letter = || self.dead.find(db, key).map(|letter| letter.registration_id);
         let id = self.dirty.id_of(db, key).or_else(|| self.maybe_missed(db, key));

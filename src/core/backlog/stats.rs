@@ -1,4 +1,4 @@
-//! The backlog's state in figures, for WB.STATUS and INFO.
+//! Statistics of the backlog, for WB.STATUS and INFO.
 
 use std::ffi::CStr;
 
@@ -6,7 +6,7 @@ use super::{ActiveRegistration, Backlog, Counters};
 use crate::core::delivery::lag::{Percentiles, WINDOW_US};
 use crate::core::ids::RegistrationId;
 
-/// A number by its name in WB.STATUS, INFO and whatever else shows it.
+/// A statistic: its name in WB.STATUS and INFO, and its value.
 pub type Figure = (&'static CStr, u64);
 
 impl Counters {
@@ -23,7 +23,7 @@ impl Counters {
         ]
     }
 
-    /// Those that end the list of figures: how late changes arrive, and when the last did.
+    /// The figures at the end of the list: the lag, and the time of the last write.
     fn late(&self, lag: Percentiles) -> [Figure; 3] {
         [
             (c"lag_p50_us", lag.p50_us),
@@ -34,7 +34,8 @@ impl Counters {
 }
 
 impl PrefixState<'_> {
-    /// Every figure. Of the keys of its database, a scan that is under way has looked at `percent`.
+    /// All figures. `percent` is the progress of a running scan in percent of the keys of the
+    /// database.
     pub fn figures(&self, percent: u64) -> Vec<Figure> {
         let scans = self.active.sync_pending || self.rescan_pending;
         let mut figures = vec![
@@ -56,7 +57,7 @@ impl PrefixState<'_> {
 }
 
 impl BacklogState<'_> {
-    /// Every figure.
+    /// All figures.
     pub fn figures(&self) -> Vec<Figure> {
         let mut figures = vec![
             (c"link_since_unix_ms", self.link_since_unix_ms),
@@ -82,7 +83,7 @@ impl BacklogState<'_> {
     }
 }
 
-/// Figures of one registration.
+/// Statistics of one registration.
 #[derive(Debug)]
 pub struct PrefixState<'a> {
     /// The registration.
@@ -91,65 +92,65 @@ pub struct PrefixState<'a> {
     pub counters: Counters,
     /// Recent lag; 0 for none measured.
     pub lag: Percentiles,
-    /// Keys not acknowledged, in flight ones included.
+    /// Dirty keys, including those in flight.
     pub dirty_keys: usize,
-    /// Keys read and sent, not acknowledged.
+    /// Keys that were read and are not acknowledged.
     pub in_flight_keys: usize,
-    /// Keys in flight whose documents MongoDB does not let be written at the moment.
+    /// Keys in flight whose documents cannot be written at the moment.
     pub blocked_keys: usize,
-    /// Refused changes.
+    /// Dead letters.
     pub dead_letters: usize,
     /// Age of the oldest change that is not acknowledged, milliseconds; 0 for none.
     pub oldest_dirty_ms: u64,
-    /// True while nothing of it is sent.
+    /// True while it is paused.
     pub paused: bool,
     /// True if its keys must be scanned for changes that were missed past `dirty-max-bytes`.
     pub rescan_pending: bool,
 }
 
-/// Figures of the module.
+/// Statistics of the module.
 #[derive(Debug)]
 pub struct BacklogState<'a> {
     /// `idle`, `up` or `down`.
     pub link: &'static str,
     /// Why it is down.
     pub link_error: &'a str,
-    /// Since when the link is so, milliseconds since 1970; 0 while idle.
+    /// Since when the link is in this state, milliseconds since 1970; 0 while idle.
     pub link_since_unix_ms: u64,
-    /// True while nothing is sent at all.
+    /// True while all registrations are paused.
     pub paused: bool,
-    /// Registrations that capture.
+    /// Number of registrations that capture changes.
     pub registrations: usize,
-    /// Keys not acknowledged, in flight ones included.
+    /// Dirty keys, including those in flight.
     pub dirty_keys: usize,
-    /// Keys read and sent, not acknowledged.
+    /// Keys that were read and are not acknowledged.
     pub in_flight_keys: usize,
-    /// Keys in flight whose documents MongoDB does not let be written at the moment.
+    /// Keys in flight whose documents cannot be written at the moment.
     pub blocked_keys: usize,
-    /// Refused changes.
+    /// Dead letters.
     pub dead_letters: usize,
     /// Age of the oldest change that is not acknowledged, milliseconds; 0 for none.
     pub oldest_dirty_ms: u64,
     /// Registrations whose keys must be scanned for changes that were missed.
     pub rescans_pending: usize,
-    /// Registrations whose existing keys are still to be marked.
+    /// Registrations whose existing keys are still to be marked as dirty.
     pub syncs_pending: usize,
-    /// Counters of all registrations, gone ones included.
+    /// Counters of all registrations, including removed ones.
     pub counters: Counters,
     /// Recent lag; 0 for none measured.
     pub lag: Percentiles,
-    /// Registrations whose namespace refuses while their keys wait.
+    /// Registrations with dirty keys that back off because the namespace refuses writes.
     pub resting: usize,
-    /// Dirty values that could not be captured before their keys went away.
+    /// Dirty values that could not be retained before their keys were removed.
     pub lost_total: u64,
-    /// The longest time for which the server's thread read values or took in reports, microseconds.
+    /// The longest time for which the server thread read values or settled reports, microseconds.
     pub slice_max_us: u64,
-    /// Memory of the dirty state.
+    /// Memory of the dirty state, bytes.
     pub memory_bytes: usize,
 }
 
 impl Backlog {
-    /// Figures of the whole module at `now_us`.
+    /// Statistics of the module at `now_us`.
     pub fn state(&self, now_us: u64) -> BacklogState<'_> {
         let mut counters = self.counted;
         (counters.captured_total, counters.coalesced_total) = self.dirty.totals();
@@ -178,7 +179,7 @@ impl Backlog {
         }
     }
 
-    /// Figures of the registration `id` at `now_us`.
+    /// Statistics of the registration `id` at `now_us`.
     pub fn prefix_state(&self, id: RegistrationId, now_us: u64) -> Option<PrefixState<'_>> {
         let queue = self.dirty.queue(id);
         let oldest_us = self.oldest_us(id).into_iter().chain(self.oldest_slow_us(Some(id)));
@@ -199,8 +200,8 @@ impl Backlog {
         })
     }
 
-    /// Since when the oldest change of all is waiting, microseconds. Registrations without one are not
-    /// looked at, however many there are.
+    /// Time of the oldest change that is not acknowledged, microseconds. Registrations without
+    /// dirty keys add no cost, however many there are.
     pub(super) fn oldest_of_all_us(&self) -> Option<u64> {
         let in_flight = self.in_flight.iter().map(|flight| flight.oldest_us);
         let waiting = self.waiting_ids().filter_map(|id| self.dirty.oldest_us(id));

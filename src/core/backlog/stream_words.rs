@@ -1,4 +1,4 @@
-//! The arguments of the words that the master puts into the replication stream and the AOF.
+//! The internal commands that the master propagates to replicas and the AOF, and their arguments.
 
 use std::ffi::CStr;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use crate::core::backlog::dead_letters::DeadLetter;
 use crate::core::delivery::batch::SessionId;
 use crate::core::ids::RegistrationId;
 
-/// Which word.
+/// An internal command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
     /// `WB._ACK key ...`
@@ -29,7 +29,7 @@ pub enum Word {
 }
 
 impl Word {
-    /// The command.
+    /// The name of the command.
     pub const fn name(self) -> &'static CStr {
         match self {
             Word::Ack => c"WB._ACK",
@@ -62,46 +62,46 @@ pub fn removal(kind: ChangeKind) -> &'static [u8] {
     if kind == ChangeKind::Evicted { b"evicted" } else { b"expired" }
 }
 
-/// What a command of the stream says.
+/// A parsed internal command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamCommand<'a> {
     /// MongoDB has these keys in their latest state.
     Clean(&'a [&'a [u8]]),
-    /// MongoDB refuses a change of the key.
+    /// A change of the key became a dead letter.
     Dead {
         /// The key.
         key: &'a [u8],
         /// Prefix of its registration.
         prefix: &'a [u8],
-        /// Why.
+        /// The dead letter.
         letter: DeadLetter,
-        /// True when the key has changed again, and so is dirty still.
+        /// True if the key has changed again, and so is still dirty.
         again: bool,
     },
-    /// The DEL that follows is none of a client.
+    /// The following DEL is an expiration or eviction.
     Gone {
-        /// How the key goes.
+        /// Expired or evicted.
         kind: ChangeKind,
         /// The key.
         key: &'a [u8],
     },
-    /// The sessions in which the master writes.
+    /// The sessions of the master.
     Sessions(Vec<SessionId>),
-    /// From here on, the keys that exist under the prefix are marked.
+    /// A scan begins, which marks the existing keys of the prefix.
     Scan(&'a [u8]),
-    /// These keys of the prefix are dirty without having changed.
+    /// These keys of the prefix become dirty without a change.
     Mark {
         /// The prefix.
         prefix: &'a [u8],
         /// The keys.
         keys: &'a [&'a [u8]],
     },
-    /// All keys that existed under the prefix are marked.
+    /// The scan has ended: all existing keys of the prefix are marked.
     Synced(&'a [u8]),
 }
 
-/// Reads the arguments of `word`; nothing when their number is wrong. A number that is none counts
-/// as 0: what an earlier or later version wrote must not end the replication.
+/// Parses the arguments of `word`; `None` if their number is wrong. An invalid number is read as 0: a
+/// command of another version of the module must not break replication.
 pub fn read<'a>(word: Word, arguments: &'a [&'a [u8]]) -> Option<StreamCommand<'a>> {
     Some(match (word, arguments) {
         (Word::Ack, keys) => StreamCommand::Clean(keys),
@@ -147,11 +147,11 @@ mod tests {
         [Word::Ack, Word::Dead, Word::Gone, Word::Sessions, Word::Scan, Word::Mark, Word::Synced];
 
     #[test]
-    fn a_refusal_is_read_as_it_is_written() {
+    fn a_dead_letter_is_parsed_as_it_was_formatted() {
         let words: [&[u8]; 7] = [b"k:1", b"k:", b"121", b"3", b"99", b"dirty", b"schema"];
         let Some(StreamCommand::Dead { key, prefix, letter, again }) = read(Word::Dead, &words)
         else {
-            panic!("seven arguments are a refusal");
+            panic!("seven arguments are a dead letter");
         };
         assert_eq!((key, prefix, again), (&b"k:1"[..], &b"k:"[..], true));
         assert_eq!((letter.code, letter.attempts, letter.unix_ms), (121, 3, 99));
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn every_word_is_read_as_it_is_written() {
+    fn every_command_is_parsed_as_it_was_formatted() {
         let letter = DeadLetter {
             registration_id: RegistrationId(0),
             code: 121,
@@ -216,7 +216,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_the_stream_says_the_engine_stands(
+        fn any_command_stream_is_applied_without_a_panic(
             stream in prop::collection::vec(
                 (prop::sample::select(&WORDS[..]), 0u16..3, prop::collection::vec(likely(), 0..9)),
                 0..40,

@@ -43,7 +43,7 @@ fn change(backlog: &mut Backlog, key: &str, now_us: u64) {
     backlog.fold(now_us);
 }
 
-/// The keys that should be looked at.
+/// The keys that should be checked for look-ahead retention.
 fn newly_dirty(backlog: &mut Backlog, now_us: u64) -> Vec<String> {
     backlog.fold(now_us);
     let mut key = Vec::new();
@@ -53,7 +53,7 @@ fn newly_dirty(backlog: &mut Backlog, now_us: u64) -> Vec<String> {
     std::iter::from_fn(next).collect()
 }
 
-/// Takes the next batch as the reader would, with a string for every key.
+/// Builds and sends the next batch as the reader does, with a string for every key.
 fn batch(backlog: &mut Backlog, now_us: u64) -> Option<Batch> {
     let mut batch = backlog.begin_batch(now_us)?;
     while let Some((taken, key)) = backlog.take(&mut batch, now_us) {
@@ -80,11 +80,11 @@ fn written() -> Verdict {
 }
 
 fn returned(hold_ms: u64) -> Verdict {
-    Verdict::Returned { error: "no server".to_owned(), hold_ms, in_doubt: false }
+    Verdict::Returned { error: "no server".to_owned(), hold_ms, indeterminate: false }
 }
 
 #[test]
-fn a_key_waits_for_its_interval_and_is_clean_when_acknowledged() {
+fn a_key_waits_for_its_interval_and_is_clean_after_the_acknowledgement() {
     let mut backlog = backlog(&["a:"]);
     change(&mut backlog, "a:1", 1);
     assert_eq!(backlog.next_due_us(), Some(1 + INTERVAL_US));
@@ -120,7 +120,7 @@ fn registrations_take_turns() {
 }
 
 #[test]
-fn a_returned_batch_is_due_again_at_once_unless_it_is_held() {
+fn a_returned_batch_is_due_immediately_without_a_back_off() {
     let mut backlog = backlog(&["a:"]);
     for key in ["a:1", "a:2"] {
         change(&mut backlog, key, 1);
@@ -130,7 +130,7 @@ fn a_returned_batch_is_due_again_at_once_unless_it_is_held() {
     assert_eq!(backlog.next_due_us(), Some(0).max(Some(5)));
     let flight = batch(&mut backlog, 5).unwrap();
     assert_eq!(keys(&flight), ["a:1", "a:2"]);
-    assert_eq!(flight.items[0].since_us, 1, "its age is that of the change");
+    assert_eq!(flight.items[0].since_us, 1, "it is still dirty since the change");
     done(&mut backlog, flight, returned(3), 10);
     assert_eq!(backlog.next_due_us(), Some(3_010));
     let state = backlog.state(10);
@@ -146,7 +146,7 @@ fn a_refused_change_is_a_dead_letter_until_a_newer_write_succeeds() {
     let flight = batch(&mut backlog, u64::MAX).unwrap();
     let refused = vec![Refusal { index: 1, code: 121, reason: "refused".to_owned() }];
     let verdict = Verdict::Written(Written { refused, sent_bytes: 9, ..Written::default() });
-    assert_eq!(done(&mut backlog, flight, verdict, 5), ["a:1"], "the letter tells of the other");
+    assert_eq!(done(&mut backlog, flight, verdict, 5), ["a:1"], "the other became a dead letter");
     let state = backlog.state(5);
     assert_eq!((state.dirty_keys, state.dead_letters, state.counters.failed_total), (0, 1, 1));
     assert_eq!(backlog.dead.find(Db(0), b"a:2").map(|letter| letter.code), Some(121));
@@ -172,21 +172,22 @@ fn registering_again_changes_the_options_and_keeps_the_backlog() {
 }
 
 #[test]
-fn unregistering_writes_the_backlog_and_then_frees_the_id() {
+fn an_unregistered_prefix_drains_and_then_frees_its_id() {
     let mut backlog = backlog(&["a:"]);
     change(&mut backlog, "a:1", 1);
     assert_eq!(backlog.unregister(Db(0), b"a:", false, 2), Some(1));
     assert_eq!(backlog.unregister(Db(0), b"a:", false, 2), None);
     change(&mut backlog, "a:2", 3);
-    let flight = batch(&mut backlog, 3).expect("the backlog does not wait for its interval");
+    let flight =
+        batch(&mut backlog, 3).expect("a draining registration does not wait for its interval");
     assert_eq!(keys(&flight), ["a:1"]);
     done(&mut backlog, flight, written(), 5);
     assert!(backlog.registry.at(RegistrationId(0)).is_none());
-    assert_eq!(backlog.state(5).counters.written_total, 1, "totals outlive the registration");
+    assert_eq!(backlog.state(5).counters.written_total, 1, "totals include removed registrations");
 }
 
 #[test]
-fn unregistering_with_discard_drops_also_what_returns_from_flight() {
+fn unregistering_with_discard_drops_returned_keys() {
     let mut backlog = backlog(&["a:"]);
     change(&mut backlog, "a:1", 1);
     let flight = batch(&mut backlog, u64::MAX).unwrap();
@@ -198,7 +199,7 @@ fn unregistering_with_discard_drops_also_what_returns_from_flight() {
 }
 
 #[test]
-fn a_flush_ends_when_the_keys_of_its_time_are_acknowledged() {
+fn a_flush_ends_when_the_keys_dirty_at_its_begin_are_acknowledged() {
     let mut backlog = backlog(&["a:", "b:"]);
     change(&mut backlog, "a:1", 1);
     change(&mut backlog, "b:1", 1);
@@ -238,7 +239,7 @@ fn a_batch_ends_at_its_limits() {
 }
 
 #[test]
-fn what_is_done_about_a_missing_key_depends_on_how_it_went() {
+fn the_policy_for_a_missing_key_depends_on_the_reason_of_its_removal() {
     let registration = registration("a:");
     for kind in [ChangeKind::Deleted, ChangeKind::MaybeDeleted] {
         assert_eq!(Backlog::on_missing(&registration, kind), Missing::Delete);
@@ -249,7 +250,7 @@ fn what_is_done_about_a_missing_key_depends_on_how_it_went() {
 }
 
 #[test]
-fn a_key_that_was_perhaps_deleted_was_not_if_it_expires_uncaptured() {
+fn a_possibly_deleted_key_that_expires_without_a_retained_value_was_not_deleted() {
     let mut backlog = backlog(&["a:"]);
     backlog.record(Db(0), b"a:1", ChangeKind::MaybeDeleted, || 0);
     assert!(backlog.must_retain(Db(0), b"a:1", ChangeKind::Expired, 1));
@@ -262,7 +263,7 @@ fn a_key_that_was_perhaps_deleted_was_not_if_it_expires_uncaptured() {
 }
 
 #[test]
-fn another_time_to_live_alone_is_a_change_only_where_a_field_shows_it() {
+fn a_new_time_to_live_is_a_change_only_with_a_ttl_field() {
     let mut backlog = backlog(&["a:"]);
     let mut shows = registration("b:");
     shows.ttl_field = Some("until".to_owned());
@@ -277,7 +278,7 @@ fn another_time_to_live_alone_is_a_change_only_where_a_field_shows_it() {
 }
 
 #[test]
-fn who_looks_ahead_hears_of_another_time_to_live_of_dirty_keys() {
+fn a_new_time_to_live_of_a_dirty_key_is_reported_for_look_ahead() {
     let mut backlog = backlog(&["a:"]);
     backlog.watch();
     change(&mut backlog, "a:1", 1);

@@ -151,7 +151,7 @@ pub enum Verdict {
         hold_ms: u64,
         /// True if MongoDB may still apply any part of it later, after newer writes: its keys must be
         /// written once more when that is no longer possible.
-        in_doubt: bool,
+        indeterminate: bool,
     },
 }
 

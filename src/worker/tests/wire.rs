@@ -105,7 +105,7 @@ async fn every_batch_is_answered_although_the_server_never_answers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_given_up_is_in_doubt_unless_the_sink_fences_it_off() {
+async fn an_abandoned_batch_is_indeterminate_unless_the_sink_fences_it_off() {
     for fenced in [false, true] {
         let doubles = Doubles::new(Behaviour::FailAfterWrite);
         doubles.world().fenced = fenced;
@@ -115,11 +115,11 @@ async fn what_is_given_up_is_in_doubt_unless_the_sink_fences_it_off() {
             bench.send(batch("good", &["k2"], 0));
             bench.pass(10).await;
             let verdicts = bench.verdicts();
-            let doubts = verdicts.iter().map(|(key, verdict)| {
-                (key.as_str(), matches!(verdict, Verdict::Returned { in_doubt: true, .. }))
+            let indeterminate = verdicts.iter().map(|(key, verdict)| {
+                (key.as_str(), matches!(verdict, Verdict::Returned { indeterminate: true, .. }))
             });
             // The second one waited and was never sent.
-            assert_eq!(doubts.collect::<Vec<_>>(), [("k2", false), ("k1", !fenced)]);
+            assert_eq!(indeterminate.collect::<Vec<_>>(), [("k2", false), ("k1", !fenced)]);
         })
         .await;
     }

@@ -1,5 +1,5 @@
-//! Dead letters that a unique index refused are tried again by themselves, when something was
-//! written to their namespace: it may have been the document that has the value.
+//! Automatic retries of contested dead letters (refused by a unique index) after a write to their
+//! namespace: it may have freed the value.
 
 use std::collections::VecDeque;
 
@@ -10,11 +10,12 @@ use crate::core::backlog::table::DirtyKey;
 use crate::core::ids::{Db, RegistrationId};
 use crate::core::registration::Namespace;
 
-/// So many of them at a time.
+/// Maximum number of dead letters in one retry.
 const AT_A_TIME: usize = 128;
 
 impl Backlog {
-    /// Something was written to `namespace`: its letters may be possible now.
+    /// Schedules a retry of the contested dead letters of `namespace`, to which a document was
+    /// written.
     pub(in crate::core::backlog) fn hope_for_letters(&mut self, namespace: &Namespace) {
         if self.dead.has_contested() {
             let left = self.contested_letters(namespace);
@@ -24,23 +25,22 @@ impl Backlog {
         }
     }
 
-    /// True if `namespace` has letters that may want the value of a key refused just now, and it
-    /// theirs.
+    /// True if `namespace` has contested dead letters: one of them and a key that was refused just
+    /// now may need each other's value.
     pub(super) fn has_letters(&self, namespace: &Namespace) -> bool {
         self.dead.has_contested()
             && !self.contested.leaves_letters
             && self.contested_letters(namespace) > 0
     }
 
-    /// Has the letters of `namespace` tried again together with what is parked.
+    /// Schedules a retry of the dead letters of `namespace` together with the parked keys.
     pub(super) fn ask_letters(&mut self, namespace: &Namespace) {
         let left = self.contested_letters(namespace);
         let letters = &mut self.contested.contest(namespace).letters;
         (letters.left, letters.asked) = (left, left > 0);
     }
 
-    /// From now on letters are left as they are, and no key waits for them: nothing is replicated
-    /// any more.
+    /// Stops automatic retries, and keys waiting for them: nothing is replicated any more.
     pub fn leave_letters(&mut self) {
         self.contested.leaves_letters = true;
         for contest in self.contested.contests.values_mut() {
@@ -48,7 +48,7 @@ impl Backlog {
         }
     }
 
-    /// When [`retry_contested`](Self::retry_contested) has something to do, microseconds.
+    /// When [`retry_contested`](Self::retry_contested) must be called, microseconds.
     pub fn letters_due_us(&self) -> Option<u64> {
         if !self.dead.has_contested() && !self.contested.is_waiting() {
             return None;
@@ -56,8 +56,9 @@ impl Backlog {
         self.contested.contests.values().filter_map(|contest| contest.letters.due_us()).min()
     }
 
-    /// Makes letters dirty that are due to be tried again at `now_us`, and returns their databases
-    /// and keys. Replicas and the AOF must be told of them as of a retry by hand.
+    /// Makes the keys of dead letters dirty whose retry is due at `now_us`, and returns them with
+    /// their databases. The caller must propagate them to replicas and the AOF like WB.DEADLETTER
+    /// RETRY.
     pub fn retry_contested(&mut self, now_us: u64) -> Vec<(Db, Vec<u8>)> {
         let due =
             self.contested.contests.iter().filter(|(_, contest)| {
@@ -73,7 +74,7 @@ impl Backlog {
             for letter in self.next_letters(&namespace, now_us) {
                 self.park_letter(&namespace, &letter, now_us, &mut retried);
             }
-            // Those that wait for other keys take the letters along when these are written.
+            // Keys that wait for others are sent together with the dead letters after their wait.
             if !self.contested.contest(&namespace).waiting {
                 self.release(&namespace);
             }
@@ -82,14 +83,14 @@ impl Backlog {
         retried
     }
 
-    /// The letters of `namespace` whose turn it is.
+    /// The next dead letters of `namespace` to retry.
     fn next_letters(&mut self, namespace: &Namespace, now_us: u64) -> VecDeque<ContestedLetter> {
         let ids = self.letter_ids(namespace);
         let is_pressed = self.dirty.is_pressed();
         let letters = &mut self.contested.contest(namespace).letters;
         (letters.last_us, letters.asked) = (Some(now_us), false);
         if is_pressed {
-            // A letter is remembered as it is; in the dirty set there may be no room for it.
+            // A dead letter is kept anyway, while the dirty table may have no room for its key.
             return VecDeque::new();
         }
         let cursor = letters.cursor.take();
@@ -100,7 +101,7 @@ impl Backlog {
             .cloned()
             .collect();
         if next.len() < AT_A_TIME && cursor.is_some() {
-            // Round and round, each letter once.
+            // Continue from the first one, without repeating any.
             let first = ids.iter().flat_map(|id| self.dead.contested_after(*id, None));
             let first = first.take_while(|letter| cursor.as_ref().is_some_and(|c| *letter <= c));
             next.extend(first.take(AT_A_TIME - next.len()).cloned());
@@ -111,7 +112,7 @@ impl Backlog {
         next
     }
 
-    /// Makes the key of a letter dirty and parks it, unless it is dirty already.
+    /// Makes the key of a dead letter dirty and parks it, unless it is dirty already.
     fn park_letter(
         &mut self,
         namespace: &Namespace,
@@ -125,7 +126,7 @@ impl Backlog {
         let retained = self.dead.take_retained(*db, key);
         let Some(DeadLetter { kind, .. }) = self.dead.find(*db, key) else { return };
         let (kind, retained) = (*kind, retained.as_ref());
-        // Later than every flush and change until now.
+        // After all flushes and changes so far.
         let since_us = self.dirty.watermark_us(now_us);
         self.dirty.load(DirtyKey { db: *db, registration_id: *id, kind, since_us, key, retained });
         let Some(taken) = self.dirty.take_one(*db, key) else { return };
@@ -140,7 +141,7 @@ impl Backlog {
         retried.push((*db, key.clone()));
     }
 
-    /// Registrations of `namespace` with letters to be tried.
+    /// Registrations of `namespace` with contested dead letters, without paused ones.
     fn letter_ids(&self, namespace: &Namespace) -> Vec<RegistrationId> {
         let ids = self.dead.contested_ids().filter(|id| {
             let active = self.active(*id);
@@ -149,7 +150,7 @@ impl Backlog {
         ids.filter(|id| !self.is_paused(*id)).collect()
     }
 
-    /// How many letters that is, as far as it matters.
+    /// Number of contested dead letters of these registrations.
     fn contested_letters(&self, namespace: &Namespace) -> usize {
         let ids = self.letter_ids(namespace);
         ids.iter().map(|id| self.dead.contested_count(*id)).sum()

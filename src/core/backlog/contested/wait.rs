@@ -1,4 +1,4 @@
-//! The wait of parked keys: for what, when it is over, and what follows.
+//! Waits of parked keys: for which keys, when a wait has ended, and the release after it.
 
 use super::{Contest, ContestedKeys, Pending};
 use crate::core::backlog::Backlog;
@@ -11,7 +11,7 @@ impl ContestedKeys {
         self.contests.entry(namespace.clone()).or_default()
     }
 
-    /// True if a wait is under way.
+    /// True if a wait is in progress.
     pub fn is_waiting(&self) -> bool {
         self.waiting > 0
     }
@@ -37,7 +37,8 @@ impl Backlog {
         ids.into_iter().filter(|id| !self.is_paused(*id)).collect()
     }
 
-    /// Begins a wait for what is dirty now in these registrations, unless one is under way.
+    /// Begins a wait for the keys of these registrations that are dirty now, unless one is in
+    /// progress.
     pub(super) fn begin_wait(
         &mut self,
         namespace: &Namespace,
@@ -66,20 +67,20 @@ impl Backlog {
         self.dirty.queue(id).dirty().saturating_sub(self.contested.parked_len(id))
     }
 
-    /// True if parked keys can go out.
+    /// True if parked keys can be sent.
     pub(in crate::core::backlog) fn has_ended_wait(&self) -> bool {
         self.contested.is_waiting()
             && self.contested.contests.values().any(|contest| self.has_ended(contest))
     }
 
     fn has_ended(&self, contest: &Contest) -> bool {
-        // The letters of the namespace go out with the parked keys.
+        // Dead letters of the namespace are sent together with the parked keys.
         contest.waiting
             && !contest.letters.is_asked()
             && contest.ids.iter().all(|id| self.is_written(*id))
     }
 
-    /// True if everything is written of `id` that a wait is for.
+    /// True if all keys of `id` for which a wait was begun are written.
     fn is_written(&self, id: RegistrationId) -> bool {
         if self.is_paused(id) || self.active(id).is_none() {
             return true;
@@ -88,7 +89,7 @@ impl Backlog {
         (pending == 0 || self.unparked(id) == 0) && !self.dirty.has_missed(id)
     }
 
-    /// Releases the parked keys whose wait is over.
+    /// Releases the parked keys whose wait has ended.
     pub(in crate::core::backlog) fn release_parked(&mut self) {
         if !self.has_ended_wait() {
             return;
@@ -100,7 +101,7 @@ impl Backlog {
         }
     }
 
-    /// Lets all parked keys of a namespace go out together.
+    /// Releases all parked keys of a namespace, to be sent together.
     pub(super) fn release(&mut self, namespace: &Namespace) {
         let contest = self.contested.contest(namespace);
         let (ids, parked) = (std::mem::take(&mut contest.ids), std::mem::take(&mut contest.parked));
@@ -125,18 +126,17 @@ impl Backlog {
         }
     }
 
-    /// Parked keys of registrations that are paused now wait in their queues, like all others.
+    /// Returns parked keys of paused registrations to their queues.
     pub(in crate::core::backlog) fn unpark_paused(&mut self) {
         let ids = self.contested.parked.keys().chain(self.contested.together.keys());
-        let paused: Vec<RegistrationId> =
-            ids.copied().filter(|slot| self.is_paused(*slot)).collect();
-        for slot in paused {
-            let parked = self.contested.parked.remove(&slot).unwrap_or_default();
-            let released = self.contested.together.remove(&slot).unwrap_or_default();
+        let paused: Vec<RegistrationId> = ids.copied().filter(|id| self.is_paused(*id)).collect();
+        for id in paused {
+            let parked = self.contested.parked.remove(&id).unwrap_or_default();
+            let released = self.contested.together.remove(&id).unwrap_or_default();
             for parked in released.iter().chain(&parked).rev() {
                 self.dirty.give_back(parked.entry, parked.since_us);
             }
-            self.dirty.stir(slot);
+            self.dirty.stir(id);
         }
     }
 }

@@ -17,7 +17,7 @@ fn round_trip(records: &[Record<'_>]) -> Vec<String> {
 }
 
 #[test]
-fn registrations_and_dead_letters_come_back() {
+fn all_kinds_of_records_are_saved_and_loaded() {
     let namespace = Namespace { database: "d".to_owned(), collection: "c".to_owned() };
     let mut registration = Registration::new(Db(3), b"p\0:", namespace);
     registration.write = WriteMode::Merge;
@@ -30,7 +30,7 @@ fn registrations_and_dead_letters_come_back() {
         kind: ChangeKind::Deleted,
         retained: None,
     };
-    let bytes = b"gone".as_slice().into();
+    let bytes = b"last".as_slice().into();
     let value = RetainedValue { content: Content::String, expire_ms: 7, bytes };
     let retained =
         DeadLetter { kind: ChangeKind::Retained, retained: Some(value), ..letter.clone() };
@@ -58,7 +58,7 @@ fn registrations_and_dead_letters_come_back() {
 }
 
 #[test]
-fn damaged_records_are_refused_and_not_misread() {
+fn corrupt_records_are_refused() {
     let mut block = Vec::new();
     for damaged in [&[][..], &[9, 1, 2], &[KEY, 0, 0], &[DEAD], &[REGISTRATION, 0, 0, 1, 0, 0]] {
         block.clear();
@@ -69,7 +69,7 @@ fn damaged_records_are_refused_and_not_misread() {
 
 proptest! {
     #[test]
-    fn dirty_keys_come_back_in_order(
+    fn dirty_keys_are_loaded_in_order(
         keys in prop::collection::vec(
             (any::<u16>(), prop::collection::vec(any::<u8>(), 0..300), any::<u64>(), prop::sample::select(&[0u8, 1, 2, 3, 4, 8][..])),
             0..400,
@@ -99,8 +99,8 @@ fn counted(bytes: &[u8]) -> Vec<u8> {
     [&(bytes.len() as u32).to_le_bytes()[..], bytes].concat()
 }
 
-/// Version 1 of the encoding, byte by byte: RDB files that are out there hold it, so it may grow and never
-/// change. A record of each kind, with what it holds.
+/// Version 1 of the encoding, byte by byte. Existing RDB files contain it, so it may be extended but
+/// never changed. A record of each kind, with its encoding.
 fn version_1() -> Vec<(Record<'static>, Vec<u8>)> {
     let namespace = Namespace { database: "d".to_owned(), collection: "c".to_owned() };
     let mut registration = Registration::new(Db(3), b"p\0:", namespace);
@@ -197,7 +197,7 @@ fn version_1() -> Vec<(Record<'static>, Vec<u8>)> {
 }
 
 #[test]
-fn version_1_is_written_byte_by_byte_as_ever() {
+fn the_encoding_of_version_1_is_unchanged() {
     assert_eq!(VERSION, 1, "a newer version needs a list of its own; this one must still load");
     for (record, expected) in version_1() {
         let mut written = Vec::new();

@@ -6,7 +6,7 @@ use crate::core::mapping::value::{NO_EXPIRY, Span};
 use crate::core::now::Now;
 use crate::core::registration::{Namespace, Registration};
 
-const ONCE_MORE_US: u64 = 12_000_000;
+const REWRITE_US: u64 = 12_000_000;
 
 fn backlog() -> Backlog {
     let mut backlog = Backlog::default();
@@ -21,13 +21,13 @@ fn change(backlog: &mut Backlog, key: &str, kind: ChangeKind, now_us: u64) {
     backlog.fold(now_us);
 }
 
-/// Sends every dirty key, and lets the batch end so. Returns the keys sent and those that are
-/// clean for everybody.
+/// Sends all dirty keys in a batch with this outcome. Returns the keys sent and those that became
+/// clean.
 fn send(backlog: &mut Backlog, verdict: Verdict, now_us: u64) -> (Vec<String>, Vec<String>) {
     let mut batch = backlog.begin_batch(u64::MAX).expect("something is dirty");
     while let Some((taken, key)) = backlog.take(&mut batch, u64::MAX) {
-        let (end, gone) = (batch.bytes.len(), taken.kind == ChangeKind::Deleted);
-        let content = if gone { Content::Tombstone } else { Content::String };
+        let (end, deleted) = (batch.bytes.len(), taken.kind == ChangeKind::Deleted);
+        let content = if deleted { Content::Tombstone } else { Content::String };
         batch.items.push(item(&taken, key, content, Span { start: end, end }, NO_EXPIRY));
     }
     backlog.sending(&batch);
@@ -43,15 +43,15 @@ fn written() -> Verdict {
     Verdict::Written(Written::default())
 }
 
-fn given_up(in_doubt: bool) -> Verdict {
-    Verdict::Returned { error: "silence".to_owned(), hold_ms: 0, in_doubt }
+fn abandoned(indeterminate: bool) -> Verdict {
+    Verdict::Returned { error: "silence".to_owned(), hold_ms: 0, indeterminate }
 }
 
-/// A state in which `key` was given up at 10 and written again at 20.
-fn in_doubt(key: &str, how: ChangeKind) -> Backlog {
+/// A backlog in which a write of `key` was abandoned at 10, and `key` was written again at 20.
+fn with_indeterminate_write(key: &str, how: ChangeKind) -> Backlog {
     let mut backlog = backlog();
     change(&mut backlog, key, how, 1);
-    send(&mut backlog, given_up(true), 10);
+    send(&mut backlog, abandoned(true), 10);
     assert!(!backlog.has_due_rewrites(u64::MAX), "not before it is written again");
     let (_, clean) = send(&mut backlog, written(), 20);
     assert_eq!(clean, [key]);
@@ -59,61 +59,61 @@ fn in_doubt(key: &str, how: ChangeKind) -> Backlog {
 }
 
 #[test]
-fn a_key_that_was_given_up_is_written_twice() {
-    let mut backlog = in_doubt("k", ChangeKind::Changed);
-    assert_eq!(backlog.rewrites_due_us(), Some(20 + ONCE_MORE_US));
-    assert!(!backlog.has_due_rewrites(19 + ONCE_MORE_US));
-    backlog.mark_due_rewrites(20 + ONCE_MORE_US);
-    let (sent, clean) = send(&mut backlog, written(), 30 + ONCE_MORE_US);
+fn a_key_with_an_indeterminate_write_is_written_twice() {
+    let mut backlog = with_indeterminate_write("k", ChangeKind::Changed);
+    assert_eq!(backlog.rewrites_due_us(), Some(20 + REWRITE_US));
+    assert!(!backlog.has_due_rewrites(19 + REWRITE_US));
+    backlog.mark_due_rewrites(20 + REWRITE_US);
+    let (sent, clean) = send(&mut backlog, written(), 30 + REWRITE_US);
     assert_eq!((sent, clean), (vec!["k".to_owned()], vec!["k".to_owned()]));
     assert_eq!(backlog.rewrites_due_us(), None);
 }
 
 #[test]
-fn a_fenced_batch_leaves_no_doubt() {
+fn a_fenced_batch_is_not_indeterminate() {
     let mut backlog = backlog();
     change(&mut backlog, "k", ChangeKind::Changed, 1);
-    send(&mut backlog, given_up(false), 10);
+    send(&mut backlog, abandoned(false), 10);
     let (_, clean) = send(&mut backlog, written(), 20);
     assert_eq!((clean.len(), backlog.rewrites_due_us()), (1, None));
 }
 
 #[test]
-fn a_deletion_in_doubt_is_made_twice() {
-    let mut backlog = in_doubt("k", ChangeKind::Deleted);
-    backlog.mark_due_rewrites(20 + ONCE_MORE_US);
+fn an_indeterminate_deletion_is_repeated() {
+    let mut backlog = with_indeterminate_write("k", ChangeKind::Deleted);
+    backlog.mark_due_rewrites(20 + REWRITE_US);
     assert_eq!(backlog.dirty.kind_of(Db(0), b"k"), Some(ChangeKind::Deleted));
 }
 
 #[test]
-fn a_captured_value_in_doubt_is_written_twice() {
+fn an_indeterminate_write_of_a_retained_value_is_repeated() {
     let mut backlog = backlog();
     change(&mut backlog, "k", ChangeKind::Changed, 1);
     let value = || RetainedValue { content: Content::String, expire_ms: 5, bytes: (*b"v").into() };
     backlog.retain_value(Db(0), b"k", value());
-    send(&mut backlog, given_up(true), 10);
+    send(&mut backlog, abandoned(true), 10);
     send(&mut backlog, written(), 20);
-    backlog.mark_due_rewrites(20 + ONCE_MORE_US);
+    backlog.mark_due_rewrites(20 + REWRITE_US);
     assert_eq!(backlog.dirty.kind_of(Db(0), b"k"), Some(ChangeKind::Retained));
 }
 
 #[test]
-fn doubts_end_with_the_epoch() {
-    let mut backlog = in_doubt("k", ChangeKind::Changed);
+fn indeterminate_writes_are_forgotten_with_the_epoch() {
+    let mut backlog = with_indeterminate_write("k", ChangeKind::Changed);
     backlog.begin_epoch();
     assert!(!backlog.has_due_rewrites(u64::MAX));
 }
 
 #[test]
-fn a_change_meanwhile_is_written_and_the_doubt_stays() {
-    let mut backlog = in_doubt("k", ChangeKind::Changed);
+fn a_change_before_the_rewrite_is_written_and_the_rewrite_stays_due() {
+    let mut backlog = with_indeterminate_write("k", ChangeKind::Changed);
     change(&mut backlog, "k", ChangeKind::Changed, 50);
     assert_eq!(send(&mut backlog, written(), 60).0, ["k"]);
-    assert!(backlog.has_due_rewrites(20 + ONCE_MORE_US), "at the time that it was due before");
+    assert!(backlog.has_due_rewrites(20 + REWRITE_US), "at the same time as before");
 }
 
 #[test]
-fn what_is_dirty_for_longest_after_loading_is_in_doubt_and_later_changes_are_not() {
+fn writes_of_the_oldest_dirty_keys_are_indeterminate_after_loading() {
     let mut backlog = backlog();
     backlog.settings.batch_max_keys = 1;
     backlog.settings.max_in_flight_batches = 1;
@@ -125,10 +125,10 @@ fn what_is_dirty_for_longest_after_loading_is_in_doubt_and_later_changes_are_not
     for _ in 0..4 {
         send(&mut backlog, written(), 20);
     }
-    let again = backlog.mark_due_rewrites(20 + ONCE_MORE_US);
+    let again = backlog.mark_due_rewrites(20 + REWRITE_US);
     assert_eq!(again, [&b"old"[..], b"next"].map(|key| (RegistrationId(0), key.to_vec())));
     for _ in 0..2 {
-        send(&mut backlog, written(), 30 + ONCE_MORE_US);
+        send(&mut backlog, written(), 30 + REWRITE_US);
     }
     assert_eq!(
         backlog.rewrites_due_us(),
@@ -138,7 +138,7 @@ fn what_is_dirty_for_longest_after_loading_is_in_doubt_and_later_changes_are_not
 }
 
 #[test]
-fn a_change_after_loading_is_not_in_doubt() {
+fn a_change_after_loading_is_not_indeterminate() {
     let mut backlog = backlog();
     change(&mut backlog, "old", ChangeKind::Changed, 1);
     backlog.assume_predecessor_in_flight(1);
@@ -150,9 +150,9 @@ fn a_change_after_loading_is_not_in_doubt() {
 }
 
 #[test]
-fn an_unregistered_prefix_is_free_without_waiting_for_its_doubts() {
-    let mut backlog = in_doubt("k", ChangeKind::Changed);
+fn an_unregistered_prefix_does_not_wait_for_its_rewrites() {
+    let mut backlog = with_indeterminate_write("k", ChangeKind::Changed);
     backlog.unregister(Db(0), b"", false, 30);
     assert!(backlog.registry.at(RegistrationId(0)).is_none());
-    assert!(backlog.mark_due_rewrites(20 + ONCE_MORE_US).is_empty());
+    assert!(backlog.mark_due_rewrites(20 + REWRITE_US).is_empty());
 }

@@ -1,13 +1,12 @@
-//! Storage of key bytes: chunks filled one after the other and dropped when their last key is
-//! gone. Keys leave nearly in the order in which they came, so no chunk has to be compacted.
+//! Storage of key names: chunks are filled one after the other, and freed when their last key is
+//! removed. Keys are removed nearly in the order of insertion, so no chunk has to be compacted.
 
 /// Bytes of a full chunk; a longer key has a chunk of its own.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// Stands for the length of a key that is not shorter than that: the length itself follows in four
-/// bytes.
+/// In place of the length of a key with at least this many bytes: the length follows in four bytes.
 const LONG: u8 = u8::MAX;
 
-/// Where a key is kept.
+/// The location of a key.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Place {
     /// Number of the chunk.
@@ -32,7 +31,7 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// Keeps a copy of `key`.
+    /// Stores a copy of `key`.
     pub fn store(&mut self, key: &[u8]) -> Place {
         let long = key.len() >= usize::from(LONG);
         let stored_bytes = key.len() + if long { 1 + size_of::<u32>() } else { 1 };
@@ -63,8 +62,8 @@ impl Arena {
         first_key(self.stored(place))
     }
 
-    /// Whether the key at `place` is `key`. Where memcmp is written with masked AVX-512 loads, it
-    /// waits for the neighbour's cache line, too.
+    /// True if the key at `place` is `key`. Does not use memcmp: an implementation with masked
+    /// AVX-512 loads also waits for the adjacent cache line.
     #[inline]
     pub fn is(&self, place: Place, key: &[u8]) -> bool {
         let stored = self.key(place);
@@ -77,14 +76,14 @@ impl Arena {
             && rest.iter().zip(stored_rest).all(|(a, b)| a == b)
     }
 
-    /// What is kept from `place` on: the key with its length, and what came after it.
+    /// The stored bytes from `place` on: the key with its length, and the keys after it.
     #[inline]
     pub fn stored(&self, place: Place) -> &[u8] {
         let chunk = self.chunks.get(place.chunk as usize);
         chunk.and_then(|chunk| chunk.bytes.get(usize::from(place.offset)..)).unwrap_or_default()
     }
 
-    /// Forgets the key at `place`.
+    /// Frees the key at `place`.
     pub fn free(&mut self, place: Place) {
         let Some(chunk) = self.chunks.get_mut(place.chunk as usize) else {
             return;
@@ -138,7 +137,7 @@ impl Arena {
     }
 }
 
-/// The key that `stored` begins with.
+/// The key at the beginning of `stored`.
 #[inline]
 fn first_key(stored: &[u8]) -> &[u8] {
     let Some((len, rest)) = stored.split_first() else { return &[] };
@@ -151,7 +150,8 @@ fn first_key(stored: &[u8]) -> &[u8] {
     }
 }
 
-/// The last byte of the key that `stored` begins with, to have all of a short key in the cache.
+/// The last byte of the key at the beginning of `stored`: loading it brings all of a short key into
+/// the cache.
 #[inline]
 pub fn prefetch(stored: &[u8]) -> u8 {
     first_key(stored).last().copied().unwrap_or_default()

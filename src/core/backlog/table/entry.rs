@@ -1,8 +1,8 @@
-//! The entries of the dirty table: 32 bytes a key beside the key itself, in blocks that never
-//! move, linked into one list a registration, oldest first. An entry is in one cache line.
+//! The entries of the dirty table: 32 bytes per key without its name, in blocks that never move,
+//! linked into one list per registration, oldest first. No entry crosses a cache line.
 //!
-//! Beside each stands the fingerprint of its key while another change of it would change nothing:
-//! eight in a cache line, and neither entry nor key need be looked at then.
+//! A parallel array holds the fingerprint of each key while a further change of it would be a no-op:
+//! eight fit into a cache line, and such a change loads neither the entry nor the key.
 
 use super::arena::Place;
 use super::hash::NO_FINGERPRINT;
@@ -15,7 +15,7 @@ pub const NONE: EntryId = EntryId(u32::MAX);
 /// Entries in a block.
 const BLOCK: usize = 4096;
 
-/// What is known of a dirty key.
+/// The entry of a dirty key.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(32))]
 pub struct Entry {
@@ -36,12 +36,12 @@ pub struct Entry {
     pub kind: ChangeKind,
 }
 
-/// Where a dirty key stands.
+/// The state of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Not in use.
     Free,
-    /// Waits in the list of its registration.
+    /// Waiting in the list of its registration.
     Dirty,
     /// Read and sent, unchanged since.
     InFlight,
@@ -66,7 +66,7 @@ impl Entry {
         }
     }
 
-    /// Where the key is kept.
+    /// The location of the key's name.
     pub fn place(&self) -> Place {
         Place { chunk: self.chunk, offset: self.offset }
     }
@@ -109,7 +109,7 @@ impl Entries {
         &self.blocks[usize::from(id) / BLOCK].entries[usize::from(id) % BLOCK]
     }
 
-    /// The same, to change it. It is not [`noop_fingerprints`](Self::noop_fingerprint) any more.
+    /// The same, mutable. Clears its [`noop_fingerprint`](Self::noop_fingerprint).
     #[inline]
     pub fn at_mut(&mut self, id: EntryId) -> &mut Entry {
         let block = &mut self.blocks[usize::from(id) / BLOCK];
@@ -117,22 +117,22 @@ impl Entries {
         &mut block.entries[usize::from(id) % BLOCK]
     }
 
-    /// While another change of the key of entry `id` in its registration would change nothing of
-    /// the entry, [the fingerprint of both](super::hash::KeyHash::fingerprint); otherwise
-    /// [`NO_FINGERPRINT`].
+    /// The [fingerprint of the key of entry `id` and its
+    /// registration](super::hash::KeyHash::fingerprint) while a further change of the key would be
+    /// a no-op; otherwise [`NO_FINGERPRINT`].
     #[inline]
     pub fn noop_fingerprint(&self, id: EntryId) -> u64 {
         self.blocks[usize::from(id) / BLOCK].noop_fingerprints[usize::from(id) % BLOCK]
     }
 
-    /// Sets [`noop_fingerprints`](Self::noop_fingerprint).
+    /// Sets [`noop_fingerprint`](Self::noop_fingerprint).
     #[inline]
     pub fn set_noop_fingerprint(&mut self, id: EntryId, fingerprint: u64) {
         self.blocks[usize::from(id) / BLOCK].noop_fingerprints[usize::from(id) % BLOCK] =
             fingerprint;
     }
 
-    /// Entry `id`, to link it: that changes nothing of its key.
+    /// Entry `id`, to link it: that does not affect its no-op fingerprint.
     #[inline]
     fn link(&mut self, id: EntryId) -> &mut Entry {
         &mut self.blocks[usize::from(id) / BLOCK].entries[usize::from(id) % BLOCK]
@@ -145,7 +145,7 @@ impl Entries {
         (entry.state != State::Free).then_some(entry)
     }
 
-    /// Puts `entry` into a free place and returns its number.
+    /// Stores `entry` at a free number and returns the number.
     pub fn insert(&mut self, entry: Entry) -> EntryId {
         if self.free == NONE {
             self.add_block();
@@ -157,7 +157,7 @@ impl Entries {
         id
     }
 
-    /// Frees entry `id`; gives all memory back when it was the last.
+    /// Frees entry `id`, and all memory if it was the last.
     pub fn remove(&mut self, id: EntryId) {
         let free = self.free;
         let entry = self.at_mut(id);
@@ -238,7 +238,7 @@ impl List {
         self.len += 1;
     }
 
-    /// Puts entry `id` first.
+    /// Prepends entry `id`.
     pub fn push_front(&mut self, entries: &mut Entries, id: EntryId) {
         let head = std::mem::replace(&mut self.head, id);
         let entry = entries.link(id);
@@ -250,7 +250,7 @@ impl List {
         self.len += 1;
     }
 
-    /// Takes entry `id`, which is in this list, out of it.
+    /// Removes entry `id`, which must be in this list.
     pub fn unlink(&mut self, entries: &mut Entries, id: EntryId) {
         let Entry { prev, next, .. } = *entries.at(id);
         match prev {

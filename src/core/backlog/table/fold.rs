@@ -1,4 +1,4 @@
-//! Into the dirty set: changes are folded in, many at a time.
+//! Folds the change log into the dirty table, many changes at a time.
 
 use super::arena::{self, Place};
 use super::entry;
@@ -9,24 +9,25 @@ use super::{Dirty, DirtyKey, Moved};
 use crate::core::backlog::change_log::{Change, ChangeKind, FOLD_AT, Log};
 use crate::core::ids::{EntryId, RegistrationId};
 
-/// What is known of a change before it is marked.
+/// A change that was looked up and is not marked yet.
 #[derive(Clone, Copy, Default)]
 struct Probe {
-    /// What makes it [quiet](entry::Entries::noops), if anything does.
+    /// The fingerprint of a change that [may be a no-op](entry::Entries::noop_fingerprint), else
+    /// [`NO_FINGERPRINT`].
     fingerprint: u64,
-    /// Of its key.
+    /// The hash of its key.
     hash: u32,
-    /// The entry that the hash leads to: most likely that of the key.
+    /// The first entry with this hash: most likely that of the key.
     found: EntryId,
-    /// ActiveRegistration of the registration.
+    /// Id of the registration.
     registration_id: RegistrationId,
 }
 
 impl Dirty {
-    /// Moves all changes of `log` into the set.
+    /// Moves all changes of `log` into the table.
     ///
-    /// The cost of a change is its cache misses. So the places of a whole block are visited
-    /// first, in loops whose loads do not depend on each other and so overlap.
+    /// The cost of a change is its cache misses. So the memory for a whole block is prefetched first,
+    /// in loops whose loads do not depend on each other and so overlap.
     pub fn fold(&mut self, log: &mut Log, now_us: u64) {
         let now_us = now_us.max(self.latest_us);
         self.latest_us = now_us;
@@ -61,11 +62,11 @@ impl Dirty {
         log.clear();
     }
 
-    /// Touches what [`mark`](Self::mark) will need, one kind of place after the other, and puts
-    /// down the entry that each hash leads to.
+    /// Prefetches the memory that [`mark`](Self::mark) will need, one kind after the other, and
+    /// stores the first entry of each hash in its probe.
     ///
-    /// Nothing in a loop is decided by what that loop loads for the first time: a branch that was
-    /// guessed wrongly would wait for the load, and the loads after it would wait for the branch.
+    /// No branch in a loop depends on a value that this loop loads for the first time: a mispredicted
+    /// branch would wait for the load, and the loads after it would wait for the branch.
     fn visit(&self, probes: &mut [Probe]) {
         let mut homes = [Home::default(); FOLD_AT];
         for (home, probe) in homes.iter_mut().zip(probes.iter()) {
@@ -85,8 +86,8 @@ impl Dirty {
         }
     }
 
-    /// Whether another change of the key changes nothing of the entry that was found, which is its
-    /// own.
+    /// True if the change is a no-op: the entry found is that of the key, and a further change does
+    /// not change it.
     #[inline]
     fn is_noop(&self, probe: &Probe) -> bool {
         probe.fingerprint != NO_FINGERPRINT
@@ -94,7 +95,7 @@ impl Dirty {
             && self.entries.noop_fingerprint(probe.found) == probe.fingerprint
     }
 
-    /// Touches these entries and their keys, [`FOLD_AT`] of them at most.
+    /// Prefetches these entries and their keys, at most [`FOLD_AT`].
     fn visit_keys(&self, ids: &[EntryId]) {
         let mut places = [(RegistrationId(0), Place::default()); FOLD_AT];
         for (place, id) in places.iter_mut().zip(ids) {
@@ -108,8 +109,8 @@ impl Dirty {
         std::hint::black_box(keys.iter().fold(0, |all, key| all ^ arena::prefetch(key)));
     }
 
-    /// Touches what [`acknowledge`](Self::acknowledge) will need for these entries, [`FOLD_AT`] of
-    /// them at most.
+    /// Prefetches the memory that [`acknowledge`](Self::acknowledge) will need for these entries,
+    /// at most [`FOLD_AT`].
     pub fn visit_entries(&self, ids: impl Iterator<Item = EntryId>) {
         let mut hashes = [0u32; FOLD_AT];
         let mut count = 0;
@@ -124,7 +125,7 @@ impl Dirty {
         std::hint::black_box(homes.fold(0, |all, home| all ^ home.bits()));
     }
 
-    /// Marks a key whose hash, and the entry that it most likely has, are known.
+    /// Marks the key of a change as dirty, after its look-up.
     fn mark(&mut self, change: Change<'_>, probe: &Probe, now_us: u64, room: &mut i64) {
         let Probe { hash, found, fingerprint, .. } = *probe;
         if change.kind == ChangeKind::ExpiryOnly {
@@ -156,12 +157,12 @@ impl Dirty {
         self.note_noop(id, change.registration_id, fingerprint);
     }
 
-    /// Marks a key that is dirty already.
+    /// Marks a key that is already dirty.
     fn mark_again(&mut self, id: EntryId, change: Change<'_>, now_us: u64) {
         let registration_id = usize::from(change.registration_id);
         let entry = self.entries.at(id);
-        // No batch that has read the key is concerned, and what is not written stays clean in the
-        // cache.
+        // No batch in flight has read the key, so its version need not change. Without a store the
+        // cache line stays clean.
         let same = (entry.kind, entry.registration_id) == (change.kind, change.registration_id);
         if same && entry.state != State::InFlight && change.kind != ChangeKind::Retained {
             self.queues[registration_id].coalesced_total += 1;
@@ -195,8 +196,8 @@ impl Dirty {
         }
     }
 
-    /// Notes, after a change of entry `id` in `registration_id`, whether another one would change nothing: it
-    /// is dirty, or in flight and told to be dirty again.
+    /// Records, after a change of entry `id` in `registration_id`, that a further change would be a
+    /// no-op: the key is dirty, or in flight and already marked as changed.
     fn note_noop(&mut self, id: EntryId, registration_id: RegistrationId, fingerprint: u64) {
         let entry = self.entries.at(id);
         if (entry.kind, entry.registration_id) == (ChangeKind::Changed, registration_id) {
@@ -204,7 +205,7 @@ impl Dirty {
         }
     }
 
-    /// A key has another time to live. What is clean need not be written for that.
+    /// The time to live of a key may have changed. A clean key needs no write for that.
     fn look_again(&mut self, change: Change<'_>, hash: u32) {
         let id = self.find(hash, change.db, change.key);
         if let Some(id) = id {
@@ -212,7 +213,7 @@ impl Dirty {
         }
     }
 
-    /// Another registration has the key now: its next write belongs to that one.
+    /// Moves the key to another registration, to which its next write belongs.
     fn change_registration(&mut self, id: EntryId, registration_id: RegistrationId) {
         let entry = *self.entries.at(id);
         let (old, new) = (usize::from(entry.registration_id), usize::from(registration_id));
@@ -233,7 +234,8 @@ impl Dirty {
     }
 }
 
-/// Times to live matter only where they are watched, and how a key was found nowhere.
+/// The kind that is stored: a new time to live matters only for tracking, and it is irrelevant that a
+/// scan found the key.
 fn settled(kind: ChangeKind) -> ChangeKind {
     if matches!(kind, ChangeKind::ExpiryMayHaveChanged | ChangeKind::Found) {
         ChangeKind::Changed

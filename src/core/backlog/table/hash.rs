@@ -1,34 +1,36 @@
-//! What stands for a key: 32 bits that lead to its entry, and the fingerprint of 64 that it has
-//! in its registration.
+//! The hash of a key: 32 bits for the index, and a 64-bit fingerprint for the key in its
+//! registration.
 //!
-//! They come from a multilinear hash: the sum of the words of the key, each times a random number
-//! of its own, modulo 2^128. Its upper half is strongly universal (D. Lemire, O. Kaser: Strongly
-//! universal string hashing is fast, The Computer Journal 57, 2014): two keys share it with a
-//! probability of 2^-64, for keys that were chosen without knowing the numbers. Keys that differ
-//! in one of the lower 49 bits of a word share the 16 bits below it, too, with one of 2^-80.
+//! Both are computed with a multilinear hash: the sum of the words of the key, each multiplied by a
+//! random number of its own, modulo 2^128. Its upper half is strongly universal (D. Lemire, O.
+//! Kaser: Strongly universal string hashing is fast, The Computer Journal 57, 2014): for any two
+//! keys chosen without knowledge of the random numbers, the collision probability is 2^-64. For
+//! keys that differ in one of the lower 49 bits of a word, the probability of a collision that
+//! includes the next 16 bits is 2^-80.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use crate::core::ids::{Db, RegistrationId};
 
-/// A longer key has no such hash, so that there are so many numbers and no more.
+/// A longer key has no such hash, which bounds the number of random numbers.
 const LONGEST: usize = 256;
-/// One for each word of a key, and one before them for its length and database.
+/// One random number for each word of a key, and one before them for its length and database.
 const NUMBERS: usize = LONGEST / 8 + 1;
 
-/// No fingerprint: it says nothing.
+/// No fingerprint.
 pub const NO_FINGERPRINT: u64 = 0;
 
-/// What stands for a key.
+/// The hash of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KeyHash {
-    /// For the index.
+    /// Hash for the index.
     pub index: u32,
-    /// The other half of the upper half of the sum, and what is below: nothing for a long key.
+    /// The lower half of the scattered upper half of the sum, and the next 16 bits of the sum;
+    /// `None` for a long key.
     rest: Option<(u32, u16)>,
 }
 
-/// How keys are hashed: in another way in each set.
+/// A hash function with random numbers of its own for each table.
 #[derive(Debug)]
 pub struct Hashes {
     start: u128,
@@ -38,7 +40,7 @@ pub struct Hashes {
 
 impl Default for Hashes {
     fn default() -> Self {
-        // SipHash with a key from the system.
+        // SipHash with a random key from the operating system.
         Hashes::new(&RandomState::new())
     }
 }
@@ -72,7 +74,7 @@ impl Hashes {
             && let Some(number) = numbers.get(words.len())
         {
             let word = match key.last_chunk() {
-                // Some bytes once more, which harms nothing: all keys of this length have them so.
+                // Repeats some bytes, which is harmless: it is the same for all keys of this length.
                 Some(last) => u64::from_be_bytes(*last),
                 None => rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
             };
@@ -96,12 +98,13 @@ impl Hashes {
 }
 
 impl KeyHash {
-    /// The key's fingerprint in the registration `registration_id`. With the hash for the index, no other
-    /// key has it but with the probability above. [`NO_FINGERPRINT`] for a long key.
+    /// The key's fingerprint in `registration_id`; [`NO_FINGERPRINT`] for a long key. The
+    /// probability that another key has the same fingerprint and the same hash for the index is
+    /// given above.
     #[inline]
     pub fn fingerprint(self, registration_id: RegistrationId) -> u64 {
         self.rest.map_or(NO_FINGERPRINT, |(half, below)| {
-            // From 1 on, so that it is one.
+            // Plus 1, so that it is never `NO_FINGERPRINT`.
             u64::from(half) << 32 | u64::from(below) << 16 | (u64::from(registration_id.0) + 1)
         })
     }
@@ -112,8 +115,8 @@ fn add(sum: u128, number: u128, word: u64) -> u128 {
     sum.wrapping_add(number.wrapping_mul(u128::from(word)))
 }
 
-/// Words in arithmetic progression have hashes in one, which would crowd in the index. Each step
-/// can be undone: what differs goes on to differ.
+/// Sums of words in arithmetic progression are in arithmetic progression, too, and would cluster in
+/// the index. Each step is invertible, so different sums stay different.
 #[inline]
 fn scatter(hash: u64) -> u64 {
     let hash = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -180,10 +183,10 @@ mod tests {
             let all: HashSet<(u32, u64)> =
                 both.map(|hash| (hash.index, hash.fingerprint(RegistrationId(0)))).collect();
             assert_eq!(all.len(), 1_000_000);
-            // At random, 116 of a million find their place taken.
+            // With random hashes, 116 of a million collide.
             let places: HashSet<u32> = all.iter().map(|both| both.0).collect();
             assert!(places.len() > 999_700, "{}", places.len());
-            // At random, all 65,536 are met.
+            // With random hashes, all 65,536 values occur.
             let below: HashSet<u64> = all.iter().map(|both| both.1 >> 16 & 0xffff).collect();
             assert!(below.len() > 40_000, "{}", below.len());
         }

@@ -1,22 +1,23 @@
-//! From hash to entry: an extendible hash table. It grows one segment of 1,024 places at a
-//! time, so no change ever waits while millions of keys are moved.
+//! An extendible hash table from hashes to entries. It grows by one segment of 1,024 places at a
+//! time, so no change ever waits for a rehash of millions of keys.
 
 /// Places in a segment.
 const SEGMENT: usize = 1024;
 /// Places in use at which a segment is split.
 const FULL: u32 = (SEGMENT * 3 / 4) as u32;
-/// Most bits of the hash that choose the segment; the lowest ten choose the place in it.
+/// Maximum number of bits of the hash that select the segment; the lowest ten bits select the place
+/// in it.
 const MAX_DEPTH: u32 = 22;
 
-/// The hash above, the entry + 1 below; 0 is an empty place.
+/// The hash in the upper half, the entry + 1 in the lower half; 0 is an empty place.
 type Slot = u64;
 
-/// What stands in a place.
+/// The contents of a place.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Home(Slot);
 
 impl Home {
-    /// All of it, to have it loaded.
+    /// All bits, to force the load.
     pub fn bits(self) -> u64 {
         self.0
     }
@@ -66,14 +67,14 @@ impl Index {
         }
     }
 
-    /// The place of `hash` if no other came before it: for [`first`](Self::first).
+    /// The contents of the first place of the probe sequence of `hash`, for [`first`](Self::first).
     #[inline]
     pub fn home(&self, hash: u32) -> Home {
         let segment = self.segment(hash);
         Home(segment.slots[hash as usize & (segment.slots.len() - 1)])
     }
 
-    /// The first entry of `hash`, whose [`home`](Self::home) was visited.
+    /// The first entry of `hash`, whose [`home`](Self::home) was loaded before.
     #[inline]
     pub fn first(&self, hash: u32, home: Home) -> Option<u32> {
         if (home.0 >> 32) as u32 == hash && home.0 as u32 != 0 {
@@ -97,7 +98,7 @@ impl Index {
         self.segments[at].remove(u64::from(hash) << 32 | (u64::from(entry) + 1));
     }
 
-    /// Gives the memory back; all entries were removed before.
+    /// Frees the memory; all entries must have been removed before.
     pub fn shrink(&mut self) {
         if self.segments.len() > 1 {
             *self = Index::default();
@@ -112,7 +113,7 @@ impl Index {
     }
 
     fn segment_index(&self, hash: u32) -> usize {
-        // 64 bits, because a shift by 32 does not exist in 32.
+        // In 64 bits, because a shift of 32 bits by 32 overflows.
         let at = (u64::from(hash) >> (32 - self.depth)) as usize;
         self.directory[at] as usize
     }
@@ -141,7 +142,7 @@ impl Index {
         }
         self.segments[old] = low;
         self.segments.push(high);
-        // The directory's places that led to the old segment: the upper half leads to the new.
+        // Of the directory entries of the old segment, the upper half refers to the new segment.
         let span = 1usize << (self.depth - depth);
         let first = (u64::from(hash) >> (32 - self.depth)) as usize & !(span - 1);
         for at in first + span / 2..first + span {
@@ -178,7 +179,7 @@ impl Segment {
             }
             at = (at + 1) & mask;
         }
-        // Close the gap: move back every later place of the run that may stand here.
+        // Closes the gap: moves back every later slot of the run that may be in this place.
         let mut hole = at;
         loop {
             at = (at + 1) & mask;

@@ -1,12 +1,11 @@
-//! The limit on memory, and what the set does when it is full.
+//! The memory limit, and the behaviour of a full table.
 //!
-//! A change of a key that the full set does not hold is *missed*: of it nothing is kept but the
-//! fact that its registration missed something. A scan of all keys of that registration finds it
-//! again. What a scan cannot find is remembered one by one, limit or not: keys that were removed
-//! and values that were captured. Each of them takes less than its removal freed in the server.
+//! A change of a key that is not in the full table is *missed*: only the fact is kept that its
+//! registration missed changes. A scan of all keys of the registration finds the key later. Changes
+//! that a scan cannot find are kept even if the table is full: removed keys and retained values.
+//! Each takes less memory than the removal freed in the server.
 //!
-//! So this holds at any time: a key that is dirty is in the set, or its registration missed
-//! something.
+//! Invariant: a dirty key is in the table, or its registration has missed changes.
 
 use std::collections::BTreeSet;
 
@@ -15,56 +14,57 @@ use super::entry::Entry;
 use crate::core::backlog::change_log::ChangeKind;
 use crate::core::ids::RegistrationId;
 
-/// The set grows in steps: a block of entries, a chunk of keys. It counts as full when the next
-/// step might not fit.
+/// The table grows in steps: a block of entries, a chunk of keys. It counts as full if the next step
+/// might not fit.
 const STEP_BYTES: usize = 256 * 1024;
-/// What a key takes in the index at most, just after its segments were split.
+/// Maximum memory of a key in the index, reached just after a split of segments.
 const INDEX_BYTES: usize = 22;
-/// A registration may always have so many keys: one whose keys cannot be written for long does
-/// not keep the others from being scanned.
+/// A registration may always have this many keys in the table, so that one whose keys cannot be
+/// written for a long time does not prevent scans of others.
 const ALWAYS: usize = 1_024;
-/// What an entry takes beside the bytes of its key, whose length takes a byte.
+/// Memory of an entry without the name of its key, including one byte for the key's length.
 const ENTRY_BYTES: usize = size_of::<Entry>() + size_of::<u64>() + INDEX_BYTES + 1;
 
-/// The changes of a registration that are in no entry of the set.
+/// The missed changes of a registration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Missed {
-    /// Since when there are some that no scan under way is sure to find, microseconds.
+    /// Time of the first change that a scan in progress may not find, microseconds.
     pub since_us: Option<u64>,
-    /// Since when there are some that the scan under way will have found at its end.
+    /// Time of the first change that the scan in progress will have found at its end, microseconds.
     pub scanned_us: Option<u64>,
 }
 
 impl Missed {
-    /// The same with no time after `now_us`.
+    /// The same with times limited to `now_us`.
     pub fn until(self, now_us: u64) -> Missed {
         let earlier = |us: Option<u64>| us.map(|us| us.min(now_us));
         Missed { since_us: earlier(self.since_us), scanned_us: earlier(self.scanned_us) }
     }
 
-    /// The time of the first of them.
+    /// The time of the first missed change, microseconds.
     pub fn oldest_us(self) -> Option<u64> {
         self.since_us.into_iter().chain(self.scanned_us).min()
     }
 }
 
 impl Dirty {
-    /// Sets the limit of memory in bytes; 0 for none.
+    /// Sets the memory limit in bytes; 0 for none.
     pub fn set_limit(&mut self, bytes: usize) {
         self.limit_bytes = bytes;
     }
 
-    /// What `registration_id` missed.
+    /// The missed changes of `registration_id`.
     pub fn missed(&self, registration_id: RegistrationId) -> Missed {
         self.queue(registration_id).missed
     }
 
-    /// True if a key of `registration_id` may be dirty that is not in the set.
+    /// True if `registration_id` missed changes, so that a dirty key of it may not be in the table.
     pub fn has_missed(&self, registration_id: RegistrationId) -> bool {
         self.missed(registration_id) != Missed::default()
     }
 
-    /// Sets what `registration_id` missed: when data is loaded, or nothing is left to be found.
+    /// Sets the missed changes of `registration_id`: when data is loaded, or when all have been
+    /// found.
     pub fn set_missed(&mut self, registration_id: RegistrationId, missed: Missed) {
         self.queues[usize::from(registration_id)].missed = missed;
         if missed == Missed::default() {
@@ -74,8 +74,9 @@ impl Dirty {
         }
     }
 
-    /// A scan of all keys of `registration_id` begins. It finds everything that was missed so far; what is
-    /// missed from now on may be behind it, and needs another one.
+    /// A scan of all keys of `registration_id` begins. It finds all changes that were missed so
+    /// far; keys of changes missed from now on may have been visited before, so they need another
+    /// scan.
     pub fn begin_scan(&mut self, registration_id: RegistrationId) {
         let scanned_us = self.missed(registration_id).oldest_us();
         self.set_missed(registration_id, Missed { since_us: None, scanned_us });
@@ -87,13 +88,14 @@ impl Dirty {
         self.set_missed(registration_id, Missed { scanned_us: None, ..missed });
     }
 
-    /// True when a scan of `registration_id` may mark keys: there is so much room that changes of the
-    /// meantime find some, too.
+    /// True if a scan of `registration_id` may mark keys: there is enough room for concurrent
+    /// changes, too.
     pub fn has_room_to_scan(&self, registration_id: RegistrationId) -> bool {
         !self.is_nearly_full() || self.queue(registration_id).dirty() < ALWAYS
     }
 
-    /// True when no key should wait to be coalesced: each key that is written makes room.
+    /// True under memory pressure: then no key waits for its interval, because each written key
+    /// makes room.
     pub fn is_pressed(&self) -> bool {
         self.has_missed_any() || self.is_nearly_full()
     }
@@ -103,17 +105,17 @@ impl Dirty {
         self.limit_bytes != 0 && self.used_bytes() >= share
     }
 
-    /// True if some registration missed something.
+    /// True if any registration missed changes.
     pub fn has_missed_any(&self) -> bool {
         !self.missing.is_empty()
     }
 
-    /// The ids of registrations that missed something.
+    /// The ids of registrations that missed changes.
     pub fn missing(&self) -> &BTreeSet<RegistrationId> {
         &self.missing
     }
 
-    /// Bytes that new keys may still take; below 0 there is no room.
+    /// Bytes left for new keys; not positive if there is no room.
     pub(super) fn room_bytes(&self) -> i64 {
         if self.limit_bytes == 0 {
             return i64::MAX;
@@ -122,8 +124,8 @@ impl Dirty {
         limit.saturating_sub((self.used_bytes() + STEP_BYTES) as i64)
     }
 
-    /// True if this change of a key that is not in the set has no place in it. Otherwise its
-    /// bytes are taken from `room`.
+    /// True if there is no room for this change of a key that is not in the table. Otherwise its
+    /// bytes are subtracted from `room`.
     pub(super) fn must_miss(
         &self,
         registration_id: RegistrationId,
@@ -131,7 +133,7 @@ impl Dirty {
         key: &[u8],
         room: &mut i64,
     ) -> bool {
-        // A removed key is not found by a scan, and what a scan has found is not missed again.
+        // A scan does not find removed keys, and a key found by a scan must not be missed again.
         let findable = matches!(kind, ChangeKind::Changed | ChangeKind::ExpiryMayHaveChanged);
         if *room <= 0 && findable && self.queue(registration_id).dirty() >= ALWAYS {
             return true;
@@ -140,7 +142,7 @@ impl Dirty {
         false
     }
 
-    /// A change of a key of `registration_id` is not remembered.
+    /// Records that a change of a key of `registration_id` was missed.
     pub(super) fn miss(&mut self, registration_id: RegistrationId, now_us: u64) {
         let missed = self.missed(registration_id);
         if missed.since_us.is_none() {
@@ -148,8 +150,9 @@ impl Dirty {
         }
     }
 
-    /// Bytes in use. Unlike [`memory_bytes`](Self::memory_bytes) it falls with every key that
-    /// becomes clean, although blocks are given back with the last key only: room in them is room.
+    /// Bytes in use. Unlike [`memory_bytes`](Self::memory_bytes) this decreases with every key that
+    /// becomes clean, although blocks are freed only with the last key: free entries in them can be
+    /// reused.
     fn used_bytes(&self) -> usize {
         self.entries.len() * ENTRY_BYTES + self.key_bytes + self.retained.used_bytes()
     }

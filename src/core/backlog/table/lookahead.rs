@@ -1,9 +1,9 @@
-//! Keys to be looked at before they can go, for servers that report an expired or evicted key only
-//! when its value is gone already.
+//! Look-ahead retention, for servers that report an expired or evicted key only after its value was
+//! freed: the keys whose values must be retained before.
 //!
-//! A key that became dirty is *fresh* until its time to live was looked at; one that has a time to
-//! live then waits for its end. Each is noted once, however often the key changes, and forgotten
-//! when the key becomes clean.
+//! A key is *newly dirty* until its time to live was checked. A key with a time to live is then
+//! tracked until shortly before its expiration. Each is tracked once, however often the key
+//! changes, and no longer when the key becomes clean.
 
 use super::Dirty;
 use super::entry::Entry;
@@ -11,18 +11,19 @@ use super::watch::Tracker;
 use crate::core::ids::{Db, EntryId};
 
 impl Dirty {
-    /// From now on, keys that become dirty are kept for [`next_newly_dirty`](Self::next_newly_dirty).
+    /// Starts to track keys that become dirty, for [`next_newly_dirty`](Self::next_newly_dirty).
     pub fn watch(&mut self) {
         self.watch.get_or_insert_default();
     }
 
-    /// True if keys are kept for [`next_newly_dirty`](Self::next_newly_dirty).
+    /// True if keys are tracked for [`next_newly_dirty`](Self::next_newly_dirty).
     pub fn is_watching(&self) -> bool {
         self.watch.is_some()
     }
 
-    /// The next key that became dirty, lost its retained value or changed its time to live, if it
-    /// is dirty still and not captured: its entry and database; its bytes are put into `key`.
+    /// The entry and database of the next key that became dirty, dropped its retained value or has
+    /// a new time to live, if it is still dirty without a retained value. Its name is copied to
+    /// `key`.
     pub fn next_newly_dirty(&mut self, key: &mut Vec<u8>) -> Option<(EntryId, Db)> {
         loop {
             let id = self.watch.as_mut()?.pop().or_else(|| self.next_back())?;
@@ -32,19 +33,19 @@ impl Dirty {
         }
     }
 
-    /// True when [`next_newly_dirty`](Self::next_newly_dirty) may have something to say.
+    /// True if [`next_newly_dirty`](Self::next_newly_dirty) may return a key.
     pub fn has_newly_dirty(&self) -> bool {
         self.watch
             .as_ref()
             .is_some_and(|watch| !watch.newly_dirty.is_empty() || watch.back.is_some())
     }
 
-    /// Lets every dirty key be looked at as if it were fresh.
+    /// Schedules a check of every dirty key as if it were newly dirty.
     pub fn look_back(&mut self) {
         self.watch.iter_mut().for_each(|watch| watch.back = Some(EntryId(0)));
     }
 
-    /// Lets the key of entry `id` be looked at again at `at_ms`, unless it is another's by now.
+    /// Schedules the next check of the key of entry `id` at `at_ms`, unless the entry was reused.
     pub fn look_at(&mut self, id: EntryId, (db, key): (Db, &[u8]), at_ms: u64) {
         if self.entries.get(id).is_none() || !self.is_key(id, db, key) {
             return;
@@ -54,12 +55,13 @@ impl Dirty {
         }
     }
 
-    /// When the next key must be looked at, milliseconds since 1970.
+    /// When the next key must be checked, milliseconds since 1970.
     pub fn next_end_ms(&self) -> Option<u64> {
         Some(self.watch.as_ref()?.ends.first()?.0)
     }
 
-    /// The next key that must be looked at by `now_ms`, as in [`next_newly_dirty`](Self::next_newly_dirty).
+    /// The next key that must be checked by `now_ms`, as in
+    /// [`next_newly_dirty`](Self::next_newly_dirty).
     pub fn take_end(&mut self, now_ms: u64, key: &mut Vec<u8>) -> Option<(EntryId, Db)> {
         loop {
             let ends = &mut self.watch.as_mut()?.ends;
@@ -71,7 +73,7 @@ impl Dirty {
         }
     }
 
-    /// Entry `id` should be looked at.
+    /// Tracks entry `id` as newly dirty.
     #[inline]
     pub(super) fn note_newly_dirty(&mut self, id: EntryId) {
         if let Some(watch) = &mut self.watch {
@@ -79,7 +81,7 @@ impl Dirty {
         }
     }
 
-    /// Nothing of entry `id` is to be looked at any more: it is clean, or captured.
+    /// Stops tracking entry `id`: it is clean, or its value was retained.
     #[inline]
     pub(super) fn unwatch(&mut self, id: EntryId) {
         if let Some(watch) = &mut self.watch {
@@ -87,7 +89,7 @@ impl Dirty {
         }
     }
 
-    /// The set is empty.
+    /// Frees memory; the table must be empty.
     pub(super) fn shrink_watch(&mut self) {
         if let Some(watch) = &mut self.watch {
             watch.ends.shrink();
@@ -99,7 +101,7 @@ impl Dirty {
         self.watch.as_ref().map_or(0, Tracker::memory_bytes)
     }
 
-    /// The next entry of those that are looked at although they are not fresh.
+    /// The next entry of the check that [`look_back`](Self::look_back) has scheduled.
     fn next_back(&mut self) -> Option<EntryId> {
         let watch = self.watch.as_mut()?;
         let id = self.entries.next_from(watch.back?);
@@ -107,7 +109,7 @@ impl Dirty {
         id
     }
 
-    /// Copies the key of entry `id`, and says its database, if its value is in Redis alone.
+    /// Copies the key of entry `id` and returns its database, if its value exists only in Redis.
     fn copy_watched(&self, id: EntryId, key: &mut Vec<u8>) -> Option<Db> {
         let holds_value = |entry: &&Entry| entry.kind.may_hold_value();
         let entry = self.entries.get(id).filter(holds_value)?;

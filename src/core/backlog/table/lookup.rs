@@ -1,31 +1,31 @@
-//! How one key stands, for those who ask.
+//! The state of one key.
 
 use super::entry::State;
 use super::{Dirty, RetainedValue};
 use crate::core::backlog::change_log::ChangeKind;
 use crate::core::ids::{Db, EntryId, RegistrationId};
 
-/// What the set knows of a dirty key.
+/// The state of a dirty key.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing<'a> {
     /// The key's entry.
     pub entry: EntryId,
-    /// ActiveRegistration of its registration.
+    /// Id of its registration.
     pub registration_id: RegistrationId,
-    /// How it was touched last.
+    /// The last kind of change.
     pub kind: ChangeKind,
-    /// Since when it is dirty after it was last read, microseconds.
+    /// Time of the first change after it was last read, microseconds.
     pub since_us: u64,
-    /// True if it was taken to be read and sent, and that has not ended.
+    /// True if it is in flight.
     pub in_flight: bool,
-    /// True if it changed since then.
+    /// True if it has changed since it was read.
     pub again: bool,
-    /// Its value, if that was captured.
+    /// Its retained value, if there is one.
     pub retained: Option<&'a RetainedValue>,
 }
 
 impl Dirty {
-    /// How the key stands; nothing when it is clean.
+    /// The state of the key; `None` if it is clean.
     pub fn standing(&self, db: Db, key: &[u8]) -> Option<Standing<'_>> {
         let id = self.find(self.hash(db, key), db, key)?;
         let entry = self.entries.at(id);

@@ -1,7 +1,7 @@
-//! The dirty set: which keys MongoDB does not have in their latest state.
+//! The dirty table: the keys whose latest state MongoDB does not have.
 //!
-//! A key is dirty from its change to the acknowledgement of a value that was read after it. It
-//! stands here once, however often it changes, and is in flight at most once.
+//! A key is dirty from its change to the acknowledgement of a value that was read after it. It has
+//! one entry, however often it changes, and is in flight at most once.
 
 mod arena;
 mod entry;
@@ -35,44 +35,44 @@ use self::retained_values::RetainedValues;
 use self::watch::Tracker;
 use super::change_log::ChangeKind;
 
-/// A key taken out of its queue to be read.
+/// A key that was taken from its queue to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
     /// The key's entry.
     pub entry: EntryId,
-    /// Its version now; unchanged at the acknowledgement, the key is clean.
+    /// Its current version: if it is the same at the acknowledgement, the key is clean.
     pub version: Version,
     /// Since when it is dirty, microseconds.
     pub since_us: u64,
     /// Logical database.
     pub db: Db,
-    /// How it was touched last.
+    /// The last kind of change.
     pub kind: ChangeKind,
 }
 
-/// What a key in flight became when its batch ended.
+/// The state of a key in flight after its batch has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
-    /// Unchanged since it was read: it left the set.
+    /// Unchanged since it was read: it was removed from the table.
     Clean,
-    /// Changed again at that time: it is dirty again.
+    /// Changed again at this time, microseconds: it is dirty again.
     ChangedAgain(u64),
-    /// The set knows nothing of it any more.
+    /// No longer in the table.
     Unknown,
 }
 
-/// A dirty key that another registration took over.
+/// A dirty key that moved to another registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moved {
     /// The key's entry.
     pub entry: EntryId,
-    /// The registration that it left.
+    /// Its former registration.
     pub registration_id: RegistrationId,
     /// Since when it is dirty, microseconds.
     pub since_us: u64,
 }
 
-/// The set of dirty keys of all registrations.
+/// The dirty keys of all registrations.
 #[derive(Debug, Default)]
 pub struct Dirty {
     hashes: Hashes,
@@ -85,55 +85,57 @@ pub struct Dirty {
     in_flight: usize,
     moved: Vec<Moved>,
     retained: RetainedValues,
-    /// Keys in flight that are wanted at once if they changed meanwhile.
+    /// Keys in flight that become due immediately if they have changed meanwhile.
     hastened: HashSet<EntryId>,
-    /// The limit on memory; 0 for none.
+    /// The memory limit in bytes; 0 for none.
     limit_bytes: usize,
-    /// Memory of all arenas.
+    /// Memory of all arenas in bytes.
     key_bytes: usize,
-    /// The ids of registrations that missed something.
+    /// Registrations that missed changes.
     missing: BTreeSet<RegistrationId>,
-    /// Keys dirty up to this time do not wait for their interval.
+    /// Keys dirty since this time or longer are due immediately.
     flush_us: u64,
-    /// The ids whose keys may be due at another time since this was last asked.
+    /// Registrations whose due time may have changed since the last
+    /// [`take_stirred`](Self::take_stirred).
     stirred: Vec<RegistrationId>,
-    /// Changes of all registrations, those that are gone included.
+    /// Changes of all registrations, including removed ones.
     captured_total: u64,
-    /// Those of them that needed no write of their own.
+    /// Those of them that were coalesced.
     coalesced_total: u64,
-    /// Keys to be looked at before they can go, if [`watch`](Self::watch) asked for it.
+    /// Keys to be checked before they can be removed, after a call of [`watch`](Self::watch).
     watch: Option<Tracker>,
 }
 
 impl Dirty {
-    /// Keys that are dirty, in flight or not.
+    /// Number of dirty keys, including those in flight.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// True when MongoDB has everything.
+    /// True if no key is dirty.
     pub fn is_empty(&self) -> bool {
         self.entries.len() == 0
     }
 
-    /// Keys in flight.
+    /// Number of keys in flight.
     pub fn in_flight(&self) -> usize {
         self.in_flight
     }
 
-    /// A time that every change folded so far is not after, and every later one is.
+    /// A time that is not before any change folded so far, and before every later change,
+    /// microseconds.
     pub fn watermark_us(&mut self, now_us: u64) -> u64 {
         let watermark = now_us.max(self.latest_us);
         self.latest_us = watermark + 1;
         watermark
     }
 
-    /// The keys that changed their registration since this was last asked.
+    /// Takes the keys that moved to another registration since the last call.
     pub fn moved(&mut self) -> Vec<Moved> {
         std::mem::take(&mut self.moved)
     }
 
-    /// Takes the first key of `registration_id`'s queue and hands its bytes to `copy`.
+    /// Takes the first key from the queue of `registration_id` and passes its name to `copy`.
     pub fn take(
         &mut self,
         registration_id: RegistrationId,
@@ -156,25 +158,25 @@ impl Dirty {
         Some(taken)
     }
 
-    /// A key in flight was written (or will never be): it is clean unless it changed since.
-    /// `gone` gets the database and the key when it is clean.
+    /// A key in flight was written or refused: it is clean unless it has changed since. If it is
+    /// clean, `clean` is called with its database and name.
     pub fn acknowledge(
         &mut self,
         id: EntryId,
         version: Version,
-        gone: impl FnOnce(Db, &[u8]),
+        clean: impl FnOnce(Db, &[u8]),
     ) -> Settled {
         let in_flight = |entry: &&Entry| entry.state == State::InFlight;
         if self.entries.get(id).filter(in_flight).is_some_and(|entry| entry.version != version) {
-            // The place was taken by another key, which is in another batch.
+            // The entry was reused by another key, which is in another batch.
             return Settled::Unknown;
         }
-        let Some(entry) = self.landed(id) else {
+        let Some(entry) = self.end_flight(id) else {
             return Settled::Unknown;
         };
         if entry.state == State::InFlight {
             let key = self.arenas[usize::from(entry.registration_id)].key(entry.place());
-            gone(entry.db, key);
+            clean(entry.db, key);
             self.drop_entry(id, self.hash(entry.db, key));
             return Settled::Clean;
         }
@@ -188,9 +190,9 @@ impl Dirty {
         Settled::ChangedAgain(entry.since_us)
     }
 
-    /// A key in flight was not written: it is dirty as before, and due at once.
+    /// A key in flight was not written: requeues it at the front, due immediately.
     pub fn give_back(&mut self, id: EntryId, since_us: u64) -> Settled {
-        let Some(entry) = self.landed(id) else {
+        let Some(entry) = self.end_flight(id) else {
             return Settled::Unknown;
         };
         self.move_key(id);
@@ -201,9 +203,9 @@ impl Dirty {
         Settled::ChangedAgain(since_us)
     }
 
-    /// A key in flight could not be read: it is dirty as before, behind all others.
+    /// A key in flight could not be read: requeues it at the back.
     pub fn postpone(&mut self, id: EntryId, since_us: u64) {
-        if let Some(entry) = self.landed(id) {
+        if let Some(entry) = self.end_flight(id) {
             let again = self.entries.at_mut(id);
             again.state = State::Dirty;
             again.since_us = since_us;
@@ -211,8 +213,8 @@ impl Dirty {
         }
     }
 
-    /// Removes a key whatever its state, as an acknowledgement from elsewhere says. Its registration, or
-    /// nothing when it was clean.
+    /// Removes a key in any state, because of a replicated acknowledgement. Returns its
+    /// registration, or `None` if it was clean.
     pub fn forget(&mut self, db: Db, key: &[u8]) -> Option<RegistrationId> {
         let hash = self.hash(db, key);
         let id = self.find(hash, db, key)?;
@@ -222,8 +224,8 @@ impl Dirty {
         Some(registration_id)
     }
 
-    /// Drops every dirty key of `registration_id` that is not in flight; `dropped` gets the entry of each and
-    /// since when it was dirty.
+    /// Drops every dirty key of `registration_id` that is not in flight, and calls `dropped` with
+    /// its entry and since when it was dirty, microseconds.
     pub fn discard(
         &mut self,
         registration_id: RegistrationId,
@@ -243,7 +245,8 @@ impl Dirty {
         self.entries.get(taken.entry).is_some_and(|entry| entry.version != taken.version)
     }
 
-    /// True if a key that was taken is still in flight, unchanged and not captured since.
+    /// True if a key that was taken is still in flight, unchanged, and its value was not retained
+    /// since.
     pub fn is_as_taken(&self, taken: &Taken) -> bool {
         self.entries.get(taken.entry).is_some_and(|entry| {
             entry.state == State::InFlight
@@ -252,7 +255,7 @@ impl Dirty {
         })
     }
 
-    /// True if the key of entry `id`, which was taken in version `version`, is still in flight.
+    /// True if the key of entry `id`, which was taken at version `version`, is still in flight.
     pub fn is_in_flight(&self, id: EntryId, version: Version) -> bool {
         self.entries.get(id).is_some_and(|entry| match entry.state {
             State::Free | State::Dirty => false,
@@ -261,7 +264,7 @@ impl Dirty {
         })
     }
 
-    /// Makes one dirty key due at once; its entry, or nothing when it is clean.
+    /// Makes one dirty key due immediately. Returns its entry, or `None` if it is clean.
     pub fn hasten(&mut self, db: Db, key: &[u8]) -> Option<EntryId> {
         let id = self.find(self.hash(db, key), db, key)?;
         let entry = *self.entries.at(id);
@@ -292,14 +295,14 @@ impl Dirty {
         self.index.find(hash, |id| self.is_key(EntryId(id), db, key)).map(EntryId)
     }
 
-    /// Whether entry `id`, which is in use, is that of the key.
+    /// True if entry `id`, which is in use, is that of the key.
     #[inline]
     fn is_key(&self, id: EntryId, db: Db, key: &[u8]) -> bool {
         let entry = self.entries.at(id);
         entry.db == db && self.arenas[usize::from(entry.registration_id)].is(entry.place(), key)
     }
 
-    /// Takes entry `id` out of its queue or its flight.
+    /// Removes entry `id` from its queue or from the keys in flight.
     fn unqueue(&mut self, id: EntryId) {
         let entry = *self.entries.at(id);
         if entry.state == State::Dirty {
@@ -311,7 +314,7 @@ impl Dirty {
     }
 
     /// Ends the flight of entry `id`, if it is in flight.
-    fn landed(&mut self, id: EntryId) -> Option<Entry> {
+    fn end_flight(&mut self, id: EntryId) -> Option<Entry> {
         let entry = *self.entries.get(id).filter(|entry| entry.state != State::Dirty)?;
         self.in_flight -= 1;
         self.queues[usize::from(entry.registration_id)].in_flight -= 1;
@@ -334,8 +337,8 @@ impl Dirty {
         }
     }
 
-    /// Keeps the key among the newest, so that a key which is dirty indefinitely does not hold a
-    /// chunk of keys that are long gone.
+    /// Moves the key's name to the newest chunk, so that a key which stays dirty for a long time
+    /// does not keep a chunk whose other keys are clean.
     fn move_key(&mut self, id: EntryId) {
         let entry = *self.entries.at(id);
         self.rehome(id, entry, entry.registration_id);
@@ -349,7 +352,7 @@ impl Dirty {
         self.entries.at_mut(id).set_place(place);
     }
 
-    /// Adds a key that is not in the set yet, behind all others.
+    /// Adds a key that is not in the table, at the back of its queue.
     fn insert(&mut self, hash: u32, new: DirtyKey<'_>) -> EntryId {
         let place = self.store_key(new.registration_id, new.key);
         let mut entry = Entry::new(new.db, new.registration_id, place);

@@ -5,8 +5,8 @@ use super::{Dirty, Taken};
 use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 
 impl Dirty {
-    /// A key in flight was not written, and is taken once more for the same registration. When
-    /// another one has it by now, it is given back.
+    /// Takes a key in flight that was not written again for the same registration. If the key has
+    /// moved to another registration, it is requeued there.
     pub fn take_again(
         &mut self,
         id: EntryId,
@@ -29,12 +29,12 @@ impl Dirty {
         Some(taken)
     }
 
-    /// True if entry `id` is still as it was at version `version`.
+    /// True if entry `id` is still at version `version`.
     pub fn has_version(&self, id: EntryId, version: Version) -> bool {
         self.entries.get(id).is_some_and(|entry| entry.version == version)
     }
 
-    /// Takes one key out of the middle of its queue; nothing when it is clean or in flight.
+    /// Takes one key from any position of its queue; `None` if it is clean or in flight.
     pub fn take_one(&mut self, db: Db, key: &[u8]) -> Option<Taken> {
         let id = self.find(self.hash(db, key), db, key)?;
         let Entry { state, registration_id, version, since_us, kind, .. } = *self.entries.at(id);
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parked_key_is_taken_again_with_its_newest_version_and_its_first_time() {
+    fn a_parked_key_is_taken_again_with_its_latest_version_and_its_first_time() {
         let mut dirty = dirty(&["a", "b"]);
         let first = dirty.take(RegistrationId(0), |_| ()).unwrap();
         mark(&mut dirty, RegistrationId(0), &["a"], 5);
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parked_key_of_another_registration_waits_there() {
+    fn a_parked_key_that_moved_is_requeued_in_its_registration() {
         let mut dirty = dirty(&["a"]);
         let first = dirty.take(RegistrationId(0), |_| ()).unwrap();
         mark(&mut dirty, RegistrationId(1), &["a"], 5);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn one_key_is_taken_out_of_the_middle() {
+    fn one_key_is_taken_from_the_middle_of_the_queue() {
         let mut dirty = dirty(&["a", "b", "c"]);
         let taken = dirty.take_one(Db(0), b"b").unwrap();
         assert_eq!((dirty.queue(RegistrationId(0)).waiting(), dirty.in_flight()), (2, 1));

@@ -1,52 +1,52 @@
-//! The keys of one registration that wait to be read, oldest first.
+//! The queue of dirty keys of one registration, oldest first.
 
 use super::entry::{Entries, List, NONE};
 use super::limit::Missed;
 use crate::core::ids::EntryId;
 
-/// A queue of dirty keys with the counters that belong to it.
+/// A queue of dirty keys, with the counters of its registration.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Queue {
     list: List,
-    /// So many keys at the front do not wait for their interval: they were sent before, or
-    /// a client flushes them.
+    /// Number of keys at the front that are due immediately: they were sent before, or are flushed
+    /// by a client.
     due: usize,
-    /// Keys dirty up to this time do not wait for their interval either.
+    /// Keys dirty since this time or longer are also due immediately.
     flush_us: u64,
-    /// Changes that are in no entry.
+    /// Changes that were missed, so that they have no entry.
     pub(super) missed: Missed,
-    /// True when its registration is among those that were [stirred](super::Dirty::stir).
+    /// True if its registration is [stirred](super::Dirty::stir).
     pub(super) is_stirred: bool,
-    /// Keys that were read and are not acknowledged.
+    /// Number of keys that were read and are not acknowledged.
     pub in_flight: usize,
-    /// Changes seen.
+    /// Changes captured.
     pub captured_total: u64,
-    /// Changes that needed no write of their own.
+    /// Changes that were coalesced.
     pub coalesced_total: u64,
 }
 
 impl Queue {
-    /// Keys that wait.
+    /// Number of waiting keys.
     pub fn waiting(&self) -> usize {
         self.list.len()
     }
 
-    /// Keys that wait or are in flight.
+    /// Number of dirty keys, waiting or in flight.
     pub fn dirty(&self) -> usize {
         self.list.len() + self.in_flight
     }
 
-    /// Makes every key that is dirty since `watermark_us` or longer due at once.
+    /// Makes every key that is dirty since `watermark_us` or longer due immediately.
     pub(super) fn flush(&mut self, watermark_us: u64) {
         self.flush_us = self.flush_us.max(watermark_us);
     }
 
-    /// True if a key that is dirty since then was asked for by a flush.
+    /// True if a flush covers a key that is dirty since `since_us`.
     pub(super) fn is_flushed(&self, since_us: u64) -> bool {
         since_us <= self.flush_us
     }
 
-    /// The entries that wait, the first one first.
+    /// The waiting entries in order.
     pub(super) fn ids<'e>(&self, entries: &'e Entries) -> impl Iterator<Item = EntryId> + 'e {
         std::iter::successors(self.list.head(), |id| {
             let next = entries.at(*id).next;
@@ -54,7 +54,7 @@ impl Queue {
         })
     }
 
-    /// Counts a change that needs no write of its own.
+    /// Counts a change that is coalesced.
     #[inline]
     pub(super) fn count_noop(&mut self) {
         self.captured_total += 1;
@@ -77,8 +77,8 @@ impl Queue {
         Some(id)
     }
 
-    /// Takes a key out of the middle. Which keys are due at once is then not exact; a key too
-    /// many is sent early, none late.
+    /// Removes a key from any position. The number of due keys is then not exact: a key may be sent
+    /// too early, but none too late.
     pub(super) fn unlink(&mut self, entries: &mut Entries, id: EntryId) {
         self.list.unlink(entries, id);
         self.due = self.due.min(self.list.len());
@@ -88,7 +88,8 @@ impl Queue {
         Some(entries.at(self.list.head()?).since_us)
     }
 
-    /// When the first key is due, given its interval and what was flushed everywhere.
+    /// When the first key is due, given the interval and the watermark of flushes of all
+    /// registrations.
     pub(super) fn due_us(&self, entries: &Entries, interval_us: u64, flush_us: u64) -> Option<u64> {
         let since_us = self.head_since_us(entries)?;
         if self.due > 0 || since_us <= flush_us || self.is_flushed(since_us) {

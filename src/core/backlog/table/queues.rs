@@ -1,10 +1,10 @@
-//! The queues of all registrations, and which of them may be due at another time than before.
+//! The queues of all registrations, and which due times may have changed.
 
 use super::{Arena, Dirty, Queue};
 use crate::core::ids::{EntryId, RegistrationId};
 
 impl Dirty {
-    /// Makes room for the registration `registration_id`.
+    /// Creates the queue and the arena of `registration_id`, if they do not exist.
     pub fn open_registration(&mut self, registration_id: RegistrationId) {
         while self.queues.len() <= usize::from(registration_id) {
             self.queues.push(Queue::default());
@@ -17,24 +17,25 @@ impl Dirty {
         &self.queues[usize::from(registration_id)]
     }
 
-    /// The registration `registration_id` is gone, and with it what was counted for it.
+    /// Resets the counters of `registration_id`, which was removed.
     pub fn forget_counters(&mut self, registration_id: RegistrationId) {
         let queue = &mut self.queues[usize::from(registration_id)];
         (queue.captured_total, queue.coalesced_total) = (0, 0);
     }
 
-    /// Changes of all registrations, and those of them that needed no write of their own.
+    /// Number of captured changes of all registrations, and of coalesced ones.
     pub fn totals(&self) -> (u64, u64) {
         (self.captured_total, self.coalesced_total)
     }
 
-    /// Makes every key of `registration_id` that is dirty since `watermark_us` or longer due at once.
+    /// Makes every key of `registration_id` that is dirty since `watermark_us` or longer due
+    /// immediately.
     pub fn flush(&mut self, registration_id: RegistrationId, watermark_us: u64) {
         self.queues[usize::from(registration_id)].flush(watermark_us);
         self.stir(registration_id);
     }
 
-    /// The same for every registration; their schedules are the caller's to look at.
+    /// The same for all registrations. The caller must update the schedule.
     pub fn flush_all(&mut self, watermark_us: u64) {
         self.flush_us = self.flush_us.max(watermark_us);
     }
@@ -44,13 +45,14 @@ impl Dirty {
         self.queue(registration_id).head_since_us(&self.entries)
     }
 
-    /// When the first key of `registration_id` is due, given the registration's interval.
+    /// When the first key of `registration_id` is due, given the registration's interval,
+    /// microseconds.
     pub fn due_us(&self, registration_id: RegistrationId, interval_us: u64) -> Option<u64> {
         let interval_us = if self.is_pressed() { 0 } else { interval_us };
         self.queue(registration_id).due_us(&self.entries, interval_us, self.flush_us)
     }
 
-    /// The keys of `registration_id` may be due at another time from now on.
+    /// Marks `registration_id` as stirred: its due time may have changed.
     #[inline]
     pub fn stir(&mut self, registration_id: RegistrationId) {
         if let Some(queue) = self.queues.get_mut(usize::from(registration_id))
@@ -61,13 +63,12 @@ impl Dirty {
         }
     }
 
-    /// The ids that were stirred and not asked since.
+    /// The stirred registrations.
     pub fn stirred(&self) -> &[RegistrationId] {
         &self.stirred
     }
 
-    /// The ids that were stirred since this was last asked, each once, in place of what is in
-    /// `stirred`.
+    /// Moves the stirred registrations, each once, to `stirred`, whose contents are replaced.
     pub fn take_stirred(&mut self, stirred: &mut Vec<RegistrationId>) {
         stirred.clear();
         std::mem::swap(stirred, &mut self.stirred);
@@ -76,7 +77,7 @@ impl Dirty {
         }
     }
 
-    /// True if a key of `registration_id` that is dirty since then was asked for by a flush.
+    /// True if a flush covers a key of `registration_id` that is dirty since `since_us`.
     pub(super) fn is_flushed(&self, registration_id: RegistrationId, since_us: u64) -> bool {
         since_us <= self.flush_us || self.queue(registration_id).is_flushed(since_us)
     }

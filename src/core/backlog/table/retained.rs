@@ -1,30 +1,30 @@
-//! Values copied from keys that went away, or are about to, before they were written; and the
-//! whole set as records, for saving and loading it.
+//! Retained values: of keys that are removed before they were written. Also iterates over the table
+//! and loads it, for the RDB.
 
 use super::entry::{Entry, State};
 use super::retained_values::RetainedValue;
 use super::{ChangeKind, Dirty};
 use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 
-/// A dirty key with all that is worth saving.
+/// A dirty key with all state that is saved.
 #[derive(Clone, Copy, Debug)]
 pub struct DirtyKey<'a> {
     /// Logical database.
     pub db: Db,
-    /// ActiveRegistration of the registration.
+    /// Id of the registration.
     pub registration_id: RegistrationId,
-    /// How it was touched last.
+    /// The last kind of change.
     pub kind: ChangeKind,
     /// Since when it is dirty, microseconds.
     pub since_us: u64,
     /// The key.
     pub key: &'a [u8],
-    /// Its value, if it was captured.
+    /// Its retained value, if there is one.
     pub retained: Option<&'a RetainedValue>,
 }
 
 impl Dirty {
-    /// Keeps the value of a dirty key whose key goes away. False when the key is clean.
+    /// Retains the value of a dirty key before its removal. False if the key is clean.
     pub fn retain_value(&mut self, db: Db, key: &[u8], value: RetainedValue) -> bool {
         let Some(id) = self.find(self.hash(db, key), db, key) else { return false };
         self.entries.at_mut(id).kind = ChangeKind::Retained;
@@ -33,8 +33,8 @@ impl Dirty {
         true
     }
 
-    /// Keeps the value of a key whose change `registration_id` may have missed. Where it stands now, it is
-    /// dirty since now: who counted what was dirty before has not counted it.
+    /// Retains the value of a key whose change `registration_id` may have missed. The key becomes
+    /// dirty now: a flush that counted the dirty keys before has not counted it.
     pub fn retain_missed(
         &mut self,
         db: Db,
@@ -54,13 +54,13 @@ impl Dirty {
         );
     }
 
-    /// How a key that is dirty was touched last; nothing when it is clean.
+    /// The last kind of change of a dirty key; `None` if it is clean.
     pub fn kind_of(&self, db: Db, key: &[u8]) -> Option<ChangeKind> {
         let id = self.find(self.hash(db, key), db, key)?;
         Some(self.entries.at(id).kind)
     }
 
-    /// The registration of a key that is dirty.
+    /// The registration of a dirty key; `None` if it is clean.
     pub fn id_of(&self, db: Db, key: &[u8]) -> Option<RegistrationId> {
         let id = self.find(self.hash(db, key), db, key)?;
         Some(self.entries.at(id).registration_id)
@@ -71,8 +71,8 @@ impl Dirty {
         self.retained.get(id)
     }
 
-    /// How entry `id` was touched, and its retained value, which leaves the set: for a key whose
-    /// write was refused. Nothing if it has changed since version `version`.
+    /// For a key whose write was refused: the last kind of change of entry `id`, and its retained
+    /// value, which is removed from the table. `None` if the key has changed since `version`.
     pub fn refused(
         &mut self,
         id: EntryId,
@@ -83,7 +83,8 @@ impl Dirty {
         Some((kind, self.retained.remove(id)))
     }
 
-    /// The same for a key of the master's, which leaves the set; its registration, too.
+    /// The same for a replicated dead letter: also removes the key from the table and returns its
+    /// registration.
     pub fn take_out(
         &mut self,
         db: Db,
@@ -95,12 +96,12 @@ impl Dirty {
         Some((self.forget(db, key)?, kind, retained))
     }
 
-    /// Every dirty key: those in flight first, then those that wait, each registration's oldest
+    /// All dirty keys: those in flight first, then the waiting ones by registration, the oldest
     /// first.
     pub fn keys(&self) -> impl Iterator<Item = DirtyKey<'_>> {
-        let flies = |id: &EntryId| self.entries.at(*id).state != State::Dirty;
+        let in_flight = |id: &EntryId| self.entries.at(*id).state != State::Dirty;
         let waiting = self.queues.iter().flat_map(|queue| queue.ids(&self.entries));
-        self.entries.ids().filter(flies).chain(waiting).map(|id| {
+        self.entries.ids().filter(in_flight).chain(waiting).map(|id| {
             let entry = self.entries.at(id);
             DirtyKey {
                 db: entry.db,
@@ -113,7 +114,7 @@ impl Dirty {
         })
     }
 
-    /// Adds a key that was saved. A key that is dirty already stays as it is.
+    /// Adds a saved key. A key that is already dirty is unchanged.
     pub fn load(&mut self, saved: DirtyKey<'_>) {
         let hash = self.hash(saved.db, saved.key);
         if self.find(hash, saved.db, saved.key).is_some() {
@@ -127,23 +128,22 @@ impl Dirty {
         self.note_newly_dirty(id);
     }
 
-    /// Makes every key that is in flight dirty again: nothing that its batch reports counts any
-    /// more.
+    /// Requeues every key in flight: reports of their batches are ignored from now on.
     pub fn end_flights(&mut self) {
-        let flying: Vec<EntryId> = self
+        let in_flight: Vec<EntryId> = self
             .entries
             .ids()
             .filter(|id| {
                 matches!(self.entries.at(*id).state, State::InFlight | State::InFlightAgain)
             })
             .collect();
-        for id in flying {
+        for id in in_flight {
             let since_us = self.entries.at(id).since_us;
             self.give_back(id, since_us);
         }
     }
 
-    /// Forgets every key, in flight or not.
+    /// Removes all keys, also those in flight.
     pub fn clear(&mut self) {
         let ids: Vec<EntryId> = self.entries.ids().collect();
         for id in ids {
@@ -154,7 +154,8 @@ impl Dirty {
         }
     }
 
-    /// A number that two sets with the same keys share, and others hardly ever.
+    /// A digest of the dirty keys: equal for two tables with the same keys, and with high probability
+    /// different otherwise.
     pub fn digest(&self) -> u64 {
         let hasher = foldhash::fast::FixedState::with_seed(0);
         self.keys().fold(0, |digest, dirty| {

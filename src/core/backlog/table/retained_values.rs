@@ -1,25 +1,25 @@
-//! Storage of values copied from keys that went away, or are about to.
+//! Storage of retained values.
 
 use std::collections::HashMap;
 
 use crate::core::ids::EntryId;
 use crate::core::mapping::value::Content;
 
-/// The last value of a key that is gone from Redis and not yet in MongoDB.
+/// The last value of a key that was removed from Redis and is not yet in MongoDB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetainedValue {
-    /// How `bytes` are laid out.
+    /// How `bytes` are encoded.
     pub content: Content,
-    /// When the key expired or would have, milliseconds since 1970; -1 for never.
+    /// The key's expiration time, milliseconds since 1970; -1 for never.
     pub expire_ms: i64,
     /// The value.
     pub bytes: Box<[u8]>,
 }
 
-/// Places for retained values that are kept when there are none.
+/// Capacity that is kept when there are no retained values.
 const KEEP: usize = 1_024;
 
-/// Captured values by entry.
+/// Retained values by entry.
 #[derive(Debug, Default)]
 pub struct RetainedValues {
     values: HashMap<EntryId, RetainedValue>,
@@ -47,7 +47,7 @@ impl RetainedValues {
         Some(value)
     }
 
-    /// Bytes in use; fewer than what is held.
+    /// Bytes in use; at most [`memory_bytes`](Self::memory_bytes).
     pub fn used_bytes(&self) -> usize {
         self.bytes + self.values.len() * size_of::<(EntryId, RetainedValue)>()
     }

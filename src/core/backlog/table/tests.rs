@@ -56,7 +56,7 @@ fn a_change_while_in_flight_keeps_the_key_dirty() {
 }
 
 #[test]
-fn what_is_given_back_is_due_at_once_and_oldest_first() {
+fn requeued_keys_are_due_immediately_and_oldest_first() {
     let mut dirty = set(1);
     change(&mut dirty, RegistrationId(0), b"a", 1);
     change(&mut dirty, RegistrationId(0), b"b", 2);
@@ -73,7 +73,7 @@ fn what_is_given_back_is_due_at_once_and_oldest_first() {
 }
 
 #[test]
-fn a_flush_makes_what_is_dirty_due_and_not_what_comes_later() {
+fn a_flush_makes_dirty_keys_due_and_no_later_ones() {
     let mut dirty = set(1);
     change(&mut dirty, RegistrationId(0), b"a", 10);
     let watermark_us = dirty.watermark_us(10);
@@ -85,7 +85,7 @@ fn a_flush_makes_what_is_dirty_due_and_not_what_comes_later() {
 }
 
 #[test]
-fn a_key_goes_to_the_registration_that_has_it_now() {
+fn a_key_moves_to_the_registration_of_its_last_change() {
     let mut dirty = set(2);
     change(&mut dirty, RegistrationId(0), b"k", 1);
     change(&mut dirty, RegistrationId(1), b"k", 2);
@@ -107,7 +107,7 @@ fn a_key_goes_to_the_registration_that_has_it_now() {
 }
 
 #[test]
-fn databases_are_apart() {
+fn keys_of_different_databases_are_separate() {
     let mut dirty = set(1);
     let mut log = Log::default();
     for db in [0, 1] {
@@ -137,7 +137,7 @@ fn a_forgotten_key_in_flight_is_unknown_at_its_acknowledgement() {
 }
 
 #[test]
-fn a_dirty_key_costs_its_length_and_64_bytes() {
+fn a_dirty_key_takes_at_most_its_length_and_64_bytes() {
     let mut dirty = set(1);
     let mut log = Log::default();
     let keys = 1_000_000;
@@ -159,7 +159,7 @@ fn a_dirty_key_costs_its_length_and_64_bytes() {
 }
 
 #[test]
-fn a_key_that_shares_its_place_with_a_dirty_one_is_dirty_too() {
+fn a_key_with_the_hash_of_a_dirty_key_is_marked_too() {
     let mut dirty = set(1);
     let mut first = BTreeMap::new();
     let (a, b) = (0u32..)
@@ -182,7 +182,7 @@ fn a_key_that_shares_its_place_with_a_dirty_one_is_dirty_too() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Several changes at once: key, registration and how.
+    /// Several changes at once: key, registration and kind.
     Change(Vec<(u8, RegistrationId, ChangeKind)>),
     Capture(u8),
     Take(RegistrationId),
@@ -219,8 +219,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the set must know of a key: its registration, its version, how it was touched last, and
-/// whether it is in flight.
+/// The expected state of a key: its registration, its version, the last kind of change, and whether
+/// it is in flight.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     registration_id: RegistrationId,
@@ -229,18 +229,18 @@ struct Known {
     in_flight: bool,
 }
 
-/// The bytes of a key: a long one among them, whose changes are never skipped.
+/// The name of a key. One is long, so that its changes are never no-ops.
 fn key_bytes(key: u8) -> Vec<u8> {
     vec![key; [300, 256, 255, 2, 1, 7, 8, 9, 16, 17, 20, 64][usize::from(key)]]
 }
 
 proptest! {
-    /// The set against a map that does the same thing plainly.
+    /// Compares the table with a simple model.
     #[test]
     fn behaves_like_a_plain_map(steps in prop::collection::vec(step(), 1..200)) {
         let mut dirty = set(2);
         let mut model: BTreeMap<u8, Known> = BTreeMap::new();
-        // Key, its entry when taken, and the model's version then.
+        // Key, its entry when taken, and the version in the model at that time.
         let mut flights: Vec<(u8, Taken, Version)> = Vec::new();
         let mut changed = [0; 2];
         for (at, step) in steps.into_iter().enumerate() {
@@ -287,8 +287,8 @@ proptest! {
                 },
                 Step::Acknowledge(which) if !flights.is_empty() => {
                     let (key, taken, version) = flights.swap_remove(which % flights.len());
-                    let settled = dirty.acknowledge(taken.entry, taken.version, |_, gone| {
-                        assert_eq!(gone, key_bytes(key));
+                    let settled = dirty.acknowledge(taken.entry, taken.version, |_, clean| {
+                        assert_eq!(clean, key_bytes(key));
                     });
                     let known = model.get_mut(&key).expect("in flight, so known");
                     prop_assert_eq!(settled == Settled::Clean, known.version == version);
@@ -325,7 +325,7 @@ proptest! {
             let in_flight = model.values().filter(|known| known.in_flight).count();
             prop_assert_eq!((dirty.len(), dirty.in_flight()), (model.len(), in_flight));
             for (key, known) in &model {
-                let standing = dirty.standing(Db(0), &key_bytes(*key)).expect("dirty, so it stands");
+                let standing = dirty.standing(Db(0), &key_bytes(*key)).expect("the key is dirty");
                 prop_assert_eq!((standing.kind, standing.registration_id), (known.kind, known.registration_id));
                 prop_assert_eq!(standing.in_flight, known.in_flight);
                 prop_assert_eq!(standing.retained.is_some(), known.kind == ChangeKind::Retained);

@@ -1,19 +1,19 @@
-//! Which entries are to be looked at, and when.
+//! The entries that must be checked for look-ahead retention, and when.
 
 use std::collections::VecDeque;
 
 use crate::core::backlog::deadline_heap::Heap;
 use crate::core::ids::EntryId;
 
-/// Fresh entries, and the ends of those that were looked at.
+/// Newly dirty entries, and the times of the next check of others.
 #[derive(Debug, Default)]
 pub struct Tracker {
     pub newly_dirty: VecDeque<EntryId>,
-    /// A bit an entry: those in `newly_dirty`, so that none is there twice.
+    /// One bit for each entry that is in `newly_dirty`, to prevent duplicates.
     is_newly_dirty: Vec<u64>,
-    /// When entries must be looked at, milliseconds since 1970.
+    /// When entries must be checked, milliseconds since 1970.
     pub ends: Heap,
-    /// Entries from this number on are to be looked at as if they were fresh.
+    /// Entries from this number on must be checked as if they were newly dirty.
     pub back: Option<EntryId>,
 }
 

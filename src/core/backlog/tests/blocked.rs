@@ -1,4 +1,4 @@
-//! Keys whose documents cannot be written now, and slow registrations.
+//! Blocked keys and slow registrations.
 
 use super::*;
 use crate::core::backlog::{KeyState, Obstacle};
@@ -6,7 +6,7 @@ use crate::core::delivery::batch::BlockedItem;
 use crate::core::ids::{Db, RegistrationId};
 use crate::core::now::Now;
 
-/// The item of this index waits 50 ms by itself, all others are written.
+/// The item at this index is blocked for 50 ms, all others are written.
 fn blocks(index: usize) -> Verdict {
     let blocked = vec![BlockedItem { index, reason: "held by another".to_owned() }];
     Verdict::Written(Written { blocked, blocked_ms: 50, ..Written::default() })
@@ -20,7 +20,7 @@ fn slow_credits(backlog: &mut Backlog, credits: u32) {
     );
 }
 
-/// An backlog with one blocked key, `a:2`, that waits until 50 ms.
+/// A backlog with one blocked key, `a:2`, that is retried at 50 ms.
 fn with_blocked() -> Backlog {
     let mut backlog = backlog(&["a:", "b:"]);
     slow_credits(&mut backlog, 2);
@@ -33,7 +33,7 @@ fn with_blocked() -> Backlog {
 }
 
 #[test]
-fn a_blocked_key_waits_by_itself_and_is_tried_again_alone() {
+fn a_blocked_key_is_retried_in_a_batch_of_its_own() {
     let mut backlog = with_blocked();
     let state = backlog.state(10_000);
     assert_eq!((state.dirty_keys, state.blocked_keys, state.oldest_dirty_ms), (1, 1, 9));
@@ -42,15 +42,15 @@ fn a_blocked_key_waits_by_itself_and_is_tried_again_alone() {
     assert_eq!(explained.state, KeyState::Waiting(Obstacle::Document));
     assert_eq!((explained.last_error.as_str(), explained.attempts), ("held by another", 1));
     assert_eq!(backlog.next_due_us(), Some(50_000));
-    // Others of its registration do not wait.
+    // Other keys of its registration do not wait.
     change(&mut backlog, "a:4", 10_000);
     let other = batch(&mut backlog, 49_999_999).map(|batch| (batch.retry, batch.slow));
-    assert_eq!(other, Some((1, true)), "it is the first when its time has come");
+    assert_eq!(other, Some((1, true)), "it is sent first when it is due");
     assert_eq!(keys(&batch(&mut backlog, u64::MAX).unwrap()), ["a:4"]);
 }
 
 #[test]
-fn its_changes_coalesce_and_it_waits_longer_each_time() {
+fn its_changes_coalesce_and_its_attempts_are_counted() {
     let mut backlog = with_blocked();
     change(&mut backlog, "a:2", 2);
     change(&mut backlog, "a:2", 3);
@@ -68,10 +68,10 @@ fn its_changes_coalesce_and_it_waits_longer_each_time() {
 }
 
 #[test]
-fn a_broken_link_does_not_put_it_among_others() {
+fn it_stays_in_a_batch_of_its_own_after_a_link_failure() {
     let mut backlog = with_blocked();
     let again = batch(&mut backlog, 50_000).unwrap();
-    let verdict = Verdict::Returned { error: "cut".to_owned(), hold_ms: 0, in_doubt: false };
+    let verdict = Verdict::Returned { error: "cut".to_owned(), hold_ms: 0, indeterminate: false };
     done(&mut backlog, again, verdict, 60_000);
     slow_credits(&mut backlog, 1);
     change(&mut backlog, "a:4", 60_000);
@@ -93,7 +93,7 @@ fn a_flush_waits_for_it_and_a_pause_stops_it() {
 }
 
 #[test]
-fn it_does_not_outlive_its_registration_or_epoch() {
+fn it_is_unblocked_when_its_registration_or_epoch_ends() {
     let mut backlog = with_blocked();
     backlog.begin_epoch();
     assert_eq!((backlog.state(1).dirty_keys, backlog.state(1).blocked_keys), (1, 0));
@@ -116,7 +116,7 @@ fn it_does_not_outlive_its_registration_or_epoch() {
 }
 
 #[test]
-fn what_comes_back_from_an_answered_batch_is_dirty_in_its_order_and_rests() {
+fn returned_items_of_a_written_batch_are_requeued_in_order_with_a_back_off() {
     let mut backlog = backlog(&["a:"]);
     for key in ["a:1", "a:2", "a:3", "a:4"] {
         change(&mut backlog, key, 1);
@@ -141,7 +141,7 @@ fn what_comes_back_from_an_answered_batch_is_dirty_in_its_order_and_rests() {
 }
 
 #[test]
-fn a_slow_registration_has_credits_of_its_own_and_the_last_one_is_for_another() {
+fn a_slow_registration_has_its_own_credits_and_the_last_one_is_reserved() {
     let mut backlog = backlog(&["a:", "b:", "c:"]);
     backlog.settings.batch_max_keys = 1;
     for key in ["a:1", "a:2", "a:3", "a:4", "b:1", "b:2", "c:1"] {
@@ -155,7 +155,11 @@ fn a_slow_registration_has_credits_of_its_own_and_the_last_one_is_for_another() 
         sent.push((keys(&batch)[0].to_owned(), batch.slow));
     }
     let sent: Vec<_> = sent.iter().map(|(key, slow)| (key.as_str(), *slow)).collect();
-    assert_eq!(sent, [("b:1", false), ("c:1", false)], "the third credit is for another one");
+    assert_eq!(
+        sent,
+        [("b:1", false), ("c:1", false)],
+        "the third credit is reserved for another one"
+    );
     slow_credits(&mut backlog, 2);
     assert_eq!(keys(&batch(&mut backlog, u64::MAX).unwrap()), ["a:1"]);
     assert!(batch(&mut backlog, u64::MAX).is_none());

@@ -1,4 +1,4 @@
-//! State that comes from a server whose clock was ahead of this one's.
+//! State that was saved by a server whose clock was ahead of the local clock.
 
 use super::*;
 use crate::core::backlog::change_log::ChangeKind;
@@ -41,7 +41,7 @@ fn loaded(missed: Missed, keys: &[(&str, u64)]) -> Backlog {
 }
 
 #[test]
-fn a_key_from_the_future_is_due_like_one_of_now() {
+fn a_key_from_the_future_is_due_like_a_key_dirty_now() {
     let mut backlog = loaded(Missed::default(), &[("a:1", 5), ("a:2", AHEAD_US)]);
     assert!(backlog.begin_batch(NOW_US).is_some());
     let mut backlog = loaded(Missed::default(), &[("a:2", AHEAD_US)]);
@@ -53,7 +53,7 @@ fn a_key_from_the_future_is_due_like_one_of_now() {
 }
 
 #[test]
-fn what_was_missed_in_the_future_is_found_before_a_flush_ends() {
+fn a_flush_waits_for_the_scan_of_changes_missed_in_the_future() {
     let missed = Missed { since_us: Some(AHEAD_US), scanned_us: Some(AHEAD_US) };
     let mut backlog = loaded(missed, &[]);
     assert_eq!(backlog.state(NOW_US).oldest_dirty_ms, 0);
@@ -62,7 +62,7 @@ fn what_was_missed_in_the_future_is_found_before_a_flush_ends() {
 }
 
 #[test]
-fn a_dead_letter_is_dated_now_at_the_latest() {
+fn the_time_of_a_dead_letter_is_at_most_now() {
     let mut backlog = loaded(Missed::default(), &[]);
     for (key, unix_ms) in [(b"a:1", 3), (b"a:2", AHEAD_US / 1000)] {
         let letter = DeadLetter {

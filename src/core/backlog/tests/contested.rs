@@ -1,4 +1,4 @@
-//! Keys that a unique index refused: what they wait for, and what becomes of them.
+//! Keys that a unique index refused: for which keys they wait, and their outcome.
 
 use super::*;
 use crate::core::backlog::dead_letters::DUPLICATE_KEY;
@@ -12,7 +12,7 @@ fn contested(indexes: &[usize]) -> Verdict {
     Verdict::Written(Written { contested, ..Written::default() })
 }
 
-/// The same namespace for all.
+/// A backlog whose registrations share one namespace.
 fn shared(prefixes: &[&str]) -> Backlog {
     let mut backlog = Backlog::default();
     for prefix in prefixes {
@@ -24,7 +24,7 @@ fn shared(prefixes: &[&str]) -> Backlog {
     backlog
 }
 
-/// Takes all that is due, as batches.
+/// Sends all due keys and returns the batches.
 fn due(backlog: &mut Backlog, now_us: u64) -> Vec<Batch> {
     assert!(
         backlog.next_due_us().is_none_or(|due_us| due_us <= now_us),
@@ -49,7 +49,7 @@ fn one(backlog: &mut Backlog, now_us: u64, expected: &[&str]) -> Batch {
 }
 
 #[test]
-fn a_contested_key_without_rivals_is_a_dead_letter_at_once() {
+fn a_contested_key_without_rivals_becomes_a_dead_letter_immediately() {
     let mut backlog = shared(&["a:"]);
     change(&mut backlog, "a:1", 1);
     let flight = one(&mut backlog, INTERVAL_US + 1, &["a:1"]);
@@ -61,7 +61,7 @@ fn a_contested_key_without_rivals_is_a_dead_letter_at_once() {
 }
 
 #[test]
-fn a_contested_key_waits_for_what_was_dirty_in_its_namespace_and_that_is_due_at_once() {
+fn a_contested_key_waits_for_dirty_keys_of_its_namespace_which_become_due() {
     let mut backlog = shared(&["a:", "b:"]);
     change(&mut backlog, "a:1", 1);
     let flight = one(&mut backlog, INTERVAL_US + 1, &["a:1"]);
@@ -72,7 +72,7 @@ fn a_contested_key_waits_for_what_was_dirty_in_its_namespace_and_that_is_due_at_
         (explained.state, explained.since_unix_ms),
         (KeyState::Waiting(Obstacle::Unique), 0)
     );
-    assert_eq!(backlog.state(200_001).oldest_dirty_ms, 200, "it counts as dirty");
+    assert_eq!(backlog.state(200_001).oldest_dirty_ms, 200, "a parked key counts as dirty");
     let rival = one(&mut backlog, 200_002, &["b:1"]);
     change(&mut backlog, "b:2", 200_003);
     done(&mut backlog, rival, written(), 200_004);
@@ -83,7 +83,7 @@ fn a_contested_key_waits_for_what_was_dirty_in_its_namespace_and_that_is_due_at_
 }
 
 #[test]
-fn what_was_written_while_a_batch_was_refused_is_a_reason_to_try_again() {
+fn a_write_during_the_refusal_of_a_batch_causes_a_retry() {
     let mut backlog = shared(&["a:", "b:"]);
     change(&mut backlog, "a:1", 1);
     change(&mut backlog, "b:1", 1);
@@ -100,7 +100,7 @@ fn what_was_written_while_a_batch_was_refused_is_a_reason_to_try_again() {
 }
 
 #[test]
-fn keys_that_want_each_others_values_meet_in_one_batch() {
+fn keys_that_exchange_their_values_are_sent_in_one_batch() {
     let mut backlog = shared(&["a:"]);
     backlog.settings.batch_max_keys = 1;
     for key in ["a:1", "a:2", "a:3"] {
@@ -118,7 +118,7 @@ fn keys_that_want_each_others_values_meet_in_one_batch() {
 }
 
 #[test]
-fn a_duplicate_that_stays_ends_although_others_are_dirty_all_the_time() {
+fn a_permanent_duplicate_becomes_a_dead_letter_under_constant_load() {
     let mut backlog = shared(&["a:"]);
     change(&mut backlog, "a:x", 1);
     let mut attempts = 0;
@@ -141,7 +141,7 @@ fn a_duplicate_that_stays_ends_although_others_are_dirty_all_the_time() {
 const FRUITLESS: u32 = 3;
 
 #[test]
-fn paused_registrations_are_not_waited_for_and_a_pause_ends_a_wait() {
+fn keys_of_paused_registrations_are_not_waited_for() {
     let mut backlog = shared(&["a:", "b:", "c:"]);
     change(&mut backlog, "b:1", 1);
     backlog.pause(Some(RegistrationId(1)));
@@ -158,7 +158,7 @@ fn paused_registrations_are_not_waited_for_and_a_pause_ends_a_wait() {
 }
 
 #[test]
-fn a_parked_key_of_a_registration_that_is_paused_goes_back_to_its_queue() {
+fn pausing_a_registration_requeues_its_parked_keys() {
     let mut backlog = shared(&["a:", "b:"]);
     change(&mut backlog, "a:1", 1);
     let flight = one(&mut backlog, u64::MAX, &["a:1"]);
@@ -198,20 +198,20 @@ fn a_flush_of_a_contested_key_waits_for_it_and_ends() {
 }
 
 #[test]
-fn a_contested_key_that_changed_meanwhile_is_read_anew() {
+fn a_contested_key_that_changed_meanwhile_is_read_again() {
     let mut backlog = shared(&["a:"]);
     change(&mut backlog, "a:1", 1);
     let flight = one(&mut backlog, u64::MAX, &["a:1"]);
     change(&mut backlog, "a:1", 3);
     done(&mut backlog, flight, contested(&[0]), 5);
-    assert_eq!(backlog.dead.len(), 0, "what was refused is not its value any more");
+    assert_eq!(backlog.dead.len(), 0, "the refused value is outdated");
     let again = one(&mut backlog, 6, &["a:1"]);
     assert_eq!(done(&mut backlog, again, written(), 7), ["a:1"]);
     assert_eq!(backlog.dirty_len(), 0);
 }
 
 #[test]
-fn a_letter_is_tried_again_after_a_later_write_but_not_twice_a_second() {
+fn a_dead_letter_is_retried_after_a_later_write_at_most_once_a_second() {
     let mut backlog = shared(&["a:", "b:"]);
     change(&mut backlog, "a:1", 1);
     let flight = one(&mut backlog, u64::MAX, &["a:1"]);
@@ -250,7 +250,7 @@ fn a_letter_is_tried_again_after_a_later_write_but_not_twice_a_second() {
 }
 
 #[test]
-fn a_letter_and_a_new_key_that_want_each_others_values_meet() {
+fn a_dead_letter_and_a_key_that_exchange_their_values_are_sent_in_one_batch() {
     let mut backlog = shared(&["a:"]);
     change(&mut backlog, "a:1", 1);
     let flight = one(&mut backlog, u64::MAX, &["a:1"]);
@@ -266,7 +266,7 @@ fn a_letter_and_a_new_key_that_want_each_others_values_meet() {
 }
 
 #[test]
-fn all_letters_have_their_turn_after_one_write() {
+fn all_dead_letters_are_retried_after_one_write() {
     let mut backlog = shared(&["a:", "b:"]);
     backlog.settings.batch_max_keys = 1_000;
     let names: Vec<String> = (0..300).map(|n| format!("a:{n:03}")).collect();
@@ -293,7 +293,7 @@ fn all_letters_have_their_turn_after_one_write() {
 }
 
 #[test]
-fn a_report_in_parts_comes_to_the_same() {
+fn contested_items_of_a_report_in_parts_are_parked() {
     let mut backlog = shared(&["a:"]);
     let names: Vec<String> = (0..10).map(|n| format!("a:{n}")).collect();
     names.iter().for_each(|name| change(&mut backlog, name, 1));
@@ -324,7 +324,7 @@ fn a_new_epoch_makes_parked_keys_dirty_again() {
 }
 
 #[test]
-fn unregistering_with_discard_drops_a_parked_key_in_the_end() {
+fn unregistering_with_discard_drops_a_parked_key_after_its_wait() {
     let mut backlog = shared(&["a:", "b:"]);
     change(&mut backlog, "a:1", 1);
     let flight = one(&mut backlog, u64::MAX, &["a:1"]);

@@ -3,7 +3,7 @@ use crate::core::backlog::KeyState;
 use crate::core::ids::Db;
 use crate::core::registration::args;
 
-/// `b:` leaves out its keys that end with `x`, and `` is registered, too.
+/// `b:` excludes keys that end with `x`; the empty prefix is registered, too.
 fn excluding() -> Backlog {
     let mut backlog = backlog(&["", "a:"]);
     let words: [&[u8]; 5] = [b"b:", b"d.b", b"EXCLUDE", b"1", b"*x"];
@@ -32,12 +32,12 @@ fn an_excluded_key_belongs_to_no_registration() {
 }
 
 #[test]
-fn what_drains_was_never_given_an_excluded_key() {
+fn a_draining_registration_has_no_excluded_keys() {
     let mut backlog = excluding();
     let id = backlog.registry.find_live(Db(0), b"b:").unwrap();
     change(&mut backlog, "b:1", 1);
     backlog.unregister(Db(0), b"b:", false, 2);
     assert!(backlog.is_scanned(id, b"b:1") && !backlog.is_scanned(id, b"b:x"));
-    // Without the registration they are those of the shorter prefix.
+    // Without the registration the keys belong to the shorter prefix.
     assert_eq!(backlog.registry.route(Db(0), b"b:x"), backlog.registry.find_live(Db(0), b""));
 }

@@ -10,7 +10,7 @@ fn state(backlog: &Backlog, key: &str) -> (&'static str, u64) {
 }
 
 #[test]
-fn a_key_is_followed_from_its_change_to_its_acknowledgement() {
+fn the_state_of_a_key_is_reported_from_its_change_to_its_acknowledgement() {
     let mut backlog = backlog(&["a:"]);
     assert_eq!(state(&backlog, "a:1"), ("clean", 0));
     assert_eq!(state(&backlog, "b:1"), ("not registered", 0));
@@ -31,7 +31,7 @@ fn a_key_is_followed_from_its_change_to_its_acknowledgement() {
 }
 
 #[test]
-fn what_holds_a_key_up_is_named() {
+fn the_obstacle_of_a_key_is_named() {
     let mut backlog = backlog(&["a:"]);
     change(&mut backlog, "a:1", 1_000);
     let flight = batch(&mut backlog, 200_000).unwrap();
@@ -59,13 +59,13 @@ fn what_holds_a_key_up_is_named() {
         let of_prefix = backlog.prefix_state(RegistrationId(0), 9_001_000).unwrap().oldest_dirty_ms;
         (backlog.state(9_001_000).oldest_dirty_ms, of_prefix)
     };
-    assert_eq!(oldest_ms(&backlog), (9_000, 9_000), "it waits since its first change");
+    assert_eq!(oldest_ms(&backlog), (9_000, 9_000), "the key is dirty since its first change");
     backlog.begin_epoch();
-    assert_eq!(oldest_ms(&backlog), (0, 0), "the entry knows the second change only");
+    assert_eq!(oldest_ms(&backlog), (0, 0), "the entry has only the time of the second change");
 }
 
 #[test]
-fn a_refused_key_tells_why_and_keeps_its_value() {
+fn a_refused_key_has_a_reason_and_keeps_its_value() {
     let mut backlog = backlog(&["a:"]);
     change(&mut backlog, "a:1", 1_000);
     let flight = batch(&mut backlog, 200_000).unwrap();
@@ -87,7 +87,7 @@ fn a_refused_key_tells_why_and_keeps_its_value() {
 }
 
 #[test]
-fn a_key_that_a_scan_must_find_is_not_called_clean() {
+fn a_key_is_unscanned_until_the_scan_ends() {
     let mut backlog = backlog(&["a:"]);
     backlog.set_sync_pending(RegistrationId(0), true);
     assert_eq!(state(&backlog, "a:1"), ("unscanned", 0));
@@ -96,7 +96,7 @@ fn a_key_that_a_scan_must_find_is_not_called_clean() {
 }
 
 #[test]
-fn what_becomes_of_the_document_of_a_missing_key_depends_on_how_it_went() {
+fn deletion_of_the_document_of_a_missing_key_depends_on_the_reason() {
     let mut backlog = backlog(&["a:"]);
     change(&mut backlog, "a:1", 1);
     backlog.record(Db(0), b"a:2", ChangeKind::Deleted, || 0);
@@ -109,7 +109,7 @@ fn what_becomes_of_the_document_of_a_missing_key_depends_on_how_it_went() {
 }
 
 #[test]
-fn a_key_that_is_read_in_steps_has_an_age() {
+fn a_key_that_is_read_in_steps_counts_as_dirty() {
     let mut backlog = backlog(&["a:"]);
     change(&mut backlog, "a:1", 1_000);
     let mut batch = backlog.begin_batch(200_000).unwrap();

@@ -1,9 +1,9 @@
-//! A batch that is filled in more than one turn.
+//! A batch that is filled in more than one iteration of the event loop.
 
 use super::*;
 use crate::core::ids::Db;
 
-/// A batch that was begun and has its first key.
+/// A batch that was begun and has one key.
 fn begun(backlog: &mut Backlog) -> Batch {
     let mut batch = backlog.begin_batch(u64::MAX).expect("a batch");
     add(backlog, &mut batch).expect("a key");
@@ -19,7 +19,7 @@ fn add(backlog: &mut Backlog, batch: &mut Batch) -> Option<()> {
 }
 
 #[test]
-fn keys_are_added_until_the_registration_has_other_options() {
+fn keys_are_added_until_the_options_of_the_registration_change() {
     let mut backlog = backlog(&["a:"]);
     for key in ["a:1", "a:2", "a:3"] {
         change(&mut backlog, key, 1);
@@ -36,7 +36,7 @@ fn keys_are_added_until_the_registration_has_other_options() {
 }
 
 #[test]
-fn its_registration_stays_until_it_has_ended_though_its_keys_are_anothers_now() {
+fn its_registration_is_kept_until_it_ends_even_if_its_keys_have_moved() {
     let mut backlog = backlog(&["a:"]);
     change(&mut backlog, "a:1", 1);
     change(&mut backlog, "a:2", 1);
@@ -58,7 +58,7 @@ fn its_registration_stays_until_it_has_ended_though_its_keys_are_anothers_now() 
 }
 
 #[test]
-fn its_keys_are_as_old_as_they_were() {
+fn its_keys_are_dirty_since_their_changes() {
     let mut backlog = backlog(&["a:"]);
     change(&mut backlog, "a:1", 1_000_000);
     change(&mut backlog, "a:2", 2_000_000);
@@ -69,7 +69,7 @@ fn its_keys_are_as_old_as_they_were() {
 }
 
 #[test]
-fn its_keys_are_dropped_when_it_is_not_sent_and_no_registration_wants_them_any_more() {
+fn its_keys_are_dropped_if_it_is_not_sent_and_its_registration_discards() {
     let mut backlog = backlog(&["a:"]);
     change(&mut backlog, "a:1", 1);
     let batch = begun(&mut backlog);
@@ -82,7 +82,7 @@ fn its_keys_are_dropped_when_it_is_not_sent_and_no_registration_wants_them_any_m
 }
 
 #[test]
-fn it_is_forgotten_when_another_epoch_begins() {
+fn its_keys_are_requeued_when_an_epoch_begins() {
     let mut backlog = backlog(&["a:"]);
     change(&mut backlog, "a:1", 1);
     let batch = begun(&mut backlog);

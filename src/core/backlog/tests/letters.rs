@@ -1,4 +1,4 @@
-//! Dead letters: what they remember, how they are retried, and that a replica has the same.
+//! Dead letters: their contents, retries, and that a replica has the same ones.
 
 use super::*;
 use crate::core::backlog::dead_letters::DeadLetter;
@@ -15,7 +15,7 @@ fn refused(indexes: &[usize]) -> Verdict {
     Verdict::Written(Written { refused, sent_bytes: 9, ..Written::default() })
 }
 
-/// Ends a batch and has the replica told of it.
+/// Ends a batch and propagates the outcome to the replica.
 fn end(
     backlog: &mut Backlog,
     replica: &mut Backlog,
@@ -25,11 +25,11 @@ fn end(
     let mut clean = Acknowledged::default();
     backlog.report(Report::Done { batch, verdict }, Now { us: 50, unix_ms: 7 }, &mut clean);
     backlog.report(Report::Credit(1), Now { us: 50, unix_ms: 7 }, &mut clean);
-    tell(replica, &clean);
+    propagate(replica, &clean);
     clean
 }
 
-fn tell(replica: &mut Backlog, clean: &Acknowledged) {
+fn propagate(replica: &mut Backlog, clean: &Acknowledged) {
     for (db, key) in clean.keys.iter() {
         replica.forget(db, key);
     }
@@ -41,7 +41,7 @@ fn tell(replica: &mut Backlog, clean: &Acknowledged) {
     }
 }
 
-/// Two servers with the same keys dirty; the second is sent nothing.
+/// A master and a replica with the same dirty keys.
 fn pair(keys: &[(&str, ChangeKind)]) -> (Backlog, Backlog) {
     let (mut master, mut replica) = (backlog(&["a:", "b:"]), backlog(&["a:", "b:"]));
     for backlog in [&mut master, &mut replica] {
@@ -62,7 +62,7 @@ fn value(text: &str) -> RetainedValue {
     RetainedValue { content: Content::String, expire_ms: 9, bytes: text.as_bytes().into() }
 }
 
-/// The first key that would be sent, as it was touched, and its retained value.
+/// The kind of change of the next key to be sent, and its retained value.
 fn first(backlog: &mut Backlog) -> (ChangeKind, Option<RetainedValue>) {
     let mut batch = backlog.begin_batch(u64::MAX).expect("a batch");
     let (taken, _) = backlog.take(&mut batch, u64::MAX).expect("a key");
@@ -72,7 +72,7 @@ fn first(backlog: &mut Backlog) -> (ChangeKind, Option<RetainedValue>) {
 }
 
 #[test]
-fn a_refused_key_is_clean_on_master_and_replica_and_no_acknowledgement_names_it() {
+fn a_refused_key_is_clean_on_master_and_replica_without_an_acknowledgement() {
     let (mut master, mut replica) =
         pair(&[("a:1", ChangeKind::Changed), ("a:2", ChangeKind::Changed)]);
     let flight = batch(&mut master, u64::MAX).unwrap();
@@ -96,7 +96,7 @@ fn a_refused_key_that_changed_again_stays_dirty_on_the_replica_too() {
 }
 
 #[test]
-fn a_good_write_of_a_key_that_changed_again_clears_the_letter_on_both() {
+fn a_write_of_a_key_that_changed_again_removes_the_dead_letter_on_both() {
     let (mut master, mut replica) = pair(&[("a:1", ChangeKind::Changed)]);
     let flight = batch(&mut master, u64::MAX).unwrap();
     end(&mut master, &mut replica, flight, refused(&[0]));
@@ -115,7 +115,7 @@ fn a_good_write_of_a_key_that_changed_again_clears_the_letter_on_both() {
 }
 
 #[test]
-fn a_retry_is_due_at_once_and_counts_its_attempts() {
+fn a_retry_is_due_immediately_and_counts_its_attempts() {
     let (mut master, mut replica) =
         pair(&[("a:1", ChangeKind::Changed), ("b:1", ChangeKind::Changed)]);
     for _ in 0..2 {
@@ -130,7 +130,7 @@ fn a_retry_is_due_at_once_and_counts_its_attempts() {
             assert_eq!(backlog.retry(scope, 100), 1);
         }
         assert_eq!((master.dead.len(), master.digest(100)), (2, replica.digest(100)));
-        let flight = batch(&mut master, 100).expect("it is due at once");
+        let flight = batch(&mut master, 100).expect("it is due immediately");
         assert_eq!(keys(&flight), ["a:1"]);
         end(&mut master, &mut replica, flight, refused(&[0]));
         assert_eq!(letters(&master)[0].1.attempts, attempts);
@@ -140,7 +140,7 @@ fn a_retry_is_due_at_once_and_counts_its_attempts() {
 }
 
 #[test]
-fn a_refused_deletion_is_retried_as_one() {
+fn a_refused_deletion_is_retried_as_a_deletion() {
     let (mut master, mut replica) = pair(&[("a:1", ChangeKind::Deleted)]);
     let flight = batch(&mut master, u64::MAX).unwrap();
     end(&mut master, &mut replica, flight, refused(&[0]));
@@ -151,7 +151,7 @@ fn a_refused_deletion_is_retried_as_one() {
 }
 
 #[test]
-fn a_refused_change_of_a_key_that_was_perhaps_deleted_is_none_once_it_expires_uncaptured() {
+fn a_refused_possible_deletion_is_a_change_once_the_key_expires_unretained() {
     let (mut master, mut replica) = pair(&[("a:1", ChangeKind::MaybeDeleted)]);
     let flight = batch(&mut master, u64::MAX).unwrap();
     end(&mut master, &mut replica, flight, refused(&[0]));
@@ -164,7 +164,7 @@ fn a_refused_change_of_a_key_that_was_perhaps_deleted_is_none_once_it_expires_un
 }
 
 #[test]
-fn a_captured_value_goes_into_the_letter_and_back() {
+fn a_retained_value_moves_to_the_dead_letter_and_back() {
     let (mut master, mut replica) = pair(&[("a:1", ChangeKind::Changed)]);
     for backlog in [&mut master, &mut replica] {
         assert!(backlog.retain_value(Db(0), b"a:1", value("last")));
@@ -176,14 +176,14 @@ fn a_captured_value_goes_into_the_letter_and_back() {
         for backlog in [&mut master, &mut replica] {
             assert_eq!(letters(backlog)[0].1.retained, Some(value("last")));
             assert_eq!(backlog.retry(LetterScope::All, 60), 1);
-            assert_eq!(letters(backlog)[0].1.retained, None, "it is where it is read from");
+            assert_eq!(letters(backlog)[0].1.retained, None, "it is in the dirty table");
             assert_eq!(first(backlog), (ChangeKind::Retained, Some(value("last"))));
         }
     }
 }
 
 #[test]
-fn a_refused_value_is_captured_when_its_key_goes_away() {
+fn the_value_of_a_dead_letter_is_retained_when_its_key_is_removed() {
     let (mut master, mut replica) = pair(&[("a:1", ChangeKind::Changed)]);
     let flight = batch(&mut master, u64::MAX).unwrap();
     end(&mut master, &mut replica, flight, refused(&[0]));
@@ -198,7 +198,7 @@ fn a_refused_value_is_captured_when_its_key_goes_away() {
 }
 
 #[test]
-fn a_letter_whose_value_is_lost_stays_and_says_so() {
+fn a_dead_letter_whose_value_is_lost_is_kept_with_that_reason() {
     let (mut master, mut replica) = pair(&[("a:1", ChangeKind::Changed)]);
     let flight = batch(&mut master, u64::MAX).unwrap();
     end(&mut master, &mut replica, flight, refused(&[0]));
@@ -211,7 +211,7 @@ fn a_letter_whose_value_is_lost_stays_and_says_so() {
         let mut clean = Acknowledged::default();
         let taken = Taken { kind: kind.unwrap_or(taken.kind), ..taken };
         master.skip(RegistrationId(0), &taken, &mut clean);
-        tell(&mut replica, &clean);
+        propagate(&mut replica, &clean);
         for backlog in [&mut master, &mut replica] {
             assert_eq!(backlog.dirty_len(), 0);
             backlog.retry(LetterScope::All, 80);
@@ -221,12 +221,12 @@ fn a_letter_whose_value_is_lost_stays_and_says_so() {
     let (of_master, of_replica) = skip(None);
     assert!(of_master[0].1.reason.contains("gone from Redis"), "{of_master:?}");
     assert_eq!((of_master[0].1.attempts, &of_master), (2, &of_replica));
-    // Deleted by a client, and the document is to stay: there is nothing to be retried.
+    // Deleted by a client, and the document is kept: there is nothing to retry.
     assert_eq!(skip(Some(ChangeKind::Deleted)), (vec![], vec![]));
 }
 
 #[test]
-fn an_unregistered_prefix_keeps_its_letters_until_they_are_dropped_or_written() {
+fn an_unregistered_prefix_keeps_its_dead_letters_until_they_are_dropped_or_written() {
     for drop in [true, false] {
         let (mut master, mut replica) = pair(&[("a:1", ChangeKind::Changed)]);
         let flight = batch(&mut master, u64::MAX).unwrap();
@@ -257,7 +257,7 @@ fn an_unregistered_prefix_keeps_its_letters_until_they_are_dropped_or_written() 
 }
 
 #[test]
-fn discarding_drops_letters_also_those_that_come_later() {
+fn discarding_drops_dead_letters_and_later_ones() {
     let (mut master, mut replica) =
         pair(&[("a:1", ChangeKind::Changed), ("a:2", ChangeKind::Changed)]);
     master.settings.batch_max_keys = 1;
@@ -279,7 +279,7 @@ fn discarding_drops_letters_also_those_that_come_later() {
 }
 
 #[test]
-fn a_prefix_registered_again_retries_with_its_new_options() {
+fn a_retry_uses_the_current_options_of_the_registration() {
     let (mut master, mut replica) = pair(&[("a:1", ChangeKind::Changed)]);
     let flight = batch(&mut master, u64::MAX).unwrap();
     end(&mut master, &mut replica, flight, refused(&[0]));
@@ -292,7 +292,7 @@ fn a_prefix_registered_again_retries_with_its_new_options() {
 }
 
 #[test]
-fn letters_with_their_values_come_back_when_loaded() {
+fn dead_letters_are_saved_and_loaded_with_their_values() {
     let (mut master, mut replica) =
         pair(&[("a:1", ChangeKind::Changed), ("a:2", ChangeKind::Deleted)]);
     master.retain_value(Db(0), b"a:1", value("last"));

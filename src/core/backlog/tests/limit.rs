@@ -1,4 +1,4 @@
-//! What the backlog does past `dirty-max-bytes`.
+//! The backlog beyond `dirty-max-bytes`.
 
 use super::*;
 use crate::core::backlog::table::RetainedValue;
@@ -6,10 +6,10 @@ use crate::core::delivery::batch::Link;
 use crate::core::ids::{Db, RegistrationId};
 use crate::core::now::Now;
 
-/// Keys that a registration may always have.
+/// Number of keys that a registration may always have in the table.
 const MANY: usize = 1_024;
 
-/// An backlog whose set is full of the keys `a:x0`, `a:x1` and so on, and which missed `a:missed`.
+/// A backlog whose table is full of the keys `a:x0`, `a:x1` and so on, and which missed `a:missed`.
 fn full(prefixes: &[&str]) -> Backlog {
     let mut backlog = backlog(prefixes);
     backlog.settings.dirty_max_bytes = 1;
@@ -21,7 +21,7 @@ fn full(prefixes: &[&str]) -> Backlog {
     backlog
 }
 
-/// Writes everything that is due; the keys that became clean.
+/// Writes all due keys; returns the keys that became clean.
 fn drain(backlog: &mut Backlog, now_us: u64) -> Vec<String> {
     let mut clean = Vec::new();
     while let Some(flight) = batch(backlog, now_us) {
@@ -45,7 +45,7 @@ fn retained() -> RetainedValue {
 }
 
 #[test]
-fn a_missed_change_has_an_age_and_a_rescan_of_its_own() {
+fn a_missed_change_counts_as_dirty_and_is_found_by_a_rescan() {
     let mut backlog = full(&["a:", "b:"]);
     drain(&mut backlog, 10);
     let state = backlog.state(5_007);
@@ -66,7 +66,7 @@ fn a_scan_waits_for_the_link_and_for_room() {
         backlog.report(Report::Link(link), Now { us: 11, unix_ms: 0 }, &mut Acknowledged::default())
     };
     link(Link::Down { error: "away".to_owned() });
-    assert_eq!(backlog.next_scan(RegistrationId(0)), None, "MongoDB is away");
+    assert_eq!(backlog.next_scan(RegistrationId(0)), None, "MongoDB is unreachable");
     backlog.report(
         Report::Link(Link::Up),
         Now { us: 12, unix_ms: 0 },
@@ -76,7 +76,7 @@ fn a_scan_waits_for_the_link_and_for_room() {
 }
 
 #[test]
-fn scans_take_turns_and_one_without_room_holds_up_no_other() {
+fn scans_take_turns_and_one_without_room_delays_no_other() {
     let mut backlog = full(&["a:", "b:", "c:"]);
     for id in [1, 2] {
         backlog.set_sync_pending(RegistrationId(id), true);
@@ -91,7 +91,7 @@ fn scans_take_turns_and_one_without_room_holds_up_no_other() {
 }
 
 #[test]
-fn a_flush_waits_for_the_scan_and_for_what_it_finds() {
+fn a_flush_waits_for_the_scan_and_for_the_keys_found() {
     let mut backlog = full(&["a:"]);
     let all = backlog.flush(FlushScope::All, 8);
     let id = backlog.flush(FlushScope::Registration(RegistrationId(0)), 8);
@@ -110,7 +110,7 @@ fn a_flush_waits_for_the_scan_and_for_what_it_finds() {
 }
 
 #[test]
-fn a_flush_waits_for_a_second_scan_if_a_key_was_missed_behind_the_first() {
+fn a_flush_waits_for_a_second_scan_if_a_key_was_missed_during_the_first() {
     let mut backlog = full(&["a:"]);
     backlog.begin_scan(RegistrationId(0));
     change(&mut backlog, "a:behind", 9);
@@ -125,7 +125,7 @@ fn a_flush_waits_for_a_second_scan_if_a_key_was_missed_behind_the_first() {
 }
 
 #[test]
-fn a_flush_does_not_wait_for_what_is_missed_later() {
+fn a_flush_does_not_wait_for_changes_missed_later() {
     let mut backlog = full(&["a:"]);
     backlog.begin_scan(RegistrationId(0));
     let flush = backlog.flush(FlushScope::All, 10);
@@ -137,7 +137,7 @@ fn a_flush_does_not_wait_for_what_is_missed_later() {
 }
 
 #[test]
-fn a_flush_of_keys_waits_for_one_that_was_perhaps_missed() {
+fn a_flush_of_keys_waits_for_a_key_that_may_have_been_missed() {
     let mut backlog = full(&["a:"]);
     let flush = backlog.flush(FlushScope::Keys(Db(0), &[b"a:missed", b"other"]), 10);
     assert!(!backlog.is_flushed(flush));
@@ -147,14 +147,14 @@ fn a_flush_of_keys_waits_for_one_that_was_perhaps_missed() {
 }
 
 #[test]
-fn a_key_that_was_perhaps_missed_is_captured_before_it_goes() {
+fn the_value_of_a_key_that_may_have_been_missed_is_retained() {
     let mut backlog = full(&["a:"]);
     assert!(backlog.must_retain(Db(0), b"a:missed", ChangeKind::Evicted, 8));
     assert!(backlog.retain_value(Db(0), b"a:missed", retained()));
     assert!(backlog.removed(Db(0), b"a:missed", ChangeKind::Evicted, 8));
     assert_eq!(backlog.state(8).lost_total, 0);
     assert!(drain(&mut backlog, 9).contains(&"a:missed".to_owned()));
-    backlog.removed(Db(0), b"a:not captured", ChangeKind::Expired, 10);
+    backlog.removed(Db(0), b"a:not retained", ChangeKind::Expired, 10);
     assert_eq!(backlog.state(10).lost_total, 1);
     backlog.clear_missed(RegistrationId(0));
     assert!(!backlog.must_retain(Db(0), b"a:clean", ChangeKind::Evicted, 11));
@@ -162,7 +162,7 @@ fn a_key_that_was_perhaps_missed_is_captured_before_it_goes() {
 }
 
 #[test]
-fn an_unregistered_prefix_is_scanned_before_its_id_is_free() {
+fn an_unregistered_prefix_is_scanned_before_its_id_is_freed() {
     let mut backlog = full(&["a:", "a:long:"]);
     assert_eq!(backlog.unregister(Db(0), b"a:", false, 8), Some(MANY));
     drain(&mut backlog, 10);
@@ -175,7 +175,7 @@ fn an_unregistered_prefix_is_scanned_before_its_id_is_free() {
 }
 
 #[test]
-fn a_key_that_another_registration_took_over_is_left_to_it() {
+fn a_scan_skips_a_key_that_moved_to_another_registration() {
     let mut backlog = full(&["a:", ""]);
     backlog.unregister(Db(0), b"a:", false, 8);
     drain(&mut backlog, 10);
@@ -187,7 +187,7 @@ fn a_key_that_another_registration_took_over_is_left_to_it() {
 }
 
 #[test]
-fn discarding_drops_what_was_missed_and_ends_its_flushes() {
+fn discarding_drops_missed_changes_and_ends_their_flushes() {
     let mut backlog = full(&["a:"]);
     let flush = backlog.flush(FlushScope::All, 8);
     backlog.unregister(Db(0), b"a:", true, 9);
@@ -196,14 +196,14 @@ fn discarding_drops_what_was_missed_and_ends_its_flushes() {
 }
 
 #[test]
-fn what_a_replica_missed_itself_outlives_the_end_of_its_masters_scan() {
+fn changes_missed_by_a_replica_are_kept_after_the_scan_of_its_master() {
     let mut replica = full(&["a:"]);
-    // The master's scan, as the stream tells it.
+    // The master's scan, as it is replicated.
     replica.begin_scan(RegistrationId(0));
     replica.found(RegistrationId(0), b"a:missed", ChangeKind::Changed, 9);
     replica.end_scan(RegistrationId(0), 10);
     assert!(replica.prefix_state(RegistrationId(0), 11).unwrap().rescan_pending);
-    // With room for all that the master found, nothing is left to be scanned.
+    // With room for all keys that the master found, no rescan is needed.
     replica.settings.dirty_max_bytes = 0;
     replica.begin_scan(RegistrationId(0));
     replica.found(RegistrationId(0), b"a:missed", ChangeKind::Changed, 12);
@@ -212,7 +212,7 @@ fn what_a_replica_missed_itself_outlives_the_end_of_its_masters_scan() {
 }
 
 #[test]
-fn what_was_missed_is_saved_and_loaded() {
+fn missed_changes_are_saved_and_loaded() {
     let mut backlog = full(&["a:"]);
     backlog.begin_scan(RegistrationId(0));
     change(&mut backlog, "a:behind", 9);
@@ -235,7 +235,7 @@ fn what_was_missed_is_saved_and_loaded() {
 }
 
 #[test]
-fn a_longer_prefix_that_is_registered_later_finds_what_the_shorter_one_missed() {
+fn a_longer_prefix_that_is_registered_later_inherits_missed_changes() {
     let mut backlog = full(&["a:"]);
     change(&mut backlog, "a:b:missed", 20);
     let id = backlog.register(registration("a:b:")).unwrap();

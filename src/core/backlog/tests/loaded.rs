@@ -1,4 +1,4 @@
-//! State that is loaded, whole or damaged.
+//! State that is loaded, valid or corrupt.
 
 use proptest::prelude::*;
 
@@ -52,7 +52,7 @@ fn load(block: &[u8]) -> Backlog {
 
 proptest! {
     #[test]
-    fn damaged_state_is_refused_or_taken_and_costs_no_more_than_its_length(
+    fn corrupt_state_is_refused_or_loaded_with_memory_bounded_by_its_length(
         keys in prop::collection::vec((0u16..3, 0u8..4, 0u64..50), 0..40),
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
         cut in 0usize..20,
@@ -75,7 +75,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_refused_or_taken(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn any_bytes_are_refused_or_loaded(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         load(&bytes).state(9);
     }
 }

@@ -1,4 +1,4 @@
-//! A written batch that is taken in a part at a time.
+//! A written batch that is settled in parts.
 
 use super::*;
 use crate::core::now::Now;
@@ -12,7 +12,7 @@ fn sent(keys: usize) -> (Backlog, Batch) {
     (backlog, flight)
 }
 
-/// Takes in the next five keys; what is left, and the keys that became clean.
+/// Settles the next five keys; returns the rest of the report, and the keys that became clean.
 fn part(backlog: &mut Backlog, report: Report) -> (Option<Report>, Vec<String>) {
     let mut clean = Acknowledged::default();
     let rest = backlog.report_part(report, 5, Now { us: 9, unix_ms: 7 }, &mut clean);
@@ -20,7 +20,7 @@ fn part(backlog: &mut Backlog, report: Report) -> (Option<Report>, Vec<String>) 
 }
 
 #[test]
-fn each_key_is_settled_once_and_the_batch_at_the_end() {
+fn each_key_is_settled_once_and_the_batch_with_the_last_part() {
     let (mut backlog, flight) = sent(12);
     let refusal = |index| Refusal { index, code: 121, reason: "refused".to_owned() };
     let refused = vec![refusal(4), refusal(5), refusal(11)];
@@ -30,7 +30,7 @@ fn each_key_is_settled_once_and_the_batch_at_the_end() {
     assert_eq!(clean, ["a:0", "a:1", "a:2", "a:3"]);
     let state = backlog.state(9);
     assert_eq!((state.in_flight_keys, state.counters.batches_total), (7, 0));
-    // A key that is clean can be on its way again before the others are settled.
+    // A key that became clean can be in flight again before the others are settled.
     change(&mut backlog, "a:0", 3);
     let again = batch(&mut backlog, u64::MAX).unwrap();
     assert_eq!(keys(&again), ["a:0"]);
@@ -47,7 +47,7 @@ fn each_key_is_settled_once_and_the_batch_at_the_end() {
 }
 
 #[test]
-fn the_rest_of_an_earlier_epoch_counts_no_more() {
+fn the_rest_of_a_batch_of_an_earlier_epoch_is_ignored() {
     let (mut backlog, flight) = sent(12);
     let report = Report::Done { batch: flight, verdict: written() };
     let (rest, _) = part(&mut backlog, report);
@@ -59,7 +59,7 @@ fn the_rest_of_an_earlier_epoch_counts_no_more() {
 }
 
 #[test]
-fn an_item_that_is_refused_twice_hides_no_later_refusal() {
+fn an_item_that_is_listed_twice_hides_no_later_refusal() {
     let (mut backlog, flight) = sent(12);
     let refusal = |index| Refusal { index, code: 121, reason: "refused".to_owned() };
     let refused = vec![refusal(1), refusal(1), refusal(3), refusal(7), refusal(12)];

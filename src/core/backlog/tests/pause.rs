@@ -1,10 +1,10 @@
-//! Pauses: nothing is sent, everything is captured.
+//! Pauses: no batches are sent, and changes are captured.
 
 use super::*;
 use crate::core::ids::{Db, RegistrationId};
 
 #[test]
-fn nothing_is_sent_and_nothing_is_due_while_everything_is_paused() {
+fn nothing_is_sent_or_due_while_all_registrations_are_paused() {
     let mut backlog = backlog(&["a:", "b:"]);
     change(&mut backlog, "a:1", 1);
     backlog.pause(None);
@@ -21,7 +21,7 @@ fn nothing_is_sent_and_nothing_is_due_while_everything_is_paused() {
 }
 
 #[test]
-fn a_paused_prefix_holds_up_no_other() {
+fn a_paused_prefix_delays_no_other() {
     let mut backlog = backlog(&["a:", "b:"]);
     change(&mut backlog, "a:1", 1);
     change(&mut backlog, "b:1", 1);
@@ -40,7 +40,7 @@ fn a_paused_prefix_holds_up_no_other() {
 }
 
 #[test]
-fn what_is_in_flight_ends_normally_and_what_returns_waits() {
+fn batches_in_flight_end_normally_and_returned_keys_wait() {
     let mut backlog = backlog(&["a:"]);
     change(&mut backlog, "a:1", 1);
     let flight = batch(&mut backlog, u64::MAX).unwrap();
@@ -55,7 +55,7 @@ fn what_is_in_flight_ends_normally_and_what_returns_waits() {
 }
 
 #[test]
-fn resuming_everything_resumes_each_prefix_and_resuming_one_only_that() {
+fn resuming_all_resumes_each_prefix_and_resuming_one_only_that() {
     let mut backlog = backlog(&["a:", "b:"]);
     backlog.pause(None);
     backlog.pause(Some(RegistrationId(0)));
@@ -69,7 +69,7 @@ fn resuming_everything_resumes_each_prefix_and_resuming_one_only_that() {
 }
 
 #[test]
-fn a_pause_outlives_new_options_and_not_the_registration() {
+fn a_pause_is_kept_with_new_options_but_not_after_unregistering() {
     let mut backlog = backlog(&["a:"]);
     backlog.pause(Some(RegistrationId(0)));
     backlog.register(registration("a:")).unwrap();
@@ -82,7 +82,7 @@ fn a_pause_outlives_new_options_and_not_the_registration() {
 }
 
 #[test]
-fn pauses_are_saved_and_what_is_loaded_replaces_them() {
+fn pauses_are_saved_and_replaced_when_data_is_loaded() {
     let mut backlog = backlog(&["a:", "b:"]);
     backlog.pause(Some(RegistrationId(1)));
     let saved = |backlog: &mut Backlog| {
@@ -117,5 +117,5 @@ fn pauses_are_saved_and_what_is_loaded_replaces_them() {
     load(&[], &mut loaded);
     assert!(loaded.pause_warning().is_none() && loaded.is_blank());
     loaded.pause(None);
-    assert!(!loaded.is_blank(), "a pause of everything is worth saving");
+    assert!(!loaded.is_blank(), "a pause of all registrations must be saved");
 }

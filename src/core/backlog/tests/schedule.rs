@@ -121,15 +121,15 @@ fn run(backlog: &mut Backlog, flights: &mut Vec<Batch>, step: Step, now_us: &mut
     }
 }
 
-/// What asking every registration gives.
+/// The result of computing the due times of all registrations.
 struct Asked {
-    /// When the first is due.
+    /// When the first registration is due.
     first_us: Option<u64>,
-    /// When the first is due that is not due now.
+    /// When the first registration is due of those that are not due now.
     later_us: Option<u64>,
-    /// Those that are due now and have a credit.
+    /// Registrations that are due now and have a credit.
     now: BTreeSet<RegistrationId>,
-    /// Whether one that is due now has none.
+    /// True if a registration that is due now has none.
     starves: bool,
 }
 
@@ -151,7 +151,7 @@ fn asked(backlog: &Backlog, now_us: u64) -> Asked {
 
 proptest! {
     #[test]
-    fn the_schedule_says_what_asking_every_registration_says(
+    fn the_schedule_agrees_with_the_due_times_of_all_registrations(
         steps in prop::collection::vec(step(), 0..120),
     ) {
         let mut backlog = backlog(&PREFIXES);
@@ -173,7 +173,7 @@ proptest! {
             prop_assert_eq!(next.is_some(), !due_now.is_empty(), "after {:?}", step);
             prop_assert!(next.is_none_or(|id| due_now.contains(&id)), "after {:?}", step);
             if next.is_none() && starves {
-                // What has no credit is no reason to look again.
+                // A registration without a credit must not cause another wake-up.
                 prop_assert_eq!(backlog.next_due_us(), later_us, "after {:?}", step);
             }
             let oldest = backlog.registry.ids().filter_map(|id| backlog.oldest_us(id)).min();
@@ -197,7 +197,7 @@ fn registrations_that_are_due_take_turns() {
 }
 
 #[test]
-fn figures_of_the_module_are_the_sums_of_those_of_its_registrations() {
+fn statistics_of_the_module_are_the_sums_of_its_registrations() {
     let mut backlog = backlog(&["a:", "b:"]);
     for key in ["a:1", "a:1", "b:1"] {
         change(&mut backlog, key, 1);
@@ -211,13 +211,13 @@ fn figures_of_the_module_are_the_sums_of_those_of_its_registrations() {
     assert_eq!((all.captured_total, a.captured_total, b.captured_total), (3, 2, 1));
     assert_eq!((all.coalesced_total, all.written_total), (1, 1));
     backlog.unregister(Db(0), b"a:", true, 400_000);
-    assert_eq!(backlog.state(0).counters, all, "of a registration that is gone, too");
+    assert_eq!(backlog.state(0).counters, all, "including a removed registration");
     assert_eq!(backlog.register(registration("c:")), Some(RegistrationId(0)));
     assert_eq!(of(&backlog, RegistrationId(0)).unwrap(), Counters::default());
 }
 
 #[test]
-fn whatever_changes_what_is_due_says_so() {
+fn every_change_of_the_schedule_is_reported_by_take_changed() {
     type Change = fn(&mut Backlog);
     let changes: [(&str, Change); 9] = [
         ("register", |backlog| _ = backlog.register(registration("new:"))),

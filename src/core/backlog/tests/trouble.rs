@@ -5,7 +5,7 @@ use crate::core::now::Now;
 
 const MINUTE: u64 = 60_000_000;
 
-/// A change of `key` is refused at that time.
+/// A change of `key` is refused at `now_us`.
 fn refuse(backlog: &mut Backlog, key: &str, now_us: u64) {
     change(backlog, key, now_us);
     let flight = batch(backlog, u64::MAX).unwrap();
@@ -15,7 +15,7 @@ fn refuse(backlog: &mut Backlog, key: &str, now_us: u64) {
     done(backlog, flight, verdict, now_us);
 }
 
-/// A change of `key` comes back, or is written.
+/// A change of `key` is sent, with this outcome.
 fn send(backlog: &mut Backlog, key: &str, verdict: Verdict, now_us: u64) {
     change(backlog, key, now_us);
     let flight = batch(backlog, u64::MAX).unwrap();
@@ -48,7 +48,7 @@ fn dead_letters_of_a_prefix_are_logged_once_a_minute_and_all_are_counted() {
 }
 
 #[test]
-fn a_rest_is_logged_when_it_begins_and_ends_and_not_in_between() {
+fn the_begin_and_the_end_of_a_back_off_are_logged() {
     let mut backlog = backlog(&["a:"]);
     for now_us in [10, 20, 30] {
         send(&mut backlog, "a:1", returned(1), now_us);
@@ -67,7 +67,7 @@ fn a_rest_is_logged_when_it_begins_and_ends_and_not_in_between() {
 }
 
 #[test]
-fn an_error_is_shown_while_it_holds_something_up() {
+fn an_error_is_reported_as_long_as_it_delays_a_key() {
     let mut backlog = backlog(&["a:", "b:"]);
     refuse(&mut backlog, "b:1", 10);
     send(&mut backlog, "a:1", returned(1), 20);
@@ -87,7 +87,7 @@ fn an_error_is_shown_while_it_holds_something_up() {
     assert_eq!(
         backlog.error_of(RegistrationId(1)),
         "b:1 is bad",
-        "nothing of it waits for the link"
+        "none of its keys waits for the link"
     );
     link(&mut backlog, Link::Up);
     assert_eq!(backlog.last_error(), "away", "an answered ping alone proves nothing");
@@ -105,7 +105,7 @@ fn an_error_is_shown_while_it_holds_something_up() {
     assert_eq!((backlog.last_error(), backlog.error_of(RegistrationId(0))), ("unfit", "no server"));
     assert_eq!(backlog.why_pending(FlushScope::Keys(Db(0), &[b"a:1"])), "no server");
     backlog.register(registration("a:"));
-    assert_eq!(backlog.error_of(RegistrationId(0)), "", "new options get a new chance");
+    assert_eq!(backlog.error_of(RegistrationId(0)), "", "new options end the back-off");
     assert_eq!(backlog.why_pending(FlushScope::All), "MongoDB has not acknowledged them yet");
     backlog.pause(Some(RegistrationId(0)));
     assert!(backlog.why_pending(FlushScope::Registration(RegistrationId(0))).contains("WB.RESUME"));

@@ -2,8 +2,8 @@ use super::*;
 use crate::core::backlog::table::RetainedValue;
 use crate::core::ids::Db;
 
-/// Looks at all keys that should be; they end then.
-fn look(backlog: &mut Backlog, now_us: u64, end_ms: u64) -> usize {
+/// Checks all newly dirty keys, and schedules their next check at `end_ms`.
+fn check(backlog: &mut Backlog, now_us: u64, end_ms: u64) -> usize {
     backlog.fold(now_us);
     let (mut key, mut count) = (Vec::new(), 0);
     while let Some(watched) = backlog.next_newly_dirty(&mut key, || 0) {
@@ -27,7 +27,7 @@ fn watching(prefixes: &[&str]) -> Backlog {
 }
 
 #[test]
-fn a_key_is_watched_once_however_often_it_gets_a_time_to_live() {
+fn a_key_is_tracked_once_however_often_its_time_to_live_changes() {
     let mut backlog = watching(&["a:"]);
     let mut few_bytes = 0;
     for turn in 0..1_000u64 {
@@ -37,7 +37,7 @@ fn a_key_is_watched_once_however_often_it_gets_a_time_to_live() {
                 backlog.record(Db(0), key.as_bytes(), ChangeKind::ExpiryOnly, || 0);
             }
         }
-        assert_eq!(look(&mut backlog, turn, 5_000 + turn), 2);
+        assert_eq!(check(&mut backlog, turn, 5_000 + turn), 2);
         if turn == 10 {
             few_bytes = backlog.state(turn).memory_bytes;
         }
@@ -52,28 +52,28 @@ fn a_key_is_watched_once_however_often_it_gets_a_time_to_live() {
 }
 
 #[test]
-fn what_is_clean_or_captured_is_not_watched() {
+fn clean_keys_and_keys_with_retained_values_are_not_tracked() {
     let mut backlog = watching(&["a:"]);
     ["a:1", "a:2"].iter().for_each(|key| change(&mut backlog, key, 1));
-    assert_eq!(look(&mut backlog, 1, 9_000), 2);
+    assert_eq!(check(&mut backlog, 1, 9_000), 2);
     let bytes = b"v".as_slice().into();
     let value = RetainedValue { content: Content::String, expire_ms: 9_000, bytes };
     assert!(backlog.retain_value(Db(0), b"a:2", value));
-    assert_eq!(backlog.next_end_ms(), Some(9_000), "of the other one");
+    assert_eq!(backlog.next_end_ms(), Some(9_000), "of the other key");
     let flight = batch(&mut backlog, 200_000).unwrap();
     assert_eq!(done(&mut backlog, flight, written(), 300_000).len(), 2);
     assert_eq!((backlog.next_end_ms(), backlog.has_newly_dirty()), (None, false));
 }
 
 #[test]
-fn memory_of_watched_keys_is_counted_and_given_back() {
+fn memory_of_tracked_keys_is_counted_and_freed() {
     let mut backlog = watching(&["a:"]);
     backlog.settings.batch_max_keys = i64::MAX;
     let empty = backlog.state(0).memory_bytes;
     let keys = 100_000;
     (0..keys).for_each(|key| change(&mut backlog, &format!("a:{key}"), 1));
     let unwatched = backlog.state(0).memory_bytes;
-    assert_eq!(look(&mut backlog, 1, 9_000), keys);
+    assert_eq!(check(&mut backlog, 1, 9_000), keys);
     let watched = backlog.state(0).memory_bytes - unwatched;
     assert!((12 * keys..48 * keys).contains(&watched), "{watched}");
     let flight = batch(&mut backlog, 200_000).unwrap();
@@ -83,7 +83,7 @@ fn memory_of_watched_keys_is_counted_and_given_back() {
 }
 
 #[test]
-fn whoever_looks_back_looks_at_every_dirty_key_and_every_letter() {
+fn look_back_returns_every_dirty_key_and_every_dead_letter() {
     let mut backlog = watching(&["a:"]);
     ["a:1", "a:2", "a:3"].iter().for_each(|key| change(&mut backlog, key, 1));
     let flight = batch(&mut backlog, 200_000).unwrap();
@@ -92,7 +92,7 @@ fn whoever_looks_back_looks_at_every_dirty_key_and_every_letter() {
     done(&mut backlog, flight, verdict, 300_000);
     ["a:2", "a:3"].iter().for_each(|key| change(&mut backlog, key, 400_000));
     let mut all = newly_dirty(&mut backlog, 400_000);
-    assert_eq!(all.pop().as_deref(), Some("a:1"), "letters come last");
+    assert_eq!(all.pop().as_deref(), Some("a:1"), "dead letters are returned last");
     all.sort();
     assert_eq!(all, ["a:2", "a:3"]);
     assert!(!backlog.has_newly_dirty());
@@ -103,15 +103,15 @@ fn whoever_looks_back_looks_at_every_dirty_key_and_every_letter() {
 }
 
 #[test]
-fn a_key_with_a_letter_is_looked_at_before_it_ends_and_when_it_may_have_none_any_more() {
+fn a_key_with_a_dead_letter_is_checked_again_after_at_most_30_seconds() {
     let mut backlog = watching(&["a:"]);
     change(&mut backlog, "a:1", 1);
-    assert_eq!(look(&mut backlog, 1, 500_000), 1);
+    assert_eq!(check(&mut backlog, 1, 500_000), 1);
     let flight = batch(&mut backlog, 200_000).unwrap();
     let refusal = Refusal { index: 0, code: 121, reason: "schema".to_owned() };
     let verdict = Verdict::Written(Written { refused: vec![refusal], ..Written::default() });
     done(&mut backlog, flight, verdict, 300_000);
-    assert_eq!((backlog.next_end_ms(), look(&mut backlog, 300_000, 500_000)), (None, 1));
+    assert_eq!((backlog.next_end_ms(), check(&mut backlog, 300_000, 500_000)), (None, 1));
     assert_eq!(backlog.next_end_ms(), Some(30_300));
     assert_eq!(ended(&mut backlog, 30_300), ["a:1"]);
     assert_eq!(backlog.next_end_ms(), None);

@@ -15,7 +15,7 @@ fn change(dirty: &mut Dirty, key: &[u8], kind: ChangeKind, now_us: u64) {
     dirty.fold(&mut log, now_us);
 }
 
-/// A set whose registration has as many keys as it may always have, all in flight.
+/// A table whose registration has as many keys as it may always have, all in flight.
 fn filled() -> Dirty {
     let mut dirty = Dirty::default();
     dirty.open_registration(RegistrationId(0));
@@ -33,7 +33,7 @@ fn full() -> Dirty {
 }
 
 #[test]
-fn a_full_set_misses_new_keys_and_goes_on_coalescing_those_it_has() {
+fn a_full_table_misses_new_keys_and_still_coalesces_changes_of_its_keys() {
     let mut dirty = full();
     let len = dirty.len();
     change(&mut dirty, b"filler0", ChangeKind::Changed, 5);
@@ -45,19 +45,19 @@ fn a_full_set_misses_new_keys_and_goes_on_coalescing_those_it_has() {
 }
 
 #[test]
-fn removals_are_remembered_however_full_it_is() {
+fn removals_are_never_missed() {
     let mut dirty = full();
-    for (key, gone) in
+    for (key, kind) in
         [(b"a", ChangeKind::Deleted), (b"b", ChangeKind::Expired), (b"c", ChangeKind::Evicted)]
     {
-        change(&mut dirty, key, gone, 5);
-        assert_eq!(dirty.kind_of(Db(0), key), Some(gone));
+        change(&mut dirty, key, kind, 5);
+        assert_eq!(dirty.kind_of(Db(0), key), Some(kind));
     }
     assert!(!dirty.has_missed(RegistrationId(0)));
 }
 
 #[test]
-fn what_is_missed_during_a_scan_needs_another_one() {
+fn changes_missed_during_a_scan_need_another_one() {
     let mut dirty = full();
     change(&mut dirty, b"early", ChangeKind::Changed, 5);
     dirty.begin_scan(RegistrationId(0));
@@ -71,7 +71,7 @@ fn what_is_missed_during_a_scan_needs_another_one() {
 }
 
 #[test]
-fn a_scan_that_begins_anew_finds_what_the_first_one_would_have() {
+fn a_restarted_scan_finds_all_changes_missed_before_it() {
     let mut dirty = full();
     change(&mut dirty, b"a", ChangeKind::Changed, 5);
     dirty.begin_scan(RegistrationId(0));
@@ -81,7 +81,7 @@ fn a_scan_that_begins_anew_finds_what_the_first_one_would_have() {
 }
 
 #[test]
-fn nobody_waits_to_be_coalesced_when_room_is_wanted() {
+fn no_key_waits_for_its_interval_under_memory_pressure() {
     let mut dirty = filled();
     change(&mut dirty, b"new", ChangeKind::Changed, 5);
     assert_eq!(dirty.due_us(RegistrationId(0), 1_000), Some(1_005));
@@ -93,7 +93,7 @@ fn nobody_waits_to_be_coalesced_when_room_is_wanted() {
 }
 
 #[test]
-fn memory_stays_below_the_limit_and_room_comes_back_with_every_clean_key() {
+fn memory_stays_below_the_limit_and_every_clean_key_makes_room() {
     let limit = 4 << 20;
     let mut dirty = Dirty::default();
     dirty.open_registration(RegistrationId(0));
@@ -105,7 +105,7 @@ fn memory_stays_below_the_limit_and_room_comes_back_with_every_clean_key() {
     assert!(held <= limit, "{held}");
     assert!(keys > limit / 100, "{keys}");
     assert!(dirty.has_missed(RegistrationId(0)) && !dirty.has_room_to_scan(RegistrationId(0)));
-    // A third leaves; the memory is held until the last is gone, but there is room in it.
+    // A third becomes clean. Its memory is not freed before the last key is, but can be reused.
     for _ in 0..keys / 3 {
         let taken = dirty.take(RegistrationId(0), |_| ()).unwrap();
         dirty.acknowledge(taken.entry, taken.version, |_, _| ());
@@ -122,14 +122,14 @@ fn memory_stays_below_the_limit_and_room_comes_back_with_every_clean_key() {
 enum Step {
     Write(u8),
     Delete(u8),
-    /// Expiry or eviction of a key whose document is to stay.
+    /// Expiration or eviction of a key whose document is kept.
     Vanish(u8),
     Limit(bool),
     Take,
     Acknowledge(usize),
     GiveBack(usize),
     Scan(u8),
-    /// The scan is given up, and another one begins from the first key.
+    /// The scan is aborted, and another one begins from the first key.
     Abort,
 }
 
@@ -147,12 +147,12 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A server, the set, and a MongoDB, with numbers for values.
+/// A model of Redis, the table and MongoDB, with numbers as values.
 struct Model {
     dirty: Dirty,
     redis: BTreeMap<u8, u64>,
     mongodb: BTreeMap<u8, u64>,
-    /// What MongoDB must have in the end; nothing for a key that was deleted.
+    /// The expected state of MongoDB; `None` for a key that was deleted.
     wanted: BTreeMap<u8, Option<u64>>,
     flights: Vec<(u8, Taken, Option<u64>)>,
     cursor: Option<u8>,
@@ -238,7 +238,7 @@ impl Model {
         }
     }
 
-    /// The keys that MongoDB does not have as it should.
+    /// The keys whose documents are not as expected.
     fn behind(&self) -> Vec<u8> {
         let behind = |(key, value): &(&u8, &Option<u64>)| self.mongodb.get(key) != value.as_ref();
         self.wanted.iter().filter(behind).map(|(key, _)| *key).collect()
@@ -248,8 +248,8 @@ impl Model {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// Whatever happens, a key that MongoDB does not have as it should is in the set, or its
-    /// registration knows that it missed something; and scans to the end find all of it.
+    /// After every step, a key whose document is not as expected is in the table, or its
+    /// registration has missed changes. Complete scans find all missed changes.
     #[test]
     fn nothing_is_forgotten(steps in prop::collection::vec(step(), 1..120)) {
         let mut model = Model {
@@ -268,7 +268,7 @@ proptest! {
                 prop_assert!(known || model.dirty.has_missed(RegistrationId(0)), "{key} is forgotten");
             }
         }
-        // The limit stands; MongoDB is back.
+        // The limit is still set; MongoDB is reachable again.
         model.dirty.set_limit(1);
         for _ in 0..3 {
             while model.dirty.has_missed(RegistrationId(0)) {

@@ -82,7 +82,7 @@ const ROOMS: [(&str, &[&str]); 42] = [
     ("redis/read", &["core", "redis/api", "redis/pipeline"]),
     ("redis/retain", &["core", "redis/api", "redis/pipeline", "redis/read"]),
     ("redis/replication/propagate", &["core/backlog", "core/delivery", "redis/api"]),
-    ("redis/replication/beside", &["core/backlog", "redis/api"]),
+    ("redis/replication/async_loading", &["core/backlog", "redis/api"]),
     (
         "redis/event_loop",
         &[
@@ -102,7 +102,7 @@ const ROOMS: [(&str, &[&str]); 42] = [
             "redis/pipeline",
             "redis/read",
             "redis/retain",
-            "redis/replication/beside",
+            "redis/replication/async_loading",
             "redis/event_loop",
         ],
     ),

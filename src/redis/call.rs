@@ -1,4 +1,4 @@
-//! The call of a command.
+//! One call of a command.
 
 use super::api::context::Ctx;
 use super::api::raw;
@@ -7,7 +7,7 @@ use super::state::Module;
 use crate::core::backlog::Backlog;
 use crate::core::ids::Db;
 
-/// What a command is given.
+/// What a command's function receives.
 pub struct Call<'a> {
     /// The module's state.
     pub module: &'static Module,
@@ -15,38 +15,41 @@ pub struct Call<'a> {
     pub ctx: Ctx<'a>,
     /// The selected logical database.
     pub db: Db,
-    /// Answers the client.
+    /// Writes the reply to the client.
     pub reply: Reply<'a>,
     /// The command's words, its name first.
     pub words: Vec<&'a [u8]>,
 }
 
 impl Call<'_> {
-    /// The words behind the command's name.
+    /// The arguments: the words after the command's name.
     pub fn arguments(&self) -> &[&[u8]] {
         self.words.get(1..).unwrap_or_default()
     }
 
-    /// The word behind the command's name, of a command whose arity asks for one.
+    /// The first argument, of a command whose arity requires one.
     pub fn first_argument(&self) -> &[u8] {
         self.arguments().first().copied().unwrap_or_default()
     }
 
-    /// The words behind the subcommand's name.
+    /// The words after the subcommand's name.
     pub fn subarguments(&self) -> &[&[u8]] {
         self.words.get(2..).unwrap_or_default()
     }
 
-    /// True if the command comes out of the replication stream or the AOF, and so was taken once.
-    pub fn is_obeyed(&self) -> bool {
-        let obeyed = raw::REDISMODULE_CTX_FLAGS_REPLICATED | raw::REDISMODULE_CTX_FLAGS_LOADING;
-        self.ctx.flags() & obeyed != 0
+    /// True if the command comes from the replication stream or the AOF, and so was already
+    /// accepted once.
+    pub fn is_from_stream(&self) -> bool {
+        let from_stream =
+            raw::REDISMODULE_CTX_FLAGS_REPLICATED | raw::REDISMODULE_CTX_FLAGS_LOADING;
+        self.ctx.flags() & from_stream != 0
     }
 
-    /// True on a replica, unless the command is its master's; the client gets the error. The server does
-    /// the same, but not with `replica-read-only no`.
+    /// True on a replica, unless the command came from its master; the client gets the error reply.
+    /// The server itself refuses writes on a replica too, but not with `replica-read-only no`.
     pub fn is_refused_on_replica(&self, what: &str) -> bool {
-        let refused = self.ctx.flags() & raw::REDISMODULE_CTX_FLAGS_SLAVE != 0 && !self.is_obeyed();
+        let refused =
+            self.ctx.flags() & raw::REDISMODULE_CTX_FLAGS_SLAVE != 0 && !self.is_from_stream();
         if refused {
             let text = format!("READONLY {what} on the master, this server is a replica");
             self.reply.error_with_code(&text);
@@ -54,7 +57,7 @@ impl Call<'_> {
         refused
     }
 
-    /// The prefix is not registered in the selected database.
+    /// Replies that the prefix is not registered in the selected database.
     pub fn no_registration(&self, backlog: &Backlog, prefix: &[u8]) {
         let others: Vec<String> =
             backlog.registry.databases_of(prefix).map(|db| db.to_string()).collect();

@@ -1,4 +1,5 @@
-//! The declaration of a command: registration, COMMAND DOCS, WB.HELP and the check of the arity read it.
+//! The declaration of a command, from which it is registered with the server, documented in COMMAND
+//! DOCS and WB.HELP, and its arity checked.
 
 use std::ffi::{CStr, c_int};
 
@@ -8,60 +9,63 @@ use super::call::Call;
 pub const ADMIN: &CStr = c"write admin no-mandatory-keys";
 /// Categories of a command for operators only.
 pub const DANGEROUS: &CStr = c"admin dangerous";
-/// Flags of a text that says nothing of this server. No category is in the hands of every user, but what is
-/// allowed before a login is allowed to all.
-pub const FOR_EVERYBODY: &CStr = c"fast allow-stale allow-loading no-auth";
+/// Flags of a command whose reply reveals nothing about this server. No ACL category is granted to
+/// every user, but a `no-auth` command is allowed to all.
+pub const FOR_ALL_USERS: &CStr = c"fast allow-stale allow-loading no-auth";
 
 /// The declaration of a command or of a subcommand.
 pub struct Spec {
     /// `WB.NAME`, or `WB.CONTAINER|NAME` of a subcommand, as the server looks it up.
     pub name: &'static CStr,
-    /// Carries out a call; nothing for a container, of which the server calls the subcommands only.
+    /// Executes a call; nothing for a container command, of which the server calls the subcommands
+    /// only.
     pub run: Option<fn(&Call<'_>)>,
-    /// Flags in the words of RedisModule_CreateCommand.
+    /// Flags as RedisModule_CreateCommand takes them.
     pub flags: &'static CStr,
-    /// ACL categories; Redis 7.0 gives a module's command none.
+    /// ACL categories; Redis 7.0 does not support them for module commands.
     pub acl: &'static CStr,
-    /// Words of a call, the name or the names included: as many as this, or, below 0, at least as many.
+    /// Number of words of a call, with the command's and the subcommand's name: exactly this many,
+    /// or, if negative, at least as many.
     pub arity: c_int,
     /// One sentence for COMMAND DOCS.
     pub summary: &'static CStr,
-    /// How much work a call is, for COMMAND DOCS.
+    /// Time complexity, for COMMAND DOCS.
     pub complexity: &'static CStr,
-    /// The module's version that had the command first.
+    /// The first version of the module that has the command.
     pub since: &'static CStr,
     /// Arguments for COMMAND DOCS.
     pub args: &'static [Arg],
-    /// Where the keys are among the words, if there are any.
+    /// Position of the keys among the words; nothing without keys.
     pub keys: Option<KeySpec>,
-    /// The command in WB.HELP, a subcommand in the HELP of its container: each line as it is printed.
+    /// The syntax in WB.HELP, or of a subcommand in the HELP of its container: each line as it is
+    /// printed.
     pub syntax: &'static [&'static str],
     /// The lines of text below the syntax, without their indent.
     pub help: &'static [&'static str],
 }
 
 impl Spec {
-    /// A subcommand's own name, the part behind `|`.
+    /// A subcommand's own name, the part after `|`.
     pub fn subcommand(&self) -> Option<&'static CStr> {
         let name = self.name.to_bytes_with_nul();
         let bar = name.iter().position(|byte| *byte == b'|')?;
         CStr::from_bytes_with_nul(name.get(bar + 1..)?).ok()
     }
 
-    /// True if the arity allows a call of so many words.
+    /// True if the arity allows a call of `words` words.
     pub fn takes(&self, words: usize) -> bool {
         let arity = self.arity.unsigned_abs() as usize;
         if self.arity < 0 { words >= arity } else { words == arity }
     }
 
-    /// The lines of a HELP; none for an internal command.
+    /// The lines of the HELP text; none for an internal command.
     pub fn help_lines(&self) -> impl Iterator<Item = String> {
         let syntax = self.syntax.iter().map(|line| (*line).to_owned());
         syntax.chain(self.help.iter().map(|line| format!("    {line}")))
     }
 }
 
-/// Where a command's keys are.
+/// Position of a command's keys.
 #[derive(Clone, Copy)]
 pub enum KeySpec {
     /// `KEYS <n> <key> ...`
@@ -76,19 +80,19 @@ pub enum KeySpec {
 pub struct Arg {
     /// Its name in COMMAND DOCS.
     pub name: &'static CStr,
-    /// What it is.
+    /// Its type.
     pub kind: ArgKind,
-    /// The word in front of it, or the word that it is.
+    /// The token in front of it, or the token that it is.
     pub token: Option<&'static CStr>,
-    /// True if a call may leave it out.
+    /// True if the argument is optional.
     pub optional: bool,
-    /// True if it may be there more than once.
+    /// True if it may be given more than once.
     pub multiple: bool,
-    /// Alternatives, or parts of a block.
+    /// The alternatives, or the parts of a block.
     pub parts: &'static [Arg],
 }
 
-/// What an argument is.
+/// The type of an argument.
 #[derive(Clone, Copy)]
 pub enum ArgKind {
     /// Any string.
@@ -113,12 +117,12 @@ pub const fn arg(name: &'static CStr, kind: ArgKind) -> Arg {
     Arg { name, kind, token: None, optional: false, multiple: false, parts: &[] }
 }
 
-/// A mandatory argument behind a token: `TOKEN <name>`.
+/// A mandatory argument after a token: `TOKEN <name>`.
 pub const fn behind(name: &'static CStr, token: &'static CStr, kind: ArgKind) -> Arg {
     Arg { token: Some(token), ..arg(name, kind) }
 }
 
-/// An optional argument behind a token: `[TOKEN <name>]`.
+/// An optional argument after a token: `[TOKEN <name>]`.
 pub const fn option(name: &'static CStr, token: &'static CStr, kind: ArgKind) -> Arg {
     Arg { optional: true, ..behind(name, token, kind) }
 }
@@ -133,7 +137,7 @@ pub const fn flag(name: &'static CStr, token: &'static CStr) -> Arg {
     option(name, token, ArgKind::Token)
 }
 
-/// Alternatives behind a token: `[TOKEN A|B]`.
+/// Alternatives after a token: `[TOKEN A|B]`.
 pub const fn choice(name: &'static CStr, token: &'static CStr, parts: &'static [Arg]) -> Arg {
     Arg { parts, ..option(name, token, ArgKind::OneOf) }
 }
@@ -158,7 +162,7 @@ mod tests {
     };
 
     #[test]
-    fn an_arity_is_exact_or_below_zero_the_least() {
+    fn an_arity_is_exact_or_if_negative_the_minimum() {
         let words = |arity| {
             let spec = Spec { arity, ..SPEC };
             (0..5).filter(|words| spec.takes(*words)).collect::<Vec<_>>()

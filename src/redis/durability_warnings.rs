@@ -1,4 +1,4 @@
-//! What an operator should know about how well the state is kept.
+//! Warnings for the operator about settings that endanger the durability of the module's state.
 
 use std::ffi::CStr;
 
@@ -6,7 +6,7 @@ use super::api::config;
 use super::api::context::Ctx;
 use super::api::raw;
 
-/// What an operator should know about how well the state is kept.
+/// Warnings for the operator about settings that endanger the durability of the module's state.
 pub fn all(ctx: Ctx<'_>) -> Vec<&'static str> {
     let mut warnings = Vec::new();
     if ctx.flags() & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0 {

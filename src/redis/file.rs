@@ -1,4 +1,4 @@
-//! Reading files that the settings name, for which the server's thread waits a short time only.
+//! Reads the files that settings name; the server thread waits for them a bounded time only.
 
 use std::io;
 use std::path::Path;
@@ -8,14 +8,15 @@ use super::api::signals;
 use crate::file;
 use crate::worker::read_uri_within;
 
-/// Longest wait while the server serves clients.
+/// Maximum wait while the server serves clients.
 const SERVING: Duration = Duration::from_millis(250);
-/// Longest wait at load, which the file decides on.
+/// Maximum wait while the module is loaded, which fails without the file.
 const LOADING: Duration = Duration::from_secs(2);
-/// More than 65,535 registrations take.
+/// Size limit of a registrations file, bytes; above what 65,535 registrations need.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// The connection string in the file of `mongodb-uri-file`; `serving` when clients are served already.
+/// The connection string in the file of `mongodb-uri-file`; `serving` is true when the server
+/// serves clients already.
 ///
 /// # Errors
 /// As [`read_uri_within`].
@@ -24,7 +25,7 @@ pub fn uri(path: &Path, serving: bool) -> io::Result<String> {
     read_uri_within(path, if serving { SERVING } else { LOADING })
 }
 
-/// Whether every user of the machine may read that file; false when that cannot be found out.
+/// True if every user of the machine may read that file; false when its permissions cannot be read.
 pub fn is_readable_by_all(path: &Path) -> bool {
     let _signals = signals::block_all();
     file::is_readable_by_all(path, SERVING).unwrap_or(false)

@@ -1,12 +1,12 @@
-//! Clients that wait for their flush.
+//! Clients that are blocked in WB.FLUSH.
 //!
-//! The server frees the handle of a blocked client, and two buffers of 16 KiB with it, only when the
-//! module has unblocked it: also after the client has left or was unblocked by CLIENT UNBLOCK. So a
-//! handle unblocks its client when it is dropped, and the caller that takes it out of [`FlushClients`]
-//! decides with which outcome.
+//! The server frees the handle of a blocked client, and two buffers of 16 KiB with it, only when
+//! the module unblocks it, even after the client has disconnected or was unblocked by CLIENT
+//! UNBLOCK. So a handle unblocks its client when it is dropped, and the caller that removes it from
+//! [`FlushClients`] decides with which outcome.
 //!
-//! The module keeps the time limits itself. At a limit of the server's, a client that was unblocked
-//! in the same turn of the loop would get no reply at all.
+//! The module implements the timeouts itself. With a timeout of the server, a client that the
+//! module unblocks in the same event-loop iteration would get no reply at all.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -20,12 +20,12 @@ use crate::core::backlog::flush_waiters::FlushProgress;
 use crate::core::backlog::{Backlog, FlushScope};
 use crate::core::ids::{Db, RegistrationId};
 
-/// What a flush came to.
+/// The result of a flush.
 #[derive(Clone, Debug)]
 pub struct FlushOutcome {
     /// Keys acknowledged since the call.
     pub persisted: u64,
-    /// Dead letters among what was asked for.
+    /// Dead letters within the scope of the flush.
     pub failed: u64,
     /// Keys still to be acknowledged.
     pub pending: u64,
@@ -33,7 +33,7 @@ pub struct FlushOutcome {
     pub error: String,
 }
 
-/// Which dead letters a flush counts as failed.
+/// The dead letters that a flush counts as failed.
 #[derive(Clone, Debug)]
 pub enum FailedScope {
     /// All of them.
@@ -44,24 +44,25 @@ pub enum FailedScope {
     Keys(Db, Vec<Vec<u8>>),
 }
 
-/// The server's handle of a blocked client, which is unblocked once: on drop at the latest.
+/// The server's handle of a blocked client, which is unblocked exactly once: at the latest when the
+/// handle is dropped.
 #[derive(Debug)]
 pub struct Handle(*mut raw::RedisModuleBlockedClient);
 
 impl Handle {
     /// # Safety
-    /// `raw` is what RedisModule_BlockClient returned, with [`free_outcome`] to free its data, and
+    /// `raw` was returned by RedisModule_BlockClient, with [`free_outcome`] to free its data, and
     /// nothing else unblocks it.
     pub unsafe fn new(raw: *mut raw::RedisModuleBlockedClient) -> Self {
         Handle(raw)
     }
 
-    /// The pointer itself, by which the server names the client in its callbacks.
+    /// The pointer itself, by which the server identifies the client in its callbacks.
     pub fn raw(&self) -> *mut raw::RedisModuleBlockedClient {
         self.0
     }
 
-    /// Unblocks the client, whose callback for the reply gets the outcome.
+    /// Unblocks the client; the outcome is passed to its reply callback.
     pub fn answer(self, outcome: FlushOutcome) {
         self.unblock(Box::into_raw(Box::new(outcome)).cast());
         std::mem::forget(self);
@@ -80,7 +81,7 @@ impl Drop for Handle {
     }
 }
 
-/// Frees the outcome that [`Handle::answer`] handed over.
+/// Frees the outcome that [`Handle::answer`] passed to the server.
 ///
 /// # Safety
 /// For the server only, once for each outcome.
@@ -91,22 +92,22 @@ pub unsafe extern "C" fn free_outcome(_: *mut raw::RedisModuleCtx, outcome: *mut
     }
 }
 
-/// A client that waits.
+/// A client that waits for a flush.
 #[derive(Debug)]
 pub struct WaitingClient {
     /// The blocked client.
     pub handle: Handle,
-    /// The number of its flush.
+    /// The id of its flush.
     pub flush: u64,
-    /// Whose dead letters are counted in its reply.
+    /// The dead letters that its reply counts.
     pub scope: FailedScope,
-    /// When it is answered at the latest, microseconds; `u64::MAX` for never.
+    /// When its timeout passes, microseconds; `u64::MAX` for never.
     pub end_us: u64,
 }
 
-/// All clients that wait.
+/// All clients that wait for a flush.
 #[derive(Debug, Default)]
-pub struct FlushClients(RefCell<BlockedClient>);
+pub struct FlushClients(RefCell<BlockedClients>);
 
 impl FlushClients {
     /// True when no client waits.
@@ -119,26 +120,27 @@ impl FlushClients {
         self.0.borrow_mut().add(waiting);
     }
 
-    /// Takes out a client by its handle.
+    /// Removes a client by its handle.
     pub fn take_client(&self, raw: *mut raw::RedisModuleBlockedClient) -> Option<WaitingClient> {
         self.0.borrow_mut().take_client(raw)
     }
 
-    /// When the next client's timeout passes; `u64::MAX` for never.
+    /// When the next client's timeout passes, microseconds; `u64::MAX` for never.
     pub fn next_us(&self) -> u64 {
         self.0.borrow().by_end.first().map_or(u64::MAX, |(end_us, _)| *end_us)
     }
 
-    /// Unblocks every client without an outcome: the module is broken.
+    /// Unblocks every client without an outcome: the module is broken, and no flush would end any
+    /// more.
     pub fn release(&self) {
         if let Ok(mut blocked) = self.0.try_borrow_mut() {
             std::mem::take(&mut *blocked);
         }
     }
 
-    /// Replies to the clients whose last key has ended, and to those whose timeout has passed. Only
-    /// before the loop sleeps: there the server takes them in at once, before anything else can happen
-    /// to them.
+    /// Replies to the clients whose flush is complete, and to those whose timeout has passed. To be
+    /// called only before the event loop sleeps: there the server handles unblocked clients at
+    /// once, before any other event can affect them.
     pub fn answer(&self, pipeline: &Pipeline) {
         let finished = pipeline.backlog.borrow_mut().flushed();
         for flush in finished {
@@ -164,7 +166,7 @@ fn end_wait(pipeline: &Pipeline, waiting: WaitingClient) {
     waiting.handle.answer(outcome);
 }
 
-/// Ends a flush, and says what it came to.
+/// Ends a flush and returns its result.
 pub fn end(pipeline: &Pipeline, flush: u64, scope: &FailedScope) -> FlushOutcome {
     let mut backlog = pipeline.backlog.borrow_mut();
     let progress = backlog.end_flush(flush).unwrap_or_default();
@@ -195,15 +197,15 @@ fn failed(backlog: &Backlog, scope: &FailedScope) -> u64 {
     count as u64
 }
 
-/// The clients by their flush, their handle and their time.
+/// The clients by their flush, their handle and the end of their timeout.
 #[derive(Debug, Default)]
-struct BlockedClient {
+struct BlockedClients {
     by_flush: HashMap<u64, WaitingClient>,
     by_handle: HashMap<*mut raw::RedisModuleBlockedClient, u64>,
     by_end: BTreeSet<(u64, u64)>,
 }
 
-impl BlockedClient {
+impl BlockedClients {
     /// Adds a client.
     fn add(&mut self, waiting: WaitingClient) {
         let flush = waiting.flush;
@@ -214,7 +216,7 @@ impl BlockedClient {
         self.by_flush.insert(flush, waiting);
     }
 
-    /// Takes out the client of a flush.
+    /// Removes the client of a flush.
     fn take(&mut self, flush: u64) -> Option<WaitingClient> {
         let waiting = self.by_flush.remove(&flush)?;
         self.by_handle.remove(&waiting.handle.raw());
@@ -222,13 +224,13 @@ impl BlockedClient {
         Some(waiting)
     }
 
-    /// Takes out a client by its handle.
+    /// Removes a client by its handle.
     fn take_client(&mut self, raw: *mut raw::RedisModuleBlockedClient) -> Option<WaitingClient> {
         let flush = self.by_handle.get(&raw).copied()?;
         self.take(flush)
     }
 
-    /// Takes out a client whose timeout has passed.
+    /// Removes a client whose timeout has passed.
     fn take_overdue(&mut self, now_us: u64) -> Option<WaitingClient> {
         let (end_us, flush) = self.by_end.first().copied()?;
         if end_us > now_us { None } else { self.take(flush) }

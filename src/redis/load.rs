@@ -1,4 +1,4 @@
-//! The entries that the server looks for in the library.
+//! The functions that the server looks up in the library.
 
 use std::ffi::{CStr, c_int};
 
@@ -56,7 +56,7 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
 }
 
 /// Called by the server at MODULE UNLOAD, and by Valkey 9 at the end of a shutdown. The module
-/// does not leave: what is dirty would be lost, and its thread may hold a connection.
+/// refuses to be unloaded: dirty keys would be lost, and its thread may hold a connection.
 ///
 /// # Safety
 /// For the server only.
@@ -104,7 +104,8 @@ fn load(ctx: Ctx<'_>, words: &[&[u8]]) -> Result<(), String> {
     Ok(())
 }
 
-/// Lets the clients go that wait for a flush or a check: in a broken module nothing else would.
+/// Unblocks the clients that wait for a flush or a check: once the module is broken, nothing else
+/// would.
 fn release_clients() {
     let module = module();
     module.checks.release();

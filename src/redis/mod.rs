@@ -1,13 +1,16 @@
-//! The server's side: everything that speaks to Redis, and the only `unsafe` code.
+//! The Redis side of the module: callbacks, commands and every call of the module API, and the only
+//! `unsafe` code.
 //!
-//! What the server calls, then the state, then its parts, then the ground:
+//! From the entry points that the server calls down to the wrapped module API:
 //!
 //! - [`load`], `events`, `tick`, `commands`, `settings`, `shutdown`; `command_spec`, `call`: a
 //!   command's declaration, and one call of it.
-//! - [`replication`]: what the master writes to the stream and the RDB, and what obeys it.
-//! - `state`: all parts of the module, put together. None of those below knows it.
+//! - [`replication`]: what the master writes to the replication stream and the RDB, and what
+//!   applies it.
+//! - `state`: all parts of the module, put together. None of the modules listed below it imports
+//!   it.
 //! - [`event_loop`], [`retain`], [`read`], `flush_clients`, `check_clients`: the parts.
-//! - `pipeline`: the backlog, the worker and the opener of keys, which every part may use; `slice`,
+//! - `pipeline`: the backlog, the worker and the key opener, which every part may use; `slice`,
 //!   `sources`, `file`, `durability_warnings`.
 //! - [`api`]: the server's module API, wrapped.
 

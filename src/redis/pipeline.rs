@@ -1,11 +1,11 @@
-//! What every part of the server's side may use: the backlog, the worker, and the way keys are opened.
+//! What every part of the Redis side may use: the backlog, the worker and the key opener.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use super::api::key::KeyOpener;
 use super::api::{clock, log, signals, thread_policy, wake};
-use super::slice::Turn;
+use super::slice::ClientTime;
 use super::sources::Sources;
 use crate::core::backlog::{Backlog, Flight};
 use crate::core::delivery::batch::Batch;
@@ -13,44 +13,44 @@ use crate::core::settings::Settings;
 use crate::mongo::sink::MongoConnector;
 use crate::worker::{Worker, WorkerOptions};
 
-/// Used under the server's lock alone, so its cells are never borrowed twice; and no borrow is held
-/// across a call into the server, because the server may call back (a key that expires while it is
-/// read).
+/// Used only under the server's lock. No borrow is held across a call into the server, because the
+/// server may call back (a key that expires while it is read); so no cell is ever borrowed twice.
 #[derive(Default)]
 pub struct Pipeline {
-    /// What is dirty, and everything about it.
+    /// The dirty keys and their state.
     pub backlog: RefCell<Backlog>,
     /// The handle of the background thread; nothing until the settings are known.
     pub worker: RefCell<Option<Worker>>,
-    /// Where the connection string comes from, and the file of registrations.
+    /// The sources of the connection string and of the registrations.
     pub sources: RefCell<Sources>,
     /// Opens keys for reading.
     pub opener: KeyOpener,
-    /// What others had of the server.
-    pub turn: Turn,
+    /// Time that clients used in recent event-loop iterations.
+    pub client_time: ClientTime,
     /// True while this server is a replica, which writes nothing.
     pub is_replica: Cell<bool>,
-    /// Whether the worker was asked to keep the link up.
+    /// True if the worker was asked to keep the link up.
     keeps_link: Cell<bool>,
 }
 
 impl Pipeline {
-    /// Settings as they are now.
+    /// The current settings.
     pub fn settings(&self) -> Settings {
         self.backlog.borrow().settings
     }
 
-    /// The longest slice, microseconds.
+    /// The maximum slice, microseconds.
     pub fn longest_slice_us(&self) -> u64 {
         u64::try_from(self.settings().read_slice_us).unwrap_or(0)
     }
 
-    /// How long a slice may be that begins now, microseconds.
+    /// The time budget of a slice that begins now, microseconds.
     pub fn slice_us(&self, now_us: u64) -> u64 {
-        self.turn.slice_us(self.longest_slice_us(), now_us)
+        self.client_time.slice_us(self.longest_slice_us(), now_us)
     }
 
-    /// Starts the background thread. MongoDB is contacted when there is something to write for.
+    /// Starts the background thread. It connects to MongoDB once there is a registration or a dirty
+    /// key.
     ///
     /// # Errors
     /// One sentence when the thread cannot be started.
@@ -64,8 +64,8 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Asks the worker to keep the link up, or not to, when that has changed: a master with a
-    /// registration, or with keys of one that is gone, needs it.
+    /// Asks the worker to keep the link up, or no longer to, when the need has changed: a master
+    /// needs the link while it has a registration, or dirty keys of a removed one.
     pub fn follow_need(&self) {
         if self.needs_link() != self.keeps_link.get() {
             self.configure_worker();
@@ -77,14 +77,14 @@ impl Pipeline {
         !self.is_replica.get() && (!backlog.registry.captures_nothing() || backlog.dirty_len() > 0)
     }
 
-    /// Tells the worker that settings have changed.
+    /// Sends the current settings to the worker.
     pub fn configure_worker(&self) {
         if let Some(worker) = &*self.worker.borrow() {
             worker.configure(self.worker_options());
         }
     }
 
-    /// Ends the background thread, waiting `limit` at most.
+    /// Stops the background thread, and waits at most `limit` for its end.
     pub fn stop_worker(&self, limit: Duration) {
         if let Some(mut worker) = self.worker.take()
             && !worker.stop(limit)
@@ -100,8 +100,8 @@ impl Pipeline {
         WorkerOptions::new(uri, &self.settings(), former, self.keeps_link.get())
     }
 
-    /// Hands a batch to the worker. False when that takes none, although there was a credit for it: it
-    /// has ended.
+    /// Sends a batch to the worker. False when the worker does not accept it although there was a
+    /// credit for it: the worker has ended.
     pub fn send(&self, batch: Batch) -> bool {
         let worker = self.worker.borrow();
         let mut backlog = self.backlog.borrow_mut();

@@ -42,8 +42,8 @@ pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
             "batch-max-bytes" | "dirty-max-bytes" => raw::REDISMODULE_CONFIG_MEMORY,
             _ => flags,
         };
-        // SAFETY: called in RedisModule_OnLoad with its context; the server copies the name;
-        // the callbacks are ours, and their argument is a number and not an address.
+        // SAFETY: called in RedisModule_OnLoad with its context; the server copies the name; the
+        // callbacks are the module's, and their argument is a number and not an address.
         let refused = unsafe {
             api!(RedisModule_RegisterNumericConfig)(
                 ctx.raw(),
@@ -63,7 +63,7 @@ pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
         }
     }
     for (at, (name, default)) in TEXTS.iter().enumerate() {
-        // A file of registrations is read once, at load.
+        // The registrations file is read once, when the module is loaded.
         let flags =
             if at == REGISTRATIONS_FILE { raw::REDISMODULE_CONFIG_IMMUTABLE } else { flags };
         // SAFETY: as above.
@@ -90,10 +90,10 @@ pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Takes `<name> <value>` pairs from the loadmodule line.
+/// Applies the `<name> <value>` pairs of the loadmodule line.
 ///
 /// # Errors
-/// One sentence that names the argument and what it takes.
+/// One sentence that names the argument and its allowed values.
 pub fn take_arguments(words: &[&[u8]]) -> Result<(), String> {
     let mut given = HashSet::new();
     for pair in words.chunks(2) {
@@ -107,7 +107,8 @@ pub fn take_arguments(words: &[&[u8]]) -> Result<(), String> {
         };
         let value = std::str::from_utf8(value)
             .map_err(|_| format!("the module's argument {name} takes a value in UTF-8"))?;
-        // A line of the configuration, which CONFIG REWRITE may have written, wins.
+        // A line of the configuration file, which CONFIG REWRITE may have written, takes
+        // precedence.
         if let Some(at) = TEXTS.iter().position(|(text, _)| text.to_bytes() == name.as_bytes()) {
             let default = TEXTS[at].1.to_bytes();
             if module().pipeline.sources.borrow().texts[at].as_bytes() == default {
@@ -131,7 +132,7 @@ pub fn take_arguments(words: &[&[u8]]) -> Result<(), String> {
 }
 
 /// # Errors
-/// One sentence when settings do not go together.
+/// One sentence when settings contradict each other.
 pub fn check(settings: &Settings) -> Result<(), String> {
     let Settings { retry_backoff_min_ms: min, retry_backoff_max_ms: max, .. } = settings;
     if min > max {
@@ -160,7 +161,7 @@ fn put_text(at: usize, value: &str) -> Result<(), String> {
     match at {
         URI => log_notes(&uri::validate_setting(value)?),
         URI_FILE if !value.is_empty() => {
-            // Not kept: the worker reads it again at every new contact.
+            // Not stored: the worker reads the file again at every connect attempt.
             let content = file::uri(Path::new(value), module().pipeline.worker.borrow().is_some())
                 .map_err(|error| format!("mongodb-uri-file cannot be read: {error}"))?;
             let checked = uri::validate_secret(&content);
@@ -181,7 +182,7 @@ fn put_text(at: usize, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// What of a connection string has no effect.
+/// Logs the parts of a connection string that have no effect.
 pub fn log_notes(notes: &[String]) {
     notes.iter().for_each(|note| log::notice(note));
 }
@@ -208,7 +209,8 @@ unsafe extern "C" fn set_number(
     }
 }
 
-/// Called once all settings of one CONFIG SET have their values; an error puts back the old ones.
+/// Called once all settings of one CONFIG SET have their values; on an error the server restores
+/// the old ones.
 unsafe extern "C" fn apply(
     _: *mut raw::RedisModuleCtx,
     _: *mut c_void,
@@ -244,7 +246,7 @@ unsafe extern "C" fn set_text(
 }
 
 /// # Safety
-/// `error` is where the server wants the error, or null.
+/// `error` is null or where the server expects the error.
 unsafe fn answer(
     error: *mut *mut raw::RedisModuleString,
     body: impl FnOnce() -> Result<(), String>,

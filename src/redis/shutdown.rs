@@ -1,8 +1,8 @@
-//! SHUTDOWN: write on for a while, then end the background thread.
+//! SHUTDOWN: keeps writing for a bounded time, then stops the background thread.
 //!
-//! The server has saved its data by now, so what is written here is still dirty in the file and
-//! is written once more after the next start, which changes nothing. What is not written in time
-//! is in the file all the same.
+//! The server has already saved its data. Keys that are written here are therefore still dirty in
+//! the file and are written once more after the next start, which is idempotent. Keys that are not
+//! written in time are in the file as well.
 
 use std::time::Duration;
 
@@ -12,34 +12,34 @@ use super::state::{Module, module};
 use crate::core::backlog::FlushScope;
 use crate::worker::Worker;
 
-/// Longest wait for the thread's end, after the drain.
+/// Maximum wait for the thread's end, after the drain.
 const STOP: Duration = Duration::from_secs(1);
-/// The server's thread may take its time now.
+/// Slice during the drain, microseconds: no client is waiting any more, so it may be long.
 const SLICE_US: u64 = 50_000;
 
-/// Writes until nothing is dirty but what is paused, or `shutdown-drain-ms` is over. Where MongoDB
-/// is known to be away, nothing is waited for.
+/// Writes until no key is dirty except those of paused registrations, or `shutdown-drain-ms` has
+/// passed. If the link is known to be down, it does not wait.
 pub fn drain(ctx: Ctx<'_>) {
     let module = module();
-    // A replica writes nothing, and half-loaded data is no state to write.
+    // A replica writes nothing, and partially loaded data must not be written.
     if ctx.flags() & NOT_NOW == 0 {
-        write_on(module, ctx);
+        write_until_timeout(module, ctx);
     }
     module.pipeline.stop_worker(STOP);
     module.is_shut_down.set(true);
 }
 
-fn write_on(module: &Module, ctx: Ctx<'_>) {
+fn write_until_timeout(module: &Module, ctx: Ctx<'_>) {
     let pipeline = &module.pipeline;
     let limit_ms = u64::try_from(pipeline.settings().shutdown_drain_ms).unwrap_or(0);
     let end_us = clock::now_us() + limit_ms * 1000;
     pipeline.backlog.borrow_mut().leave_letters();
     settle(module);
-    let is_away = pipeline.backlog.borrow().link.name() == "down";
-    let end_us = if is_away { 0 } else { end_us };
+    let is_down = pipeline.backlog.borrow().link.name() == "down";
+    let end_us = if is_down { 0 } else { end_us };
     let waiter = pipeline.backlog.borrow_mut().flush(FlushScope::All, clock::now_us());
     loop {
-        // These acknowledgements are not propagated: the AOF is closed.
+        // These acknowledgements are not propagated: the AOF is already closed.
         settle(module);
         let (dirty, unpaused) = {
             let backlog = pipeline.backlog.borrow();
@@ -48,10 +48,10 @@ fn write_on(module: &Module, ctx: Ctx<'_>) {
         let now_us = clock::now_us();
         if unpaused == 0 || now_us >= end_us {
             let rescans = pipeline.backlog.borrow().rescans_len();
-            report((unpaused, is_away), dirty.saturating_sub(unpaused), rescans);
+            report((unpaused, is_down), dirty.saturating_sub(unpaused), rescans);
             break;
         }
-        // Nor are those that needed no write.
+        // Nor are the acknowledgements of keys that needed no write.
         module.filler.send_due(pipeline, ctx, now_us, SLICE_US);
         if let Some(worker) = &*pipeline.worker.borrow() {
             wait(worker, end_us.saturating_sub(now_us).min(SLICE_US));
@@ -65,11 +65,11 @@ fn settle(module: &Module) {
     module.reports.settle((pipeline, checks), SLICE_US, false, |_| ());
 }
 
-fn wait(worker: &Worker, longest_us: u64) {
-    worker.wait_for_report(Duration::from_micros(longest_us));
+fn wait(worker: &Worker, limit_us: u64) {
+    worker.wait_for_report(Duration::from_micros(limit_us));
 }
 
-fn report((dirty, is_away): (usize, bool), paused: usize, rescans: usize) {
+fn report((dirty, is_down): (usize, bool), paused: usize, rescans: usize) {
     if paused > 0 {
         log::warning(&format!("{paused} keys were not written to MongoDB: writing is paused"));
     }
@@ -79,7 +79,7 @@ fn report((dirty, is_away): (usize, bool), paused: usize, rescans: usize) {
              dirty-max-bytes: that is done after the next start"
         ));
     }
-    if dirty > 0 && is_away {
+    if dirty > 0 && is_down {
         log::warning(&format!("{dirty} keys were not written to MongoDB, which is not reached"));
     } else if dirty > 0 {
         log::warning(&format!(

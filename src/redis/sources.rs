@@ -1,4 +1,4 @@
-//! Where the connection string and the registrations come from: the settings that are texts, and the
+//! The sources of the connection string and of the registrations: the text settings and the
 //! environment.
 
 use std::ffi::{CStr, OsString};
@@ -9,17 +9,17 @@ use crate::core::settings::DEFAULT_URI;
 use crate::mongo::uri;
 use crate::worker::UriSource;
 
-/// Names an environment variable with a connection string that may hold credentials.
+/// The environment variable with a connection string, which may hold credentials.
 const URI_VARIABLE: &str = "WRITEBEHIND_MONGODB_URI";
 
-/// The warning of a password that every user can read.
+/// The warning about a password that every user of the machine can read.
 pub const EXPOSED: &str = "every user of this machine can read the password in mongodb-uri-file: chmod \
      600 it; this warning ends with the next start, or when another file is set";
 
-/// Names of the text settings, in the order of [`Sources::texts`].
+/// Names and defaults of the text settings, in the order of [`Sources::texts`].
 pub const TEXTS: [(&CStr, &CStr); 3] =
     [(c"mongodb-uri", URI_DEFAULT), (c"mongodb-uri-file", c""), (c"registrations-file", c"")];
-/// The index of `mongodb-uri` in them.
+/// The index of `mongodb-uri` in [`TEXTS`].
 pub const URI: usize = 0;
 /// The index of `mongodb-uri-file`.
 pub const URI_FILE: usize = 1;
@@ -27,17 +27,17 @@ pub const URI_FILE: usize = 1;
 pub const REGISTRATIONS_FILE: usize = 2;
 const URI_DEFAULT: &CStr = c"mongodb://127.0.0.1:27017";
 
-/// Where things come from: the settings that are texts.
+/// The text settings, and the connection string of the environment.
 #[derive(Debug)]
 pub struct Sources {
     /// By [`URI`], [`URI_FILE`] and [`REGISTRATIONS_FILE`].
     pub texts: [String; 3],
-    /// What CONFIG GET is given; the server copies it and leaves it to us.
+    /// The strings returned to CONFIG GET: the server copies them, and the module has to free them.
     pub given: [Option<Text>; 3],
-    /// What the environment holds, without the space around it; an error when that is no text.
+    /// The trimmed value of the environment variable; an error when it is not UTF-8.
     from_environment: Option<Result<String, String>>,
-    /// True when `mongodb-uri-file` holds a password and every user of the machine could read it
-    /// when it was set.
+    /// True when `mongodb-uri-file` holds a password and every user of the machine could read the
+    /// file when the setting was set.
     pub is_exposed: bool,
 }
 
@@ -64,20 +64,20 @@ impl Sources {
         }
     }
 
-    /// The file of registrations; empty for none.
+    /// The path in `registrations-file`; empty for none.
     pub fn registrations_file(&self) -> &str {
         &self.texts[REGISTRATIONS_FILE]
     }
 
-    /// What an operator should know of the sources.
+    /// A warning for the operator about the sources, if there is one.
     pub fn warning(&self) -> Option<&'static str> {
         self.is_exposed.then_some(EXPOSED)
     }
 
-    /// What has no effect in the environment's connection string.
+    /// The parts of the environment's connection string that have no effect.
     ///
     /// # Errors
-    /// One sentence when the environment's connection string is of no use.
+    /// One sentence when the environment's connection string is invalid.
     pub fn check_environment(&self) -> Result<Vec<String>, String> {
         let Some(uri) = &self.from_environment else { return Ok(Vec::new()) };
         let checked = uri.clone().and_then(|uri| uri::validate_secret(&uri));

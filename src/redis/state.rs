@@ -1,4 +1,4 @@
-//! What the server thread owns: the parts of the module, put together.
+//! The module's state, which the server thread owns: all parts of the module.
 
 use std::cell::{Cell, OnceCell};
 
@@ -12,10 +12,10 @@ use super::event_loop::schedule::Schedule;
 use super::flush_clients::FlushClients;
 use super::pipeline::Pipeline;
 use super::read::fill::Filler;
-use super::replication::beside::Beside;
+use super::replication::async_loading::AsyncLoading;
 use super::retain::redis70::Redis70;
 
-/// The module's state. Each part owns its cells and knows no other part: its methods are given the
+/// The module's state. Each part owns its cells and refers to no other part: its methods take the
 /// pipeline and what else they need.
 #[derive(Default)]
 pub struct Module {
@@ -23,33 +23,34 @@ pub struct Module {
     pub pipeline: Pipeline,
     /// Fills batches.
     pub filler: Filler,
-    /// Reports of the worker.
+    /// Handles the worker's reports.
     pub reports: Reports,
-    /// What is to be done next, and when.
+    /// When the next work is due, and the timer for it.
     pub schedule: Schedule,
     /// Scans for existing keys.
     pub scans: KeyScans,
-    /// What was logged of missed changes.
+    /// What was logged about missed changes.
     pub missed_log: MissedLog,
-    /// Clients that wait for their flush.
+    /// Clients that are blocked in WB.FLUSH.
     pub flushes: FlushClients,
-    /// Clients that wait for a check.
+    /// Clients that are blocked in WB.CHECK.
     pub checks: CheckClients,
-    /// On a server that reports keys only after they went: what is known of their ends.
+    /// Look-ahead retention on a server that reports expired and evicted keys only after their
+    /// value is removed (Redis 7.0).
     pub redis70: OnceCell<Redis70>,
-    /// State that a replica loads beside the old data.
-    pub beside: Beside,
+    /// State that a replica receives during async (diskless) loading.
+    pub async_loading: AsyncLoading,
     /// Logical databases that the server has.
     pub databases: Cell<u32>,
-    /// True when the server is about to exit.
+    /// True once the module has drained for SHUTDOWN: the server is about to exit.
     pub is_shut_down: Cell<bool>,
 }
 
 struct StateCell(Module);
 
-// SAFETY: the server calls modules under its global lock only, and the worker thread never
-// touches this value: no two threads use it at the same time. Blocked clients are handles of
-// the server and stay with it.
+// SAFETY: the server calls modules under its global lock only, and the worker thread never accesses
+// this value: no two threads use it at the same time. Blocked clients are handles of the server and
+// are used on its thread only.
 unsafe impl Sync for StateCell {}
 // SAFETY: as above.
 unsafe impl Send for StateCell {}
@@ -58,7 +59,7 @@ lazy_static! {
     static ref MODULE: StateCell = StateCell(Module::default());
 }
 
-/// The module's state. Only for code that the server called.
+/// The module's state. Only for code that runs in a callback of the server.
 pub fn module() -> &'static Module {
     &MODULE.0
 }

@@ -1,12 +1,12 @@
-//! The two moments in a turn of the server's event loop at which the module works.
+//! The module's work in each iteration of the server's event loop, at two points.
 //!
-//! Before the loop sleeps: changes are folded, finished batches are taken in, their keys
-//! acknowledged and replicated, flushes answered. The server then writes the AOF and the
-//! replies.
+//! Before the loop sleeps: changes are folded, reports of finished batches are handled, their keys
+//! acknowledged, the acknowledgements replicated, and WB.FLUSH clients replied to. The server then
+//! writes the AOF and the replies.
 //!
-//! After it slept: values of due keys are read and sent. At this moment everything that can be
-//! read is in the AOF already (and on disk with `appendfsync always`), so MongoDB never gets a
-//! value that Redis would not have after a crash of its own.
+//! After the loop has slept: values of due keys are read and sent. At this point every value that
+//! can be read is in the AOF already (and on disk with `appendfsync always`), so MongoDB never gets
+//! a value that Redis would not have after a crash of its own.
 
 use super::api::context::{Ctx, NOT_NOW};
 use super::api::raw;
@@ -16,24 +16,24 @@ use super::pipeline::Pipeline;
 use super::replication::propagate;
 use super::state::{Module, module};
 
-/// The loop is about to sleep.
+/// Called when the event loop is about to sleep.
 pub fn before_sleep(ctx: Ctx<'_>) {
     let module = module();
     let pipeline = &module.pipeline;
     let began_us = clock::now_us();
-    pipeline.turn.ends(began_us);
+    pipeline.client_time.ends(began_us);
     let synced = module.scans.step(pipeline, ctx);
     let take_changed = || pipeline.backlog.borrow_mut().take_changed(began_us);
     let mut changed = take_changed();
     let redis70 = module.redis70.get();
-    let early = redis70.is_some_and(|redis70| redis70.step(pipeline, ctx));
-    // A look may have let keys expire.
-    changed |= early && take_changed();
+    let retained = redis70.is_some_and(|redis70| redis70.step(pipeline, ctx));
+    // Look-ahead retention opens keys, which may have deleted expired ones.
+    changed |= retained && take_changed();
     let reported =
         module.reports.take(pipeline, &module.checks, ctx) | rewrites::mark(pipeline, ctx);
-    let worked = synced | early | reported | dead_letter_retries::retry(pipeline, ctx);
+    let worked = synced | retained | reported | dead_letter_retries::retry(pipeline, ctx);
     if changed || worked {
-        plan(module);
+        reschedule(module);
     }
     if changed || worked || !module.flushes.is_empty() {
         module.flushes.answer(pipeline);
@@ -45,55 +45,55 @@ pub fn before_sleep(ctx: Ctx<'_>) {
     problem_log::link(&mut pipeline.backlog.borrow_mut());
     problem_log::trouble(pipeline, began_us);
     module.missed_log.missed(pipeline);
-    // With more to do at once, the loop must not sleep.
+    // While there is more work due at once, the loop must not sleep.
     let flags = ctx.flags();
-    let look_us = || redis70.map_or(u64::MAX, |redis70| redis70.next_us(pipeline));
+    let retention_us = || redis70.map_or(u64::MAX, |redis70| redis70.next_us(pipeline));
     let due_us = if flags & NOT_NOW == 0 {
         let at_once = module.reports.has_any(pipeline) || module.scans.is_pending(pipeline, ctx);
         let next_us = module.schedule.next_due_us.get().min(rewrites::due_us(pipeline));
         let next_us =
             next_us.min(module.flushes.next_us()).min(dead_letter_retries::due_us(pipeline));
-        if at_once { 0 } else { next_us.min(look_us()) }
+        if at_once { 0 } else { next_us.min(retention_us()) }
     } else if flags & NOT_NOW == raw::REDISMODULE_CTX_FLAGS_SLAVE {
-        look_us()
+        retention_us()
     } else {
         u64::MAX
     };
     if module.schedule.set_timer(ctx, due_us) && redis70.is_some() {
-        // Redis 7.0 has decided already how long it sleeps, without this timer: 1 / hz at the worst.
-        // The next turn counts it in.
+        // Redis 7.0 has already computed how long it sleeps, without this timer: up to 1 / hz. The
+        // next iteration includes the timer.
         wake::server();
     }
 }
 
-/// The loop has slept, and no command has run since.
+/// Called when the event loop has slept, before it runs any command.
 pub fn after_sleep(ctx: Ctx<'_>) {
     let module = module();
     let pipeline = &module.pipeline;
     let now_us = clock::now_us();
     if module.schedule.next_due_us.get() > now_us || ctx.flags() & NOT_NOW != 0 {
-        return pipeline.turn.begins(now_us);
+        return pipeline.client_time.begins(now_us);
     }
     let clean = module.filler.send_due(pipeline, ctx, now_us, pipeline.slice_us(now_us));
     propagate::replicate(ctx, &clean);
-    plan(module);
+    reschedule(module);
     note_slice(pipeline, now_us);
-    pipeline.turn.begins(clock::now_us());
+    pipeline.client_time.begins(clock::now_us());
 }
 
-/// Keeps the longest time that the server's thread was busy with us at a stretch.
+/// Records the longest uninterrupted time that the module has used the server thread.
 fn note_slice(pipeline: &Pipeline, began_us: u64) {
     let took_us = clock::now_us() - began_us;
     let mut backlog = pipeline.backlog.borrow_mut();
     backlog.slice_max_us = backlog.slice_max_us.max(took_us);
 }
 
-/// Works out anew when the next batch can begin.
-fn plan(module: &Module) {
+/// Computes anew when the next batch can be sent.
+fn reschedule(module: &Module) {
     let mut backlog = module.pipeline.backlog.borrow_mut();
     let filler = &module.filler;
     filler.large.drop_old(&backlog);
-    let reads_on = filler.large.is_under_way() || filler.can_go_on(&backlog);
-    let due_us = if reads_on { Some(0) } else { backlog.next_due_us() };
+    let continues = filler.large.is_in_progress() || filler.can_continue(&backlog);
+    let due_us = if continues { Some(0) } else { backlog.next_due_us() };
     module.schedule.next_due_us.set(due_us.unwrap_or(u64::MAX));
 }

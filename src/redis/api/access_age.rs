@@ -1,23 +1,23 @@
-//! How long a key was not used, or how often it was: reading by a command changes that, and it is put
-//! back.
+//! The access age of a key: its LRU idle time or its LFU frequency. Reading the key with a command
+//! changes it, so the module restores it afterwards.
 
 use super::raw;
 use super::raw::api;
 
-/// The age of a key, as far as it is worth putting back.
+/// The access age of a key, as far as it has to be restored.
 #[derive(Clone, Copy, Debug)]
-pub struct Age {
+pub struct AccessAge {
     idle_ms: raw::mstime_t,
     frequency: i64,
 }
 
-impl Age {
-    /// The age of an open key.
+impl AccessAge {
+    /// Reads the access age of an open key.
     ///
     /// # Safety
     /// `key` is open.
     pub unsafe fn of(key: *mut raw::RedisModuleKey) -> Self {
-        let mut age = Age { idle_ms: -1, frequency: -1 };
+        let mut age = AccessAge { idle_ms: -1, frequency: -1 };
         // SAFETY: the key is open; both functions write one number, -1 if the eviction policy is of
         // the other kind.
         unsafe {
@@ -27,16 +27,17 @@ impl Age {
         age
     }
 
-    /// True if a command changes it. Most keys were written a moment ago: it makes them no younger.
+    /// True if running a command changes it. A key written just now has an idle time of 0, which a
+    /// command does not change.
     pub fn is_changed_by_a_command(self) -> bool {
         self.idle_ms > 0 || self.frequency >= 0
     }
 
-    /// Gives an open key this age.
+    /// Sets the access age of an open key to this one.
     ///
     /// # Safety
     /// `key` is open.
-    pub unsafe fn give_to(self, key: *mut raw::RedisModuleKey) {
+    pub unsafe fn restore(self, key: *mut raw::RedisModuleKey) {
         // SAFETY: the caller vouches for the key.
         unsafe {
             if self.idle_ms > 0 {

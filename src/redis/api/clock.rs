@@ -10,14 +10,14 @@ lazy_static! {
     static ref START: (Instant, u64) = (Instant::now(), unix_ms() * 1000);
 }
 
-/// Microseconds since 1970 as of the module's load, going on steadily from there: it never goes
-/// back, and times that were saved by an earlier process still mean something.
+/// Microseconds since 1970, taken once when the module is loaded and monotonic from then on: the
+/// clock never goes back, and times saved by an earlier process stay comparable.
 pub fn now_us() -> u64 {
     let (start, start_us) = *START;
     start_us + u64::try_from(start.elapsed().as_micros()).unwrap_or(0)
 }
 
-/// The moment on both clocks.
+/// The current time on both clocks.
 pub fn now() -> Now {
     Now { us: now_us(), unix_ms: unix_ms() }
 }

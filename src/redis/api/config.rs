@@ -1,4 +1,4 @@
-//! Settings of the server itself.
+//! Settings of the server itself, read with CONFIG GET.
 
 use std::ffi::CStr;
 use std::ptr;
@@ -6,10 +6,10 @@ use std::ptr;
 use super::context::{Ctx, raw_bytes};
 use super::raw::api;
 
-/// The value of a setting of the server.
+/// The value of a setting of the server; nothing when the server does not have it.
 pub fn value(ctx: Ctx<'_>, name: &CStr) -> Option<Vec<u8>> {
-    // SAFETY: the words of the call are terminated strings; the reply and its second element are
-    // valid until the reply is freed.
+    // SAFETY: the words of the call are NUL-terminated strings; the reply and its second element
+    // are valid until the reply is freed.
     unsafe {
         let reply = api!(RedisModule_Call)(
             ctx.raw(),
@@ -34,7 +34,7 @@ pub fn value(ctx: Ctx<'_>, name: &CStr) -> Option<Vec<u8>> {
     }
 }
 
-/// The number of logical databases that the server has.
+/// The number of logical databases that the server has; `u32::MAX` when it does not report it.
 pub fn databases(ctx: Ctx<'_>) -> u32 {
     let value = value(ctx, c"databases").unwrap_or_default();
     std::str::from_utf8(&value).ok().and_then(|value| value.parse().ok()).unwrap_or(u32::MAX)

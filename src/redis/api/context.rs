@@ -8,17 +8,17 @@ use super::raw;
 use super::raw::api;
 use crate::core::ids::Db;
 
-/// While one of these holds, keys are neither read nor sent.
+/// While one of these context flags is set, keys are neither read nor sent.
 pub const NOT_NOW: u32 = raw::REDISMODULE_CTX_FLAGS_SLAVE
     | raw::REDISMODULE_CTX_FLAGS_LOADING
     | raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING
     | raw::REDISMODULE_CTX_FLAGS_LUA
     | raw::REDISMODULE_CTX_FLAGS_MULTI;
 
-/// How long what cannot be replicated waits at least.
+/// Minimum delay before work that replication is paused for is tried again, microseconds.
 pub const PAUSED_US: u64 = 10_000;
 
-/// The context of the callback that runs now.
+/// The context of the running callback.
 #[derive(Clone, Copy)]
 pub struct Ctx<'a> {
     raw: *mut raw::RedisModuleCtx,
@@ -54,7 +54,7 @@ impl Ctx<'_> {
         self.select_raw(c_int::from(db.0));
     }
 
-    /// The same by the server's number, which may be past 65,535.
+    /// The same with the server's database number, which may be past 65,535.
     pub fn select_raw(self, db: c_int) {
         // SAFETY: as in `raw_db`.
         unsafe { api!(RedisModule_SelectDb)(self.raw, db) };
@@ -66,17 +66,17 @@ impl Ctx<'_> {
         unsafe { api!(RedisModule_GetContextFlags)(self.raw) as u32 }
     }
 
-    /// Puts `name key …` into the replication stream and the AOF, in the selected database.
+    /// Writes `name key …` to the replication stream and the AOF, in the selected database.
     pub fn replicate(self, name: &CStr, words: &[Text]) {
         self.replicate_with(name, None, words);
     }
 
-    /// The same with one more word in front of the others.
+    /// The same with one more argument in front of the others.
     pub fn replicate_with(self, name: &CStr, first: Option<&Text>, words: &[Text]) {
         let words = first.into_iter().chain(words);
         let mut raw: Vec<*mut raw::RedisModuleString> = words.map(|text| text.raw).collect();
-        // SAFETY: "v" takes an array of strings and its length; the strings live until after
-        // the call, which copies what it keeps.
+        // SAFETY: "v" takes an array of strings and its length; the strings live until after the
+        // call, and the server copies what it keeps.
         unsafe {
             api!(RedisModule_Replicate)(
                 self.raw,
@@ -95,14 +95,14 @@ impl Ctx<'_> {
     }
 }
 
-/// True while a client pause or a failover forbids to replicate anything. Replicating then
-/// ends the server with an assertion.
+/// True while a client pause or a failover forbids replication. Replicating in that state fails an
+/// assertion, which ends the server.
 pub fn must_not_replicate() -> bool {
     // SAFETY: takes no argument and reads the server's state on the server's thread.
     unsafe { api!(RedisModule_AvoidReplicaTraffic)() != 0 }
 }
 
-/// A string of the server that we own.
+/// A string of the server that the module owns.
 #[derive(Debug)]
 pub struct Text {
     raw: *mut raw::RedisModuleString,
@@ -111,7 +111,7 @@ pub struct Text {
 impl Text {
     /// A copy of `bytes`.
     pub fn new(bytes: &[u8]) -> Self {
-        // SAFETY: without a context the string is ours to free; the bytes are copied.
+        // SAFETY: without a context the module must free the string; the bytes are copied.
         let raw = unsafe {
             api!(RedisModule_CreateString)(ptr::null_mut(), bytes.as_ptr().cast(), bytes.len())
         };
@@ -138,13 +138,13 @@ impl Drop for Text {
     }
 }
 
-/// A string that the server made for us.
+/// A string that the server returned and the module must free.
 #[derive(Debug)]
 pub struct OwnedString(*mut raw::RedisModuleString);
 
 impl OwnedString {
     /// # Safety
-    /// `raw` is a string that the server returned to be freed by us, without automatic memory
+    /// `raw` is a string that the server returned for the module to free, without automatic memory
     /// management.
     pub unsafe fn new(raw: *mut raw::RedisModuleString) -> Self {
         OwnedString(raw)
@@ -152,14 +152,14 @@ impl OwnedString {
 
     /// Its bytes.
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: nothing else has the string, and it lives as long as this value.
+        // SAFETY: nothing else holds the string, and it lives as long as this value.
         unsafe { bytes(self.0) }
     }
 }
 
 impl Drop for OwnedString {
     fn drop(&mut self) {
-        // SAFETY: ours since `new`, freed once.
+        // SAFETY: owned since `new`, freed once.
         unsafe { api!(RedisModule_FreeString)(ptr::null_mut(), self.0) };
     }
 }
@@ -172,17 +172,17 @@ pub unsafe fn bytes<'a>(raw: *const raw::RedisModuleString) -> &'a [u8] {
     let mut len = 0;
     // SAFETY: the caller vouches for `raw`.
     let start = unsafe { api!(RedisModule_StringPtrLen)(raw, &raw mut len) };
-    // SAFETY: the server says where the string's bytes are and how many.
+    // SAFETY: the server returns the address and the length of the string's bytes.
     unsafe { raw_bytes(start, len) }
 }
 
 /// # Safety
-/// `start` is null, or `len` readable bytes that stay as they are while in use.
+/// `start` is null, or points to `len` readable bytes that are not changed while in use.
 pub unsafe fn raw_bytes<'a>(start: *const c_char, len: usize) -> &'a [u8] {
     if start.is_null() || len == 0 {
         return &[];
     }
-    // SAFETY: the caller vouches for it.
+    // SAFETY: the caller vouches for the bytes.
     unsafe { std::slice::from_raw_parts(start.cast(), len) }
 }
 

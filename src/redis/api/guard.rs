@@ -1,4 +1,4 @@
-//! The guard around every entry from the server: a panic must never take the server down.
+//! The guard around every callback from the server: a panic must never take the server down.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,7 +6,7 @@ use std::sync::{Mutex, OnceLock};
 
 use super::log;
 
-/// What the module does at last when it breaks.
+/// What the module does last when it stops working after a panic.
 static AT_BREAK: OnceLock<fn()> = OnceLock::new();
 
 static BROKEN: AtomicBool = AtomicBool::new(false);
@@ -14,12 +14,12 @@ static BROKEN: AtomicBool = AtomicBool::new(false);
 /// Where the last panic of our own code happened.
 static PLACE: Mutex<String> = Mutex::new(String::new());
 
-/// True after a panic: the module does nothing any more.
+/// True after a panic: from then on every callback returns at once.
 pub fn is_broken() -> bool {
     BROKEN.load(Ordering::Relaxed)
 }
 
-/// The error for clients when the module is broken.
+/// The error reply to every command once the module is broken.
 pub fn broken_error() -> String {
     let place = PLACE.lock().map(|place| place.clone()).unwrap_or_default();
     format!(
@@ -28,8 +28,8 @@ pub fn broken_error() -> String {
     )
 }
 
-/// Keeps where a panic happened instead of printing it, which could block the server. `at_break` is
-/// called once, on the server's thread, when the module breaks.
+/// Records where a panic happened instead of printing it, which could block the server. `at_break`
+/// is called once, on the server's thread, when the module breaks.
 pub fn install(at_break: fn()) {
     AT_BREAK.get_or_init(|| at_break);
     set_hook(Box::new(|panic| {
@@ -46,7 +46,7 @@ pub fn guard<T>(fallback: T, body: impl FnOnce() -> T) -> T {
     if is_broken() {
         return fallback;
     }
-    // The state may be half changed after a panic, and is not looked at again: see `is_broken`.
+    // The state may be half changed after a panic, and is never used again: see `is_broken`.
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(value) => value,
         Err(_) => {

@@ -1,22 +1,22 @@
-//! Keys open for reading, in the way that leaves the fewest traces.
+//! Keys opened for reading with the fewest side effects.
 
 use std::cell::Cell;
 use std::ffi::c_int;
 
-use super::access_age::Age;
+use super::access_age::AccessAge;
 use super::context::{Ctx, Text};
 use super::raw;
 use super::raw::api;
 use super::read_mode::is_counted;
 
-/// Opens keys for reading, and counts those of its reads that the server counts, too.
+/// Opens keys for reading, and counts those of its reads that the server's statistics include.
 #[derive(Debug, Default)]
 pub struct KeyOpener {
-    /// Access modes for reading without a trace, as far as the server has them.
+    /// The mode that RedisModule_OpenKey is called with, see `read_mode::mode`.
     pub mode: Cell<c_int>,
-    /// Keys that were there, of the reads in the server's `keyspace_hits` and `keyspace_misses`.
+    /// Reads of existing keys that the server counted in `keyspace_hits`.
     pub hits: Cell<u64>,
-    /// Keys that were not.
+    /// Reads of missing keys that the server counted in `keyspace_misses`.
     pub misses: Cell<u64>,
 }
 
@@ -31,7 +31,7 @@ impl KeyOpener {
         opened
     }
 
-    /// The server counts one more read.
+    /// Adds a read that the server has counted.
     pub fn count(&self, is_hit: bool) {
         let counter = if is_hit { &self.hits } else { &self.misses };
         counter.set(counter.get() + 1);
@@ -55,13 +55,13 @@ impl Opened {
         // one-shot), and the name lives until the key is closed.
         let key = unsafe { api!(RedisModule_OpenKey)(ctx.raw(), name.raw(), mode) };
         let opened = (!key.is_null()).then_some(Opened(key))?;
-        // Opened as if for writing, a key that is not there is empty.
+        // Opened for writing, a missing key is reported as empty.
         (opened.key_type() != raw::REDISMODULE_KEYTYPE_EMPTY).then_some(opened)
     }
 
     /// When the key expires, milliseconds since 1970, or [`NO_EXPIRY`].
     pub fn expire_ms(&self) -> i64 {
-        // SAFETY: the key is open. -1, which is NO_EXPIRY, says that it does not expire.
+        // SAFETY: the key is open. -1, which is NO_EXPIRY, means that it does not expire.
         unsafe { api!(RedisModule_GetAbsExpire)(self.0) }
     }
 
@@ -71,7 +71,7 @@ impl Opened {
         unsafe { api!(RedisModule_KeyType)(self.0) as isize }
     }
 
-    /// Elements, or bytes of a string.
+    /// The length of the value: elements, or bytes of a string.
     pub fn len(&self) -> usize {
         // SAFETY: the key is open.
         unsafe { api!(RedisModule_ValueLength)(self.0) }
@@ -82,10 +82,10 @@ impl Opened {
         self.0
     }
 
-    /// How long it was not used.
-    pub fn age(&self) -> Age {
+    /// Its access age: LRU idle time or LFU frequency.
+    pub fn age(&self) -> AccessAge {
         // SAFETY: the key is open.
-        unsafe { Age::of(self.0) }
+        unsafe { AccessAge::of(self.0) }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The server's log.
+//! Writes to the server's log.
 //!
 //! The text goes through "%s", never as the format itself: a percent sign in a connection string
 //! would crash the server.
@@ -8,12 +8,12 @@ use std::ptr;
 
 use super::raw::api;
 
-/// Something an operator wants to know.
+/// Logs an event that may interest an operator.
 pub fn notice(text: &str) {
     write(c"notice", text);
 }
 
-/// Something an operator must look at.
+/// Logs an event that an operator must act on.
 pub fn warning(text: &str) {
     write(c"warning", text);
 }
@@ -21,7 +21,7 @@ pub fn warning(text: &str) {
 fn write(level: &CStr, text: &str) {
     // A NUL would end the line early.
     let text = CString::new(text.replace('\0', " ")).unwrap_or_default();
-    // SAFETY: without a context the line is logged under "module"; both strings are terminated
+    // SAFETY: without a context the line is logged under "module"; both strings are NUL-terminated
     // and live until after the call. RM_Log may be called on any thread.
     unsafe {
         api!(RedisModule_Log)(

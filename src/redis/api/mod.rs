@@ -1,4 +1,4 @@
-//! The server's module API, wrapped: nothing here knows the module.
+//! The server's module API, wrapped. Nothing here depends on the module's state.
 
 pub mod access_age;
 pub mod clock;

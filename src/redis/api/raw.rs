@@ -1,11 +1,12 @@
-//! The server's function table: how a function of it is called, and what must be in it.
+//! The server's function table: how its functions are called, and which of them the module
+//! requires.
 
 pub use redis_module::raw::*;
 
 /// The function `name` of the server's table, to be called inside `unsafe`.
 ///
-/// The table is filled before anything else runs and never written again; [`missing_function`]
-/// has refused to load when one that is needed without fallback is not there.
+/// The table is filled before anything else runs and never written again. The load fails when
+/// [`missing_function`] finds that the server lacks a function for which there is no fallback.
 macro_rules! api {
     ($name:ident) => {
         match $crate::redis::api::raw::$name {
@@ -16,14 +17,15 @@ macro_rules! api {
 }
 pub(crate) use api;
 
-/// A function that was checked at load is gone: impossible, and caught by the guard if not.
+/// Called for a function that is missing although it was checked at load. This cannot happen; if it
+/// does, the guard catches the panic.
 #[allow(clippy::panic, reason = "nothing can go on without the function")]
 #[cold]
 pub fn absent(name: &str) -> ! {
     panic!("the server has no {name}");
 }
 
-/// The first function that the module cannot do without and the server does not have.
+/// The first required function that the server does not have.
 pub fn missing_function() -> Option<&'static str> {
     // SAFETY: the table was filled by RedisModule_Init on this thread; reading it is a copy.
     let needed = unsafe {
@@ -41,5 +43,5 @@ pub fn missing_function() -> Option<&'static str> {
             ("AvoidReplicaTraffic", { RedisModule_AvoidReplicaTraffic }.is_some()),
         ]
     };
-    needed.into_iter().find(|(_, there)| !there).map(|(name, _)| name)
+    needed.into_iter().find(|(_, exists)| !exists).map(|(name, _)| name)
 }

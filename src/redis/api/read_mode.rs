@@ -1,21 +1,22 @@
-//! The modes in which keys are opened for reading, so that it leaves the fewest traces.
+//! The modes in which keys are opened for reading with the fewest side effects.
 
 use std::ffi::c_int;
 
 use super::raw;
 
-/// The access modes for reading that this server has: no LRU change anywhere, and where there
-/// are more, no statistics and no notification of a miss. Reading a logically expired key
-/// deletes it. That is intended: only that deletion raises the event from which its value is kept.
+/// The flags for opening a key for reading. No server changes the key's LRU then; servers that have
+/// more flags also count no hit or miss and send no notification of a miss. Reading a logically
+/// expired key deletes it. That is intended: only that deletion raises the event on which its last
+/// value is retained.
 ///
-/// Redis 7.0 counts no key that is opened for writing. So a master opens them as if for writing, and
-/// the module has told the server that this alone changes nothing. On a replica it might remove a
-/// logically expired key.
+/// Redis 7.0 does not count hits and misses of keys opened for writing. So a master opens keys for
+/// writing there, and the module has set NO_IMPLICIT_SIGNAL_MODIFIED so that opening alone does not
+/// signal a change. A replica does not: opening for writing might delete a logically expired key.
 pub fn mode(is_replica: bool) -> c_int {
-    let wanted = raw::REDISMODULE_OPEN_KEY_NOTOUCH
+    let requested = raw::REDISMODULE_OPEN_KEY_NOTOUCH
         | raw::REDISMODULE_OPEN_KEY_NONOTIFY
         | raw::REDISMODULE_OPEN_KEY_NOSTATS;
-    let known = wanted & known_modes();
+    let known = requested & known_modes();
     let counted = known & raw::REDISMODULE_OPEN_KEY_NOSTATS == 0;
     let write = if counted && !is_replica { raw::REDISMODULE_WRITE } else { 0 };
     (raw::REDISMODULE_READ | write | known) as c_int
@@ -26,7 +27,7 @@ pub fn is_counted(mode: c_int) -> bool {
     mode as u32 & (raw::REDISMODULE_WRITE | raw::REDISMODULE_OPEN_KEY_NOSTATS) == 0
 }
 
-/// The access modes that this server has.
+/// The open-key flags that this server supports.
 pub fn known_modes() -> u32 {
     // SAFETY: the function takes no argument and returns a constant.
     match unsafe { raw::RedisModule_GetOpenKeyModesAll } {

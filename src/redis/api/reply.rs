@@ -18,7 +18,8 @@ impl<'a> Reply<'a> {
 
     /// `+OK`.
     pub fn ok(self) {
-        // SAFETY: the context is that of a running callback with a client; so in all below.
+        // SAFETY: the context is that of a running callback with a client; the same holds in all
+        // methods below.
         unsafe { api!(RedisModule_ReplyWithSimpleString)(self.0.raw(), c"OK".as_ptr()) };
     }
 
@@ -91,5 +92,5 @@ impl<'a> Reply<'a> {
     }
 }
 
-/// Command entries return this whatever they reply.
+/// Return value of every command callback, whatever it replied.
 pub const REPLIED: i32 = raw::REDISMODULE_OK as i32;

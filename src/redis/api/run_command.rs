@@ -1,4 +1,4 @@
-//! Commands that read keys, for what modules cannot read natively.
+//! Runs commands that read keys, for values that the module API cannot read.
 
 use std::ffi::CStr;
 
@@ -6,15 +6,16 @@ use super::context::{Ctx, Text, raw_bytes};
 use super::raw;
 use super::raw::api;
 
-/// What a command for reading replied.
+/// The reply of a command that reads a key.
 pub enum Called {
-    /// A string, which was appended.
+    /// A string, which was appended to the buffer.
     Text,
     /// Nothing: there is no such key.
     Nothing,
-    /// The command is not for keys of this type; there is none that is.
+    /// The key is not of the type that the command reads.
     WrongType,
-    /// The server does not run it now, a cluster without the slot for example.
+    /// The server refuses to run the command at present, for example in a cluster without the hash
+    /// slot.
     Refused,
 }
 
@@ -50,8 +51,8 @@ pub fn call(ctx: Ctx<'_>, command: &CStr, name: &Text, out: &mut Vec<u8>) -> Cal
     }
 }
 
-/// Runs `command name ...` and hands each string it returns to `each`, with its place. False if the
-/// server does not run it, as when it has another name.
+/// Runs `command name ...` and passes each returned string to `each`, with its index. False if the
+/// server does not run the command, for example because it was renamed.
 pub fn call_many(
     ctx: Ctx<'_>,
     command: &CStr,
@@ -88,8 +89,8 @@ pub fn call_many(
     }
 }
 
-/// Tells apart the errors of JSON.GET: RedisJSON's own word for a key that is not JSON, and any
-/// other.
+/// Classifies an error reply of JSON.GET: RedisJSON's message for a key that is not JSON, or any
+/// other error.
 fn wrong_type_or_refused(error: &[u8]) -> Called {
     let error = String::from_utf8_lossy(error);
     if error.starts_with("WRONGTYPE") || error.contains("wrong Redis type") {

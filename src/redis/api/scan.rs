@@ -7,14 +7,14 @@ use super::guard::guard;
 use super::raw;
 use super::raw::api;
 
-/// Where a scan of a logical database is, or of the elements of a value.
+/// The position of a scan of a logical database, or of the elements of a value.
 #[derive(Debug)]
 pub struct Cursor(*mut raw::RedisModuleScanCursor);
 
 impl Cursor {
     /// A cursor at the beginning.
     pub fn new() -> Self {
-        // SAFETY: takes no argument; the cursor is ours.
+        // SAFETY: takes no argument; the module owns the cursor.
         Cursor(unsafe { api!(RedisModule_ScanCursorCreate)() })
     }
 
@@ -31,14 +31,15 @@ impl Drop for Cursor {
     }
 }
 
-/// What a scan hands each key to: its name, and the key itself, open during the call, or null.
+/// Called by a scan for each key with its name and the key itself, which is open during the call,
+/// or null.
 pub type Visitor<'a> = dyn FnMut(&[u8], *mut raw::RedisModuleKey) + 'a;
 
-/// Visits the keys of one bucket of the selected database; false when it was the last. Only where keys
-/// may be scanned: in no one-shot and under no other scan.
+/// Visits the keys of one bucket of the selected database; false when it was the last. May be
+/// called only where keys may be scanned: not in a one-shot callback and not inside another scan.
 pub fn bucket(ctx: Ctx<'_>, cursor: &Cursor, mut visit: &mut Visitor<'_>) -> bool {
-    // SAFETY: the cursor is ours and lives until after the call; the callback gets the value that it
-    // expects, which outlives the call and is not used here meanwhile.
+    // SAFETY: the module owns the cursor, which lives until after the call; the callback gets the
+    // value that it expects, which outlives the call and is not used here during it.
     unsafe {
         let visit = (&raw mut visit).cast::<c_void>();
         api!(RedisModule_Scan)(ctx.raw(), cursor.0, Some(on_key), visit) != 0
@@ -58,15 +59,15 @@ unsafe extern "C" fn on_key(
     });
 }
 
-/// The names of the keys of the selected database that `is_wanted` accepts.
-pub fn names(ctx: Ctx<'_>, mut is_wanted: impl FnMut(&[u8]) -> bool) -> Vec<Vec<u8>> {
+/// The names of the keys of the selected database that `matches` accepts.
+pub fn names(ctx: Ctx<'_>, mut matches: impl FnMut(&[u8]) -> bool) -> Vec<Vec<u8>> {
     let cursor = Cursor::new();
-    let mut found = Vec::new();
+    let mut keys = Vec::new();
     let mut visit = |name: &[u8], _: *mut raw::RedisModuleKey| {
-        if is_wanted(name) {
-            found.push(name.to_vec());
+        if matches(name) {
+            keys.push(name.to_vec());
         }
     };
     while bucket(ctx, &cursor, &mut visit) {}
-    found
+    keys
 }

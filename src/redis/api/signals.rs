@@ -1,12 +1,13 @@
-//! Signals are the server's: our thread must never run one of its handlers.
+//! Blocks signals around the start of threads: the server handles signals, and the worker thread
+//! must never run one of its handlers.
 
 use std::mem::MaybeUninit;
 
 /// Restores the signal mask when dropped.
 pub struct BlockedSignals(libc::sigset_t);
 
-/// Blocks every signal on this thread until the result is dropped; a thread started meanwhile
-/// inherits that indefinitely.
+/// Blocks every signal on this thread until the result is dropped; a thread started in between
+/// inherits the mask for its whole life.
 pub fn block_all() -> Option<BlockedSignals> {
     let mut all = MaybeUninit::uninit();
     let mut before = MaybeUninit::uninit();
@@ -21,7 +22,7 @@ pub fn block_all() -> Option<BlockedSignals> {
 
 impl Drop for BlockedSignals {
     fn drop(&mut self) {
-        // SAFETY: sets the mask that was in force before.
+        // SAFETY: sets the mask that was in force before `block_all`.
         unsafe {
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut())
         };

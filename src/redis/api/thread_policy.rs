@@ -1,16 +1,18 @@
-//! The worker's threads are batch work to the scheduler: when one wakes up, it does not push the
-//! server's thread from its processor. A slice of reading wakes them in its midst.
+//! Runs the worker's threads under SCHED_BATCH: when the kernel wakes one, it does not preempt the
+//! server's thread. Sending a batch in the middle of a read slice wakes them.
 //!
-//! Under a seccomp filter they stay as they are. The filter of Debian's `redis-server.service` ends
-//! the process for such a call, and no process can ask what a filter does with one.
+//! Under a seccomp filter the policy is left unchanged. The filter of Debian's
+//! `redis-server.service` kills the process for such a call, and a process cannot ask what its
+//! filter does with a call.
 
 use std::mem::zeroed;
 
-/// Restores how this thread is scheduled when dropped.
+/// Restores the scheduling policy of this thread when dropped.
 pub struct BatchWork(libc::sched_param);
 
-/// Makes this thread batch work until the result is dropped; a thread started meanwhile stays so.
-/// Nothing where an operator has given the server a policy of its own, or calls are filtered.
+/// Sets this thread's policy to SCHED_BATCH until the result is dropped; a thread started in
+/// between keeps it. Does nothing where an operator has set another policy for the server, or a
+/// seccomp filter is active.
 pub fn begin() -> Option<BatchWork> {
     if is_filtered() {
         return None;
@@ -26,9 +28,9 @@ pub fn begin() -> Option<BatchWork> {
     }
 }
 
-/// True unless the kernel says that no seccomp filter is in force for this thread.
+/// True unless the kernel reports that no seccomp filter is active for this thread.
 fn is_filtered() -> bool {
-    // The kernel answers from memory, so this never waits for a disk.
+    // The kernel generates this file in memory, so the read never waits for a disk.
     std::fs::read_to_string("/proc/thread-self/status").map_or(true, |status| has_filter(&status))
 }
 
@@ -39,8 +41,7 @@ fn has_filter(status: &str) -> bool {
 
 impl Drop for BatchWork {
     fn drop(&mut self) {
-        // SAFETY: gives the calling thread the policy that it had; no privilege is needed for
-        // that.
+        // SAFETY: restores the policy that the calling thread had; no privilege is needed for that.
         unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const self.0) };
     }
 }
@@ -50,7 +51,7 @@ mod tests {
     use super::has_filter;
 
     #[test]
-    fn calls_count_as_filtered_unless_the_kernel_denies_it() {
+    fn calls_count_as_filtered_unless_the_kernel_reports_no_filter() {
         assert!(!has_filter("Name:\tredis\nSeccomp:\t0\nSeccomp_filters:\t0\n"));
         assert!(has_filter("Name:\tredis\nSeccomp:\t2\nSeccomp_filters:\t1\n"));
         assert!(has_filter("Name:\tredis\nSeccomp_filters:\t0\n"));

@@ -1,5 +1,5 @@
-//! WB.CHECK: whether a MongoDB deployment can be used, and what it is. The client waits, the server does
-//! not.
+//! WB.CHECK: checks whether a MongoDB deployment can be used, and reports its version and topology.
+//! It blocks the client, not the server.
 
 use std::ffi::c_int;
 
@@ -12,7 +12,7 @@ use crate::redis::api::raw;
 use crate::redis::api::raw::api;
 use crate::redis::api::reply::{REPLIED, Reply};
 use crate::redis::call::Call;
-use crate::redis::check_clients::free_found;
+use crate::redis::check_clients::free_checkup;
 use crate::redis::command_spec::{Arg, ArgKind, Spec, arg};
 use crate::worker::{CheckRequest, UriSource};
 
@@ -32,14 +32,14 @@ pub const SPEC: Spec = Spec {
     help: &["Connect to MongoDB; what is it, and may the user write where the registrations do."],
 };
 
-/// Most checks at a time; each has a connection of its own.
-const MOST_CHECKS: usize = 16;
+/// Maximum number of concurrent checks; each has a connection of its own.
+const MAX_CHECKS: usize = 16;
 
 /// Runs the command.
 fn command(call: &Call<'_>) {
     let uri = match call.arguments() {
         [] => call.module.pipeline.sources.borrow().uri_source(),
-        [uri] => match given(uri) {
+        [uri] => match uri_argument(uri) {
             Ok(uri) => UriSource::Text(uri),
             Err(error) => return call.reply.error(&error),
         },
@@ -51,7 +51,7 @@ fn command(call: &Call<'_>) {
             .error("WB.CHECK waits for MongoDB, so it cannot run in MULTI or in a script");
     }
     let module = call.module;
-    if module.checks.len() >= MOST_CHECKS {
+    if module.checks.len() >= MAX_CHECKS {
         return call.reply.error("so many WB.CHECK are under way already; try again in 20 seconds");
     }
     let registrations = {
@@ -67,53 +67,56 @@ fn command(call: &Call<'_>) {
     if !module.pipeline.worker.borrow().as_ref().is_some_and(|worker| worker.check(request)) {
         return call.reply.error("the background thread has ended; restart the server");
     }
-    // The reply comes in a later turn of the event loop, so there is time to block the client.
+    // The result is handled in a later event-loop iteration, so the client is blocked before it
+    // arrives.
     module.checks.add(id, block(call.ctx));
 }
 
-fn given(uri: &[u8]) -> Result<String, String> {
+fn uri_argument(uri: &[u8]) -> Result<String, String> {
     let uri = std::str::from_utf8(uri).map_err(|_| "the connection string must be UTF-8")?.trim();
     uri::validate_setting(uri)?;
     Ok(uri.to_owned())
 }
 
 fn block(ctx: Ctx<'_>) -> *mut raw::RedisModuleBlockedClient {
-    // SAFETY: the context is that of a command whose client may be blocked; the callbacks fit. There is
-    // no limit of time: the worker answers every check within its own.
-    unsafe { api!(RedisModule_BlockClient)(ctx.raw(), Some(on_found), None, Some(free_found), 0) }
+    // SAFETY: the context is that of a command whose client may be blocked; the callbacks fit.
+    // There is no timeout: the worker reports every check within its own time limit.
+    unsafe {
+        api!(RedisModule_BlockClient)(ctx.raw(), Some(on_checked), None, Some(free_checkup), 0)
+    }
 }
 
-unsafe extern "C" fn on_found(
+unsafe extern "C" fn on_checked(
     ctx: *mut raw::RedisModuleCtx,
     _: *mut *mut raw::RedisModuleString,
     _: c_int,
 ) -> c_int {
     // SAFETY: the server's context is valid during the callback.
     let reply = Reply::new(unsafe { Ctx::new(ctx) });
-    let answered = guard(false, || {
-        // SAFETY: the private data is null or the box that `answer` gave; it is freed after this
-        // callback.
-        let found = unsafe {
+    let replied = guard(false, || {
+        // SAFETY: the private data is null or the box that `CheckClients::answer` passed; it is
+        // freed after this callback.
+        let checkup = unsafe {
             api!(RedisModule_GetBlockedClientPrivateData)(ctx).cast::<Checkup>().as_ref()
         };
-        found.map(|found| write(reply, found)).is_some()
+        checkup.map(|checkup| write(reply, checkup)).is_some()
     });
-    if !answered {
+    if !replied {
         reply.error(&broken_error());
     }
     REPLIED
 }
 
-fn write(reply: Reply<'_>, found: &Checkup) {
+fn write(reply: Reply<'_>, checkup: &Checkup) {
     reply.map(7);
-    reply.number_field(c"ok", u64::from(found.error.is_empty()));
-    reply.text_field("error", found.error.as_bytes());
-    reply.text_field("server", found.server.as_bytes());
-    reply.text_field("topology", found.topology.as_bytes());
-    reply.text_field("set_name", found.set_name.as_bytes());
+    reply.number_field(c"ok", u64::from(checkup.error.is_empty()));
+    reply.text_field("error", checkup.error.as_bytes());
+    reply.text_field("server", checkup.server.as_bytes());
+    reply.text_field("topology", checkup.topology.as_bytes());
+    reply.text_field("set_name", checkup.set_name.as_bytes());
     reply.bytes(b"rights");
-    reply.array(found.rights.len());
-    for Rights { namespace, missing } in &found.rights {
+    reply.array(checkup.rights.len());
+    for Rights { namespace, missing } in &checkup.rights {
         reply.map(3);
         reply.text_field("namespace", namespace.as_bytes());
         reply.number_field(c"ok", u64::from(missing.is_empty()));
@@ -122,5 +125,5 @@ fn write(reply: Reply<'_>, found: &Checkup) {
         missing.iter().for_each(|action| reply.bytes(action.as_bytes()));
     }
     reply.bytes(b"clock_skew_ms");
-    reply.signed(found.clock_skew_ms);
+    reply.signed(checkup.clock_skew_ms);
 }

@@ -1,7 +1,7 @@
-//! WB.DEADLETTER: lists, retries and drops what MongoDB refuses.
+//! WB.DEADLETTER: lists, retries and drops dead letters, changes that MongoDB refuses.
 //!
-//! Three subcommands and not one command, so that the server itself refuses RETRY and DROP on a
-//! replica and in read-only scripts, and takes LIST there.
+//! Subcommands instead of one command, so that the server itself refuses RETRY and DROP on a
+//! replica and in read-only scripts, and allows LIST there.
 
 use super::help::reply_lines;
 use crate::core::backlog::dead_letters::DeadLetter;
@@ -13,7 +13,7 @@ use crate::redis::api::clock;
 use crate::redis::api::reply::Reply;
 use crate::redis::call::Call;
 use crate::redis::command_spec::{
-    ADMIN, Arg, ArgKind, DANGEROUS, FOR_EVERYBODY, KeySpec, PREFIX, Spec, arg, behind, option,
+    ADMIN, Arg, ArgKind, DANGEROUS, FOR_ALL_USERS, KeySpec, PREFIX, Spec, arg, behind, option,
 };
 use crate::redis::replication::propagate::DEADLETTER;
 
@@ -62,7 +62,7 @@ pub const RETRY: Spec = Spec {
     summary: c"Writes the keys of dead letters once more.",
     complexity: c"O(N) where N is the number of dead letters, O(1) with KEY",
     since: c"0.1.0",
-    args: LETTERS,
+    args: SCOPE,
     keys: Some(KeySpec::BehindKey),
     syntax: &["RETRY [<prefix>|KEY <key>]"],
     help: &["Write their keys once more; reply with the number of keys."],
@@ -78,7 +78,7 @@ pub const DROP: Spec = Spec {
     summary: c"Forgets dead letters.",
     complexity: c"O(N) where N is the number of dead letters, O(1) with KEY",
     since: c"0.1.0",
-    args: LETTERS,
+    args: SCOPE,
     keys: Some(KeySpec::BehindKey),
     syntax: &["DROP [<prefix>|KEY <key>]"],
     help: &["Forget them; reply with their number."],
@@ -88,7 +88,7 @@ pub const DROP: Spec = Spec {
 pub const HELP: Spec = Spec {
     name: c"WB.DEADLETTER|HELP",
     run: Some(help),
-    flags: FOR_EVERYBODY,
+    flags: FOR_ALL_USERS,
     acl: c"",
     arity: 2,
     summary: c"Lists the subcommands.",
@@ -100,7 +100,7 @@ pub const HELP: Spec = Spec {
     help: &[],
 };
 
-const LETTERS: &[Arg] = &[Arg {
+const SCOPE: &[Arg] = &[Arg {
     optional: true,
     parts: &[arg(c"prefix", ArgKind::Text), behind(c"key", c"KEY", ArgKind::Key)],
     ..arg(c"scope", ArgKind::OneOf)
@@ -124,11 +124,11 @@ fn list(call: &Call<'_>) {
     let count = all.min(args.count.unwrap_or(usize::MAX));
     call.reply.array(count);
     for (db, key, letter) in backlog.letters(id).take(count) {
-        row(call.reply, &backlog, db, key, letter);
+        reply_letter(call.reply, &backlog, db, key, letter);
     }
 }
 
-fn row(reply: Reply<'_>, backlog: &Backlog, db: Db, key: &[u8], letter: &DeadLetter) {
+fn reply_letter(reply: Reply<'_>, backlog: &Backlog, db: Db, key: &[u8], letter: &DeadLetter) {
     let id = backlog.registry.at(letter.registration_id);
     let prefix = id.map_or(&[][..], |active| &active.registration.prefix);
     reply.map(7);

@@ -1,5 +1,5 @@
-//! Hands the declarations of commands to the server, which replies with them to COMMAND DOCS and COMMAND
-//! INFO.
+//! Passes the declarations of commands to the server, which replies with them to COMMAND DOCS and
+//! COMMAND INFO.
 
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
@@ -40,16 +40,16 @@ pub fn describe(ctx: Ctx<'_>, spec: &Spec) -> bool {
     }
 }
 
-/// The end of a list of key specifications is one without flags and search.
+/// The entry that ends a list of key specifications: it has no flags and no search type.
 const END_OF_KEYS: raw::RedisModuleCommandKeySpec =
     // SAFETY: all zeros are valid for numbers, null pointers and the unions of them.
     unsafe { std::mem::zeroed() };
 
-/// Where the server looks for the keys of a command.
+/// The key specification: where the server finds the keys of a command.
 fn key_spec(keys: KeySpec) -> raw::RedisModuleCommandKeySpec {
     let mut spec = END_OF_KEYS;
     spec.flags = u64::from(raw::REDISMODULE_CMD_KEY_RO | raw::REDISMODULE_CMD_KEY_ACCESS);
-    // Behind a word that stands anywhere behind the command's name.
+    // The keys follow a keyword anywhere after the command's name.
     let keyword = match keys {
         KeySpec::Counted => Some((c"KEYS", 1)),
         KeySpec::BehindKey => Some((c"KEY", 2)),
@@ -84,8 +84,8 @@ fn key_spec(keys: KeySpec) -> raw::RedisModuleCommandKeySpec {
     spec
 }
 
-/// The server's form of `args`, with a final entry without a name. Every array stays in `keep`,
-/// whose elements do not move.
+/// The server's form of `args`, with a final entry without a name. `keep` owns every array; the
+/// arrays do not move when it grows.
 fn raw_args(
     args: &[Arg],
     keep: &mut Vec<Box<[raw::RedisModuleCommandArg]>>,
@@ -108,7 +108,7 @@ fn raw_args(
             display_text: ptr::null(),
         });
     }
-    // SAFETY: all zeros are valid for null pointers and numbers; it marks the end.
+    // SAFETY: all zeros are valid for null pointers and numbers; the entry marks the end.
     raw.push(unsafe { std::mem::zeroed() });
     keep.push(raw.into_boxed_slice());
     keep.last_mut().map_or(ptr::null_mut(), |args| args.as_mut_ptr())

@@ -1,4 +1,4 @@
-//! WB.EXPLAIN: how one key stands, and what would be written of it now.
+//! WB.EXPLAIN: the state of one key, and the operation that would write it now.
 
 use crate::core::backlog::Explained;
 use crate::core::mapping::value::Content;
@@ -27,16 +27,17 @@ pub const SPEC: Spec = Spec {
     help: &["How does the key stand, and what would be written of it now."],
 };
 
-/// Runs the command. It reads the key in one go, like a command that returns all of the value.
+/// Runs the command. It reads the value without a time budget, like a command that returns the
+/// whole value.
 fn command(call: &Call<'_>) {
     let key = call.first_argument();
     let db = call.db;
     let mut bytes = key.to_vec();
-    let mut explained = ask(call, key);
+    let mut explained = key_state(call, key);
     let mut read = read(call, key, &explained, &mut bytes);
     if matches!(read, Some((ReadOutcome::Missing, _))) {
-        // The read itself may have let the key expire.
-        explained = ask(call, key);
+        // The read itself may have expired the key.
+        explained = key_state(call, key);
         read = retained(&explained, &mut bytes).or(read);
     }
     let (operation, document, reason) = match would(call, &explained, read, bytes, key.len()) {
@@ -63,7 +64,7 @@ fn command(call: &Call<'_>) {
     reply.text_field("reason", reason.as_bytes());
 }
 
-/// What would be done if the key was written now.
+/// The operation if the key was written now.
 enum Would {
     Write(String),
     Delete,
@@ -71,8 +72,8 @@ enum Would {
     Refuse(String),
 }
 
-/// How the key stands.
-fn ask(call: &Call<'_>, key: &[u8]) -> Explained {
+/// The state of the key.
+fn key_state(call: &Call<'_>, key: &[u8]) -> Explained {
     let now_us = clock::now_us();
     let mut backlog = call.module.pipeline.backlog.borrow_mut();
     backlog.up_to_date(now_us).explain(call.db, key, now_us)
@@ -87,10 +88,10 @@ fn read(
 ) -> Option<(ReadOutcome, i64)> {
     let (_, registration) = explained.registered.as_ref()?;
     retained(explained, bytes).or_else(|| {
-        let wanted = ReadRequest::of(registration);
+        let request = ReadRequest::of(registration);
         let read =
-            value::value(&call.module.pipeline.opener, call.ctx, &Text::new(key), wanted, bytes);
-        Some((read.found, read.expire_ms))
+            value::value(&call.module.pipeline.opener, call.ctx, &Text::new(key), request, bytes);
+        Some((read.outcome, read.expire_ms))
     })
 }
 
@@ -100,7 +101,8 @@ fn retained(explained: &Explained, bytes: &mut Vec<u8>) -> Option<(ReadOutcome, 
     Some((ReadOutcome::Value(retained.content), retained.expire_ms))
 }
 
-/// `bytes` holds the key, which is so long, and what was read.
+/// The operation that would write the key now. `bytes` holds the key, which is `key_len` bytes
+/// long, and the value read.
 fn would(
     call: &Call<'_>,
     explained: &Explained,
@@ -108,7 +110,8 @@ fn would(
     mut bytes: Vec<u8>,
     key_len: usize,
 ) -> Would {
-    let (Some((id, registration)), Some((found, expire_ms))) = (&explained.registered, read) else {
+    let (Some((id, registration)), Some((outcome, expire_ms))) = (&explained.registered, read)
+    else {
         let key = bytes.get(..key_len).unwrap_or_default();
         return Would::Nothing(
             match call.module.pipeline.backlog.borrow().registry.is_excluded(call.db, key) {
@@ -117,13 +120,13 @@ fn would(
             },
         );
     };
-    let content = match found {
+    let content = match outcome {
         ReadOutcome::Value(content) => content,
         ReadOutcome::TooLarge => value::too_large(&mut bytes),
         ReadOutcome::Unwritable(reason) => return Would::Refuse(reason.to_owned()),
         ReadOutcome::Missing | ReadOutcome::WrongType => {
-            if !explained.deletes(matches!(found, ReadOutcome::WrongType)) {
-                return Would::Nothing(match found {
+            if !explained.deletes(matches!(outcome, ReadOutcome::WrongType)) {
+                return Would::Nothing(match outcome {
                     ReadOutcome::Missing => "there is no such key, and its document stays as it is",
                     _ => {
                         "the registration does not take this type, and ONDEL KEEP leaves documents"
@@ -133,7 +136,7 @@ fn would(
             Content::Tombstone
         }
         ReadOutcome::Unreadable
-        | ReadOutcome::Later
+        | ReadOutcome::Deferred
         | ReadOutcome::Short(_)
         | ReadOutcome::Unfinished(_) => {
             return Would::Nothing("the server does not let the key be read now");

@@ -1,4 +1,4 @@
-//! WB.FLUSH: writes what is dirty at once and replies when MongoDB has acknowledged it.
+//! WB.FLUSH: writes dirty keys at once and replies when MongoDB has acknowledged them.
 
 use std::ffi::c_int;
 
@@ -47,7 +47,7 @@ const ARGS: &[Arg] = &[
     option(c"timeout-ms", c"TIMEOUT", ArgKind::Number),
 ];
 
-/// Where a client may not be blocked.
+/// Context flags with which a client may not be blocked.
 pub const NO_BLOCKING: u32 = raw::REDISMODULE_CTX_FLAGS_MULTI
     | raw::REDISMODULE_CTX_FLAGS_LUA
     | raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING;
@@ -105,14 +105,15 @@ fn write(reply: Reply<'_>, outcome: &FlushOutcome) {
     reply.text_field("error", outcome.error.as_bytes());
 }
 
-/// Blocks the client without a time limit of the server's, which can take the reply away.
+/// Blocks the client without a timeout of the server, with which the reply could be lost: see
+/// `flush_clients`.
 fn block(ctx: Ctx<'_>) -> Handle {
     // SAFETY: the context is that of a command whose client may be blocked; the callbacks fit, and
-    // the handle goes nowhere else.
+    // the handle is used nowhere else.
     unsafe {
         let client = api!(RedisModule_BlockClient)(
             ctx.raw(),
-            Some(on_answer),
+            Some(on_reply),
             Some(on_unblocked),
             Some(free_outcome),
             0,
@@ -122,14 +123,14 @@ fn block(ctx: Ctx<'_>) -> Handle {
     }
 }
 
-unsafe extern "C" fn on_answer(
+unsafe extern "C" fn on_reply(
     ctx: *mut raw::RedisModuleCtx,
     _: *mut *mut raw::RedisModuleString,
     _: c_int,
 ) -> c_int {
     reply(ctx, || {
-        // SAFETY: the private data is null or the outcome that `Handle::answer` was given; it is
-        // freed after this callback.
+        // SAFETY: the private data is null or the outcome that was passed to `Handle::answer`; it
+        // is freed after this callback.
         unsafe {
             api!(RedisModule_GetBlockedClientPrivateData)(ctx).cast::<FlushOutcome>().as_ref()
         }
@@ -137,7 +138,7 @@ unsafe extern "C" fn on_answer(
     })
 }
 
-/// CLIENT UNBLOCK: the client gets what a timeout would have given it.
+/// CLIENT UNBLOCK: the client gets the same reply as at a timeout.
 unsafe extern "C" fn on_unblocked(
     ctx: *mut raw::RedisModuleCtx,
     _: *mut *mut raw::RedisModuleString,
@@ -145,16 +146,16 @@ unsafe extern "C" fn on_unblocked(
 ) -> c_int {
     reply(ctx, || {
         // SAFETY: the server's context of a client that is blocked.
-        leave(unsafe { api!(RedisModule_GetBlockedClientHandle)(ctx) })
+        end_wait(unsafe { api!(RedisModule_GetBlockedClientHandle)(ctx) })
     })
 }
 
-/// Replies with the outcome; without one the module is broken.
+/// Replies with the outcome; without one, with the error of a broken module.
 fn reply(ctx: *mut raw::RedisModuleCtx, outcome: impl FnOnce() -> Option<FlushOutcome>) -> c_int {
-    // SAFETY: both callers have the server's context, which is valid during the callback.
+    // SAFETY: both callers pass the server's context, which is valid during the callback.
     let reply = Reply::new(unsafe { Ctx::new(ctx) });
-    let answered = guard(false, || outcome().map(|outcome| write(reply, &outcome)).is_some());
-    if !answered {
+    let replied = guard(false, || outcome().map(|outcome| write(reply, &outcome)).is_some());
+    if !replied {
         reply.error(&broken_error());
     }
     REPLIED
@@ -165,13 +166,14 @@ unsafe extern "C" fn on_disconnect(
     client: *mut raw::RedisModuleBlockedClient,
 ) {
     guard((), || {
-        leave(client);
+        end_wait(client);
     });
 }
 
-/// Ends the wait of a client that the server has unblocked; its handle is freed after that.
-fn leave(client: *mut raw::RedisModuleBlockedClient) -> Option<FlushOutcome> {
+/// Ends the flush of a client that the server has unblocked or disconnected, and unblocks its
+/// handle.
+fn end_wait(client: *mut raw::RedisModuleBlockedClient) -> Option<FlushOutcome> {
     let module = module();
-    let left = module.flushes.take_client(client)?;
-    Some(end(&module.pipeline, left.flush, &left.scope))
+    let waiting = module.flushes.take_client(client)?;
+    Some(end(&module.pipeline, waiting.flush, &waiting.scope))
 }

@@ -1,15 +1,15 @@
 //! WB.HELP: the commands and their options, in the server's own style.
 
 use crate::redis::call::Call;
-use crate::redis::command_spec::{FOR_EVERYBODY, Spec};
+use crate::redis::command_spec::{FOR_ALL_USERS, Spec};
 
-/// The declaration of the command. `run` replies with the list of commands, which this file does not know,
-/// because the list has this declaration in it.
+/// The declaration of the command. `run` replies with the list of all commands; it is an argument
+/// because that list contains this declaration.
 pub const fn spec(run: fn(&Call<'_>)) -> Spec {
     Spec {
         name: c"WB.HELP",
         run: Some(run),
-        flags: FOR_EVERYBODY,
+        flags: FOR_ALL_USERS,
         acl: c"fast",
         arity: 1,
         summary: c"Lists the commands and their options.",

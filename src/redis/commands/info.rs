@@ -1,5 +1,5 @@
-//! `INFO writebehind`: the figures of WB.STATUS as numbers that a monitoring system can read; `link_up`
-//! and `link_down` stand for `link`.
+//! `INFO writebehind`: the figures of WB.STATUS as numbers for monitoring systems; `link_up` and
+//! `link_down` replace `link`.
 
 use std::ffi::c_int;
 
@@ -11,14 +11,14 @@ use crate::redis::api::raw;
 use crate::redis::api::raw::api;
 use crate::redis::state::module;
 
-/// Registers the section.
+/// Registers the INFO section.
 pub fn register(ctx: Ctx<'_>) {
-    // SAFETY: called in RedisModule_OnLoad with its context; the callback is ours.
+    // SAFETY: called in RedisModule_OnLoad with its context; the callback is the module's.
     unsafe { api!(RedisModule_RegisterInfoFunc)(ctx.raw(), Some(info)) };
 }
 
 unsafe extern "C" fn info(ctx: *mut raw::RedisModuleInfoCtx, for_crash_report: c_int) {
-    // A crash may have happened anywhere, on any thread: our state must not be looked at.
+    // A crash may have happened anywhere, on any thread: the module's state must not be read.
     if for_crash_report != 0 {
         return;
     }

@@ -1,4 +1,4 @@
-//! The commands: each parses, calls the backlog, replies.
+//! The commands: each parses its arguments, calls the backlog and replies.
 
 pub mod check;
 mod deadletter;
@@ -34,14 +34,14 @@ type Raw = unsafe extern "C" fn(
     c_int,
 ) -> c_int;
 
-/// A command, and the function by which the server calls it.
+/// A command, and the callback by which the server calls it.
 struct ServerCommand {
     spec: &'static Spec,
-    /// Nothing for a container.
+    /// The callback; nothing for a container.
     entry: Option<Raw>,
 }
 
-/// The command of a declaration, with an entry of its own.
+/// The command of a declaration, with a callback of its own.
 macro_rules! command {
     ($spec:path) => {{
         unsafe extern "C" fn entry(
@@ -56,7 +56,7 @@ macro_rules! command {
     }};
 }
 
-/// The container, whose subcommands have the entries.
+/// The container; its subcommands have the callbacks.
 const CONTAINER: &Spec = &deadletter::SPEC;
 
 const HELP: Spec = help::spec(help);
@@ -150,7 +150,7 @@ fn registered(name: &CStr, refused: c_int) -> Result<(), String> {
 }
 
 /// # Safety
-/// The server's context and words of a command that is called now.
+/// `ctx`, `argv` and `argc` are those of the running command.
 unsafe fn run(
     ctx: *mut raw::RedisModuleCtx,
     argv: *mut *mut raw::RedisModuleString,
@@ -159,12 +159,12 @@ unsafe fn run(
 ) -> c_int {
     // SAFETY: the caller vouches for the context.
     let ctx = unsafe { Ctx::new(ctx) };
-    let done = guard(false, || {
+    let completed = guard(false, || {
         // SAFETY: the caller vouches for the words, which live as long as the call.
         call(ctx, unsafe { words(argv, argc) }, spec);
         true
     });
-    if !done && is_broken() {
+    if !completed && is_broken() {
         Reply::new(ctx).error(&broken_error());
     }
     REPLIED
@@ -172,7 +172,8 @@ unsafe fn run(
 
 fn call(ctx: Ctx<'_>, words: Vec<&[u8]>, spec: &Spec) {
     let reply = Reply::new(ctx);
-    // The server checks the arity of what clients and masters send, not of what it loads from the AOF.
+    // The server checks the arity of commands from clients and masters, but not of those that it
+    // loads from the AOF.
     if !spec.takes(words.len()) {
         return reply.wrong_arity();
     }
@@ -182,7 +183,8 @@ fn call(ctx: Ctx<'_>, words: Vec<&[u8]>, spec: &Spec) {
     }
 }
 
-/// No key of such a database is ever captured, so nothing may look as if it was.
+/// Refuses commands in a database past 65,535: none of its keys is ever captured, and a reply must
+/// not suggest otherwise.
 fn refuse_db(ctx: Ctx<'_>) {
     Reply::new(ctx).error(&format!(
         "database {} is past 65535, the last one whose keys writebehind captures: SELECT one from 0 \

@@ -1,4 +1,4 @@
-//! WB.PAUSE and WB.RESUME: stop and restart writing to MongoDB; capture goes on.
+//! WB.PAUSE and WB.RESUME: stop and restart writing to MongoDB; changes are still captured.
 
 use crate::core::backlog::Backlog;
 use crate::core::ids::RegistrationId;
@@ -43,7 +43,7 @@ fn pause(call: &Call<'_>) {
     change(call, "paused", Backlog::pause);
 }
 
-/// `WB.RESUME [<prefix>]`; without a prefix it ends the pauses of single prefixes, too.
+/// `WB.RESUME [<prefix>]`; without a prefix it also ends the pauses of single prefixes.
 fn resume(call: &Call<'_>) {
     change(call, "resumed", Backlog::resume);
 }

@@ -1,4 +1,4 @@
-//! WB.REGISTER: binds a prefix to a namespace.
+//! WB.REGISTER: registers a prefix for a namespace.
 
 use super::warning;
 use crate::core::ids::{Db, RegistrationId};
@@ -140,8 +140,8 @@ fn command(call: &Call<'_>) {
     let source = Source::of(call);
     match run(call.module, call.db, call.arguments(), source) {
         Ok(id) => {
-            let left_behind = call.module.pipeline.backlog.borrow().key_warning(id);
-            if let Some(warning) = left_behind.filter(|_| source != Source::Aof) {
+            let key_warning = call.module.pipeline.backlog.borrow().key_warning(id);
+            if let Some(warning) = key_warning.filter(|_| source != Source::Aof) {
                 log::warning(&warning);
             }
             if first {
@@ -161,11 +161,11 @@ fn command(call: &Call<'_>) {
 /// Where a registration comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A client, or the file of registrations.
+    /// A client, or the registrations file.
     Operator,
-    /// The master, which has accepted it.
+    /// The master, which has accepted it already.
     Master,
-    /// The AOF: it was accepted before, and warnings are logged when all is loaded.
+    /// The AOF: it was accepted before, and warnings are logged when loading is complete.
     Aof,
 }
 
@@ -182,11 +182,11 @@ impl Source {
     }
 }
 
-/// Carries out the words behind WB.REGISTER.
+/// Executes WB.REGISTER with these arguments.
 ///
 /// # Errors
-/// One sentence that names the argument and what it takes, or the registration that has the collection
-/// already; nothing has changed then.
+/// One sentence that names the argument and its allowed values, or the registration that has the
+/// collection already; nothing has changed then.
 pub fn run(
     module: &Module,
     db: Db,

@@ -1,4 +1,4 @@
-//! The file of registrations, for servers that keep nothing on disk.
+//! Reads the registrations file, for servers without persistence.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::core::registration::file_lines;
 use crate::redis::file;
 use crate::redis::state::Module;
 
-/// Carries out the WB.REGISTER lines of `registrations-file`, if one is set.
+/// Executes the WB.REGISTER lines of the file in `registrations-file`, if one is set.
 ///
 /// # Errors
 /// One sentence with the number of the line that failed; the module is not loaded then.

@@ -1,4 +1,4 @@
-//! WB.STATUS: how things stand, for an operator at a glance.
+//! WB.STATUS: the state of the module, or of one prefix, for an operator.
 
 use super::warning;
 use crate::core::backlog::{Backlog, BacklogState, Figure};
@@ -104,7 +104,7 @@ fn prefix_status(call: &Call<'_>, backlog: &Backlog, id: RegistrationId) {
     figures.iter().for_each(|(name, value)| reply.number_field(name, *value));
 }
 
-/// Every figure of the module.
+/// All figures of the module, for WB.STATUS and INFO.
 pub fn figures(state: &BacklogState<'_>, opener: &KeyOpener) -> Vec<Figure> {
     let mut figures = state.figures();
     figures.push((c"own_hits_total", opener.hits.get()));
@@ -112,7 +112,7 @@ pub fn figures(state: &BacklogState<'_>, opener: &KeyOpener) -> Vec<Figure> {
     figures
 }
 
-/// Which prefixes have keys whose documents cannot be written now, in a sentence.
+/// A sentence that names the prefixes with blocked keys.
 fn blocked_warning(backlog: &Backlog) -> Option<String> {
     let prefixes: Vec<String> = backlog
         .blocked_keys()
@@ -127,7 +127,7 @@ fn blocked_warning(backlog: &Backlog) -> Option<String> {
     })
 }
 
-/// Which prefixes missed changes, in a sentence.
+/// A sentence that names the prefixes with missed changes.
 fn limit_warning(backlog: &Backlog) -> Option<String> {
     let prefixes: Vec<String> = backlog
         .rescans_of(None)

@@ -1,4 +1,4 @@
-//! WB.SYNC: marks the keys that exist already, as WB.REGISTER … SYNC does.
+//! WB.SYNC: marks the existing keys of a prefix, as WB.REGISTER … SYNC does.
 
 use crate::redis::call::Call;
 use crate::redis::command_spec::{ADMIN, ArgKind, DANGEROUS, Spec, arg};
@@ -21,7 +21,7 @@ pub const SPEC: Spec = Spec {
     ],
 };
 
-/// Runs the command. The keys are marked in the background.
+/// Runs the command. The event loop marks the keys in the background.
 fn command(call: &Call<'_>) {
     let prefix = call.first_argument();
     if call.is_refused_on_replica("existing keys are marked") {

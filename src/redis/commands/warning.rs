@@ -1,25 +1,25 @@
-//! The sentences of `warning` in WB.STATUS that concern single prefixes.
+//! The sentences of `warning` in WB.STATUS about single prefixes.
 
 use crate::core::backlog::Backlog;
 use crate::core::registration::Registration;
 
-/// So many prefixes are named in a sentence; of the others their number.
+/// Maximum number of prefixes that a warning names; the others are only counted.
 const NAMED: usize = 5;
 
-/// What is wrong with prefixes at the moment, a sentence for each kind.
+/// The current problems of prefixes, one sentence for each kind of problem.
 pub fn of_prefixes(backlog: &Backlog) -> impl Iterator<Item = String> {
-    let rests = |(registration, why)| format!("{} rests: {why}", name(registration));
+    let back_off = |(registration, why)| format!("{} rests: {why}", name(registration));
     let letters = |(registration, count, why)| {
         format!("{} has {count} dead letters, see WB.DEADLETTER LIST: {why}", name(registration))
     };
-    let rests = listed(backlog.backing_off().map(rests));
+    let back_off = listed(backlog.backing_off().map(back_off));
     let letters = listed(backlog.refused().map(letters));
     let live = backlog.registry.live_ids().filter_map(|id| backlog.registry.at(id));
     let stars = listed(live.filter_map(|active| of_star(&active.registration)));
-    [rests, letters, stars].into_iter().flatten()
+    [back_off, letters, stars].into_iter().flatten()
 }
 
-/// A prefix that looks like a pattern.
+/// A warning for a prefix that looks like a glob pattern.
 pub fn of_star(registration: &Registration) -> Option<String> {
     let has_star = registration.prefix.contains(&b'*');
     has_star.then(|| {

@@ -1,5 +1,5 @@
-//! Sync: marks the keys that exist already, a slice at a time, for registrations that asked for
-//! it or missed changes.
+//! Scans the keyspace, a slice at a time, and marks the existing keys of registrations for which
+//! WB.SYNC was called or changes were missed.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -17,56 +17,58 @@ use crate::redis::api::{clock, log};
 use crate::redis::pipeline::Pipeline;
 use crate::redis::replication::propagate;
 
-/// Buckets of the keyspace visited between two looks at the clock.
+/// Buckets of the keyspace visited between two readings of the clock.
 const CLOCK_BUCKETS: usize = 16;
 
 /// One scan of a logical database for the keys of one registration.
 #[derive(Debug)]
-struct Sync {
+struct KeyScan {
     registration: Arc<Registration>,
-    /// The backlog's epoch at its beginning.
+    /// The backlog's epoch when the scan began.
     epoch: u32,
     cursor: Cursor,
     marked: u64,
 }
 
-impl Sync {
-    /// False when its registration is another registration's by now, or another server has scanned meanwhile.
+impl KeyScan {
+    /// False when the registration id belongs to another registration by now, or the epoch has
+    /// changed, so that another server may have scanned meanwhile.
     fn is_of(&self, registration: &Registration, epoch: u32) -> bool {
         let own = &self.registration;
         self.epoch == epoch && own.db == registration.db && own.prefix == registration.prefix
     }
 }
 
-/// The scans that are under way.
+/// The scans in progress.
 #[derive(Debug, Default)]
-pub struct KeyScans(RefCell<Syncs>);
+pub struct KeyScans(RefCell<Scans>);
 
 #[derive(Debug, Default)]
-struct Syncs {
-    by_registration: HashMap<RegistrationId, Sync>,
-    /// The registration whose turn was the last.
+struct Scans {
+    by_registration: HashMap<RegistrationId, KeyScan>,
+    /// The registration that was scanned last.
     last: RegistrationId,
 }
 
 impl KeyScans {
-    /// Lets the keys of `id` be marked from the beginning.
+    /// Restarts the scan for the keys of `id` from the beginning.
     pub fn restart(&self, id: RegistrationId) {
         self.0.borrow_mut().by_registration.remove(&id);
     }
 
-    /// The registration to scan now, if there are keys to mark and this server may do it.
+    /// The next registration to scan; nothing when no scan is requested or this server may not
+    /// replicate marks now.
     fn next(&self, pipeline: &Pipeline, ctx: Ctx<'_>) -> Option<RegistrationId> {
         let id = pipeline.backlog.borrow().next_scan(self.0.borrow().last)?;
         (ctx.flags() & NOT_NOW == 0 && !must_not_replicate()).then_some(id)
     }
 
-    /// True when marking goes on at once.
+    /// True when a scan can continue at once.
     pub fn is_pending(&self, pipeline: &Pipeline, ctx: Ctx<'_>) -> bool {
         self.next(pipeline, ctx).is_some()
     }
 
-    /// Goes on marking for one slice. True when a scan has ended.
+    /// Scans for one slice. True when a scan has ended.
     pub fn step(&self, pipeline: &Pipeline, ctx: Ctx<'_>) -> bool {
         let Some(id) = self.next(pipeline, ctx) else { return false };
         let (registration, epoch) = {
@@ -75,15 +77,17 @@ impl KeyScans {
             (Arc::clone(&active.registration), backlog.in_flight.epoch)
         };
         ctx.select(registration.db);
-        let mut syncs = self.0.borrow_mut();
-        syncs.last = id;
-        let under_way =
-            syncs.by_registration.remove(&id).filter(|sync| sync.is_of(&registration, epoch));
-        drop(syncs);
-        let mut sync = under_way.unwrap_or_else(|| {
+        let mut scans = self.0.borrow_mut();
+        scans.last = id;
+        let under_way = scans
+            .by_registration
+            .remove(&id)
+            .filter(|scan_state| scan_state.is_of(&registration, epoch));
+        drop(scans);
+        let mut scan_state = under_way.unwrap_or_else(|| {
             pipeline.backlog.borrow_mut().begin_scan(id);
             propagate::scan_begins(ctx, &registration.prefix);
-            Sync {
+            KeyScan {
                 registration: Arc::clone(&registration),
                 epoch,
                 cursor: Cursor::new(),
@@ -92,43 +96,45 @@ impl KeyScans {
         });
         let now_us = clock::now_us();
         let end_us = now_us + pipeline.slice_us(now_us);
-        if scan(pipeline, ctx, id, &mut sync, end_us) {
-            self.0.borrow_mut().by_registration.insert(id, sync);
+        if scan(pipeline, ctx, id, &mut scan_state, end_us) {
+            self.0.borrow_mut().by_registration.insert(id, scan_state);
             return false;
         }
         propagate::scan_ends(ctx, &registration.prefix);
-        end(pipeline, id, &sync);
+        end(pipeline, id, &scan_state);
         true
     }
 }
 
-/// The share of the selected database's keys that a scan has looked at, in percent. Below 100: it
-/// says itself when it is done, and keys may come and go meanwhile.
+/// The share of the selected database's keys that a scan has visited, 0 to 99 percent. Never 100:
+/// the number of keys changes during a scan, and its end is reported separately.
 pub fn percent(ctx: Ctx<'_>, scanned: Scanned) -> u64 {
     // SAFETY: the context is that of a running callback.
     let keys = unsafe { api!(RedisModule_DbSize)(ctx.raw()) };
     (scanned.visited * 100 / keys.max(1)).min(99)
 }
 
-/// Every key was visited.
-fn end(pipeline: &Pipeline, id: RegistrationId, sync: &Sync) {
+/// Ends a scan that has visited every key.
+fn end(pipeline: &Pipeline, id: RegistrationId, scan_state: &KeyScan) {
     let mut backlog = pipeline.backlog.borrow_mut();
-    let asked = backlog.registry.at(id).is_some_and(|active| active.sync_pending);
+    let requested = backlog.registry.at(id).is_some_and(|active| active.sync_pending);
     backlog.end_scan(id, clock::now_us());
-    // One scan may follow the other while MongoDB is slower than the writers.
+    // While MongoDB is slower than the writers, one rescan may follow the other; only the last is
+    // logged.
     let complete = !backlog.rescans().any(|rescan| rescan == id);
-    if asked || complete {
-        let prefix = String::from_utf8_lossy(&sync.registration.prefix).into_owned();
-        log::notice(&format!("sync of prefix '{prefix}' has marked {} keys", sync.marked));
+    if requested || complete {
+        let prefix = String::from_utf8_lossy(&scan_state.registration.prefix).into_owned();
+        log::notice(&format!("sync of prefix '{prefix}' has marked {} keys", scan_state.marked));
     }
 }
 
-/// Visits keys until `end_us`, or until there is no room for more; false when all were visited.
+/// Visits keys until `end_us`, or until `dirty-max-bytes` allows no more; false when all were
+/// visited.
 fn scan(
     pipeline: &Pipeline,
     ctx: Ctx<'_>,
     id: RegistrationId,
-    sync: &mut Sync,
+    scan_state: &mut KeyScan,
     end_us: u64,
 ) -> bool {
     let mut visited = 0;
@@ -143,16 +149,17 @@ fn scan(
     };
     let mut more = true;
     for buckets in 1usize.. {
-        more = scan::bucket(ctx, &sync.cursor, &mut visit);
-        let looks = buckets.is_multiple_of(CLOCK_BUCKETS);
-        let ends = || clock::now_us() >= end_us || !pipeline.backlog.borrow().has_room_to_scan(id);
-        if !more || looks && ends() {
+        more = scan::bucket(ctx, &scan_state.cursor, &mut visit);
+        let checks_clock = buckets.is_multiple_of(CLOCK_BUCKETS);
+        let must_stop =
+            || clock::now_us() >= end_us || !pipeline.backlog.borrow().has_room_to_scan(id);
+        if !more || checks_clock && must_stop() {
             break;
         }
     }
     let count = marked.len() as u64;
-    sync.marked += count;
+    scan_state.marked += count;
     pipeline.backlog.borrow_mut().scanned(id, Scanned { visited, marked: count });
-    propagate::marked(ctx, &sync.registration.prefix, &marked);
+    propagate::marked(ctx, &scan_state.registration.prefix, &marked);
     more
 }

@@ -1,4 +1,5 @@
-//! Lines of the server's log about what goes wrong, and when it is over.
+//! Log lines about problems and their end: the link, missed changes, dead letters and namespaces
+//! that back off.
 
 use std::cell::Cell;
 
@@ -7,22 +8,22 @@ use crate::core::delivery::link_log::LinkLine;
 use crate::redis::api::{clock, log};
 use crate::redis::pipeline::Pipeline;
 
-/// Prefixes whose trouble is logged in one turn of the loop, at most.
+/// Maximum number of prefixes whose problems are logged in one event-loop iteration.
 const LINES: usize = 8;
-/// That `dirty-max-bytes` is reached is logged once in this time at most.
+/// `dirty-max-bytes` being reached is logged at most once in this time.
 const LOG_EVERY_US: u64 = 60_000_000;
 
-/// What was logged of missed changes.
+/// What was logged about missed changes.
 #[derive(Debug, Default)]
 pub struct MissedLog {
-    /// Registrations that had missed changes at the last look.
+    /// Registrations with missed changes at the last call.
     rescans: Cell<usize>,
-    /// When it was logged last, microseconds.
+    /// When the line was logged last, microseconds.
     last_us: Cell<u64>,
 }
 
 impl MissedLog {
-    /// Logs when `dirty-max-bytes` is reached, but not every time.
+    /// Logs that `dirty-max-bytes` is reached, rate-limited by [`LOG_EVERY_US`].
     pub fn missed(&self, pipeline: &Pipeline) {
         let rescans = pipeline.backlog.borrow().rescans_len();
         if rescans <= self.rescans.replace(rescans) {
@@ -39,7 +40,7 @@ impl MissedLog {
     }
 }
 
-/// Logs how the link stands, when the log does not know.
+/// Logs the state of the link if it has changed since it was logged last.
 pub fn link(backlog: &mut Backlog) {
     if !backlog.link.is_unlogged() {
         return;
@@ -57,7 +58,7 @@ pub fn link(backlog: &mut Backlog) {
     }
 }
 
-/// Logs dead letters and namespaces that refuse.
+/// Logs new dead letters, and namespaces that begin or end to back off.
 pub fn trouble(pipeline: &Pipeline, now_us: u64) {
     for _ in 0..LINES {
         let mut backlog = pipeline.backlog.borrow_mut();

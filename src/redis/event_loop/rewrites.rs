@@ -1,11 +1,12 @@
-//! Keys that are written once more, because an older write of them may still be applied.
+//! Rewrites: keys that are written once more, because an older indeterminate write of them may
+//! still be applied.
 
 use crate::redis::api::clock;
 use crate::redis::api::context::{Ctx, PAUSED_US, Text, must_not_replicate};
 use crate::redis::pipeline::Pipeline;
 use crate::redis::replication::propagate;
 
-/// When keys must be made dirty again; during a pause, when to look again.
+/// When a rewrite is due, microseconds; while replication is paused, when to check again.
 pub fn due_us(pipeline: &Pipeline) -> u64 {
     let due_us = pipeline.backlog.borrow().rewrites_due_us().unwrap_or(u64::MAX);
     if due_us != u64::MAX && must_not_replicate() {
@@ -14,7 +15,7 @@ pub fn due_us(pipeline: &Pipeline) -> u64 {
     due_us
 }
 
-/// Makes keys dirty again that must be written once more.
+/// Makes the keys dirty whose rewrite is due. True if there were any.
 pub fn mark(pipeline: &Pipeline, ctx: Ctx<'_>) -> bool {
     let now_us = clock::now_us();
     if !pipeline.backlog.borrow().has_due_rewrites(now_us) || must_not_replicate() {

@@ -1,4 +1,4 @@
-//! What happens to the data as a whole: FLUSHALL, SWAPDB, loading, another role.
+//! Events of the dataset as a whole: FLUSHALL, SWAPDB, loading, a change of role.
 
 use std::ffi::{c_int, c_void};
 
@@ -10,10 +10,10 @@ use crate::redis::api::{clock, log, read_mode};
 use crate::redis::retain::last_value;
 use crate::redis::state::{Module, module};
 
-/// The number of the database when FLUSHALL removes those of all.
+/// The database number in the event of FLUSHALL.
 const ALL: c_int = -1;
 
-/// FLUSHDB and FLUSHALL are about to remove everything: what is dirty is kept.
+/// Called before FLUSHDB or FLUSHALL removes the keys: retains the values of dirty keys.
 pub unsafe extern "C" fn on_flush(
     ctx: *mut raw::RedisModuleCtx,
     _: raw::RedisModuleEvent,
@@ -31,20 +31,21 @@ pub unsafe extern "C" fn on_flush(
         let db = match u16::try_from(db) {
             Ok(db) => Some(Db(db)),
             Err(_) if db == ALL => None,
-            // Nothing of it is dirty.
+            // A database past 65,535 has no registrations, so none of its keys is dirty.
             Err(_) => return,
         };
         let module = module();
         let pipeline = &module.pipeline;
         last_value::retain_all(pipeline, ctx, db, |db| c_int::from(db.0));
-        // Before the data of a master is loaded, the own data is removed in the same way.
+        // A replica also empties its dataset, with this event, before it loads its master's.
         if ctx.flags() & raw::REDISMODULE_CTX_FLAGS_REPLICA_IS_TRANSFERRING == 0 {
             retain_missed(module, ctx, db, |db| c_int::from(db.0));
         }
     });
 }
 
-/// SWAPDB has swapped two databases: what is dirty keeps the values that it had.
+/// Called after SWAPDB has swapped two databases: retains for dirty keys the values that they had
+/// before.
 pub unsafe extern "C" fn on_swap(
     ctx: *mut raw::RedisModuleCtx,
     _: raw::RedisModuleEvent,
@@ -65,7 +66,7 @@ pub unsafe extern "C" fn on_swap(
         let module = module();
         let pipeline = &module.pipeline;
         let swapped = [(first, second), (second, first)];
-        // One of them may be past those that have registrations.
+        // One of them may be past 65,535, where there are no registrations.
         let swapped = swapped.map(|(db, now)| u16::try_from(db).ok().map(|db| (Db(db), now)));
         for (db, now) in swapped.into_iter().flatten() {
             last_value::retain_all(pipeline, ctx, Some(db), |_| now);
@@ -76,14 +77,16 @@ pub unsafe extern "C" fn on_swap(
     });
 }
 
-/// Captures what registrations may have missed; then they need no scan.
+/// Retains the values of keys whose changes may have been missed; then their registrations need no
+/// scan.
 fn retain_missed(module: &Module, ctx: Ctx<'_>, db: Option<Db>, source_of: impl Fn(Db) -> c_int) {
     for id in last_value::retain_missed(&module.pipeline, ctx, db, source_of) {
         module.scans.restart(id);
     }
 }
 
-/// Data is loaded in place of what was there: at start, on a replica, by DEBUG RELOAD.
+/// Called when a dataset is loaded in place of the current one: at start, on a replica, by DEBUG
+/// RELOAD.
 pub unsafe extern "C" fn on_loading(
     ctx: *mut raw::RedisModuleCtx,
     _: raw::RedisModuleEvent,
@@ -92,7 +95,7 @@ pub unsafe extern "C" fn on_loading(
 ) {
     guard((), || {
         let module = module();
-        if module.beside.is_loading() {
+        if module.async_loading.is_loading() {
             return;
         }
         match subevent {
@@ -109,8 +112,9 @@ pub unsafe extern "C" fn on_loading(
     });
 }
 
-/// A replica loads data beside the old, which serves until the new is complete.
-pub unsafe extern "C" fn on_loading_beside(
+/// Called for async loading: a replica loads a dataset (`repl-diskless-load swapdb`) while it
+/// serves the old one until the new one is complete.
+pub unsafe extern "C" fn on_async_loading(
     _: *mut raw::RedisModuleCtx,
     _: raw::RedisModuleEvent,
     subevent: u64,
@@ -119,10 +123,10 @@ pub unsafe extern "C" fn on_loading_beside(
     guard((), || {
         let module = module();
         if subevent == raw::REDISMODULE_SUBEVENT_REPL_ASYNC_LOAD_STARTED {
-            return module.beside.begin();
+            return module.async_loading.begin();
         }
         let is_complete = subevent == raw::REDISMODULE_SUBEVENT_REPL_ASYNC_LOAD_COMPLETED;
-        module.beside.end(&mut module.pipeline.backlog.borrow_mut(), is_complete);
+        module.async_loading.end(&mut module.pipeline.backlog.borrow_mut(), is_complete);
         if is_complete {
             loaded(module);
         }
@@ -140,7 +144,7 @@ fn loaded(module: &Module) {
     module.pipeline.configure_worker();
 }
 
-/// The server became a master or a replica.
+/// Called when the server has become a master or a replica.
 pub unsafe extern "C" fn on_role(
     ctx: *mut raw::RedisModuleCtx,
     _: raw::RedisModuleEvent,

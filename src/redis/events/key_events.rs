@@ -1,4 +1,4 @@
-//! Changed keys, and keys that are about to go.
+//! Events of single keys: changed keys, and keys that are about to be removed.
 
 use std::collections::BTreeSet;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -15,8 +15,8 @@ use crate::redis::replication::propagate;
 use crate::redis::retain::last_value;
 use crate::redis::state::{Module, module};
 
-/// All kinds of change of a key, and no others: not NEW (SET reports itself), not LOADED, not
-/// KEY_MISS.
+/// All event classes that report a change of a key, and no others: not NEW (SET has its own event),
+/// not LOADED, not KEY_MISS.
 pub const KINDS: c_int = raw::REDISMODULE_NOTIFY_GENERIC
     | raw::REDISMODULE_NOTIFY_STRING
     | raw::REDISMODULE_NOTIFY_LIST
@@ -28,13 +28,14 @@ pub const KINDS: c_int = raw::REDISMODULE_NOTIFY_GENERIC
     | raw::REDISMODULE_NOTIFY_STREAM
     | raw::REDISMODULE_NOTIFY_MODULE;
 
-/// Those of them whose events all say that there is a new value.
+/// The classes of which every event means that the key has a new value.
 const PLAIN: c_int = raw::REDISMODULE_NOTIFY_STRING
     | raw::REDISMODULE_NOTIFY_LIST
     | raw::REDISMODULE_NOTIFY_SET
     | raw::REDISMODULE_NOTIFY_ZSET;
 
-/// A key was touched. This runs inside every write command: it appends to a log and no more.
+/// Called for every keyspace event of these classes. It runs inside every write command, so it only
+/// appends to the change log.
 pub unsafe extern "C" fn on_key(
     ctx: *mut raw::RedisModuleCtx,
     class: c_int,
@@ -63,7 +64,8 @@ pub unsafe extern "C" fn on_key(
     raw::REDISMODULE_OK as c_int
 }
 
-/// A key went, came with a time to live, or got another one.
+/// Records an event other than a plain change: the key was removed, got a value that may have a
+/// time to live, or got another time to live.
 fn on_special(
     module: &Module,
     ctx: Ctx<'_>,
@@ -81,7 +83,7 @@ fn on_special(
             b"move_to" => {
                 if let Some(dbs) = backlog.move_to(db, key) {
                     drop(backlog);
-                    return arrived(module, ctx, (db, key), dbs);
+                    return mark_moved(module, ctx, (db, key), dbs);
                 }
             }
             _ => {}
@@ -93,13 +95,13 @@ fn on_special(
     backlog.record(db, key, kind, clock::now_us);
 }
 
-/// A key has arrived in one of these databases. Where it is not, a mark would undo what is known of
-/// a key that went.
-fn arrived(module: &Module, ctx: Ctx<'_>, (here, key): (Db, &[u8]), dbs: BTreeSet<Db>) {
+/// Handles an ambiguous `move_to`: the key is now in one of these databases. Where it does not
+/// exist it must not be marked: that would overwrite what is recorded of a removed key.
+fn mark_moved(module: &Module, ctx: Ctx<'_>, (here, key): (Db, &[u8]), dbs: BTreeSet<Db>) {
     let name = Text::new(key);
     for db in dbs {
         ctx.select(db);
-        if value::is_there(ctx, &name) == Some(false) {
+        if value::exists(ctx, &name) == Some(false) {
             continue;
         }
         let mut backlog = module.pipeline.backlog.borrow_mut();
@@ -108,7 +110,7 @@ fn arrived(module: &Module, ctx: Ctx<'_>, (here, key): (Db, &[u8]), dbs: BTreeSe
     ctx.select(here);
 }
 
-/// What an event says of its key; nothing where no document can have changed.
+/// The kind of change that an event reports; nothing when no document can have changed.
 ///
 /// # Safety
 /// `event` is a string that ends with NUL.
@@ -134,34 +136,35 @@ unsafe fn change_kind(class: c_int, event: *const c_char) -> Option<ChangeKind> 
             // `rename_to`, `copy_to`, `move_to`, `restore`: the value comes with a time to live.
             _ => ChangeKind::ExpiryMayHaveChanged,
         },
-        // The time to live of fields. `hset` and most others are told apart by one letter.
+        // The time to live of fields. The second letter distinguishes `hset` and most others from
+        // these.
         raw::REDISMODULE_NOTIFY_HASH if matches!(second, b'e' | b'p') => match name() {
             b"hexpire" | b"hpersist" => return None,
             _ => ChangeKind::Changed,
         },
-        // Consumers and their groups are in no document; but `xgroup-create` may make a stream.
+        // Consumers and their groups are in no document; but `xgroup-create` may create a stream.
         raw::REDISMODULE_NOTIFY_STREAM if matches!(second, b'g' | b's') => match name() {
             b"xgroup-create" => ChangeKind::Changed,
             b"xsetid" => return None,
             name if name.starts_with(b"xgroup-") => return None,
             _ => ChangeKind::Changed,
         },
-        // RedisJSON deletes a key at its root without a `del`. To look whether the key is there
-        // could let it expire in the midst of the command.
+        // RedisJSON deletes a key with JSON.DEL of its root without a `del` event. Checking here
+        // whether the key exists could expire it in the middle of the command.
         raw::REDISMODULE_NOTIFY_MODULE if name() == b"json.del" => ChangeKind::MaybeDeleted,
         _ => ChangeKind::Changed,
     })
 }
 
-/// The server reports that a key has expired or was evicted. Its DEL follows in the stream.
+/// Records that a key has expired or was evicted. The server replicates its DEL after this event.
 fn removed(module: &Module, ctx: Ctx<'_>, (db, key): (Db, &[u8]), kind: ChangeKind) {
-    let ours = module.pipeline.backlog.borrow_mut().removed(db, key, kind, clock::now_us());
-    if ours {
+    let is_captured = module.pipeline.backlog.borrow_mut().removed(db, key, kind, clock::now_us());
+    if is_captured {
         propagate::removed(ctx, key, kind);
     }
 }
 
-/// The server is about to remove a key, whose value can still be read. Redis 7.2 and newer,
+/// Called before the server removes a key, whose value can still be read. Redis 7.2 and newer,
 /// Valkey.
 pub unsafe extern "C" fn on_key_event(
     ctx: *mut raw::RedisModuleCtx,
@@ -187,6 +190,6 @@ pub unsafe extern "C" fn on_key_event(
             return;
         }
         let Some(db) = ctx.db() else { return };
-        last_value::removed(&module.pipeline, ctx, (db, key), kind);
+        last_value::before_removal(&module.pipeline, ctx, (db, key), kind);
     });
 }

@@ -1,4 +1,5 @@
-//! Everything the server tells us by itself: changed keys, turns of the event loop, shutdown.
+//! Every callback for which the module subscribes: keyspace events and server events (event loop,
+//! shutdown, dataset, configuration).
 
 mod dataset;
 mod key_events;
@@ -16,12 +17,12 @@ use super::{shutdown, tick};
 const TOO_OLD: &str = "the server refuses to report changes of keys, of its settings or turns of \
                        its event loop; use Redis 7.0 or newer, or Valkey";
 
-/// Subscribes to all of it.
+/// Subscribes to all events.
 ///
 /// # Errors
 /// One sentence when the server refuses.
 pub fn subscribe(ctx: Ctx<'_>) -> Result<(), String> {
-    // SAFETY: the context is that of RedisModule_OnLoad; the callbacks are ours and live as
+    // SAFETY: the context is that of RedisModule_OnLoad; the callbacks are the module's and live as
     // long as the library, which is never unmapped.
     let refused = unsafe {
         api!(RedisModule_SubscribeToKeyspaceEvents)(
@@ -33,7 +34,7 @@ pub fn subscribe(ctx: Ctx<'_>) -> Result<(), String> {
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_FLUSHDB, dataset::on_flush)
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_SWAPDB, dataset::on_swap)
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_LOADING, dataset::on_loading)
-            | subscribe_to(ctx, raw::REDISMODULE_EVENT_REPL_ASYNC_LOAD, dataset::on_loading_beside)
+            | subscribe_to(ctx, raw::REDISMODULE_EVENT_REPL_ASYNC_LOAD, dataset::on_async_loading)
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED, dataset::on_role)
     };
     if refused != 0 {
@@ -93,7 +94,7 @@ unsafe extern "C" fn on_shutdown(
     });
 }
 
-/// CONFIG SET has changed settings of the server.
+/// Called after CONFIG SET has changed settings of the server.
 unsafe extern "C" fn on_config(
     ctx: *mut raw::RedisModuleCtx,
     _: raw::RedisModuleEvent,
@@ -110,7 +111,7 @@ unsafe extern "C" fn on_config(
     });
 }
 
-/// A command is about to run.
+/// The command filter: called before a command is executed.
 unsafe extern "C" fn on_command(_: *mut raw::RedisModuleCommandFilterCtx) {
     guard((), || {
         let module = module();

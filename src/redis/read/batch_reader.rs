@@ -1,4 +1,4 @@
-//! Reading a key for its batch, and what is done when there is nothing to read.
+//! Reads one key into its batch, and settles a key for which there is nothing to write.
 
 use super::large_value::LargeValue;
 use super::request::ReadRequest;
@@ -8,26 +8,26 @@ use crate::core::backlog::table::Taken;
 use crate::core::backlog::{Acknowledged, Backlog, Missing, item};
 use crate::core::delivery::batch::Batch;
 use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
-use crate::redis::api::access_age::Age;
+use crate::redis::api::access_age::AccessAge;
 use crate::redis::api::clock;
 use crate::redis::api::context::{Ctx, Text, must_not_replicate};
 use crate::redis::api::raw;
 use crate::redis::api::run_command::call_many;
 use crate::redis::pipeline::Pipeline;
 
-/// How long a large value waits while another one is read.
-const LATER_US: u64 = 10_000;
+/// Delay before a large value is tried again while another one is being read, microseconds.
+const DEFERRED_US: u64 = 10_000;
 
-/// How long a key waits that could not be settled.
+/// Delay before a missing key is tried again that could not be settled, microseconds.
 const UNSETTLED_US: u64 = 10_000;
 
-/// And how long one that could not be read.
+/// Delay before a key is tried again that could not be read, microseconds.
 const UNREADABLE_US: u64 = 200_000;
 const UNREADABLE: &str = "the server refuses to read a key for writing it to MongoDB, as a \
      cluster that is down does; it is tried again";
 
-/// So many short strings are read by one command.
-const SHORT: usize = 16;
+/// Maximum number of short strings that one MGET reads.
+const MAX_SHORT: usize = 16;
 
 /// Reads keys into a batch.
 pub struct BatchReader<'a> {
@@ -36,24 +36,25 @@ pub struct BatchReader<'a> {
     ctx: Ctx<'a>,
     /// The batch that is being filled.
     pub batch: &'a mut Batch,
-    /// A large value is read until then only, and the rest of it in the turns that follow.
+    /// A large value is read until this time only, and the rest of it in later event-loop
+    /// iterations.
     end_us: u64,
     clean: &'a mut Acknowledged,
     short: Vec<Short>,
-    most_short: usize,
+    max_short: usize,
 }
 
-/// A short string that is in the batch already, but for its value.
+/// A short string whose item is in the batch already, without its value.
 struct Short {
-    /// Its place among the items.
+    /// The index of its item.
     item: usize,
     taken: Taken,
     name: Text,
-    age: Age,
+    age: AccessAge,
 }
 
 impl<'a> BatchReader<'a> {
-    /// A reader that works until `end_us`; what needs no write is added to `clean`.
+    /// A reader that reads until `end_us`; keys that need no write are added to `clean`.
     pub fn new(
         (pipeline, large): (&'a Pipeline, &'a LargeValue),
         ctx: Ctx<'a>,
@@ -61,29 +62,30 @@ impl<'a> BatchReader<'a> {
         end_us: u64,
         clean: &'a mut Acknowledged,
     ) -> Self {
-        // In a cluster one command may not read keys of several slots.
+        // In a cluster one command may not read keys of several hash slots.
         let alone = ctx.flags() & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0;
-        let most_short = if alone { 1 } else { SHORT };
-        BatchReader { pipeline, large, ctx, batch, end_us, clean, short: Vec::new(), most_short }
+        let max_short = if alone { 1 } else { MAX_SHORT };
+        BatchReader { pipeline, large, ctx, batch, end_us, clean, short: Vec::new(), max_short }
     }
 
-    /// Reads the taken key, whose bytes are at `key` in the batch, and adds it to the batch, or
-    /// settles it when nothing is to be written. False when a key cannot be settled now and waits.
+    /// Reads the taken key, whose name is at `key` in the batch's bytes, and adds it to the batch,
+    /// or settles it when there is nothing to write. False when a key cannot be settled now and is
+    /// tried again later.
     pub fn key(&mut self, taken: &Taken, key: Span) -> bool {
-        let settled = self.one(taken, key, self.most_short > 1);
-        settled && (self.short.len() < self.most_short || self.read_short())
+        let settled = self.one(taken, key, self.max_short > 1);
+        settled && (self.short.len() < self.max_short || self.read_short())
     }
 
-    /// Reads what was left: without it the batch is not complete.
+    /// Reads the remaining short strings: until then the batch is not complete.
     pub fn finish(mut self) {
         self.read_short();
     }
 
-    /// Reads the short strings that were left. False as in [`key`](Self::key).
+    /// Reads the short strings that were put off. False as in [`key`](Self::key).
     fn read_short(&mut self) -> bool {
         let short = std::mem::take(&mut self.short);
         let mut names: Vec<_> = short.iter().map(|short| short.name.raw()).collect();
-        let mut is_read = [false; SHORT];
+        let mut is_read = [false; MAX_SHORT];
         let Batch { items, bytes, .. } = &mut *self.batch;
         let runs = short.is_empty()
             || call_many(self.ctx, c"MGET", &mut names, |at, value| {
@@ -95,17 +97,17 @@ impl<'a> BatchReader<'a> {
         if runs {
             is_read[..names.len()].iter().for_each(|is_read| self.pipeline.opener.count(*is_read));
         } else {
-            self.most_short = 1;
+            self.max_short = 1;
         }
         let mut alone = Vec::new();
         for (short, is_read) in short.iter().zip(is_read).rev() {
             if is_read {
-                value::keep_age(&self.pipeline.opener, self.ctx, &short.name, short.age);
+                value::restore_age(&self.pipeline.opener, self.ctx, &short.name, short.age);
             } else {
                 alone.push((short.taken, self.batch.items.remove(short.item).key));
             }
         }
-        // Its time ran out, or the command has another name.
+        // The key has expired meanwhile, or MGET was renamed.
         alone.iter().rev().fold(true, |settled, (taken, key)| {
             let start = self.batch.bytes.len();
             self.batch.bytes.extend_from_within(key.range());
@@ -114,29 +116,32 @@ impl<'a> BatchReader<'a> {
         })
     }
 
-    /// Reads one key; with `leaves_short`, a short string is left for later.
-    fn one(&mut self, taken: &Taken, key: Span, leaves_short: bool) -> bool {
+    /// Reads one key; with `defers_short`, a short string is put off until
+    /// [`read_short`](Self::read_short).
+    fn one(&mut self, taken: &Taken, key: Span, defers_short: bool) -> bool {
         let BatchReader { pipeline, large, ctx, ref mut batch, end_us, .. } = *self;
         let start = batch.bytes.len();
         let name = Text::new(&batch.bytes[key.range()]);
-        let ReadResult { found, expire_ms, took_us } = match taken.kind {
+        let ReadResult { outcome, expire_ms, took_us } = match taken.kind {
             ChangeKind::Retained => {
-                ReadResult { found: ReadOutcome::Missing, expire_ms: NO_EXPIRY, took_us: 0 }
+                ReadResult { outcome: ReadOutcome::Missing, expire_ms: NO_EXPIRY, took_us: 0 }
             }
             _ => {
-                let wanted = match wanted((pipeline, large), batch, key, end_us) {
-                    Ok(wanted) => ReadRequest { leaves_short, ..wanted },
-                    Err(rest_us) => return park_slow(pipeline, batch, taken, key, rest_us),
+                let request = match request((pipeline, large), batch, key, end_us) {
+                    Ok(request) => ReadRequest { defers_short, ..request },
+                    Err(not_before_us) => {
+                        return park_slow(pipeline, batch, taken, key, not_before_us);
+                    }
                 };
-                value(&pipeline.opener, ctx, &name, wanted, &mut batch.bytes)
+                value(&pipeline.opener, ctx, &name, request, &mut batch.bytes)
             }
         };
-        if took_us > 0 && !matches!(found, ReadOutcome::Unfinished(_)) {
+        if took_us > 0 && !matches!(outcome, ReadOutcome::Unfinished(_)) {
             let now_us = clock::now_us();
             let mut backlog = pipeline.backlog.borrow_mut();
             backlog.was_read(batch.registration.db, &batch.bytes[key.range()], took_us, now_us);
         }
-        let content = match found {
+        let content = match outcome {
             ReadOutcome::Value(content)
                 if value::all_fields_expired(content, &batch.bytes[start..]) =>
             {
@@ -148,12 +153,12 @@ impl<'a> BatchReader<'a> {
                 Content::String
             }
             ReadOutcome::TooLarge => value::too_large(&mut batch.bytes),
-            ReadOutcome::Later => {
-                let until_us = clock::now_us() + LATER_US;
+            ReadOutcome::Deferred => {
+                let until_us = clock::now_us() + DEFERRED_US;
                 return park_slow(pipeline, batch, taken, key, until_us);
             }
-            ReadOutcome::Unfinished(walk) => {
-                large.keep(pipeline, batch, taken, key, walk, took_us);
+            ReadOutcome::Unfinished(cursor) => {
+                large.begin(pipeline, batch, taken, key, cursor, took_us);
                 return true;
             }
             ReadOutcome::Unwritable(reason) => {
@@ -175,25 +180,27 @@ impl<'a> BatchReader<'a> {
         true
     }
 
-    /// Settles a key that is gone, or else of a type that is not ours.
-    fn missing(&mut self, taken: &Taken, key: Span, expire_ms: i64, gone: bool) -> bool {
+    /// Settles a key that does not exist (`is_missing`), or else is of another type than the
+    /// registration's.
+    fn missing(&mut self, taken: &Taken, key: Span, expire_ms: i64, is_missing: bool) -> bool {
         let batch = &mut *self.batch;
         let mut backlog = self.pipeline.backlog.borrow_mut();
-        // The read itself may have let the key expire.
+        // The read itself may have expired the key.
         let now_us = clock::now_us();
         let start = batch.bytes.len();
-        if let Some(retained) = backlog.retained(taken, now_us).filter(|_| gone) {
+        if let Some(retained) = backlog.retained(taken, now_us).filter(|_| is_missing) {
             batch.bytes.extend_from_slice(&retained.bytes);
             let value = Span { start, end: batch.bytes.len() };
             batch.items.push(item(taken, key, retained.content, value, retained.expire_ms));
             return true;
         }
-        let kind = if gone { taken.kind } else { ChangeKind::Deleted };
+        let kind = if is_missing { taken.kind } else { ChangeKind::Deleted };
         let missing = Backlog::on_missing(&batch.registration, kind);
-        // During a pause keys do not expire and only look as if they had, or been deleted as was
-        // said of them; and a key that needs no write could not be acknowledged.
-        let is_sure = missing == Missing::Delete && kind != ChangeKind::MaybeDeleted;
-        if !is_sure && must_not_replicate() {
+        // While replication is paused Redis hides expired keys without deleting them, so a miss
+        // proves nothing, and the acknowledgement of a key that needs no write could not be
+        // replicated. It is tried again later.
+        let is_certain = missing == Missing::Delete && kind != ChangeKind::MaybeDeleted;
+        if !is_certain && must_not_replicate() {
             backlog.postpone(batch, taken, now_us + UNSETTLED_US);
             batch.bytes.truncate(key.start);
             return false;
@@ -217,8 +224,8 @@ impl<'a> BatchReader<'a> {
     }
 }
 
-/// What is wanted of the key, or until when it must rest.
-fn wanted(
+/// The read request for the key, or until when it must not be read, microseconds.
+fn request(
     (pipeline, large): (&Pipeline, &LargeValue),
     batch: &Batch,
     key: Span,
@@ -232,8 +239,8 @@ fn wanted(
     }
     let end_us = if backlog.slow_keys.is_hot(db, name) {
         Some(u64::MAX)
-    } else if large.is_under_way() {
-        // There is room for one.
+    } else if large.is_in_progress() {
+        // Only one large value is read at a time.
         None
     } else {
         Some(end_us)

@@ -1,6 +1,6 @@
-//! A slice of reading: due keys are read into batches, which are sent when they are full or nothing
-//! more is due. When the time is up before, a batch is held until the next turn of the loop, so that
-//! short slices make no small batches.
+//! A read slice: due keys are read into batches, which are sent when they are full or no more keys
+//! are due. When the slice ends before that, the batch is kept and filled further in the next
+//! event-loop iteration, so that short slices do not cause small batches.
 
 use std::cell::RefCell;
 
@@ -12,22 +12,23 @@ use crate::redis::api::clock;
 use crate::redis::api::context::Ctx;
 use crate::redis::pipeline::Pipeline;
 
-/// The clock is looked at once for so many keys.
+/// The clock is read once every so many keys,
 const CLOCK_KEYS: usize = 16;
-/// And whenever so many bytes were read.
+/// and whenever this many bytes were read.
 const CLOCK_BYTES: usize = 16 * 1024;
 
 /// Fills batches.
 #[derive(Debug, Default)]
 pub struct Filler {
-    /// A batch that is filled on in the next turn.
-    held: RefCell<Option<Batch>>,
+    /// An incomplete batch, which is filled further in the next iteration.
+    incomplete: RefCell<Option<Batch>>,
     /// The large value that is being read.
     pub large: LargeValue,
 }
 
 impl Filler {
-    /// Reads due keys for `slice_us` and sends them. Returns those that needed no write.
+    /// Reads due keys for `slice_us` microseconds and sends them. Returns the keys that needed no
+    /// write.
     pub fn send_due(
         &self,
         pipeline: &Pipeline,
@@ -39,7 +40,8 @@ impl Filler {
         // One value may take longer than the slice.
         let value_us = now_us + pipeline.longest_slice_us().max(slice_us);
         let end_us = now_us + slice_us;
-        // A large value has half of that time, and what the others leave.
+        // The large value gets half of that time first, and at the end the time that other keys
+        // leave.
         self.large.step(pipeline, ctx, now_us + (value_us - now_us) / 2);
         let mut in_time = true;
         while in_time {
@@ -52,7 +54,7 @@ impl Filler {
             reader.finish();
             if !batch.items.is_empty() && !in_time {
                 pipeline.backlog.borrow_mut().in_flight.hold(&batch, added);
-                self.held.replace(Some(batch));
+                self.incomplete.replace(Some(batch));
                 break;
             }
             pipeline.backlog.borrow_mut().in_flight.release_held();
@@ -68,32 +70,33 @@ impl Filler {
         clean
     }
 
-    /// The batch that was held, or else a new one.
+    /// The incomplete batch, or else a new one.
     fn next_batch(&self, pipeline: &Pipeline, now_us: u64) -> Option<Batch> {
         let mut backlog = pipeline.backlog.borrow_mut();
-        let Some(held) = self.held.take() else { return backlog.begin_batch(now_us) };
-        if !backlog.in_flight.is_current(&held) {
-            backlog.in_flight.recycle(held);
+        let Some(incomplete) = self.incomplete.take() else { return backlog.begin_batch(now_us) };
+        if !backlog.in_flight.is_current(&incomplete) {
+            backlog.in_flight.recycle(incomplete);
             return backlog.begin_batch(now_us);
         }
-        if !backlog.in_flight.may_send_batch(&held) {
+        if !backlog.in_flight.may_send_batch(&incomplete) {
             backlog.in_flight.release_held();
-            backlog.unsent(held);
+            backlog.unsent(incomplete);
             return None;
         }
-        Some(held)
+        Some(incomplete)
     }
 
-    /// True if a batch waits to be filled, and the worker will take it.
-    pub fn can_go_on(&self, backlog: &Backlog) -> bool {
-        let held = self.held.borrow();
-        held.as_ref().is_some_and(|held| backlog.in_flight.may_send_batch(held))
+    /// True if there is an incomplete batch, and the worker has a credit for it.
+    pub fn can_continue(&self, backlog: &Backlog) -> bool {
+        let incomplete = self.incomplete.borrow();
+        incomplete.as_ref().is_some_and(|incomplete| backlog.in_flight.may_send_batch(incomplete))
     }
 }
 
-/// Reads keys into a batch until it is full or nothing is due; false when time is up.
+/// Reads keys into a batch until it is full or no more keys are due; false when the slice has
+/// ended.
 fn fill(pipeline: &Pipeline, reader: &mut BatchReader<'_>, now_us: u64, end_us: u64) -> bool {
-    let mut looked_at = reader.batch.bytes.len();
+    let mut clock_bytes = reader.batch.bytes.len();
     for count in 1usize.. {
         // The borrow ends with the statement: reading calls into the server.
         let taken = pipeline.backlog.borrow_mut().take(reader.batch, now_us);
@@ -102,8 +105,8 @@ fn fill(pipeline: &Pipeline, reader: &mut BatchReader<'_>, now_us: u64, end_us: 
             break;
         }
         let bytes = reader.batch.bytes.len();
-        if bytes >= looked_at + CLOCK_BYTES || count.is_multiple_of(CLOCK_KEYS) {
-            looked_at = bytes;
+        if bytes >= clock_bytes + CLOCK_BYTES || count.is_multiple_of(CLOCK_KEYS) {
+            clock_bytes = bytes;
             if clock::now_us() >= end_us {
                 return false;
             }

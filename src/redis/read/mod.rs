@@ -1,4 +1,4 @@
-//! From a due key to its value in a batch.
+//! Reads the values of due keys into batches.
 
 pub mod batch_reader;
 pub mod cursor;

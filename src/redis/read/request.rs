@@ -1,45 +1,47 @@
-//! What a registration wants to know of a key, and how much of it.
+//! Which parts of a key a registration needs, and how much of its value.
 
 use crate::core::mapping::error::MAX_DOCUMENT_BYTES;
 use crate::core::registration::{KeyType, Registration};
 
-/// No more of a value is copied: as strings, this is certainly more than a document can hold.
-const MOST_BYTES: usize = MAX_DOCUMENT_BYTES / 2 * 3;
-/// The same where SCHEMA, or UNWRAP, may make less of it.
-const MOST_BYTES_WITH_SCHEMA: usize = 4 * MAX_DOCUMENT_BYTES;
+/// Maximum number of bytes copied of a value: as strings, they are certainly more than a document
+/// can hold.
+const MAX_BYTES: usize = MAX_DOCUMENT_BYTES / 2 * 3;
+/// The same where SCHEMA or UNWRAP may make the document smaller than the value.
+const MAX_BYTES_WITH_SCHEMA: usize = 4 * MAX_DOCUMENT_BYTES;
 
-/// What is wanted of a key.
+/// What to read of a key.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadRequest {
-    /// A key of another type is foreign.
+    /// The registration's key type; a key of another type is
+    /// [`WrongType`](super::value::ReadOutcome).
     pub key_type: KeyType,
-    /// Without it the server is not asked for the expiry.
+    /// True to read the expiry as well.
     pub expiry: bool,
-    /// No more bytes than this are copied of one value.
-    pub most_bytes: usize,
-    /// When to pause within a large value, microseconds; nothing to leave large values alone.
+    /// Maximum number of bytes copied of one value.
+    pub max_bytes: usize,
+    /// When to interrupt reading a large value, microseconds; nothing to not read large values.
     pub end_us: Option<u64>,
-    /// Short strings are left: many of them are read by one command.
-    pub leaves_short: bool,
+    /// True to put off short strings, many of which are then read by one command.
+    pub defers_short: bool,
 }
 
 impl ReadRequest {
-    /// What the documents of `registration` are made of, read in one go.
+    /// The request for a document of `registration`, read without a time budget.
     pub fn of(registration: &Registration) -> Self {
         let may_shrink = registration.schema.is_some() || registration.unwraps;
-        let most_bytes = if may_shrink { MOST_BYTES_WITH_SCHEMA } else { MOST_BYTES };
+        let max_bytes = if may_shrink { MAX_BYTES_WITH_SCHEMA } else { MAX_BYTES };
         let expiry = registration.ttl_field.is_some();
         ReadRequest {
             key_type: registration.key_type,
             expiry,
-            most_bytes,
+            max_bytes,
             end_us: Some(u64::MAX),
-            leaves_short: false,
+            defers_short: false,
         }
     }
 
-    /// True if keys of that type are wanted.
-    pub fn takes(&self, key_type: KeyType) -> bool {
+    /// True if keys of that type are written.
+    pub fn accepts(&self, key_type: KeyType) -> bool {
         self.key_type == KeyType::Any || self.key_type == key_type
     }
 }

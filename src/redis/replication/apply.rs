@@ -1,5 +1,5 @@
-//! The words that the master puts into the replication stream and the AOF. Replicas and the AOF
-//! loader obey them; clients are refused.
+//! The internal commands that the master writes to the replication stream and the AOF. Replicas and
+//! the AOF loader apply them; clients get an error.
 
 use std::ffi::{CStr, c_int};
 
@@ -9,7 +9,8 @@ use crate::redis::call::Call;
 use crate::redis::command_spec::{ADMIN, DANGEROUS, Spec};
 use crate::redis::retain::last_value;
 
-/// What all internal commands have in common: COMMAND DOCS shows no arguments, and WB.HELP nothing.
+/// The declaration shared by all internal commands: COMMAND DOCS shows no arguments, and WB.HELP
+/// does not list them.
 const fn internal(
     name: &'static CStr,
     run: fn(&Call<'_>),
@@ -32,9 +33,10 @@ const fn internal(
     }
 }
 
-/// Refuses clients, and passes on to our own replicas and AOF what was obeyed.
-fn obey(call: &Call<'_>, word: Word) {
-    if !call.is_obeyed() {
+/// Applies an internal command and replicates it to this server's own replicas and AOF; refuses
+/// clients.
+fn apply(call: &Call<'_>, word: Word) {
+    if !call.is_from_stream() {
         let name = call.words.first().copied().unwrap_or_default();
         let name = String::from_utf8_lossy(name).to_ascii_uppercase();
         return call.reply.error(&format!(
@@ -43,7 +45,7 @@ fn obey(call: &Call<'_>, word: Word) {
     }
     match read(word, call.arguments()) {
         Some(StreamCommand::Gone { kind, key }) => {
-            last_value::announced(&call.module.pipeline, call.ctx, (call.db, key), kind);
+            last_value::apply_removal_marker(&call.module.pipeline, call.ctx, (call.db, key), kind);
         }
         Some(command) => {
             call.module.pipeline.backlog.borrow_mut().apply(call.db, command, clock::now());
@@ -63,7 +65,7 @@ pub const ACK: Spec = internal(
 );
 
 fn ack(call: &Call<'_>) {
-    obey(call, Word::Ack);
+    apply(call, Word::Ack);
 }
 
 /// `WB._DEAD`.
@@ -71,7 +73,7 @@ pub const DEAD: Spec =
     internal(Word::Dead.name(), dead, 8, c"Internal: MongoDB refuses the last change of a key.");
 
 fn dead(call: &Call<'_>) {
-    obey(call, Word::Dead);
+    apply(call, Word::Dead);
 }
 
 /// `WB._GONE`.
@@ -79,7 +81,7 @@ pub const GONE: Spec =
     internal(Word::Gone.name(), gone, 3, c"Internal: a key expires or is evicted.");
 
 fn gone(call: &Call<'_>) {
-    obey(call, Word::Gone);
+    apply(call, Word::Gone);
 }
 
 /// `WB._LANES`.
@@ -91,7 +93,7 @@ pub const LANES: Spec = internal(
 );
 
 fn sessions(call: &Call<'_>) {
-    obey(call, Word::Sessions);
+    apply(call, Word::Sessions);
 }
 
 /// `WB._SCAN`.
@@ -103,7 +105,7 @@ pub const SCAN: Spec = internal(
 );
 
 fn scan(call: &Call<'_>) {
-    obey(call, Word::Scan);
+    apply(call, Word::Scan);
 }
 
 /// `WB._MARK`.
@@ -111,7 +113,7 @@ pub const MARK: Spec =
     internal(Word::Mark.name(), mark, -1, c"Internal: keys that are dirty without having changed.");
 
 fn mark(call: &Call<'_>) {
-    obey(call, Word::Mark);
+    apply(call, Word::Mark);
 }
 
 /// `WB._SYNCED`.
@@ -123,11 +125,11 @@ pub const SYNCED: Spec = internal(
 );
 
 fn synced(call: &Call<'_>) {
-    obey(call, Word::Synced);
+    apply(call, Word::Synced);
 }
 
-/// `WB._DIGEST`: a number in hexadecimal that servers with the same dirty keys share. For
-/// everybody, to compare a replica with its master.
+/// `WB._DIGEST`: a hexadecimal digest that is equal on servers with the same dirty keys. Open to
+/// clients, to compare a replica with its master.
 pub const DIGEST: Spec = Spec {
     flags: c"readonly admin no-mandatory-keys",
     ..internal(c"WB._DIGEST", digest, 1, c"Internal: a digest of the dirty keys.")

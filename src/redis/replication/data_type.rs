@@ -1,6 +1,6 @@
-//! The methods for values of the module's data type. The type is there to bring state into the RDB
-//! and no key ever has it, but a client may send such a value in RESTORE, and an RDB or a master may
-//! hold one. Servers call most of these methods without looking whether there are any.
+//! The methods for values of the module's data type. The type exists only to save state in the RDB,
+//! and no key ever has it; but a client may send such a value in RESTORE, and an RDB file or a
+//! master's dataset may contain one. Servers call most of these methods without a check for null.
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -10,7 +10,7 @@ use crate::redis::api::log;
 use crate::redis::api::raw;
 use crate::redis::api::raw::api;
 
-/// The methods for values: loading one is refused, so that the others have nothing to do.
+/// The methods for values: loading a value is refused, so the others have nothing to do.
 pub fn methods() -> raw::RedisModuleTypeMethods {
     raw::RedisModuleTypeMethods {
         version: u64::from(raw::REDISMODULE_TYPE_METHOD_VERSION),
@@ -36,7 +36,7 @@ pub fn methods() -> raw::RedisModuleTypeMethods {
     }
 }
 
-/// Null makes RESTORE an error, and ends the loading of data that has such a key.
+/// Returning null makes RESTORE fail, and aborts the loading of a dataset with such a key.
 unsafe extern "C" fn refuse(rdb: *mut raw::RedisModuleIO, _: c_int) -> *mut c_void {
     guard((), || {
         // SAFETY: the server's stream is valid during the callback, and so is its context.
@@ -44,7 +44,7 @@ unsafe extern "C" fn refuse(rdb: *mut raw::RedisModuleIO, _: c_int) -> *mut c_vo
             api!(RedisModule_GetContextFlags)(api!(RedisModule_GetContextFromIO)(rdb)) as u32
         };
         let loading = raw::REDISMODULE_CTX_FLAGS_LOADING | raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING;
-        // Not for RESTORE: a client could fill the log.
+        // Not logged for RESTORE: a client could fill the log.
         if flags & loading != 0 {
             log::warning(
                 "the data holds a key of the type in which writebehind keeps its state; no key can \

@@ -1,7 +1,8 @@
-//! What the master writes to the replication stream, the AOF and the RDB, and what reads it.
+//! What the master writes to the replication stream, the AOF and the RDB, and the code that applies
+//! it.
 
 pub mod apply;
-pub mod beside;
+pub mod async_loading;
 pub mod data_type;
 pub mod propagate;
 pub mod rdb;

@@ -1,4 +1,4 @@
-//! What the master writes to the replication stream and the AOF. `apply` obeys it.
+//! What the master writes to the replication stream and the AOF; `apply` is the receiving side.
 
 use std::ffi::CStr;
 
@@ -9,13 +9,13 @@ use crate::core::delivery::batch::SessionId;
 use crate::redis::api::context::{Ctx, Text, must_not_replicate};
 use crate::redis::api::raw;
 
-/// The command of operators that replicas and the AOF get as well.
+/// An operator command that is replicated to replicas and the AOF as well.
 pub const DEADLETTER: &CStr = c"WB.DEADLETTER";
 
-/// Keys in one replicated command.
+/// Maximum number of keys in one replicated command.
 pub const KEYS: usize = 512;
 
-/// Tells replicas and the AOF which keys are clean, and what was refused.
+/// Replicates the acknowledged keys, new dead letters and resolved ones to replicas and the AOF.
 pub fn replicate(ctx: Ctx<'_>, clean: &Acknowledged) {
     replicate_keys(ctx, Word::Ack.name(), &clean.keys);
     for refused in &clean.dead {
@@ -25,7 +25,7 @@ pub fn replicate(ctx: Ctx<'_>, clean: &Acknowledged) {
     }
     for (db, key) in &clean.resolved {
         ctx.select(*db);
-        letter(ctx, b"DROP", key);
+        replicate_dead_letter(ctx, b"DROP", key);
     }
 }
 
@@ -50,23 +50,24 @@ fn replicate_words(ctx: Ctx<'_>, command: &CStr, words: &mut Vec<Text>) {
     }
 }
 
-/// While one of these holds, nothing of ours is put into the stream.
-const NOT_OURS: u32 = raw::REDISMODULE_CTX_FLAGS_SLAVE | raw::REDISMODULE_CTX_FLAGS_LOADING;
+/// While one of these context flags is set, the module replicates nothing.
+const REPLICATES_NOTHING: u32 =
+    raw::REDISMODULE_CTX_FLAGS_SLAVE | raw::REDISMODULE_CTX_FLAGS_LOADING;
 
-/// Announces that a key has expired or was evicted, ahead of the DEL that follows in the stream.
+/// Replicates that a key has expired or was evicted, ahead of the DEL that the server replicates.
 pub fn removed(ctx: Ctx<'_>, key: &[u8], kind: ChangeKind) {
-    if ctx.flags() & NOT_OURS == 0 && !must_not_replicate() {
+    if ctx.flags() & REPLICATES_NOTHING == 0 && !must_not_replicate() {
         let words = [Text::new(stream_words::removal(kind)), Text::new(key)];
         ctx.replicate(Word::Gone.name(), &words);
     }
 }
 
-/// Keys that exist under the prefix are marked from here on.
+/// Replicates that the scan for existing keys of the prefix begins.
 pub fn scan_begins(ctx: Ctx<'_>, prefix: &[u8]) {
     ctx.replicate(Word::Scan.name(), &[Text::new(prefix)]);
 }
 
-/// These keys of the prefix are dirty without having changed.
+/// Replicates keys of the prefix that are dirty without having changed.
 pub fn marked(ctx: Ctx<'_>, prefix: &[u8], keys: &[Text]) {
     let prefix = Text::new(prefix);
     for keys in keys.chunks(KEYS) {
@@ -74,21 +75,21 @@ pub fn marked(ctx: Ctx<'_>, prefix: &[u8], keys: &[Text]) {
     }
 }
 
-/// All keys that existed under the prefix are marked.
+/// Replicates that all existing keys of the prefix are marked.
 pub fn scan_ends(ctx: Ctx<'_>, prefix: &[u8]) {
     ctx.replicate(Word::Synced.name(), &[Text::new(prefix)]);
 }
 
-/// The sessions in which this server writes.
+/// Replicates the MongoDB sessions in which this server writes.
 pub fn sessions(ctx: Ctx<'_>, sessions: &[SessionId]) {
     ctx.replicate(Word::Sessions.name(), &[Text::new(sessions.as_flattened())]);
 }
 
-/// The dead letter of a key in the selected database is tried again by itself.
-pub fn letter_retried(ctx: Ctx<'_>, key: &[u8]) {
-    letter(ctx, b"RETRY", key);
+/// Replicates the automatic retry of the dead letter of a key in the selected database.
+pub fn dead_letter_retried(ctx: Ctx<'_>, key: &[u8]) {
+    replicate_dead_letter(ctx, b"RETRY", key);
 }
 
-fn letter(ctx: Ctx<'_>, what: &[u8], key: &[u8]) {
+fn replicate_dead_letter(ctx: Ctx<'_>, what: &[u8], key: &[u8]) {
     ctx.replicate(DEADLETTER, &[Text::new(what), Text::new(b"KEY"), Text::new(key)]);
 }

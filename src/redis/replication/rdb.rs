@@ -1,5 +1,5 @@
-//! The module's state in the RDB: saved with the data, loaded before it, and so exactly as
-//! durable and as far on replicas as the data itself.
+//! The module's state in the RDB as auxiliary data: saved with the dataset and loaded before it,
+//! and so exactly as durable and as replicated as the dataset itself.
 
 use std::ffi::{CStr, c_int};
 
@@ -12,17 +12,17 @@ use crate::redis::api::raw::api;
 use crate::redis::api::{clock, log};
 use crate::redis::state::{Module, module};
 
-/// Nine characters, as the server demands; every RDB file with our state holds it.
+/// Nine characters, as the server requires; every RDB file with the module's state contains it.
 const TYPE_NAME: &CStr = c"writebehd";
 
-/// Registers the type that brings state into the RDB. No key ever has it.
+/// Registers the data type with which state is saved in the RDB. No key ever has it.
 ///
 /// # Errors
 /// One sentence when the server refuses.
 pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
     let mut methods = raw::RedisModuleTypeMethods {
         aux_load: Some(load),
-        // Servers from 7.2 on take aux_save2, which may write nothing.
+        // Redis 7.2 and newer call aux_save2 instead, which may write nothing.
         aux_save: Some(save_always),
         aux_save_triggers: raw::REDISMODULE_AUX_BEFORE_RDB as c_int,
         aux_save2: Some(save_if_any),
@@ -40,8 +40,9 @@ pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
     if made.is_null() {
         return Err("the server refuses the data type that keeps the state in the RDB".to_owned());
     }
-    // Without the first, replicas load no RDB from the socket; without the second, none beside
-    // the old data. The third lets keys be opened as if for writing: see `read_mode::mode`.
+    // Without the first option, replicas do not load an RDB from the socket (diskless); without the
+    // second, not asynchronously. The third allows keys to be opened for writing without signalling
+    // a change: see `read_mode::mode`.
     let options = raw::REDISMODULE_OPTIONS_HANDLE_IO_ERRORS
         | raw::REDISMODULE_OPTIONS_HANDLE_REPL_ASYNC_LOAD
         | raw::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED;
@@ -58,8 +59,9 @@ unsafe extern "C" fn save_if_any(rdb: *mut raw::RedisModuleIO, when: c_int) {
     }
 }
 
-/// Writes blocks and an empty one at the end. Runs in a forked child, too, where our thread is
-/// not and nothing of ours is half changed, because the server forks on its own thread.
+/// Writes blocks, then an empty one as the end marker. Also runs in a forked child. The worker
+/// thread does not exist there, and no state of the module is half changed, because the server
+/// forks on its own thread.
 unsafe extern "C" fn save_always(rdb: *mut raw::RedisModuleIO, _: c_int) {
     let write = |block: &[u8]| {
         // SAFETY: the server's stream is valid during the callback; the bytes are copied.
@@ -98,7 +100,7 @@ unsafe extern "C" fn load(rdb: *mut raw::RedisModuleIO, version: c_int, _: c_int
 /// `rdb` is the server's stream in an aux_load callback.
 unsafe fn next_block(rdb: *mut raw::RedisModuleIO) -> Option<Vec<u8>> {
     let mut len = 0;
-    // SAFETY: the caller vouches for the stream. The buffer is ours to free, with the server's
+    // SAFETY: the caller vouches for the stream. The module must free the buffer, with the server's
     // own function.
     unsafe {
         let start = api!(RedisModule_LoadStringBuffer)(rdb, &raw mut len);
@@ -111,15 +113,16 @@ unsafe fn next_block(rdb: *mut raw::RedisModuleIO) -> Option<Vec<u8>> {
     }
 }
 
-/// Loads a block, or keeps it while the old data still serves.
+/// Loads a block, or during async loading keeps it until the dataset is complete.
 fn take_block(module: &Module, block: Vec<u8>) -> Result<(), String> {
     check_dbs(module, &block)?;
-    let Some(block) = module.beside.keep(block) else { return Ok(()) };
+    let Some(block) = module.async_loading.keep(block) else { return Ok(()) };
     let mut backlog = module.pipeline.backlog.borrow_mut();
     unpack(&block, |record| backlog.load(record, clock::now_us()))
 }
 
-/// Nothing of a database that the server does not have could ever be read.
+/// Refuses state with a registration in a database that the server does not have: its keys could
+/// never be read.
 fn check_dbs(module: &Module, block: &[u8]) -> Result<(), String> {
     let (databases, mut most) = (module.databases.get(), 0);
     unpack(block, |record| {

@@ -1,4 +1,5 @@
-//! Keys that go away before their last value is in MongoDB: expiry, eviction, FLUSHALL, SWAPDB.
+//! Retains the last value of keys that are removed or moved before MongoDB has it: expiry,
+//! eviction, FLUSHALL, SWAPDB.
 
 use std::ffi::c_int;
 
@@ -14,28 +15,34 @@ use crate::redis::read::request::ReadRequest;
 use crate::redis::read::value;
 use crate::redis::read::value::{ReadOutcome, ReadResult};
 
-/// The master announces that a key is about to expire or be evicted; it is still here.
-pub fn announced(pipeline: &Pipeline, ctx: Ctx<'_>, (db, key): (Db, &[u8]), kind: ChangeKind) {
-    removed(pipeline, ctx, (db, key), kind);
+/// Applies the master's `WB._GONE`: a key is about to expire or be evicted, and still exists here.
+pub fn apply_removal_marker(
+    pipeline: &Pipeline,
+    ctx: Ctx<'_>,
+    (db, key): (Db, &[u8]),
+    kind: ChangeKind,
+) {
+    before_removal(pipeline, ctx, (db, key), kind);
     let mut backlog = pipeline.backlog.borrow_mut();
     backlog.removed(db, key, kind, clock::now_us());
     backlog.announce(db, key);
 }
 
-/// Copies the value of a key of `db` that is dirty, or may be, as it is in the selected database now.
+/// Retains the current value of a key of `db` that is dirty, or may be; it is read in the selected
+/// database.
 pub fn retain_value(pipeline: &Pipeline, ctx: Ctx<'_>, db: Db, key: &[u8]) {
-    let wanted = {
+    let request = {
         let backlog = pipeline.backlog.borrow();
         backlog.active_of_key(db, key).map(|active| ReadRequest::of(&active.registration))
     };
-    let Some(wanted) = wanted else { return };
-    let value = read_value(pipeline, ctx, key, wanted);
+    let Some(request) = request else { return };
+    let value = read_value(pipeline, ctx, key, request);
     let mut backlog = pipeline.backlog.borrow_mut();
     match value {
         Ok(value) => {
             backlog.retain_value(db, key, value);
         }
-        // It counts as deleted. Once it is gone, its type cannot be found out any more.
+        // It counts as deleted. Once the key is removed, its type cannot be read any more.
         Err(ReadOutcome::WrongType) => {
             backlog.record(db, key, ChangeKind::Deleted, clock::now_us);
             backlog.retain_missing(db, key, clock::now_us());
@@ -45,33 +52,34 @@ pub fn retain_value(pipeline: &Pipeline, ctx: Ctx<'_>, db: Db, key: &[u8]) {
     }
 }
 
-/// The value as it is to be kept, or why there is none.
+/// The value to retain, or why there is none.
 fn read_value(
     pipeline: &Pipeline,
     ctx: Ctx<'_>,
     key: &[u8],
-    wanted: ReadRequest,
+    request: ReadRequest,
 ) -> Result<RetainedValue, ReadOutcome> {
     let mut bytes = Vec::new();
-    // The expiry always: the options may change before the value is written.
-    let wanted = ReadRequest { expiry: true, ..wanted };
-    let ReadResult { found, expire_ms, .. } =
-        value::value(&pipeline.opener, ctx, &Text::new(key), wanted, &mut bytes);
-    let content = match found {
+    // The expiry is always read: the registration's options may change before the value is written.
+    let request = ReadRequest { expiry: true, ..request };
+    let ReadResult { outcome, expire_ms, .. } =
+        value::value(&pipeline.opener, ctx, &Text::new(key), request, &mut bytes);
+    let content = match outcome {
         ReadOutcome::Value(content) => content,
         ReadOutcome::TooLarge => value::too_large(&mut bytes),
         ReadOutcome::Unwritable(reason) => {
             bytes.extend_from_slice(reason.as_bytes());
             Content::Unwritable
         }
-        // It is read in one go, so it is neither put off nor left unfinished.
-        found => return Err(found),
+        // The value is read without a time budget, so the read is neither deferred nor unfinished.
+        outcome => return Err(outcome),
     };
     Ok(RetainedValue { content, expire_ms, bytes: bytes.into() })
 }
 
-/// What to do about a key that the server is about to remove, and whose value can still be read.
-pub fn removed(pipeline: &Pipeline, ctx: Ctx<'_>, (db, key): (Db, &[u8]), kind: ChangeKind) {
+/// Retains the value of a key that the server is about to remove, if the key is dirty; the value
+/// can still be read.
+pub fn before_removal(pipeline: &Pipeline, ctx: Ctx<'_>, (db, key): (Db, &[u8]), kind: ChangeKind) {
     let now_us = clock::now_us();
     let must_retain = pipeline.backlog.borrow_mut().must_retain(db, key, kind, now_us);
     if must_retain {
@@ -79,8 +87,9 @@ pub fn removed(pipeline: &Pipeline, ctx: Ctx<'_>, (db, key): (Db, &[u8]), kind: 
     }
 }
 
-/// Captures every key of `db`, or of all databases, that a registration may have missed; `source_of` a
-/// database is the one to read its keys in. Returns these registrations, which need no scan now.
+/// Retains the value of every key of `db`, or of all databases, whose change a registration may
+/// have missed; `source_of(db)` is the database to read the keys of `db` in. Returns these
+/// registrations, which need no scan any more.
 pub fn retain_missed(
     pipeline: &Pipeline,
     ctx: Ctx<'_>,
@@ -105,8 +114,8 @@ pub fn retain_missed(
     ids
 }
 
-/// Captures every dirty key of `db`, or of all databases; `source_of` a database is the one to read its
-/// keys in.
+/// Retains the value of every dirty key of `db`, or of all databases; `source_of(db)` is the
+/// database to read the keys of `db` in.
 pub fn retain_all(
     pipeline: &Pipeline,
     ctx: Ctx<'_>,

@@ -1,10 +1,10 @@
-//! Eviction on servers that report it only when the value is gone already (Redis 7.0): from 85 % of
-//! maxmemory on, every dirty value is captured: in slices at first, and from 95 % on before the next
-//! command.
+//! Look-ahead retention for eviction, on servers that report an evicted key only after its value is
+//! removed (Redis 7.0). From 85 % of maxmemory on, every dirty value is retained in slices; from 95
+//! % on, before the next command.
 //!
-//! The server evicts at the beginning of a command, and in a timer after its limit was lowered. So
-//! while there is a limit, a filter looks before each command at what became dirty since the loop
-//! slept. Without a limit there is no filter, which would cost every command.
+//! The server evicts before it executes a command, and in a timer after maxmemory was lowered. So
+//! while maxmemory is set, a command filter retains, before each command, what became dirty since
+//! the loop slept. Without maxmemory no filter is registered: it would cost time in every command.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -17,26 +17,27 @@ use crate::redis::api::raw::api;
 use crate::redis::pipeline::Pipeline;
 use crate::redis::retain::last_value;
 
-/// Share of maxmemory from which on eviction may come with the next command.
+/// Share of maxmemory from which on the next commands may cause eviction.
 const PRESSURE: f32 = 0.85;
 
-/// Share of maxmemory from which on nothing is left for the next slice.
+/// Share of maxmemory from which on all dirty values are retained at once, and none is left for the
+/// next slice.
 const URGENT: f32 = 0.95;
 
-/// While one of these holds, this server evicts nothing.
-const ELSEWHERE: u32 = raw::REDISMODULE_CTX_FLAGS_SLAVE
+/// While one of these context flags is set, this server evicts nothing.
+const EVICTS_NOTHING: u32 = raw::REDISMODULE_CTX_FLAGS_SLAVE
     | raw::REDISMODULE_CTX_FLAGS_LOADING
     | raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING;
 
-/// The server calls it before each command.
+/// A command filter: the server calls it before each command.
 pub type Filter = unsafe extern "C" fn(*mut raw::RedisModuleCommandFilterCtx);
 
-/// What is known of memory.
+/// The state of memory pressure.
 #[derive(Debug)]
 pub struct Eviction {
-    /// True while every dirty value is captured at once.
+    /// True while the server is under memory pressure, so that every newly dirty value is retained.
     on: Cell<bool>,
-    /// True once the command filter is in place, for good.
+    /// True once the command filter is registered; it is never unregistered.
     filters: Cell<bool>,
     /// A context for the command filter, which has none of its own.
     detached: *mut raw::RedisModuleCtx,
@@ -51,7 +52,7 @@ impl Eviction {
         Eviction { on: Cell::new(false), filters: Cell::new(false), detached }
     }
 
-    /// Looks whether keys can be evicted at all, and if so, before each command from now on.
+    /// Registers the command filter if the server can evict keys at all.
     pub fn watch_limit(&self, ctx: Ctx<'_>, filter: Filter) {
         let setting = |name: &CStr| config::value(ctx, name).unwrap_or_default();
         if self.filters.get()
@@ -60,8 +61,8 @@ impl Eviction {
         {
             return;
         }
-        // SAFETY: the context is that of a callback of the server, in which no filter is running. The
-        // filter is ours; it leaves out the commands that we call ourselves.
+        // SAFETY: the context is that of a callback of the server, in which no filter is running.
+        // The filter is the module's; it is not called for commands that the module itself runs.
         unsafe {
             let no_self = raw::REDISMODULE_CMDFILTER_NOSELF as i32;
             api!(RedisModule_RegisterCommandFilter)(ctx.raw(), Some(filter), no_self);
@@ -69,50 +70,50 @@ impl Eviction {
         self.filters.set(true);
     }
 
-    /// Settings of the server have changed. A lower limit evicts in a timer, which may come before the loop
-    /// sleeps again.
+    /// Called after settings of the server have changed. After maxmemory is lowered, the server
+    /// evicts in a timer, which may fire before the loop sleeps again.
     pub fn on_config(&self, pipeline: &Pipeline, ttl: &Ttl, ctx: Ctx<'_>) {
-        if ctx.flags() & ELSEWHERE == 0 && is_pressed(PRESSURE) {
-            self.press(pipeline, ttl, ctx, u64::MAX);
+        if ctx.flags() & EVICTS_NOTHING == 0 && is_used(PRESSURE) {
+            self.retain_dirty(pipeline, ttl, ctx, u64::MAX);
         }
     }
 
-    /// A command is about to run, and before it the server may evict keys.
+    /// Called before a command is executed; the server may evict keys before that.
     pub fn before_command(&self, pipeline: &Pipeline, ttl: &Ttl) {
-        if !pipeline.backlog.borrow().has_newly_dirty() || !is_pressed(URGENT) {
+        if !pipeline.backlog.borrow().has_newly_dirty() || !is_used(URGENT) {
             return;
         }
         // SAFETY: the detached context is valid for the module's life; the filter runs on the
         // server's thread, between commands or inside a script.
         let ctx = unsafe { Ctx::new(self.detached) };
         if ctx.flags() & NOT_NOW == 0 {
-            self.press(pipeline, ttl, ctx, u64::MAX);
+            self.retain_dirty(pipeline, ttl, ctx, u64::MAX);
         }
     }
 
-    /// Captures what is dirty, if memory is short, until `end_us` or, if it is very short, all of it;
-    /// false if it is not. Before the loop sleeps.
+    /// Under memory pressure, retains dirty values until `end_us`, or all of them from 95 % of
+    /// maxmemory on. False without pressure. Called before the loop sleeps.
     pub fn step(&self, pipeline: &Pipeline, ttl: &Ttl, ctx: Ctx<'_>, end_us: u64) -> bool {
-        let pressed = is_pressed(PRESSURE);
-        if pressed {
-            self.press(pipeline, ttl, ctx, if is_pressed(URGENT) { u64::MAX } else { end_us });
+        let under_pressure = is_used(PRESSURE);
+        if under_pressure {
+            self.retain_dirty(pipeline, ttl, ctx, if is_used(URGENT) { u64::MAX } else { end_us });
         } else {
             self.on.set(false);
         }
-        pressed
+        under_pressure
     }
 
-    /// True if memory is not short, and was not in the last turn.
+    /// True if there is no memory pressure, and was none in the last iteration.
     pub fn is_idle(&self) -> bool {
-        !is_pressed(PRESSURE) && !self.on.get()
+        !is_used(PRESSURE) && !self.on.get()
     }
 
-    /// Captures every dirty value until `end_us`, if keys can be evicted at all.
-    fn press(&self, pipeline: &Pipeline, ttl: &Ttl, ctx: Ctx<'_>, end_us: u64) {
+    /// Retains every dirty value until `end_us`, if the policy lets keys be evicted at all.
+    fn retain_dirty(&self, pipeline: &Pipeline, ttl: &Ttl, ctx: Ctx<'_>, end_us: u64) {
         if !self.on.get() {
             let policy = config::value(ctx, c"maxmemory-policy");
             if policy.as_deref() == Some(b"noeviction") {
-                ttl.look(pipeline, ctx, end_us, false);
+                ttl.check_newly_dirty(pipeline, ctx, end_us, false);
                 return;
             }
             self.on.set(true);
@@ -125,9 +126,9 @@ impl Eviction {
     }
 }
 
-/// True when that share of maxmemory is in use. Eviction comes with the first command after the
-/// whole of it.
-fn is_pressed(share: f32) -> bool {
+/// True when at least that share of maxmemory is in use. The server evicts before the first command
+/// that finds all of it in use.
+fn is_used(share: f32) -> bool {
     // SAFETY: takes no argument and reads the server's counters.
     unsafe { api!(RedisModule_GetUsedMemoryRatio)() >= share }
 }

@@ -1,9 +1,9 @@
-//! Redis 7.0 reports an expired or evicted key only when its value is gone already. So it looks ahead,
-//! and captures values before that.
+//! Look-ahead retention. Redis 7.0 reports an expired or evicted key only after its value is
+//! removed, so the module retains values before that.
 //!
 //! - [`ttl`]: the time to live of keys that became dirty.
-//! - [`eviction`]: memory that becomes short.
-//! - [`overdue`]: keys that have expired and are still there.
+//! - [`eviction`]: memory pressure.
+//! - [`overdue`]: logically expired keys that the server has not deleted yet.
 
 pub mod eviction;
 pub mod expiry;
@@ -20,26 +20,28 @@ use crate::redis::api::context::Ctx;
 use crate::redis::api::raw;
 use crate::redis::pipeline::Pipeline;
 
-/// Shortest slice in which keys are asked for their time to live, microseconds.
-const LOOK_US: u64 = 2_000;
+/// Minimum slice in which the time to live of keys is read, microseconds.
+const MIN_SLICE_US: u64 = 2_000;
 
-/// While one of these holds, no key is looked at.
+/// While one of these context flags is set, no key is checked.
 const NOT_NOW: u32 = raw::REDISMODULE_CTX_FLAGS_LOADING
     | raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING
     | raw::REDISMODULE_CTX_FLAGS_LUA
     | raw::REDISMODULE_CTX_FLAGS_MULTI;
 
-/// What is known of the ends of dirty keys, beside what the backlog knows.
+/// The state of look-ahead retention; the backlog has the newly dirty keys and the times to check
+/// keys again.
 #[derive(Debug)]
 pub struct Redis70 {
-    /// True when keys were left that should be looked at at once.
+    /// True when the last slice ended before all due keys were checked.
     is_behind: Cell<bool>,
     ttl: Ttl,
     eviction: Eviction,
 }
 
 impl Redis70 {
-    /// Begins to look ahead. `filter` comes before each command once keys can be evicted.
+    /// Starts look-ahead retention. `filter` is registered as a command filter once keys can be
+    /// evicted.
     pub fn start(pipeline: &Pipeline, ctx: Ctx<'_>, filter: Filter) -> Self {
         pipeline.backlog.borrow_mut().watch();
         let eviction = Eviction::start(ctx);
@@ -47,9 +49,10 @@ impl Redis70 {
         Redis70 { is_behind: Cell::new(false), ttl: Ttl::default(), eviction }
     }
 
-    /// Looks at what has become dirty, and captures what is about to expire, for a slice each, before
-    /// the loop sleeps and after the log was folded. On a replica, too, so that it has nothing to look
-    /// for when it is promoted. True if there was anything to do.
+    /// Checks newly dirty keys, and retains the values of keys that are about to expire, for a
+    /// slice each. Called before the loop sleeps, after the change log was folded. A replica does
+    /// it, too, so that no keys are left to check when it is promoted. True if there was anything
+    /// to do.
     pub fn step(&self, pipeline: &Pipeline, ctx: Ctx<'_>) -> bool {
         let flags = ctx.flags();
         if flags & NOT_NOW != 0 {
@@ -61,19 +64,19 @@ impl Redis70 {
             self.is_behind.set(false);
             return false;
         }
-        let retained = ttl.capture_last(pipeline, ctx, is_replica);
-        // Longer than other slices: a key may have less time to live than a turn takes.
-        let end_us = end_of_slice(pipeline).max(clock::now_us() + LOOK_US);
+        let retained = ttl.retain_expiring(pipeline, ctx, is_replica);
+        // Longer than other slices: a key may have less time to live than an iteration takes.
+        let end_us = end_of_slice(pipeline).max(clock::now_us() + MIN_SLICE_US);
         // A replica evicts nothing.
-        let looked = !is_replica && eviction.step(pipeline, ttl, ctx, end_us)
-            || ttl.look(pipeline, ctx, end_us, is_replica);
+        let checked = !is_replica && eviction.step(pipeline, ttl, ctx, end_us)
+            || ttl.check_newly_dirty(pipeline, ctx, end_us, is_replica);
         let scanned = ttl.overdue.step(pipeline, ctx, end_of_slice(pipeline));
         self.is_behind.set(!self.is_idle(pipeline));
-        retained || looked || scanned
+        retained || checked || scanned
     }
 
-    /// True if no key is to be looked at now. Most turns end here, so that the clock is asked only if
-    /// some key has an end.
+    /// True if no key has to be checked now. Most iterations end here, so the clock is read only if
+    /// a key is tracked until its expiry.
     fn is_idle(&self, pipeline: &Pipeline) -> bool {
         let backlog = pipeline.backlog.borrow();
         let is_due = |end_ms: u64| end_ms <= clock::unix_ms();
@@ -82,7 +85,7 @@ impl Redis70 {
             && !backlog.next_end_ms().is_some_and(is_due)
     }
 
-    /// When keys must be looked at next, microseconds.
+    /// When keys have to be checked next, microseconds; `u64::MAX` for never.
     pub fn next_us(&self, pipeline: &Pipeline) -> u64 {
         if self.is_behind.get() {
             return 0;
@@ -91,23 +94,23 @@ impl Redis70 {
         end_ms.map_or(u64::MAX, |end_ms| end_ms.saturating_mul(1000))
     }
 
-    /// Settings of the server have changed.
+    /// Called after settings of the server have changed.
     pub fn on_config(&self, pipeline: &Pipeline, ctx: Ctx<'_>, filter: Filter) {
         self.eviction.watch_limit(ctx, filter);
         self.eviction.on_config(pipeline, &self.ttl, ctx);
     }
 
-    /// A command is about to run.
+    /// Called before a command is executed.
     pub fn before_command(&self, pipeline: &Pipeline) {
         self.eviction.before_command(pipeline, &self.ttl);
     }
 
-    /// Data was loaded.
+    /// Called after data was loaded.
     pub fn on_loaded(&self, pipeline: &Pipeline, ctx: Ctx<'_>) {
         self.ttl.overdue.on_loaded(pipeline, ctx);
     }
 
-    /// This server is a master now.
+    /// Called when this server has become a master.
     pub fn on_promoted(&self, pipeline: &Pipeline, ctx: Ctx<'_>) {
         self.ttl.overdue.on_promoted(pipeline, ctx);
     }

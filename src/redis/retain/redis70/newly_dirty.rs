@@ -1,4 +1,4 @@
-//! Keys that became dirty and were not looked at.
+//! Keys that became dirty and were not checked yet.
 
 use std::cell::RefCell;
 
@@ -6,12 +6,12 @@ use crate::core::backlog::Watched;
 use crate::redis::api::clock;
 use crate::redis::pipeline::Pipeline;
 
-/// Holds the bytes of the key that is looked at.
+/// Holds the buffer for the name of the key that is checked.
 #[derive(Debug, Default)]
 pub struct NewlyDirty(RefCell<Vec<u8>>);
 
 impl NewlyDirty {
-    /// The buffer for the key that is looked at; put it back after use.
+    /// The buffer for the name of the key that is checked; the caller puts it back after use.
     pub fn take_buffer(&self) -> Vec<u8> {
         self.0.take()
     }
@@ -21,8 +21,8 @@ impl NewlyDirty {
         self.0.replace(buffer);
     }
 
-    /// Hands each key that should be looked at to `each`, until `end_us`; the clock is looked at once
-    /// for `clock_keys` of them. True if there was one.
+    /// Passes each unchecked key to `each`, until `end_us`; the clock is read once every
+    /// `clock_keys` keys. True if there was at least one key.
     pub fn each(
         &self,
         pipeline: &Pipeline,
@@ -33,7 +33,7 @@ impl NewlyDirty {
         let mut key = self.take_buffer();
         let mut count = 0usize;
         loop {
-            // The borrow ends with the statement: looking calls into the server.
+            // The borrow ends with the statement: `each` calls into the server.
             let watched = pipeline.backlog.borrow_mut().next_newly_dirty(&mut key, clock::now_us);
             let Some(watched) = watched else { break };
             each(watched, &key);

@@ -1,7 +1,7 @@
-//! Time to live: every key that becomes dirty is asked for it once; its value is captured in its last
-//! second.
+//! Look-ahead retention for expiry: the time to live of every key that becomes dirty is read once;
+//! its value is retained in the last second of it.
 
-use super::expiry::{LAST_MS, can_expire};
+use super::expiry::{RETAIN_AHEAD_MS, can_expire};
 use super::newly_dirty::NewlyDirty;
 use super::overdue::Overdue;
 use crate::core::backlog::Watched;
@@ -12,30 +12,38 @@ use crate::redis::pipeline::Pipeline;
 use crate::redis::read::value;
 use crate::redis::retain::last_value;
 
-/// When a value is captured so much later than it could be, the slice is [`URGENT_US`] long at least:
-/// the server removes expired keys in a quarter of its time.
+/// When a value is due for retention for this long, the slice is at least [`URGENT_US`]: the
+/// server's expiry cycle uses up to a quarter of its time to delete expired keys.
 const LATE_MS: u64 = 250;
 const URGENT_US: u64 = 4_000;
-/// What is so late is captured at a stretch: better a pause than a lost value.
+/// Values that are due for this long are retained without a time limit: a latency spike is better
+/// than a lost value.
 const LAST_CHANCE_MS: u64 = 800;
-/// So many keys without a time to live are opened before it is asked whether any key has one.
+/// After this many opened keys without a time to live, the server is asked whether any key of the
+/// database has one.
 const MANY: usize = 32;
-/// Keys that are opened between two looks at the clock.
+/// Keys that are opened between two readings of the clock.
 const CLOCK_KEYS: usize = 16;
 
-/// What is looked at, and what only a scan can find.
+/// The keys to check by name, and those that only a scan can find.
 #[derive(Debug, Default)]
 pub struct Ttl {
-    /// Keys that became dirty.
+    /// Keys that became dirty and were not checked yet.
     pub newly_dirty: NewlyDirty,
-    /// Keys that may have expired already.
+    /// Databases with keys that may be logically expired already.
     pub overdue: Overdue,
 }
 
 impl Ttl {
-    /// Asks every key that became dirty for its time to live, until `end_us`. One that a replica does
-    /// not find may have expired. True if there was one.
-    pub fn look(&self, pipeline: &Pipeline, ctx: Ctx<'_>, end_us: u64, is_replica: bool) -> bool {
+    /// Reads the time to live of every newly dirty key, until `end_us`. A key that a replica does
+    /// not find may be logically expired. True if there was at least one key.
+    pub fn check_newly_dirty(
+        &self,
+        pipeline: &Pipeline,
+        ctx: Ctx<'_>,
+        end_us: u64,
+        is_replica: bool,
+    ) -> bool {
         if !pipeline.backlog.borrow().has_newly_dirty() {
             return false;
         }
@@ -51,19 +59,21 @@ impl Ttl {
             ctx.select(watched.db);
             match value::expiry_ms(&pipeline.opener, ctx, &Text::new(key)) {
                 Some(NO_EXPIRY) => opened += 1,
-                // At once: data may be saved before the next turn, and the key be gone when it is loaded.
-                Some(end_ms) if is_last(end_ms, now_ms) => {
+                // At once: the data may be saved before the next iteration, and the key be expired
+                // when it is loaded.
+                Some(end_ms) if is_expiring(end_ms, now_ms) => {
                     last_value::retain_value(pipeline, ctx, watched.db, key)
                 }
-                Some(end_ms) => look_again(pipeline, watched, key, (now_ms, end_ms)),
-                None if is_replica => self.overdue.ask(watched.db),
+                Some(end_ms) => schedule_check(pipeline, watched, key, (now_ms, end_ms)),
+                None if is_replica => self.overdue.request(watched.db),
                 None => opened += 1,
             }
         })
     }
 
-    /// Captures the values of keys in their last second, for a slice. True if there was one.
-    pub fn capture_last(&self, pipeline: &Pipeline, ctx: Ctx<'_>, is_replica: bool) -> bool {
+    /// Retains the values of keys in the last second of their time to live, for a slice. True if
+    /// there was at least one.
+    pub fn retain_expiring(&self, pipeline: &Pipeline, ctx: Ctx<'_>, is_replica: bool) -> bool {
         let now_ms = clock::unix_ms();
         let first_ms = pipeline.backlog.borrow().next_end_ms();
         let Some(first_ms) = first_ms.filter(|first_ms| *first_ms <= now_ms) else { return false };
@@ -77,11 +87,11 @@ impl Ttl {
             ctx.select(watched.db);
             match value::expiry_ms(&pipeline.opener, ctx, &Text::new(&key)) {
                 Some(NO_EXPIRY) => {}
-                Some(end_ms) if is_last(end_ms, now_ms) => {
+                Some(end_ms) if is_expiring(end_ms, now_ms) => {
                     last_value::retain_value(pipeline, ctx, watched.db, &key);
                 }
-                Some(end_ms) => look_again(pipeline, watched, &key, (now_ms, end_ms)),
-                None if is_replica => self.overdue.ask(watched.db),
+                Some(end_ms) => schedule_check(pipeline, watched, &key, (now_ms, end_ms)),
+                None if is_replica => self.overdue.request(watched.db),
                 None => {}
             }
             if clock::now_us() >= end_us && !is_last_chance(pipeline) {
@@ -93,17 +103,17 @@ impl Ttl {
     }
 }
 
-/// True if the key has its last second, or less.
-fn is_last(end_ms: i64, now_ms: u64) -> bool {
-    u64::try_from(end_ms).is_ok_and(|end_ms| end_ms <= now_ms + LAST_MS)
+/// True if the key has at most [`RETAIN_AHEAD_MS`] to live.
+fn is_expiring(end_ms: i64, now_ms: u64) -> bool {
+    u64::try_from(end_ms).is_ok_and(|end_ms| end_ms <= now_ms + RETAIN_AHEAD_MS)
 }
 
-fn look_again(pipeline: &Pipeline, watched: Watched, key: &[u8], (now_ms, end_ms): (u64, i64)) {
-    let at_ms = u64::try_from(end_ms).unwrap_or(0).saturating_sub(LAST_MS);
+fn schedule_check(pipeline: &Pipeline, watched: Watched, key: &[u8], (now_ms, end_ms): (u64, i64)) {
+    let at_ms = u64::try_from(end_ms).unwrap_or(0).saturating_sub(RETAIN_AHEAD_MS);
     pipeline.backlog.borrow_mut().look_at(watched, key, (now_ms, at_ms));
 }
 
-/// Whether the next value is lost unless it is captured now.
+/// True if the next value is likely to be lost unless it is retained now.
 fn is_last_chance(pipeline: &Pipeline) -> bool {
     let next_ms = pipeline.backlog.borrow().next_end_ms();
     next_ms.is_some_and(|next_ms| next_ms + LAST_CHANCE_MS <= clock::unix_ms())

@@ -1,4 +1,4 @@
-//! State that a replica loads beside its old data (`repl-diskless-load swapdb`).
+//! State that a replica receives during async (diskless) loading (`repl-diskless-load swapdb`).
 
 use std::cell::RefCell;
 
@@ -6,18 +6,18 @@ use crate::core::backlog::Backlog;
 use crate::core::backlog::record::unpack;
 use crate::redis::api::{clock, log};
 
-/// Blocks of state that a replica loads beside the old data, which serves until the new is complete;
-/// nothing otherwise.
+/// Blocks of state received while the replica still serves the old dataset; nothing when no async
+/// loading is in progress.
 #[derive(Debug, Default)]
-pub struct Beside(RefCell<Option<Vec<Vec<u8>>>>);
+pub struct AsyncLoading(RefCell<Option<Vec<Vec<u8>>>>);
 
-impl Beside {
-    /// True while data is loaded beside the old.
+impl AsyncLoading {
+    /// True while async loading is in progress.
     pub fn is_loading(&self) -> bool {
         self.0.borrow().is_some()
     }
 
-    /// Keeps a block of such data; what is none is given back.
+    /// Keeps a block during async loading; otherwise returns it to the caller.
     pub fn keep(&self, block: Vec<u8>) -> Option<Vec<u8>> {
         match &mut *self.0.borrow_mut() {
             Some(blocks) => blocks.push(block),
@@ -26,12 +26,12 @@ impl Beside {
         None
     }
 
-    /// Such data begins.
+    /// Async loading begins.
     pub fn begin(&self) {
         self.0.replace(Some(Vec::new()));
     }
 
-    /// It has ended: its state takes the place of what there was if `is_complete`.
+    /// Async loading has ended: if `is_complete`, its state replaces the current one.
     pub fn end(&self, backlog: &mut Backlog, is_complete: bool) {
         let blocks = self.0.take().unwrap_or_default();
         if !is_complete {

@@ -46,7 +46,7 @@ pub mod internals {
     pub use crate::core::registration::router::Routes;
     pub use crate::core::registration::{Namespace, Registration, args, file_lines};
     pub use crate::mongo::write::command;
-    pub use crate::mongo::write::executor::write_out;
+    pub use crate::mongo::write::executor::execute;
     pub use crate::mongo::write::limits::Limits;
     pub use crate::mongo::write::lookup::Lookup;
     pub use crate::mongo::write::outcome::classify;

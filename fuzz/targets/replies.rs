@@ -11,7 +11,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use mongodb::bson::{self, Bson, Document, RawDocumentBuf, doc};
 use mongodb::error::{CommandError, Error, ErrorKind};
-use writebehind::internals::{Batch, Content, Db, EntryId, Item, Limits, Lookup, NO_EXPIRY, Namespace, Registration, Span, Version, classify, write_out};
+use writebehind::internals::{Batch, Content, Db, EntryId, Item, Limits, Lookup, NO_EXPIRY, Namespace, Registration, Span, Version, classify, execute};
 use writebehind::internals::command::{self, Kind};
 
 #[derive(Debug)]
@@ -184,7 +184,7 @@ fuzz_target!(|input: Input| {
     // Paused: what waits for the time does not wait.
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build().expect("runtime");
-    let end = runtime.block_on(write_out(
+    let end = runtime.block_on(execute(
         &batch,
         built,
         &mut Limits::new(Duration::from_secs(10)),

@@ -1,4 +1,5 @@
-//! WB.CHECK: connects, and asks a deployment what it is and what the user may do there.
+//! WB.CHECK: connects to a deployment, and queries its version, its topology and the user's
+//! privileges.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,7 +12,7 @@ use crate::core::delivery::deployment::{Checkup, Need, Rights};
 use crate::core::registration::Namespace;
 use crate::sink::LinkError;
 
-/// Longest wait for all questions together.
+/// Time limit for all commands of a check together.
 const WITHIN: Duration = Duration::from_secs(10);
 /// The code of a command that the user may not run.
 const UNAUTHORIZED: i32 = 13;
@@ -22,9 +23,9 @@ pub async fn check(uri: &str, needs: &[Need]) -> Checkup {
         Ok(connected) => connected,
         Err(broken) => return Checkup::failed(broken.error),
     };
-    let found = timeout(WITHIN, ask(&connected, needs)).await;
+    let checked = timeout(WITHIN, query(&connected, needs)).await;
     connected.client.shutdown().immediate(true).await;
-    match found {
+    match checked {
         Ok(Ok(checkup)) => checkup,
         Ok(Err(broken)) => Checkup::failed(broken.error),
         Err(_) => {
@@ -34,19 +35,20 @@ pub async fn check(uri: &str, needs: &[Need]) -> Checkup {
     }
 }
 
-async fn ask(connected: &Connected, needs: &[Need]) -> Result<Checkup, LinkError> {
+async fn query(connected: &Connected, needs: &[Need]) -> Result<Checkup, LinkError> {
     let admin = async |command: Document| {
         let end = connected.client.database("admin").run_command(command).await;
         end.map_err(|error| connected.watch.broken(&error))
     };
-    // The first greeting waits for a connection; the next one takes the network's time alone.
+    // The first `hello` waits for a connection; the second one takes only the network round trip,
+    // so it is the one to measure the clock skew with.
     tokio::select! {
         greeting = admin(doc! { "hello": 1 }) => greeting?,
         broken = connected.watch.no_server_left() => return Err(broken),
     };
-    let asked_ms = unix_ms();
+    let sent_ms = unix_ms();
     let hello = admin(doc! { "hello": 1 }).await?;
-    let now_ms = asked_ms.midpoint(unix_ms());
+    let now_ms = sent_ms.midpoint(unix_ms());
     let build = admin(doc! { "buildInfo": 1 }).await?;
     let local_ms = hello.get_datetime("localTime").map_or(now_ms, |time| time.timestamp_millis());
     let mut checkup = Checkup {
@@ -61,10 +63,10 @@ async fn ask(connected: &Connected, needs: &[Need]) -> Result<Checkup, LinkError
     let auth = status.get_document("authInfo").cloned().unwrap_or_default();
     let has_user = auth.get_array("authenticatedUsers").is_ok_and(|users| !users.is_empty());
     let privileges = auth.get_array("authenticatedUserPrivileges").cloned().unwrap_or_default();
-    let open = !has_user && is_open(connected).await?;
-    checkup.rights = needs.iter().map(|need| rights(need, open, &privileges)).collect();
+    let unrestricted = !has_user && is_unrestricted(connected).await?;
+    checkup.rights = needs.iter().map(|need| rights(need, unrestricted, &privileges)).collect();
     checkup.error = match checkup.rights.iter().find(|rights| !rights.missing.is_empty()) {
-        _ if !has_user && !open => {
+        _ if !has_user && !unrestricted => {
             "MongoDB asks for authentication, and the connection string has \
              no user; put one with a password into a file and name it with mongodb-uri-file"
                 .to_owned()
@@ -87,8 +89,9 @@ fn topology(hello: &Document) -> &'static str {
     }
 }
 
-/// Whether a connection without a user may do everything, because the server asks for none.
-async fn is_open(connected: &Connected) -> Result<bool, LinkError> {
+/// True if a connection without a user may do everything, because the server runs without access
+/// control.
+async fn is_unrestricted(connected: &Connected) -> Result<bool, LinkError> {
     let database = connected.client.database("admin");
     let list = doc! { "listDatabases": 1, "nameOnly": true, "filter": { "name": "admin" } };
     match database.run_command(list).await {
@@ -102,21 +105,22 @@ fn is_unauthorized(error: &Error) -> bool {
     matches!(&*error.kind, ErrorKind::Command(error) if error.code == UNAUTHORIZED)
 }
 
-fn rights(need: &Need, open: bool, privileges: &[Bson]) -> Rights {
+fn rights(need: &Need, unrestricted: bool, privileges: &[Bson]) -> Rights {
     let Need { namespace, actions } = need;
     let may = |action: &str| {
-        open || privileges.iter().filter_map(Bson::as_document).any(|privilege| {
-            let resource = privilege.get_document("resource");
-            let actions = privilege.get_array("actions").map(Vec::as_slice).unwrap_or_default();
-            resource.is_ok_and(|resource| covers(resource, namespace))
-                && actions.iter().any(|given| given.as_str() == Some(action))
-        })
+        unrestricted
+            || privileges.iter().filter_map(Bson::as_document).any(|privilege| {
+                let resource = privilege.get_document("resource");
+                let actions = privilege.get_array("actions").map(Vec::as_slice).unwrap_or_default();
+                resource.is_ok_and(|resource| covers(resource, namespace))
+                    && actions.iter().any(|given| given.as_str() == Some(action))
+            })
     };
     let missing = actions.iter().copied().filter(|action| !may(action)).collect();
     Rights { namespace: namespace.to_string(), missing }
 }
 
-/// Whether a privilege's resource covers the namespace: an empty name stands for every one, but not for
+/// True if a privilege's resource covers the namespace: an empty name covers every name, except for
 /// system collections.
 fn covers(resource: &Document, namespace: &Namespace) -> bool {
     if resource.get_bool("anyResource").unwrap_or(false) {
@@ -131,7 +135,7 @@ fn covers(resource: &Document, namespace: &Namespace) -> bool {
         && (named || !namespace.collection.starts_with("system."))
 }
 
-/// This machine's clock. The module's own clock does not say what time it is.
+/// This machine's wall clock. The module's own clock is monotonic and may differ from it.
 fn unix_ms() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
@@ -159,13 +163,13 @@ mod tests {
     }
 
     #[test]
-    fn what_the_user_may_not_do_is_listed() {
+    fn missing_privileges_are_listed() {
         let namespace = Namespace { database: "shop".to_owned(), collection: "movies".to_owned() };
         let need = Need { namespace, actions: vec!["insert", "update", "remove"] };
-        let given = doc! {
+        let granted = doc! {
             "resource": { "db": "shop", "collection": "" }, "actions": ["find", "insert"],
         };
-        assert_eq!(rights(&need, false, &[given.into()]).missing, ["update", "remove"]);
+        assert_eq!(rights(&need, false, &[granted.into()]).missing, ["update", "remove"]);
         assert_eq!(rights(&need, true, &[]).missing, Vec::<&str>::new());
     }
 }

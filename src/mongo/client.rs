@@ -1,7 +1,7 @@
-//! The driver's client: its options, and the limits that keep every call bounded.
+//! The driver's client: its options, and the timeouts that bound every call.
 //!
 //! Facts about the driver (mongodb 3.9.1) as measured: `socketTimeoutMS` is ignored, raw commands
-//! inherit no write concern and are never retried, and a frozen server is noticed after
+//! inherit no write concern and are never retried, and a frozen server is detected after
 //! `heartbeatFrequencyMS` + `connectTimeoutMS`.
 
 use std::num::NonZeroU8;
@@ -19,34 +19,34 @@ use crate::core::settings::MAX_IN_FLIGHT_BATCHES;
 use crate::file;
 use crate::sink::LinkError;
 
-/// Connections to a server, unless the connection string says otherwise: for each batch that can be
-/// in flight, for as many slow ones, and a few more. They are made when they are needed.
+/// Default of `maxPoolSize`, connections to a server: one for each batch that can be in flight, as
+/// many for batches of slow namespaces, and a few more. They are opened on demand.
 const MAX_POOL_SIZE: u32 = 2 * MAX_IN_FLIGHT_BATCHES.max as u32 + 4;
-/// Longest look-up of a `mongodb+srv` name.
+/// Time limit for the DNS lookup of a `mongodb+srv` name.
 const DNS_WITHIN: Duration = Duration::from_secs(5);
-/// Longest wait for a certificate file, and the most that one may hold.
+/// Time limit for reading a certificate file, and its maximum size, bytes.
 const FILE_WITHIN: Duration = Duration::from_secs(2);
-const MOST_FILE_BYTES: u64 = 4 << 20;
+const MAX_FILE_BYTES: u64 = 4 << 20;
 
-/// Defaults of what a connection string leaves open.
+/// Defaults of options that a connection string does not set.
 const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(3);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const HEARTBEAT_FREQUENCY: Duration = Duration::from_secs(1);
 
-/// A client and what goes with each of its commands.
+/// A client, its write concern, and the state of its servers.
 #[derive(Clone, Debug)]
 pub struct Connected {
-    /// The client. Making it contacts no server.
+    /// The client. Creating it contacts no server.
     pub client: Client,
     /// The write concern of each command.
     pub write_concern: WriteConcern,
-    /// What the driver's monitors see.
+    /// The state of the servers as the driver's monitors report it.
     pub watch: ServerWatch,
-    /// Connections that it makes to a server at most.
+    /// Maximum number of connections to a server.
     pub connections: u32,
 }
 
-/// Makes a client for `uri`. Looks up `mongodb+srv` names.
+/// Creates a client for `uri`. Resolves `mongodb+srv` names.
 ///
 /// # Errors
 /// Without the URI: it is malformed, its name has no record, or a certificate file cannot be read.
@@ -59,17 +59,18 @@ pub async fn connect(uri: &str) -> Result<Connected, LinkError> {
             LinkError::transient("the name server does not answer for the mongodb+srv name")
         })?
         .map_err(|error| error::broken(&error))?;
-    fill(&mut options);
+    set_defaults(&mut options);
     check_files(&options).await?;
     let watch = ServerWatch::new(options.hosts.iter().map(ToString::to_string).collect());
     options.sdam_event_handler = Some(watch.handler());
-    // 0 stands for any number.
-    let connections = options.max_pool_size.filter(|most| *most > 0).unwrap_or(u32::MAX);
+    // 0 means no limit.
+    let connections = options.max_pool_size.filter(|max| *max > 0).unwrap_or(u32::MAX);
     let client = Client::with_options(options).map_err(|error| error::broken(&error))?;
     Ok(Connected { client, write_concern, watch, connections })
 }
 
-/// The driver reads the files of TLS on this thread, and its error does not say which one it means.
+/// Checks that the TLS files can be read. The driver reads them on this thread, and its error does
+/// not name the file.
 async fn check_files(options: &ClientOptions) -> Result<(), LinkError> {
     let Some(Tls::Enabled(tls)) = &options.tls else { return Ok(()) };
     let named = [
@@ -78,7 +79,7 @@ async fn check_files(options: &ClientOptions) -> Result<(), LinkError> {
     ];
     for (option, path) in named {
         let Some(path) = path else { continue };
-        let reading = tokio::task::spawn_blocking(move || file::read(&path, MOST_FILE_BYTES));
+        let reading = tokio::task::spawn_blocking(move || file::read(&path, MAX_FILE_BYTES));
         let why = match timeout(FILE_WITHIN, reading).await {
             Ok(Ok(Ok(_))) => continue,
             Ok(Ok(Err(error))) => error.to_string(),
@@ -91,7 +92,7 @@ async fn check_files(options: &ClientOptions) -> Result<(), LinkError> {
     Ok(())
 }
 
-fn fill(options: &mut ClientOptions) {
+fn set_defaults(options: &mut ClientOptions) {
     options.server_selection_timeout.get_or_insert(SERVER_SELECTION_TIMEOUT);
     options.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
     options.heartbeat_freq.get_or_insert(HEARTBEAT_FREQUENCY);
@@ -99,7 +100,7 @@ fn fill(options: &mut ClientOptions) {
     options.app_name.get_or_insert_with(|| "writebehind".to_owned());
 }
 
-/// The connection string's write concern, with `majority` where it has none.
+/// The connection string's write concern; `majority` where it sets none.
 fn write_concern(parsed: &ConnectionString) -> WriteConcern {
     let given = parsed.write_concern.as_ref();
     let w = match given.and_then(|given| given.w.as_ref()) {
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_write_concern_a_majority_must_confirm() {
+    fn the_default_write_concern_is_majority() {
         let expected =
             WriteConcern { w: AcknowledgedBy::Majority, journal: false, timeout_ms: None };
         assert_eq!(concern("retryWrites=true"), expected);
@@ -149,15 +150,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_connection_string_leaves_open_is_bounded() {
+    async fn options_that_the_connection_string_does_not_set_get_bounded_defaults() {
         let mut options = ClientOptions::parse("mongodb://h/?maxPoolSize=7").await.unwrap();
-        fill(&mut options);
+        set_defaults(&mut options);
         assert_eq!(options.max_pool_size, Some(7));
         assert_eq!(options.server_selection_timeout, Some(Duration::from_secs(3)));
         assert_eq!(options.connect_timeout, Some(Duration::from_secs(2)));
         assert_eq!(options.heartbeat_freq, Some(Duration::from_secs(1)));
         let mut options = ClientOptions::parse("mongodb://h/").await.unwrap();
-        fill(&mut options);
+        set_defaults(&mut options);
         assert_eq!(options.max_pool_size, Some(132));
     }
 }

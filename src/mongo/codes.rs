@@ -1,34 +1,35 @@
-//! MongoDB's error codes by what they concern: the link, the namespace, one operation for a while,
-//! or one document for good.
+//! Classifies MongoDB's error codes by what they affect: the link, the namespace, one operation
+//! temporarily, or one document permanently.
 //!
-//! The codes and their names are those of `error_codes.yml` in MongoDB's source, and of the places
-//! in it that throw numbers of their own; that they come up in these places was seen on MongoDB 6.0
-//! where the design notes say so. A code that is not in this list is judged by what becomes of the
-//! other operations of its batch.
+//! The codes and their names are those of `error_codes.yml` in MongoDB's source, and of code there
+//! that throws numeric codes of its own; the design notes say which of them were observed on
+//! MongoDB 6.0. A code that is not listed is classified by the results of the other operations of
+//! its batch.
 
-/// What an error code asks for, wherever it stands: in the reply as a whole, at one operation,
-/// or as the write concern's error.
+/// The class of an error code, wherever it occurs: as the command's error, as a write error, or as
+/// the write concern error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
-    /// Nothing can be written until this is over.
+    /// Nothing can be written until the condition is over.
     Link(&'static str),
     /// Nothing can be written until the operator changes something.
     Permanent(&'static str),
-    /// What this namespace needs behind the server is not reached; others may go on.
+    /// A part of the deployment that this namespace needs, such as a shard, is unreachable; others
+    /// can still be written.
     Part(&'static str),
-    /// This namespace refuses; others may go on.
+    /// The namespace refuses writes; others can still be written.
     Namespace(&'static str),
-    /// It clashed with something that passes by itself, or the server lacks something for a while.
+    /// A conflict or a lack of resources that ends by itself: the operation can be retried.
     Transient(&'static str),
-    /// The server's limit for one command was reached.
+    /// The command exceeded its time limit (`maxTimeMS`).
     TooSlow,
-    /// One operation of the command cannot even be read by the server.
+    /// The server rejects the whole command, because it cannot parse one of its operations.
     Rejected(&'static str),
-    /// This one change is refused, now and always.
+    /// This one operation is refused permanently.
     Refused(&'static str),
-    /// The collection's options or indexes do not take this document. They may not take any.
+    /// The collection's options or indexes refuse this document, and possibly every document.
     Collection(&'static str),
-    /// None of the codes we know.
+    /// A code that is not listed.
     Unknown,
 }
 
@@ -36,7 +37,8 @@ use Meaning::{
     Collection, Link, Namespace, Part, Permanent, Refused, Rejected, TooSlow, Transient, Unknown,
 };
 
-/// The codes with which a router tells that it lost a shard: what it passed on may still run.
+/// The codes with which mongos reports that it lost the connection to a shard: the operations that
+/// it forwarded may still run.
 pub const UNANSWERED: [i32; 5] = [6, 7, 89, 202, 9001];
 
 /// The code of a duplicate key, which means different things for different indexes.
@@ -45,7 +47,7 @@ pub use crate::core::backlog::dead_letters::DUPLICATE_KEY;
 /// The code of a document that fails the collection's validator.
 pub const VALIDATION: i32 = 121;
 
-/// What `code` means.
+/// The class of `code`.
 pub fn meaning(code: i32) -> Meaning {
     match code {
         ..=999 => by_name(code),
@@ -53,7 +55,7 @@ pub fn meaning(code: i32) -> Meaning {
     }
 }
 
-/// The codes that were given out in order and have names.
+/// The codes up to 999, which have names and are numbered consecutively.
 fn by_name(code: i32) -> Meaning {
     match code {
         91 | 189 | 216 | 333 => Link("the server is no primary at the moment, or is shutting down"),
@@ -89,7 +91,7 @@ fn by_name(code: i32) -> Meaning {
         371 => Namespace("writes of users are blocked by setUserWriteBlockMode"),
         385 => Namespace("another operation on the database does not allow it"),
 
-        // Another transaction of the same session came after it, or it is over already.
+        // The session has a newer transaction, or the transaction has ended already.
         225 | 251 | 217 | 228 | 256 | 356 | 363 => Transient("its session is used elsewhere"),
         24 | 46 | 107 | 112 | 117 | 208 | 267 | 314 => {
             Transient("another operation in MongoDB holds it")
@@ -111,7 +113,7 @@ fn by_name(code: i32) -> Meaning {
         22 | 357 | 378 => Rejected("the document is not valid for MongoDB"),
 
         121 => Refused("the document fails the collection's schema validation"),
-        // MongoDB 4.4. Newer ones take such names in the forms that we send.
+        // MongoDB 4.4. Newer versions accept such names in the commands that the module sends.
         52 | 55 => Refused("a field's name begins with `$`, which MongoDB stores from 5.0 on"),
         2 | 9 | 40 | 56 | 57 => Refused("a field has a name or value that MongoDB does not take"),
         28 => Refused("a field lies below one that holds no document"),
@@ -125,7 +127,7 @@ fn by_name(code: i32) -> Meaning {
     }
 }
 
-/// The codes that are numbers of the place where they were thrown first.
+/// The numeric codes, which identify the place in the source that throws them.
 fn by_number(code: i32) -> Meaning {
     match code {
         10_058 | 10_107 | 11_600 | 11_602 | 13_435 | 13_436 => {

@@ -1,11 +1,13 @@
-//! Why MongoDB cannot be used: errors of the driver, and codes that concern more than a namespace.
+//! Classifies why MongoDB cannot be used: errors of the driver, and error codes that affect more
+//! than a namespace.
 
 use mongodb::error::{Error, ErrorKind};
 
 use super::codes::{Meaning, UNANSWERED, meaning};
 use crate::sink::{Failure, LinkError};
 
-/// What more than the namespace's own state keeps a command from being written, if `code` says so.
+/// The failure beyond the namespace that `code` reports; nothing for a code of the namespace or of
+/// an operation.
 pub fn failure_by(code: i32) -> Option<Failure> {
     let broken = broken_by(code)?;
     Some(match meaning(code) {
@@ -25,8 +27,8 @@ fn broken_by(code: i32) -> Option<LinkError> {
     }
 }
 
-/// Why there is no link: by the kind of error, and where the driver tells more only in its text,
-/// by what that text contains. The text itself is not shown.
+/// Why there is no link: by the kind of error, and where the driver gives the cause only in its
+/// message, by what the message contains. The message itself is not shown.
 pub fn broken(error: &Error) -> LinkError {
     let transient = |why: &str| LinkError::transient(format!("MongoDB cannot be used: {why}"));
     let permanent = |why: &str| LinkError { permanent: true, ..transient(why) };
@@ -61,12 +63,13 @@ pub fn broken(error: &Error) -> LinkError {
 
 const AUTHENTICATION: &str = "authentication failed; check user, password and authSource";
 const TOO_OLD: &str = "the server is too old, 4.4 or newer is needed";
-/// In the driver's text when `loadBalanced=true` meets a server.
+/// Part of the driver's message when `loadBalanced=true` is used with a server that is no load
+/// balancer.
 const LOAD_BALANCING: &str = "load balancing mode";
 const NO_PRIMARY: &str = "the replica set has no primary at the moment";
 
-/// What the driver's text of a failed server selection contains, the cause that it stands for,
-/// and whether the operator must see to it.
+/// Parts of the driver's message of a failed server selection: the text, its cause, and whether the
+/// error is permanent, so that the operator must act.
 const SELECTION: [(&str, &str, bool); 16] = [
     ("SCRAM failure", AUTHENTICATION, true),
     ("uthentication", AUTHENTICATION, true),
@@ -86,7 +89,7 @@ const SELECTION: [(&str, &str, bool); 16] = [
     ("wire version", TOO_OLD, true),
 ];
 
-/// Why no server takes writes, as the driver's text about the topology has it.
+/// Why no server accepts writes, from the driver's description of the topology.
 pub fn no_server(topology: &str) -> LinkError {
     let (why, permanent) = selection(topology);
     LinkError { permanent, ..LinkError::transient(format!("MongoDB cannot be used: {why}")) }
@@ -97,10 +100,12 @@ fn selection(message: &str) -> (&'static str, bool) {
         return ("none of the servers belongs to the replica set; check replicaSet", true);
     }
     let known = SELECTION.iter().find(|(text, _, _)| message.contains(text));
-    known.map_or(("no server that takes writes answers", false), |(_, why, lasts)| (why, *lasts))
+    known.map_or(("no server that takes writes answers", false), |(_, why, permanent)| {
+        (why, *permanent)
+    })
 }
 
-/// A sentence with the code behind it.
+/// The sentence, followed by the code.
 pub fn coded(sentence: &str, code: i32) -> String {
     format!("{sentence} (code {code})")
 }
@@ -110,14 +115,14 @@ mod tests {
     use super::selection;
 
     #[test]
-    fn what_somebody_must_see_to_does_not_pass_by_itself() {
+    fn errors_that_the_operator_must_fix_are_permanent() {
         assert!(selection("SCRAM failure: Authentication failed.").1);
         assert!(!selection("Connection refused (os error 111)").1);
     }
 
     #[test]
-    fn the_cause_of_a_failed_search_is_told_in_our_words() {
-        for (text, told) in [
+    fn the_cause_of_a_failed_server_selection_is_reported_in_own_words() {
+        for (text, reason) in [
             ("Error: Kind: I/O error: Connection refused (os error 111)", "connection refused"),
             ("Error: Kind: SCRAM failure: Authentication failed.", "authentication failed"),
             ("failed to lookup address information", "name is unknown"),
@@ -125,7 +130,7 @@ mod tests {
             ("Type: ReplicaSetNoPrimary, Set Name: nope }", "check replicaSet"),
             ("something else, secret value 42", "no server that takes writes"),
         ] {
-            assert!(selection(text).0.contains(told), "{text}");
+            assert!(selection(text).0.contains(reason), "{text}");
         }
     }
 }

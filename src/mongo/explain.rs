@@ -1,4 +1,4 @@
-//! What would be sent for one key, for people to read.
+//! The operation that would be sent for one key, in a readable form.
 
 use mongodb::bson::{RawBsonRef, RawDocument};
 
@@ -8,19 +8,20 @@ use super::write::command::Kind;
 use super::write::lookup::Lookup;
 use crate::core::delivery::batch::Batch;
 
-/// What a batch of one key would do.
+/// The operation of a batch with one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// The document becomes this, or with WRITE MERGE gets these fields; as canonical Extended
-    /// JSON.
+    /// The document is replaced by this one, or with WRITE MERGE gets these fields; canonical
+    /// Extended JSON.
     Write(String),
     /// The document is deleted.
     Delete,
-    /// Nothing can be written; why, in one sentence.
+    /// Nothing can be written; the reason, one sentence.
     Refused(String),
 }
 
-/// What `batch`, of one item, would do. It is built as if it were sent, and read back.
+/// The operation of `batch`, which has one item. The command is built as if it were sent, and the
+/// document is read from it.
 pub fn explain(batch: &Batch) -> Operation {
     let built = command::build(batch, Kind::Update, &Lookup::default());
     if let Some(refusal) = built.refused.into_iter().next() {
@@ -33,17 +34,17 @@ pub fn explain(batch: &Batch) -> Operation {
         return Operation::Delete;
     }
     let mut json = String::with_capacity(command.bytes.len());
-    let shown = match document(&command.bytes) {
+    let appended = match document(&command.bytes) {
         Some(document) => extended_json::append(document, &mut json),
         None => Err("the document cannot be shown".to_owned()),
     };
-    match shown {
+    match appended {
         Ok(()) => Operation::Write(json),
         Err(error) => Operation::Refused(error),
     }
 }
 
-/// The document in an `update` of one operation, in whatever form it stands there.
+/// The document in an `update` command of one operation: a replacement or a pipeline.
 fn document(command: &[u8]) -> Option<&RawDocument> {
     let command = RawDocument::from_bytes(command).ok()?;
     let update = first(RawBsonRef::Array(command.get_array("updates").ok()?))?;
@@ -51,7 +52,7 @@ fn document(command: &[u8]) -> Option<&RawDocument> {
         RawBsonRef::Document(replacement) => return Some(replacement),
         stages => stages.as_array()?,
     };
-    // The stage before, if there is one, takes away the field of an expiry.
+    // A stage before it, if there is one, removes the TTL field.
     let stage = stages.into_iter().last()?.ok()?;
     let expression = stage.as_document()?.get_document("$replaceWith").ok()?;
     match expression.get_array("$mergeObjects") {
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_deleted_or_refused_is_told() {
+    fn deletions_and_refusals_are_explained() {
         assert_eq!(explained(|_| (), Content::Tombstone, ""), Operation::Delete);
         let refused = explained(|of| of.key_as = IdType::Uuid, Content::String, "x");
         assert!(

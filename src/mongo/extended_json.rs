@@ -1,16 +1,16 @@
-//! Documents as canonical MongoDB Extended JSON (v2): every type is kept, so that an int64 can be
-//! told from an int32 and a double. `EJSON.parse` of mongosh and mongoimport read it.
+//! Formats documents as canonical MongoDB Extended JSON (v2), which preserves every type: an int64
+//! differs from an int32 and a double. `EJSON.parse` of mongosh and mongoimport read it.
 
 use mongodb::bson::{RawArray, RawBsonRef, RawDocument};
 
 /// Appends `document`.
 ///
 /// # Errors
-/// When it is not BSON, or holds a type that this module does not write.
+/// When it is not valid BSON, or contains a type that this module does not write.
 pub fn append(document: &RawDocument, out: &mut String) -> Result<(), String> {
     out.push('{');
     for (at, element) in document.iter().enumerate() {
-        let (name, value) = element.map_err(torn)?;
+        let (name, value) = element.map_err(invalid)?;
         if at > 0 {
             out.push(',');
         }
@@ -28,7 +28,7 @@ fn append_array(array: &RawArray, out: &mut String) -> Result<(), String> {
         if at > 0 {
             out.push(',');
         }
-        append_value(value.map_err(torn)?, out)?;
+        append_value(value.map_err(invalid)?, out)?;
     }
     out.push(']');
     Ok(())
@@ -98,7 +98,7 @@ fn double(number: f64) -> String {
     } else if number.is_infinite() {
         if number > 0.0 { "Infinity" } else { "-Infinity" }.to_owned()
     } else {
-        // With a point or an exponent: 1.0 is no integer.
+        // Always with a point or an exponent, so that 1.0 is no integer.
         format!("{number:?}")
     }
 }
@@ -106,17 +106,17 @@ fn double(number: f64) -> String {
 const DIGITS: [u8; 64] = *b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 fn append_base64(bytes: &[u8], out: &mut String) {
-    for three in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
+    for group in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
         for digit in 0..4 {
             let at = (bits >> (18 - 6 * digit)) as usize & 63;
-            out.push(if digit <= three.len() { char::from(DIGITS[at]) } else { '=' });
+            out.push(if digit <= group.len() { char::from(DIGITS[at]) } else { '=' });
         }
     }
 }
 
-fn torn(error: mongodb::bson::error::Error) -> String {
+fn invalid(error: mongodb::bson::error::Error) -> String {
     format!("the document cannot be shown: {error}")
 }
 
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn every_type_is_told_apart() {
+    fn every_type_is_distinguished() {
         let id = ObjectId::parse_str("5f43a1b2c3d4e5f60718293a").unwrap();
         let binary = |subtype, bytes: &[u8]| Binary { subtype, bytes: bytes.to_vec() };
         let document = doc! {

@@ -1,8 +1,8 @@
 //! MongoDB as the sink.
 //!
-//! - [`sink`]: connects, and writes batches by [`write`](mod@write).
-//! - `client`, [`uri`], `monitor`, `check`: connections and what is known of the servers.
-//! - [`error`], `codes`: what errors mean.
+//! - [`sink`]: connects, and writes batches with [`write`](mod@write).
+//! - `client`, [`uri`], `monitor`, `check`: connections and the state of the servers.
+//! - [`error`], `codes`: the classification of errors.
 
 mod check;
 mod client;

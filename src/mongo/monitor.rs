@@ -1,4 +1,5 @@
-//! What the driver's monitors see of MongoDB between commands: they greet each server all the time.
+//! The state of the servers as the driver's monitors report it, also between commands: they send
+//! `hello` to each server continuously.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,25 +13,26 @@ use super::error;
 use super::unknown_host::unknown_host;
 use crate::sink::LinkError;
 
-/// The last thing that was seen, until it is taken.
+/// The last state that was reported, until it is read.
 #[derive(Clone, Debug)]
 pub struct ServerWatch(Arc<Observed>);
 
 #[derive(Debug)]
 struct Observed {
-    /// The addresses that the connection string names.
+    /// The seed addresses of the connection string.
     seeds: Vec<String>,
     news: Mutex<Option<Result<(), LinkError>>>,
     changed: Notify,
 }
 
 impl ServerWatch {
-    /// Nothing is seen yet.
+    /// A watch without a report yet.
     pub fn new(seeds: Vec<String>) -> Self {
         ServerWatch(Arc::new(Observed { seeds, news: Mutex::default(), changed: Notify::new() }))
     }
 
-    /// Why a command failed, where the topology is to blame with more than the error says by itself.
+    /// Why a command failed. After a failed server selection, a host whose name cannot be resolved
+    /// is named, which the error alone does not do.
     pub fn broken(&self, error: &Error) -> LinkError {
         match &*error.kind {
             ErrorKind::ServerSelection { message, .. } => self.no_server(message),
@@ -45,7 +47,7 @@ impl ServerWatch {
         }
     }
 
-    /// Why no server takes writes, as soon as every one was asked in vain.
+    /// Waits until every server was tried and none accepts writes, and returns why.
     pub async fn no_server_left(&self) -> LinkError {
         loop {
             self.has_news().await;
@@ -55,40 +57,41 @@ impl ServerWatch {
         }
     }
 
-    /// Takes in the driver's events.
+    /// The handler of the driver's events.
     pub fn handler(&self) -> EventHandler<SdamEvent> {
         let watch = self.clone();
         EventHandler::callback(move |event| {
             if let SdamEvent::TopologyDescriptionChanged(event) = event
                 && let Some(news) = watch.view(&event.new_description)
             {
-                watch.put(news);
+                watch.report(news);
             }
         })
     }
 
-    /// Whether a server takes writes; nothing while one is asked for the first time and none does.
+    /// Whether a server accepts writes; nothing while no server does and one is still tried for the
+    /// first time.
     fn view(&self, topology: &TopologyDescription) -> Option<Result<(), LinkError>> {
         if topology.has_writable_server() {
             return Some(Ok(()));
         }
         let mut servers = topology.servers().into_values();
-        let asked = servers
+        let all_tried = servers
             .all(|server| server.server_type() != ServerType::Unknown || server.error().is_some());
-        asked.then(|| Err(self.no_server(&topology.to_string())))
+        all_tried.then(|| Err(self.no_server(&topology.to_string())))
     }
 
-    fn put(&self, news: Result<(), LinkError>) {
+    fn report(&self, news: Result<(), LinkError>) {
         *self.0.news.lock().unwrap_or_else(PoisonError::into_inner) = Some(news);
         self.0.changed.notify_one();
     }
 
-    /// Ends when something was seen since this was last awaited.
+    /// Ends when the state was reported since this was last awaited.
     pub async fn has_news(&self) {
         self.0.changed.notified().await;
     }
 
-    /// What was seen last, once.
+    /// The last reported state, once.
     pub fn news(&self) -> Option<Result<(), LinkError>> {
         self.0.news.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

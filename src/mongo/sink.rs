@@ -11,23 +11,23 @@ use super::client::{Connected, connect};
 use super::write::command;
 use super::write::command::{Built, Command, CommandOptions, Kind, TxnPosition};
 use super::write::contested;
-use super::write::contested::{Committed, Wire};
-use super::write::executor::{Finished, write_out};
+use super::write::contested::{CommandSender, Committed};
+use super::write::executor::{Finished, execute};
+use super::write::failure_classifier::Applied;
 use super::write::index::Indexes;
-use super::write::insert_ratio::Newness;
-use super::write::judge::Applied;
+use super::write::insert_ratio::InsertRatio;
 use super::write::limits::Speeds;
 use super::write::lookup::Lookup;
 use super::write::outcome::Outcome;
 use super::write::reply::Expected;
 use super::write::session::{Fence, SessionGuard, Sessions, next_number};
-use super::write::transaction::{Useless, send_at_once};
+use super::write::transaction::{TransactionBackoff, send_transaction};
 use crate::core::delivery::batch::{Batch, Refusal, SessionId, Written};
 use crate::core::delivery::deployment::{Checkup, Need};
 use crate::core::registration::Registration;
 use crate::sink::{Connector, Failure, LinkError, Sink};
 
-/// Longest wait for a greeting; finding a server takes 3 s by default.
+/// Time limit for `hello`; server selection takes up to 3 s by default.
 const PING_WITHIN: Duration = Duration::from_secs(8);
 /// Batches with fewer operations are not worth the second round trip of a transaction.
 const TRANSACTION_OPS: usize = 30;
@@ -35,7 +35,7 @@ const TRANSACTION_OPS: usize = 30;
 /// `maxWireVersion` of MongoDB 5.0.
 const WIRE_5_0: i32 = 13;
 
-/// Makes MongoDB sinks.
+/// Connects to MongoDB.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MongoConnector;
 
@@ -49,8 +49,8 @@ impl Connector for MongoConnector {
             connected,
             sessions,
             indexes: Indexes::default(),
-            useless: RefCell::default(),
-            newness: RefCell::default(),
+            transaction_backoff: RefCell::default(),
+            insert_ratio: RefCell::default(),
             speeds: RefCell::default(),
             is_old: Cell::new(false),
         })
@@ -67,9 +67,10 @@ pub struct MongoSink {
     connected: Connected,
     sessions: Sessions,
     indexes: Indexes,
-    useless: RefCell<Useless>,
-    newness: RefCell<Newness>,
-    /// MongoDB before 5.0: it refuses to update to names that begin with `$`, and inserts some.
+    transaction_backoff: RefCell<TransactionBackoff>,
+    insert_ratio: RefCell<InsertRatio>,
+    /// True for MongoDB before 5.0: it refuses updates with field names that begin with `$`, but
+    /// inserts some of them.
     is_old: Cell<bool>,
     speeds: RefCell<Speeds>,
 }
@@ -99,13 +100,14 @@ impl Sink for MongoSink {
     }
 
     fn places(&self) -> usize {
-        // One is left to ask whether the link works.
+        // One connection is left for `hello`, which checks the link.
         (self.connected.connections as usize).saturating_sub(1).max(1)
     }
 
     async fn ping(&self) -> Result<(), LinkError> {
         let admin = self.connected.client.database("admin");
-        // Without a read preference a raw command looks for a server that takes writes.
+        // Without a read preference the driver selects a server that accepts writes for a raw
+        // command.
         match timeout(PING_WITHIN, admin.run_command(doc! { "hello": 1 })).await {
             Ok(Ok(hello)) => {
                 self.sessions.set_fence(Fence::of(&hello));
@@ -142,23 +144,23 @@ impl Sink for MongoSink {
 }
 
 impl MongoSink {
-    /// How the documents of `batch` are written: inserted where most are new.
+    /// The kind of operation for the documents of `batch`: inserts where most documents are new.
     fn documents(&self, batch: &Batch, lookup: &Lookup) -> Kind {
         let (namespace, ops) = (&batch.registration.namespace, batch.items.len());
-        let newness = self.newness.borrow();
-        // An insert is certain to make no second document of its key where the key is `_id`, or in
-        // a transaction that has found the unique index.
+        let insert_ratio = self.insert_ratio.borrow();
+        // An insert certainly creates no second document for its key if the key is `_id`, or in a
+        // transaction that uses the unique index.
         let certain = || match &lookup.index {
             None => batch.registration.key_field == "_id",
             Some(_) => {
                 ops >= TRANSACTION_OPS
-                    && newness.creates_all(namespace)
+                    && insert_ratio.creates_all(namespace)
                     && self.sessions.fence() == Fence::Transactions
-                    && !self.useless.borrow().backs_off(namespace)
+                    && !self.transaction_backoff.borrow().backs_off(namespace)
             }
         };
-        let takes = || !self.is_old.get() || !batch.bytes.contains(&b'$');
-        if newness.inserts(namespace, ops) && certain() && takes() {
+        let accepts_names = || !self.is_old.get() || !batch.bytes.contains(&b'$');
+        if insert_ratio.inserts(namespace, ops) && certain() && accepts_names() {
             Kind::Insert
         } else {
             Kind::Update
@@ -188,69 +190,70 @@ impl MongoSink {
         let documents: usize = documents.map(|command| command.items.len()).sum();
         let namespace = &registration.namespace;
         let mut limits = self.speeds.borrow_mut().limits(namespace, within, batch.retry);
-        let only_at_once = inserts > 0 && lookup.index.is_some();
-        // One document that exists would undo a transaction of inserts.
-        let worth = only_at_once
+        let needs_transaction = inserts > 0 && lookup.index.is_some();
+        // One existing document would abort a transaction of inserts.
+        let worthwhile = needs_transaction
             || documents == 0
-            || (inserts == 0 && !self.newness.borrow().creates_many(namespace));
-        let at_once = ops >= TRANSACTION_OPS
-            && worth
+            || (inserts == 0 && !self.insert_ratio.borrow().creates_many(namespace));
+        let in_transaction = ops >= TRANSACTION_OPS
+            && worthwhile
             && session.has_transactions()
-            && self.useless.borrow_mut().allows(namespace);
-        let built = if at_once {
-            let limit = limits.of(ops, batch.bytes.len(), 0);
-            let send = async |command, place| {
-                let limit = if let TxnPosition::Commit(_) = place { within } else { limit };
-                session.send(registration, options, command, place, limit).await
+            && self.transaction_backoff.borrow_mut().allows(namespace);
+        let built = if in_transaction {
+            let limit = limits.time_of(ops, batch.bytes.len(), 0);
+            let send = async |command, position| {
+                let limit = if let TxnPosition::Commit(_) = position { within } else { limit };
+                session.send(registration, options, command, position, limit).await
             };
-            let end = send_at_once(commands, next_number(), send).await;
+            let end = send_transaction(commands, next_number(), send).await;
             if end.is_err() {
-                session.leave_open(namespace);
+                session.abandon_transaction(namespace);
             }
             if let Some(sent_bytes) = end? {
                 let applied = Applied { written: documents, deleted: ops - documents };
                 self.speeds.borrow_mut().learn(namespace, &limits, applied, false);
-                self.useless.borrow_mut().remove(namespace);
+                self.transaction_backoff.borrow_mut().remove(namespace);
                 let created = session.created() + inserts;
-                self.newness.borrow_mut().learn(namespace, documents, created);
+                self.insert_ratio.borrow_mut().learn(namespace, documents, created);
                 return Ok(Written { refused, sent_bytes, ..Written::default() });
             }
-            self.useless.borrow_mut().add(namespace);
-            // The first ones went with the transaction.
+            self.transaction_backoff.borrow_mut().add(namespace);
+            // The commands built first were consumed by the transaction.
             command::build(batch, Kind::Update, lookup)
-        } else if only_at_once {
+        } else if needs_transaction {
             command::build(batch, Kind::Update, lookup)
         } else {
             Built { commands, refused, lookup: lookup.clone() }
         };
         let inserting = built.inserts() > 0;
-        let mut wire = SessionWire { session: &mut session, registration, options, sink: self };
-        let send = async |command, limit| wire.send(command, limit).await;
-        let finished = write_out(batch, built, &mut limits, send).await?;
-        let finished = contested::resolve(batch, finished, lookup, &mut limits, &mut wire).await?;
+        let mut sender = SessionSender { session: &mut session, registration, options, sink: self };
+        let send = async |command, limit| sender.send(command, limit).await;
+        let finished = execute(batch, built, &mut limits, send).await?;
+        let finished =
+            contested::resolve(batch, finished, lookup, &mut limits, &mut sender).await?;
         let Finished { mut written, existing, contested, applied, slow } = finished;
         written.contested = contested.into_iter().map(Refusal::from).collect();
         let returned = slow && !written.returned.is_empty();
         self.speeds.borrow_mut().learn(namespace, &limits, applied, returned);
         let created =
             if inserting { documents.saturating_sub(existing) } else { session.created() };
-        self.newness.borrow_mut().learn(namespace, documents, created);
+        self.insert_ratio.borrow_mut().learn(namespace, documents, created);
         Ok(written)
     }
 }
 
-/// A session with all that is needed to send a command in it.
-struct SessionWire<'l, 's> {
+/// A session, with everything needed to send a command in it.
+struct SessionSender<'l, 's> {
     session: &'l mut SessionGuard<'s>,
     registration: &'l Registration,
     options: &'l CommandOptions,
     sink: &'l MongoSink,
 }
 
-impl Wire for SessionWire<'_, '_> {
+impl CommandSender for SessionSender<'_, '_> {
     async fn send(&mut self, command: (Vec<u8>, Expected), limit: Duration) -> Outcome {
-        let place = self.session.place();
-        self.session.send(self.registration, self.options, command, place, limit).await
+        let position = self.session.next_position();
+        self.session.send(self.registration, self.options, command, position, limit).await
     }
 
     fn has_transactions(&self) -> bool {
@@ -258,20 +261,21 @@ impl Wire for SessionWire<'_, '_> {
     }
 
     async fn commit(&mut self, command: Command) -> Result<Committed, Failure> {
-        let SessionWire { session, registration, options, .. } = self;
-        let mut clashed = false;
-        let send = async |command, place| {
-            let outcome = session.send(registration, options, command, place, options.within).await;
-            clashed |= outcome.is_clash();
+        let SessionSender { session, registration, options, .. } = self;
+        let mut conflicted = false;
+        let send = async |command, position| {
+            let outcome =
+                session.send(registration, options, command, position, options.within).await;
+            conflicted |= outcome.is_conflict();
             outcome
         };
-        let end = send_at_once(vec![command], next_number(), send).await;
+        let end = send_transaction(vec![command], next_number(), send).await;
         if end.is_err() {
-            session.leave_open(&registration.namespace);
+            session.abandon_transaction(&registration.namespace);
         }
         Ok(match end? {
             Some(_) => Committed::Yes,
-            None if clashed => Committed::Clashed,
+            None if conflicted => Committed::Conflicted,
             None => Committed::No,
         })
     }
@@ -280,11 +284,11 @@ impl Wire for SessionWire<'_, '_> {
         let command = RawDocumentBuf::from_bytes(command).ok()?;
         let client = &self.sink.connected.client;
         let database = client.database(&self.registration.namespace.database);
-        let found = timeout(self.options.within, database.run_raw_command(command)).await;
-        let mut found = found.ok()?.ok()?;
-        let Some(Bson::Document(mut cursor)) = found.remove("cursor") else { return None };
+        let reply = timeout(self.options.within, database.run_raw_command(command)).await;
+        let mut reply = reply.ok()?.ok()?;
+        let Some(Bson::Document(mut cursor)) = reply.remove("cursor") else { return None };
         let Some(Bson::Array(batch)) = cursor.remove("firstBatch") else { return None };
-        let documents = batch.into_iter().filter_map(|found| match found {
+        let documents = batch.into_iter().filter_map(|document| match document {
             Bson::Document(document) => Some(document),
             _ => None,
         });

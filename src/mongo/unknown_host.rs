@@ -1,15 +1,16 @@
-//! Which server cannot be reached, as far as the driver's text about the topology says it.
+//! Finds the server whose host name cannot be resolved, in the driver's description of the
+//! topology.
 
-/// The start of a server in the driver's text, and the end of its address.
+/// The text before and after a server's address in the driver's description.
 const SERVER: (&str, &str) = ("{ Address: ", ", Type: ");
-/// What a failed look-up of a name says.
+/// Part of the error of a failed name lookup.
 const UNKNOWN: &str = "failed to lookup address";
-/// The start of the set's name, and its end.
+/// The text before and after the name of the replica set.
 const SET: (&str, &str) = ("Set Name: ", ",");
 
-/// A sentence about a host whose name is unknown, when there is one. `seeds` are the addresses that the
-/// connection string names. Another one comes from the configuration of the replica set: its members
-/// know each other by names that may mean nothing here, such as those of containers.
+/// A sentence about a host whose name cannot be resolved, if there is one. `seeds` are the
+/// addresses in the connection string. Any other address comes from the configuration of the
+/// replica set, whose host names, such as those of containers, may not resolve on this machine.
 pub fn unknown_host(topology: &str, seeds: &[String]) -> Option<String> {
     let servers = topology.split(SERVER.0).skip(1);
     let mut unknown = servers
@@ -46,7 +47,7 @@ mod tests {
          information: Name or service not known, labels: {} } ] }";
 
     #[test]
-    fn a_name_of_the_sets_configuration_is_told_from_one_of_the_connection_string() {
+    fn a_member_from_the_sets_configuration_is_distinguished_from_a_seed() {
         let sentence = unknown_host(TOPOLOGY, &["127.0.0.1:27017".to_owned()]).unwrap();
         for words in ["host name mongo1 is unknown", "replica set rs,", "directConnection=true"] {
             assert!(sentence.contains(words), "{sentence}");
@@ -56,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn other_failures_are_no_unknown_host() {
+    fn other_failures_are_not_reported_as_an_unknown_host() {
         let refused = TOPOLOGY.replace(UNKNOWN, "Connection refused");
         assert_eq!(unknown_host(&refused, &[]), None);
         assert_eq!(unknown_host("", &[]), None);

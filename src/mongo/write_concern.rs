@@ -1,27 +1,28 @@
-//! The write concern that every command carries.
+//! The write concern, which every write command contains.
 
 use std::num::NonZeroU8;
 
-/// How many members must have a write before it counts as acknowledged.
+/// `w`: the members that must have a write before it is acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AcknowledgedBy {
-    /// Most of the voting members.
+    /// A majority of the voting members, `w: "majority"`.
     Majority,
-    /// So many members. Never 0: a write that is not acknowledged is never known to be written.
+    /// This many members. Never 0: an unacknowledged write is never known to be written.
     Members(NonZeroU8),
-    /// As the replica set's settings define this tag.
+    /// A custom write concern of the replica set's settings, by its name.
     Tag(String),
 }
 
-/// The write concern. Each command holds it, because the driver adds none to raw commands.
+/// The write concern. Each command contains it, because the driver adds none to raw commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriteConcern {
-    /// Which members.
+    /// The members that must have the write.
     pub w: AcknowledgedBy,
-    /// Whether the write must be in their journals. `false` says nothing and so leaves it to the
-    /// server: `j: false` with `majority` would wait 100 ms for the journal in each batch.
+    /// `j`: whether the write must be in their on-disk journals. With `false` the field is left
+    /// out, so that the server's default applies: `j: false` with `majority` would wait 100 ms for
+    /// the journal in each batch.
     pub journal: bool,
-    /// How long the server waits for the members, in milliseconds; `None` is as long as it may
-    /// take for the command.
+    /// `wtimeout`: how long the server waits for the members, milliseconds; `None` for the time
+    /// limit of the command.
     pub timeout_ms: Option<u32>,
 }

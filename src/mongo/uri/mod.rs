@@ -1,8 +1,8 @@
-//! Connection strings: which ones are taken, and what of them may be shown.
+//! Connection strings: which ones are accepted, and which parts of them may be shown.
 //!
-//! All that the driver refuses, now or when it makes a client, is refused here first, because its own
-//! errors repeat values and come late. What has no effect on this module is left out of what the driver
-//! gets, with a note.
+//! Everything that the driver refuses, when it parses the string or creates a client, is refused
+//! here first, because its own errors repeat values and occur late. Options that have no effect on
+//! this module are not passed to the driver, and noted.
 
 mod options;
 mod parts;
@@ -12,17 +12,17 @@ use mongodb::options::ConnectionString;
 use options::Fate;
 use parts::Parts;
 
-/// What is said of a password in `mongodb-uri`.
+/// The error for a password in `mongodb-uri`.
 const PASSWORD: &str = "mongodb-uri takes no password, because a setting can be read by others; \
      put the whole connection string into a file and name it with mongodb-uri-file, or set the \
      environment variable WRITEBEHIND_MONGODB_URI";
 
-/// Checks a connection string for `CONFIG SET writebehind.mongodb-uri`. Looks up no name. Returns a
+/// Checks a connection string for `CONFIG SET writebehind.mongodb-uri`. Resolves no name. Returns a
 /// note on each option that has no effect.
 ///
 /// # Errors
-/// One sentence when it is malformed, holds a password, or has an option that cannot be taken. It
-/// names the option and never repeats the connection string.
+/// One sentence when it is malformed, contains a password, or has an unacceptable option. It names
+/// the option and never repeats the connection string.
 pub fn validate_setting(uri: &str) -> Result<Vec<String>, String> {
     let checked = check(uri)?;
     if has_password(uri, &checked.parts) {
@@ -33,26 +33,26 @@ pub fn validate_setting(uri: &str) -> Result<Vec<String>, String> {
 }
 
 /// Checks a connection string that may hold credentials: from `mongodb-uri-file` or the
-/// environment. Looks up no name. Returns a note on each option that has no effect.
+/// environment. Resolves no name. Returns a note on each option that has no effect.
 ///
 /// # Errors
-/// As [`validate_setting`], but a password is taken.
+/// As [`validate_setting`], but a password is accepted.
 pub fn validate_secret(uri: &str) -> Result<Vec<String>, String> {
     let checked = check(uri)?;
     check_credentials(&checked).map_err(refused)?;
     Ok(checked.notes)
 }
 
-/// True if `uri` holds a password or another secret.
+/// True if `uri` contains a password or another secret.
 pub fn is_secret(uri: &str) -> bool {
     check(uri).is_ok_and(|checked| has_password(uri, &checked.parts))
 }
 
-/// Checks `uri` and parses what of it the driver needs.
+/// Checks `uri` and parses the parts that are passed to the driver.
 pub(super) fn parse(uri: &str) -> Result<ConnectionString, String> {
     let checked = check(uri)?;
     check_credentials(&checked).map_err(refused)?;
-    // Whatever the driver finds beyond that, its text may repeat a value.
+    // The driver's own error is not used: it may repeat a value.
     ConnectionString::parse(&checked.plain).map_err(|_| {
         refused(
             "the driver does not take it; check authMechanismProperties and host names".to_owned(),
@@ -60,17 +60,17 @@ pub(super) fn parse(uri: &str) -> Result<ConnectionString, String> {
     })
 }
 
-/// A connection string whose options are right, each by itself and all together.
+/// A connection string whose options are valid, each by itself and all together.
 struct Checked<'u> {
     parts: Parts<'u>,
-    /// What the driver gets.
+    /// The connection string that is passed to the driver.
     plain: String,
     notes: Vec<String>,
 }
 
 impl Checked<'_> {
-    fn option(&self, wanted: &str) -> Option<String> {
-        let found = self.parts.options.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+    fn option(&self, name: &str) -> Option<String> {
+        let found = self.parts.options.iter().find(|(given, _)| given.eq_ignore_ascii_case(name));
         found.and_then(|(_, value)| *value).map(parts::decoded)
     }
 
@@ -85,7 +85,7 @@ fn refused(why: String) -> String {
 
 fn check(uri: &str) -> Result<Checked<'_>, String> {
     let parts = parts::split(uri).map_err(refused)?;
-    let (mut plain, mut notes) = (parts.place.to_owned(), Vec::new());
+    let (mut plain, mut notes) = (parts.before_options.to_owned(), Vec::new());
     let mut seen: Vec<&str> = Vec::new();
     for (given, value) in &parts.options {
         let Some((name, takes)) = options::find(given) else {
@@ -116,7 +116,7 @@ fn check(uri: &str) -> Result<Checked<'_>, String> {
     Ok(checked)
 }
 
-/// A name that could be part of something else is not repeated.
+/// The error for an unknown option. A name that could be part of a password is not repeated.
 fn unknown(name: &str, has_value: bool) -> String {
     let plain =
         name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
@@ -127,7 +127,7 @@ fn unknown(name: &str, has_value: bool) -> String {
         .to_owned()
 }
 
-/// Options that exclude each other, or the form of the connection string.
+/// Checks for options that exclude each other, or do not fit the form of the connection string.
 fn check_together(uri: &Checked<'_>) -> Result<(), String> {
     let parts = &uri.parts;
     let has = |name| uri.option(name).is_some();
@@ -160,7 +160,7 @@ fn check_together(uri: &Checked<'_>) -> Result<(), String> {
     }
 }
 
-/// Whether authentication can succeed at all with what is given.
+/// Checks that authentication can succeed at all with the given credentials.
 fn check_credentials(uri: &Checked<'_>) -> Result<(), String> {
     let mechanism = uri.option("authMechanism");
     let mechanism = mechanism.as_deref();

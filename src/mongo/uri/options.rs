@@ -1,41 +1,42 @@
-//! The options of a connection string: each one that MongoDB's manual or the driver knows, and what
-//! becomes of it.
+//! The options of a connection string: each one in MongoDB's manual or of the driver, with its
+//! allowed values and how it is handled.
 
 use super::parts::decoded;
 
-/// The greatest number that MongoDB's drivers take.
+/// The greatest number that MongoDB's drivers accept.
 const MAX: u32 = i32::MAX as u32;
-/// Most members that a write concern can name; a replica set has no more.
-const MOST_MEMBERS: u32 = 50;
-/// The server refuses the greeting of a client whose name is longer.
+/// Maximum `w` of a write concern: a replica set has no more members.
+const MAX_MEMBERS: u32 = 50;
+/// Maximum length of `appName`, bytes: the server refuses the `hello` of a client with a longer
+/// one.
 const APP_NAME_BYTES: usize = 128;
-/// The driver refuses to ask more often.
-const LEAST_HEARTBEAT_MS: u32 = 500;
+/// Minimum `heartbeatFrequencyMS` of the driver.
+const MIN_HEARTBEAT_MS: u32 = 500;
 
-/// What an option takes, or why it is left out or refused.
+/// The allowed values of an option, or why it is left out or refused.
 #[derive(Clone, Copy, Debug)]
 pub enum Takes {
     /// `true` or `false`.
     Bool,
-    /// A whole number.
+    /// A whole number, from its minimum to its maximum.
     Number(u32, u32),
-    /// A whole number of milliseconds, with its least value.
+    /// A whole number of milliseconds, with its minimum.
     Milliseconds(u32),
-    /// Text that is not empty, with the most bytes.
+    /// Text that is not empty, with its maximum length, bytes.
     Text(usize),
     /// One of these words.
     OneOf(&'static [&'static str]),
     /// `name:value` pairs.
     Properties,
-    /// A number of members, or a tag.
+    /// A number of members, `majority` or a tag.
     WriteConcern,
-    /// Another name of an option.
+    /// An alias of another option.
     AsIn(&'static str),
-    /// It has no effect on this module and is left out, with a note that says why.
+    /// The option has no effect on this module and is left out, with a note that gives the reason.
     Nothing(&'static str),
-    /// This value is the only behaviour there is; others are refused.
+    /// The module implements only this value; others are refused.
     Only(&'static str, &'static str),
-    /// It asks for what this module cannot do.
+    /// The module does not support the option.
     Unsupported(&'static str),
 }
 
@@ -52,7 +53,7 @@ const OBSOLETE: &str = "it is obsolete";
 const PROXY: &str = "the module connects without a proxy";
 const KERBEROS: &str = "Kerberos is not built in";
 
-/// Every option by its name in MongoDB's manual, with names of old that are still in use.
+/// Every option by its name in MongoDB's manual, with deprecated names that are still in use.
 pub const OPTIONS: [(&str, Takes); 56] = [
     ("appName", Text(APP_NAME_BYTES)),
     (
@@ -66,7 +67,7 @@ pub const OPTIONS: [(&str, Takes); 56] = [
     ("directConnection", Bool),
     ("enableOverloadRetargeting", Bool),
     ("gssapiServiceName", Unsupported(KERBEROS)),
-    ("heartbeatFrequencyMS", Milliseconds(LEAST_HEARTBEAT_MS)),
+    ("heartbeatFrequencyMS", Milliseconds(MIN_HEARTBEAT_MS)),
     ("j", AsIn("journal")),
     ("journal", Bool),
     ("loadBalanced", Bool),
@@ -124,24 +125,24 @@ pub const OPTIONS: [(&str, Takes); 56] = [
     ("zlibCompressionLevel", Nothing(COMPRESSION)),
 ];
 
-/// What becomes of an option with an allowed value.
+/// How an option with an allowed value is handled.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// The driver gets it, under this name.
+    /// It is passed to the driver under this name.
     Kept(&'static str),
-    /// It is left out, with a note why.
+    /// It is left out, with a note that gives the reason.
     Dropped(Option<&'static str>),
 }
 
-/// The option that users call `name`, in upper or lower case.
+/// The option `name`, in upper or lower case.
 pub fn find(name: &str) -> Option<(&'static str, Takes)> {
     OPTIONS.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name))
 }
 
-/// Checks the value of an option; what it returns and its errors do not repeat it.
+/// Checks the value of an option; neither the result nor an error repeats the value.
 ///
 /// # Errors
-/// What the option takes.
+/// The allowed values of the option.
 pub fn check(name: &'static str, takes: Takes, value: &str) -> Result<Fate, String> {
     let value = decoded(value);
     let allowed = match takes {
@@ -161,7 +162,7 @@ pub fn check(name: &'static str, takes: Takes, value: &str) -> Result<Fate, Stri
         Properties => value.split(',').all(|property| property.contains(':')),
         WriteConcern => return write_concern(&value).map(|()| Fate::Kept(name)),
     };
-    if allowed { Ok(Fate::Kept(name)) } else { Err(format!("takes {}", wanted(takes))) }
+    if allowed { Ok(Fate::Kept(name)) } else { Err(format!("takes {}", allowed_values(takes))) }
 }
 
 fn is_number(value: &str, min: u32, max: u32) -> bool {
@@ -169,7 +170,7 @@ fn is_number(value: &str, min: u32, max: u32) -> bool {
         && value.parse().is_ok_and(|number: u32| (min..=max).contains(&number))
 }
 
-fn wanted(takes: Takes) -> String {
+fn allowed_values(takes: Takes) -> String {
     match takes {
         Bool => "true or false".to_owned(),
         Number(min, max) => format!("a whole number from {min} to {max}"),
@@ -188,11 +189,11 @@ fn write_concern(value: &str) -> Result<(), String> {
                       or a number from 1 to 50"
                 .to_owned())
         }
-        Ok(members) if !(1..=i64::from(MOST_MEMBERS)).contains(&members) => {
-            Err(format!("takes majority, a tag, or a number from 1 to {MOST_MEMBERS}"))
+        Ok(members) if !(1..=i64::from(MAX_MEMBERS)).contains(&members) => {
+            Err(format!("takes majority, a tag, or a number from 1 to {MAX_MEMBERS}"))
         }
         Err(_) if value.is_empty() => {
-            Err(format!("takes majority, a tag, or a number from 1 to {MOST_MEMBERS}"))
+            Err(format!("takes majority, a tag, or a number from 1 to {MAX_MEMBERS}"))
         }
         _ => Ok(()),
     }

@@ -1,17 +1,18 @@
-//! The parts of a connection string. What could be a password is never repeated.
+//! Splits a connection string into its parts. Text that could be a password is never repeated in an
+//! error.
 
-/// What is said of a user and password that cannot be told apart from the rest.
+/// The error for a user and password that cannot be separated from the rest.
 const ENCODING: &str = "special characters in user and password must be percent-encoded, such as \
      %40 for @, %3A for :, %2F for / and %3F for ?";
 const HOSTS: &str = "it takes mongodb://<host>:<port>,...";
 
-/// A connection string, taken apart.
+/// The parts of a connection string.
 #[derive(Debug)]
 pub struct Parts<'u> {
     /// The scheme is `mongodb+srv`.
     pub srv: bool,
-    /// Everything in front of the options.
-    pub place: &'u str,
+    /// Everything before the `?` of the options.
+    pub before_options: &'u str,
     /// User, and password if there is one.
     pub user: Option<(&'u str, Option<&'u str>)>,
     /// How many hosts it names.
@@ -20,10 +21,10 @@ pub struct Parts<'u> {
     pub options: Vec<(&'u str, Option<&'u str>)>,
 }
 
-/// Takes `uri` apart.
+/// Splits `uri` into its parts.
 ///
 /// # Errors
-/// What is wrong with it, and what it takes.
+/// What is wrong with it, and the form that is expected.
 pub fn split(uri: &str) -> Result<Parts<'_>, String> {
     let (srv, rest) = match uri.split_once("://") {
         Some(("mongodb", rest)) => (false, rest),
@@ -34,7 +35,7 @@ pub fn split(uri: &str) -> Result<Parts<'_>, String> {
         return Err("it holds a line break or another control character".to_owned());
     }
     let (before, options) = rest.split_once('?').unwrap_or((rest, ""));
-    // The part of a password that is not encoded looks like options, so an @ there is refused.
+    // An unencoded `?` in a password makes its rest look like options, so an `@` there is refused.
     if options.contains('@') {
         return Err(ENCODING.to_owned());
     }
@@ -49,9 +50,7 @@ pub fn split(uri: &str) -> Result<Parts<'_>, String> {
     }
     let database = decoded(database);
     if database.contains(['/', '\\', ' ', '"', '$']) {
-        return Err(
-            "the database behind the hosts has a name that MongoDB does not take".to_owned()
-        );
+        return Err("the database tail the hosts has a name that MongoDB does not take".to_owned());
     }
     let options = options.split('&').filter(|pair| !pair.is_empty());
     let options = options.map(|pair| match pair.split_once('=') {
@@ -60,7 +59,7 @@ pub fn split(uri: &str) -> Result<Parts<'_>, String> {
     });
     Ok(Parts {
         srv,
-        place: &uri[..uri.len() - rest.len() + before.len()],
+        before_options: &uri[..uri.len() - rest.len() + before.len()],
         user,
         hosts: hosts.split(',').count(),
         options: options.collect(),
@@ -116,19 +115,19 @@ fn check_host(host: &str, srv: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// `text` with its percent-encoding undone, as far as it is any.
+/// `text` with percent-encoding decoded; invalid escapes are kept.
 pub fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
-    while let Some((first, behind)) = rest.split_first() {
-        let escaped = (*first == b'%').then(|| hex(behind)).flatten();
+    while let Some((first, tail)) = rest.split_first() {
+        let escaped = (*first == b'%').then(|| hex(tail)).flatten();
         bytes.push(escaped.unwrap_or(*first));
-        rest = if escaped.is_some() { behind.get(2..).unwrap_or_default() } else { behind };
+        rest = if escaped.is_some() { tail.get(2..).unwrap_or_default() } else { tail };
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The byte that the first two characters of `text` stand for.
+/// The byte that the first two characters of `text` encode in hexadecimal.
 fn hex(text: &[u8]) -> Option<u8> {
     let digit = |at: usize| text.get(at).and_then(|byte| char::from(*byte).to_digit(16));
     u8::try_from(digit(0)? * 16 + digit(1)?).ok()

@@ -1,7 +1,7 @@
 use super::*;
 use crate::mongo::client::connect;
 
-/// Values of every kind, right and wrong.
+/// Values of every kind, valid and invalid.
 const VALUES: [&str; 22] = [
     "",
     "0",
@@ -28,7 +28,7 @@ const VALUES: [&str; 22] = [
 ];
 
 #[test]
-fn plain_connection_strings_are_taken() {
+fn plain_connection_strings_are_accepted() {
     for uri in [
         "mongodb://127.0.0.1:27017",
         "mongodb://a,b:27018/?replicaSet=rs0&w=majority&journal=true",
@@ -44,7 +44,7 @@ fn plain_connection_strings_are_taken() {
 }
 
 #[test]
-fn a_password_is_refused_with_the_way_out_and_taken_from_a_file() {
+fn a_password_is_refused_with_the_alternative_and_accepted_from_a_file() {
     for uri in ["mongodb://u:hunter2@h", "mongodb+srv://u:hunter2@h.example.net/?w=1"] {
         let error = validate_setting(uri).unwrap_err();
         assert!(error.contains("mongodb-uri-file") && !error.contains("hunter2"), "{error}");
@@ -53,7 +53,7 @@ fn a_password_is_refused_with_the_way_out_and_taken_from_a_file() {
 }
 
 #[test]
-fn a_malformed_one_is_refused_without_being_repeated() {
+fn a_malformed_connection_string_is_refused_without_being_repeated() {
     for uri in [
         "",
         "hunter2",
@@ -82,7 +82,7 @@ fn a_malformed_one_is_refused_without_being_repeated() {
 }
 
 #[test]
-fn a_port_out_of_range_is_called_so() {
+fn a_port_out_of_range_is_reported() {
     for uri in ["mongodb://h:99999", "mongodb://a,b:0", "mongodb://h:", "mongodb://fe80::1:27017"] {
         let error = validate_setting(uri).unwrap_err();
         assert!(error.contains("the port of a host is no number from 1 to 65535"), "{error}");
@@ -90,7 +90,7 @@ fn a_port_out_of_range_is_called_so() {
 }
 
 #[test]
-fn an_option_is_named_also_beside_a_password() {
+fn an_invalid_option_is_named_also_next_to_a_password() {
     for (options, words) in [
         ("w=1&maxPoolSize=many", "maxPoolSize takes a whole number from 1"),
         ("maxpoolsize=0", "maxPoolSize takes a whole number from 1"),
@@ -131,7 +131,7 @@ fn credentials_that_cannot_work_are_refused() {
 }
 
 #[test]
-fn what_has_no_effect_is_taken_with_a_note_and_kept_from_the_driver() {
+fn an_option_without_effect_is_accepted_with_a_note_and_not_passed_to_the_driver() {
     let uri =
         "mongodb://h/?socketTimeoutMS=30000&w=1&readPreference=nearest&compressors=zstd&wtimeout=5";
     let notes = validate_setting(uri).unwrap();
@@ -143,26 +143,27 @@ fn what_has_no_effect_is_taken_with_a_note_and_kept_from_the_driver() {
     assert_eq!(check(uri).ok().unwrap().plain, "mongodb://h/?w=1&wtimeoutMS=5");
 }
 
-/// Whatever is taken here must make a client, and whatever is not must be named.
+/// Every option value that is accepted must create a client; for every other one the error must
+/// name the option.
 #[tokio::test]
-async fn the_driver_takes_every_option_that_is_taken_here() {
-    let mut taken = 0;
+async fn the_driver_accepts_every_option_that_is_accepted_here() {
+    let mut accepted = 0;
     for (name, _) in options::OPTIONS {
-        // Its files are read when the client is made.
+        // The files are read when the client is created.
         let is_file = matches!(name, "tlsCAFile" | "tlsCertificateKeyFile");
         for value in VALUES {
             let uri = format!("mongodb://u:p@h/?{name}={value}");
             match validate_secret(&uri) {
                 Ok(_) if is_file => {}
                 Ok(_) => {
-                    taken += 1;
+                    accepted += 1;
                     assert_eq!(connect(&uri).await.err(), None, "{uri}");
                 }
                 Err(error) => assert!(error.contains(name), "{uri}: {error}"),
             }
         }
     }
-    assert!(taken > 300, "{taken}");
+    assert!(accepted > 300, "{accepted}");
 }
 
 #[test]

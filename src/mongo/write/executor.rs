@@ -1,12 +1,12 @@
-//! Sends the commands of a batch, one after the other, and sees each operation to its end: applied,
-//! refused, sent again, or found by halving.
+//! Sends the commands of a batch, one after the other, until each operation is applied or refused:
+//! operations are retried, and rejected commands are bisected.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 use super::command::{self, Built, Command, Kind};
-use super::judge::{Applied, Judge};
+use super::failure_classifier::{Applied, FailureClassifier};
 use super::limits::Limits;
 use super::lookup::Lookup;
 use super::reply::Expected;
@@ -16,48 +16,48 @@ use crate::mongo::codes::DUPLICATE_KEY;
 use crate::mongo::write::outcome::{Action, Duplicate, Outcome, WriteError};
 use crate::sink::Failure;
 
-/// Attempts at an operation that clashes with others before more than it must wait.
-const ATTEMPTS: u32 = 4;
-/// Longest pause before the second attempt; it grows with each.
-const CLASH_PAUSE: Duration = Duration::from_millis(20);
+/// Maximum number of attempts at an operation with write conflicts, before its key or the namespace
+/// waits.
+const MAX_ATTEMPTS: u32 = 4;
+/// Maximum pause before the second attempt; it grows with each.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(20);
 
-/// A batch that is seen to its end.
+/// The result of writing a batch.
 #[derive(Debug, Default)]
 pub struct Finished {
-    /// What became of its items.
+    /// The results of its items.
     pub written: Written,
-    /// Documents that were to be inserted and existed already.
+    /// The number of documents to insert that existed already.
     pub existing: usize,
     /// Items that a unique index refused, in ascending order.
-    pub contested: Vec<ContestedWrites>,
+    pub contested: Vec<ContestedWrite>,
     /// Operations that MongoDB applied, and how many of them wrote documents.
     pub applied: Applied,
-    /// True if time was too short for some of it.
+    /// True if the time limit was too short for some of its operations.
     pub slow: bool,
 }
 
 /// An item that a unique index refused.
 #[derive(Debug)]
-pub struct ContestedWrites {
+pub struct ContestedWrite {
     /// Its index in the batch.
     pub index: u32,
-    /// The value that another document has.
+    /// The duplicate value, which another document has.
     pub duplicate: Duplicate,
 }
 
-impl From<ContestedWrites> for Refusal {
-    fn from(ContestedWrites { index, duplicate }: ContestedWrites) -> Refusal {
+impl From<ContestedWrite> for Refusal {
+    fn from(ContestedWrite { index, duplicate }: ContestedWrite) -> Refusal {
         Refusal { index: index as usize, code: DUPLICATE_KEY, reason: duplicate.reason }
     }
 }
 
-/// Writes `batch`, which was built into `built`, by sending one command at a time, each with the
-/// time that it may take. An operation that is sent again is the same statement of state, so it may
-/// be applied twice.
+/// Writes `batch`, whose commands are `built`, by sending one command at a time with its time
+/// limit. Operations are idempotent, so one that is sent again may be applied twice.
 ///
 /// # Errors
 /// The first failure ends it; any part may have been applied.
-pub async fn write_out(
+pub async fn execute(
     batch: &Batch,
     built: Built,
     limits: &mut Limits,
@@ -65,115 +65,115 @@ pub async fn write_out(
 ) -> Result<Finished, Failure> {
     let Built { commands, refused, lookup } = built;
     let written = Written { refused, ..Written::default() };
-    let judge = Judge::new(&batch.registration, limits.is_proven());
+    let classifier = FailureClassifier::new(&batch.registration, limits.is_proven());
     let (jobs, existing, contested) = (Vec::new(), 0, Vec::new());
-    let mut writing = Writing { batch, lookup, jobs, written, existing, contested, judge };
+    let mut execution = Execution { batch, lookup, jobs, written, existing, contested, classifier };
     for command in commands.into_iter().rev() {
-        writing.add(command, limits.most_ops());
+        execution.add(command, limits.max_ops());
     }
     let began = Instant::now();
-    while let Some(job) = writing.next() {
-        if writing.judge.gives_up() || began.elapsed() > limits.batch() {
-            writing.jobs.push(job);
+    while let Some(job) = execution.next() {
+        if execution.classifier.gives_up() || began.elapsed() > limits.batch_time() {
+            execution.jobs.push(job);
             break;
         }
         let expected = job.command.expected();
-        let Job { command: Command { bytes, items, kind, .. }, attempt, halvings, patient } = job;
-        writing.written.sent_bytes += bytes.len() as u64;
-        let limit = match patient {
-            true => limits.longest(),
-            false => limits.of(items.len(), bytes.len(), halvings),
+        let Job { command: Command { bytes, items, kind, .. }, attempt, splits, full_time } = job;
+        execution.written.sent_bytes += bytes.len() as u64;
+        let limit = match full_time {
+            true => limits.max_time(),
+            false => limits.time_of(items.len(), bytes.len(), splits),
         };
         let sent = Instant::now();
         match send((bytes, expected), limit).await {
             Outcome::Answered(mut write_errors) => {
                 limits.answered(items.len(), sent.elapsed());
                 let existing = match kind {
-                    Kind::Insert => writing.update_existing(&items, &mut write_errors),
+                    Kind::Insert => execution.update_existing(&items, &mut write_errors),
                     Kind::Update | Kind::Delete => 0,
                 };
                 let (ops, sent) = (items.len() - existing, Sent { kind, attempt });
-                let failed = writing.settle(&items, sent, write_errors).await?;
-                writing.judge.applies(kind, ops.saturating_sub(failed));
+                let failed = execution.settle(&items, sent, write_errors).await?;
+                execution.classifier.add_applied(kind, ops.saturating_sub(failed));
             }
             Outcome::Rejected { code, reason } => match items.as_slice() {
-                [index] => writing.refuse(*index, code, reason),
-                _ => writing.halve(&items, halvings),
+                [index] => execution.refuse(*index, code, reason),
+                _ => execution.bisect(&items, splits),
             },
             Outcome::TooSlow => match items.as_slice() {
-                [index] => writing.judge.too_slow(*index, limit),
-                _ => writing.halve(&items, halvings + 1),
+                [index] => execution.classifier.add_slow(*index, limit),
+                _ => execution.bisect(&items, splits + 1),
             },
-            Outcome::Unconfirmed(_) if limit < limits.longest() => {
-                limits.be_patient();
-                writing.build_again(&items, attempt, halvings, true);
+            Outcome::Unconfirmed(_) if limit < limits.max_time() => {
+                limits.use_full_time();
+                execution.queue(&items, attempt, splits, true);
             }
             Outcome::Unconfirmed(broken) => return Err(Failure::Link(broken)),
             Outcome::Failed(failure) => return Err(failure),
         }
     }
-    Ok(writing.finish())
+    Ok(execution.finish())
 }
 
-/// A command that is to be sent.
+/// A command to be sent.
 struct Job {
     command: Command,
     attempt: u32,
-    halvings: u32,
-    /// It gets all of the time.
-    patient: bool,
+    splits: u32,
+    /// True if it gets the full time limit of the setting.
+    full_time: bool,
 }
 
-/// What is known of a command that was answered.
+/// A command that was answered.
 #[derive(Clone, Copy)]
 struct Sent {
     kind: Kind,
     attempt: u32,
 }
 
-/// A batch on its way.
-struct Writing<'b> {
+/// The state of writing a batch.
+struct Execution<'b> {
     batch: &'b Batch,
     lookup: Lookup,
-    /// What is left to send, the next one last.
+    /// The commands still to be sent, the next one last.
     jobs: Vec<Job>,
     written: Written,
     existing: usize,
-    contested: Vec<ContestedWrites>,
-    judge: Judge<'b>,
+    contested: Vec<ContestedWrite>,
+    classifier: FailureClassifier<'b>,
 }
 
-impl Writing<'_> {
-    /// Adds a command, in parts if it has more operations than that.
-    fn add(&mut self, command: Command, most_ops: usize) {
-        if command.items.len() <= most_ops {
-            self.jobs.push(Job { command, attempt: 1, halvings: 0, patient: false });
+impl Execution<'_> {
+    /// Adds a command, split if it has more than `max_ops` operations.
+    fn add(&mut self, command: Command, max_ops: usize) {
+        if command.items.len() <= max_ops {
+            self.jobs.push(Job { command, attempt: 1, splits: 0, full_time: false });
             return;
         }
-        for items in command.items.rchunks(most_ops) {
-            self.build_again(items, 1, 0, false);
+        for items in command.items.rchunks(max_ops) {
+            self.queue(items, 1, 0, false);
         }
     }
 
-    /// The next command. The last ones are those that were refused before others were applied: now
-    /// it is certain that the collection takes others.
+    /// The next command to send. At the end, operations that were refused before any other was
+    /// applied are sent once more: by then the collection is known to accept other operations.
     fn next(&mut self) -> Option<Job> {
-        if self.jobs.is_empty() && !self.judge.gives_up() {
-            let refused = self.judge.hear_again();
+        if self.jobs.is_empty() && !self.classifier.gives_up() {
+            let refused = self.classifier.take_early_refusals();
             if !refused.is_empty() {
-                self.build_again(&refused, ATTEMPTS, 0, false);
+                self.queue(&refused, MAX_ATTEMPTS, 0, false);
             }
         }
         self.jobs.pop()
     }
 
-    /// What became of the batch. What was not sent any more comes back.
+    /// The result of the batch. Items that were not sent are returned.
     fn finish(mut self) -> Finished {
         let unsent = self.jobs.iter().flat_map(|job| &job.command.items).copied();
         let unsent: Vec<u32> = unsent.collect();
-        let applied = self.judge.applied();
-        let slow = !unsent.is_empty() || self.judge.waits_for_any();
-        self.judge.conclude(&unsent, &mut self.written);
+        let applied = self.classifier.applied();
+        let slow = !unsent.is_empty() || self.classifier.has_waiting();
+        self.classifier.classify(&unsent, &mut self.written);
         self.written.refused.sort_by_key(|refusal| refusal.index);
         self.written.refused.dedup_by_key(|refusal| refusal.index);
         self.contested.sort_by_key(|contested| contested.index);
@@ -182,29 +182,30 @@ impl Writing<'_> {
         Finished { written: self.written, existing, contested, applied, slow }
     }
 
-    /// Sees to the operations of an answered command that were not applied; their number.
+    /// Handles the operations of an answered command that were not applied; returns their number.
     async fn settle(
         &mut self,
         items: &[u32],
         Sent { kind, attempt }: Sent,
         write_errors: Vec<WriteError>,
     ) -> Result<usize, Failure> {
-        let mut again = Vec::new();
+        let mut retried = Vec::new();
         let affected_by = |op: Option<usize>| match op {
             Some(op) => items.get(op..=op).unwrap_or_default(),
             None => items,
         };
         let failed = write_errors.iter().map(|write_error| affected_by(write_error.op).len()).sum();
-        // What all operations are refused for will not be otherwise in a moment.
-        let all = failed == items.len() && failed > 1 && self.judge.applied().of(kind) == 0;
+        // If all operations are refused for a reason, an immediate retry will not help.
+        let all_failed =
+            failed == items.len() && failed > 1 && self.classifier.applied().of(kind) == 0;
         for WriteError { op, code, action } in write_errors {
             let affected = affected_by(op);
             match action {
-                Action::RetryThenRefuse(_) | Action::RetryThenWait(_) if attempt < ATTEMPTS => {
-                    again.extend_from_slice(affected);
+                Action::RetryThenRefuse(_) | Action::RetryThenWait(_) if attempt < MAX_ATTEMPTS => {
+                    retried.extend_from_slice(affected);
                 }
-                Action::Judge(_) if attempt < ATTEMPTS && !all => {
-                    again.extend_from_slice(affected);
+                Action::RetryThenClassify(_) if attempt < MAX_ATTEMPTS && !all_failed => {
+                    retried.extend_from_slice(affected);
                 }
                 Action::Refuse(reason) | Action::RetryThenRefuse(reason) => {
                     for index in affected {
@@ -215,27 +216,30 @@ impl Writing<'_> {
                     let duplicate = |index: &u32| (*index, (*duplicate).clone());
                     let contested = affected.iter().map(duplicate);
                     let contested =
-                        contested.map(|(index, duplicate)| ContestedWrites { index, duplicate });
+                        contested.map(|(index, duplicate)| ContestedWrite { index, duplicate });
                     self.contested.extend(contested);
                 }
-                Action::Judge(reason) => self.judge.judges(affected, kind, code, &reason),
+                Action::RetryThenClassify(reason) => {
+                    self.classifier.add_refused(affected, kind, code, &reason)
+                }
                 Action::RetryThenWait(reason) if op.is_some() => {
-                    affected.iter().for_each(|index| self.judge.waits(*index, &reason));
+                    affected.iter().for_each(|index| self.classifier.add_blocked(*index, &reason));
                 }
                 Action::RetryThenWait(reason) => return Err(Failure::Namespace(reason)),
             }
         }
-        if !again.is_empty() {
-            sleep(CLASH_PAUSE.mul_f64(f64::from(attempt) * fastrand::f64())).await;
-            self.build_again(&again, attempt + 1, 0, false);
+        if !retried.is_empty() {
+            sleep(CONFLICT_PAUSE.mul_f64(f64::from(attempt) * fastrand::f64())).await;
+            self.queue(&retried, attempt + 1, 0, false);
         }
         Ok(failed)
     }
 
-    /// Takes the documents out of `write_errors` that exist already, and has them updated instead; their
-    /// number.
+    /// Removes from `write_errors` the documents that exist already, and queues updates for them
+    /// instead; returns their number.
     ///
-    /// A duplicate in another index counts as well: the document may be its own duplicate there.
+    /// A duplicate in another index counts as well: the existing document of the same key may be
+    /// the duplicate there.
     fn update_existing(&mut self, items: &[u32], write_errors: &mut Vec<WriteError>) -> usize {
         let mut existing = Vec::new();
         write_errors.retain(|write_error| {
@@ -245,38 +249,39 @@ impl Writing<'_> {
         });
         self.existing += existing.len();
         if !existing.is_empty() {
-            self.build_again(&existing, 1, 0, false);
+            self.queue(&existing, 1, 0, false);
         }
         existing.len()
     }
 
-    fn halve(&mut self, items: &[u32], halvings: u32) {
+    fn bisect(&mut self, items: &[u32], splits: u32) {
         let (first, second) = items.split_at(items.len() / 2);
-        self.build_again(second, 1, halvings, false);
-        self.build_again(first, 1, halvings, false);
+        self.queue(second, 1, splits, false);
+        self.queue(first, 1, splits, false);
     }
 
-    fn build_again(&mut self, indexes: &[u32], attempt: u32, halvings: u32, patient: bool) {
+    fn queue(&mut self, indexes: &[u32], attempt: u32, splits: u32, full_time: bool) {
         let Built { commands, refused, .. } = rebuild(self.batch, indexes, &self.lookup);
         for Refusal { index, code, reason } in refused {
             self.refuse(index as u32, code, reason);
         }
         let jobs = commands.into_iter().rev();
-        self.jobs.extend(jobs.map(|command| Job { command, attempt, halvings, patient }));
+        self.jobs.extend(jobs.map(|command| Job { command, attempt, splits, full_time }));
     }
 
     fn refuse(&mut self, index: u32, code: i32, reason: String) {
         if code == DUPLICATE_KEY {
             let duplicate = Duplicate { reason, values: Vec::new() };
-            return self.contested.push(ContestedWrites { index, duplicate });
+            return self.contested.push(ContestedWrite { index, duplicate });
         }
         self.written.refused.push(Refusal { index: index as usize, code, reason });
     }
 }
 
-/// Builds commands for some items of a batch, in this order. Their bytes are copied: it is rare.
+/// Builds commands for some items of a batch, in this order. It copies their bytes, which is rarely
+/// needed.
 pub fn rebuild(batch: &Batch, indexes: &[u32], lookup: &Lookup) -> Built {
-    let mut built = command::build(&some(batch, indexes), Kind::Update, lookup);
+    let mut built = command::build(&subset(batch, indexes), Kind::Update, lookup);
     let index_of = |item: usize| indexes.get(item).copied().unwrap_or_default();
     for refusal in &mut built.refused {
         refusal.index = index_of(refusal.index) as usize;
@@ -287,8 +292,8 @@ pub fn rebuild(batch: &Batch, indexes: &[u32], lookup: &Lookup) -> Built {
     built
 }
 
-/// A batch of some items of another one.
-pub fn some(batch: &Batch, indexes: &[u32]) -> Batch {
+/// A batch of some items of another batch.
+pub fn subset(batch: &Batch, indexes: &[u32]) -> Batch {
     let mut bytes = Vec::new();
     let mut items = Vec::with_capacity(indexes.len());
     for item in indexes.iter().filter_map(|index| batch.items.get(*index as usize)) {

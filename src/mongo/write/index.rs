@@ -1,5 +1,6 @@
-//! What operations must say so that each key has one document ([`Lookup`]): the unique index that a
-//! registration with a `KEY` other than `_id` needs, made before the first write, and the collation.
+//! Determines the [`Lookup`] of operations, with which each key has one document: the unique index
+//! that a registration with a `KEY` other than `_id` needs, created before the first write, and the
+//! collation.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,82 +19,86 @@ use crate::mongo::codes::{Meaning, meaning};
 use crate::mongo::error::broken;
 use crate::sink::Failure;
 
-/// Longest wait for an index. On a large collection the server goes on building it after that.
+/// Time limit for creating an index. On a large collection the server continues the index build
+/// after that.
 const INDEX_WITHIN: Duration = Duration::from_secs(10);
-/// The server is asked again after this: a collection may have been dropped and made otherwise.
-const FRESH: Duration = Duration::from_secs(60);
+/// A lookup is read again after this time: the collection may have been dropped and created with
+/// other options.
+const REFRESH_AFTER: Duration = Duration::from_secs(60);
 
-/// `IndexOptionsConflict` and `IndexKeySpecsConflict`: such an index exists, made otherwise.
+/// `IndexOptionsConflict` and `IndexKeySpecsConflict`: such an index exists with other options.
 const CONFLICTS: [i32; 2] = [85, 86];
 /// `CannotCreateIndex`.
 const CANNOT_CREATE: i32 = 67;
 /// `NamespaceNotFound`.
 const NO_COLLECTION: i32 = 26;
 
-/// What operations of a registration must say depends on these.
+/// The properties of a registration that determine its lookup.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct IndexPlace {
+struct LookupKey {
     namespace: Namespace,
     key_field: String,
     strings: bool,
 }
 
-impl IndexPlace {
+impl LookupKey {
     fn of(registration: &Registration) -> Self {
         let Registration { namespace, key_field, key_as, .. } = registration;
         let strings = *key_as == IdType::String;
-        IndexPlace { namespace: namespace.clone(), key_field: key_field.clone(), strings }
+        LookupKey { namespace: namespace.clone(), key_field: key_field.clone(), strings }
     }
 }
 
-/// What one client has found out about collections.
+/// The lookups that one client has read, by namespace and key field.
 #[derive(Debug, Default)]
-pub struct Indexes(RefCell<HashMap<IndexPlace, (Lookup, Instant)>>);
+pub struct Indexes(RefCell<HashMap<LookupKey, (Lookup, Instant)>>);
 
 impl Indexes {
-    /// What is known for `registration`, without asking.
+    /// The known lookup for `registration`, without a query.
     pub fn known(&self, registration: &Registration) -> Option<Lookup> {
-        self.0.borrow().get(&IndexPlace::of(registration)).map(|(lookup, _)| lookup.clone())
+        self.0.borrow().get(&LookupKey::of(registration)).map(|(lookup, _)| lookup.clone())
     }
 
-    /// `namespace` is not as it was known.
+    /// Drops the lookups of `namespace`, which may have changed.
     pub fn forget(&self, namespace: &Namespace) {
-        self.0.borrow_mut().retain(|place, _| place.namespace != *namespace);
+        self.0.borrow_mut().retain(|key, _| key.namespace != *namespace);
     }
 
-    /// What operations for `registration` must say. Asks the server when that is not known, or was
-    /// found out a while ago; makes sure that a key field other than `_id` has a unique index.
+    /// The lookup for `registration`. Queries the server when it is unknown or older than
+    /// [`REFRESH_AFTER`]; ensures that a key field other than `_id` has a unique index.
     ///
     /// # Errors
-    /// [`Failure::Namespace`] says what stands in the way and what to do about it.
+    /// [`Failure::Namespace`] with the obstacle and its remedy.
     pub async fn ensure(
         &self,
         connected: &Connected,
         registration: &Registration,
     ) -> Result<Lookup, Failure> {
-        let place = IndexPlace::of(registration);
-        let known = self.0.borrow().get(&place).cloned();
-        if let Some((lookup, asked)) = &known
-            && asked.elapsed() < FRESH
+        let key = LookupKey::of(registration);
+        let known = self.0.borrow().get(&key).cloned();
+        if let Some((lookup, read_at)) = &known
+            && read_at.elapsed() < REFRESH_AFTER
         {
             return Ok(lookup.clone());
         }
         let database = connected.client.database(&registration.namespace.database);
-        let lookup = match (timeout(INDEX_WITHIN, ask(&database, registration)).await, known) {
-            (Ok(lookup), _) => lookup?,
-            // A collection that is locked says nothing new.
-            (Err(_), Some((lookup, _))) => lookup,
-            (Err(_), None) => return Err(slow(registration)),
-        };
-        self.0.borrow_mut().insert(place, (lookup.clone(), Instant::now()));
+        let lookup =
+            match (timeout(INDEX_WITHIN, read_lookup(&database, registration)).await, known) {
+                (Ok(lookup), _) => lookup?,
+                // The collection may be locked; the known lookup stays in use.
+                (Err(_), Some((lookup, _))) => lookup,
+                (Err(_), None) => return Err(not_ready(registration)),
+            };
+        self.0.borrow_mut().insert(key, (lookup.clone(), Instant::now()));
         Ok(lookup)
     }
 }
 
-async fn ask(database: &Database, registration: &Registration) -> Result<Lookup, Failure> {
+async fn read_lookup(database: &Database, registration: &Registration) -> Result<Lookup, Failure> {
     let Registration { namespace, key_field, .. } = registration;
     let list = doc! { "listIndexes": &namespace.collection };
-    // Without the privilege to list them nothing is known, and the write says what else is wrong.
+    // Without the privilege `listIndexes` the indexes are unknown; any other error will be that of
+    // the write, too.
     let listing = match database.run_command(list).await {
         Ok(reply) => Some(Listing::of(&reply)),
         Err(error) => match code(&error) {
@@ -128,17 +133,17 @@ async fn ask(database: &Database, registration: &Registration) -> Result<Lookup,
     }
 }
 
-/// Makes the unique index, or waits until the one that was `found` is built. Returns its name.
+/// Creates the unique index, or waits until the `existing` one is built. Returns its name.
 async fn create(
     database: &Database,
     registration: &Registration,
-    found: Option<&Document>,
+    existing: Option<&Document>,
 ) -> Result<String, Failure> {
     let Registration { namespace, key_field, .. } = registration;
-    let mut index = found.cloned().unwrap_or_else(|| {
+    let mut index = existing.cloned().unwrap_or_else(|| {
         doc! {
             "key": { key_field: 1 },
-            // An application may make one of the usual name for itself.
+            // An application may create an index of the default name for itself.
             "name": format!("writebehind_{key_field}"),
             "unique": true,
             "partialFilterExpression": has(key_field),
@@ -149,8 +154,8 @@ async fn create(
     let command = doc! { "createIndexes": &namespace.collection, "indexes": [index] };
     match database.run_command(command).await {
         Ok(_) => Ok(name),
-        // What exists need not be made: the right to do so is not needed either.
-        Err(error) if found.is_some() && code(&error).is_some() => Ok(name),
+        // An existing index need not be created, so the privilege to do so is not needed either.
+        Err(error) if existing.is_some() && code(&error).is_some() => Ok(name),
         Err(error) => Err(failure(&error, registration)),
     }
 }
@@ -162,7 +167,7 @@ fn code(error: &Error) -> Option<i32> {
     }
 }
 
-fn slow(registration: &Registration) -> Failure {
+fn not_ready(registration: &Registration) -> Failure {
     let Registration { namespace, key_field, .. } = registration;
     Failure::Namespace(match key_field.as_str() {
         "_id" => {
@@ -222,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn each_obstacle_is_told_with_its_remedy_and_without_values() {
+    fn each_obstacle_is_reported_with_its_remedy_and_without_values() {
         for (code, action) in [
             (11_000, "remove the duplicates"),
             (13, "grant"),

@@ -1,9 +1,9 @@
-//! What a reply of `listIndexes` says of a collection.
+//! Reads the reply to `listIndexes`.
 
 use mongodb::bson::{Bson, Document, doc};
 
-/// The indexes of a collection, which need not exist. The first page of a reply holds up to 101 of
-/// them, and a collection has at most 64.
+/// The indexes of a collection; none if it does not exist. The first batch of a reply contains up
+/// to 101 of them, and a collection has at most 64.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Listing(Vec<Document>);
 
@@ -16,8 +16,8 @@ impl Listing {
         Self(indexes.iter().filter_map(Bson::as_document).cloned().collect())
     }
 
-    /// The collection's default collation as people write it, if it has one other than the simple
-    /// one: the index of `_id` always has the same.
+    /// The collection's default collation in readable form, if it is not the simple one: that of
+    /// the `_id` index, which is always the same.
     pub fn collation(&self) -> Option<String> {
         let index = self.0.iter().find(|index| is_on(index, "_id"))?;
         let collation = index.get_document("collation").ok()?;
@@ -29,8 +29,8 @@ impl Listing {
         Some(text + " }")
     }
 
-    /// An index that lets no two documents have the same bytes in `field`, and that filters by
-    /// `field` use. It may be one that is still being built.
+    /// An index that ensures that no two documents have the same bytes in `field`, and that queries
+    /// by `field` can use. It may be one that is still being built.
     pub fn unique(&self, field: &str) -> Option<&Document> {
         self.0.iter().find(|index| {
             is_on(index, field)
@@ -42,7 +42,7 @@ impl Listing {
     }
 }
 
-/// The filter of the documents that have `field`.
+/// The filter that selects the documents with `field`.
 pub fn has(field: &str) -> Bson {
     Bson::Document(doc! { field: { "$exists": true } })
 }
@@ -61,18 +61,18 @@ mod tests {
         Listing::of(&doc! { "cursor": { "firstBatch": [id, index] } })
     }
 
-    fn serves(changes: Document) -> bool {
+    fn is_usable(changes: Document) -> bool {
         let mut index = doc! { "key": { "movieId": 1 }, "name": "mine", "unique": true };
         index.extend(changes);
         listing(index).unique("movieId").is_some()
     }
 
     #[test]
-    fn a_unique_index_of_another_name_serves_and_others_do_not() {
-        assert!(serves(doc! {}));
-        assert!(serves(doc! { "key": { "movieId": -1 } }));
-        assert!(serves(doc! { "sparse": true }));
-        assert!(serves(doc! { "partialFilterExpression": has("movieId") }));
+    fn a_unique_index_of_another_name_is_usable_and_others_are_not() {
+        assert!(is_usable(doc! {}));
+        assert!(is_usable(doc! { "key": { "movieId": -1 } }));
+        assert!(is_usable(doc! { "sparse": true }));
+        assert!(is_usable(doc! { "partialFilterExpression": has("movieId") }));
         for other in [
             doc! { "unique": false },
             doc! { "key": { "other": 1 } },
@@ -82,14 +82,14 @@ mod tests {
             doc! { "collation": { "locale": "en" } },
             doc! { "hidden": true },
         ] {
-            assert!(!serves(other.clone()), "{other}");
+            assert!(!is_usable(other.clone()), "{other}");
         }
         assert_eq!(Listing::of(&doc! {}), Listing::default());
         assert_eq!(Listing::default().unique("movieId"), None);
     }
 
     #[test]
-    fn the_collation_is_that_of_the_index_of_id() {
+    fn the_collation_is_that_of_the_id_index() {
         let collation = |of_id: Document| {
             let mut id = doc! { "key": { "_id": 1 }, "name": "_id_" };
             id.extend(of_id);

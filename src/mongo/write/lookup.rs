@@ -1,21 +1,21 @@
-//! How operations find the document of their key.
+//! The options with which operations find the document of their key.
 
 use crate::core::mapping::bson::Document;
 
-/// What each operation says besides its filter. `index::Indexes` knows what a
+/// The `hint` and the `collation` of each operation. `index::Indexes` determines which ones a
 /// collection needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lookup {
-    /// The unique index of a key field other than `_id`. A server that does not have it refuses
-    /// the operation, so that no upsert or insert makes a second document of the key.
+    /// The unique index of a key field other than `_id`. A server without it refuses the operation,
+    /// so that no upsert or insert creates a second document for the key.
     pub index: Option<String>,
-    /// Whether strings must be compared as bytes although the collection may compare them
-    /// otherwise.
+    /// True if strings must be compared as bytes although the collection may have another
+    /// collation.
     pub simple: bool,
 }
 
 impl Lookup {
-    /// Appends it to `operation`, of an `update` or `delete` command.
+    /// Appends the options to `operation`, of an `update` or `delete` command.
     pub fn append_to(&self, operation: &mut Document<'_>) {
         if let Some(index) = &self.index {
             operation.element(c"hint").string(index);

@@ -1,12 +1,13 @@
-//! Writes batches: their commands, how each is sent, and what its reply means for each key.
+//! Writes batches: builds their commands, sends each, and classifies its reply for each key.
 
 pub mod command;
 pub(super) mod contested;
 pub mod executor;
+pub mod failure_classifier;
 pub mod index;
 pub mod index_listing;
 pub mod insert_ratio;
-pub mod judge;
+
 pub mod limits;
 pub mod lookup;
 pub mod operation;

@@ -8,15 +8,15 @@ use crate::core::mapping::duplicate_names::Names;
 use crate::core::mapping::error::MappingError;
 use crate::core::registration::WriteMode;
 
-/// How an update says what the document becomes.
+/// The form of an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// The document itself: a replacement. The fastest, but no name may begin with `$`.
+    /// A replacement document. The fastest form, but no top-level name may begin with `$`.
     Replacement,
-    /// A pipeline that replaces; any name goes.
+    /// A pipeline that replaces the document; any name is allowed.
     Literal,
-    /// A pipeline that sets the document's fields and leaves others but that of an expiry which
-    /// is no more; any name goes, and a dot in it is no path.
+    /// A pipeline that sets the document's fields and keeps all others, except the TTL field of an
+    /// expiry that no longer exists; any name is allowed, and a dot in it is no path.
     Merge,
 }
 
@@ -36,7 +36,7 @@ pub fn append_update(
             if !shape.dollar {
                 return Ok(());
             }
-            // Rare enough to be written twice.
+            // This is rare, so the document is simply written again.
             ops.roll_back(mark);
             append_upsert(read, Form::Literal, lookup, names, ops)?
         }
@@ -84,14 +84,14 @@ fn append_upsert(
         Form::Literal | Form::Merge => {
             let mut pipeline = u.array();
             if let (Form::Merge, Some(field)) = (form, read.absent_field()) {
-                // WB.REGISTER takes no name here that would be a path or a variable.
+                // WB.REGISTER accepts no field name that would be a path or a variable.
                 let mut stage = pipeline.push().document();
                 stage.element(c"$unset").string(field);
                 stage.end();
             }
             let mut stage = pipeline.push().document();
             let mut expression = stage.element(c"$replaceWith").document();
-            // Only what stands under `$literal` is safe from being read as an expression.
+            // Only values under `$literal` are never evaluated as expressions.
             let shape = if form == Form::Literal {
                 write(expression.element(c"$literal").document())?
             } else {

@@ -1,7 +1,7 @@
-//! What the end of a command means: one function decides, for errors and replies alike.
+//! Classifies the result of a command: one function decides, for errors and replies alike.
 //!
-//! Raw commands carry no error labels, and a reply with `ok: 1` may hold errors of single
-//! operations and of the write concern; so everything goes by the kind of error and its code.
+//! Raw commands carry no error labels, and a reply with `ok: 1` may contain write errors and a
+//! write concern error; so the kind of error and its code decide.
 
 use mongodb::bson::{Bson, Document};
 use mongodb::error::{Error, ErrorKind};
@@ -14,36 +14,36 @@ use crate::mongo::codes::{DUPLICATE_KEY, Meaning, UNANSWERED, VALIDATION, meanin
 use crate::mongo::error::{broken, coded, failure_by};
 use crate::sink::{Failure, LinkError};
 
-/// How the driver begins its refusal of a message of more than 48 MB.
+/// The beginning of the driver's error for a message of more than 48 MB.
 const TOO_LONG: &str = "Message length";
 
-/// How MongoDB ends its refusal of an operation that names an index which does not exist; the code
-/// is that of any bad value.
+/// The end of MongoDB's error for an operation whose hint names a missing index; its code,
+/// BadValue, is not specific.
 const NO_INDEX: &str = "hint provided does not correspond to an existing index";
 
-/// The end of a command.
+/// The classified result of a command.
 #[derive(Debug, PartialEq)]
 pub enum Outcome {
-    /// The server answered; every operation that is not named is acknowledged.
+    /// The server replied; every operation without a write error is acknowledged.
     Answered(Vec<WriteError>),
-    /// Some operation makes the whole command unreadable: split it until that one is found.
+    /// The whole command is rejected because of some operation: bisect it until that one is found.
     Rejected {
         /// MongoDB's code; 0 when the driver refused.
         code: i32,
-        /// The refusal of the operation that is found in the end.
+        /// The reason of the refusal, for the operation that is found.
         reason: String,
     },
-    /// The server's limit for one command was reached; any part may be applied.
+    /// The command exceeded its time limit; any part may be applied.
     TooSlow,
-    /// Each operation came to its end, and the members did not confirm them in time.
+    /// All operations were processed, but the members did not acknowledge them in time.
     Unconfirmed(LinkError),
-    /// Nothing of it may be taken as written.
+    /// No operation of the command counts as written.
     Failed(Failure),
 }
 
 impl Outcome {
-    /// True when it was not applied for a reason that passes by itself.
-    pub fn is_clash(&self) -> bool {
+    /// True when the command was not applied for a transient reason.
+    pub fn is_conflict(&self) -> bool {
         match self {
             Outcome::Answered(write_errors) => write_errors
                 .iter()
@@ -57,41 +57,45 @@ impl Outcome {
 /// An operation that was not applied.
 #[derive(Debug, PartialEq)]
 pub struct WriteError {
-    /// Its place in the command; `None` means all of them.
+    /// Its index in the command; `None` for all operations.
     pub op: Option<usize>,
     /// MongoDB's code.
     pub code: i32,
-    /// What to do about it.
+    /// How it is handled.
     pub action: Action,
 }
 
-/// What to do about an operation that was not applied.
+/// How an operation that was not applied is handled.
 #[derive(Debug, PartialEq)]
 pub enum Action {
-    /// Nothing helps: a dead letter with this reason.
+    /// It becomes a dead letter with this reason; a retry would not help.
     Refuse(String),
-    /// Another document has the value in a unique index: send it again when the rest is written.
+    /// Another document has the value in a unique index: send it again when the other operations
+    /// are written.
     Contested(Box<Duplicate>),
     /// Send it again; if that does not help, a dead letter with this reason.
     RetryThenRefuse(String),
-    /// Send it again; if that does not help, its key waits for this reason, or the namespace does.
+    /// Send it again; if that does not help, its key is blocked for this reason, or the namespace
+    /// backs off.
     RetryThenWait(String),
-    /// Send it again, unless all others are refused, too; if that does not help, the namespace rests
-    /// for this reason, or it is a dead letter: as the other operations show.
-    Judge(String),
+    /// Send it again, unless all others are refused, too; if that does not help, the results of the
+    /// other operations decide whether it becomes a dead letter or the namespace backs off for this
+    /// reason.
+    RetryThenClassify(String),
 }
 
 /// A value that another document has in a unique index.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Duplicate {
-    /// Why the operation is refused if that stays so.
+    /// The reason of the dead letter if the duplicate persists.
     pub reason: String,
-    /// The index's fields with the values; none when the reply does not have them as they are.
+    /// The index's fields with their values; empty when the reply does not contain the original
+    /// values.
     pub values: Vec<(String, Bson)>,
 }
 
-/// Decides what the end of a command for `registration` means, whose reply must account for what
-/// is `expected`.
+/// Classifies the result of a command for `registration`, whose reply must account for the
+/// `expected` operations.
 pub fn classify(
     end: Result<&Document, &Error>,
     registration: &Registration,
@@ -104,8 +108,8 @@ pub fn classify(
 }
 
 fn of_reply(reply: &Document, registration: &Registration, expected: Expected) -> Outcome {
-    // Applied, but not known to last: as good as not written.
-    if let Some(code) = reply::unconfirmed(reply) {
+    // The writes are applied, but may be rolled back: they do not count as written.
+    if let Some(code) = reply::write_concern_error(reply) {
         let failure = failure_by(code).unwrap_or_else(|| {
             let why = "MongoDB: the writes are not confirmed by enough members";
             Failure::Link(LinkError::transient(coded(why, code)))
@@ -117,14 +121,14 @@ fn of_reply(reply: &Document, registration: &Registration, expected: Expected) -
     }
     let errors = match reply::op_errors(reply, expected) {
         Ok(errors) => errors,
-        Err(why) => return Outcome::Failed(Failure::Part(nonsense(registration, why))),
+        Err(why) => return Outcome::Failed(Failure::Part(inconsistent_reply(registration, why))),
     };
     let mut write_errors = Vec::with_capacity(errors.len());
     for OpError { op, code, error } in errors {
         if let Some(failure) = failure_by(code) {
             return Outcome::Failed(failure);
         }
-        if is_without_index(error) {
+        if lacks_index(error) {
             return namespace(
                 code,
                 "the unique index of KEY is gone or hidden; a missing one is made again",
@@ -145,22 +149,23 @@ fn of_reply(reply: &Document, registration: &Registration, expected: Expected) -
             )),
             Meaning::Rejected(why) | Meaning::Refused(why) => Action::Refuse(coded(why, code)),
             Meaning::Unknown if code == DUPLICATE_KEY => duplicate(error, registration),
-            Meaning::Collection(why) => Action::Judge(sentence(why)),
-            _ => Action::Judge(coded("MongoDB refuses the change", code)),
+            Meaning::Collection(why) => Action::RetryThenClassify(sentence(why)),
+            _ => Action::RetryThenClassify(coded("MongoDB refuses the change", code)),
         };
         write_errors.push(WriteError { op: Some(op), code, action });
     }
     Outcome::Answered(write_errors)
 }
 
-/// Whether the server does not have the index that the operation names. Text of a user may stand
-/// in the middle of a message only.
-fn is_without_index(error: &Document) -> bool {
+/// True if the server does not have the index of the operation's hint. Only the end of the message
+/// is compared: user text may occur in the middle of it.
+fn lacks_index(error: &Document) -> bool {
     error.get_str("errmsg").is_ok_and(|message| message.ends_with(NO_INDEX))
 }
 
-/// The reply cannot be that of the command. What it answers was perhaps not even applied yet.
-fn nonsense(registration: &Registration, why: &str) -> LinkError {
+/// The failure for a reply that cannot be that of the command. The command may not have been
+/// applied yet.
+fn inconsistent_reply(registration: &Registration, why: &str) -> LinkError {
     let namespace = &registration.namespace;
     LinkError::unanswered(format!(
         "MongoDB's reply to a write to {namespace} makes no sense, and nothing of it counts as \
@@ -168,14 +173,14 @@ fn nonsense(registration: &Registration, why: &str) -> LinkError {
     ))
 }
 
-/// A duplicate in the index of the key itself is a race with another writer's insert: the next
-/// attempt finds the document. In any other index it is there until that document changes.
+/// A duplicate in the index of the key itself is a race with another client's insert: the next
+/// attempt finds the document. In any other index it persists until that document changes.
 fn duplicate(error: &Document, registration: &Registration) -> Action {
     let mut fields = error
         .get_document("keyPattern")
         .map(|pattern| pattern.keys().cloned().collect::<Vec<_>>())
         .unwrap_or_default();
-    // Only names go into the reason: the server's message holds the values as well.
+    // The reason contains only names: the server's message contains the values as well.
     let names = fields.join(", ");
     let reason = if fields.is_empty() {
         "another document has the same value in a unique index".to_owned()
@@ -196,8 +201,8 @@ fn duplicate(error: &Document, registration: &Registration) -> Action {
     }
 }
 
-/// The fields of the index with the values that the error names. Under a collation the server
-/// names what the index has in their place.
+/// The fields of the index with the values in the error. With a collation the error contains the
+/// collation keys of the index instead of the values.
 fn duplicate_values(error: &Document) -> Vec<(String, Bson)> {
     match error.get_document("keyValue") {
         Ok(values) if !error.contains_key("collation") => values.clone().into_iter().collect(),
@@ -205,7 +210,7 @@ fn duplicate_values(error: &Document) -> Vec<(String, Bson)> {
     }
 }
 
-/// Whether what the duplicate shares is that it lacks the fields, or that they are null.
+/// True if both documents lack the index's fields, or have null in them.
 fn has_no_value(error: &Document) -> bool {
     error
         .get_document("keyValue")
@@ -225,13 +230,13 @@ fn of_error(error: &Error, registration: &Registration) -> Outcome {
     }
 }
 
-/// Documents that an update created, as its reply says.
+/// The number of documents that an update created, from its reply.
 pub fn created(reply: &Document) -> usize {
     reply.get_array("upserted").map_or(0, Vec::len)
 }
 
-/// Whether the server has answered, or was never asked: nothing of it can be applied later. A
-/// reply that makes no sense is no answer.
+/// True if the server has replied, or the command was never sent: nothing of it can be applied
+/// later. An inconsistent reply does not count.
 pub fn is_settled(end: &Result<Document, Error>, outcome: &Outcome) -> bool {
     if let Outcome::Failed(Failure::Link(broken) | Failure::Part(broken)) = outcome
         && broken.unanswered
@@ -250,7 +255,7 @@ pub fn is_settled(end: &Result<Document, Error>, outcome: &Outcome) -> bool {
     }
 }
 
-/// The whole command failed with `code`.
+/// Classifies the failure of a whole command with `code`.
 fn of_code(code: i32, registration: &Registration) -> Outcome {
     if let Some(failure) = failure_by(code) {
         return Outcome::Failed(failure);
@@ -263,7 +268,7 @@ fn of_code(code: i32, registration: &Registration) -> Outcome {
         }
         Meaning::TooSlow => Outcome::TooSlow,
         Meaning::Rejected(why) => Outcome::Rejected { code, reason: coded(why, code) },
-        // A refusal of the command as such is not the fault of a document: no dead letters.
+        // A document is not the cause of a refusal of the whole command: no dead letters.
         _ => namespace(code, "the server refuses the whole command", registration),
     }
 }

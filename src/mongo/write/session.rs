@@ -1,14 +1,13 @@
-//! Sessions: sessions of the server in which batches are sent, so that what was given up on can never
-//! be applied after newer writes.
+//! The MongoDB sessions in which batches are sent, so that a command that timed out can never be
+//! applied after newer writes.
 //!
-//! A server that was frozen, or a network that lost its way, may deliver a command long after we
-//! gave it up. But a server refuses a command whose number is below the last one that it saw in
-//! the same session. So a session whose command was never answered is fenced off before anything else
-//! is written: a command with a higher number, which changes nothing, must be answered in it. The
-//! number travels with replication once something was written under it, so such a session is the
-//! first to be used again.
+//! A frozen server or a network may deliver a command long after the module has given it up. But a
+//! server refuses a command whose txnNumber is below the last one that it has seen in the same
+//! session. So a session with an unanswered command is fenced off before anything else is written:
+//! a no-op command with a higher txnNumber must be answered in it. The server replicates the number
+//! only once something was written under it, so such a session is reused first.
 //!
-//! Servers that are not members of a replica set number nothing.
+//! Servers that are not members of a replica set have no txnNumbers.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -22,7 +21,7 @@ use mongodb::{Client, ClientSession};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::command::{CommandOptions, TxnPosition, nothing};
+use super::command::{CommandOptions, TxnPosition, no_op_update};
 use super::reply::Expected;
 use crate::core::delivery::batch::SessionId;
 use crate::core::registration::{Namespace, Registration};
@@ -30,24 +29,24 @@ use crate::mongo::error;
 use crate::mongo::write::outcome::{self, Outcome};
 use crate::sink::{Failure, LinkError};
 
-/// What the network may take on top of the server's own limit for a command.
+/// Time for the network in addition to the time limit of a command.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// What a server can do against commands that come late.
+/// The means of a server against commands that arrive late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fence {
-    /// Nothing.
+    /// None.
     None,
-    /// Commands are numbered one by one. A router passes the numbers on and does not keep them, so
-    /// what one shard has seen says nothing of another: this is no fence to rely on.
+    /// Each command has a txnNumber. mongos forwards the numbers without storing them, and each
+    /// shard has seen other ones, so this is no reliable fence.
     RetryableWrites,
-    /// Several commands can share a number, as a transaction; cheaper for a large batch.
+    /// Several commands can share a txnNumber, as a transaction; cheaper for a large batch.
     Transactions,
 }
 
 impl Fence {
-    /// What the server offers that answered `hello` like this. A router takes transactions too,
-    /// but one across shards costs more than it saves.
+    /// The fence of the server with this reply to `hello`. mongos supports transactions too, but
+    /// one across shards costs more than it saves.
     pub fn of(hello: &Document) -> Fence {
         if !hello.contains_key("logicalSessionTimeoutMinutes") {
             return Fence::None;
@@ -60,7 +59,7 @@ impl Fence {
     }
 }
 
-/// The next number, of all sessions of this process: what was sent earlier has a lower one.
+/// The next txnNumber, for all sessions of this process: every earlier command has a lower one.
 pub fn next_number() -> i64 {
     static LAST: AtomicI64 = AtomicI64::new(0);
     LAST.fetch_add(1, Ordering::Relaxed) + 1
@@ -69,82 +68,83 @@ pub fn next_number() -> i64 {
 #[derive(Debug)]
 struct Session {
     driver: ClientSession,
-    /// Its last command, to this namespace, was not answered and may come late.
+    /// The namespace of its last command, if that was not answered and may be applied late.
     unanswered: Option<Namespace>,
-    /// It was fenced off, and nothing was written in it since.
+    /// True if it was fenced off, and nothing was written in it since.
     unpersisted: bool,
 }
 
-/// The sessions of one client: as many as there are batches on the wire at a time.
+/// The sessions of one client: as many as batches were in flight at a time.
 #[derive(Debug)]
 pub struct Sessions {
     client: Client,
     fence: Cell<Fence>,
     free: RefCell<Vec<Session>>,
-    /// For each namespace in which sessions were fenced off, so that they are one after the other.
+    /// A lock for each namespace in which sessions are being fenced off, so that only one batch
+    /// does it at a time.
     fencing: RefCell<HashMap<Namespace, Rc<Mutex<()>>>>,
     ending: Mutex<()>,
-    /// Sessions of an earlier life that may hold something still.
-    former: RefCell<Vec<SessionId>>,
+    /// Sessions of the predecessor process that may have an open transaction.
+    predecessors: RefCell<Vec<SessionId>>,
     ids: RefCell<Vec<SessionId>>,
 }
 
 impl Sessions {
-    /// No sessions yet, and no fence until a server has said what it can do.
-    pub fn new(client: Client, former: Vec<SessionId>) -> Self {
+    /// No sessions yet, and no fence until a server has replied to `hello`.
+    pub fn new(client: Client, predecessors: Vec<SessionId>) -> Self {
         Sessions {
             client,
             fence: Cell::new(Fence::None),
             free: RefCell::default(),
             fencing: RefCell::default(),
             ending: Mutex::default(),
-            former: RefCell::new(former),
+            predecessors: RefCell::new(predecessors),
             ids: RefCell::default(),
         }
     }
 
-    /// The sessions of all sessions so far.
+    /// The ids of all sessions so far.
     pub fn ids(&self) -> Vec<SessionId> {
         self.ids.borrow().clone()
     }
 
-    /// A server said what it can do.
+    /// Sets the fence of the server.
     pub fn set_fence(&self, fence: Fence) {
         self.fence.set(fence);
     }
 
-    /// What the server can do.
+    /// The fence of the server.
     pub fn fence(&self) -> Fence {
         self.fence.get()
     }
 
-    /// A session for one batch. It comes back when it is dropped, whatever has become of the batch.
+    /// A session for one batch. Dropping the guard returns it, whatever the result of the batch.
     ///
     /// # Errors
-    /// When the driver gives no session.
+    /// When the driver cannot start a session.
     pub async fn take(&self) -> Result<SessionGuard<'_>, Failure> {
-        let mut held = SessionGuard { sessions: self, session: None, created: 0 };
+        let mut guard = SessionGuard { sessions: self, session: None, created: 0 };
         if self.fence.get() == Fence::None {
-            return Ok(held);
+            return Ok(guard);
         }
-        held.session = self
+        guard.session = self
             .pick(|session| session.unpersisted)
             .or_else(|| self.pick(|session| session.unanswered.is_none()));
-        if held.session.is_none() {
+        if guard.session.is_none() {
             let driver = self.client.start_session().await;
             let driver = driver.map_err(|error| Failure::Link(error::broken(&error)))?;
             self.ids.borrow_mut().extend(id(&driver));
-            held.session = Some(Session { driver, unanswered: None, unpersisted: false });
+            guard.session = Some(Session { driver, unanswered: None, unpersisted: false });
         }
-        Ok(held)
+        Ok(guard)
     }
 
-    /// Makes sure that nothing which was sent to the namespace and not answered is applied from now
-    /// on. Call it before each batch: a key of it may be in what was given up. What was sent to
-    /// other namespaces concerns their batches.
+    /// Ensures that no unanswered command to the namespace is applied from now on. To be called
+    /// before each batch: one of its keys may be in such a command. Commands to other namespaces
+    /// are fenced off before their batches.
     ///
     /// # Errors
-    /// When the server does not answer, or does not take writes to the namespace.
+    /// When the server does not reply, or refuses writes to the namespace.
     pub async fn fence_off(
         &self,
         registration: &Registration,
@@ -152,8 +152,8 @@ impl Sessions {
     ) -> Result<(), Failure> {
         let namespace = &registration.namespace;
         let late = |session: &Session| session.unanswered.as_ref() == Some(namespace);
-        self.end_former(options).await?;
-        // While a session is being fenced off it is not among the free ones.
+        self.end_predecessors(options).await?;
+        // A session that is being fenced off is not in `free`.
         let fencing = self.fencing.borrow().get(namespace).cloned();
         if fencing.is_none() && !self.free.borrow().iter().any(late) {
             return Ok(());
@@ -162,17 +162,17 @@ impl Sessions {
             let mut fencing = self.fencing.borrow_mut();
             Rc::clone(fencing.entry(namespace.clone()).or_default())
         });
-        let turn = fencing.lock().await;
+        let lock = fencing.lock().await;
         while let Some(session) = self.pick(late) {
-            let mut held = SessionGuard { sessions: self, session: Some(session), created: 0 };
-            let bytes = nothing(&namespace.collection, ObjectId::new().bytes());
-            let place = TxnPosition::RetryableWrite(next_number());
+            let mut guard = SessionGuard { sessions: self, session: Some(session), created: 0 };
+            let bytes = no_op_update(&namespace.collection, ObjectId::new().bytes());
+            let position = TxnPosition::RetryableWrite(next_number());
             let expected = Expected { ops: 1, written: 0, in_order: false };
             let (command, limit) = ((bytes, expected), options.within);
-            let outcome = held.send(registration, options, command, place, limit).await;
+            let outcome = guard.send(registration, options, command, position, limit).await;
             let fenced =
                 matches!(&outcome, Outcome::Answered(write_errors) if write_errors.is_empty());
-            if let Some(session) = &mut held.session {
+            if let Some(session) = &mut guard.session {
                 session.unanswered = Some(namespace.clone()).filter(|_| !fenced);
                 session.unpersisted = fenced;
             }
@@ -186,28 +186,29 @@ impl Sessions {
                 });
             }
         }
-        drop(turn);
-        // Those who wait for their turn have it from here.
+        drop(lock);
+        // The other reference is the map's: no other batch waits for the lock, so it is removed.
         if Rc::strong_count(&fencing) == 2 {
             self.fencing.borrow_mut().remove(namespace);
         }
         Ok(())
     }
 
-    /// Ends the transactions that an earlier life has begun: they would keep their documents
-    /// locked until the server's own limit, 60 s by default. A server that refuses does just that.
-    async fn end_former(&self, options: &CommandOptions) -> Result<(), Failure> {
-        if self.former.borrow().is_empty() {
+    /// Aborts the transactions of the predecessor process: they would keep their documents locked
+    /// until the server's own limit (`transactionLifetimeLimitSeconds`, 60 s by default). If the
+    /// server refuses, that limit applies.
+    async fn end_predecessors(&self, options: &CommandOptions) -> Result<(), Failure> {
+        if self.predecessors.borrow().is_empty() {
             return Ok(());
         }
-        let _turn = self.ending.lock().await;
-        let former = self.former.borrow().clone();
-        if former.is_empty() {
+        let _lock = self.ending.lock().await;
+        let predecessors = self.predecessors.borrow().clone();
+        if predecessors.is_empty() {
             return Ok(());
         }
         if self.fence.get() != Fence::None {
             let uuid = |id: &SessionId| doc! { "id": Uuid::from_bytes(*id) };
-            let ids: Vec<_> = former.iter().map(uuid).collect();
+            let ids: Vec<_> = predecessors.iter().map(uuid).collect();
             let admin = self.client.database("admin");
             let end =
                 timeout(options.within, admin.run_command(doc! { "killSessions": ids })).await;
@@ -222,19 +223,19 @@ impl Sessions {
                 return Err(Failure::Link(error));
             }
         }
-        self.former.borrow_mut().clear();
+        self.predecessors.borrow_mut().clear();
         Ok(())
     }
 
-    /// Whether the server answers at all.
-    async fn answers(&self) -> bool {
+    /// True if the server replies to `hello`.
+    async fn is_responding(&self) -> bool {
         let admin = self.client.database("admin");
         timeout(SLACK, admin.run_command(doc! { "hello": 1 })).await.is_ok_and(|end| end.is_ok())
     }
 
-    fn pick(&self, wanted: impl Fn(&Session) -> bool) -> Option<Session> {
+    fn pick(&self, matches: impl Fn(&Session) -> bool) -> Option<Session> {
         let mut free = self.free.borrow_mut();
-        let at = free.iter().position(wanted)?;
+        let at = free.iter().position(matches)?;
         Some(free.swap_remove(at))
     }
 }
@@ -246,7 +247,7 @@ fn id(driver: &ClientSession) -> Option<SessionId> {
     }
 }
 
-/// A session in use; without a session where the server has no fence.
+/// A session in use; no session where the server has no fence.
 #[derive(Debug)]
 pub struct SessionGuard<'l> {
     sessions: &'l Sessions,
@@ -255,53 +256,54 @@ pub struct SessionGuard<'l> {
 }
 
 impl SessionGuard<'_> {
-    /// The place of a command that stands for itself.
-    pub fn place(&self) -> TxnPosition {
+    /// The position of the next command outside of a transaction.
+    pub fn next_position(&self) -> TxnPosition {
         match self.session {
             Some(_) => TxnPosition::RetryableWrite(next_number()),
             None => TxnPosition::NoSession,
         }
     }
 
-    /// A transaction in `namespace` was begun in it and not ended: it must be fenced off.
-    pub fn leave_open(&mut self, namespace: &Namespace) {
+    /// Marks that a transaction in `namespace` was started and not ended in this session, which
+    /// must be fenced off.
+    pub fn abandon_transaction(&mut self, namespace: &Namespace) {
         if let Some(session) = &mut self.session {
             session.unanswered = Some(namespace.clone());
         }
     }
 
-    /// Documents that updates have created in it since it was taken.
+    /// The number of documents that updates have created in it since it was taken.
     pub fn created(&self) -> usize {
         self.created
     }
 
-    /// Whether batches can be sent as transactions.
+    /// True if batches can be sent as transactions.
     pub fn has_transactions(&self) -> bool {
         self.session.is_some() && self.sessions.fence.get() == Fence::Transactions
     }
 
-    /// Sends one command for `registration`, with what its reply must account for, which the server
-    /// may take `limit` for, and says what its end means.
+    /// Sends one command for `registration` with the time limit `limit` and classifies its result.
+    /// `expected` are the operations that its reply must account for.
     pub async fn send(
         &mut self,
         registration: &Registration,
         options: &CommandOptions,
         (mut bytes, expected): (Vec<u8>, Expected),
-        place: TxnPosition,
+        position: TxnPosition,
         limit: Duration,
     ) -> Outcome {
-        options.complete(&mut bytes, place, limit);
+        options.complete(&mut bytes, position, limit);
         let Ok(command) = RawDocumentBuf::from_bytes(bytes) else {
             let reason = "the document is not valid BSON".to_owned();
             return Outcome::Rejected { code: 0, reason };
         };
-        let database = match place {
+        let database = match position {
             TxnPosition::Commit(_) => "admin",
             _ => &registration.namespace.database,
         };
         let database = self.sessions.client.database(database);
         let run = database.run_raw_command(command);
-        // Should this future be dropped, the answer is not heard.
+        // If this future is dropped, the reply is lost.
         let run = match &mut self.session {
             Some(session) => {
                 session.unanswered = Some(registration.namespace.clone());
@@ -314,7 +316,7 @@ impl SessionGuard<'_> {
             let seconds = within.as_secs();
             let error = format!("MongoDB does not answer within {seconds} s");
             let broken = LinkError::unanswered(error);
-            return Outcome::Failed(match self.sessions.answers().await {
+            return Outcome::Failed(match self.sessions.is_responding().await {
                 true => Failure::Part(broken),
                 false => Failure::Link(broken),
             });
@@ -341,7 +343,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_members_of_a_replica_set_and_routers_can_fence() {
+    fn only_members_of_a_replica_set_and_mongos_have_a_fence() {
         let timeout = 30;
         let member = doc! { "setName": "rs", "logicalSessionTimeoutMinutes": timeout };
         assert_eq!(Fence::of(&member), Fence::Transactions);

@@ -1,5 +1,5 @@
-//! Sends a batch as one transaction: a large batch then costs the server about as much as without
-//! any fence, while numbering each of its operations would cost half as much again.
+//! Sends a batch as one transaction: a large batch then costs the server about as much as without a
+//! fence, while retryable writes, with a number for each operation, cost half as much again.
 
 use std::collections::HashMap;
 
@@ -9,62 +9,62 @@ use crate::core::registration::Namespace;
 use crate::mongo::write::outcome::Outcome;
 use crate::sink::Failure;
 
-/// Batches of a namespace that are sent otherwise after a transaction was of no use, at first.
-const FEWEST: u32 = 16;
-/// And at most, after many of them.
-const MOST: u32 = 1024;
+/// Number of batches of a namespace without transactions after the first one that failed.
+const MIN_BATCHES: u32 = 16;
+/// Maximum number of batches without transactions, after several failed ones.
+const MAX_BATCHES: u32 = 1024;
 
-/// Sends `commands` as the transaction of this number. Returns the bytes sent, or nothing when the
-/// transaction is of no use: one refused operation undoes all others. The server forgets what it
-/// began at the next number of the session.
+/// Sends `commands` as the transaction with this txnNumber. Returns the bytes sent, or nothing when
+/// the transaction failed: one refused operation aborts all others. The server aborts an open
+/// transaction at the next txnNumber of the session.
 ///
 /// # Errors
 /// When the link fails; the batch may have been applied.
-pub async fn send_at_once(
+pub async fn send_transaction(
     commands: Vec<Command>,
     number: i64,
     mut send: impl AsyncFnMut((Vec<u8>, Expected), TxnPosition) -> Outcome,
 ) -> Result<Option<u64>, Failure> {
-    let mut place = TxnPosition::Start(number);
+    let mut position = TxnPosition::Start(number);
     let mut sent_bytes = 0;
     for command in commands.into_iter().map(Some).chain([None]) {
         let (bytes, expected) = match command {
             Some(command) => {
-                // In a transaction the first error ends the command, whatever its `ordered` says.
+                // In a transaction the first error ends the command, whatever its `ordered` is.
                 let expected = Expected { in_order: true, ..command.expected() };
                 (command.bytes, expected)
             }
             None => {
-                place = TxnPosition::Commit(number);
+                position = TxnPosition::Commit(number);
                 (super::command::commit(), Expected::NO_OPS)
             }
         };
         sent_bytes += bytes.len() as u64;
-        match send((bytes, expected), place).await {
+        match send((bytes, expected), position).await {
             Outcome::Answered(write_errors) if write_errors.is_empty() => {}
             Outcome::Failed(failure @ (Failure::Link(_) | Failure::Part(_))) => {
                 return Err(failure);
             }
             _ => return Ok(None),
         }
-        place = TxnPosition::InProgress(number);
+        position = TxnPosition::InProgress(number);
     }
     Ok(Some(sent_bytes))
 }
 
-/// Namespaces in which transactions are of no use at the moment: they hold poison, or cannot take
-/// part in transactions at all.
+/// Namespaces that back off from transactions, because those fail: documents are refused, or the
+/// namespace does not support transactions at all.
 #[derive(Debug, Default)]
-pub struct Useless(HashMap<Namespace, BackOff>);
+pub struct TransactionBackoff(HashMap<Namespace, Pause>);
 
 #[derive(Debug)]
-struct BackOff {
+struct Pause {
     batches_left: u32,
     length: u32,
 }
 
-impl Useless {
-    /// Whether the next batch to `namespace` should be a transaction. Counts that batch.
+impl TransactionBackoff {
+    /// True if the next batch to `namespace` should be a transaction. Counts that batch.
     pub fn allows(&mut self, namespace: &Namespace) -> bool {
         let Some(backoff) = self.0.get_mut(namespace) else { return true };
         let allowed = backoff.batches_left == 0;
@@ -72,20 +72,20 @@ impl Useless {
         allowed
     }
 
-    /// Whether the next batch to `namespace` will be no transaction.
+    /// True if the next batch to `namespace` will not be a transaction.
     pub fn backs_off(&self, namespace: &Namespace) -> bool {
         self.0.get(namespace).is_some_and(|backoff| backoff.batches_left > 0)
     }
 
-    /// A transaction was of no use: the next ones rest, longer each time.
+    /// Records a failed transaction: the next batches are sent without one, more batches each time.
     pub fn add(&mut self, namespace: &Namespace) {
         let backoff =
-            self.0.entry(namespace.clone()).or_insert(BackOff { batches_left: 0, length: 0 });
-        backoff.length = (backoff.length * 2).clamp(FEWEST, MOST);
+            self.0.entry(namespace.clone()).or_insert(Pause { batches_left: 0, length: 0 });
+        backoff.length = (backoff.length * 2).clamp(MIN_BATCHES, MAX_BATCHES);
         backoff.batches_left = backoff.length;
     }
 
-    /// A transaction went well.
+    /// Records a committed transaction.
     pub fn remove(&mut self, namespace: &Namespace) {
         self.0.remove(namespace);
     }
@@ -100,43 +100,43 @@ mod tests {
 
     fn commands() -> Vec<Command> {
         let command =
-            |kind| Command { bytes: vec![5, 0, 0, 0, 0], items: vec![0], others: 0, kind };
+            |kind| Command { bytes: vec![5, 0, 0, 0, 0], items: vec![0], other_ops: 0, kind };
         vec![command(Kind::Update), command(Kind::Delete)]
     }
 
-    /// Sends two commands to a server that answers the one at this place otherwise.
+    /// Sends two commands to a server that returns `answer` for the one at this position.
     async fn send(
         at: TxnPosition,
         mut answer: Option<Outcome>,
     ) -> (Result<Option<u64>, Failure>, usize) {
-        let mut places = Vec::new();
-        let end = send_at_once(commands(), 7, async |_, place| {
-            places.push(place);
-            let other = answer.take_if(|_| place == at);
+        let mut positions = Vec::new();
+        let end = send_transaction(commands(), 7, async |_, position| {
+            positions.push(position);
+            let other = answer.take_if(|_| position == at);
             other.unwrap_or_else(|| Outcome::Answered(vec![]))
         })
         .await;
-        (end, places.len())
+        (end, positions.len())
     }
 
     #[tokio::test]
-    async fn it_begins_goes_on_and_is_committed() {
-        let mut places = Vec::new();
-        let end = send_at_once(commands(), 7, async |(_, expected), place| {
+    async fn a_transaction_starts_continues_and_commits() {
+        let mut positions = Vec::new();
+        let end = send_transaction(commands(), 7, async |(_, expected), position| {
             assert!(expected == Expected::NO_OPS || expected.in_order, "the first error ends it");
-            places.push(place);
+            positions.push(position);
             Outcome::Answered(vec![])
         })
         .await;
         assert!(end.unwrap().is_some_and(|bytes| bytes > 10));
         assert_eq!(
-            places,
+            positions,
             [TxnPosition::Start(7), TxnPosition::InProgress(7), TxnPosition::Commit(7)]
         );
     }
 
     #[tokio::test]
-    async fn one_refused_operation_makes_it_useless_and_nothing_is_committed() {
+    async fn one_refused_operation_fails_the_transaction_and_nothing_is_committed() {
         let refused = Action::Refuse("no".to_owned());
         let write_error = WriteError { op: Some(0), code: 121, action: refused };
         let (end, sent) =
@@ -148,28 +148,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_fails_with_the_link() {
+    async fn a_transaction_fails_with_the_link() {
         let broken = Failure::Link(LinkError::unanswered("cut"));
         let (end, _) = send(TxnPosition::Commit(7), Some(Outcome::Failed(broken.clone()))).await;
         assert_eq!(end.unwrap_err(), broken);
     }
 
     #[test]
-    fn a_namespace_with_poison_is_tried_again_ever_more_seldom() {
+    fn transactions_of_a_namespace_with_refusals_are_retried_after_longer_pauses() {
         let namespace = Namespace { database: "shop".to_owned(), collection: "films".to_owned() };
-        let mut useless = Useless::default();
-        assert!(useless.allows(&namespace));
-        for backoff in [16, 32, 64, 128, 256, 512, 1024, 1024] {
-            useless.add(&namespace);
-            for _ in 0..backoff {
-                assert!(useless.backs_off(&namespace));
-                assert!(!useless.allows(&namespace));
+        let mut backoff = TransactionBackoff::default();
+        assert!(backoff.allows(&namespace));
+        for length in [16, 32, 64, 128, 256, 512, 1024, 1024] {
+            backoff.add(&namespace);
+            for _ in 0..length {
+                assert!(backoff.backs_off(&namespace));
+                assert!(!backoff.allows(&namespace));
             }
-            assert!(!useless.backs_off(&namespace));
-            assert!(useless.allows(&namespace));
+            assert!(!backoff.backs_off(&namespace));
+            assert!(backoff.allows(&namespace));
         }
-        useless.remove(&namespace);
-        useless.add(&namespace);
-        assert_eq!((0..100).filter(|_| !useless.allows(&namespace)).count(), 16);
+        backoff.remove(&namespace);
+        backoff.add(&namespace);
+        assert_eq!((0..100).filter(|_| !backoff.allows(&namespace)).count(), 16);
     }
 }

@@ -1,36 +1,37 @@
-//! Which properties of a document a collection's validator refuses. MongoDB 5.0 and newer tell it in
-//! `errInfo`, together with the values: only names of properties and operators are taken from it.
+//! Names the properties of a document that a collection's validator refuses. MongoDB 5.0 and newer
+//! report them in `errInfo`, together with the values: only names of properties and operators are
+//! used.
 
 use mongodb::bson::{Bson, Document};
 
-/// So many properties are named.
+/// Maximum number of properties named.
 const NAMED: usize = 8;
-/// Bytes of a name that are shown.
+/// Maximum number of bytes shown of a name.
 const NAME_BYTES: usize = 64;
-/// Levels of `errInfo` that are looked at.
+/// Maximum nesting of `errInfo` that is read.
 const LEVELS: usize = 32;
 
-/// What one error of a write says, as `year (bsonType), title (required)`; empty when it names
-/// nothing.
+/// The refused properties in one write error, such as `year (bsonType), title (required)`; empty
+/// when it names none.
 pub fn failures(error: &Document) -> String {
-    let mut found = Found::default();
+    let mut rules = FailedRules::default();
     if let Ok(details) = error.get_document("errInfo").and_then(|info| info.get_document("details"))
     {
-        found.look(details, "", LEVELS);
+        rules.read(details, "", LEVELS);
     }
-    let more = if found.more { ", …" } else { "" };
-    found.named.join(", ") + more
+    let more = if rules.more { ", …" } else { "" };
+    rules.named.join(", ") + more
 }
 
 #[derive(Default)]
-struct Found {
+struct FailedRules {
     named: Vec<String>,
     more: bool,
 }
 
-impl Found {
-    /// Looks at one rule that is not satisfied, of the property at `path`.
-    fn look(&mut self, rule: &Document, path: &str, levels: usize) {
+impl FailedRules {
+    /// Reads one rule that is not satisfied, of the property at `path`.
+    fn read(&mut self, rule: &Document, path: &str, levels: usize) {
         let Some(levels) = levels.checked_sub(1) else { return };
         let path = match rule.get_str("propertyName") {
             Ok(name) if path.is_empty() => name.to_owned(),
@@ -49,14 +50,14 @@ impl Found {
             };
             let several = rules.as_array().map(Vec::as_slice).unwrap_or_default();
             let rules = several.iter().filter_map(Bson::as_document).chain(rules.as_document());
-            rules.for_each(|rule| self.look(rule, &path, levels));
+            rules.for_each(|rule| self.read(rule, &path, levels));
         }
         if before == (self.named.len(), self.more) {
             self.name(rule, &path);
         }
     }
 
-    /// Names what a rule without further rules is about.
+    /// Adds the properties of a rule without nested rules.
     fn name(&mut self, rule: &Document, path: &str) {
         let operator = rule.get_str("operatorName").unwrap_or_default();
         let texts = |field| {
@@ -113,7 +114,7 @@ mod tests {
 
     #[test]
     fn properties_are_named_with_the_rule_and_without_their_values() {
-        // As MongoDB 6.0 answers.
+        // As in a reply of MongoDB 6.0.
         let details = doc! {
             "operatorName": "$jsonSchema",
             "title": "a film",
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_stands_there_the_text_stays_short() {
+    fn the_text_is_short_for_any_error() {
         assert_eq!(failures(&doc! {}), "");
         assert_eq!(failures(&doc! { "errInfo": "secret" }), "");
         assert_eq!(failures(&doc! { "errInfo": { "details": ["secret"] } }), "");

@@ -3,10 +3,10 @@
 use std::ffi::CStr;
 use std::iter::Peekable;
 
-mod circle;
+mod cycle;
 mod options;
 
-pub use circle::{CircleStep, current, filter, in_order};
+pub use cycle::{CycleStep, current, filter, in_order};
 pub use options::{CommandOptions, TxnPosition};
 
 use super::lookup::Lookup;
@@ -20,27 +20,29 @@ use crate::core::mapping::error::MappingError;
 use crate::core::mapping::rules::Rules;
 use crate::core::mapping::value::Content;
 
-/// A command of several operations takes no more bytes than this. A larger operation goes alone.
+/// Maximum size of a command with several operations, bytes. A larger operation gets a command of
+/// its own.
 pub const MAX_COMMAND_BYTES: usize = 16_000_000;
 
-/// A command takes no more operations than this (`maxWriteBatchSize` of MongoDB).
+/// Maximum number of operations in a command (`maxWriteBatchSize` of MongoDB).
 pub const MAX_COMMAND_OPS: usize = 100_000;
 
-/// The largest command with one operation: MongoDB takes 16 MiB + 16 KiB; the rest is for what is
-/// appended later ([`CommandOptions::complete`]) and for what the driver adds (`$db`, `lsid`,
-/// `$clusterTime`, some 200 bytes).
+/// Maximum size of a command with one operation, bytes: MongoDB accepts 16 MiB + 16 KiB, less what
+/// is appended later ([`CommandOptions::complete`]) and what the driver adds (`$db`, `lsid`,
+/// `$clusterTime`, about 200 bytes).
 const MAX_SINGLE_BYTES: usize = 16_793_600 - TAIL_BYTES - 512;
 
-/// What [`CommandOptions::complete`] appends at most; a tag has 200 bytes and more to spare.
+/// Maximum that [`CommandOptions::complete`] appends, bytes; more than 200 of them are for the tag
+/// of a write concern.
 const TAIL_BYTES: usize = 512;
 
-/// What an operation takes besides key and value, about; for the reservation of memory.
+/// Approximate size of an operation without key and value, bytes, to reserve memory.
 const OP_BYTES: usize = 96;
 
-/// What a command does.
+/// The kind of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// `insert`, of what is probably new.
+    /// `insert`, for documents that are probably new.
     Insert,
     /// `update`, each operation with `upsert`.
     Update,
@@ -66,42 +68,42 @@ impl Kind {
     }
 }
 
-/// One command, to be [completed](CommandOptions::complete) and sent; `$db` is the driver's to add.
+/// One command, to be [completed](CommandOptions::complete) and sent; the driver adds `$db`.
 #[derive(Debug)]
 pub struct Command {
     /// The command as BSON.
     pub bytes: Vec<u8>,
     /// For each operation, in the order of the command, its index into [`Batch::items`]: MongoDB
-    /// names an operation that it refuses by its place in the command.
+    /// identifies an operation that it refuses by its index in the command.
     pub items: Vec<u32>,
-    /// Operations besides those, in a command that takes them in order.
-    pub others: usize,
-    /// What it does.
+    /// The number of further operations, in an ordered command that resolves cycles.
+    pub other_ops: usize,
+    /// The kind of command.
     pub kind: Kind,
 }
 
 impl Command {
-    /// What its reply must account for.
+    /// The operations that its reply must account for.
     pub fn expected(&self) -> Expected {
         let written = if self.kind == Kind::Delete { 0 } else { self.items.len() };
-        let (ops, in_order) = (self.items.len() + self.others, self.others > 0);
+        let (ops, in_order) = (self.items.len() + self.other_ops, self.other_ops > 0);
         Expected { ops, written, in_order }
     }
 }
 
-/// A batch as commands.
+/// The commands of a batch.
 #[derive(Debug, Default)]
 pub struct Built {
-    /// Deletes first; each key of the batch is in one of them, or refused.
+    /// Deletes first; each key of the batch is in exactly one command, or refused.
     pub commands: Vec<Command>,
-    /// What cannot be written, in ascending order of index; with code 0.
+    /// Items that cannot be written, in ascending order of index; with code 0.
     pub refused: Vec<Refusal>,
     /// How the operations find their documents.
     pub lookup: Lookup,
 }
 
 impl Built {
-    /// Documents that are to be inserted.
+    /// The number of documents to insert.
     pub fn inserts(&self) -> usize {
         let inserts = self.commands.iter().filter(|command| command.kind == Kind::Insert);
         inserts.map(|command| command.items.len()).sum()
@@ -109,17 +111,19 @@ impl Built {
 }
 
 /// Builds the commands that write `batch`: documents with [`Kind::Update`], or with
-/// [`Kind::Insert`] where they are probably new. Never fails: what cannot be written is refused.
+/// [`Kind::Insert`] where they are probably new. Never fails: items that cannot be written are
+/// refused.
 ///
 /// Where `lookup` names an index, inserts follow an update of one document, because an insert
-/// cannot name an index: in a transaction the inserts are then as certain to find it.
+/// cannot name an index: in a transaction the update proves that the index exists for the inserts,
+/// too.
 pub fn build(batch: &Batch, documents: Kind, lookup: &Lookup) -> Built {
     let built = Built { lookup: lookup.clone(), ..Built::default() };
     let mut builder = Builder { batch, names: Names::default(), built };
     let items = || batch.items.iter().enumerate();
-    // A deleted document may have a value that another one of the batch gets.
-    let mut gone = items().filter(|(_, item)| item.content == Content::Tombstone).peekable();
-    builder.add_all(Kind::Delete, &mut gone);
+    // A deleted document may have a unique value that another one of the batch gets.
+    let mut deleted = items().filter(|(_, item)| item.content == Content::Tombstone).peekable();
+    builder.add_all(Kind::Delete, &mut deleted);
     let mut live = items().filter(|(_, item)| item.content != Content::Tombstone).peekable();
     if documents == Kind::Insert && lookup.index.is_some() {
         builder.add(Kind::Update, &mut live, 1);
@@ -130,8 +134,8 @@ pub fn build(batch: &Batch, documents: Kind, lookup: &Lookup) -> Built {
     built
 }
 
-/// An update that changes nothing, for the sake of its number: no document has this `_id`.
-pub fn nothing(collection: &str, id: [u8; 12]) -> Vec<u8> {
+/// An update that changes nothing, sent only for its txnNumber: no document has this `_id`.
+pub fn no_op_update(collection: &str, id: [u8; 12]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut command = Document::begin(&mut bytes);
     command.element(c"update").string(collection);
@@ -179,14 +183,15 @@ impl Builder<'_> {
         }
     }
 
-    /// Adds one command for the next `items`, of `most` operations; none if all are refused.
-    fn add<'b>(&mut self, kind: Kind, items: &mut Peekable<impl Items<'b>>, most: usize) {
+    /// Adds one command for the next `items`, of at most `max_ops` operations; none if all are
+    /// refused.
+    fn add<'b>(&mut self, kind: Kind, items: &mut Peekable<impl Items<'b>>, max_ops: usize) {
         let mut bytes = Vec::with_capacity(self.estimate(kind));
         let mut written = Vec::new();
         let mut command = Document::begin(&mut bytes);
         self.begin(kind, &mut command);
         let mut ops = command.element(kind.operations()).array();
-        while written.len() < most {
+        while written.len() < max_ops {
             let Some((index, item)) = items.peek().copied() else { break };
             let mark = ops.mark();
             match self.append_op(kind, item, &mut ops, written.is_empty()) {
@@ -206,11 +211,11 @@ impl Builder<'_> {
         ops.end();
         command.end();
         if !written.is_empty() {
-            self.built.commands.push(Command { bytes, items: written, others: 0, kind });
+            self.built.commands.push(Command { bytes, items: written, other_ops: 0, kind });
         }
     }
 
-    /// Bytes to reserve, so that the buffer seldom moves.
+    /// Bytes to reserve for a command, so that the buffer is rarely reallocated.
     fn estimate(&self, kind: Kind) -> usize {
         let values = match kind {
             Kind::Insert | Kind::Update => self.batch.bytes.len(),
@@ -220,15 +225,14 @@ impl Builder<'_> {
         (values + ops + 512).min(MAX_SINGLE_BYTES) + TAIL_BYTES
     }
 
-    /// Writes everything that comes before the operations.
+    /// Writes the fields before the operations.
     fn begin(&self, kind: Kind, command: &mut Document<'_>) {
         command.element(kind.command()).string(&self.batch.registration.namespace.collection);
         command.element(c"ordered").bool(false);
     }
 
-    /// Appends the operation for `item`. `Ok(false)` when the command is too small for it, so
-    /// that it belongs into the next one; what was appended must then be rolled back, as after an
-    /// error.
+    /// Appends the operation for `item`. `Ok(false)` when it does not fit into the command and
+    /// belongs into the next one; the appended bytes must then be rolled back, as after an error.
     fn append_op(
         &mut self,
         kind: Kind,
@@ -236,7 +240,7 @@ impl Builder<'_> {
         ops: &mut Array<'_>,
         first: bool,
     ) -> Result<bool, MappingError> {
-        // A key of hundreds of megabytes is not copied first.
+        // Checked first, so that a key of hundreds of megabytes is not copied.
         if item.key.range().len() > MAX_SINGLE_BYTES {
             return Err(MappingError::KeyTooLong);
         }
@@ -257,7 +261,7 @@ impl Builder<'_> {
                 }
             }
         }
-        // The array and the command still need a NUL each.
+        // The array and the command still need a terminating NUL each.
         let bytes = ops.position() + 2;
         if first && bytes > MAX_SINGLE_BYTES {
             return Err(MappingError::KeyTooLong);

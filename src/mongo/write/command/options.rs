@@ -1,41 +1,41 @@
-//! What each command says besides its operations: how durable, how long it may take, and its number
-//! in the session that it is sent in. It is appended last, because only then it is known.
+//! The options of each command besides its operations: write concern, time limit, and its txnNumber
+//! in the session. They are appended last, because they are known only when the command is sent.
 
 use std::time::Duration;
 
 use crate::core::mapping::bson::Document;
 use crate::mongo::write_concern::{AcknowledgedBy, WriteConcern};
 
-/// A command's place in its session. The server refuses a number below the session's last one, so
-/// what was sent before can no longer be applied once a higher number has been seen.
+/// A command's position in its session. The server refuses a txnNumber below the session's last
+/// one, so earlier commands can no longer be applied once the server has seen a higher number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TxnPosition {
-    /// In no session.
+    /// Outside of a session.
     NoSession,
-    /// A retryable write with this number.
+    /// A retryable write with this txnNumber.
     RetryableWrite(i64),
-    /// The first statement of the transaction with this number.
+    /// The first statement of the transaction with this txnNumber.
     Start(i64),
-    /// A further statement of that transaction.
+    /// A further statement of the transaction.
     InProgress(i64),
-    /// The end of that transaction.
+    /// The commit of the transaction.
     Commit(i64),
 }
 
-/// What each command holds besides the operations.
+/// The options of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandOptions {
     /// The write concern.
     pub write_concern: WriteConcern,
-    /// How long the server may take for a command at most, and for the members' confirmation.
+    /// Time limit for a command, and for the acknowledgement of the members (`wtimeout`).
     pub within: Duration,
 }
 
 impl CommandOptions {
-    /// Completes a command, which is all of `bytes` and may take `limit`.
-    pub fn complete(&self, bytes: &mut Vec<u8>, place: TxnPosition, limit: Duration) {
+    /// Appends the options to the command in `bytes`, whose `maxTimeMS` is `limit`.
+    pub fn complete(&self, bytes: &mut Vec<u8>, position: TxnPosition, limit: Duration) {
         let mut command = Document::reopen(bytes);
-        let in_transaction = match place {
+        let in_transaction = match position {
             TxnPosition::NoSession => false,
             TxnPosition::RetryableWrite(number) => {
                 command.element(c"txnNumber").int64(number);
@@ -49,12 +49,12 @@ impl CommandOptions {
                 true
             }
         };
-        if matches!(place, TxnPosition::Start(_)) {
+        if matches!(position, TxnPosition::Start(_)) {
             command.element(c"startTransaction").bool(true);
         }
         command.element(c"maxTimeMS").int64(ms(limit));
-        // A transaction is confirmed as a whole.
-        if !in_transaction || matches!(place, TxnPosition::Commit(_)) {
+        // The write concern of a transaction is that of its commit.
+        if !in_transaction || matches!(position, TxnPosition::Commit(_)) {
             self.append_concern(&mut command);
         }
         command.end();
@@ -76,7 +76,7 @@ impl CommandOptions {
     }
 }
 
-/// Never 0, which would mean indefinitely.
+/// Milliseconds; never 0, which would mean no limit.
 fn ms(limit: Duration) -> i64 {
     i64::try_from(limit.as_millis()).unwrap_or(i64::MAX).max(1)
 }
@@ -89,13 +89,13 @@ mod tests {
 
     use super::*;
 
-    fn completed(write_concern: WriteConcern, place: TxnPosition) -> Parsed {
+    fn completed(write_concern: WriteConcern, position: TxnPosition) -> Parsed {
         let mut bytes = Vec::new();
         let mut command = Document::begin(&mut bytes);
         command.element(c"delete").string("c");
         command.end();
         let options = CommandOptions { write_concern, within: Duration::from_secs(15) };
-        options.complete(&mut bytes, place, Duration::from_secs(15));
+        options.complete(&mut bytes, position, Duration::from_secs(15));
         Parsed::try_from(RawDocument::from_bytes(&bytes).unwrap()).unwrap()
     }
 
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_write_concern_never_says_that_the_journal_is_not_waited_for() {
+    fn the_write_concern_never_contains_j_false() {
         let concern = |w, journal, timeout_ms| {
             let command =
                 completed(WriteConcern { w, journal, timeout_ms }, TxnPosition::NoSession);
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_numbered_as_its_place_demands() {
+    fn a_command_is_numbered_according_to_its_position() {
         let concern = doc! { "w": "majority", "wtimeout": 15_000_i64 };
         let limit = 15_000_i64;
         assert_eq!(
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_end_of_a_transaction_is_confirmed_by_members() {
+    fn only_the_commit_of_a_transaction_has_a_write_concern() {
         let further = doc! {
             "delete": "c", "txnNumber": 7_i64, "autocommit": false, "maxTimeMS": 15_000_i64,
         };

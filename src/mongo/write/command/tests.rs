@@ -1,4 +1,4 @@
-//! Batches in, commands out, read back with the `bson` crate.
+//! Commands built from batches, parsed with the `bson` crate.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::core::registration::{IdType, Namespace, Registration, WriteMode};
 mod lookups;
 mod sizes;
 
-/// What is built where the collection asks for nothing else.
+/// The commands for a collection that needs no hint and no collation.
 fn build(batch: &Batch, documents: Kind) -> Built {
     super::build(batch, documents, &Lookup::default())
 }
@@ -66,7 +66,7 @@ fn parse(command: &Command) -> Parsed {
     Parsed::try_from(RawDocument::from_bytes(&command.bytes).unwrap()).unwrap()
 }
 
-/// The operations of the only command that `reads` become.
+/// The operations of the single command that is built from `reads`.
 fn ops(registration: Registration, reads: &[(&[u8], Content, &[u8])]) -> Vec<Parsed> {
     let built = build(&batch(registration, reads), Kind::Update);
     assert_eq!(built.refused, []);
@@ -93,7 +93,7 @@ fn an_update_replaces_or_creates_the_document_of_the_key() {
     };
     assert_eq!(parse(command), expected);
     assert_eq!((command.kind, &command.items[..]), (Kind::Update, &[0][..]));
-    // The server takes the first field for the command's name.
+    // The server reads the first field as the command's name.
     assert_eq!(parse(command).keys().next().unwrap(), "update");
 }
 
@@ -172,7 +172,7 @@ fn replace_writes_the_expiry_or_leaves_it_out() {
 }
 
 #[test]
-fn merge_sets_the_expiry_or_takes_it_away() {
+fn merge_sets_the_expiry_or_removes_it() {
     let merge = |literal: Parsed| {
         doc! { "$replaceWith": { "$mergeObjects": ["$$ROOT", { "$literal": literal }] } }
     };

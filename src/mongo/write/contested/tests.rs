@@ -1,4 +1,4 @@
-//! A batch against a server with a unique index on `value`.
+//! Writes batches to a simulated server with a unique index on `value`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,13 +18,13 @@ type Documents = BTreeMap<String, Option<String>>;
 struct Server {
     documents: Documents,
     transactions: bool,
-    /// A document without the value is refused if there is one already.
+    /// True if the index is not sparse: a second document without the value is refused.
     dense: bool,
     sent: usize,
     committed: usize,
-    /// So many transactions clash with others.
-    clashes: u32,
-    /// `$unset` and `$set` outside of a transaction.
+    /// The number of transactions that get a write conflict.
+    conflicts: u32,
+    /// The number of `$unset` and `$set` operations outside of a transaction.
     seen: usize,
 }
 
@@ -39,12 +39,12 @@ impl Server {
             dense: true,
             sent: 0,
             committed: 0,
-            clashes: 0,
+            conflicts: 0,
             seen: 0,
         }
     }
 
-    /// Applies the operations of a command. Returns those that the index refused.
+    /// Applies the operations of a command. Returns the ones that the index refused.
     fn apply(&mut self, command: &[u8], commits: bool) -> Vec<WriteError> {
         let command = Document::try_from(RawDocument::from_bytes(command).unwrap()).unwrap();
         assert!(!command.contains_key("deletes"), "nothing is deleted here");
@@ -59,8 +59,8 @@ impl Server {
                 (set, _) => Some(set.unwrap_or(change).get_str("value").unwrap().to_owned()),
             };
             self.seen += usize::from(partial.is_some() && !commits);
-            let taken = self.documents.iter().any(|(other, has)| *other != id && *has == value);
-            if taken && (value.is_some() || self.dense) {
+            let is_held = self.documents.iter().any(|(other, has)| *other != id && *has == value);
+            if is_held && (value.is_some() || self.dense) {
                 let value = value.map_or(Bson::Null, Bson::String);
                 let values = vec![("value".to_owned(), value)];
                 let action =
@@ -78,7 +78,7 @@ fn limits() -> Limits {
     Limits::new(Duration::from_secs(10))
 }
 
-impl Wire for Server {
+impl CommandSender for Server {
     async fn send(&mut self, (command, _): (Vec<u8>, Expected), _: Duration) -> Outcome {
         self.sent += 1;
         Outcome::Answered(self.apply(&command, false))
@@ -89,9 +89,9 @@ impl Wire for Server {
     }
 
     async fn commit(&mut self, command: Command) -> Result<Committed, Failure> {
-        if self.clashes > 0 {
-            self.clashes -= 1;
-            return Ok(Committed::Clashed);
+        if self.conflicts > 0 {
+            self.conflicts -= 1;
+            return Ok(Committed::Conflicted);
         }
         let before = self.documents.clone();
         self.committed += 1;
@@ -154,15 +154,14 @@ fn batch(writes: &[(&str, &str)]) -> Batch {
 async fn write(server: &mut Server, writes: &[(&str, &str)]) -> Vec<u32> {
     let batch = batch(writes);
     let built = command::build(&batch, Kind::Update, &Lookup::default());
-    let finished = write_out(&batch, built, &mut limits(), async |bytes, limit| {
-        server.send(bytes, limit).await
-    })
-    .await
-    .unwrap();
+    let finished =
+        execute(&batch, built, &mut limits(), async |bytes, limit| server.send(bytes, limit).await)
+            .await
+            .unwrap();
     let finished =
         resolve(&batch, finished, &Lookup::default(), &mut limits(), server).await.unwrap();
     assert!(finished.written.refused.is_empty());
-    assert_eq!(server.seen, 0, "nobody sees a circle that is open");
+    assert_eq!(server.seen, 0, "no other reader sees a broken cycle");
     finished.contested.iter().map(|contested| contested.index).collect()
 }
 
@@ -171,7 +170,7 @@ fn has(server: &Server, expected: &[(&str, &str)]) {
 }
 
 #[tokio::test]
-async fn a_value_that_is_handed_on_arrives_whatever_the_order() {
+async fn a_value_that_moves_between_documents_is_written_in_any_order() {
     let mut server = Server::new(&[("1", "a"), ("2", "b"), ("3", "c"), ("4", "d")]);
     let writes = [("2", "c"), ("1", "b"), ("4", "a"), ("3", "x")];
     assert!(write(&mut server, &writes).await.is_empty());
@@ -180,7 +179,7 @@ async fn a_value_that_is_handed_on_arrives_whatever_the_order() {
 }
 
 #[tokio::test]
-async fn circles_are_opened_in_one_transaction() {
+async fn cycles_are_resolved_in_one_transaction() {
     let start = [("1", "a"), ("2", "b"), ("3", "c"), ("4", "d"), ("5", "e")];
     let mut server = Server::new(&start);
     let writes = [("1", "b"), ("2", "a"), ("3", "d"), ("4", "e"), ("5", "c")];
@@ -190,7 +189,7 @@ async fn circles_are_opened_in_one_transaction() {
 }
 
 #[tokio::test]
-async fn a_circle_is_opened_where_another_document_has_no_value() {
+async fn a_cycle_is_resolved_where_another_document_has_no_value() {
     let mut server = Server::new(&[("1", "a"), ("2", "b")]);
     server.documents.insert("none".to_owned(), None);
     assert!(write(&mut server, &[("1", "b"), ("2", "a")]).await.is_empty());
@@ -200,25 +199,24 @@ async fn a_circle_is_opened_where_another_document_has_no_value() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_transaction_that_clashes_is_tried_again_and_then_the_whole_batch() {
+async fn a_transaction_with_a_write_conflict_is_retried_and_then_the_whole_batch() {
     let mut server = Server::new(&[("1", "a"), ("2", "b")]);
-    server.clashes = CLASHES;
+    server.conflicts = MAX_CONFLICTS;
     assert!(write(&mut server, &[("1", "b"), ("2", "a")]).await.is_empty());
     has(&server, &[("1", "b"), ("2", "a")]);
-    server.clashes = CLASHES + 1;
+    server.conflicts = MAX_CONFLICTS + 1;
     let batch = batch(&[("1", "a"), ("2", "b")]);
     let built = command::build(&batch, Kind::Update, &Lookup::default());
-    let finished = write_out(&batch, built, &mut limits(), async |bytes, limit| {
-        server.send(bytes, limit).await
-    })
-    .await
-    .unwrap();
+    let finished =
+        execute(&batch, built, &mut limits(), async |bytes, limit| server.send(bytes, limit).await)
+            .await
+            .unwrap();
     let end = resolve(&batch, finished, &Lookup::default(), &mut limits(), &mut server).await;
     assert!(matches!(end, Err(Failure::Namespace(error)) if error.contains("shop.films")));
 }
 
 #[tokio::test]
-async fn a_circle_stays_contested_without_transactions() {
+async fn a_cycle_stays_contested_without_transactions() {
     let mut server = Server::new(&[("1", "a"), ("2", "b")]);
     server.transactions = false;
     assert_eq!(write(&mut server, &[("1", "b"), ("2", "a")]).await, [0, 1]);
@@ -226,7 +224,7 @@ async fn a_circle_stays_contested_without_transactions() {
 }
 
 #[tokio::test]
-async fn a_duplicate_that_stays_costs_one_more_attempt_at_most() {
+async fn a_persistent_duplicate_costs_at_most_one_more_attempt() {
     let mut server = Server::new(&[("other", "a")]);
     assert_eq!(write(&mut server, &[("1", "a")]).await, [0]);
     assert_eq!(server.sent, 1, "nothing else was written");
@@ -235,9 +233,9 @@ async fn a_duplicate_that_stays_costs_one_more_attempt_at_most() {
 }
 
 #[tokio::test]
-async fn one_circle_that_cannot_be_opened_does_not_close_the_others() {
+async fn one_cycle_that_cannot_be_resolved_does_not_prevent_the_others() {
     let mut server = Server::new(&[("1", "a"), ("2", "b"), ("3", "c"), ("4", "d"), ("x", "y")]);
-    // 3 and 4 would do, 5 cannot.
+    // The cycle of 3 and 4 can be resolved; 5 cannot be written.
     let writes = [("1", "b"), ("2", "a"), ("5", "y"), ("3", "d"), ("4", "c")];
     assert_eq!(write(&mut server, &writes).await, [2]);
     has(&server, &[("1", "b"), ("2", "a"), ("3", "d"), ("4", "c"), ("x", "y")]);
@@ -245,12 +243,13 @@ async fn one_circle_that_cannot_be_opened_does_not_close_the_others() {
 
 proptest! {
     #[test]
-    fn everything_is_written_that_nothing_outside_of_the_batch_prevents(
+    fn every_item_is_written_unless_a_document_outside_of_the_batch_holds_its_value(
         values in Just((0..24).collect::<Vec<u32>>()).prop_shuffle(),
         count in 1usize..20,
         dense in any::<bool>(),
     ) {
-        // Document n has the value n; the first `count` get others, those of the rest among them.
+        // Document n has the value n; the first `count` get other values, also those of the
+        // remaining documents.
         let names: Vec<String> = (0..24).map(|n| format!("v{n:02}")).collect();
         let start: Vec<(&str, &str)> =
             names[..20].iter().map(|name| (&name[1..], name.as_str())).collect();
@@ -263,7 +262,8 @@ proptest! {
         let contested = runtime.block_on(write(&mut server, &writes));
         let blocked = |n: usize| {
             let mut at = values[n] as usize;
-            // Follows who has the value, until it is free, outside, or a circle.
+            // Follows the holder of the value, until the value is free, held outside of the batch,
+            // or a cycle is found.
             while at != n && at < count {
                 at = values[at] as usize;
             }

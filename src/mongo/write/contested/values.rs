@@ -1,21 +1,21 @@
-//! Values as a unique index compares them, and who has them.
+//! Compares values as a unique index does, and finds the documents that have them.
 
 use std::collections::HashMap;
 
 use mongodb::bson::{Bson, Document};
 
-/// Combinations of values of one document that are looked at; arrays make many.
+/// Maximum number of index keys compared for one document; arrays cause many (multikey index).
 const COMBINATIONS: usize = 256;
 
-/// For each list of wanted values, which of the documents has them; each document comes with its
-/// number among the lists.
+/// For each list of needed values, the document that has them, by its number; each document is
+/// paired with its index among the lists.
 pub fn holders(
-    wanted: &[&[(String, Bson)]],
+    needs: &[&[(String, Bson)]],
     documents: &[(usize, &Document)],
 ) -> Vec<Option<usize>> {
     let mut known: HashMap<Vec<&str>, HashMap<Vec<u8>, usize>> = HashMap::new();
-    let mut holders = Vec::with_capacity(wanted.len());
-    for (at, values) in wanted.iter().enumerate() {
+    let mut holders = Vec::with_capacity(needs.len());
+    for (at, values) in needs.iter().enumerate() {
         let fields: Vec<&str> = values.iter().map(|(field, _)| field.as_str()).collect();
         if fields.is_empty() {
             holders.push(None);
@@ -34,14 +34,14 @@ pub fn holders(
     holders
 }
 
-/// A value such that equal ones have equal bytes.
+/// An encoding of a value in which equal values have equal bytes.
 pub fn canonical(value: &Bson) -> Vec<u8> {
     let mut bytes = Vec::new();
     append(value, &mut bytes);
     bytes
 }
 
-/// What an index of these fields has of a document.
+/// The index keys of a document in an index of these fields.
 fn keys(document: &Document, fields: &[&str]) -> Vec<Vec<u8>> {
     let mut keys = vec![Vec::new()];
     for field in fields {
@@ -63,7 +63,7 @@ fn keys(document: &Document, fields: &[&str]) -> Vec<Vec<u8>> {
     keys
 }
 
-/// The values at a path; an array has each of its elements there.
+/// Collects the values at a path; for an array, each of its elements.
 fn collect<'d>(value: Option<&'d Bson>, path: &[&str], values: &mut Vec<&'d Bson>) {
     match (value, path.split_first()) {
         (Some(Bson::Array(elements)), None) => values.extend(elements),
@@ -78,7 +78,8 @@ fn collect<'d>(value: Option<&'d Bson>, path: &[&str], values: &mut Vec<&'d Bson
     }
 }
 
-/// Numbers are equal whatever their type, and what is missing equals null.
+/// Appends the encoding of a value: numbers are equal regardless of their type, and a missing field
+/// equals null.
 fn append(value: &Bson, bytes: &mut Vec<u8>) {
     let number = match value {
         Bson::Int32(n) => Some(i64::from(*n)),
@@ -102,12 +103,12 @@ mod tests {
 
     use super::*;
 
-    fn wanted(document: Document) -> Vec<(String, Bson)> {
+    fn needs(document: Document) -> Vec<(String, Bson)> {
         document.into_iter().collect()
     }
 
     #[test]
-    fn a_value_is_found_whatever_its_numeric_type_or_place() {
+    fn a_value_is_found_with_any_numeric_type_and_path() {
         let documents = [
             doc! { "n": 7_i64 },
             doc! { "a": { "b": [{ "c": "x" }, { "c": "y" }] } },
@@ -123,14 +124,14 @@ mod tests {
             doc! { "tenant": 2, "email": "e" },
             doc! {},
         ];
-        let lists: Vec<_> = lists.into_iter().map(wanted).collect();
+        let lists: Vec<_> = lists.into_iter().map(needs).collect();
         let lists: Vec<_> = lists.iter().map(Vec::as_slice).collect();
         let found = holders(&lists, &documents);
         assert_eq!(found, [Some(10), Some(11), Some(12), Some(13), None, None]);
     }
 
     #[test]
-    fn nothing_is_taken_for_something_else() {
+    fn different_values_have_different_encodings() {
         let values = [
             Bson::Null,
             Bson::Int32(0),

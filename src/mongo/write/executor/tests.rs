@@ -10,7 +10,7 @@ use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
 use crate::core::registration::{Namespace, Registration};
 use crate::sink::LinkError;
 
-/// A batch of these keys; one that begins with `-` is a tombstone.
+/// A batch of these keys; a key that begins with `-` is a tombstone.
 fn batch(keys: &[&str]) -> Batch {
     let mut bytes = Vec::new();
     let mut span = |text: &str| {
@@ -19,8 +19,8 @@ fn batch(keys: &[&str]) -> Batch {
         Span { start, end: bytes.len() }
     };
     let items = keys.iter().map(|key| {
-        let gone = key.starts_with('-');
-        let content = if gone { Content::Tombstone } else { Content::String };
+        let deleted = key.starts_with('-');
+        let content = if deleted { Content::Tombstone } else { Content::String };
         let (key, value) = (span(key), span("value"));
         Item {
             entry: EntryId(0),
@@ -58,8 +58,8 @@ fn keys(command: Vec<u8>) -> Vec<String> {
     ops.iter().map(key).collect()
 }
 
-/// Writes a batch to a server that answers each command as `server` says. Returns how it ended,
-/// and how often each key was sent.
+/// Writes a batch to a simulated server that replies to each command with the result of `server`.
+/// Returns the result, and how often each key was sent.
 async fn write(
     all: &[&str],
     server: impl FnMut(&[String]) -> Outcome,
@@ -82,7 +82,7 @@ async fn write_as(
         }
         server(&keys)
     };
-    let end = write_out(&batch, built, &mut Limits::new(WITHIN), send).await;
+    let end = execute(&batch, built, &mut Limits::new(WITHIN), send).await;
     (end, sent)
 }
 
@@ -98,7 +98,7 @@ const WITHIN: Duration = Duration::from_secs(10);
 const SIX: [&str; 6] = ["a", "-b", "c", "-d", "e", "f"];
 
 #[tokio::test(start_paused = true)]
-async fn updates_and_deletes_are_sent_once_when_nothing_is_wrong() {
+async fn updates_and_deletes_are_sent_once_without_errors() {
     let (end, sent) = write(&SIX, |_| Outcome::Answered(vec![])).await;
     assert!(end.as_ref().is_ok_and(|end| end.written.sent_bytes > 100));
     assert!(refused(end).is_empty());
@@ -106,7 +106,7 @@ async fn updates_and_deletes_are_sent_once_when_nothing_is_wrong() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_operation_is_named_by_its_place_in_the_batch() {
+async fn a_refused_operation_is_identified_by_its_index_in_the_batch() {
     let (end, _) = write(&SIX, |keys| {
         let write_errors =
             keys.iter().enumerate().filter(|(_, key)| ["-d", "f"].contains(&key.as_str()));
@@ -118,7 +118,7 @@ async fn a_refused_operation_is_named_by_its_place_in_the_batch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn halving_finds_the_unreadable_operations_and_writes_all_others() {
+async fn bisecting_finds_the_rejected_operations_and_writes_all_others() {
     let names: Vec<_> = (0..100).map(|n| format!("k{n:02}")).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     let mut applied = Vec::new();
@@ -136,13 +136,13 @@ async fn halving_finds_the_unreadable_operations_and_writes_all_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clash_that_passes_costs_only_the_operations_concerned() {
-    let mut clashes = 2;
+async fn a_temporary_write_conflict_retries_only_the_operations_concerned() {
+    let mut conflicts = 2;
     let (end, sent) = write(&SIX, |keys| {
         let at = keys.iter().position(|key| key == "e");
         match at {
-            Some(op) if clashes > 0 => {
-                clashes -= 1;
+            Some(op) if conflicts > 0 => {
+                conflicts -= 1;
                 Outcome::Answered(vec![write_error(op, wait())])
             }
             _ => Outcome::Answered(vec![]),
@@ -155,10 +155,10 @@ async fn a_clash_that_passes_costs_only_the_operations_concerned() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clash_of_the_whole_command_sends_all_of_it_again() {
-    let mut clashed = false;
+async fn a_write_conflict_of_the_whole_command_sends_all_of_it_again() {
+    let mut conflicted = false;
     let (end, sent) = write(&["a", "b"], |_| {
-        let first = !std::mem::replace(&mut clashed, true);
+        let first = !std::mem::replace(&mut conflicted, true);
         let write_error = WriteError { op: None, code: 112, action: wait() };
         Outcome::Answered(if first { vec![write_error] } else { vec![] })
     })
@@ -172,7 +172,7 @@ fn wait() -> Action {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clash_that_stays_lets_its_key_wait_and_others_are_written() {
+async fn a_persistent_write_conflict_blocks_its_key_and_others_are_written() {
     let (end, sent) = write(&["a", "b"], |keys| {
         let at = keys.iter().position(|key| key == "b");
         Outcome::Answered(at.map(|op| write_error(op, wait())).into_iter().collect())
@@ -181,22 +181,22 @@ async fn a_clash_that_stays_lets_its_key_wait_and_others_are_written() {
     let written = end.unwrap().written;
     assert_eq!(written.blocked, [BlockedItem { index: 1, reason: "locked".to_owned() }]);
     assert!(written.returned.is_empty() && written.refused.is_empty());
-    assert_eq!((sent["a"], sent["b"]), (1, ATTEMPTS));
+    assert_eq!((sent["a"], sent["b"]), (1, MAX_ATTEMPTS));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clash_of_the_whole_command_that_stays_lets_the_namespace_rest() {
+async fn a_persistent_write_conflict_of_the_whole_command_lets_the_namespace_back_off() {
     let write_error = || WriteError { op: None, code: 112, action: wait() };
     let (end, sent) = write(&["a", "b"], |_| Outcome::Answered(vec![write_error()])).await;
     assert_eq!(end.unwrap_err(), Failure::Namespace("locked".to_owned()));
-    assert_eq!(sent["a"], ATTEMPTS);
+    assert_eq!(sent["a"], MAX_ATTEMPTS);
 }
 
 #[tokio::test(start_paused = true)]
 async fn when_all_operations_fail_for_one_unknown_reason_none_is_a_dead_letter() {
     let (end, sent) = write(&SIX, |keys| {
-        let judge = |op| write_error(op, Action::Judge("odd".to_owned()));
-        Outcome::Answered((0..keys.len()).map(judge).collect())
+        let classifier = |op| write_error(op, Action::RetryThenClassify("odd".to_owned()));
+        Outcome::Answered((0..keys.len()).map(classifier).collect())
     })
     .await;
     let written = end.unwrap().written;
@@ -206,7 +206,7 @@ async fn when_all_operations_fail_for_one_unknown_reason_none_is_a_dead_letter()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_refused_before_the_collection_was_mended_is_written() {
+async fn operations_refused_before_the_collection_was_repaired_are_written() {
     let mut sent = 0;
     let built_of = |all: &[&str]| {
         let batch = batch(all);
@@ -218,14 +218,14 @@ async fn what_was_refused_before_the_collection_was_mended_is_written() {
     let (batch, built) = built_of(&names);
     let mut limits = Limits::new(WITHIN);
     // Commands of 256 operations each.
-    limits.carry_on(Applied::default(), true);
+    limits.learn(Applied::default(), true);
     let send = async |(bytes, _), _| {
         sent += 1;
-        let judge = |op| write_error(op, Action::Judge("index".to_owned()));
+        let classifier = |op| write_error(op, Action::RetryThenClassify("index".to_owned()));
         let refused = if sent == 1 { keys(bytes).len() } else { 0 };
-        Outcome::Answered((0..refused).map(judge).collect())
+        Outcome::Answered((0..refused).map(classifier).collect())
     };
-    let end = write_out(&batch, built, &mut limits, send).await.unwrap();
+    let end = execute(&batch, built, &mut limits, send).await.unwrap();
     assert!(end.written.refused.is_empty() && end.written.returned.is_empty());
     assert_eq!((end.applied.written, sent), (600, 4));
 }
@@ -234,16 +234,19 @@ async fn what_was_refused_before_the_collection_was_mended_is_written() {
 async fn an_unknown_refusal_becomes_a_dead_letter_after_some_attempts() {
     let (end, sent) = write(&["a", "b"], |keys| {
         let at = keys.iter().position(|key| key == "b");
-        let action = || Action::Judge("odd".to_owned());
+        let action = || Action::RetryThenClassify("odd".to_owned());
         Outcome::Answered(at.map(|op| write_error(op, action())).into_iter().collect())
     })
     .await;
     assert_eq!(refused(end), [1]);
-    assert_eq!((sent["a"], sent["b"]), (1, ATTEMPTS));
+    assert_eq!((sent["a"], sent["b"]), (1, MAX_ATTEMPTS));
 }
 
-/// A server that does not finish a command with one of these keys in time, and takes all of it.
-async fn stuck(all: &[&str], slow: &[&str]) -> (Finished, BTreeMap<String, u32>, Duration) {
+/// A simulated server that exceeds the time limit for each command with one of the keys `slow`.
+async fn write_with_slow_keys(
+    all: &[&str],
+    slow: &[&str],
+) -> (Finished, BTreeMap<String, u32>, Duration) {
     let mut sent = BTreeMap::new();
     let batch = batch(all);
     let built = command::build(&batch, Kind::Update, &Lookup::default());
@@ -259,7 +262,7 @@ async fn stuck(all: &[&str], slow: &[&str]) -> (Finished, BTreeMap<String, u32>,
         }
         Outcome::Answered(vec![])
     };
-    let end = write_out(&batch, built, &mut Limits::new(WITHIN), send).await.unwrap();
+    let end = execute(&batch, built, &mut Limits::new(WITHIN), send).await.unwrap();
     (end, sent, began.elapsed())
 }
 
@@ -268,10 +271,10 @@ fn names(count: usize) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_document_that_is_stuck_is_found_and_all_others_are_written() {
+async fn one_document_that_exceeds_the_time_limit_is_found_and_all_others_are_written() {
     let names = names(1000);
     let names: Vec<_> = names.iter().map(String::as_str).collect();
-    let (end, _, took) = stuck(&names, &["k617"]).await;
+    let (end, _, took) = write_with_slow_keys(&names, &["k617"]).await;
     let Written { blocked, returned, refused, .. } = end.written;
     assert_eq!(blocked.iter().map(|blocked| blocked.index).collect::<Vec<_>>(), [617]);
     assert!(blocked[0].reason.contains("shop.films"), "{}", blocked[0].reason);
@@ -281,10 +284,10 @@ async fn one_document_that_is_stuck_is_found_and_all_others_are_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_everything_is_stuck_the_batch_comes_back_soon() {
+async fn when_every_document_exceeds_the_time_limit_the_batch_is_returned_soon() {
     let names = names(1000);
     let names: Vec<_> = names.iter().map(String::as_str).collect();
-    let (end, sent, took) = stuck(&names, &names).await;
+    let (end, sent, took) = write_with_slow_keys(&names, &names).await;
     assert_eq!((end.written.returned.len(), end.applied.written), (1000, 0));
     assert!(end.written.error.contains("shop.films"), "{}", end.written.error);
     assert!(took < WITHIN / 2, "{took:?}");
@@ -292,7 +295,7 @@ async fn when_everything_is_stuck_the_batch_comes_back_soon() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_namespace_gets_on_by_small_commands() {
+async fn a_slow_namespace_makes_progress_with_small_commands() {
     let names = names(100);
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     let mut limits = Limits::new(WITHIN);
@@ -307,9 +310,9 @@ async fn a_slow_namespace_gets_on_by_small_commands() {
             sleep(took.min(limit)).await;
             if took > limit { Outcome::TooSlow } else { Outcome::Answered(vec![]) }
         };
-        let end = write_out(&batch, built, &mut limits, send).await.unwrap();
+        let end = execute(&batch, built, &mut limits, send).await.unwrap();
         assert!(began.elapsed() <= WITHIN * 3, "{:?}", began.elapsed());
-        limits.carry_on(end.applied, !end.written.returned.is_empty());
+        limits.learn(end.applied, !end.written.returned.is_empty());
         left = left
             .iter()
             .enumerate()
@@ -324,7 +327,7 @@ async fn a_slow_namespace_gets_on_by_small_commands() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_confirmed_in_time_is_sent_again_with_all_of_it() {
+async fn a_command_not_acknowledged_in_time_is_sent_again_with_the_full_time_limit() {
     let mut limits = Vec::new();
     let batch = batch(&["a"]);
     let built = command::build(&batch, Kind::Update, &Lookup::default());
@@ -332,7 +335,7 @@ async fn what_is_not_confirmed_in_time_is_sent_again_with_all_of_it() {
         limits.push(limit);
         Outcome::Unconfirmed(LinkError::transient("late"))
     };
-    let end = write_out(&batch, built, &mut Limits::new(WITHIN), send).await;
+    let end = execute(&batch, built, &mut Limits::new(WITHIN), send).await;
     assert_eq!(end.unwrap_err(), Failure::Link(LinkError::transient("late")));
     assert!(limits.len() == 2 && limits[0] < WITHIN && limits[1] == WITHIN, "{limits:?}");
 }
@@ -346,7 +349,7 @@ async fn a_failure_ends_the_batch_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_inserted_because_it_exists_is_updated() {
+async fn a_document_that_cannot_be_inserted_because_it_exists_is_updated() {
     let mut inserts = true;
     let (end, sent) = write_as(Kind::Insert, &SIX, |keys| {
         let duplicate =

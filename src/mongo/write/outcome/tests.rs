@@ -15,7 +15,7 @@ fn command_error(code: i32) -> Error {
     ErrorKind::Command(bson::deserialize_from_document::<CommandError>(reply).unwrap()).into()
 }
 
-/// Ten operations, as deletes are counted.
+/// Ten operations, counted as deletes.
 const TEN: Expected = Expected { ops: 10, written: 0, in_order: false };
 
 fn whole(code: i32) -> Outcome {
@@ -57,7 +57,7 @@ fn a_reply_without_errors_acknowledges_everything() {
 }
 
 #[test]
-fn broken_connections_are_the_links_fault() {
+fn broken_connections_are_failures_of_the_link() {
     let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
     let outcome = classify(Err(&Error::from(reset)), &registration(), TEN);
     let Outcome::Failed(Failure::Link(LinkError { error: sentence, .. })) = outcome else {
@@ -67,7 +67,7 @@ fn broken_connections_are_the_links_fault() {
 }
 
 #[test]
-fn a_shard_that_a_router_does_not_reach_concerns_its_namespaces() {
+fn a_shard_that_mongos_does_not_reach_affects_its_namespaces() {
     for code in [6, 7, 89, 202, 9001, 133] {
         let outcome = whole(code);
         let Outcome::Failed(Failure::Part(broken)) = outcome else { panic!("{outcome:?}") };
@@ -76,7 +76,7 @@ fn a_shard_that_a_router_does_not_reach_concerns_its_namespaces() {
 }
 
 #[test]
-fn what_was_sent_and_not_answered_may_still_come() {
+fn a_command_without_a_reply_may_still_be_applied() {
     let reset = Error::from(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
     assert!(!is_settled(&Err(reset.clone())));
     assert!(broken(&reset).unanswered);
@@ -91,7 +91,7 @@ fn what_was_sent_and_not_answered_may_still_come() {
 }
 
 #[test]
-fn what_somebody_must_see_to_does_not_pass_by_itself() {
+fn errors_that_the_operator_must_fix_are_permanent() {
     for (code, permanent) in [(18, true), (79, true), (100, true), (64, false), (10_107, false)] {
         let outcome = whole(code);
         let Outcome::Failed(Failure::Link(broken)) = outcome else { panic!("{outcome:?}") };
@@ -100,7 +100,7 @@ fn what_somebody_must_see_to_does_not_pass_by_itself() {
 }
 
 #[test]
-fn a_server_that_is_no_primary_is_the_links_fault() {
+fn a_server_that_is_no_primary_is_a_failure_of_the_link() {
     for code in [91, 189, 10107, 10058, 11600, 11602, 13435, 13436, 391, 18] {
         assert!(matches!(whole(code), Outcome::Failed(Failure::Link(_))), "{code}");
         assert!(matches!(one_op(code), Outcome::Failed(Failure::Link(_))), "{code} of one op");
@@ -108,7 +108,7 @@ fn a_server_that_is_no_primary_is_the_links_fault() {
 }
 
 #[test]
-fn applied_but_not_confirmed_is_not_written() {
+fn applied_but_not_acknowledged_is_not_written() {
     for code in [64, 11602, 91, 189, 11600, 10107, 79, 100, 50, 999_999] {
         let late = [64, 50].contains(&code);
         let applied = doc! {
@@ -124,7 +124,7 @@ fn applied_but_not_confirmed_is_not_written() {
 }
 
 #[test]
-fn missing_confirmation_counts_before_the_errors_of_single_operations() {
+fn a_write_concern_error_takes_precedence_over_write_errors() {
     let both = doc! {
         "ok": 1, "writeErrors": [op_error(121)], "writeConcernError": { "code": 64 },
     };
@@ -132,7 +132,7 @@ fn missing_confirmation_counts_before_the_errors_of_single_operations() {
 }
 
 #[test]
-fn privileges_and_names_are_the_namespaces_fault() {
+fn privileges_and_names_are_failures_of_the_namespace() {
     for code in [13, 20, 72, 73, 166, 371, 8000, 13297, 14_031] {
         let outcome = whole(code);
         let Outcome::Failed(Failure::Namespace(sentence)) = outcome else { panic!("{outcome:?}") };
@@ -142,14 +142,14 @@ fn privileges_and_names_are_the_namespaces_fault() {
 }
 
 #[test]
-fn an_unknown_or_misplaced_error_of_a_whole_command_makes_no_dead_letters() {
+fn an_unknown_or_misplaced_error_of_a_whole_command_causes_no_dead_letters() {
     for code in [999_999, 2, 9, 121, 11000] {
         assert!(matches!(whole(code), Outcome::Failed(Failure::Namespace(_))), "{code}");
     }
 }
 
 #[test]
-fn what_passes_by_itself_is_sent_again_and_never_a_dead_letter() {
+fn a_transient_error_is_retried_and_never_a_dead_letter() {
     for code in [
         24, 46, 48, 63, 107, 112, 117, 150, 225, 246, 251, 272, 314, 365, 388, 402, 433, 11_601,
         12_587, 13_388, 16_500,
@@ -168,7 +168,7 @@ fn what_passes_by_itself_is_sent_again_and_never_a_dead_letter() {
 }
 
 #[test]
-fn a_command_that_ran_into_the_servers_limit_is_too_slow() {
+fn a_command_that_exceeds_its_time_limit_is_too_slow() {
     for code in [50, 262] {
         assert_eq!(whole(code), Outcome::TooSlow);
         let Outcome::Answered(write_errors) = one_op(code) else {
@@ -179,17 +179,17 @@ fn a_command_that_ran_into_the_servers_limit_is_too_slow() {
 }
 
 #[test]
-fn an_unreadable_command_must_be_split() {
+fn a_rejected_command_must_be_bisected() {
     for code in [10334, 16, 22, 15, 40414, 40415] {
         assert!(matches!(whole(code), Outcome::Rejected { code: c, .. } if c == code), "{code}");
     }
 }
 
 #[test]
-fn poison_is_refused_with_a_reason_that_holds_no_value() {
-    let poison =
+fn an_unwritable_document_is_refused_with_a_reason_without_values() {
+    let codes =
         [121, 10334, 17419, 17420, 2, 15, 9, 40, 52, 55, 56, 53, 66, 16755, 16766, 171, 61, 28, 22];
-    for code in poison {
+    for code in codes {
         let outcome = one_op(code);
         let Outcome::Answered(write_errors) = outcome else { panic!("{outcome:?}") };
         let [WriteError { op: Some(3), action: Action::Refuse(reason), .. }] =
@@ -218,8 +218,8 @@ fn a_duplicate_in_a_unique_index_is_contested_and_names_the_fields_only() {
 }
 
 #[test]
-fn a_duplicate_of_what_is_missing_says_that_the_index_counts_it() {
-    for (value, told) in [
+fn a_duplicate_of_a_missing_field_is_reported_as_such() {
+    for (value, expected) in [
         (doc! { "a": null, "b": null }, "without a, b"),
         (doc! { "a": null, "b": "secret" }, "same value in the unique index of a, b"),
         (doc! {}, "same value in the unique index of a, b"),
@@ -232,36 +232,36 @@ fn a_duplicate_of_what_is_missing_says_that_the_index_counts_it() {
             panic!("{write_errors:?}")
         };
         let reason = &duplicate.reason;
-        assert!(reason.contains(told) && !reason.contains("secret"), "{reason}");
+        assert!(reason.contains(expected) && !reason.contains("secret"), "{reason}");
     }
 }
 
 #[test]
-fn an_operation_without_its_index_is_the_namespaces_matter_whatever_a_value_says() {
+fn a_missing_index_is_a_failure_of_the_namespace_and_values_do_not_imitate_it() {
     let end = |errmsg: &str| {
         let error = doc! { "index": 3, "code": 2, "errmsg": errmsg };
         reply(doc! { "ok": 1, "writeErrors": [error] })
     };
-    let gone = end(&format!("planner returned error :: caused by :: {NO_INDEX}"));
-    assert!(matches!(gone, Outcome::Failed(Failure::Namespace(_))), "{gone:?}");
+    let missing = end(&format!("planner returned error :: caused by :: {NO_INDEX}"));
+    assert!(matches!(missing, Outcome::Failed(Failure::Namespace(_))), "{missing:?}");
     let refused = end(&format!("no such field '{NO_INDEX}' is allowed"));
     assert!(matches!(refused, Outcome::Answered(_)), "{refused:?}");
 }
 
 #[test]
-fn a_duplicate_of_the_key_itself_is_a_race_and_sent_again_first() {
+fn a_duplicate_of_the_key_itself_is_a_race_and_retried_first() {
     for field in ["_id", "movieId"] {
         assert!(matches!(duplicate_in(doc! { field: 1 }), Action::RetryThenRefuse(_)), "{field}");
     }
 }
 
 #[test]
-fn what_the_collection_or_the_document_may_be_the_reason_of_is_to_be_judged() {
+fn an_error_of_the_collection_or_the_document_is_classified_by_other_operations() {
     for (code, word) in
         [(999_999, "refuses the change"), (17_262, "language_override"), (10_003, "capped")]
     {
         let Outcome::Answered(mut write_errors) = one_op(code) else { panic!("{code} is of one") };
-        let Action::Judge(reason) = write_errors.remove(0).action else {
+        let Action::RetryThenClassify(reason) = write_errors.remove(0).action else {
             panic!("{code} is to be judged");
         };
         assert!(reason.contains(word) && reason.ends_with(&format!("(code {code})")), "{reason}");
@@ -280,18 +280,18 @@ fn numbers_of_a_reply_may_have_any_type() {
 }
 
 #[test]
-fn a_reply_that_makes_no_sense_is_no_answer() {
-    for nonsense in [
+fn an_inconsistent_reply_does_not_count_as_a_reply() {
+    for inconsistent in [
         doc! { "ok": 1, "writeErrors": "secret value 42" },
         doc! { "ok": 1, "writeErrors": [{ "code": 121 }] },
         doc! { "ok": 1, "writeErrors": [{ "index": 10, "code": 121 }] },
         doc! { "ok": 1, "n": "secret value 42" },
     ] {
-        let outcome = reply(nonsense.clone());
+        let outcome = reply(inconsistent.clone());
         let Outcome::Failed(Failure::Part(why)) = &outcome else { panic!("{outcome:?}") };
         assert!(why.unanswered && why.error.contains("shop.movies"), "{}", why.error);
         assert!(!why.error.contains("42"), "{}", why.error);
-        assert!(!super::is_settled(&Ok(nonsense), &outcome));
+        assert!(!super::is_settled(&Ok(inconsistent), &outcome));
     }
     let short = doc! { "ok": 1, "n": 9 };
     let outcome =

@@ -1,4 +1,4 @@
-//! What operations say so that they find the document of their key.
+//! Hint and collation of operations, with which they find the document of their key.
 
 use super::*;
 
@@ -6,7 +6,8 @@ fn lookup(index: Option<&str>, simple: bool) -> Lookup {
     Lookup { index: index.map(str::to_owned), simple }
 }
 
-/// By a field: what cannot be written, two documents, and between them a deletion.
+/// Keyed by a field: an item that cannot be written, and two documents with a deletion between
+/// them.
 fn mixed() -> Batch {
     let registration = Registration { key_field: "id".into(), ..registration() };
     let reads: [(&[u8], Content, &[u8]); 4] = [
@@ -21,7 +22,7 @@ fn mixed() -> Batch {
 #[test]
 fn every_operation_names_the_index_and_the_collation_that_it_needs() {
     let batch = mixed();
-    for (lookup, said) in [
+    for (lookup, expected) in [
         (lookup(Some("i"), true), doc! { "hint": "i", "collation": { "locale": "simple" } }),
         (lookup(Some("i"), false), doc! { "hint": "i" }),
         (lookup(None, true), doc! { "collation": { "locale": "simple" } }),
@@ -30,7 +31,7 @@ fn every_operation_names_the_index_and_the_collation_that_it_needs() {
         let [deletes, updates] = &built.commands[..] else { panic!("not two commands") };
         for op in operations(updates).into_iter().chain(operations(deletes)) {
             let rest = op.into_iter().filter(|(name, _)| ["hint", "collation"].contains(&&**name));
-            assert_eq!(rest.collect::<Parsed>(), said);
+            assert_eq!(rest.collect::<Parsed>(), expected);
         }
         assert_eq!(built.lookup, lookup);
     }

@@ -1,9 +1,9 @@
-//! How much goes into one command.
+//! The size limits of commands.
 
 use super::*;
 
 #[test]
-fn what_does_not_fit_goes_into_the_next_command() {
+fn operations_that_do_not_fit_are_in_the_next_command() {
     let third = vec![b'x'; MAX_COMMAND_BYTES / 3 + 100];
     let reads: Vec<(&[u8], Content, &[u8])> =
         [&b"k:0"[..], b"k:1", b"k:2", b"k:3"].map(|key| (key, Content::String, &third[..])).into();
@@ -33,7 +33,7 @@ fn a_command_may_be_filled_to_the_last_byte() {
 }
 
 #[test]
-fn a_document_of_sixteen_mebibytes_goes_alone() {
+fn a_document_of_sixteen_mebibytes_has_a_command_of_its_own() {
     let large = vec![b'x'; 16_777_216 - 28];
     for write in [WriteMode::Replace, WriteMode::Merge] {
         let registration = Registration { write, ..registration() };
@@ -51,7 +51,7 @@ fn a_document_of_sixteen_mebibytes_goes_alone() {
 }
 
 #[test]
-fn a_key_that_no_command_holds_is_refused() {
+fn a_key_that_fits_into_no_command_is_refused() {
     let half = [b"k:", &vec![b'x'; 9_000_000][..]].concat();
     let whole = [b"k:", &vec![b'x'; 17_000_000][..]].concat();
     let reads: [(&[u8], Content, &[u8]); 4] = [
@@ -70,7 +70,7 @@ fn a_key_that_no_command_holds_is_refused() {
 }
 
 #[test]
-fn a_command_takes_a_hundred_thousand_operations() {
+fn a_command_has_at_most_a_hundred_thousand_operations() {
     let keys: Vec<String> = (0..MAX_COMMAND_OPS + 1).map(|n| format!("k:{n}")).collect();
     let reads: Vec<(&[u8], Content, &[u8])> =
         keys.iter().map(|key| (key.as_bytes(), Content::Tombstone, &b""[..])).collect();

@@ -1,4 +1,4 @@
-//! The command that opens circles: documents that want each other's values in a unique index.
+//! The command that resolves cycles: documents that need each other's values in a unique index.
 
 use super::{Builder, Built, Command, Kind, MAX_COMMAND_BYTES};
 use crate::core::delivery::batch::Batch;
@@ -9,18 +9,18 @@ use crate::mongo::write::lookup::Lookup;
 
 /// One operation of the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CircleStep {
-    /// Takes these fields from the document of an item.
+pub enum CycleStep {
+    /// Removes these fields from the document of an item.
     Unset(u32, Vec<String>),
-    /// Gives these fields a value that no other document has.
+    /// Sets these fields to a value that no other document has.
     Set(u32, Vec<String>, String),
-    /// Writes an item.
+    /// Writes the document of an item.
     Write(u32),
 }
 
-/// One `update` command that takes these steps in order; nothing when they do not fit into one, or
+/// One ordered `update` command with these steps; nothing when they do not fit into one command, or
 /// an item cannot be written at all.
-pub fn in_order(batch: &Batch, steps: &[CircleStep], lookup: &Lookup) -> Option<Command> {
+pub fn in_order(batch: &Batch, steps: &[CycleStep], lookup: &Lookup) -> Option<Command> {
     let built = Built { lookup: lookup.clone(), ..Built::default() };
     let mut builder = Builder { batch, names: Names::default(), built };
     let mut bytes = Vec::new();
@@ -31,16 +31,16 @@ pub fn in_order(batch: &Batch, steps: &[CircleStep], lookup: &Lookup) -> Option<
     let mut ops = command.element(c"updates").array();
     for step in steps {
         match step {
-            CircleStep::Write(index) => {
+            CycleStep::Write(index) => {
                 let item = batch.items.get(*index as usize)?;
                 let fits = builder.append_op(Kind::Update, item, &mut ops, false).ok()?;
                 items.push(*index);
                 fits.then_some(())?;
             }
-            CircleStep::Unset(index, fields) => {
+            CycleStep::Unset(index, fields) => {
                 append_step((batch, lookup), *index, fields, None, &mut ops)?;
             }
-            CircleStep::Set(index, fields, value) => {
+            CycleStep::Set(index, fields, value) => {
                 append_step((batch, lookup), *index, fields, Some(value), &mut ops)?;
             }
         }
@@ -48,8 +48,8 @@ pub fn in_order(batch: &Batch, steps: &[CircleStep], lookup: &Lookup) -> Option<
     let fits = ops.position() <= MAX_COMMAND_BYTES;
     ops.end();
     command.end();
-    let others = steps.len() - items.len();
-    fits.then_some(Command { bytes, items, others, kind: Kind::Update })
+    let other_ops = steps.len() - items.len();
+    fits.then_some(Command { bytes, items, other_ops, kind: Kind::Update })
 }
 
 fn append_step(
@@ -93,7 +93,7 @@ pub fn filter(batch: &Batch, index: u32) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The command that finds the documents of some items as they are: their keys and these fields.
+/// The `find` command that reads the current documents of some items: their keys and these fields.
 pub fn current(batch: &Batch, indexes: &[u32], fields: &[&str]) -> Option<Vec<u8>> {
     let registration = &batch.registration;
     let mut bytes = Vec::new();

@@ -1,7 +1,7 @@
-//! Files that the settings name: connection strings, registrations, certificates.
+//! Reads the files that settings name: connection strings, registrations, certificates.
 //!
-//! To open one may block indefinitely: a FIFO waits for a writer, a dead network mount for its server. So
-//! only regular files are opened, and always on a thread that may hang.
+//! Opening a file may block indefinitely: a FIFO waits for a writer, a dead network mount for its
+//! server. So only regular files are opened, and always on a thread that may hang.
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata, OpenOptions};
@@ -13,27 +13,28 @@ use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
-/// Threads that may be reading one path at a time. All of them hang if its file system does.
-const MOST_READERS: usize = 4;
-/// In the mode of a file: users that are neither its owner nor of its group may read it.
+/// Maximum number of threads that read one path at a time. All of them hang if its file system
+/// does.
+const MAX_READERS: usize = 4;
+/// The mode bit of a file that users other than its owner and its group may read.
 const READABLE_BY_ALL: u32 = 0o004;
-/// What a thread needs for reading.
+/// Stack size of a thread that reads a file.
 const STACK_BYTES: usize = 128 * 1024;
 
-/// How many threads read each path.
+/// The number of threads that read each path.
 static READERS: Mutex<Option<HashMap<PathBuf, usize>>> = Mutex::new(None);
 
-/// Reads `path` on a thread of its own, which is left behind when it takes longer than `limit`. The
-/// thread inherits the caller's signal mask.
+/// Reads `path` on a thread of its own, which is left running when it takes longer than `limit`.
+/// The thread inherits the caller's signal mask.
 ///
 /// # Errors
 /// As [`read`], and when the file system does not answer in time.
-pub fn read_within(path: &Path, most_bytes: u64, limit: Duration) -> io::Result<Vec<u8>> {
+pub fn read_within(path: &Path, max_bytes: u64, limit: Duration) -> io::Result<Vec<u8>> {
     let path = path.to_owned();
-    within(limit, move || read(&path, most_bytes))
+    within(limit, move || read(&path, max_bytes))
 }
 
-/// Whether every user of the machine may read `path`, found out on a thread of its own.
+/// True if every user of the machine may read `path`, checked on a thread of its own.
 ///
 /// # Errors
 /// When there is no such file, and when the file system does not answer in time.
@@ -48,7 +49,7 @@ fn within<T: Send + 'static>(
 ) -> io::Result<T> {
     let (done, result) = bounded(1);
     std::thread::Builder::new().name("wb-file".to_owned()).stack_size(STACK_BYTES).spawn(
-        // The caller may have gone.
+        // Fails when the caller no longer waits.
         move || drop(done.send(work())),
     )?;
     result.recv_timeout(limit).unwrap_or_else(|error| {
@@ -59,29 +60,29 @@ fn within<T: Send + 'static>(
     })
 }
 
-/// Reads a regular file. It may hang with the file system: not for the server's thread, nor for the
-/// worker's.
+/// Reads a regular file. It may hang with the file system, so neither the server thread nor the
+/// worker thread may call it.
 ///
 /// # Errors
-/// When the file is no regular one, longer than `most_bytes` or cannot be read, or when several
-/// threads hang in it already. No error repeats what it holds.
-pub fn read(path: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
+/// When the file is not a regular file, longer than `max_bytes` or cannot be read, or when several
+/// threads hang in it already. No error repeats its content.
+pub fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     let _reader = FileReader::begin(path)?;
     let mut bytes = Vec::new();
-    open(path)?.take(most_bytes + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most_bytes {
-        return Err(io::Error::other(format!("it is longer than {} KiB", most_bytes / 1024)));
+    open(path)?.take(max_bytes + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max_bytes {
+        return Err(io::Error::other(format!("it is longer than {} KiB", max_bytes / 1024)));
     }
     Ok(bytes)
 }
 
-/// Opens a regular file without waiting for a writer. Anything else is not even opened, because
-/// some devices act on that.
+/// Opens a regular file without waiting for a writer. Any other file is not even opened, because
+/// opening some devices has side effects.
 fn open(path: &Path) -> io::Result<File> {
     is_regular(&std::fs::metadata(path)?)?;
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    // It may be another one by now.
+    // The path may be another file by now.
     is_regular(&file.metadata()?)?;
     Ok(file)
 }
@@ -90,14 +91,14 @@ fn is_regular(metadata: &Metadata) -> io::Result<()> {
     if metadata.is_file() { Ok(()) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
-/// Counts as a reader of its path until it is dropped.
+/// Counts one reader of its path until it is dropped.
 struct FileReader(PathBuf);
 
 impl FileReader {
     fn begin(path: &Path) -> io::Result<FileReader> {
         let mut readers = READERS.lock().unwrap_or_else(PoisonError::into_inner);
         let count = readers.get_or_insert_default().entry(path.to_owned()).or_insert(0);
-        if *count >= MOST_READERS {
+        if *count >= MAX_READERS {
             return Err(io::Error::other("the file system has not answered for some time"));
         }
         *count += 1;
@@ -124,7 +125,7 @@ mod tests {
     use std::time::Instant;
 
     #[test]
-    fn a_file_system_that_does_not_answer_is_left_behind() {
+    fn a_thread_on_a_hanging_file_system_is_left_running() {
         let (release, released) = bounded::<()>(0);
         let start = Instant::now();
         let error = within(Duration::from_millis(50), move || Ok(released.recv().is_ok()));
@@ -135,17 +136,17 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_a_few_threads_hang_in_one_path() {
+    fn at_most_a_few_threads_hang_in_one_path() {
         let path = Path::new("/a path of this test");
         let hanging: Vec<FileReader> =
-            (0..MOST_READERS).map(|_| FileReader::begin(path).unwrap()).collect();
+            (0..MAX_READERS).map(|_| FileReader::begin(path).unwrap()).collect();
         assert!(read(path, 10).unwrap_err().to_string().contains("has not answered"));
         drop(hanging);
         assert_eq!(read(path, 10).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]
-    fn what_is_no_regular_file_is_refused_and_not_opened() {
+    fn a_file_that_is_not_regular_is_refused_and_not_opened() {
         let folder = tempfile::tempdir().unwrap();
         let fifo = folder.path().join("fifo");
         assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());

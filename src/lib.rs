@@ -1,16 +1,16 @@
-//! `writebehind`: a Redis module that does write-behind caching to MongoDB.
+//! `writebehind`: a Redis module for write-behind caching to MongoDB.
 //!
-//! The data goes one way, and the files stand in that order: event → registration → dirty set →
-//! batch → read → document → MongoDB → acknowledge.
+//! The data flows in one direction, and the modules are in that order: event → registration → dirty
+//! set → batch → read → document → MongoDB → acknowledge.
 //!
-//! - `core`: what is dirty, what a batch is, what a document looks like. Pure.
-//! - `sink`, `mongo`: where batches go.
+//! - `core`: dirty keys, batches and documents. Pure, without I/O.
+//! - `sink`, `mongo`: the destination of batches.
 //! - `worker`: the background thread that writes them.
-//! - `file`: files that the settings name.
-//! - `redis`: the only folder that speaks to the server, and the only one with `unsafe`.
+//! - `file`: reads the files that settings name.
+//! - `redis`: the only folder that calls the server, and the only one with `unsafe`.
 
 #![deny(unsafe_code)]
-// A panic would break the module, so none is written where data passes. Tests may.
+// A panic would break the module, so only tests may use code that panics.
 #![cfg_attr(
     not(test),
     deny(
@@ -31,7 +31,7 @@ mod redis;
 pub(crate) mod sink;
 pub(crate) mod worker;
 
-/// What the benchmarks and fuzz targets use. Nothing of it is for anybody else.
+/// For the benchmarks and fuzz targets only.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::core::backlog::Backlog;

@@ -21,14 +21,14 @@ pub struct ServerWatch(Arc<Observed>);
 struct Observed {
     /// The seed addresses of the connection string.
     seeds: Vec<String>,
-    news: Mutex<Option<Result<(), LinkError>>>,
+    state: Mutex<Option<Result<(), LinkError>>>,
     changed: Notify,
 }
 
 impl ServerWatch {
     /// A watch without a report yet.
     pub fn new(seeds: Vec<String>) -> Self {
-        ServerWatch(Arc::new(Observed { seeds, news: Mutex::default(), changed: Notify::new() }))
+        ServerWatch(Arc::new(Observed { seeds, state: Mutex::default(), changed: Notify::new() }))
     }
 
     /// Why a command failed. After a failed server selection, a host whose name cannot be resolved
@@ -50,8 +50,8 @@ impl ServerWatch {
     /// Waits until every server was tried and none accepts writes, and returns why.
     pub async fn no_server_left(&self) -> LinkError {
         loop {
-            self.has_news().await;
-            if let Some(Err(broken)) = self.news() {
+            self.link_changed().await;
+            if let Some(Err(broken)) = self.link_state() {
                 return broken;
             }
         }
@@ -62,9 +62,9 @@ impl ServerWatch {
         let watch = self.clone();
         EventHandler::callback(move |event| {
             if let SdamEvent::TopologyDescriptionChanged(event) = event
-                && let Some(news) = watch.view(&event.new_description)
+                && let Some(state) = watch.view(&event.new_description)
             {
-                watch.report(news);
+                watch.report(state);
             }
         })
     }
@@ -81,18 +81,18 @@ impl ServerWatch {
         all_tried.then(|| Err(self.no_server(&topology.to_string())))
     }
 
-    fn report(&self, news: Result<(), LinkError>) {
-        *self.0.news.lock().unwrap_or_else(PoisonError::into_inner) = Some(news);
+    fn report(&self, state: Result<(), LinkError>) {
+        *self.0.state.lock().unwrap_or_else(PoisonError::into_inner) = Some(state);
         self.0.changed.notify_one();
     }
 
     /// Ends when the state was reported since this was last awaited.
-    pub async fn has_news(&self) {
+    pub async fn link_changed(&self) {
         self.0.changed.notified().await;
     }
 
     /// The last reported state, once.
-    pub fn news(&self) -> Option<Result<(), LinkError>> {
-        self.0.news.lock().unwrap_or_else(PoisonError::into_inner).take()
+    pub fn link_state(&self) -> Option<Result<(), LinkError>> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

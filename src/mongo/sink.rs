@@ -99,7 +99,7 @@ impl Sink for MongoSink {
         end
     }
 
-    fn places(&self) -> usize {
+    fn max_in_flight(&self) -> usize {
         // One connection is left for `hello`, which checks the link.
         (self.connected.connections as usize).saturating_sub(1).max(1)
     }
@@ -122,12 +122,12 @@ impl Sink for MongoSink {
         }
     }
 
-    async fn has_news(&self) {
-        self.connected.watch.has_news().await;
+    async fn link_changed(&self) {
+        self.connected.watch.link_changed().await;
     }
 
-    fn news(&self) -> Option<Result<(), LinkError>> {
-        self.connected.watch.news()
+    fn link_state(&self) -> Option<Result<(), LinkError>> {
+        self.connected.watch.link_state()
     }
 
     fn sessions(&self) -> Vec<SessionId> {

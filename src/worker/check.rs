@@ -1,4 +1,5 @@
-//! WB.CHECK on the worker: each check is a task of its own, beside the link and the batches.
+//! WB.CHECK on the worker: each check is a task of its own, independent of the link and the
+//! batches.
 
 use std::rc::Rc;
 
@@ -12,11 +13,11 @@ use crate::core::delivery::batch::Report;
 use crate::core::delivery::deployment::{Checkup, needs};
 use crate::sink::Connector;
 
-/// Last resort against a check that hangs; its steps have shorter limits of their own.
+/// Time limit for a check that hangs; its steps have shorter limits of their own.
 const CHECK_WITHIN: Duration = Duration::from_secs(20);
 
 impl<C: Connector> WriteLoop<C> {
-    /// Starts the checks that were asked for.
+    /// Starts the requested checks.
     pub(super) fn begin_checks(&mut self, tasks: &mut Tasks<C::Sink>) {
         while let Ok(CheckRequest { id, uri, registrations }) = self.ends.checks.try_recv() {
             let connector = Rc::clone(&self.connector);
@@ -28,14 +29,14 @@ impl<C: Connector> WriteLoop<C> {
                         Err(broken) => Checkup::failed(broken.error),
                     }
                 };
-                let found = timeout(CHECK_WITHIN, check).await;
-                BatchEnd::Checked(found.unwrap_or_else(|_| Checkup::failed(SILENT)))
+                let checkup = timeout(CHECK_WITHIN, check).await;
+                BatchEnd::Checked(checkup.unwrap_or_else(|_| Checkup::failed(SILENT)))
             });
             self.checks.insert(task.id(), id);
         }
     }
 
-    /// A check has ended; without `ended`, by a panic.
+    /// Reports the result of a check; without `ended`, the task has panicked.
     pub(super) fn checked(&mut self, task: Id, ended: Option<BatchEnd<C::Sink>>) {
         let Some(id) = self.checks.remove(&task) else { return };
         let found = match ended {
@@ -45,11 +46,12 @@ impl<C: Connector> WriteLoop<C> {
         self.outbox.push(Report::Checked { id, found: Box::new(found) });
     }
 
-    /// Answers every check that has not ended. No task of this write_loop may be alive.
+    /// Reports a failure for every check that has not ended. No task of this write loop may be
+    /// alive.
     pub(super) fn fail_checks(&mut self, error: &str) {
-        let under_way: Vec<u64> = self.checks.drain().map(|(_, id)| id).collect();
-        let asked: Vec<u64> = self.ends.checks.try_iter().map(|check| check.id).collect();
-        for id in under_way.into_iter().chain(asked) {
+        let running: Vec<u64> = self.checks.drain().map(|(_, id)| id).collect();
+        let requested: Vec<u64> = self.ends.checks.try_iter().map(|check| check.id).collect();
+        for id in running.into_iter().chain(requested) {
             self.outbox.push(Report::Checked { id, found: Box::new(Checkup::failed(error)) });
         }
     }

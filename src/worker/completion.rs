@@ -1,11 +1,11 @@
-//! What follows when something ended: reports, credits, the state of the link.
+//! Handles the end of tasks: reports, credits, the state of the link.
 
 use std::rc::Rc;
 
 use tokio::task::Id;
 use tokio::time::{Duration, Instant};
 
-use super::connect_attempt::{Contact, Linked};
+use super::connect_attempt::{Attempt, Linked};
 use super::ends::PANIC;
 use super::link_monitor::RETRY_IN;
 use super::link_view::View;
@@ -15,20 +15,20 @@ use crate::core::registration::Namespace;
 use crate::sink::{Connector, Failure, LinkError, Sink};
 
 impl<C: Connector> WriteLoop<C> {
-    /// The task `id` ended; without `ended`, by a panic or because it was aborted.
+    /// Handles the end of the task `id`; without `ended`, it has panicked or was aborted.
     pub(super) fn ended(&mut self, id: Id, ended: Option<BatchEnd<C::Sink>>) {
         if let Some(flight) = self.flights.remove(&id) {
             match ended {
-                Some(BatchEnd::Write(result)) => self.landed(flight, result),
+                Some(BatchEnd::Write(result)) => self.batch_ended(flight, result),
                 _ => {
                     let indeterminate = !self.fences(&flight);
                     self.namespace_failed(unshare(flight.batch), PANIC.to_owned(), indeterminate);
                 }
             }
-        } else if self.contact.as_ref().is_some_and(|contact| contact.id() == id) {
-            self.contact = None;
+        } else if self.attempt.as_ref().is_some_and(|attempt| attempt.id() == id) {
+            self.attempt = None;
             match ended {
-                Some(BatchEnd::Contact(contact)) => self.contacted(contact),
+                Some(BatchEnd::Connected(attempt)) => self.connect_ended(attempt),
                 _ => self.link_failed(&LinkError::transient(PANIC)),
             }
         } else {
@@ -36,8 +36,8 @@ impl<C: Connector> WriteLoop<C> {
         }
     }
 
-    /// Whether what was sent with `flight` and not answered is kept from being applied late. An
-    /// old sink sends nothing more, so it fences nothing off either.
+    /// True if an unanswered command of `flight` cannot be applied late. A retired sink sends
+    /// nothing more, so it fences nothing off either.
     fn fences(&self, flight: &SentBatch<C::Sink>) -> bool {
         self.is_current(flight) && flight.linked.sink.is_fenced()
     }
@@ -46,8 +46,8 @@ impl<C: Connector> WriteLoop<C> {
         self.linked.as_ref().is_some_and(|now| Rc::ptr_eq(now, &flight.linked))
     }
 
-    fn contacted(&mut self, contact: Contact<C::Sink>) {
-        let Contact { linked, link } = contact;
+    fn connect_ended(&mut self, attempt: Attempt<C::Sink>) {
+        let Attempt { linked, link } = attempt;
         if let Some(linked) = linked {
             let last = self.linked.replace(Rc::clone(&linked));
             let same = last.as_ref().is_some_and(|last| Rc::ptr_eq(last, &linked));
@@ -58,24 +58,24 @@ impl<C: Connector> WriteLoop<C> {
         }
         match link {
             Ok(()) => {
-                self.contact_at = None;
+                self.attempt_at = None;
                 let change = self.link.answered();
                 self.report_link(change);
             }
             Err(error) => {
                 self.link_failed(&error);
-                if self.view.takes_writes() && self.link.may_hasten() {
+                if self.view.accepts_writes() && self.link.may_retry_at_once() {
                     self.link.relapsed();
                     let soon = Instant::now() + RETRY_IN;
-                    self.contact_at = self.contact_at.map(|at| at.min(soon));
+                    self.attempt_at = self.attempt_at.map(|at| at.min(soon));
                 }
             }
         }
     }
 
-    fn landed(&mut self, flight: SentBatch<C::Sink>, result: Result<Written, Failure>) {
+    fn batch_ended(&mut self, flight: SentBatch<C::Sink>, result: Result<Written, Failure>) {
         let (current, fences) = (self.is_current(&flight), self.fences(&flight));
-        let SentBatch { batch, linked, on_wire, since } = flight;
+        let SentBatch { batch, linked, in_flight, since } = flight;
         drop(linked);
         let batch = unshare(batch);
         let namespace = batch.registration.namespace.clone();
@@ -83,14 +83,14 @@ impl<C: Connector> WriteLoop<C> {
         match result {
             Ok(written) => {
                 if current {
-                    self.contact_at = None;
+                    self.attempt_at = None;
                     let change = self.link.acknowledged();
                     self.report_link(change);
                 }
                 let now_us = self.now_us();
                 let most = self.options.max_in_flight;
                 if !self.is_slow(&batch) {
-                    self.flow.acknowledged(batch.items.len(), now_us, on_wire, most);
+                    self.flow.acknowledged(batch.items.len(), now_us, in_flight, most);
                 }
                 self.lag.acknowledged(&batch, &written, now_us);
                 self.answered(batch, written);
@@ -107,9 +107,9 @@ impl<C: Connector> WriteLoop<C> {
                 self.namespace_failed(batch, why.error, indeterminate);
             }
             Err(Failure::Link(why)) => {
-                // All batches on the wire fail together: only the first one counts. And what an
-                // old link did says nothing about the new one.
-                if current && self.link.takes_batches() {
+                // All batches in flight fail together: only the first failure counts. And a failure
+                // of a retired sink is not one of the current link.
+                if current && self.link.accepts_batches() {
                     self.link.relapsed();
                     self.link_failed(&why);
                 }
@@ -119,11 +119,11 @@ impl<C: Connector> WriteLoop<C> {
             }
         }
         if let Some(took) = took {
-            self.note_pace(&namespace, took);
+            self.record_time(&namespace, took);
         }
     }
 
-    /// MongoDB answered a batch. What it did not write is tried again after a pause.
+    /// MongoDB has replied to a batch. Items that it did not write are tried again after a pause.
     fn answered(&mut self, batch: Batch, mut written: Written) {
         let namespace = &batch.registration.namespace;
         let backoff = self.options.backoff;
@@ -142,14 +142,14 @@ impl<C: Connector> WriteLoop<C> {
         }
     }
 
-    /// A sink is no longer used. What is on the wire ends on it.
+    /// Retires a sink. Its batches in flight still end on it.
     pub(super) fn retire(&mut self, linked: Rc<Linked<C::Sink>>) {
         self.former_sessions.extend(linked.sink.sessions());
         self.sessions_reported = 0;
         self.retired.push(linked);
     }
 
-    /// Returns `batch` and lets its registration rest, longer with each failure.
+    /// Returns `batch` and lets its namespace back off, longer with each failure.
     pub(super) fn namespace_failed(&mut self, batch: Batch, error: String, indeterminate: bool) {
         let namespace = batch.registration.namespace.clone();
         let backoff = self.options.backoff;
@@ -167,13 +167,13 @@ impl<C: Connector> WriteLoop<C> {
     pub(super) fn link_failed(&mut self, why: &LinkError) {
         self.flow.failed();
         let (change, pause_ms) = self.link.failed(why, self.options.backoff, fastrand::u64(..));
-        self.contact_at = Some(Instant::now() + Duration::from_millis(pause_ms));
-        // First of all the server must know that returned batches need not be sent again yet.
+        self.attempt_at = Some(Instant::now() + Duration::from_millis(pause_ms));
+        // Reported first, so that the server thread does not send the returned batches again yet.
         self.report_link(change);
         self.return_waiting();
     }
 
-    /// Returns what waits for its place on the wire and is for a namespace that rests.
+    /// Returns the queued batches of a namespace that backs off.
     fn return_waiting_of(&mut self, namespace: &Namespace, error: &str, hold_ms: u64) {
         let mut at = 0;
         while let Some(waiting) = self.waiting.get(at) {
@@ -191,7 +191,7 @@ impl<C: Connector> WriteLoop<C> {
         }
     }
 
-    /// Returns what waits for its place on the wire.
+    /// Returns all queued batches.
     pub(super) fn return_waiting(&mut self) {
         let error = self.link.error().unwrap_or("the link to MongoDB has changed").to_owned();
         while let Some(waiting) = self.waiting.pop_front() {
@@ -201,10 +201,10 @@ impl<C: Connector> WriteLoop<C> {
         }
     }
 
-    /// Returns everything, on the wire or not. No task of this write_loop may be alive.
+    /// Returns all batches, in flight or queued. No task of this write loop may be alive.
     pub(super) fn return_all(&mut self, error: &str) {
         let flights = std::mem::take(&mut self.flights).into_values();
-        // Their sessions are gone, and whatever kept them from being applied late.
+        // Their sessions are lost, and with them the fence against late writes.
         let flights = flights.map(|flight| (unshare(flight.batch), true)).collect::<Vec<_>>();
         let waiting = std::mem::take(&mut self.waiting).into_iter();
         for (batch, indeterminate) in
@@ -217,10 +217,10 @@ impl<C: Connector> WriteLoop<C> {
         }
     }
 
-    /// The write_loop failed inside and its runtime is gone: returns everything, and makes a new
-    /// sink when it runs again.
+    /// Recovers after a panic of the write loop, which has dropped its runtime: returns all
+    /// batches; the loop creates a new sink when it runs again.
     pub(super) fn recover(&mut self, error: &str) {
-        self.contact = None;
+        self.attempt = None;
         self.view = View::default();
         if let Some(linked) = self.linked.take() {
             self.retire(linked);
@@ -245,8 +245,8 @@ impl<C: Connector> WriteLoop<C> {
     }
 }
 
-/// The batch itself. Its task is over, so there is no other owner; if there were one, a copy
-/// would serve: only ended batches are reported, and each once.
+/// The batch itself. Its task has ended, so there is no other owner; if there was one, a copy would
+/// do: only ended batches are reported, and each once.
 fn unshare(batch: Rc<Batch>) -> Batch {
     Rc::try_unwrap(batch).unwrap_or_else(|shared| Batch {
         registration: shared.registration.clone(),

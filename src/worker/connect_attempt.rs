@@ -1,5 +1,5 @@
-//! A contact: reads the connection string, makes a sink when the last one does not fit any more,
-//! and asks it whether the link works.
+//! A connect attempt: reads the connection string, creates a sink if the connection string has
+//! changed, and checks the link with a ping.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,14 @@ use super::options::{UriSource, WorkerOptions};
 use crate::file;
 use crate::sink::{Connector, LinkError, Sink};
 
-/// Last resort against a contact that hangs; its steps have shorter limits of their own.
-pub const CONTACT_WITHIN: Duration = Duration::from_secs(20);
-/// Longest wait for the file system.
+/// Time limit for a connect attempt that hangs; its steps have shorter limits of their own.
+pub const CONNECT_WITHIN: Duration = Duration::from_secs(20);
+/// Time limit for reading the file.
 const FILE_WITHIN: Duration = Duration::from_secs(2);
-/// More than any connection string has.
-const MOST_BYTES: u64 = 64 << 10;
+/// Maximum size of the file, bytes; more than any connection string needs.
+const MAX_BYTES: u64 = 64 << 10;
 
-/// A sink and what it was made from.
+/// A sink and its connection string.
 #[derive(Debug)]
 pub struct Linked<S> {
     /// The sink.
@@ -27,43 +27,44 @@ pub struct Linked<S> {
     uri: String,
 }
 
-/// How a contact ended.
+/// The result of a connect attempt.
 #[derive(Debug)]
-pub struct Contact<S> {
-    /// The sink to use from now on, also when the link does not work: it goes on looking for
-    /// servers. `None` when none could be made.
+pub struct Attempt<S> {
+    /// The sink to use from now on, also when the link does not work: it continues to look for
+    /// servers. `None` when none could be created.
     pub linked: Option<Rc<Linked<S>>>,
     /// Whether the link works.
     pub link: Result<(), LinkError>,
 }
 
-/// Contacts MongoDB through `last`, or through a new sink when the options name another.
-pub async fn contact<C: Connector>(
+/// Connects to MongoDB with `last`, or with a new sink when the options have another connection
+/// string.
+pub async fn attempt<C: Connector>(
     connector: Rc<C>,
     last: Option<Rc<Linked<C::Sink>>>,
     options: WorkerOptions,
-) -> Contact<C::Sink> {
+) -> Attempt<C::Sink> {
     let linked = match link(&*connector, last.clone(), &options).await {
         Ok(linked) => linked,
         Err(error) => {
-            return Contact { linked: None, link: Err(error) };
+            return Attempt { linked: None, link: Err(error) };
         }
     };
     let is_new = last.is_none_or(|last| !Rc::ptr_eq(&last, &linked));
     let link = tokio::select! {
         link = linked.sink.ping() => link,
-        // A ping waits for a server that takes writes. What a new sink learns is as new as the ping,
-        // so when it has asked every server in vain there is no need to wait.
+        // A ping waits for a server that accepts writes. A new sink's link state is as recent as
+        // the ping, so when it has tried every server in vain there is no need to wait.
         error = no_server(&linked.sink), if is_new => Err(error),
     };
-    Contact { linked: Some(linked), link }
+    Attempt { linked: Some(linked), link }
 }
 
-/// Why no server takes writes, as soon as the sink knows.
+/// Waits until the sink reports that no server accepts writes, and returns why.
 async fn no_server<S: Sink>(sink: &S) -> LinkError {
     loop {
-        sink.has_news().await;
-        if let Some(Err(error)) = sink.news() {
+        sink.link_changed().await;
+        if let Some(Err(error)) = sink.link_state() {
             return error;
         }
     }
@@ -90,7 +91,7 @@ pub async fn uri(source: &UriSource) -> Result<String, LinkError> {
     }
 }
 
-/// Reads on a thread of its own: a file system may hang.
+/// Reads the file on a thread of its own: a file system may hang.
 async fn read(path: PathBuf) -> Result<String, String> {
     let name = path.display().to_string();
     let reading = tokio::task::spawn_blocking(move || read_uri(&path));
@@ -102,19 +103,18 @@ async fn read(path: PathBuf) -> Result<String, String> {
     Err(format!("the file of mongodb-uri-file, {name}, cannot be used: {why}"))
 }
 
-/// Reads the connection string that `path` holds, without the space around it. It may hang with
-/// the file system.
+/// Reads the trimmed connection string in `path`. It may hang with the file system.
 fn read_uri(path: &Path) -> io::Result<String> {
-    uri_in(file::read(path, MOST_BYTES)?)
+    uri_in(file::read(path, MAX_BYTES)?)
 }
 
-/// The same for the server's thread, which it holds up for `limit` at most.
+/// The same for the server thread, which it blocks for at most `limit`.
 ///
 /// # Errors
-/// When the file cannot be read in time, is no regular one, empty, not text, or longer than 64 KiB.
-/// No error repeats what it holds.
+/// When the file cannot be read in time, is not a regular file, empty, not UTF-8, or longer than 64
+/// KiB. No error repeats its content.
 pub fn read_uri_within(path: &Path, limit: Duration) -> io::Result<String> {
-    uri_in(file::read_within(path, MOST_BYTES, limit)?)
+    uri_in(file::read_within(path, MAX_BYTES, limit)?)
 }
 
 fn uri_in(bytes: Vec<u8>) -> io::Result<String> {

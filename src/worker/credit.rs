@@ -1,12 +1,12 @@
-//! Who may send how much: the credits that the server holds, and the batches that the worker has.
+//! The credits: how many batches the server thread may send, and how many the worker has.
 
-/// Credits for batches of registrations that have nothing on their way. The server thread spends
-/// the last credit on no other, so none has to wait for the end of what another one has sent.
+/// Credits for batches of registrations without a batch in flight. The server thread spends the
+/// last credit on no other, so no registration has to wait for the batches of another one.
 const SPARE: u32 = 1;
 
-/// Batches that are out: promised to the server as credits, waiting here, or on the wire.
+/// Outstanding batches: granted to the server thread as credits, queued here, or in flight.
 ///
-/// A batch takes its credit along, so its arrival changes nothing; only its end does. Slow batches
+/// A batch carries its credit, so only its end changes the count, not its arrival. Slow batches
 /// have credits of their own.
 #[derive(Debug, Default)]
 pub struct Credits {
@@ -15,25 +15,25 @@ pub struct Credits {
 }
 
 impl Credits {
-    /// Credits to grant now, for usual and for slow batches, so that as many of each wait as may be
-    /// on the wire: twice `allowed` in all, and one to spare. None while more than that are out,
-    /// after fewer are allowed.
+    /// Credits to grant now, for usual and for slow batches, so that as many of each are queued as
+    /// may be in flight: twice `allowed` in all, and a spare one. None while more than that are
+    /// outstanding, after `allowed` was lowered.
     pub fn grant(&mut self, allowed: u32) -> (u32, u32) {
-        let most = allowed.saturating_mul(2) + SPARE;
-        let usual = most.saturating_sub(self.usual);
-        let slow = (most + SPARE).saturating_sub(self.slow);
+        let target = allowed.saturating_mul(2) + SPARE;
+        let usual = target.saturating_sub(self.usual);
+        let slow = (target + SPARE).saturating_sub(self.slow);
         self.usual += usual;
         self.slow += slow;
         (usual, slow)
     }
 
-    /// A batch has ended, and with it the credit it came for.
+    /// A batch has ended, and its credit with it.
     pub fn ended(&mut self, slow: bool) {
-        let out = self.of(slow);
-        *out = out.saturating_sub(1);
+        let outstanding = self.of(slow);
+        *outstanding = outstanding.saturating_sub(1);
     }
 
-    /// A batch counts as slow now, or no more.
+    /// A batch now counts as slow, or no longer.
     pub fn moved(&mut self, from_slow: bool, to_slow: bool) {
         self.ended(from_slow);
         *self.of(to_slow) += 1;
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_that_turns_out_to_be_slow_makes_room_for_a_usual_one() {
+    fn a_batch_that_becomes_slow_frees_a_credit_for_a_usual_one() {
         let mut credits = Credits::default();
         credits.grant(2);
         credits.moved(false, true);

@@ -1,4 +1,4 @@
-//! Sinks that misbehave on purpose, and the little world they live in.
+//! Test doubles of sinks that misbehave on purpose, and their shared state.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,24 +13,24 @@ use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
 use crate::core::registration::{Namespace, Registration};
 use crate::sink::{Connector, Failure, LinkError, Sink};
 
-/// How a double treats the batches it gets.
+/// How a double handles batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Behaviour {
-    /// Writes and answers at once.
+    /// Writes and replies at once.
     #[default]
     Accept,
-    /// Refuses the first item of each batch for good.
+    /// Refuses the first item of each batch permanently.
     Reject,
-    /// Writes, and then the link breaks before the answer.
+    /// Writes, and then the link breaks before the reply.
     FailAfterWrite,
-    /// Writes, and never answers.
+    /// Writes, and never replies.
     HoldResponse,
-    /// Writes, and answers after so many milliseconds.
+    /// Writes, and replies after this many milliseconds.
     RespondSlowly(u64),
     /// Refuses the namespace `shop.bad`.
     RefuseBadNamespace,
-    /// Takes so many milliseconds for a batch of the namespace `shop.bad`, and then writes none of
-    /// it.
+    /// Takes this many milliseconds for a batch of the namespace `shop.bad`, and then writes none
+    /// of it.
     HangBadNamespace(u64),
     /// Panics while writing.
     Panic,
@@ -38,31 +38,31 @@ pub enum Behaviour {
     PanicInBuild,
 }
 
-/// What all doubles of one test share.
+/// The state shared by all doubles of a test.
 #[derive(Debug, Default)]
 pub struct World {
     pub behaviour: Behaviour,
-    /// `Some` while no server can be reached.
-    pub away: Option<String>,
+    /// The error while no server is reachable.
+    pub unreachable: Option<String>,
     pub hang_in_ping: bool,
-    /// What the sink learns by itself.
-    pub news: Option<Result<(), LinkError>>,
-    /// Whether what is given up can never be applied late.
+    /// The link state that the sink reports by itself.
+    pub state: Option<Result<(), LinkError>>,
+    /// True if an unanswered command can never be applied late.
     pub fenced: bool,
     pub sessions: Vec<SessionId>,
-    /// What the last connect was told of earlier sessions.
+    /// The former sessions that were passed to the last connect.
     pub former: Vec<SessionId>,
     /// Keys in the order they were written, with the URI they were written to.
     pub written: Vec<(String, String)>,
     pub built: usize,
-    pub on_wire: usize,
-    pub most_on_wire: usize,
+    pub in_flight: usize,
+    pub max_in_flight: usize,
     pub connects: usize,
     pub pings: usize,
     pub closed: Vec<String>,
 }
 
-/// Makes [`Double`]s that share one [`World`].
+/// Creates [`Double`]s that share one [`World`].
 #[derive(Clone, Debug, Default)]
 pub struct Doubles(Arc<Mutex<World>>, Arc<Notify>);
 
@@ -77,9 +77,9 @@ impl Doubles {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// The sink learns this by itself.
-    pub fn learn(&self, news: Result<(), LinkError>) {
-        self.world().news = Some(news);
+    /// Sets the link state that the sink reports by itself.
+    pub fn learn(&self, state: Result<(), LinkError>) {
+        self.world().state = Some(state);
         self.1.notify_one();
     }
 
@@ -106,28 +106,28 @@ impl Connector for Doubles {
     }
 }
 
-/// A sink that behaves as its world says.
+/// A sink that behaves as set in its world.
 #[derive(Debug)]
 pub struct Double {
     uri: String,
     doubles: Doubles,
 }
 
-/// Counts a batch on the wire, also when its future is dropped.
-struct OnWire<'d>(&'d Doubles);
+/// Counts a batch in flight, until its future is dropped.
+struct InFlight<'d>(&'d Doubles);
 
-impl<'d> OnWire<'d> {
+impl<'d> InFlight<'d> {
     fn new(doubles: &'d Doubles) -> Self {
         let mut world = doubles.world();
-        world.on_wire += 1;
-        world.most_on_wire = world.most_on_wire.max(world.on_wire);
-        OnWire(doubles)
+        world.in_flight += 1;
+        world.max_in_flight = world.max_in_flight.max(world.in_flight);
+        InFlight(doubles)
     }
 }
 
-impl Drop for OnWire<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.0.world().on_wire -= 1;
+        self.0.world().in_flight -= 1;
     }
 }
 
@@ -148,9 +148,9 @@ impl Sink for Double {
         _: Duration,
     ) -> Result<Written, Failure> {
         assert_eq!(commands, self.uri, "commands must be built by the sink that sends them");
-        let _on_wire = OnWire::new(&self.doubles);
-        let away = self.doubles.world().away.clone();
-        if let Some(error) = away {
+        let _in_flight = InFlight::new(&self.doubles);
+        let unreachable = self.doubles.world().unreachable.clone();
+        if let Some(error) = unreachable {
             return Err(Failure::Link(LinkError::transient(error)));
         }
         let behaviour = self.doubles.world().behaviour;
@@ -184,7 +184,7 @@ impl Sink for Double {
         Ok(written)
     }
 
-    fn places(&self) -> usize {
+    fn max_in_flight(&self) -> usize {
         usize::MAX
     }
 
@@ -197,15 +197,19 @@ impl Sink for Double {
         if hang {
             std::future::pending().await
         }
-        self.doubles.world().away.clone().map_or(Ok(()), |error| Err(LinkError::transient(error)))
+        self.doubles
+            .world()
+            .unreachable
+            .clone()
+            .map_or(Ok(()), |error| Err(LinkError::transient(error)))
     }
 
-    async fn has_news(&self) {
+    async fn link_changed(&self) {
         self.doubles.1.notified().await;
     }
 
-    fn news(&self) -> Option<Result<(), LinkError>> {
-        self.doubles.world().news.take()
+    fn link_state(&self) -> Option<Result<(), LinkError>> {
+        self.doubles.world().state.take()
     }
 
     fn sessions(&self) -> Vec<SessionId> {

@@ -1,4 +1,4 @@
-//! What connects the worker with the server thread, at the worker's end.
+//! The worker's ends of the channels to the server thread.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,38 +10,38 @@ use super::wake::{Asked, Doorbell};
 use crate::core::delivery::batch::{Batch, Report};
 use crate::core::registration::Registration;
 
-/// The error for operators after a panic, whose own text may hold anything.
+/// The error for operators after a panic; the panic's own message may contain a value.
 pub const PANIC: &str = "the module failed inside (a bug: please report it with the server's log)";
 
-/// The worker's ends of all that connects it with the server thread.
+/// The worker's ends of all channels to the server thread.
 pub struct Ends {
     /// Batches to write.
     pub batches: Receiver<Batch>,
-    /// New options; the last one counts.
+    /// New options; the last ones apply.
     pub options: Receiver<WorkerOptions>,
-    /// Deployments to look at.
+    /// Deployments to check.
     pub checks: Receiver<CheckRequest>,
     /// Reports to the server.
     pub reports: Sender<Report>,
     /// Ends the worker's sleep.
     pub doorbell: Doorbell,
-    /// Whether the server was woken for reports already.
+    /// Set while the server has been woken for reports and has not drained them.
     pub asked: Arc<Asked>,
     /// Set when the worker shall stop.
     pub stopping: Arc<AtomicBool>,
     /// The module's clock.
     pub now_us: fn() -> u64,
-    /// Makes the server drain the reports.
+    /// Wakes the server, which then drains the reports.
     pub wake_server: Box<dyn Fn() + Send + Sync>,
 }
 
-/// A deployment that is to be checked.
+/// A request to check a deployment.
 #[derive(Debug)]
 pub struct CheckRequest {
-    /// Comes back with what was found.
+    /// The id of the check, which is returned with the result.
     pub id: u64,
-    /// Where it is.
+    /// The deployment's connection string.
     pub uri: UriSource,
-    /// Whose rights are asked for.
+    /// The registrations for which the user's privileges are checked.
     pub registrations: Vec<Arc<Registration>>,
 }

@@ -16,9 +16,9 @@ use super::wake::{Asked, Ringer, doorbell};
 use crate::core::delivery::batch::{Batch, Report};
 use crate::sink::Connector;
 
-/// Batches that fit into the channel: as many as there can be credits, usual and slow ones.
+/// Capacity of the channel of batches: the maximum number of credits, usual and slow ones.
 const CHANNEL_BATCHES: usize = 2 * (2 * MAX_IN_FLIGHT as usize + 8);
-/// Longest that a drop without [`Worker::stop`] waits for the thread.
+/// Maximum time that a drop without [`Worker::stop`] waits for the thread.
 const DROP_WAIT: Duration = Duration::from_secs(1);
 
 /// The handle of a running worker.
@@ -37,15 +37,15 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread `wb-worker`. MongoDB is contacted when the options say that the link is kept
-    /// up, or with the first batch.
+    /// Starts the thread `wb-worker`. It connects to MongoDB when the options require the link to
+    /// be kept up, or with the first batch.
     ///
     /// `now_us` is the clock of [`Item::since_us`](crate::core::delivery::batch::Item::since_us).
     /// `wake_server` is called on the worker thread, at most once until
     /// [`begin_drain`](Self::begin_drain); it must return quickly and must not block.
     ///
     /// The thread inherits the caller's signal mask: block all signals around this call, so that
-    /// the server's handlers run on the server's thread only.
+    /// the server's handlers run on the server thread only.
     ///
     /// # Errors
     /// When the process may have no more threads or file descriptors.
@@ -66,7 +66,7 @@ impl Worker {
         Ok(worker)
     }
 
-    /// A handle whose other ends are not served yet.
+    /// A handle, and the worker's ends of its channels, without a thread.
     pub(super) fn unattended(
         now_us: fn() -> u64,
         wake_server: Box<dyn Fn() + Send + Sync>,
@@ -104,10 +104,10 @@ impl Worker {
         Ok((worker, ends))
     }
 
-    /// Hands over a batch; one credit is spent. Never blocks.
+    /// Sends a batch to the worker and spends one credit. Never blocks.
     ///
     /// # Errors
-    /// Gives the batch back when there was no credit for it or the worker has ended.
+    /// Returns the batch when there was no credit for it or the worker has ended.
     #[allow(clippy::result_large_err, reason = "the batch is the point of the error")]
     pub fn send(&self, batch: Batch) -> Result<(), Batch> {
         match self.batches.try_send(batch) {
@@ -119,7 +119,8 @@ impl Worker {
         }
     }
 
-    /// Settings have changed. Batches on the wire are finished with the old ones. Never blocks.
+    /// Sends changed settings to the worker. Batches in flight are finished with the old ones.
+    /// Never blocks.
     pub fn configure(&self, options: WorkerOptions) {
         // Fails only when the worker has ended, and then no report is needed.
         if self.options.send(options).is_ok() {
@@ -127,15 +128,17 @@ impl Worker {
         }
     }
 
-    /// Has a deployment looked at; the answer is a report. Never blocks. Says whether there will be one.
+    /// Requests the check of a deployment; the result is a report. Never blocks. False if there
+    /// will be none, because the worker has ended.
     pub fn check(&self, request: CheckRequest) -> bool {
         let sent = self.checks.send(request).is_ok();
         self.ringer.ring();
         sent
     }
 
-    /// Call it before a run of [`report`](Self::report): what is reported from here on wakes the
-    /// server again. A caller that stops before `report` returns `None` must come back by itself.
+    /// To be called before a series of [`report`](Self::report): reports from here on wake the
+    /// server again. A caller that stops before `report` returns `None` must continue later without
+    /// being woken.
     pub fn begin_drain(&self) {
         self.asked.answer();
     }
@@ -145,24 +148,24 @@ impl Worker {
         self.reports.try_recv().ok()
     }
 
-    /// True when [`report`](Self::report) has something to say.
+    /// True when there is a report for [`report`](Self::report).
     pub fn has_reports(&self) -> bool {
         !self.reports.is_empty()
     }
 
-    /// Waits until there is a report, `limit` at most. For the shutdown only: the server thread
-    /// never waits otherwise.
+    /// Waits for a report, at most `limit`. For the shutdown only: the server thread never waits
+    /// otherwise.
     pub fn wait_for_report(&self, limit: Duration) {
         let mut select = crossbeam_channel::Select::new();
         select.recv(&self.reports);
-        // A time-out is as good as a report: the caller looks for himself.
+        // A timeout and a report are handled alike: the caller checks for reports.
         let _ = select.ready_timeout(limit);
     }
 
-    /// Asks the worker to stop and waits for it, `limit` at most. What is on the wire is given
-    /// up and reported as returned; reports can still be drained afterwards.
+    /// Asks the worker to stop and waits for it, at most `limit`. Batches in flight are abandoned
+    /// and reported as returned; reports can still be drained afterwards.
     ///
-    /// Says whether the thread has ended; one that hangs is left behind.
+    /// True if the thread has ended; a thread that hangs is left behind.
     pub fn stop(&mut self, limit: Duration) -> bool {
         self.stopping.store(true, Ordering::SeqCst);
         self.ringer.ring();
@@ -171,7 +174,7 @@ impl Worker {
             return false;
         }
         if let Some(thread) = self.thread.take() {
-            // A panic was reported by the thread itself as far as it could.
+            // The thread itself has reported a panic as far as possible.
             let _ = thread.join();
         }
         true

@@ -1,5 +1,5 @@
-//! Which batch goes on the wire next. Usual batches and slow ones have places of their own, so
-//! that no namespace waits for the trouble of another one.
+//! Selects the batch to send next. Usual and slow batches have separate limits of batches in
+//! flight, so that no namespace waits for a slow one.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,17 +14,17 @@ use crate::core::ids::RegistrationId;
 use crate::core::registration::{Namespace, Registration};
 use crate::sink::{Connector, Failure, LinkError, Sink};
 
-/// Places for slow batches besides as many as usual batches have.
-const MORE_SLOW: usize = 2;
+/// Slow batches in flight beyond the limit of usual ones.
+const EXTRA_SLOW: usize = 2;
 
 impl<C: Connector> WriteLoop<C> {
-    /// True if the batch has one of the places and credits for slow ones.
+    /// True if the batch counts against the limits and credits of slow batches.
     pub(super) fn is_slow(&self, batch: &Batch) -> bool {
-        batch.retry > 0 || self.paces.is_slow(&batch.registration.namespace)
+        batch.retry > 0 || self.slow_namespaces.is_slow(&batch.registration.namespace)
     }
 
-    /// Takes in a batch that the server thread sent. Where it sent it with the wrong kind of
-    /// credit, it gets to know which kind the registration needs.
+    /// Handles a batch that the server thread has sent. If that spent the wrong kind of credit, the
+    /// worker reports which kind the registration needs.
     pub(super) fn arrived(&mut self, batch: &Batch) {
         let slow = self.is_slow(batch);
         if slow != batch.slow {
@@ -32,17 +32,17 @@ impl<C: Connector> WriteLoop<C> {
         }
         let reported = slow
             && batch.retry == 0
-            && self.paces.must_report(batch.registration_id, &batch.registration);
+            && self.slow_namespaces.must_report(batch.registration_id, &batch.registration);
         if reported || (batch.slow && !slow) {
             self.report_slow(batch.registration_id, batch.registration.clone(), slow);
         }
     }
 
-    /// Puts batches that are built on the wire while it has room. Says whether it did.
-    pub(super) fn launch(&mut self, tasks: &mut Tasks<C::Sink>) -> bool {
+    /// Sends built batches up to the limits. True if at least one was sent.
+    pub(super) fn send_batches(&mut self, tasks: &mut Tasks<C::Sink>) -> bool {
         let allowed = self.flow.allowed(self.options.max_in_flight) as usize;
-        let mut launched = false;
-        while let Some(at) = self.next_to_launch(allowed) {
+        let mut sent = false;
+        while let Some(at) = self.next_to_send(allowed) {
             let (Some(linked), Some(waiting)) = (&self.linked, self.waiting.remove(at)) else {
                 break;
             };
@@ -52,7 +52,7 @@ impl<C: Connector> WriteLoop<C> {
             let flight = SentBatch {
                 batch: Rc::clone(&batch),
                 linked: Rc::clone(linked),
-                on_wire: usual as u32 + 1,
+                in_flight: usual as u32 + 1,
                 since: Instant::now(),
             };
             let (linked, within) = (Rc::clone(linked), self.options.write_timeout);
@@ -66,94 +66,95 @@ impl<C: Connector> WriteLoop<C> {
                 )
             });
             self.flights.insert(task.id(), flight);
-            launched = true;
+            sent = true;
         }
-        launched
+        sent
     }
 
-    /// Where in the queue the batch stands that goes on the wire next; nothing without a place.
-    fn next_to_launch(&self, allowed: usize) -> Option<usize> {
-        let most = self.linked.as_ref().map_or(0, |linked| linked.sink.places());
-        if self.flights.len() >= most {
+    /// The queue position of the batch to send next; nothing when the limits are reached.
+    fn next_to_send(&self, allowed: usize) -> Option<usize> {
+        let max_in_flight = self.linked.as_ref().map_or(0, |linked| linked.sink.max_in_flight());
+        if self.flights.len() >= max_in_flight {
             return None;
         }
-        let ready = |batch: &Batch| self.has_place(batch, allowed);
+        let ready = |batch: &Batch| self.may_send(batch, allowed);
         self.waiting.iter().position(|waiting| waiting.is_built() && ready(&waiting.batch))
     }
 
-    fn has_place(&self, batch: &Batch, allowed: usize) -> bool {
+    fn may_send(&self, batch: &Batch, allowed: usize) -> bool {
         let namespace = &batch.registration.namespace;
-        let on_wire = || self.flights.values().map(|flight| &*flight.batch);
+        let in_flight = || self.flights.values().map(|flight| &*flight.batch);
         if !self.is_slow(batch) {
-            let usual = on_wire().filter(|other| !self.is_slow(other));
-            // One more for a namespace, when another one has all places.
+            let usual = in_flight().filter(|other| !self.is_slow(other));
+            // One batch more for a namespace, when all in flight are of another one.
             return match usual.clone().count() {
                 count if count < allowed => true,
                 count if count == allowed => is_one_other(usual, namespace),
                 _ => false,
             };
         }
-        let slow = on_wire().filter(|other| self.is_slow(other));
-        let places = allowed + MORE_SLOW;
+        let slow = in_flight().filter(|other| self.is_slow(other));
+        let max_slow = allowed + EXTRA_SLOW;
         let same = |other: &&Batch| other.registration.namespace == *namespace;
-        let kin = |other: &&Batch| (other.retry > 0) == (batch.retry > 0);
-        let most_of_one =
+        let same_kind = |other: &&Batch| (other.retry > 0) == (batch.retry > 0);
+        let max_of_one =
             if batch.retry > 0 || self.backoffs.is_failing(namespace) { 1 } else { allowed };
-        // A place is left for slow batches that are no retries, and for retries.
-        slow.clone().count() < places
-            && slow.clone().filter(kin).count() < places - 1
-            && slow.filter(kin).filter(same).count() < most_of_one
+        // One of the slow batches is reserved for retries, and one for others.
+        slow.clone().count() < max_slow
+            && slow.clone().filter(same_kind).count() < max_slow - 1
+            && slow.filter(same_kind).filter(same).count() < max_of_one
     }
 
-    /// Moves the namespaces to the slow ones whose batches are on the wire for too long.
-    pub(super) fn note_slow(&mut self) {
-        let (now, after) = (Instant::now(), self.paces.slow_after());
+    /// Marks the namespaces as slow whose batches are in flight for too long.
+    pub(super) fn mark_overdue_slow(&mut self) {
+        let (now, after) = (Instant::now(), self.slow_namespaces.slow_after());
         let flights = self.flights.values().filter(|flight| flight.since + after <= now);
         let overdue = flights.filter(|flight| !self.is_slow(&flight.batch));
         let namespaces: Vec<Namespace> =
             overdue.map(|flight| flight.batch.registration.namespace.clone()).collect();
         for namespace in namespaces {
-            self.slows(&namespace);
+            self.mark_slow(&namespace);
         }
     }
 
-    /// When the next batch on the wire will have been there for too long.
+    /// When the next batch in flight will have been so for too long.
     pub(super) fn slow_at(&self) -> Option<Instant> {
-        let after = self.paces.slow_after();
+        let after = self.slow_namespaces.slow_after();
         let usual = self.flights.values().filter(|flight| !self.is_slow(&flight.batch));
         usual.map(|flight| flight.since + after).min()
     }
 
-    fn slows(&mut self, namespace: &Namespace) {
-        if self.paces.is_slow(namespace) {
+    fn mark_slow(&mut self, namespace: &Namespace) {
+        if self.slow_namespaces.is_slow(namespace) {
             return;
         }
-        self.paces.slows(namespace);
+        self.slow_namespaces.mark_slow(namespace);
         let flights = self.flights.values().map(|flight| &*flight.batch);
-        let here = flights.chain(self.waiting.iter().map(|waiting| &waiting.batch));
-        let here = here.filter(|batch| batch.retry == 0);
-        let here = here.filter(|batch| batch.registration.namespace == *namespace);
-        let here: Vec<_> =
-            here.map(|batch| (batch.registration_id, batch.registration.clone())).collect();
-        for (id, registration) in here {
+        let affected = flights.chain(self.waiting.iter().map(|waiting| &waiting.batch));
+        let affected = affected.filter(|batch| batch.retry == 0);
+        let affected = affected.filter(|batch| batch.registration.namespace == *namespace);
+        let affected: Vec<_> =
+            affected.map(|batch| (batch.registration_id, batch.registration.clone())).collect();
+        for (id, registration) in affected {
             self.credits.moved(false, true);
-            if self.paces.must_report(id, &registration) {
+            if self.slow_namespaces.must_report(id, &registration) {
                 self.report_slow(id, registration, true);
             }
         }
     }
 
-    /// A batch of `namespace` that was no retry ended after so long; its credit is given back.
-    pub(super) fn note_pace(&mut self, namespace: &Namespace, took: Duration) {
-        if took > self.paces.slow_after() {
-            self.slows(namespace);
+    /// Records the time of a batch of `namespace` that was no retry and has ended; its credit is
+    /// returned already.
+    pub(super) fn record_time(&mut self, namespace: &Namespace, took: Duration) {
+        if took > self.slow_namespaces.slow_after() {
+            self.mark_slow(namespace);
         }
-        let Some(reported) = self.paces.took(namespace, took) else { return };
+        let Some(reported) = self.slow_namespaces.record_time(namespace, took) else { return };
         let flights = self.flights.values().map(|flight| &*flight.batch);
-        let here = flights.chain(self.waiting.iter().map(|waiting| &waiting.batch));
-        let here = here.filter(|batch| batch.retry == 0);
-        let here = here.filter(|batch| batch.registration.namespace == *namespace).count();
-        for _ in 0..here {
+        let affected = flights.chain(self.waiting.iter().map(|waiting| &waiting.batch));
+        let affected = affected.filter(|batch| batch.retry == 0);
+        let affected = affected.filter(|batch| batch.registration.namespace == *namespace).count();
+        for _ in 0..affected {
             self.credits.moved(true, false);
         }
         for (id, registration) in reported {

@@ -1,4 +1,4 @@
-//! What is known of the link to MongoDB, and when to try it again.
+//! The state of the link to MongoDB, and when to try it again.
 
 use crate::core::delivery::backoff::Backoff;
 use crate::core::delivery::batch::Link;
@@ -9,41 +9,42 @@ use crate::sink::LinkError;
 pub struct LinkState {
     state: Link,
     failures: u32,
-    /// Whether the last failure does not pass by itself.
+    /// True if the last failure was permanent.
     permanent: bool,
-    /// How often a link that seemed to work failed since a batch was acknowledged.
+    /// Number of failures of a link that seemed to work, since the last acknowledged batch.
     relapses: u32,
 }
 
-/// After so many relapses a link that seems to work again is not trusted any more than the pauses
-/// between attempts allow.
-const RELAPSES: u32 = 3;
+/// After this many relapses, a link that seems to work again is no longer tried at once, but after
+/// the usual pause.
+const MAX_RELAPSES: u32 = 3;
 
 impl LinkState {
-    /// There is nothing to write for yet.
+    /// The initial state: nothing needs the link yet.
     pub fn idle() -> Self {
         LinkState { state: Link::Idle, failures: 0, permanent: false, relapses: 0 }
     }
 
-    /// There is nothing to write for any more. Returns the change, if it is one.
+    /// Nothing needs the link any more. Returns the change of state, if it is one.
     pub fn become_idle(&mut self) -> Option<Link> {
-        self.moved();
+        self.reset();
         self.change(Link::Idle)
     }
 
-    /// True until there is something to write for and the first attempt has ended.
+    /// True until the link is needed and the first attempt has ended.
     pub fn is_idle(&self) -> bool {
         self.state == Link::Idle
     }
 
-    /// A batch failed on a link that was up, or a ping although a server takes writes.
+    /// Counts a relapse: a batch failed on a link that was up, or a ping failed although a server
+    /// accepts writes.
     pub fn relapsed(&mut self) {
         self.relapses = self.relapses.saturating_add(1);
     }
 
-    /// Whether a server that takes writes again is a reason to try the link at once.
-    pub fn may_hasten(&self) -> bool {
-        !self.takes_batches() && !self.permanent && self.relapses < RELAPSES
+    /// True if the link should be tried at once when a server accepts writes again.
+    pub fn may_retry_at_once(&self) -> bool {
+        !self.accepts_batches() && !self.permanent && self.relapses < MAX_RELAPSES
     }
 
     /// Why the link is down, if it is.
@@ -54,25 +55,25 @@ impl LinkState {
         }
     }
 
-    /// Whether batches may be sent.
-    pub fn takes_batches(&self) -> bool {
+    /// True if batches may be sent.
+    pub fn accepts_batches(&self) -> bool {
         self.error().is_none()
     }
 
-    /// A server answered. Returns the change, if it is one.
+    /// A server has replied. Returns the change of state, if it is one.
     pub fn answered(&mut self) -> Option<Link> {
         self.change(Link::Up)
     }
 
-    /// A batch was acknowledged: whatever failed before is over, pauses start short again. An
-    /// answered ping does not say as much: some links answer pings and fail every write.
+    /// A batch was acknowledged: earlier failures no longer count, and pauses start short again. A
+    /// reply to a ping does not reset them: on some links pings succeed and every write fails.
     pub fn acknowledged(&mut self) -> Option<Link> {
         (self.failures, self.relapses) = (0, 0);
         self.change(Link::Up)
     }
 
-    /// The link failed. Returns the change, if it is one, and the pause before it is tried
-    /// again, in milliseconds.
+    /// The link failed. Returns the change of state, if it is one, and the pause before the next
+    /// attempt, milliseconds.
     pub fn failed(
         &mut self,
         why: &LinkError,
@@ -88,16 +89,16 @@ impl LinkState {
         (self.change(Link::Down { error: why.error.clone() }), pause_ms)
     }
 
-    /// A link that is down is down for this reason by now. Returns the change, if it is one.
-    pub fn explained(&mut self, why: &LinkError) -> Option<Link> {
-        if self.takes_batches() || self.permanent {
+    /// Updates the reason for which the link is down. Returns the change of state, if it is one.
+    pub fn update_reason(&mut self, why: &LinkError) -> Option<Link> {
+        if self.accepts_batches() || self.permanent {
             return None;
         }
         self.change(Link::Down { error: why.error.clone() })
     }
 
-    /// The settings name another place: failures of the old one do not count.
-    pub fn moved(&mut self) {
+    /// The settings have another deployment: failures of the old one do not count.
+    pub fn reset(&mut self) {
         (self.failures, self.relapses, self.permanent) = (0, 0, false);
     }
 
@@ -117,7 +118,7 @@ mod tests {
     const LONGEST: u64 = 99;
 
     #[test]
-    fn only_changes_are_told() {
+    fn only_changes_are_reported() {
         let mut link = LinkState::idle();
         assert_eq!(link.answered(), Some(Link::Up));
         assert_eq!(link.acknowledged(), None);
@@ -132,16 +133,16 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_link_takes_batches_and_a_broken_one_does_not() {
+    fn an_idle_link_accepts_batches_and_a_broken_one_does_not() {
         let mut link = LinkState::idle();
-        assert!(link.takes_batches());
+        assert!(link.accepts_batches());
         link.failed(&LinkError::transient("away"), BACKOFF, 0);
-        assert!(!link.takes_batches());
+        assert!(!link.accepts_batches());
         assert_eq!(link.error(), Some("away"));
     }
 
     #[test]
-    fn pauses_grow_over_answered_pings_until_a_batch_is_acknowledged() {
+    fn pauses_grow_despite_successful_pings_until_a_batch_is_acknowledged() {
         let mut link = LinkState::idle();
         assert_eq!(link.failed(&LinkError::transient("a"), BACKOFF, LONGEST).1, 100);
         link.answered();
@@ -151,41 +152,41 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_must_see_to_is_tried_seldom() {
+    fn a_permanent_failure_is_retried_rarely() {
         let mut link = LinkState::idle();
         assert!(link.failed(&LinkError::permanent("password"), BACKOFF, 0).1 >= 500);
-        assert!(!link.may_hasten());
+        assert!(!link.may_retry_at_once());
     }
 
     #[test]
-    fn a_server_that_is_back_is_tried_at_once_until_it_has_failed_too_often() {
+    fn a_server_that_is_up_again_is_tried_at_once_until_it_has_failed_too_often() {
         let mut link = LinkState::idle();
         link.answered();
         for _ in 0..3 {
-            assert!(!link.may_hasten(), "it is up");
+            assert!(!link.may_retry_at_once(), "it is up");
             link.failed(&LinkError::transient("cut"), BACKOFF, 0);
-            assert!(link.may_hasten());
+            assert!(link.may_retry_at_once());
             link.relapsed();
             link.answered();
         }
         link.failed(&LinkError::transient("cut"), BACKOFF, 0);
-        assert!(!link.may_hasten());
+        assert!(!link.may_retry_at_once());
         link.acknowledged();
         link.failed(&LinkError::transient("cut"), BACKOFF, 0);
-        assert!(link.may_hasten());
+        assert!(link.may_retry_at_once());
     }
 
     #[test]
-    fn a_better_reason_takes_the_place_of_one_that_passes_by_itself() {
+    fn a_newer_reason_replaces_a_transient_one() {
         let mut link = LinkState::idle();
         link.answered();
-        assert_eq!(link.explained(&LinkError::transient("refused")), None, "it is up");
+        assert_eq!(link.update_reason(&LinkError::transient("refused")), None, "it is up");
         link.failed(&LinkError::transient("cut"), BACKOFF, 0);
         let refused = Some(Link::Down { error: "refused".to_owned() });
-        assert_eq!(link.explained(&LinkError::transient("refused")), refused);
-        assert_eq!(link.explained(&LinkError::transient("refused")), None);
+        assert_eq!(link.update_reason(&LinkError::transient("refused")), refused);
+        assert_eq!(link.update_reason(&LinkError::transient("refused")), None);
         link.failed(&LinkError::permanent("password"), BACKOFF, 0);
-        assert_eq!(link.explained(&LinkError::transient("refused")), None);
+        assert_eq!(link.update_reason(&LinkError::transient("refused")), None);
     }
 
     #[test]
@@ -194,6 +195,6 @@ mod tests {
         link.failed(&LinkError::permanent("password"), BACKOFF, 0);
         assert_eq!(link.become_idle(), Some(Link::Idle));
         assert_eq!(link.become_idle(), None);
-        assert!(link.takes_batches() && link.is_idle());
+        assert!(link.accepts_batches() && link.is_idle());
     }
 }

@@ -1,15 +1,16 @@
-//! The worker: one background thread that writes batches and reports how each of them ended.
+//! The worker: one background thread that writes batches and reports the result of each.
 //!
 //! - [`handle`]: the server thread's side. Never blocks, never locks.
-//! - [`options`]: what the worker must know of the settings.
-//! - `ends`: what connects it with the server thread; `wake`: how the two threads wake each other.
+//! - [`options`]: the settings that the worker needs.
+//! - `ends`: the worker's ends of the channels to the server thread; `wake`: how the two threads
+//!   wake each other.
 //! - `thread`: the thread's body, which survives panics.
-//! - `write_loop`: the loop between channels, tasks and timers; `completion`: what follows when a write or
-//!   a contact has ended; `in_flight`: which batch is sent next.
-//! - `connect_attempt`: makes a sink and tries the link; `link_monitor`, `link_view`: the link between
-//!   batches.
-//! - `check`: WB.CHECK, beside all that.
-//! - `credit`, `link`, `slow_namespaces`, `namespace_backoff`: the decisions, pure.
+//! - `write_loop`: the loop between channels, tasks and timers; `completion`: handles the end of a
+//!   write or of a connect attempt; `in_flight`: selects the batch to send next.
+//! - `connect_attempt`: creates a sink and checks the link; `link_monitor`, `link_view`: the link
+//!   between batches.
+//! - `check`: WB.CHECK, independent of the link and the batches.
+//! - `credit`, `link`, `slow_namespaces`, `namespace_backoff`: pure decisions without I/O.
 //! - `outbox`: reports to the server.
 
 mod check;

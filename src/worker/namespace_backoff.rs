@@ -1,11 +1,11 @@
-//! How long a namespace rests that refuses while others go on.
+//! How long a namespace that refuses batches backs off, while others are written.
 
 use std::collections::HashMap;
 
 use crate::core::delivery::backoff::Backoff;
 use crate::core::registration::Namespace;
 
-/// Failures in a row of each namespace that fails at the moment.
+/// Consecutive failures of each namespace that is currently failing.
 #[derive(Debug, Default)]
 pub struct NamespaceBackoffs(HashMap<Namespace, u32>);
 
@@ -20,12 +20,12 @@ impl NamespaceBackoffs {
         backoff.delay_ms(*failures, random)
     }
 
-    /// Whether `namespace` refused the last batch.
+    /// True if `namespace` refused its last batch.
     pub fn is_failing(&self, namespace: &Namespace) -> bool {
         self.0.contains_key(namespace)
     }
 
-    /// `namespace` took a batch: its pauses start short again.
+    /// `namespace` accepted a batch: its pauses start short again.
     pub fn succeeded(&mut self, namespace: &Namespace) {
         if !self.0.is_empty() {
             self.0.remove(namespace);
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_is_never_zero_which_would_mean_that_the_link_is_down() {
+    fn the_pause_is_never_zero_which_would_mean_that_the_link_is_down() {
         assert_eq!(NamespaceBackoffs::default().failed(&namespace("a"), BACKOFF, 0), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! What the worker must know of the settings.
+//! The settings that the worker needs.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,12 +13,12 @@ use crate::core::settings::Settings;
 pub enum UriSource {
     /// The connection string itself.
     Text(String),
-    /// A file that holds it, with credentials. The worker reads it at the first contact and
-    /// again before every attempt to restore the link, so rotated credentials are found.
+    /// A file that contains it, with credentials. The worker reads it at every connect attempt, so
+    /// rotated credentials are picked up.
     File(PathBuf),
 }
 
-/// Shows no connection string: a text may hold credentials when it came from the environment.
+/// Shows no connection string: a text may contain credentials when it is from the environment.
 impl fmt::Debug for UriSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -28,26 +28,26 @@ impl fmt::Debug for UriSource {
     }
 }
 
-/// The worker's share of the settings, as a snapshot.
+/// A snapshot of the settings that the worker needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerOptions {
-    /// Where MongoDB is.
+    /// The connection string's source.
     pub uri: UriSource,
-    /// Batches on the wire at the same time, 1–64.
+    /// Maximum number of batches in flight, 1–64.
     pub max_in_flight: u32,
     /// Pauses between attempts.
     pub backoff: Backoff,
-    /// Longest that MongoDB may take for one command.
+    /// Maximum time limit of a command.
     pub write_timeout: Duration,
-    /// Sessions of an earlier life of this server, or of the master before it.
+    /// MongoDB sessions of this server's previous process, or of the previous master.
     pub former_sessions: Vec<SessionId>,
-    /// Whether the link is kept up between batches: a master with a registration.
+    /// True if the link is kept up between batches: on a master with a registration.
     pub keeps_link: bool,
 }
 
 impl WorkerOptions {
-    /// Takes what the worker needs out of `settings`; values out of range become the nearest
-    /// allowed ones.
+    /// Extracts the options from `settings`; values out of range are clamped to the nearest allowed
+    /// ones.
     pub fn new(
         uri: UriSource,
         settings: &Settings,

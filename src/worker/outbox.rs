@@ -1,4 +1,4 @@
-//! The worker's reports to the server thread, and when to wake it for them.
+//! Sends the worker's reports to the server thread, and wakes it for them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use crate::core::delivery::lag::Lag;
 use crate::core::ids::RegistrationId;
 use crate::core::registration::Registration;
 
-/// Least time between two reports of the lag.
+/// Minimum time between two reports of the lag, microseconds.
 const LAG_EVERY_US: u64 = 100_000;
 
-/// Collects reports; [`flush`](Outbox::flush) wakes the server for all of them at once.
+/// Sends reports; [`flush`](Outbox::flush) wakes the server once for all of them.
 pub struct Outbox {
     reports: Sender<Report>,
     asked: Arc<Asked>,
@@ -23,7 +23,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// An outbox into `reports`.
+    /// An outbox that sends to `reports`.
     pub fn new(
         reports: Sender<Report>,
         asked: Arc<Asked>,
@@ -32,14 +32,14 @@ impl Outbox {
         Outbox { reports, asked, wake_server, unflushed: false }
     }
 
-    /// Adds a report. The channel has no bound, so none is ever lost; it holds no more than the
-    /// batches there are credits for and a few changes of the link.
+    /// Adds a report. The channel is unbounded, so none is ever lost; it contains at most the
+    /// batches for which there are credits and a few changes of the link.
     pub fn push(&mut self, report: Report) {
-        // Fails only when the server's side is gone, and then no report is needed.
+        // Fails only when the server thread has dropped its end, and then no report is needed.
         self.unflushed |= self.reports.send(report).is_ok();
     }
 
-    /// Wakes the server if there is something new and it was not asked before.
+    /// Wakes the server if there are new reports and it was not woken for earlier ones already.
     pub fn flush(&mut self) {
         if std::mem::take(&mut self.unflushed) && self.asked.ask() {
             (self.wake_server)();
@@ -47,7 +47,7 @@ impl Outbox {
     }
 }
 
-/// Measures the lag of acknowledged batches, and says when to report it.
+/// Measures the lag of acknowledged batches, and reports it periodically.
 #[derive(Debug)]
 pub struct LagReports {
     all: Lag,
@@ -73,13 +73,14 @@ impl Measured {
 }
 
 impl LagReports {
-    /// Nothing measured yet, at `now_us`.
+    /// Without measurements, created at `now_us`.
     pub fn new(now_us: u64) -> Self {
         let (all, each) = (Lag::new(now_us), HashMap::new());
         LagReports { all, each, reported_at_us: None, unreported: false }
     }
 
-    /// `batch` was answered at `now_us`: the items that were not written are not measured.
+    /// Records that MongoDB replied to `batch` at `now_us`; items that were not written are not
+    /// measured.
     pub fn acknowledged(&mut self, batch: &Batch, written: &Written, now_us: u64) {
         if batch.items.is_empty() {
             return;
@@ -121,7 +122,7 @@ impl LagReports {
         reports
     }
 
-    /// Microseconds until the next report is due; `None` when nothing is to be reported.
+    /// Microseconds until the next report is due; `None` when there is nothing to report.
     pub fn due_in_us(&self, now_us: u64) -> Option<u64> {
         self.unreported.then(|| {
             let at_us = self.reported_at_us.map_or(0, |at| at.saturating_add(LAG_EVERY_US));

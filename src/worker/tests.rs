@@ -1,12 +1,12 @@
-//! The worker against sinks that misbehave. Most tests run the write_loop and the handle on one
-//! thread with paused time; the last ones run the real thread.
+//! Tests of the worker with sinks that misbehave. Most run the write loop and the handle on one
+//! thread with paused time; those in `real_thread` run the real thread.
 
 mod check;
+mod in_flight;
 mod link;
 mod real_thread;
 mod settings;
 mod slow;
-mod wire;
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ fn options(uri: &str, max_in_flight: u32) -> WorkerOptions {
     }
 }
 
-/// The write_loop beside its handle, in the same runtime.
+/// A write loop and its handle in the same runtime.
 struct Bench {
     worker: Worker,
     doubles: Doubles,
@@ -42,7 +42,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Runs `test` beside an write_loop that writes to `doubles`.
+    /// Runs `test` concurrently with a write loop that writes to `doubles`.
     async fn run(doubles: Doubles, options: WorkerOptions, test: impl AsyncFnOnce(&mut Bench)) {
         let (worker, ends) = Worker::unattended(clock_us, Box::new(|| ())).unwrap();
         let mut write_loop = WriteLoop::new(doubles.clone(), options, ends);
@@ -52,9 +52,9 @@ impl Bench {
         local.run_until(test(&mut bench)).await;
     }
 
-    /// Lets `ms` pass, and takes in what was reported.
+    /// Lets `ms` milliseconds pass, and collects the reports.
     async fn pass(&mut self, ms: u64) {
-        // Time stands still while something else is to be done, so that many turns are free.
+        // Time is paused while a task is ready, so that these yields take no time.
         for _ in 0..200 {
             tokio::task::yield_now().await;
         }

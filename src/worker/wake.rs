@@ -1,5 +1,5 @@
-//! How the two threads wake each other: without a lock, and without a system call unless the
-//! other side sleeps.
+//! How the two threads wake each other: without a lock, and without a system call unless the other
+//! thread sleeps.
 
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
@@ -22,10 +22,10 @@ pub struct Doorbell {
 
 /// A doorbell: [`Ringer::ring`] on the server thread ends the worker's sleep.
 ///
-/// No ring is lost. The worker announces its sleep and then looks into its channels a last time;
-/// the server fills a channel and then reads the announcement. All four steps are ordered by
-/// `SeqCst` fences, so at least one of the two sees what the other did: either the worker finds
-/// the message, or the server finds it asleep and writes a byte, which stays readable.
+/// No ring is lost. The worker announces its sleep and then checks its channels a last time; the
+/// server sends to a channel and then reads the announcement. All four steps are ordered by
+/// `SeqCst` fences, so at least one of the two sees the other's step: either the worker finds the
+/// message, or the server finds it asleep and writes a byte, which stays readable.
 ///
 /// # Errors
 /// When the process has no file descriptors left.
@@ -41,12 +41,12 @@ pub fn doorbell() -> io::Result<(Ringer, Doorbell)> {
 }
 
 impl Ringer {
-    /// Ends the worker's sleep, or its next attempt to sleep. Call it after the message is in
+    /// Ends the worker's sleep, or its next attempt to sleep. To be called after the message is in
     /// its channel. Never blocks.
     pub fn ring(&self) {
         fence(Ordering::SeqCst);
         if self.sleeping.swap(false, Ordering::SeqCst) {
-            // A full socket means that the worker has bytes to wake up from already.
+            // If the socket is full, the worker already has bytes to wake it up.
             let _ = (&self.socket).write(&[1]);
         }
     }
@@ -71,7 +71,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Announces sleep. Look for messages once more before [`rung`](Self::rung).
+    /// Announces sleep. The caller checks for messages once more before [`rung`](Self::rung).
     pub fn announce_sleep(&self) {
         self.sleeping.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
@@ -79,11 +79,12 @@ impl Listener {
 
     /// Waits for a ring since the last [`awake`](Self::awake).
     pub async fn rung(&self) {
-        // An error is a ring: better to look once too often.
+        // An error counts as a ring: an extra check for messages is harmless.
         let _ = self.socket.readable().await;
     }
 
-    /// Takes the announcement back and forgets rings so far. Look for messages afterwards.
+    /// Withdraws the announcement and discards the rings so far. The caller checks for messages
+    /// afterwards.
     pub fn awake(&self) {
         self.sleeping.store(false, Ordering::SeqCst);
         let mut rings = [0; 16];
@@ -94,18 +95,18 @@ impl Listener {
 /// Asks the server thread to drain the reports, at most once until it does.
 ///
 /// No request is lost. The worker reports and then sets the flag; the server clears the flag and
-/// then drains. When the worker finds the flag set, the server's clearing is still to come, and
-/// as it is a swap that reads from the worker's one, the drain behind it sees the report.
+/// then drains. When the worker finds the flag set, the server has yet to clear it; that is a swap
+/// which reads the worker's swap, so the drain after it sees the report.
 #[derive(Debug, Default)]
 pub struct Asked(AtomicBool);
 
 impl Asked {
-    /// On the worker, after reports were sent: whether the server must be woken.
+    /// On the worker, after reports were sent: true if the server must be woken.
     pub fn ask(&self) -> bool {
         !self.0.swap(true, Ordering::SeqCst)
     }
 
-    /// On the server thread, before it drains.
+    /// On the server thread, before it drains the reports: clears the flag.
     pub fn answer(&self) {
         self.0.swap(false, Ordering::SeqCst);
     }

@@ -1,5 +1,6 @@
-//! The loop between channels, tasks and timers: takes batches, builds them ahead, keeps the wire
-//! busy, and sleeps when there is nothing to do. What follows from an end is in `completion`.
+//! The loop between channels, tasks and timers: receives batches, builds them ahead, keeps as many
+//! in flight as allowed, and sleeps when there is nothing to do. `completion` handles the end of
+//! tasks.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet, yield_now};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::connect_attempt::{CONTACT_WITHIN, Contact, Linked, contact};
+use super::connect_attempt::{Attempt, CONNECT_WITHIN, Linked, attempt};
 use super::credit::Credits;
 use super::ends::{CheckRequest, Ends, PANIC};
 use super::link::LinkState;
@@ -19,25 +20,25 @@ use super::link_view::View;
 use super::namespace_backoff::NamespaceBackoffs;
 use super::options::WorkerOptions;
 use super::outbox::{LagReports, Outbox};
-use super::slow_namespaces::Paces;
+use super::slow_namespaces::SlowNamespaces;
 use super::wake::Listener;
 use crate::core::delivery::batch::{Batch, Report, SessionId, Written};
 use crate::core::delivery::concurrency::Flow;
 use crate::core::delivery::deployment::Checkup;
 use crate::sink::{Connector, Failure, LinkError, Sink};
 
-/// Last resort against a write that hangs; a sink has shorter limits of its own.
+/// Time limit for a write that hangs; a sink has shorter limits of its own.
 pub const WRITE_WITHIN: Duration = Duration::from_secs(300);
-/// The error when a last resort was needed.
+/// The error when one of these time limits was reached.
 pub(super) const SILENT: &str = "MongoDB does not answer at all";
-/// Longest that an old sink, or a stop, waits for connections to close.
+/// Maximum time for closing the connections of a retired sink.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// The same at a stop.
 const STOP_CLOSE_WITHIN: Duration = Duration::from_millis(200);
-/// Turns of the runtime that a driver needs to put a command on the wire: pool, task, socket.
-const TURNS_TO_THE_WIRE: u32 = 8;
+/// Number of polls that the driver needs to send a command: pool, task, socket.
+const POLLS_TO_SEND: u32 = 8;
 
-/// A batch that waits for its place on the wire.
+/// A queued batch.
 pub struct WaitingBatch<C> {
     pub(super) batch: Batch,
     pub(super) commands: Option<C>,
@@ -49,25 +50,25 @@ impl<C> WaitingBatch<C> {
     }
 }
 
-/// A batch on the wire. The task writes it, and here it survives should the task panic.
+/// A batch in flight. Its task writes it; this reference keeps the batch if the task panics.
 pub struct SentBatch<S> {
     pub(super) batch: Rc<Batch>,
     pub(super) linked: Rc<Linked<S>>,
-    /// Usual batches on the wire when it started, itself among them.
-    pub(super) on_wire: u32,
-    /// When it started.
+    /// Number of usual batches in flight when it was sent, including itself.
+    pub(super) in_flight: u32,
+    /// When it was sent.
     pub(super) since: Instant,
 }
 
-/// How a task ended.
+/// The result of a task.
 pub enum BatchEnd<S> {
-    /// A batch was written, or not.
+    /// The result of writing a batch.
     Write(Result<Written, Failure>),
-    /// A contact was made, or not.
-    Contact(Contact<S>),
-    /// A deployment was looked at.
+    /// The result of a connect attempt.
+    Connected(Attempt<S>),
+    /// The result of a check.
     Checked(Checkup),
-    /// An old sink is closed.
+    /// A retired sink is closed.
     Closed,
 }
 
@@ -75,7 +76,7 @@ pub(super) type Tasks<S> = JoinSet<BatchEnd<S>>;
 type Joined<S> = Result<(Id, BatchEnd<S>), JoinError>;
 type SinkCommands<C> = <<C as Connector>::Sink as Sink>::Commands;
 
-/// The worker's state. It outlives its runtime, so that no batch is lost with one.
+/// The worker's state. It outlives its runtime, so that no batch is lost when the runtime fails.
 pub struct WriteLoop<C: Connector> {
     pub(super) connector: Rc<C>,
     pub(super) options: WorkerOptions,
@@ -84,26 +85,26 @@ pub struct WriteLoop<C: Connector> {
     pub(super) lag: LagReports,
     pub(super) link: LinkState,
     pub(super) backoffs: NamespaceBackoffs,
-    pub(super) paces: Paces,
+    pub(super) slow_namespaces: SlowNamespaces,
     pub(super) credits: Credits,
     pub(super) flow: Flow,
     /// Sessions of sinks that are no longer used.
     pub(super) former_sessions: Vec<SessionId>,
-    /// So many sessions of this sink are known to the server.
+    /// The number of this sink's sessions that were reported to the server thread.
     pub(super) sessions_reported: usize,
     pub(super) linked: Option<Rc<Linked<C::Sink>>>,
     pub(super) retired: Vec<Rc<Linked<C::Sink>>>,
     pub(super) waiting: VecDeque<WaitingBatch<SinkCommands<C>>>,
     pub(super) flights: HashMap<Id, SentBatch<C::Sink>>,
-    pub(super) contact: Option<AbortHandle>,
-    pub(super) contact_at: Option<Instant>,
-    /// What the sink knows of the link by itself.
+    pub(super) attempt: Option<AbortHandle>,
+    pub(super) attempt_at: Option<Instant>,
+    /// The link as the sink reports it.
     pub(super) view: View,
-    /// Checks that are under way.
+    /// The ids of running checks.
     pub(super) checks: HashMap<Id, u64>,
 }
 
-/// What the write_loop keeps of its ends; the rest is in the outbox.
+/// The ends that the write loop uses itself; the others are in the outbox.
 pub struct LoopEnds {
     batches: crossbeam_channel::Receiver<Batch>,
     options: crossbeam_channel::Receiver<WorkerOptions>,
@@ -114,7 +115,7 @@ pub struct LoopEnds {
 }
 
 impl<C: Connector> WriteLoop<C> {
-    /// An idle write_loop.
+    /// A write loop without batches and connection.
     pub fn new(connector: C, options: WorkerOptions, ends: Ends) -> Self {
         WriteLoop {
             connector: Rc::new(connector),
@@ -131,7 +132,7 @@ impl<C: Connector> WriteLoop<C> {
             },
             link: LinkState::idle(),
             backoffs: NamespaceBackoffs::default(),
-            paces: Paces::default(),
+            slow_namespaces: SlowNamespaces::default(),
             credits: Credits::default(),
             flow: Flow::default(),
             former_sessions: Vec::new(),
@@ -140,14 +141,14 @@ impl<C: Connector> WriteLoop<C> {
             retired: Vec::new(),
             waiting: VecDeque::new(),
             flights: HashMap::new(),
-            contact: None,
-            contact_at: None,
+            attempt: None,
+            attempt_at: None,
             view: View::default(),
             checks: HashMap::new(),
         }
     }
 
-    /// Works until `stopping` is set.
+    /// Runs until `stopping` is set.
     ///
     /// # Errors
     /// When the process has no file descriptors left.
@@ -160,18 +161,18 @@ impl<C: Connector> WriteLoop<C> {
             }
             self.take_options();
             self.take_batches();
-            self.follow_news();
-            self.reach(&mut tasks);
+            self.follow_link_state();
+            self.connect_if_due(&mut tasks);
             self.begin_checks(&mut tasks);
-            self.note_slow();
-            let launched = self.launch(&mut tasks);
+            self.mark_overdue_slow();
+            let sent = self.send_batches(&mut tasks);
             self.close_retired(&mut tasks);
             self.grant();
             self.report_sessions();
             self.report_lag();
             self.outbox.flush();
-            if launched {
-                for _ in 0..TURNS_TO_THE_WIRE {
+            if sent {
+                for _ in 0..POLLS_TO_SEND {
                     yield_now().await;
                 }
             }
@@ -181,7 +182,7 @@ impl<C: Connector> WriteLoop<C> {
                 self.sleep(&listener, &mut tasks).await;
             }
         }
-        self.give_up(tasks).await;
+        self.stop(tasks).await;
         Ok(())
     }
 
@@ -195,12 +196,12 @@ impl<C: Connector> WriteLoop<C> {
         if !moved {
             return;
         }
-        self.link.moved();
-        if let Some(contact) = self.contact.take() {
-            contact.abort();
+        self.link.reset();
+        if let Some(attempt) = self.attempt.take() {
+            attempt.abort();
         }
         self.view = View::default();
-        let used = self.linked.is_some() || !self.link.takes_batches();
+        let used = self.linked.is_some() || !self.link.accepts_batches();
         if let Some(linked) = self.linked.take() {
             self.retire(linked);
         }
@@ -208,7 +209,7 @@ impl<C: Connector> WriteLoop<C> {
             waiting.commands = None;
         }
         if used {
-            self.contact_at = Some(Instant::now());
+            self.attempt_at = Some(Instant::now());
         }
     }
 
@@ -217,38 +218,37 @@ impl<C: Connector> WriteLoop<C> {
             self.arrived(&batch);
             self.waiting.push_back(WaitingBatch { batch, commands: None });
         }
-        if !self.link.takes_batches() {
+        if !self.link.accepts_batches() {
             self.return_waiting();
         }
     }
 
-    /// Starts a contact when one is due, or when there is no sink and something to write for.
-    fn reach(&mut self, tasks: &mut Tasks<C::Sink>) {
+    /// Starts a connect attempt when one is due, or when there is no sink and the link is needed.
+    fn connect_if_due(&mut self, tasks: &mut Tasks<C::Sink>) {
         if !self.needs_link() {
-            return self.let_go();
+            return self.close_link();
         }
         let now = Instant::now();
         if self.linked.is_none() {
-            self.contact_at.get_or_insert(now);
+            self.attempt_at.get_or_insert(now);
         }
-        if self.contact.is_some() || self.contact_at.is_none_or(|at| at > now) {
+        if self.attempt.is_some() || self.attempt_at.is_none_or(|at| at > now) {
             return;
         }
-        self.contact_at = None;
+        self.attempt_at = None;
         let (connector, last) = (Rc::clone(&self.connector), self.linked.clone());
         let mut options = self.options.clone();
         options.former_sessions.extend(&self.former_sessions);
-        self.contact = Some(tasks.spawn_local(async move {
-            let limited = timeout(CONTACT_WITHIN, contact(connector, last.clone(), options)).await;
-            BatchEnd::Contact(limited.unwrap_or_else(|_| Contact {
+        self.attempt = Some(tasks.spawn_local(async move {
+            let limited = timeout(CONNECT_WITHIN, attempt(connector, last.clone(), options)).await;
+            BatchEnd::Connected(limited.unwrap_or_else(|_| Attempt {
                 linked: last,
                 link: Err(LinkError::transient(SILENT)),
             }))
         }));
     }
 
-    /// Builds the commands of the first batch that has none, slow ones last. Says whether there was
-    /// one.
+    /// Builds the commands of the first batch that has none, slow ones last. True if there was one.
     fn build_one(&mut self) -> bool {
         let Some(linked) = &self.linked else {
             return false;
@@ -274,11 +274,11 @@ impl<C: Connector> WriteLoop<C> {
         true
     }
 
-    /// Closes sinks that are no longer used and have nothing on the wire.
+    /// Closes retired sinks without batches in flight.
     fn close_retired(&mut self, tasks: &mut Tasks<C::Sink>) {
         for linked in self.retired.extract_if(.., |linked| Rc::strong_count(linked) == 1) {
             tasks.spawn_local(async move {
-                // Closing may take longer than it is worth; dropping closes as well.
+                // Closing may take long; dropping the sink closes its connections as well.
                 let _ = timeout(CLOSE_WITHIN, linked.sink.close()).await;
                 BatchEnd::Closed
             });
@@ -286,7 +286,7 @@ impl<C: Connector> WriteLoop<C> {
     }
 
     fn grant(&mut self) {
-        if !self.link.takes_batches() {
+        if !self.link.accepts_batches() {
             return;
         }
         let (usual, slow) = self.credits.grant(self.flow.allowed(self.options.max_in_flight));
@@ -316,21 +316,21 @@ impl<C: Connector> WriteLoop<C> {
     async fn sleep(&mut self, listener: &Listener, tasks: &mut Tasks<C::Sink>) {
         let lag_in = self.lag.due_in_us((self.ends.now_us)()).map(Duration::from_micros);
         let lag_at = lag_in.map(|pause| Instant::now() + pause);
-        let contact_at = self.contact_at.filter(|_| self.contact.is_none());
-        let wake_at = [lag_at, contact_at, self.view.fails_at(), self.slow_at()];
+        let attempt_at = self.attempt_at.filter(|_| self.attempt.is_none());
+        let wake_at = [lag_at, attempt_at, self.view.fails_at(), self.slow_at()];
         let wake_at = wake_at.into_iter().flatten().min();
         let linked = self.linked.clone();
-        let news = async {
+        let link_changed = async {
             match &linked {
-                Some(linked) => linked.sink.has_news().await,
+                Some(linked) => linked.sink.link_changed().await,
                 None => std::future::pending().await,
             }
         };
         listener.announce_sleep();
-        if !self.has_mail() {
+        if !self.has_messages() {
             tokio::select! {
                 () = listener.rung() => {}
-                () = news => {}
+                () = link_changed => {}
                 Some(joined) = tasks.join_next_with_id(), if !tasks.is_empty() => {
                     self.joined(joined);
                 }
@@ -340,7 +340,7 @@ impl<C: Connector> WriteLoop<C> {
         listener.awake();
     }
 
-    fn has_mail(&self) -> bool {
+    fn has_messages(&self) -> bool {
         !self.ends.batches.is_empty()
             || !self.ends.options.is_empty()
             || !self.ends.checks.is_empty()
@@ -359,10 +359,10 @@ impl<C: Connector> WriteLoop<C> {
         self.ended(id, ended);
     }
 
-    /// The end of a run: whatever is on the wire is given up.
-    async fn give_up(&mut self, mut tasks: Tasks<C::Sink>) {
+    /// Stops: batches in flight are abandoned.
+    async fn stop(&mut self, mut tasks: Tasks<C::Sink>) {
         tasks.shutdown().await;
-        self.contact = None;
+        self.attempt = None;
         self.take_batches();
         self.return_all("the module stops");
         self.fail_checks("the module stops");

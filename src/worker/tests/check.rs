@@ -1,4 +1,4 @@
-//! Checks, which every one gets an answer.
+//! Checks: each one gets a result.
 
 use super::*;
 use crate::core::delivery::deployment::Checkup;
@@ -9,8 +9,8 @@ fn request(id: u64, uri: &str) -> CheckRequest {
     CheckRequest { id, uri: UriSource::Text(uri.to_owned()), registrations: Vec::new() }
 }
 
-/// The answers seen so far.
-fn answers(bench: &mut Bench) -> Vec<(u64, Checkup)> {
+/// The results reported so far.
+fn results(bench: &mut Bench) -> Vec<(u64, Checkup)> {
     let checked = bench.seen.extract_if(.., |report| matches!(report, Report::Checked { .. }));
     checked
         .map(|report| match report {
@@ -21,14 +21,16 @@ fn answers(bench: &mut Bench) -> Vec<(u64, Checkup)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_check_goes_to_its_own_place_and_leaves_the_link_alone() {
+async fn a_check_connects_to_its_own_deployment_and_leaves_the_link_unchanged() {
     let idle = WorkerOptions { keeps_link: false, ..options("a", 2) };
     Bench::run(Doubles::default(), idle, async |bench| {
         bench.pass(0).await;
         assert!(bench.worker.check(request(7, "b")));
         bench.pass(1).await;
-        let found = answers(bench);
-        let [(7, Checkup { server, error, .. })] = found.as_slice() else { panic!("{found:?}") };
+        let checked = results(bench);
+        let [(7, Checkup { server, error, .. })] = checked.as_slice() else {
+            panic!("{checked:?}")
+        };
         assert_eq!((server.as_str(), error.as_str()), ("b", ""));
         assert_eq!(bench.links(), []);
         assert_eq!(bench.doubles.world().connects, 0);
@@ -37,7 +39,7 @@ async fn a_check_goes_to_its_own_place_and_leaves_the_link_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_check_that_hangs_or_panics_is_answered_too() {
+async fn a_check_that_hangs_or_panics_gets_a_result_too() {
     for (behaviour, words) in
         [(Behaviour::HoldResponse, "does not answer"), (Behaviour::Panic, "bug")]
     {
@@ -45,8 +47,8 @@ async fn a_check_that_hangs_or_panics_is_answered_too() {
             bench.pass(0).await;
             bench.worker.check(request(1, "b"));
             bench.pass(21_000).await;
-            let found = answers(bench);
-            let [(1, Checkup { error, .. })] = found.as_slice() else { panic!("{found:?}") };
+            let checked = results(bench);
+            let [(1, Checkup { error, .. })] = checked.as_slice() else { panic!("{checked:?}") };
             assert!(error.contains(words), "{error}");
         })
         .await;

@@ -1,13 +1,13 @@
-//! The link: down, up, and what is in between.
+//! The link: down, up, and its changes.
 
 use super::*;
 use crate::sink::LinkError;
 use crate::worker::doubles::{Behaviour, batch};
 
 #[tokio::test(start_paused = true)]
-async fn mongodb_being_away_at_the_first_batch_returns_it_and_credits_wait_for_the_link() {
+async fn while_mongodb_is_unreachable_the_first_batch_is_returned_and_no_credits_are_granted() {
     let doubles = Doubles::default();
-    doubles.world().away = Some("away".to_owned());
+    doubles.world().unreachable = Some("away".to_owned());
     Bench::run(doubles, options("a", 2), async |bench| {
         bench.pass(0).await;
         bench.send(batch("good", &["k1"], 0));
@@ -20,26 +20,26 @@ async fn mongodb_being_away_at_the_first_batch_returns_it_and_credits_wait_for_t
         assert_eq!(error, "away");
         assert_eq!(bench.credits, 4, "no credit while the link is down");
 
-        bench.doubles.world().away = None;
+        bench.doubles.world().unreachable = None;
         bench.pass(10_000).await;
         assert_eq!(bench.links(), [Link::Up]);
         bench.send(batch("good", &["k1"], 0));
         bench.pass(10).await;
         assert!(matches!(bench.verdicts().as_slice(), [(_, Verdict::Written(_))]));
-        assert_eq!(bench.credits, 3, "half as many are on the wire after a failure");
+        assert_eq!(bench.credits, 3, "half as many are in flight after a failure");
     })
     .await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broken_link_returns_what_is_on_the_wire_what_waits_and_what_still_comes() {
+async fn a_broken_link_returns_batches_in_flight_and_queued_and_later_ones() {
     Bench::run(Doubles::new(Behaviour::FailAfterWrite), options("a", 1), async |bench| {
         bench.pass(0).await;
         bench.doubles.world().hang_in_ping = false;
         bench.send(batch("good", &["k1"], 0));
         bench.send(batch("good", &["k2"], 0));
         bench.pass(0).await;
-        bench.doubles.world().away = Some("away".to_owned());
+        bench.doubles.world().unreachable = Some("away".to_owned());
         bench.pass(100).await;
         let verdicts = bench.verdicts();
         assert_eq!(verdicts.len(), 2);
@@ -53,15 +53,15 @@ async fn a_broken_link_returns_what_is_on_the_wire_what_waits_and_what_still_com
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_arrives_while_the_link_is_down_comes_back_at_once() {
+async fn a_batch_that_arrives_while_the_link_is_down_is_returned_at_once() {
     let doubles = Doubles::default();
-    doubles.world().away = Some("away".to_owned());
+    doubles.world().unreachable = Some("away".to_owned());
     Bench::run(doubles, options("a", 2), async |bench| {
         bench.pass(0).await;
         bench.send(batch("good", &["k1"], 0));
         bench.pass(1).await;
         bench.verdicts();
-        // The first pause may be one millisecond, and its ping still under way.
+        // The first pause may be one millisecond, and its ping still running.
         bench.pass(0).await;
         let pings = bench.doubles.world().pings;
         bench.send(batch("good", &["k2"], 0));
@@ -76,7 +76,7 @@ async fn a_batch_that_arrives_while_the_link_is_down_comes_back_at_once() {
 #[tokio::test(start_paused = true)]
 async fn pings_become_rare_but_never_stop() {
     let doubles = Doubles::default();
-    doubles.world().away = Some("away".to_owned());
+    doubles.world().unreachable = Some("away".to_owned());
     Bench::run(doubles, options("a", 2), async |bench| {
         bench.pass(0).await;
         bench.send(batch("good", &["k1"], 0));
@@ -91,8 +91,9 @@ async fn pings_become_rare_but_never_stop() {
     .await;
 }
 
-/// A minute in which there is always something to write; `each` comes ten times a second.
-async fn is_tried_less_and_less(bench: &mut Bench, each: impl Fn(&Doubles)) {
+/// Asserts that attempts become rare in a minute in which there is always a batch to send; `each`
+/// is called ten times a second.
+async fn assert_attempts_become_rare(bench: &mut Bench, each: impl Fn(&Doubles)) {
     for _ in 0..600 {
         if bench.credits > 0 {
             bench.send(batch("good", &["k1"], 0));
@@ -105,16 +106,16 @@ async fn is_tried_less_and_less(bench: &mut Bench, each: impl Fn(&Doubles)) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_link_that_answers_pings_and_fails_writes_is_tried_less_and_less() {
+async fn a_link_with_successful_pings_and_failed_writes_is_tried_less_and_less() {
     Bench::run(Doubles::new(Behaviour::FailAfterWrite), options("a", 1), async |bench| {
         bench.pass(0).await;
-        is_tried_less_and_less(bench, |_| {}).await;
+        assert_attempts_become_rare(bench, |_| {}).await;
     })
     .await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ping_that_hangs_is_given_up() {
+async fn a_ping_that_hangs_is_aborted() {
     let doubles = Doubles::default();
     doubles.world().hang_in_ping = true;
     Bench::run(doubles, options("a", 2), async |bench| {
@@ -131,18 +132,18 @@ async fn a_ping_that_hangs_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_of_batches_on_the_wire_count_once() {
+async fn failures_of_batches_in_flight_count_once() {
     Bench::run(Doubles::new(Behaviour::RespondSlowly(100)), options("a", 8), async |bench| {
         bench.pass(0).await;
         bench.send(batch("good", &["k0"], 0));
         bench.pass(200).await;
-        bench.doubles.world().away = Some("away".to_owned());
+        bench.doubles.world().unreachable = Some("away".to_owned());
         for _ in 0..4 {
             bench.send(batch("good", &["k1"], 0));
         }
         bench.pass(1).await;
         assert_eq!(bench.links(), [Link::Up, down("away")]);
-        bench.doubles.world().away = None;
+        bench.doubles.world().unreachable = None;
         bench.pass(50).await;
         assert_eq!(bench.links(), [Link::Up], "the first pause is the shortest");
     })
@@ -150,7 +151,7 @@ async fn failures_of_batches_on_the_wire_count_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_link_is_up_before_the_first_batch_and_goes_when_it_is_not_needed_any_more() {
+async fn the_link_is_up_before_the_first_batch_and_closed_when_it_is_no_longer_needed() {
     Bench::run(Doubles::new(Behaviour::RespondSlowly(100)), options("a", 2), async |bench| {
         bench.pass(0).await;
         assert_eq!(bench.links(), [Link::Up]);
@@ -158,7 +159,7 @@ async fn the_link_is_up_before_the_first_batch_and_goes_when_it_is_not_needed_an
         bench.pass(10).await;
         bench.worker.configure(WorkerOptions { keeps_link: false, ..options("a", 2) });
         bench.pass(10).await;
-        assert_eq!(bench.links(), [], "a batch is on the wire");
+        assert_eq!(bench.links(), [], "a batch is in flight");
         bench.pass(200).await;
         assert_eq!(bench.links(), [Link::Idle]);
         assert_eq!(bench.doubles.world().closed, ["a"]);
@@ -170,9 +171,9 @@ async fn the_link_is_up_before_the_first_batch_and_goes_when_it_is_not_needed_an
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_link_that_is_down_and_not_needed_any_more_is_idle_and_tried_no_more() {
+async fn a_link_that_is_down_and_no_longer_needed_is_idle_and_not_tried() {
     let doubles = Doubles::default();
-    doubles.world().away = Some("away".to_owned());
+    doubles.world().unreachable = Some("away".to_owned());
     Bench::run(doubles, options("a", 2), async |bench| {
         bench.pass(1000).await;
         bench.worker.configure(WorkerOptions { keeps_link: false, ..options("a", 2) });
@@ -186,7 +187,7 @@ async fn a_link_that_is_down_and_not_needed_any_more_is_idle_and_tried_no_more()
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_link_follows_what_the_sink_learns_between_batches() {
+async fn the_link_follows_the_state_that_the_sink_reports_between_batches() {
     Bench::run(Doubles::default(), options("a", 2), async |bench| {
         bench.pass(0).await;
         bench.links();
@@ -197,13 +198,13 @@ async fn the_link_follows_what_the_sink_learns_between_batches() {
         bench.pass(1000).await;
         assert_eq!(bench.links(), [], "a connection that is made anew is no failure");
 
-        bench.doubles.world().away = Some("refused".to_owned());
+        bench.doubles.world().unreachable = Some("refused".to_owned());
         bench.doubles.learn(Err(refused()));
         bench.pass(300).await;
         assert_eq!(bench.links(), [down("refused")]);
-        // By now the pauses are long.
+        // After this time the pauses are long.
         bench.pass(60_000).await;
-        bench.doubles.world().away = None;
+        bench.doubles.world().unreachable = None;
         bench.doubles.learn(Ok(()));
         bench.pass(1).await;
         assert_eq!(bench.links(), [Link::Up]);
@@ -212,7 +213,7 @@ async fn the_link_follows_what_the_sink_learns_between_batches() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_first_contact_does_not_wait_when_no_server_is_left_to_ask() {
+async fn the_first_connect_attempt_ends_when_every_server_was_tried() {
     let doubles = Doubles::default();
     doubles.world().hang_in_ping = true;
     Bench::run(doubles, options("a", 2), async |bench| {
@@ -225,10 +226,10 @@ async fn a_first_contact_does_not_wait_when_no_server_is_left_to_ask() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_takes_writes_and_fails_them_is_tried_less_and_less() {
+async fn a_server_that_accepts_writes_and_fails_them_is_tried_less_and_less() {
     Bench::run(Doubles::new(Behaviour::FailAfterWrite), options("a", 1), async |bench| {
         bench.pass(0).await;
-        is_tried_less_and_less(bench, |doubles| doubles.learn(Ok(()))).await;
+        assert_attempts_become_rare(bench, |doubles| doubles.learn(Ok(()))).await;
     })
     .await;
 }

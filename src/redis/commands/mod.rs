@@ -7,6 +7,7 @@ mod explain;
 pub mod flush;
 mod help;
 pub mod info;
+mod list;
 pub mod pause;
 mod register;
 pub mod registrations_file;
@@ -63,9 +64,10 @@ const HELP: Spec = help::spec(help);
 
 /// Every command and subcommand, in the order of WB.HELP and of README.md; a container before its
 /// subcommands.
-static COMMANDS: [ServerCommand; 23] = [
+static COMMANDS: [ServerCommand; 24] = [
     command!(register::SPEC),
     command!(unregister::SPEC),
+    command!(list::SPEC),
     command!(status::SPEC),
     command!(explain::SPEC),
     command!(flush::SPEC),

@@ -89,13 +89,14 @@ fn a_malformed_namespace_is_refused() {
 #[test]
 fn a_wrong_number_of_arguments_is_refused() {
     let redis = redis();
-    let cases: [&[&str]; 7] = [
+    let cases: [&[&str]; 8] = [
         &["WB.REGISTER"],
         &["WB.REGISTER", "k:"],
         &["WB.UNREGISTER"],
         &["WB.UNREGISTER", "k:", "DISCARD", "more"],
         &["WB.STATUS", "k:", "more"],
         &["WB.FLUSH", "KEYS"],
+        &["WB.LIST", "more"],
         &["WB.HELP", "more"],
     ];
     for words in cases {

@@ -7,6 +7,7 @@ mod explain;
 mod flush;
 mod info;
 mod internal;
+mod list;
 mod pause;
 mod readme;
 mod register;

@@ -203,9 +203,15 @@ fn a_registrations_file_is_run_at_load() {
 
 #[test]
 fn an_invalid_line_in_the_registrations_file_stops_the_load() {
-    for bad in
-        ["WB.REGISTER b: nodot", "WB.REGISTER b: db.c TYPE TEAPOT", "SET a b", "WB.REGISTER b:"]
-    {
+    for bad in [
+        "WB.REGISTER b: nodot",
+        "WB.REGISTER b: db.c TYPE TEAPOT",
+        "SET a b",
+        "WB.REGISTER b:",
+        "SELECT",
+        "SELECT x",
+        "SELECT 16",
+    ] {
         let lines = format!("WB.REGISTER a: db.people\n{bad}\nWB.REGISTER c: db.films\n");
         let log = from_file(&lines).err().unwrap_or_else(|| panic!("loaded with {bad}"));
         let named = log.lines().any(|line| line.contains("registrations") && line.contains('2'));

@@ -37,9 +37,10 @@ const STATUS: [&str; 27] = [
     "prefixes",
 ];
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "WB.REGISTER",
     "WB.UNREGISTER",
+    "WB.LIST",
     "WB.STATUS",
     "WB.EXPLAIN",
     "WB.CHECK",

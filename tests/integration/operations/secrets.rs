@@ -63,12 +63,13 @@ impl Outputs {
     }
 }
 
-const QUESTIONS: [&str; 22] = [
+const QUESTIONS: [&str; 23] = [
     "CONFIG GET *",
     "INFO everything",
     "WB.STATUS",
     "WB.STATUS k:",
     "WB.HELP",
+    "WB.LIST",
     "WB.FLUSH TIMEOUT 1",
     "WB.NOSUCH",
     "WB.REGISTER k: nodot",

@@ -1,0 +1,100 @@
+//! WB.LIST: the registrations as the lines of a registrations-file.
+
+use testkit::mongod::unreachable_uri;
+use testkit::redis_server::{Redis, Setup, command};
+
+/// Registrations of every option, in two databases, with words that need quotes.
+const REGISTRATIONS: [(&str, &[&str]); 6] = [
+    ("0", &["movie:", "shop.movies", "TYPE", "JSON", "KEY", "movieId", "AS", "INT64"]),
+    ("0", &["a b:", "shop.a b", "KEY", "the \"id\"", "WHOLE", "WRITE", "MERGE", "SHARED"]),
+    (
+        "0",
+        &[
+            "user:",
+            "shop.users",
+            "TTLFIELD",
+            "until",
+            "INTERVAL",
+            "50",
+            "BATCH",
+            "10",
+            "ONDEL",
+            "KEEP",
+            "ONEXPIRE",
+            "DELETE",
+            "ONEVICT",
+            "DELETE",
+            "EXCLUDE",
+            "2",
+            "*:tmp",
+            "in dex*",
+            "ONERROR",
+            "SKIP",
+            "SCHEMA",
+            "born",
+            "DATE_S",
+            "AS",
+            "birth day",
+            "*",
+            "AUTO",
+        ],
+    ),
+    ("7", &["", "shop.rest", "TYPE", "STRING", "UNWRAP"]),
+    ("7", &["'quoted'\\:", "shop.quoted"]),
+    ("3", &["c:", "shop.c"]),
+];
+
+fn lines(redis: &Redis) -> Vec<Vec<u8>> {
+    redis.run(&["WB.LIST"])
+}
+
+#[test]
+fn the_lines_restore_every_registration_from_a_file() {
+    let redis = Redis::start(&unreachable_uri());
+    assert!(lines(&redis).is_empty());
+    for (db, words) in REGISTRATIONS {
+        redis.cmd(&["SELECT", db]);
+        redis.cmd(&[&["WB.REGISTER"], words].concat());
+    }
+    redis.cmd(&["SELECT", "0"]);
+    let mut binary = redis::cmd("WB.REGISTER");
+    binary.arg(&b"\xff\x00\n:"[..]).arg("shop.binary").exec(&mut redis.connection()).expect("OK");
+    redis.cmd(&["WB.REGISTER", "gone:", "shop.gone"]);
+    redis.cmd(&["WB.UNREGISTER", "gone:"]);
+
+    let listed = lines(&redis);
+    let selected = listed.iter().filter(|line| line.starts_with(b"SELECT ")).collect::<Vec<_>>();
+    assert_eq!(selected, [b"SELECT 3", b"SELECT 7"]);
+    assert_eq!(listed.len(), REGISTRATIONS.len() + 1 + 2);
+
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("registrations");
+    std::fs::write(&file, listed.join(&b'\n')).expect("file");
+    let path = file.to_str().expect("path");
+    let again = Setup::new(&unreachable_uri()).setting("registrations-file", path).start();
+    assert_eq!(lines(&again), listed);
+    for (db, words) in REGISTRATIONS {
+        for server in [&redis, &again] {
+            server.cmd(&["SELECT", db]);
+        }
+        let [old, new] = [&redis, &again].map(|server| server.status_of(words[0]));
+        for option in ["namespace", "type", "key", "as", "write", "ondel", "onerror", "shared"] {
+            assert_eq!(old.value(option), new.value(option), "{option} of {words:?}");
+        }
+    }
+}
+
+#[test]
+fn a_user_who_may_read_may_list_where_modules_have_categories() {
+    let redis = Redis::start(&unreachable_uri());
+    redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
+    redis.cmd(&["ACL", "SETUSER", "reader", "on", ">secret", "+auth", "+wb.list"]);
+    let mut client = redis.connect();
+    command(&["AUTH", "reader", "secret"]).exec(&mut client).expect("AUTH");
+    let listed: Vec<String> = command(&["WB.LIST"]).query(&mut client).expect("lines");
+    assert!(listed[0].starts_with("WB.REGISTER k: db.keys "), "{listed:?}");
+    let categories: Vec<String> = redis.run(&["ACL", "CAT", "read"]);
+    let has_categories = categories.iter().any(|name| name.eq_ignore_ascii_case("wb.status"));
+    let is_listed = categories.iter().any(|name| name.eq_ignore_ascii_case("wb.list"));
+    assert_eq!(is_listed, has_categories);
+}

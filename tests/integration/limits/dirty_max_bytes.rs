@@ -12,8 +12,8 @@ use testkit::redis_server::{Redis, Setup, command};
 use testkit::wait::{SOON, became, wait_until};
 
 /// In bytes: a third of what the keys below would take.
-const LIMIT: usize = 750_000;
-const KEYS: usize = 25_000;
+const LIMIT: usize = 1_500_000;
+const KEYS: usize = 50_000;
 /// Commands per pipeline.
 const PIPELINE: usize = 500;
 /// A pipeline that takes longer waited for MongoDB, which is down for longer; a busy disk takes

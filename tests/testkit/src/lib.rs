@@ -28,8 +28,9 @@ pub mod wait;
 use std::path::{Path, PathBuf};
 
 /// The folder of the project.
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+fn root() -> &'static Path {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+    root.expect("the folder above tests/testkit")
 }
 
 /// A file that `scripts/fetch-servers` puts into `.servers/`. Panics if it is missing.

@@ -7,6 +7,7 @@ use mongodb::bson::{Bson, DateTime, Document};
 use redis::{Value, from_redis_value};
 
 use super::place::Place;
+use super::typed;
 use crate::comparison::value;
 
 /// Lua: `look(db, key)` reads one key. The database stays selected.
@@ -154,6 +155,11 @@ impl Seen {
         if let Some(schema) = place.schema {
             let Some(typed) = schema(fields) else { return Became::Unwritable };
             fields = typed;
+        }
+        // A hash may have a field `value` that holds an object, too.
+        if place.unwraps && self.kind == "string" {
+            let Some(unwrapped) = typed::unwrapped(fields) else { return Became::Unwritable };
+            fields = unwrapped;
         }
         fields.remove("_id");
         fields.remove(place.key_field);

@@ -32,6 +32,8 @@ pub struct Place {
     pub timed: bool,
     /// The conversion of its SCHEMA; `None` for a document that it rejects.
     pub schema: Option<fn(Document) -> Option<Document>>,
+    /// UNWRAP: a string that holds a JSON object is the document.
+    pub unwraps: bool,
     /// True for the suffixes that EXCLUDE matches.
     pub excludes: Option<fn(&[u8]) -> bool>,
 }
@@ -56,6 +58,7 @@ const fn place(
         on_expire: OnRemoval::Keep,
         timed: false,
         schema: None,
+        unwraps: false,
         excludes: None,
     }
 }
@@ -92,7 +95,7 @@ pub const PLACES: [Place; 30] = [
         schema: Some(typed::skipping),
         ..place("r:", "skipping", "ReJSON-RL", typed::SKIPPING)
     },
-    Place { schema: Some(typed::unwrapped), ..place("v:", "unwrapped", "", "UNWRAP INTERVAL 0") },
+    Place { unwraps: true, ..place("v:", "unwrapped", "", "UNWRAP INTERVAL 0") },
     Place {
         excludes: Some(|suffix| matches!(suffix, [b's', ..] | [_, b'2'])),
         ..place("b:", "picked", "", "EXCLUDE 2 s* [^s]2 INTERVAL 0")

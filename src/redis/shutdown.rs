@@ -33,7 +33,7 @@ fn write_until_timeout(module: &Module, ctx: Ctx<'_>) {
     let pipeline = &module.pipeline;
     let limit_ms = u64::try_from(pipeline.settings().shutdown_drain_ms).unwrap_or(0);
     let end_us = clock::now_us() + limit_ms * 1000;
-    pipeline.backlog.borrow_mut().leave_letters();
+    pipeline.backlog.borrow_mut().stop_letter_retries();
     settle(module);
     let is_down = pipeline.backlog.borrow().link.name() == "down";
     let end_us = if is_down { 0 } else { end_us };

@@ -22,11 +22,11 @@ impl Backlog {
         let key =
             BlockedKey::new(batch.registration_id, item.version, item.since_us, reason.to_owned());
         if !self.blocked.block(item.entry, key, until_us) {
-            self.dirty.give_back(item.entry, item.since_us);
+            self.dirty.requeue_front(item.entry, item.since_us);
             if let Some(active) = self.active_mut(batch.registration_id) {
                 active.hold_us = active.hold_us.max(until_us);
             }
-            self.dirty.stir(batch.registration_id);
+            self.dirty.reschedule(batch.registration_id);
         }
     }
 
@@ -58,7 +58,7 @@ impl Backlog {
             while let Some((entry, key)) = self.blocked.take_due(id, now_us) {
                 // If the key is no longer in flight, its entry may have been reused by another key.
                 if self.dirty.is_in_flight(entry, key.version) {
-                    self.dirty.give_back(entry, key.since_us);
+                    self.dirty.requeue_front(entry, key.since_us);
                     return Some((id, key.attempts));
                 }
                 self.blocked.remove(entry);
@@ -71,7 +71,7 @@ impl Backlog {
     pub(super) fn release_blocked(&mut self, id: RegistrationId) {
         for (entry, key) in self.blocked.remove_registration(id) {
             if self.dirty.is_in_flight(entry, key.version) {
-                self.dirty.give_back(entry, key.since_us);
+                self.dirty.requeue_front(entry, key.since_us);
             }
         }
     }

@@ -239,7 +239,7 @@ impl Backlog {
             // They are sent again when the registration is resumed.
             for refusal in written.contested.drain(..).rev() {
                 if let Some(item) = batch.items.get(refusal.index) {
-                    self.dirty.give_back(item.entry, item.since_us);
+                    self.dirty.requeue_front(item.entry, item.since_us);
                 }
             }
             return 0;
@@ -267,7 +267,7 @@ impl Backlog {
             let asks_letters = attempts.all == 1 && has_letters;
             if !is_letter && waits && (has_rivals || is_old || asks_letters) {
                 if asks_letters {
-                    self.ask_letters(namespace);
+                    self.request_letter_retry(namespace);
                 }
                 self.park(batch, item, attempts);
                 parked = true;
@@ -347,13 +347,13 @@ impl Backlog {
             let released = self.contested.together.get_mut(&batch.registration_id)?;
             let Some(parked) = released.pop_front() else {
                 self.contested.together.remove(&batch.registration_id);
-                self.dirty.stir(batch.registration_id);
+                self.dirty.reschedule(batch.registration_id);
                 return None;
             };
             let is_last = released.is_empty();
             if is_last {
                 self.contested.together.remove(&batch.registration_id);
-                self.dirty.stir(batch.registration_id);
+                self.dirty.reschedule(batch.registration_id);
             }
             let Parked { entry, since_us, wait, attempts, letter } = parked;
             let copy = |key: &[u8]| batch.bytes.extend_from_slice(key);

@@ -135,7 +135,12 @@ impl Backlog {
 
     /// A retried key no longer needs a write. If the value of its dead letter is lost, the dead
     /// letter is kept with that reason; if the dead letter is outdated, it is removed.
-    pub(super) fn skip_letter(&mut self, taken: &Taken, db: Db, key: &[u8]) -> Option<Refused> {
+    pub(super) fn expire_retried_letter(
+        &mut self,
+        taken: &Taken,
+        db: Db,
+        key: &[u8],
+    ) -> Option<Refused> {
         let is_lost = matches!(taken.kind, ChangeKind::Changed | ChangeKind::Retained);
         let Some(earlier) = self.dead.find(db, key).filter(|_| is_lost) else {
             self.clear_letter(db, key);

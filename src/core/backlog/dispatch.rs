@@ -80,7 +80,7 @@ impl Backlog {
     /// Requeues the keys of a batch that could not be sent or is not needed.
     pub fn unsent(&mut self, batch: Batch) {
         for item in batch.items.iter().rev() {
-            self.dirty.give_back(item.entry, item.since_us);
+            self.dirty.requeue_front(item.entry, item.since_us);
         }
         self.retire_if_done(batch.registration_id);
         self.in_flight.recycle(batch);
@@ -113,8 +113,8 @@ impl Backlog {
     }
 
     /// Requeues a key that was taken and not read at the front of its queue.
-    pub fn put_back(&mut self, taken: &Taken) {
-        self.dirty.give_back(taken.entry, taken.since_us);
+    pub fn requeue(&mut self, taken: &Taken) {
+        self.dirty.requeue_front(taken.entry, taken.since_us);
     }
 
     /// Requeues a key that cannot be read or settled now at the back of its queue. If its batch has
@@ -125,7 +125,7 @@ impl Backlog {
             && let Some(active) = self.active_mut(batch.registration_id)
         {
             active.hold_us = active.hold_us.max(hold_us);
-            self.dirty.stir(batch.registration_id);
+            self.dirty.reschedule(batch.registration_id);
         }
     }
 

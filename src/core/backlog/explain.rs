@@ -41,9 +41,9 @@ pub enum Obstacle {
     Link,
     /// The registration backs off, because the namespace refused a batch or its keys could not be
     /// read.
-    Rest,
+    BackOff,
     /// Its value is slow to read; it waits between two reads, or for another such key.
-    Large,
+    SlowRead,
     /// A unique index refused it; it waits for other keys of the namespace that may free the value.
     Unique,
     /// It is blocked: its document cannot be written at the moment.
@@ -73,8 +73,8 @@ impl KeyState {
             KeyState::Dirty => "its interval, or its turn",
             KeyState::InFlight | KeyState::InFlightChanged => "MongoDB's acknowledgement",
             KeyState::Waiting(Obstacle::Link) => "MongoDB to be reached",
-            KeyState::Waiting(Obstacle::Rest) => "the end of a pause after an error",
-            KeyState::Waiting(Obstacle::Large) => "its turn to be read: its value is large",
+            KeyState::Waiting(Obstacle::BackOff) => "the end of a pause after an error",
+            KeyState::Waiting(Obstacle::SlowRead) => "its turn to be read: its value is large",
             KeyState::Waiting(Obstacle::Unique) => {
                 "other keys of its collection: one of them may free the value that a unique index \
                  refused"
@@ -190,9 +190,9 @@ impl Backlog {
             (false, true, false) => KeyState::InFlight,
             _ if self.is_paused(id) => KeyState::Paused,
             _ if self.link.name() == "down" => KeyState::Waiting(Obstacle::Link),
-            _ if held => KeyState::Waiting(Obstacle::Rest),
+            _ if held => KeyState::Waiting(Obstacle::BackOff),
             _ if blocked.is_some() => KeyState::Waiting(Obstacle::Document),
-            _ if slow_read.is_some() => KeyState::Waiting(Obstacle::Large),
+            _ if slow_read.is_some() => KeyState::Waiting(Obstacle::SlowRead),
             _ if parked => KeyState::Waiting(Obstacle::Unique),
             _ => KeyState::Dirty,
         };

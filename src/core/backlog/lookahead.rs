@@ -118,15 +118,15 @@ impl Backlog {
     }
 
     /// Schedules a check of every key whose value exists only in Redis, as if it were newly dirty.
-    pub fn look_back(&mut self) {
-        self.dirty.look_back();
+    pub fn check_all_again(&mut self) {
+        self.dirty.check_all_again();
         self.watched_letters.back = (!self.dead.is_empty()).then_some(Bound::Unbounded);
     }
 
     /// Schedules the next check of a key at `at_ms`, milliseconds since 1970.
-    pub fn look_at(&mut self, watched: Watched, key: &[u8], (now_ms, at_ms): (u64, u64)) {
+    pub fn schedule_check(&mut self, watched: Watched, key: &[u8], (now_ms, at_ms): (u64, u64)) {
         match watched.entry {
-            Some(id) => self.dirty.look_at(id, (watched.db, key), at_ms),
+            Some(id) => self.dirty.schedule_check(id, (watched.db, key), at_ms),
             None => {
                 let at_ms = at_ms.min(now_ms + AGAIN_MS);
                 self.watched_letters.set((watched.db, key.to_vec()), at_ms);
@@ -161,7 +161,7 @@ impl Backlog {
         }
     }
 
-    /// The next key of the check that [`look_back`](Self::look_back) has scheduled.
+    /// The next key of the check that [`check_all_again`](Self::check_all_again) has scheduled.
     fn next_letter(&mut self) -> Option<DbKey> {
         let key = self.dead.next_from(self.watched_letters.back.take()?)?;
         self.watched_letters.back = Some(Bound::Excluded(key.clone()));

@@ -297,7 +297,7 @@ impl Backlog {
     /// time may have changed.
     fn changed_registration(&mut self, id: RegistrationId) {
         self.registry.changed(id);
-        self.dirty.stir(id);
+        self.dirty.reschedule(id);
     }
 
     /// Updates the counters of a registration and the totals.

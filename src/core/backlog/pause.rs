@@ -22,7 +22,7 @@ impl Backlog {
         }
         self.paused = false;
         self.registry.iter_mut().for_each(|active| active.paused = false);
-        self.stir_all();
+        self.reschedule_all();
     }
 
     /// True if `id` is paused, by itself or with all registrations.
@@ -61,7 +61,7 @@ impl Backlog {
     fn set_paused(&mut self, number: RegistrationId, paused: bool) {
         if let Some(active) = self.active_mut(number) {
             active.paused = paused;
-            self.dirty.stir(number);
+            self.dirty.reschedule(number);
         }
     }
 }

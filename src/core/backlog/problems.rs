@@ -17,9 +17,9 @@ impl Backlog {
     pub fn back_off(&mut self, id: RegistrationId, error: &str) {
         let Some(active) = self.active_mut(id) else { return };
         let trouble = &mut active.trouble;
-        error.clone_into(&mut trouble.rest);
-        trouble.unlogged_rest = !trouble.logged_rest;
-        if trouble.unlogged_rest {
+        error.clone_into(&mut trouble.backoff);
+        trouble.unlogged_backoff = !trouble.logged_backoff;
+        if trouble.unlogged_backoff {
             self.wants_line(id);
         }
         self.backing_off.insert(id);
@@ -32,9 +32,9 @@ impl Backlog {
         self.backing_off.remove(&id);
         let Some(active) = self.active_mut(id) else { return };
         let trouble = &mut active.trouble;
-        trouble.rest.clear();
-        trouble.unlogged_rest = trouble.logged_rest;
-        if trouble.unlogged_rest {
+        trouble.backoff.clear();
+        trouble.unlogged_backoff = trouble.logged_backoff;
+        if trouble.unlogged_backoff {
             self.wants_line(id);
         }
     }
@@ -43,7 +43,7 @@ impl Backlog {
     pub(super) fn reset_back_off(&mut self, id: RegistrationId) {
         self.backing_off.remove(&id);
         if let Some(active) = self.active_mut(id) {
-            active.trouble.rest.clear();
+            active.trouble.backoff.clear();
         }
     }
 
@@ -72,19 +72,19 @@ impl Backlog {
             };
             let trouble = &mut active.trouble;
             trouble.waits = false;
-            let backs_off = !trouble.rest.is_empty();
-            let rest = std::mem::take(&mut trouble.unlogged_rest).then(|| match backs_off {
-                true => Err(trouble.rest.clone()),
+            let backs_off = !trouble.backoff.is_empty();
+            let backoff = std::mem::take(&mut trouble.unlogged_backoff).then(|| match backs_off {
+                true => Err(trouble.backoff.clone()),
                 false => Ok(()),
             });
             // The back-off may have begun and ended meanwhile.
-            let rest = rest.filter(|_| backs_off != trouble.logged_rest);
-            trouble.logged_rest = backs_off;
+            let backoff = backoff.filter(|_| backs_off != trouble.logged_backoff);
+            trouble.logged_backoff = backs_off;
             let letters = std::mem::take(&mut trouble.unlogged_letters);
-            if letters > 0 || rest.is_some() {
+            if letters > 0 || backoff.is_some() {
                 trouble.logged_us = Some(now_us);
                 let registration = Arc::clone(&active.registration);
-                return Some(TroubleLine { registration, letters, reason, rest });
+                return Some(TroubleLine { registration, letters, reason, backoff });
             }
         }
         None
@@ -96,10 +96,10 @@ impl Backlog {
             return "";
         }
         match (self.link_trouble(), self.active(id)) {
-            ("", Some(active)) if active.trouble.rest.is_empty() => {
+            ("", Some(active)) if active.trouble.backoff.is_empty() => {
                 self.blocked.reason_of(id).unwrap_or_default()
             }
-            ("", Some(active)) => &active.trouble.rest,
+            ("", Some(active)) => &active.trouble.backoff,
             (why, _) => why,
         }
     }
@@ -128,8 +128,8 @@ impl Backlog {
     pub fn backing_off(&self) -> impl Iterator<Item = (&Registration, &str)> {
         let waits = |number: &&RegistrationId| self.dirty.queue(**number).dirty() > 0;
         let ids = self.backing_off.iter().filter(waits).filter_map(|number| self.active(*number));
-        ids.filter(|active| !active.trouble.rest.is_empty())
-            .map(|active| (&*active.registration, active.trouble.rest.as_str()))
+        ids.filter(|active| !active.trouble.backoff.is_empty())
+            .map(|active| (&*active.registration, active.trouble.backoff.as_str()))
     }
 
     /// Registrations with dead letters: their number, and the reason of the last one.

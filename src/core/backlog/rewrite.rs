@@ -52,7 +52,7 @@ impl IndeterminateWrites {
 
 impl Backlog {
     /// Records that `batch` was abandoned and may still be applied.
-    pub(super) fn doubt(&mut self, batch: &Batch) {
+    pub(super) fn record_indeterminate(&mut self, batch: &Batch) {
         for item in &batch.items {
             let key = (batch.registration.db, batch.key(item).to_vec());
             self.indeterminate.keys.entry(key).or_insert(None);
@@ -105,7 +105,7 @@ impl Backlog {
     }
 
     /// Forgets the indeterminate write of a key that needs no write after all.
-    pub(super) fn forget_doubt(&mut self, db: Db, key: &[u8]) {
+    pub(super) fn forget_indeterminate(&mut self, db: Db, key: &[u8]) {
         if !self.indeterminate.keys.is_empty() {
             self.indeterminate.keys.remove(&(db, key.to_vec()));
         }

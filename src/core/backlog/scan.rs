@@ -210,7 +210,7 @@ impl Backlog {
         match scope {
             Scope::All => {
                 self.dirty.flush_all(watermark_us);
-                self.stir_all();
+                self.reschedule_all();
             }
             Scope::Registration(id) => self.dirty.flush(*id, watermark_us),
             Scope::Keys(_) => {}

@@ -1,7 +1,7 @@
 //! The schedule of due registrations: it avoids computing the due times of all registrations.
 //!
-//! Every change that may affect the due time of a registration marks it as *stirred*; before the
-//! schedule is read, the due times of stirred registrations are recomputed.
+//! Every change that may affect the due time of a registration marks it as *rescheduled*; before the
+//! schedule is read, the due times of rescheduled registrations are recomputed.
 
 use std::collections::BTreeSet;
 
@@ -24,8 +24,8 @@ pub(super) struct DueRegistrations {
     interval_ms: i64,
     /// The memory pressure of the dirty table for which the due times are valid.
     is_pressed: bool,
-    /// A buffer for the stirred ids.
-    stirred: Vec<RegistrationId>,
+    /// A buffer for the rescheduled ids.
+    rescheduled: Vec<RegistrationId>,
 }
 
 impl DueRegistrations {
@@ -105,30 +105,30 @@ impl Backlog {
 
     /// The registrations with waiting keys, and possibly some that have none any more.
     pub(super) fn waiting_ids(&self) -> impl Iterator<Item = RegistrationId> + '_ {
-        self.schedule.waiting().chain(self.dirty.stirred().iter().copied())
+        self.schedule.waiting().chain(self.dirty.rescheduled().iter().copied())
     }
 
-    /// Marks all registrations as stirred.
-    pub(super) fn stir_all(&mut self) {
-        self.schedule.waiting().for_each(|id| self.dirty.stir(id));
+    /// Marks all registrations as rescheduled.
+    pub(super) fn reschedule_all(&mut self) {
+        self.schedule.waiting().for_each(|id| self.dirty.reschedule(id));
     }
 
-    /// Recomputes the due times of stirred registrations.
+    /// Recomputes the due times of rescheduled registrations.
     fn settle_schedule(&mut self) {
         let (interval_ms, is_pressed) = (self.settings.flush_interval_ms, self.dirty.is_pressed());
         let schedule = &mut self.schedule;
         if (schedule.interval_ms, schedule.is_pressed) != (interval_ms, is_pressed) {
             (schedule.interval_ms, schedule.is_pressed) = (interval_ms, is_pressed);
-            self.stir_all();
+            self.reschedule_all();
         }
-        let mut stirred = std::mem::take(&mut self.schedule.stirred);
-        self.dirty.take_stirred(&mut stirred);
-        for id in stirred.drain(..) {
+        let mut rescheduled = std::mem::take(&mut self.schedule.rescheduled);
+        self.dirty.take_stirred(&mut rescheduled);
+        for id in rescheduled.drain(..) {
             let waits = self.dirty.queue(id).waiting() > 0 || self.contested.is_released(id);
             let waits = waits && self.active(id).is_some();
             let due_us = waits.then(|| self.registration_due_us(id).unwrap_or(PAUSED));
             self.schedule.set(id, due_us);
         }
-        self.schedule.stirred = stirred;
+        self.schedule.rescheduled = rescheduled;
     }
 }

@@ -125,7 +125,7 @@ impl Backlog {
         clean: &mut Acknowledged,
     ) -> Option<Report> {
         if matches!(verdict, Verdict::Returned { indeterminate: true, .. }) {
-            self.doubt(&batch);
+            self.record_indeterminate(&batch);
         }
         if !self.in_flight.is_current(&batch) {
             self.in_flight.stale_ended();
@@ -175,9 +175,9 @@ impl Backlog {
         });
         let mut refused = None;
         if let Some((db, key)) = skipped {
-            self.forget_doubt(db, &key);
+            self.forget_indeterminate(db, &key);
             self.blocked.remove(taken.entry);
-            refused = self.skip_letter(taken, db, &key);
+            refused = self.expire_retried_letter(taken, db, &key);
             if refused.is_none() {
                 clean.keys.push(db, &key);
             }
@@ -281,7 +281,7 @@ impl Backlog {
         drop((refused, blocked));
         if counts[0] + counts[1] > 0 {
             self.contested.wrote();
-            self.hope_for_letters(&batch.registration.namespace);
+            self.schedule_letter_retry(&batch.registration.namespace);
         }
         let is_last = written.settled == batch.items.len();
         if is_last && !written.error.is_empty() {
@@ -312,13 +312,13 @@ impl Backlog {
     /// Requeues items, which must be passed from the last to the first, so that the oldest is first.
     fn returned<'i>(&mut self, batch: &Batch, items: impl Iterator<Item = &'i Item>, hold_us: u64) {
         for item in items {
-            self.dirty.give_back(item.entry, item.since_us);
+            self.dirty.requeue_front(item.entry, item.since_us);
         }
         self.count(batch.registration_id, |counters| counters.retries_total += 1);
         if let Some(active) = self.active_mut(batch.registration_id) {
             active.hold_us = hold_us;
         }
-        self.dirty.stir(batch.registration_id);
+        self.dirty.reschedule(batch.registration_id);
     }
 
     pub(super) fn notify_waiters(

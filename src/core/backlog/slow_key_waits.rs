@@ -58,7 +58,7 @@ impl Backlog {
         self.fold_logged(now_us);
         self.has_read_in_steps();
         self.slow_keys.was_interrupted(batch.registration.db, key, now_us);
-        self.dirty.give_back(taken.entry, taken.since_us);
+        self.dirty.requeue_front(taken.entry, taken.since_us);
         self.retire_if_done(batch.registration_id);
     }
 
@@ -76,7 +76,7 @@ impl Backlog {
         {
             // Keys of an earlier epoch were requeued when it ended.
             if epoch == self.in_flight.epoch {
-                self.dirty.give_back(taken.entry, taken.since_us);
+                self.dirty.requeue_front(taken.entry, taken.since_us);
                 self.retire_if_done(id);
             }
         }

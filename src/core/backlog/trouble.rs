@@ -8,15 +8,15 @@ use crate::core::registration::Registration;
 #[derive(Debug, Default)]
 pub struct Trouble {
     /// Why the registration backs off; empty if it does not.
-    pub rest: String,
+    pub backoff: String,
     /// The key of the last dead letter.
     pub refused: Vec<u8>,
     /// Number of dead letters that were not logged yet.
     pub unlogged_letters: u64,
     /// True if the begin or the end of the back-off was not logged yet.
-    pub unlogged_rest: bool,
+    pub unlogged_backoff: bool,
     /// True if the begin of the back-off was logged, and its end was not.
-    pub logged_rest: bool,
+    pub logged_backoff: bool,
     /// When its last line was logged.
     pub logged_us: Option<u64>,
     /// True while a line of it waits to be logged.
@@ -33,5 +33,5 @@ pub struct TroubleLine {
     /// Why the last of them was refused.
     pub reason: String,
     /// `Err` with the reason when it began to back off, `Ok` when that ended; `None` if neither is new.
-    pub rest: Option<Result<(), String>>,
+    pub backoff: Option<Result<(), String>>,
 }

@@ -64,10 +64,10 @@ pub fn trouble(pipeline: &Pipeline, now_us: u64) {
         let mut backlog = pipeline.backlog.borrow_mut();
         let Some(line) = backlog.trouble_line(now_us) else { return };
         drop(backlog);
-        let TroubleLine { registration, letters, reason, rest } = line;
+        let TroubleLine { registration, letters, reason, backoff } = line;
         let prefix = String::from_utf8_lossy(&registration.prefix);
         let of = format!("prefix '{prefix}' of database {}", registration.db);
-        match rest {
+        match backoff {
             Some(Err(why)) => log::warning(&format!("{of} is not written and rests: {why}")),
             Some(Ok(())) => log::notice(&format!("{of} is written again")),
             None => {}

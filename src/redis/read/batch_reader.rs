@@ -206,7 +206,7 @@ impl<'a> BatchReader<'a> {
             return false;
         }
         if backlog.changed_since(taken, now_us) {
-            backlog.put_back(taken);
+            backlog.requeue(taken);
             batch.bytes.truncate(key.start);
             return false;
         }

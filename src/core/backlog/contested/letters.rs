@@ -16,7 +16,7 @@ const AT_A_TIME: usize = 128;
 impl Backlog {
     /// Schedules a retry of the contested dead letters of `namespace`, to which a document was
     /// written.
-    pub(in crate::core::backlog) fn hope_for_letters(&mut self, namespace: &Namespace) {
+    pub(in crate::core::backlog) fn schedule_letter_retry(&mut self, namespace: &Namespace) {
         if self.dead.has_contested() {
             let left = self.contested_letters(namespace);
             if left > 0 {
@@ -34,14 +34,14 @@ impl Backlog {
     }
 
     /// Schedules a retry of the dead letters of `namespace` together with the parked keys.
-    pub(super) fn ask_letters(&mut self, namespace: &Namespace) {
+    pub(super) fn request_letter_retry(&mut self, namespace: &Namespace) {
         let left = self.contested_letters(namespace);
         let letters = &mut self.contested.contest(namespace).letters;
         (letters.left, letters.asked) = (left, left > 0);
     }
 
     /// Stops automatic retries, and keys waiting for them: nothing is replicated any more.
-    pub fn leave_letters(&mut self) {
+    pub fn stop_letter_retries(&mut self) {
         self.contested.leaves_letters = true;
         for contest in self.contested.contests.values_mut() {
             contest.letters.asked = false;

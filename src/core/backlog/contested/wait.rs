@@ -116,11 +116,11 @@ impl Backlog {
             let discards = self.active(id).is_none_or(|active| !active.live && active.discards);
             if !discards && !self.is_paused(id) {
                 self.contested.together.entry(id).or_default().extend(keys);
-                self.dirty.stir(id);
+                self.dirty.reschedule(id);
                 continue;
             }
             for parked in keys.iter().rev() {
-                self.dirty.give_back(parked.entry, parked.since_us);
+                self.dirty.requeue_front(parked.entry, parked.since_us);
             }
             self.retire_if_done(id);
         }
@@ -134,9 +134,9 @@ impl Backlog {
             let parked = self.contested.parked.remove(&id).unwrap_or_default();
             let released = self.contested.together.remove(&id).unwrap_or_default();
             for parked in released.iter().chain(&parked).rev() {
-                self.dirty.give_back(parked.entry, parked.since_us);
+                self.dirty.requeue_front(parked.entry, parked.since_us);
             }
-            self.dirty.stir(id);
+            self.dirty.reschedule(id);
         }
     }
 }

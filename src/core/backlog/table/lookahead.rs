@@ -41,12 +41,12 @@ impl Dirty {
     }
 
     /// Schedules a check of every dirty key as if it were newly dirty.
-    pub fn look_back(&mut self) {
+    pub fn check_all_again(&mut self) {
         self.watch.iter_mut().for_each(|watch| watch.back = Some(EntryId(0)));
     }
 
     /// Schedules the next check of the key of entry `id` at `at_ms`, unless the entry was reused.
-    pub fn look_at(&mut self, id: EntryId, (db, key): (Db, &[u8]), at_ms: u64) {
+    pub fn schedule_check(&mut self, id: EntryId, (db, key): (Db, &[u8]), at_ms: u64) {
         if self.entries.get(id).is_none() || !self.is_key(id, db, key) {
             return;
         }
@@ -101,7 +101,7 @@ impl Dirty {
         self.watch.as_ref().map_or(0, Tracker::memory_bytes)
     }
 
-    /// The next entry of the check that [`look_back`](Self::look_back) has scheduled.
+    /// The next entry of the check that [`check_all_again`](Self::check_all_again) has scheduled.
     fn next_back(&mut self) -> Option<EntryId> {
         let watch = self.watch.as_mut()?;
         let id = self.entries.next_from(watch.back?);

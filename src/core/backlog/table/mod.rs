@@ -97,7 +97,7 @@ pub struct Dirty {
     flush_us: u64,
     /// Registrations whose due time may have changed since the last
     /// [`take_stirred`](Self::take_stirred).
-    stirred: Vec<RegistrationId>,
+    rescheduled: Vec<RegistrationId>,
     /// Changes of all registrations, including removed ones.
     captured_total: u64,
     /// Those of them that were coalesced.
@@ -191,7 +191,7 @@ impl Dirty {
     }
 
     /// A key in flight was not written: requeues it at the front, due immediately.
-    pub fn give_back(&mut self, id: EntryId, since_us: u64) -> Settled {
+    pub fn requeue_front(&mut self, id: EntryId, since_us: u64) -> Settled {
         let Some(entry) = self.end_flight(id) else {
             return Settled::Unknown;
         };

@@ -16,7 +16,7 @@ impl Dirty {
     ) -> Option<Taken> {
         let entry = *self.entries.get(id).filter(|entry| entry.state != State::Dirty)?;
         if entry.registration_id != registration_id {
-            self.give_back(id, since_us);
+            self.requeue_front(id, since_us);
             return None;
         }
         self.move_key(id);
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!((dirty.queue(RegistrationId(0)).waiting(), dirty.in_flight()), (2, 1));
         assert!(dirty.take_one(Db(0), b"b").is_none(), "it is in flight");
         assert!(dirty.take_one(Db(0), b"x").is_none());
-        dirty.give_back(taken.entry, taken.since_us);
+        dirty.requeue_front(taken.entry, taken.since_us);
         assert_eq!((dirty.queue(RegistrationId(0)).waiting(), dirty.in_flight()), (3, 0));
     }
 }

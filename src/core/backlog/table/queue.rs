@@ -15,7 +15,7 @@ pub struct Queue {
     flush_us: u64,
     /// Changes that were missed, so that they have no entry.
     pub(super) missed: Missed,
-    /// True if its registration is [stirred](super::Dirty::stir).
+    /// True if its registration is [rescheduled](super::Dirty::reschedule).
     pub(super) is_stirred: bool,
     /// Number of keys that were read and are not acknowledged.
     pub in_flight: usize,

@@ -32,7 +32,7 @@ impl Dirty {
     /// immediately.
     pub fn flush(&mut self, registration_id: RegistrationId, watermark_us: u64) {
         self.queues[usize::from(registration_id)].flush(watermark_us);
-        self.stir(registration_id);
+        self.reschedule(registration_id);
     }
 
     /// The same for all registrations. The caller must update the schedule.
@@ -52,27 +52,27 @@ impl Dirty {
         self.queue(registration_id).due_us(&self.entries, interval_us, self.flush_us)
     }
 
-    /// Marks `registration_id` as stirred: its due time may have changed.
+    /// Marks `registration_id` as rescheduled: its due time may have changed.
     #[inline]
-    pub fn stir(&mut self, registration_id: RegistrationId) {
+    pub fn reschedule(&mut self, registration_id: RegistrationId) {
         if let Some(queue) = self.queues.get_mut(usize::from(registration_id))
             && !queue.is_stirred
         {
             queue.is_stirred = true;
-            self.stirred.push(registration_id);
+            self.rescheduled.push(registration_id);
         }
     }
 
-    /// The stirred registrations.
-    pub fn stirred(&self) -> &[RegistrationId] {
-        &self.stirred
+    /// The rescheduled registrations.
+    pub fn rescheduled(&self) -> &[RegistrationId] {
+        &self.rescheduled
     }
 
-    /// Moves the stirred registrations, each once, to `stirred`, whose contents are replaced.
-    pub fn take_stirred(&mut self, stirred: &mut Vec<RegistrationId>) {
-        stirred.clear();
-        std::mem::swap(stirred, &mut self.stirred);
-        for registration_id in stirred {
+    /// Moves the rescheduled registrations, each once, to `rescheduled`, whose contents are replaced.
+    pub fn take_stirred(&mut self, rescheduled: &mut Vec<RegistrationId>) {
+        rescheduled.clear();
+        std::mem::swap(rescheduled, &mut self.rescheduled);
+        for registration_id in rescheduled {
             self.queues[usize::from(*registration_id)].is_stirred = false;
         }
     }
@@ -86,23 +86,23 @@ impl Dirty {
         let queue = &mut self.queues[usize::from(registration_id)];
         queue.push(&mut self.entries, id);
         if queue.waiting() == 1 {
-            self.stir(registration_id);
+            self.reschedule(registration_id);
         }
     }
 
     pub(super) fn push_due(&mut self, registration_id: RegistrationId, id: EntryId) {
         self.queues[usize::from(registration_id)].push_due(&mut self.entries, id);
-        self.stir(registration_id);
+        self.reschedule(registration_id);
     }
 
     pub(super) fn pop(&mut self, registration_id: RegistrationId) -> Option<EntryId> {
         let id = self.queues[usize::from(registration_id)].pop(&mut self.entries)?;
-        self.stir(registration_id);
+        self.reschedule(registration_id);
         Some(id)
     }
 
     pub(super) fn unlink(&mut self, registration_id: RegistrationId, id: EntryId) {
         self.queues[usize::from(registration_id)].unlink(&mut self.entries, id);
-        self.stir(registration_id);
+        self.reschedule(registration_id);
     }
 }

@@ -139,7 +139,7 @@ impl Dirty {
             .collect();
         for id in in_flight {
             let since_us = self.entries.at(id).since_us;
-            self.give_back(id, since_us);
+            self.requeue_front(id, since_us);
         }
     }
 

@@ -64,8 +64,8 @@ fn requeued_keys_are_due_immediately_and_oldest_first() {
     let (a, _) = take(&mut dirty, RegistrationId(0)).unwrap();
     let (b, _) = take(&mut dirty, RegistrationId(0)).unwrap();
     assert_eq!(dirty.due_us(RegistrationId(0), 100), Some(103));
-    dirty.give_back(b.entry, b.since_us);
-    dirty.give_back(a.entry, a.since_us);
+    dirty.requeue_front(b.entry, b.since_us);
+    dirty.requeue_front(a.entry, a.since_us);
     assert_eq!(dirty.due_us(RegistrationId(0), 100), Some(0));
     let keys: Vec<Vec<u8>> =
         std::iter::from_fn(|| take(&mut dirty, RegistrationId(0))).map(|t| t.1).collect();
@@ -299,7 +299,7 @@ proptest! {
                 }
                 Step::GiveBack(which) if !flights.is_empty() => {
                     let (key, taken, _) = flights.swap_remove(which % flights.len());
-                    let settled = dirty.give_back(taken.entry, taken.since_us);
+                    let settled = dirty.requeue_front(taken.entry, taken.since_us);
                     prop_assert_eq!(settled, Settled::ChangedAgain(taken.since_us));
                     model.get_mut(&key).expect("in flight, so known").in_flight = false;
                 }

@@ -37,7 +37,7 @@ fn the_obstacle_of_a_key_is_named() {
     let flight = batch(&mut backlog, 200_000).unwrap();
     done(&mut backlog, flight, returned(10_000), 200_000);
     let explained = backlog.explain(Db(0), b"a:1", 500_000);
-    assert_eq!(explained.state, KeyState::Waiting(Obstacle::Rest));
+    assert_eq!(explained.state, KeyState::Waiting(Obstacle::BackOff));
     assert_eq!(explained.last_error, "no server");
     let down = Report::Link(Link::Down { error: "away".to_owned() });
     backlog.report(down, Now { us: 200_000, unix_ms: 200 }, &mut Acknowledged::default());
@@ -52,7 +52,7 @@ fn the_obstacle_of_a_key_is_named() {
     change(&mut backlog, "a:1", 20_000_001);
     assert_eq!(
         backlog.explain(Db(0), b"a:1", 20_000_000).state,
-        KeyState::Waiting(Obstacle::Large)
+        KeyState::Waiting(Obstacle::SlowRead)
     );
     assert_eq!(backlog.explain(Db(0), b"a:1", 20_000_000).since_unix_ms, 1);
     let oldest_ms = |backlog: &Backlog| {
@@ -116,7 +116,7 @@ fn a_key_that_is_read_in_steps_counts_as_dirty() {
     let (taken, _) = backlog.take(&mut batch, 200_000).unwrap();
     backlog.reads_in_steps(&batch, &taken);
     assert_eq!(backlog.state(501_000).oldest_dirty_ms, 500);
-    assert_eq!(backlog.explain(Db(0), b"a:1", 1).state, KeyState::Waiting(Obstacle::Large));
+    assert_eq!(backlog.explain(Db(0), b"a:1", 1).state, KeyState::Waiting(Obstacle::SlowRead));
     backlog.interrupted(&batch, &taken, b"a:1", 300_000);
     assert_eq!(backlog.explain(Db(0), b"a:1", 1).state, KeyState::Dirty);
 }

@@ -67,7 +67,7 @@ fn first(backlog: &mut Backlog) -> (ChangeKind, Option<RetainedValue>) {
     let mut batch = backlog.begin_batch(u64::MAX).expect("a batch");
     let (taken, _) = backlog.take(&mut batch, u64::MAX).expect("a key");
     let retained = backlog.retained(&taken, 1).cloned();
-    backlog.put_back(&taken);
+    backlog.requeue(&taken);
     (taken.kind, retained)
 }
 

@@ -29,7 +29,7 @@ fn written() -> Verdict {
 type Line = (u64, String, Option<Result<(), String>>);
 
 fn line(backlog: &mut Backlog, now_us: u64) -> Option<Line> {
-    backlog.trouble_line(now_us).map(|line| (line.letters, line.reason, line.rest))
+    backlog.trouble_line(now_us).map(|line| (line.letters, line.reason, line.backoff))
 }
 
 #[test]

@@ -7,7 +7,7 @@ fn check(backlog: &mut Backlog, now_us: u64, end_ms: u64) -> usize {
     backlog.fold(now_us);
     let (mut key, mut count) = (Vec::new(), 0);
     while let Some(watched) = backlog.next_newly_dirty(&mut key, || 0) {
-        backlog.look_at(watched, &key, (now_us / 1000, end_ms));
+        backlog.schedule_check(watched, &key, (now_us / 1000, end_ms));
         count += 1;
     }
     count
@@ -96,7 +96,7 @@ fn look_back_returns_every_dirty_key_and_every_dead_letter() {
     all.sort();
     assert_eq!(all, ["a:2", "a:3"]);
     assert!(!backlog.has_newly_dirty());
-    backlog.look_back();
+    backlog.check_all_again();
     assert!(backlog.has_newly_dirty());
     assert_eq!(newly_dirty(&mut backlog, 400_000).len(), 3);
     assert!(!backlog.has_newly_dirty());

@@ -117,7 +117,7 @@ impl Eviction {
                 return;
             }
             self.on.set(true);
-            pipeline.backlog.borrow_mut().look_back();
+            pipeline.backlog.borrow_mut().check_all_again();
         }
         ttl.newly_dirty.each(pipeline, end_us, 1, |watched, key| {
             ctx.select(watched.db);

@@ -110,7 +110,7 @@ fn is_expiring(end_ms: i64, now_ms: u64) -> bool {
 
 fn schedule_check(pipeline: &Pipeline, watched: Watched, key: &[u8], (now_ms, end_ms): (u64, i64)) {
     let at_ms = u64::try_from(end_ms).unwrap_or(0).saturating_sub(RETAIN_AHEAD_MS);
-    pipeline.backlog.borrow_mut().look_at(watched, key, (now_ms, at_ms));
+    pipeline.backlog.borrow_mut().schedule_check(watched, key, (now_ms, at_ms));
 }
 
 /// True if the next value is likely to be lost unless it is retained now.

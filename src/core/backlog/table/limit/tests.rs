@@ -230,7 +230,7 @@ impl Model {
             Step::Acknowledge(which) => self.acknowledge(which),
             Step::GiveBack(which) if !self.flights.is_empty() => {
                 let (_, taken, _) = self.flights.swap_remove(which % self.flights.len());
-                self.dirty.give_back(taken.entry, taken.since_us);
+                self.dirty.requeue_front(taken.entry, taken.since_us);
             }
             Step::Scan(count) => self.scan(count),
             Step::Abort => self.cursor = None,

@@ -9,7 +9,8 @@ MONGO_MATRIX := mongodb-4.4/mongod mongodb-5.0/mongod mongod
 INTEGRATION := cargo test --release --test integration -- --skip timing:: && \
 	cargo test --release --test integration timing:: -- --test-threads 1
 
-.PHONY: help setup build test test-matrix test-mongo-matrix lint demo crash outage bench oracle fuzz commands clean
+.PHONY: help setup build test test-matrix test-mongo-matrix lint demo crash outage bench oracle fuzz commands \
+	dist clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 20
@@ -79,6 +80,10 @@ commands: build ## Write docs/COMMANDS.md anew from Redis 8.2 and Valkey 9.1
 	cargo run --release --quiet --example oracle -- --table docs/COMMANDS.md \
 		--server .servers/redis-8.2/redis-server --server .servers/valkey-9.1/valkey-server
 
+dist: ## Build the release into dist/: .tar.gz, .deb, .rpm, debug information, SHA256SUMS
+	@scripts/setup package
+	@scripts/dist
+
 clean: ## Remove everything built and fetched
 	cargo clean
-	rm -rf .servers
+	rm -rf .servers .tools dist

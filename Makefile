@@ -10,7 +10,7 @@ INTEGRATION := cargo test --release --test integration -- --skip timing:: && \
 	cargo test --release --test integration timing:: -- --test-threads 1
 
 .PHONY: help setup build test test-matrix test-mongo-matrix lint demo crash outage bench oracle fuzz commands \
-	dist clean
+	dist test-package clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 20
@@ -83,6 +83,10 @@ commands: build ## Write docs/COMMANDS.md anew from Redis 8.2 and Valkey 9.1
 dist: ## Build the release into dist/: .tar.gz, .deb, .rpm, debug information, SHA256SUMS
 	@scripts/setup package
 	@scripts/dist
+
+test-package: dist ## Install the .deb of dist/, with Redis on Debian 12, and run it with MongoDB
+	@scripts/fetch-servers
+	@scripts/test-package
 
 clean: ## Remove everything built and fetched
 	cargo clean

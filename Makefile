@@ -1,5 +1,5 @@
 # Two cores carry about this many servers at once.
-export RUST_TEST_THREADS ?= 5
+export RUST_TEST_THREADS ?= 4
 
 MATRIX := redis-7.4/redis-server redis-8.2/redis-server \
 	valkey-8.1/valkey-server valkey-9.1/valkey-server

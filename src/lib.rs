@@ -43,6 +43,7 @@ pub mod internals {
     pub use crate::core::delivery::batch::{Batch, Item};
     pub use crate::core::ids::{Db, EntryId, RegistrationId, Version};
     pub use crate::core::mapping::value::{Content, NO_EXPIRY, Span, push_bytes};
+    pub use crate::core::now::Now;
     pub use crate::core::registration::router::Routes;
     pub use crate::core::registration::{Namespace, Registration, args, file_lines};
     pub use crate::mongo::write::command;

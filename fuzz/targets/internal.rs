@@ -3,7 +3,7 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use writebehind::internals::{Backlog, Db, Namespace, Registration, ChangeKind, Word, read};
+use writebehind::internals::{Backlog, Db, Namespace, Now, Registration, ChangeKind, Word, read};
 
 const NOW_US: u64 = 1_700_000_000_000_000;
 
@@ -72,7 +72,7 @@ fuzz_target!(|steps: Vec<Step<'_>>| {
         backlog.register(Registration::new(Db(db), b"k:", namespace.clone()));
     }
     for (now_us, step) in (NOW_US..).zip(&steps) {
-        backlog.fold(now_us);
+        backlog.up_to_date(now_us);
         match step {
             Step::Word(name, db, words) => {
                 if let Some(told) = read(word(*name), words) {

@@ -11,13 +11,13 @@ fuzz_target!(|text: &[u8]| {
         args::flush(&words).ok();
         args::letter_list(&words).ok();
         args::letters("DROP", &words).ok();
-        let Ok((registration, _)) = args::registered(0, &words) else {
+        let Ok((registration, _)) = args::registered(Db(0), &words) else {
             assert!(args::register(Db(0), &words).is_err(), "the strict reader takes no more");
             continue;
         };
         let printed = args::words(&registration);
         let printed: Vec<&[u8]> = printed.iter().map(Vec::as_slice).collect();
-        let (again, _) = args::registered(0, &printed).expect("its own words");
+        let (again, _) = args::registered(Db(0), &printed).expect("its own words");
         assert_eq!(registration, again);
         if args::register(Db(0), &words).is_ok() {
             assert!(args::register(Db(0), &printed).is_ok(), "no option is printed twice");

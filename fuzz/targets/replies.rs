@@ -11,7 +11,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use mongodb::bson::{self, Bson, Document, RawDocumentBuf, doc};
 use mongodb::error::{CommandError, Error, ErrorKind};
-use writebehind::internals::{Batch, Content, Db, EntryId, Item, Limits, Lookup, NO_EXPIRY, Namespace, Registration, Span, Version, classify, execute};
+use writebehind::internals::{Batch, Content, Db, EntryId, Item, Limits, Lookup, NO_EXPIRY, Namespace, Registration, RegistrationId, Span, Version, classify, execute};
 use writebehind::internals::command::{self, Kind};
 
 #[derive(Debug)]
@@ -117,7 +117,7 @@ fn batch(keys: u8, deletes: u8) -> Batch {
     }
     let namespace = Namespace { database: "shop".to_owned(), collection: "films".to_owned() };
     let registration = Arc::new(Registration::new(Db(0), b"k", namespace));
-    Batch { registration, registration_id: 0, epoch: 0, slow: false, retry: 0, items, bytes }
+    Batch { registration, registration_id: RegistrationId(0), epoch: 0, slow: false, retry: 0, items, bytes }
 }
 
 /// The keys of a command, in its order.

@@ -48,6 +48,15 @@ fn lines(redis: &Redis) -> Vec<Vec<u8>> {
     redis.run(&["WB.LIST"])
 }
 
+/// A server with these lines as its registrations-file.
+fn from_file(lines: &[Vec<u8>]) -> Redis {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("registrations");
+    std::fs::write(&file, lines.join(&b'\n')).expect("file");
+    let path = file.to_str().expect("path");
+    Setup::new(&unreachable_uri()).setting("registrations-file", path).start()
+}
+
 #[test]
 fn the_lines_restore_every_registration_from_a_file() {
     let redis = Redis::start(&unreachable_uri());
@@ -67,11 +76,7 @@ fn the_lines_restore_every_registration_from_a_file() {
     assert_eq!(selected, [b"SELECT 3", b"SELECT 7"]);
     assert_eq!(listed.len(), REGISTRATIONS.len() + 1 + 2);
 
-    let folder = tempfile::tempdir().expect("folder");
-    let file = folder.path().join("registrations");
-    std::fs::write(&file, listed.join(&b'\n')).expect("file");
-    let path = file.to_str().expect("path");
-    let again = Setup::new(&unreachable_uri()).setting("registrations-file", path).start();
+    let again = from_file(&listed);
     assert_eq!(lines(&again), listed);
     for (db, words) in REGISTRATIONS {
         for server in [&redis, &again] {
@@ -85,7 +90,26 @@ fn the_lines_restore_every_registration_from_a_file() {
 }
 
 #[test]
-fn a_user_who_may_read_may_list_where_modules_have_categories() {
+fn the_lines_of_a_shared_collection_are_accepted_in_their_order() {
+    let redis = Redis::start(&unreachable_uri());
+    // The second one of each pair needs SHARED, and precedes the first by name or database.
+    for (db, prefix, collection, shared) in [
+        ("0", "z:", "shop.one", None),
+        ("0", "a:", "shop.one", Some("SHARED")),
+        ("3", "m:", "shop.two", None),
+        ("0", "n:", "shop.two", Some("SHARED")),
+    ] {
+        redis.cmd(&["SELECT", db]);
+        redis.cmd(&[&["WB.REGISTER", prefix, collection][..], shared.as_slice()].concat());
+    }
+    let listed = lines(&redis);
+    let again = from_file(&listed);
+    assert_eq!(again.status().int("registrations"), 4);
+    assert_eq!(lines(&again), listed);
+}
+
+#[test]
+fn it_needs_no_other_right_and_is_in_the_category_read() {
     let redis = Redis::start(&unreachable_uri());
     redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
     redis.cmd(&["ACL", "SETUSER", "reader", "on", ">secret", "+auth", "+wb.list"]);

@@ -59,74 +59,58 @@ fn apply(call: &Call<'_>, word: Word) {
 /// `WB._ACK`.
 pub const ACK: Spec = internal(
     Word::Ack.name(),
-    ack,
+    |call| apply(call, Word::Ack),
     -1,
     c"Internal: an acknowledgement in the replication stream and the AOF.",
 );
 
-fn ack(call: &Call<'_>) {
-    apply(call, Word::Ack);
-}
-
 /// `WB._DEAD`.
-pub const DEAD: Spec =
-    internal(Word::Dead.name(), dead, 8, c"Internal: MongoDB refuses the last change of a key.");
-
-fn dead(call: &Call<'_>) {
-    apply(call, Word::Dead);
-}
+pub const DEAD: Spec = internal(
+    Word::Dead.name(),
+    |call| apply(call, Word::Dead),
+    8,
+    c"Internal: MongoDB refuses the last change of a key.",
+);
 
 /// `WB._GONE`.
-pub const GONE: Spec =
-    internal(Word::Gone.name(), gone, 3, c"Internal: a key expires or is evicted.");
-
-fn gone(call: &Call<'_>) {
-    apply(call, Word::Gone);
-}
+pub const GONE: Spec = internal(
+    Word::Gone.name(),
+    |call| apply(call, Word::Gone),
+    3,
+    c"Internal: a key expires or is evicted.",
+);
 
 /// `WB._LANES`.
 pub const LANES: Spec = internal(
     Word::Sessions.name(),
-    sessions,
+    |call| apply(call, Word::Sessions),
     2,
     c"Internal: the MongoDB sessions in which the master writes.",
 );
 
-fn sessions(call: &Call<'_>) {
-    apply(call, Word::Sessions);
-}
-
 /// `WB._SCAN`.
 pub const SCAN: Spec = internal(
     Word::Scan.name(),
-    scan,
+    |call| apply(call, Word::Scan),
     2,
     c"Internal: the marking of a prefix's existing keys begins.",
 );
 
-fn scan(call: &Call<'_>) {
-    apply(call, Word::Scan);
-}
-
 /// `WB._MARK`.
-pub const MARK: Spec =
-    internal(Word::Mark.name(), mark, -1, c"Internal: keys that are dirty without having changed.");
-
-fn mark(call: &Call<'_>) {
-    apply(call, Word::Mark);
-}
+pub const MARK: Spec = internal(
+    Word::Mark.name(),
+    |call| apply(call, Word::Mark),
+    -1,
+    c"Internal: keys that are dirty without having changed.",
+);
 
 /// `WB._SYNCED`.
 pub const SYNCED: Spec = internal(
     Word::Synced.name(),
-    synced,
+    |call| apply(call, Word::Synced),
     2,
     c"Internal: the existing keys of a prefix are marked.",
 );
-
-fn synced(call: &Call<'_>) {
-    apply(call, Word::Synced);
-}
 
 /// `WB._DIGEST`: a hexadecimal digest that is equal on servers with the same dirty keys. Open to
 /// clients, to compare a replica with its master.

@@ -7,7 +7,7 @@ use crate::core::backlog::table::{DirtyKey, Taken};
 use crate::core::delivery::batch::{Batch, Item, Refusal};
 use crate::core::ids::{Db, RegistrationId};
 
-const VALUE_IS_GONE: &str = "the key is gone from Redis, and with it the value that was refused";
+const VALUE_IS_GONE: &str = "the key was removed from Redis, and with it the refused value";
 
 /// A selection of dead letters.
 #[derive(Clone, Copy, Debug)]

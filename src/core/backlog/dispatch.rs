@@ -108,7 +108,7 @@ impl Backlog {
 
     /// True if the key changed after it was taken.
     pub fn changed_since(&mut self, taken: &Taken, now_us: u64) -> bool {
-        self.fold_logged(now_us);
+        self.fold_logged(|| now_us);
         self.dirty.changed_since(taken)
     }
 
@@ -131,7 +131,7 @@ impl Backlog {
 
     /// The retained value of a key that was taken, if it has not changed since.
     pub fn retained(&mut self, taken: &Taken, now_us: u64) -> Option<&RetainedValue> {
-        self.fold_logged(now_us);
+        self.fold_logged(|| now_us);
         self.dirty.retained(taken.entry)
     }
 

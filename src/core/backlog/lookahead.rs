@@ -93,9 +93,7 @@ impl Backlog {
         key: &mut Vec<u8>,
         clock: impl FnOnce() -> u64,
     ) -> Option<Watched> {
-        if !self.log.is_empty() {
-            self.fold(clock());
-        }
+        self.fold_logged(clock);
         if let Some((id, db)) = self.dirty.next_newly_dirty(key) {
             return Some(Watched { db, entry: Some(id) });
         }

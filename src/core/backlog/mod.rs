@@ -246,7 +246,7 @@ impl Backlog {
     }
 
     /// Folds the change log into the dirty table. Every method that reads or changes the state of a
-    /// key calls this first.
+    /// key does this first, or [`fold_logged`](Self::fold_logged).
     fn fold(&mut self, now_us: u64) {
         self.changed |= !self.log.is_empty();
         self.dirty.set_limit(usize::try_from(self.settings.dirty_max_bytes).unwrap_or(0));
@@ -258,16 +258,16 @@ impl Backlog {
         }
     }
 
-    /// The same if the log is not empty.
-    fn fold_logged(&mut self, now_us: u64) {
+    /// The same if the log is not empty; only then `clock` is called.
+    fn fold_logged(&mut self, clock: impl FnOnce() -> u64) {
         if !self.log.is_empty() {
-            self.fold(now_us);
+            self.fold(clock());
         }
     }
 
     /// True once after a change that may have made keys due. Folds the change log.
     pub fn take_changed(&mut self, now_us: u64) -> bool {
-        self.fold_logged(now_us);
+        self.fold_logged(|| now_us);
         std::mem::take(&mut self.changed)
     }
 

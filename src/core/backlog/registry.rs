@@ -29,23 +29,23 @@ pub struct Registry {
 
 impl Registry {
     /// True for an id that is or was in use.
-    pub fn was_used(&self, id: RegistrationId) -> bool {
+    pub(super) fn was_used(&self, id: RegistrationId) -> bool {
         usize::from(id) < self.registrations.len()
     }
 
     /// The ids that were ever in use.
-    pub fn ever(&self) -> impl Iterator<Item = RegistrationId> + use<> {
+    pub(super) fn ever(&self) -> impl Iterator<Item = RegistrationId> + use<> {
         // At most 65,535.
         (0..self.registrations.len() as u16).map(RegistrationId)
     }
 
     /// Number of registrations, including draining ones.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.registrations.len() - self.free.len()
     }
 
     /// Number of live registrations.
-    pub fn live_len(&self) -> usize {
+    pub(super) fn live_len(&self) -> usize {
         self.len() - self.draining.len()
     }
 
@@ -189,22 +189,22 @@ impl Registry {
     }
 
     /// Incremented with each change of a registration; starts at 1.
-    pub fn version(&self) -> u64 {
+    pub(super) fn version(&self) -> u64 {
         self.version + 1
     }
 
     /// The ids in use.
-    pub fn ids(&self) -> impl Iterator<Item = RegistrationId> + '_ {
+    pub(super) fn ids(&self) -> impl Iterator<Item = RegistrationId> + '_ {
         self.ever().filter(|id| self.at(*id).is_some())
     }
 
     /// The ids of draining registrations.
-    pub fn draining(&self) -> &BTreeSet<RegistrationId> {
+    pub(super) fn draining(&self) -> &BTreeSet<RegistrationId> {
         &self.draining
     }
 
     /// The ids of live registrations whose existing keys are still to be marked as dirty.
-    pub fn to_sync(&self) -> &BTreeSet<RegistrationId> {
+    pub(super) fn to_sync(&self) -> &BTreeSet<RegistrationId> {
         &self.to_sync
     }
 
@@ -220,7 +220,7 @@ impl Registry {
 }
 
 /// The first of `ids` after `last`, with wrap-around, for which `is_wanted` is true.
-pub fn next_after(
+pub(super) fn next_after(
     ids: &BTreeSet<RegistrationId>,
     last: RegistrationId,
     mut is_wanted: impl FnMut(RegistrationId) -> bool,

@@ -23,12 +23,19 @@ impl Backlog {
             return false;
         }
         self.fold(now_us);
-        self.is_unretained(db, key)
+        self.has_unretained(db, key)
     }
 
     /// Retains the value of a key that is dirty, may be dirty or has a dead letter; false for any
     /// other.
-    pub fn retain_value(&mut self, db: Db, key: &[u8], value: RetainedValue) -> bool {
+    pub fn retain_value(
+        &mut self,
+        db: Db,
+        key: &[u8],
+        value: RetainedValue,
+        clock: impl FnOnce() -> u64,
+    ) -> bool {
+        self.fold_logged(clock);
         if self.dirty.kind_of(db, key).is_some() {
             return self.dirty.retain_value(db, key, value);
         }
@@ -44,7 +51,7 @@ impl Backlog {
     /// like a value: after SWAPDB another key may have its name, whose value must not be written
     /// for it.
     pub fn retain_missing(&mut self, db: Db, key: &[u8], now_us: u64) {
-        self.fold_logged(now_us);
+        self.fold_logged(|| now_us);
         let id = self.dirty.id_of(db, key).and_then(|id| self.active(id));
         let Some((active, kind)) = id.zip(self.dirty.kind_of(db, key)) else { return };
         if Backlog::on_missing(&active.registration, kind) == Missing::Delete {
@@ -71,7 +78,7 @@ impl Backlog {
             Missing::Keep => {
                 self.fold(now_us);
                 // A key whose change may have been missed counts, too: it is not known to be clean.
-                if self.is_unretained(db, key) {
+                if self.has_unretained(db, key) {
                     self.lost_total += 1;
                     self.was_not_deleted(db, id, key, now_us);
                 }
@@ -95,7 +102,12 @@ impl Backlog {
     }
 
     /// True if a key is dirty, may be dirty or has a dead letter, and its value exists only in Redis.
-    pub fn is_unretained(&self, db: Db, key: &[u8]) -> bool {
+    pub fn is_unretained(&mut self, db: Db, key: &[u8], clock: impl FnOnce() -> u64) -> bool {
+        self.fold_logged(clock);
+        self.has_unretained(db, key)
+    }
+
+    fn has_unretained(&self, db: Db, key: &[u8]) -> bool {
         match self.dirty.kind_of(db, key) {
             Some(kind) => kind.may_hold_value(),
             None => {

@@ -77,7 +77,7 @@ impl Backlog {
         clean: &mut Acknowledged,
     ) -> Option<Report> {
         // Changes that are still in the log keep their keys dirty.
-        self.fold_logged(now.us);
+        self.fold_logged(|| now.us);
         match report {
             Report::Credit(more) => self.in_flight.credits += i64::from(more),
             Report::SlowCredit(more) => self.in_flight.slow_credits += i64::from(more),

@@ -55,7 +55,7 @@ impl Backlog {
 
     /// A key changed or was removed while it was read in steps: it is requeued.
     pub fn interrupted(&mut self, batch: &Batch, taken: &Taken, key: &[u8], now_us: u64) {
-        self.fold_logged(now_us);
+        self.fold_logged(|| now_us);
         self.has_read_in_steps();
         self.slow_keys.was_interrupted(batch.registration.db, key, now_us);
         self.dirty.requeue_front(taken.entry, taken.since_us);
@@ -65,7 +65,7 @@ impl Backlog {
     /// True if a key that was taken for `batch` is still in flight, unchanged, and its value was not
     /// retained since.
     pub fn is_as_taken(&mut self, batch: &Batch, taken: &Taken, now_us: u64) -> bool {
-        self.fold_logged(now_us);
+        self.fold_logged(|| now_us);
         self.in_flight.is_current(batch) && self.dirty.is_as_taken(taken)
     }
 

@@ -210,7 +210,13 @@ impl Backlog {
 
     /// The registration of a key that is dirty, may be dirty or has a dead letter, for retaining
     /// its value. Includes keys of draining registrations, which are no longer routed.
-    pub fn active_of_key(&self, db: Db, key: &[u8]) -> Option<&ActiveRegistration> {
+    pub fn active_of_key(
+        &mut self,
+        db: Db,
+        key: &[u8],
+        clock: impl FnOnce() -> u64,
+    ) -> Option<&ActiveRegistration> {
+        self.fold_logged(clock);
         let letter = || self.dead.find(db, key).map(|letter| letter.registration_id);
         let id = self.dirty.id_of(db, key).or_else(|| self.maybe_missed(db, key));
         self.active(id.or_else(letter)?)

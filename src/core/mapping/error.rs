@@ -63,7 +63,7 @@ impl fmt::Display for MappingError {
             }
             MappingError::Truncated => f.write_str("the value was read incompletely"),
             MappingError::Mismatch(field, to) => {
-                write!(f, "the field {} is not {to}, as SCHEMA wants it", Named(field))
+                write!(f, "the field {} is not {to}, as SCHEMA requires", Named(field))
             }
             MappingError::Renamed(field) => {
                 write!(f, "SCHEMA gives the name {} to another field", Named(field))

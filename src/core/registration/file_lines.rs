@@ -24,7 +24,7 @@ pub fn words(line: &[u8]) -> Result<Vec<Vec<u8>>, String> {
             _ => plain(rest)?,
         };
         if behind.first().is_some_and(|byte| !byte.is_ascii_whitespace()) {
-            return Err("a closing quote takes a blank behind it".to_owned());
+            return Err("white space must follow a closing quote".to_owned());
         }
         words.push(word);
         rest = behind.trim_ascii_start();
@@ -75,7 +75,7 @@ fn plain(rest: &[u8]) -> Split<'_> {
     let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
     let (word, behind) = rest.split_at(end);
     if word.contains(&b'"') || word.contains(&b'\'') {
-        return Err("a quote may only stand at the beginning of a word".to_owned());
+        return Err("a quote may only begin a word".to_owned());
     }
     Ok((word.to_vec(), behind))
 }
@@ -149,7 +149,7 @@ mod tests {
             })
         };
         assert_eq!(split("  a  b\t c ").unwrap(), ["a", "b", "c"]);
-        assert_eq!(split(r#""" 'it''s'"#).unwrap_err(), "a closing quote takes a blank behind it");
+        assert_eq!(split(r#""" 'it''s'"#).unwrap_err(), "white space must follow a closing quote");
         assert_eq!(split(r#""" '\'' "a\"b" "\x41\n""#).unwrap(), ["", "'", "a\"b", "A\n"]);
         assert_eq!(split("\"open").unwrap_err(), "a quote is not closed");
         assert_eq!(split("'open").unwrap_err(), "a quote is not closed");

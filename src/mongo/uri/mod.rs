@@ -123,8 +123,7 @@ fn unknown(name: &str, has_value: bool) -> String {
     if has_value && plain && (1..=40).contains(&name.len()) {
         return format!("it has no option {name} that MongoDB knows; correct or remove it");
     }
-    "what stands behind the ? must be options of the form name=value, with & between them"
-        .to_owned()
+    "the text after the ? must be options of the form name=value, with & between them".to_owned()
 }
 
 /// Checks for options that exclude each other, or do not fit the form of the connection string.

@@ -94,7 +94,7 @@ fn check_host(host: &str, srv: bool) -> Result<(), String> {
             (name, (!port.is_empty()).then(|| port.strip_prefix(':').unwrap_or_default()))
         }
         _ if host.starts_with('[') => {
-            return Err("what stands in brackets is no IPv6 address".to_owned());
+            return Err("the text in brackets is not an IPv6 address".to_owned());
         }
         _ => match host.split_once(':') {
             Some((name, port)) => (name, Some(port)),

@@ -131,7 +131,7 @@ fn of_reply(reply: &Document, registration: &Registration, expected: Expected) -
         if lacks_index(error) {
             return namespace(
                 code,
-                "the unique index of KEY is gone or hidden; a missing one is made again",
+                "the unique index of KEY is missing or hidden; a missing one is created again",
                 registration,
             );
         }

@@ -23,7 +23,7 @@ pub const SPEC: Spec = Spec {
     flags: c"readonly admin blocking allow-stale no-mandatory-keys",
     acl: c"admin dangerous blocking",
     arity: -1,
-    summary: c"Connects to MongoDB and tells what it is and whether the user may write.",
+    summary: c"Connects to MongoDB and reports what it is and whether the user may write.",
     complexity: c"O(N) where N is the number of registrations; the client waits for MongoDB",
     since: c"0.1.0",
     args: &[Arg { optional: true, ..arg(c"uri", ArgKind::Text) }],

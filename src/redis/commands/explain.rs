@@ -18,13 +18,13 @@ pub const SPEC: Spec = Spec {
     flags: c"readonly",
     acl: c"read",
     arity: 2,
-    summary: c"Tells how a key stands, and the document that would be written of it now.",
+    summary: c"Reports the state of a key, and the document that would be written for it now.",
     complexity: c"O(N) where N is the size of the value",
     since: c"0.1.0",
     args: &[arg(c"key", ArgKind::Key)],
     keys: Some(KeySpec::First),
     syntax: &["EXPLAIN <key>"],
-    help: &["How does the key stand, and what would be written of it now."],
+    help: &["The state of the key, and what would be written for it now."],
 };
 
 /// Runs the command. It reads the value without a time budget, like a command that returns the

@@ -19,13 +19,13 @@ pub const SPEC: Spec = Spec {
     flags: c"readonly fast allow-stale no-mandatory-keys",
     acl: c"read fast",
     arity: -1,
-    summary: c"Tells whether MongoDB is reached, how far it is behind, and why.",
+    summary: c"Reports whether MongoDB is reachable, how far it is behind, and why.",
     complexity: c"O(N) where N is the number of registrations",
     since: c"0.1.0",
     args: &[PREFIX],
     keys: None,
     syntax: &["STATUS [<prefix>]"],
-    help: &["Is MongoDB reached, how far is it behind, since when and why."],
+    help: &["Whether MongoDB is reachable, and how far it is behind, since when and why."],
 };
 
 /// Runs the command.

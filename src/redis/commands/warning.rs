@@ -8,7 +8,7 @@ const NAMED: usize = 5;
 
 /// The current problems of prefixes, one sentence for each kind of problem.
 pub fn of_prefixes(backlog: &Backlog) -> impl Iterator<Item = String> {
-    let back_off = |(registration, why)| format!("{} rests: {why}", name(registration));
+    let back_off = |(registration, why)| format!("{} backs off: {why}", name(registration));
     let letters = |(registration, count, why)| {
         format!("{} has {count} dead letters, see WB.DEADLETTER LIST: {why}", name(registration))
     };

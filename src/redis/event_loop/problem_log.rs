@@ -68,7 +68,7 @@ pub fn trouble(pipeline: &Pipeline, now_us: u64) {
         let prefix = String::from_utf8_lossy(&registration.prefix);
         let of = format!("prefix '{prefix}' of database {}", registration.db);
         match backoff {
-            Some(Err(why)) => log::warning(&format!("{of} is not written and rests: {why}")),
+            Some(Err(why)) => log::warning(&format!("{of} backs off and is not written: {why}")),
             Some(Ok(())) => log::notice(&format!("{of} is written again")),
             None => {}
         }

@@ -32,15 +32,16 @@ pub fn apply_removal_marker(
 /// database.
 pub fn retain_value(pipeline: &Pipeline, ctx: Ctx<'_>, db: Db, key: &[u8]) {
     let request = {
-        let backlog = pipeline.backlog.borrow();
-        backlog.active_of_key(db, key).map(|active| ReadRequest::of(&active.registration))
+        let mut backlog = pipeline.backlog.borrow_mut();
+        let active = backlog.active_of_key(db, key, clock::now_us);
+        active.map(|active| ReadRequest::of(&active.registration))
     };
     let Some(request) = request else { return };
     let value = read_value(pipeline, ctx, key, request);
     let mut backlog = pipeline.backlog.borrow_mut();
     match value {
         Ok(value) => {
-            backlog.retain_value(db, key, value);
+            backlog.retain_value(db, key, value, clock::now_us);
         }
         // It counts as deleted. Once the key is removed, its type cannot be read any more.
         Err(ReadOutcome::WrongType) => {

@@ -94,15 +94,15 @@ fn a_namespace_that_backs_off_is_logged_once_until_it_accepts_writes_again() {
     for text in [status.text("warning"), status.text("last_error"), redis.log()] {
         assert!(text.contains("it is a view"), "{text}");
     }
-    assert!(status.text("warning").contains("prefix 'v:' of database 0 rests"));
+    assert!(status.text("warning").contains("prefix 'v:' of database 0 backs off"));
     assert!(flush_fields(redis, &["v:", "TIMEOUT", "1"]).text("error").contains("it is a view"));
     assert_eq!(redis.status_of("k:").text("last_error"), "");
     world.database.run(doc! { "drop": "view" });
     redis.flush();
     wait_until("it no longer backs off", SOON, || redis.status().int("resting") == 0);
     assert_eq!(redis.status().text("last_error"), "");
-    assert!(!redis.status().text("warning").contains("rests"));
-    assert_eq!(logged(redis, "is not written and rests"), 1, "{}", redis.log());
+    assert!(!redis.status().text("warning").contains("backs off"));
+    assert_eq!(logged(redis, "backs off and is not written"), 1, "{}", redis.log());
     assert!(!redis.log().contains(SECRET));
 }
 

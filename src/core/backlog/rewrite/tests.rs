@@ -90,7 +90,7 @@ fn an_indeterminate_write_of_a_retained_value_is_repeated() {
     let mut backlog = backlog();
     change(&mut backlog, "k", ChangeKind::Changed, 1);
     let value = || RetainedValue { content: Content::String, expire_ms: 5, bytes: (*b"v").into() };
-    backlog.retain_value(Db(0), b"k", value());
+    backlog.retain_value(Db(0), b"k", value(), || 0);
     send(&mut backlog, abandoned(true), 10);
     send(&mut backlog, written(), 20);
     backlog.mark_due_rewrites(20 + REWRITE_US);

@@ -78,7 +78,7 @@ fn a_refused_key_has_a_reason_and_keeps_its_value() {
     assert_eq!((explained.attempts, explained.last_error.as_str()), (1, "schema"));
     let value =
         RetainedValue { content: Content::String, expire_ms: NO_EXPIRY, bytes: (*b"v").into() };
-    backlog.retain_value(Db(0), b"a:1", value.clone());
+    backlog.retain_value(Db(0), b"a:1", value.clone(), || 0);
     assert_eq!(backlog.explain(Db(0), b"a:1", 500_000).retained, Some(value.clone()));
     backlog.retry(LetterScope::All, 600_000);
     let explained = backlog.explain(Db(0), b"a:1", 700_000);

@@ -167,7 +167,7 @@ fn a_refused_possible_deletion_is_a_change_once_the_key_expires_unretained() {
 fn a_retained_value_moves_to_the_dead_letter_and_back() {
     let (mut master, mut replica) = pair(&[("a:1", ChangeKind::Changed)]);
     for backlog in [&mut master, &mut replica] {
-        assert!(backlog.retain_value(Db(0), b"a:1", value("last")));
+        assert!(backlog.retain_value(Db(0), b"a:1", value("last"), || 0));
     }
     for _ in 0..2 {
         let flight = batch(&mut master, u64::MAX).unwrap();
@@ -189,8 +189,8 @@ fn the_value_of_a_dead_letter_is_retained_when_its_key_is_removed() {
     end(&mut master, &mut replica, flight, refused(&[0]));
     assert!(master.must_retain(Db(0), b"a:1", ChangeKind::Evicted, 60));
     assert_eq!(master.unretained(None, 60), [(Db(0), b"a:1".to_vec())]);
-    assert!(master.active_of_key(Db(0), b"a:1").is_some());
-    assert!(master.retain_value(Db(0), b"a:1", value("last")));
+    assert!(master.active_of_key(Db(0), b"a:1", || 0).is_some());
+    assert!(master.retain_value(Db(0), b"a:1", value("last"), || 0));
     assert!(!master.must_retain(Db(0), b"a:1", ChangeKind::Evicted, 60));
     assert!(master.unretained(None, 60).is_empty());
     master.retry(LetterScope::All, 60);
@@ -219,7 +219,7 @@ fn a_dead_letter_whose_value_is_lost_is_kept_with_that_reason() {
         (letters(&master), letters(&replica))
     };
     let (of_master, of_replica) = skip(None);
-    assert!(of_master[0].1.reason.contains("gone from Redis"), "{of_master:?}");
+    assert!(of_master[0].1.reason.contains("removed from Redis"), "{of_master:?}");
     assert_eq!((of_master[0].1.attempts, &of_master), (2, &of_replica));
     // Deleted by a client, and the document is kept: there is nothing to retry.
     assert_eq!(skip(Some(ChangeKind::Deleted)), (vec![], vec![]));
@@ -295,7 +295,7 @@ fn a_retry_uses_the_current_options_of_the_registration() {
 fn dead_letters_are_saved_and_loaded_with_their_values() {
     let (mut master, mut replica) =
         pair(&[("a:1", ChangeKind::Changed), ("a:2", ChangeKind::Deleted)]);
-    master.retain_value(Db(0), b"a:1", value("last"));
+    master.retain_value(Db(0), b"a:1", value("last"), || 0);
     let flight = batch(&mut master, u64::MAX).unwrap();
     end(&mut master, &mut replica, flight, refused(&[0, 1]));
     master.retry(LetterScope::Key(Db(0), b"a:2"), 60);

@@ -150,7 +150,7 @@ fn a_flush_of_keys_waits_for_a_key_that_may_have_been_missed() {
 fn the_value_of_a_key_that_may_have_been_missed_is_retained() {
     let mut backlog = full(&["a:"]);
     assert!(backlog.must_retain(Db(0), b"a:missed", ChangeKind::Evicted, 8));
-    assert!(backlog.retain_value(Db(0), b"a:missed", retained()));
+    assert!(backlog.retain_value(Db(0), b"a:missed", retained(), || 0));
     assert!(backlog.removed(Db(0), b"a:missed", ChangeKind::Evicted, 8));
     assert_eq!(backlog.state(8).lost_total, 0);
     assert!(drain(&mut backlog, 9).contains(&"a:missed".to_owned()));
@@ -158,7 +158,7 @@ fn the_value_of_a_key_that_may_have_been_missed_is_retained() {
     assert_eq!(backlog.state(10).lost_total, 1);
     backlog.clear_missed(RegistrationId(0));
     assert!(!backlog.must_retain(Db(0), b"a:clean", ChangeKind::Evicted, 11));
-    assert!(!backlog.retain_value(Db(0), b"a:clean", retained()));
+    assert!(!backlog.retain_value(Db(0), b"a:clean", retained(), || 0));
 }
 
 #[test]

@@ -115,7 +115,7 @@ fn run(backlog: &mut Backlog, flights: &mut Vec<Batch>, step: Step, now_us: &mut
                 expire_ms: -1,
                 bytes,
             };
-            backlog.retain_value(Db(0), &key(prefix, number), value);
+            backlog.retain_value(Db(0), &key(prefix, number), value, || 0);
         }
         Step::Return | Step::Written => {}
     }

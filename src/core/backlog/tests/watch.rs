@@ -58,7 +58,7 @@ fn clean_keys_and_keys_with_retained_values_are_not_tracked() {
     assert_eq!(check(&mut backlog, 1, 9_000), 2);
     let bytes = b"v".as_slice().into();
     let value = RetainedValue { content: Content::String, expire_ms: 9_000, bytes };
-    assert!(backlog.retain_value(Db(0), b"a:2", value));
+    assert!(backlog.retain_value(Db(0), b"a:2", value, || 0));
     assert_eq!(backlog.next_end_ms(), Some(9_000), "of the other key");
     let flight = batch(&mut backlog, 200_000).unwrap();
     assert_eq!(done(&mut backlog, flight, written(), 300_000).len(), 2);

@@ -17,7 +17,7 @@ pub(super) fn parse(words: &mut Words<'_>) -> Result<Schema, String> {
     while let Some(word) = words.next() {
         let field = field(word)?;
         if !seen.insert(field) {
-            return Err(format!("SCHEMA takes each field once: {field:?} stands there twice"));
+            return Err(format!("SCHEMA takes each field once: {field:?} is given twice"));
         }
         let to = words.choice(&format!("SCHEMA {field:?}"), &FIELD_TYPES)?;
         let name = match words.0.as_slice().first() {

@@ -107,8 +107,8 @@ fn scan(pipeline: &Pipeline, ctx: Ctx<'_>, db: Db, cursor: &Cursor, end_us: u64)
 /// Retains the value of a key that the server has opened for the scan, if it is logically expired
 /// or about to expire.
 fn retain_expired(pipeline: &Pipeline, db: Db, name: &[u8], key: *mut raw::RedisModuleKey) {
-    let backlog = pipeline.backlog.borrow();
-    if key.is_null() || !backlog.is_unretained(db, name) {
+    let mut backlog = pipeline.backlog.borrow_mut();
+    if key.is_null() || !backlog.is_unretained(db, name, clock::now_us) {
         return;
     }
     // SAFETY: the server opened the key for this callback.
@@ -118,14 +118,16 @@ fn retain_expired(pipeline: &Pipeline, db: Db, name: &[u8], key: *mut raw::Redis
     if !u64::try_from(expire_ms).is_ok_and(is_expiring) {
         return;
     }
-    let id = backlog.active_of_key(db, name);
-    let Some(request) = id.map(|active| ReadRequest::of(&active.registration)) else { return };
+    let active = backlog.active_of_key(db, name, clock::now_us);
+    let Some(request) = active.map(|active| ReadRequest::of(&active.registration)) else {
+        return;
+    };
     drop(backlog);
     let mut value = Vec::new();
     // SAFETY: as above.
     let read = unsafe { value::of_open_key(key, request, &mut value) };
     if let Some((content, expire_ms)) = read {
         let retained = RetainedValue { content, expire_ms, bytes: value.into() };
-        pipeline.backlog.borrow_mut().retain_value(db, name, retained);
+        pipeline.backlog.borrow_mut().retain_value(db, name, retained, clock::now_us);
     }
 }

@@ -142,6 +142,7 @@ impl Backlog {
     /// Makes keys dirty again whose rewrite is due at `now_us`, and returns them with the ids of
     /// their registrations.
     pub fn mark_due_rewrites(&mut self, now_us: u64) -> Vec<(RegistrationId, Vec<u8>)> {
+        self.fold_logged(|| now_us);
         let mut marked = Vec::new();
         // Limited, so that it takes no longer than a slice of reading.
         while self.has_due_rewrites(now_us) && marked.len() < AT_A_TIME {

@@ -122,7 +122,7 @@ impl Backlog {
             self.reschedule_all();
         }
         let mut rescheduled = std::mem::take(&mut self.schedule.rescheduled);
-        self.dirty.take_stirred(&mut rescheduled);
+        self.dirty.take_rescheduled(&mut rescheduled);
         for id in rescheduled.drain(..) {
             let waits = self.dirty.queue(id).waiting() > 0 || self.contested.is_released(id);
             let waits = waits && self.active(id).is_some();

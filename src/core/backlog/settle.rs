@@ -166,8 +166,15 @@ impl Backlog {
         None
     }
 
-    /// Acknowledges a key that was taken and needs no write.
-    pub fn skip(&mut self, id: RegistrationId, taken: &Taken, clean: &mut Acknowledged) {
+    /// Acknowledges a key that was taken and needs no write, unless it has changed since.
+    pub fn skip(
+        &mut self,
+        id: RegistrationId,
+        taken: &Taken,
+        now_us: u64,
+        clean: &mut Acknowledged,
+    ) {
+        self.fold_logged(|| now_us);
         self.contested.forget(taken.entry);
         let mut skipped = None;
         let settled = self.dirty.acknowledge(taken.entry, taken.version, |db, key| {
@@ -188,7 +195,7 @@ impl Backlog {
     }
 
     /// Applies an acknowledgement from the replication stream or the AOF.
-    pub fn forget(&mut self, db: Db, key: &[u8]) {
+    pub(super) fn forget(&mut self, db: Db, key: &[u8]) {
         let id = self.dirty.forget(db, key);
         self.clear_letter(db, key);
         if let Some(id) = id {

@@ -3,6 +3,7 @@ mod clock;
 mod contested;
 mod exclude;
 mod explain;
+mod fold;
 mod held;
 mod letters;
 mod loaded;
@@ -14,6 +15,7 @@ mod watch;
 
 use super::*;
 use crate::core::backlog::flush_waiters::FlushProgress;
+use crate::core::backlog::table::{RetainedValue, Taken};
 use crate::core::delivery::batch::{Batch, Refusal, Report, Verdict, Written};
 use crate::core::ids::{Db, RegistrationId};
 use crate::core::mapping::value::{Content, NO_EXPIRY, Span};

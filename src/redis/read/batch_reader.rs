@@ -216,7 +216,7 @@ impl<'a> BatchReader<'a> {
                 batch.items.push(item(taken, key, Content::Tombstone, nothing, expire_ms));
             }
             Missing::Keep => {
-                backlog.skip(batch.registration_id, &Taken { kind, ..*taken }, self.clean);
+                backlog.skip(batch.registration_id, &Taken { kind, ..*taken }, now_us, self.clean);
                 batch.bytes.truncate(key.start);
             }
         }

@@ -98,6 +98,19 @@ fn an_indeterminate_write_of_a_retained_value_is_repeated() {
 }
 
 #[test]
+fn a_retained_value_is_not_written_again_over_a_change_that_is_only_logged() {
+    let mut backlog = backlog();
+    change(&mut backlog, "k", ChangeKind::Changed, 1);
+    let value = RetainedValue { content: Content::String, expire_ms: 5, bytes: (*b"v").into() };
+    backlog.retain_value(Db(0), b"k", value, || 0);
+    send(&mut backlog, abandoned(true), 10);
+    send(&mut backlog, written(), 20);
+    backlog.record(Db(0), b"k", ChangeKind::Changed, || 30);
+    assert!(backlog.mark_due_rewrites(20 + REWRITE_US).is_empty());
+    assert_eq!(backlog.dirty.kind_of(Db(0), b"k"), Some(ChangeKind::Changed));
+}
+
+#[test]
 fn indeterminate_writes_are_forgotten_with_the_epoch() {
     let mut backlog = with_indeterminate_write("k", ChangeKind::Changed);
     backlog.begin_epoch();

@@ -96,7 +96,7 @@ pub struct Dirty {
     /// Keys dirty since this time or longer are due immediately.
     flush_us: u64,
     /// Registrations whose due time may have changed since the last
-    /// [`take_stirred`](Self::take_stirred).
+    /// [`take_rescheduled`](Self::take_rescheduled).
     rescheduled: Vec<RegistrationId>,
     /// Changes of all registrations, including removed ones.
     captured_total: u64,

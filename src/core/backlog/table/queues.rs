@@ -69,7 +69,7 @@ impl Dirty {
     }
 
     /// Moves the rescheduled registrations, each once, to `rescheduled`, whose contents are replaced.
-    pub fn take_stirred(&mut self, rescheduled: &mut Vec<RegistrationId>) {
+    pub fn take_rescheduled(&mut self, rescheduled: &mut Vec<RegistrationId>) {
         rescheduled.clear();
         std::mem::swap(rescheduled, &mut self.rescheduled);
         for registration_id in rescheduled {

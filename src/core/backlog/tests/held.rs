@@ -46,7 +46,7 @@ fn its_registration_is_kept_until_it_ends_even_if_its_keys_have_moved() {
     backlog.unregister(Db(0), b"a:", false, 3);
     // Its last key needs no write.
     let (taken, key) = backlog.take(&mut batch, u64::MAX).expect("a key");
-    backlog.skip(batch.registration_id, &taken, &mut Acknowledged::default());
+    backlog.skip(batch.registration_id, &taken, 0, &mut Acknowledged::default());
     batch.bytes.truncate(key.start);
     assert!(backlog.registry.at(batch.registration_id).is_some());
     backlog.in_flight.release_held();

@@ -210,7 +210,7 @@ fn a_dead_letter_whose_value_is_lost_is_kept_with_that_reason() {
         let (taken, _) = master.take(&mut batch, u64::MAX).unwrap();
         let mut clean = Acknowledged::default();
         let taken = Taken { kind: kind.unwrap_or(taken.kind), ..taken };
-        master.skip(RegistrationId(0), &taken, &mut clean);
+        master.skip(RegistrationId(0), &taken, 0, &mut clean);
         propagate(&mut replica, &clean);
         for backlog in [&mut master, &mut replica] {
             assert_eq!(backlog.dirty_len(), 0);

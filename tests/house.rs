@@ -8,11 +8,12 @@ use std::path::Path;
 /// The rooms from the lowest to the highest, each with those that it may import. A room is a file
 /// or a folder; the longest name that a file begins with is its room. docs/DESIGN.md has the same
 /// list with reasons.
-const ROOMS: [(&str, &[&str]); 42] = [
+const ROOMS: [(&str, &[&str]); 43] = [
     ("file", &[]),
     ("core/ids", &[]),
     ("core/now", &[]),
     ("core/settings", &[]),
+    ("core/exposition", &[]),
     ("core/registration", &["core/ids", "core/settings"]),
     ("core/mapping", &["core/registration"]),
     ("core/delivery", &["core/ids", "core/now", "core/registration", "core/mapping"]),

@@ -5,6 +5,7 @@
 
 pub mod backlog;
 pub mod delivery;
+pub mod exposition;
 pub mod ids;
 pub mod mapping;
 pub mod now;

@@ -84,6 +84,11 @@ impl Pipeline {
         }
     }
 
+    /// Number of batches that MongoDB has not answered, and of those that may be in flight.
+    pub fn concurrency(&self) -> (u32, u32) {
+        self.worker.borrow().as_ref().map(Worker::concurrency).unwrap_or_default()
+    }
+
     /// Stops the background thread, and waits at most `limit` for its end.
     pub fn stop_worker(&self, limit: Duration) {
         if let Some(mut worker) = self.worker.take()

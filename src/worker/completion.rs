@@ -79,7 +79,8 @@ impl<C: Connector> WriteLoop<C> {
         drop(linked);
         let batch = unshare(batch);
         let namespace = batch.registration.namespace.clone();
-        let took = Some(since.elapsed()).filter(|_| batch.retry == 0);
+        let took = since.elapsed();
+        let is_retry = batch.retry > 0;
         match result {
             Ok(written) => {
                 if current {
@@ -92,7 +93,7 @@ impl<C: Connector> WriteLoop<C> {
                 if !self.is_slow(&batch) {
                     self.flow.acknowledged(batch.items.len(), now_us, in_flight, most);
                 }
-                self.lag.acknowledged(&batch, &written, now_us);
+                self.lag.acknowledged(&batch, &written, now_us, took);
                 self.answered(batch, written);
             }
             Err(Failure::Namespace(error)) => {
@@ -118,7 +119,7 @@ impl<C: Connector> WriteLoop<C> {
                 return;
             }
         }
-        if let Some(took) = took {
+        if !is_retry {
             self.record_time(&namespace, took);
         }
     }

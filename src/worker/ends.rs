@@ -1,7 +1,7 @@
 //! The worker's ends of the channels to the server thread.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -29,10 +29,32 @@ pub struct Ends {
     pub asked: Arc<Asked>,
     /// Set when the worker shall stop.
     pub stopping: Arc<AtomicBool>,
+    /// How many batches are in flight, for the server thread.
+    pub concurrency: Arc<Concurrency>,
     /// The module's clock.
     pub now_us: fn() -> u64,
     /// Wakes the server, which then drains the reports.
     pub wake_server: Box<dyn Fn() + Send + Sync>,
+}
+
+/// Batches in flight and their allowed number, written by the worker alone.
+#[derive(Debug, Default)]
+pub struct Concurrency {
+    in_flight: AtomicU32,
+    allowed: AtomicU32,
+}
+
+impl Concurrency {
+    /// Sets both numbers.
+    pub fn set(&self, in_flight: u32, allowed: u32) {
+        self.in_flight.store(in_flight, Ordering::Relaxed);
+        self.allowed.store(allowed, Ordering::Relaxed);
+    }
+
+    /// The number in flight, and the allowed one.
+    pub fn get(&self) -> (u32, u32) {
+        (self.in_flight.load(Ordering::Relaxed), self.allowed.load(Ordering::Relaxed))
+    }
 }
 
 /// A request to check a deployment.

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, unbounded};
 
-use super::ends::CheckRequest;
-use super::ends::Ends;
+use super::ends::{CheckRequest, Concurrency, Ends};
 use super::options::{MAX_IN_FLIGHT, WorkerOptions};
 use super::thread;
 use super::wake::{Asked, Ringer, doorbell};
@@ -31,6 +30,7 @@ pub struct Worker {
     ringer: Ringer,
     asked: Arc<Asked>,
     stopping: Arc<AtomicBool>,
+    concurrency: Arc<Concurrency>,
     /// Disconnected once the thread has ended, also by a panic.
     exited: Receiver<()>,
     thread: Option<JoinHandle<()>>,
@@ -79,6 +79,7 @@ impl Worker {
         let (_, exited) = bounded(0);
         let asked = Arc::new(Asked::default());
         let stopping = Arc::new(AtomicBool::new(false));
+        let concurrency = Arc::new(Concurrency::default());
         let worker = Worker {
             batches: batches_out,
             options: options_out,
@@ -87,6 +88,7 @@ impl Worker {
             ringer,
             asked: Arc::clone(&asked),
             stopping: Arc::clone(&stopping),
+            concurrency: Arc::clone(&concurrency),
             exited,
             thread: None,
         };
@@ -98,6 +100,7 @@ impl Worker {
             doorbell,
             asked,
             stopping,
+            concurrency,
             now_us,
             wake_server,
         };
@@ -151,6 +154,12 @@ impl Worker {
     /// True when there is a report for [`report`](Self::report).
     pub fn has_reports(&self) -> bool {
         !self.reports.is_empty()
+    }
+
+    /// Number of batches that MongoDB has not answered, and of those that may be in flight at
+    /// present. Never blocks.
+    pub fn concurrency(&self) -> (u32, u32) {
+        self.concurrency.get()
     }
 
     /// Waits for a report, at most `limit`. For the shutdown only: the server thread never waits

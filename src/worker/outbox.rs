@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
 use super::wake::Asked;
 use crate::core::delivery::batch::{Batch, Report, Written};
+use crate::core::delivery::buckets::WriteTimes;
 use crate::core::delivery::lag::Lag;
 use crate::core::ids::RegistrationId;
 use crate::core::registration::Registration;
@@ -47,10 +49,11 @@ impl Outbox {
     }
 }
 
-/// Measures the lag of acknowledged batches, and reports it periodically.
+/// Measures the lag and the time of acknowledged batches, and reports them periodically.
 #[derive(Debug)]
 pub struct LagReports {
     all: Lag,
+    times: WriteTimes,
     /// By registration.
     each: HashMap<RegistrationId, Measured>,
     reported_at_us: Option<u64>,
@@ -76,12 +79,18 @@ impl LagReports {
     /// Without measurements, created at `now_us`.
     pub fn new(now_us: u64) -> Self {
         let (all, each) = (Lag::new(now_us), HashMap::new());
-        LagReports { all, each, reported_at_us: None, unreported: false }
+        LagReports {
+            all,
+            times: WriteTimes::default(),
+            each,
+            reported_at_us: None,
+            unreported: false,
+        }
     }
 
-    /// Records that MongoDB replied to `batch` at `now_us`; items that were not written are not
-    /// measured.
-    pub fn acknowledged(&mut self, batch: &Batch, written: &Written, now_us: u64) {
+    /// Records that MongoDB replied to `batch` at `now_us`, after `took`; items that were not written
+    /// are not measured.
+    pub fn acknowledged(&mut self, batch: &Batch, written: &Written, now_us: u64, took: Duration) {
         if batch.items.is_empty() {
             return;
         }
@@ -91,12 +100,15 @@ impl LagReports {
             *one = Measured::new(batch, now_us);
         }
         one.unreported = true;
-        for lag in [&mut self.all, &mut one.lag] {
-            lag.rotate(now_us);
-            let items = batch.items.iter().enumerate();
-            for (_, item) in items.filter(|(index, _)| !written.is_open(*index)) {
-                lag.record(now_us.saturating_sub(item.since_us));
-            }
+        self.times.batch.record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        self.all.rotate(now_us);
+        one.lag.rotate(now_us);
+        let items = batch.items.iter().enumerate();
+        for (_, item) in items.filter(|(index, _)| !written.is_open(*index)) {
+            let lag_us = now_us.saturating_sub(item.since_us);
+            self.all.record(lag_us);
+            one.lag.record(lag_us);
+            self.times.lag.record(lag_us);
         }
         self.unreported = true;
     }
@@ -108,7 +120,7 @@ impl LagReports {
         }
         self.unreported = false;
         self.reported_at_us = Some(now_us);
-        let mut reports = Vec::new();
+        let mut reports = vec![Report::Times(Box::new(self.times))];
         let all = self.all.percentiles(now_us);
         reports.extend(all.map(|lag| Report::Lag { of: None, lag }));
         self.each.retain(|id, one| {

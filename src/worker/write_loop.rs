@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::connect_attempt::{Attempt, CONNECT_WITHIN, Linked, attempt};
 use super::credit::Credits;
-use super::ends::{CheckRequest, Ends, PANIC};
+use super::ends::{CheckRequest, Concurrency, Ends, PANIC};
 use super::link::LinkState;
 use super::link_view::View;
 use super::namespace_backoff::NamespaceBackoffs;
@@ -111,6 +111,7 @@ pub struct LoopEnds {
     pub(super) checks: crossbeam_channel::Receiver<CheckRequest>,
     doorbell: super::wake::Doorbell,
     stopping: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    concurrency: std::sync::Arc<Concurrency>,
     pub(super) now_us: fn() -> u64,
 }
 
@@ -128,6 +129,7 @@ impl<C: Connector> WriteLoop<C> {
                 checks: ends.checks,
                 doorbell: ends.doorbell,
                 stopping: ends.stopping,
+                concurrency: ends.concurrency,
                 now_us: ends.now_us,
             },
             link: LinkState::idle(),
@@ -286,10 +288,13 @@ impl<C: Connector> WriteLoop<C> {
     }
 
     fn grant(&mut self) {
+        let allowed = self.flow.allowed(self.options.max_in_flight);
+        let in_flight = u32::try_from(self.flights.len()).unwrap_or(u32::MAX);
+        self.ends.concurrency.set(in_flight, allowed);
         if !self.link.accepts_batches() {
             return;
         }
-        let (usual, slow) = self.credits.grant(self.flow.allowed(self.options.max_in_flight));
+        let (usual, slow) = self.credits.grant(allowed);
         if usual > 0 {
             self.outbox.push(Report::Credit(usual));
         }

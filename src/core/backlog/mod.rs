@@ -47,6 +47,7 @@ use self::in_flight::InFlight;
 use self::registry::Registry;
 use self::slow_keys::SlowKeys;
 use self::table::Dirty;
+use super::delivery::buckets::WriteTimes;
 use super::delivery::lag::Percentiles;
 use super::delivery::link_log::LinkWatch;
 use super::registration::Registration;
@@ -90,6 +91,8 @@ pub struct Backlog {
     last_sent: Option<RegistrationId>,
     /// The last reported lag and when it was reported.
     lag: Option<(u64, Percentiles)>,
+    /// The last reported times of writes.
+    pub times: WriteTimes,
     /// Why the link failed last; empty after the next acknowledgement.
     link_error: String,
     /// The registration that had an error last.

@@ -45,7 +45,7 @@ impl Registry {
     }
 
     /// Number of live registrations.
-    pub(super) fn live_len(&self) -> usize {
+    pub fn live_len(&self) -> usize {
         self.len() - self.draining.len()
     }
 

@@ -100,6 +100,7 @@ impl Backlog {
             }
             // Handled by the caller for the client of WB.CHECK.
             Report::Checked { .. } => {}
+            Report::Times(times) => self.times = *times,
             Report::Lag { of: None, lag } => self.lag = Some((now.us, lag)),
             Report::Lag { of: Some((id, registration)), lag } => {
                 let same = |active: &&mut ActiveRegistration| {

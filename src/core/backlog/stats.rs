@@ -44,6 +44,7 @@ impl PrefixState<'_> {
             (c"in_flight_keys", self.in_flight_keys as u64),
             (c"blocked_keys", self.blocked_keys as u64),
             (c"dead_letters", self.dead_letters as u64),
+            (c"resting", u64::from(self.resting)),
             (c"oldest_dirty_ms", self.oldest_dirty_ms),
             (c"rescans_pending", u64::from(self.rescan_pending)),
             (c"sync_pending", u64::from(self.active.sync_pending)),
@@ -61,6 +62,7 @@ impl BacklogState<'_> {
     pub fn figures(&self) -> Vec<Figure> {
         let mut figures = vec![
             (c"link_since_unix_ms", self.link_since_unix_ms),
+            (c"link_down_ms_total", self.link_down_ms_total),
             (c"paused", u64::from(self.paused)),
             (c"registrations", self.registrations as u64),
             (c"dirty_keys", self.dirty_keys as u64),
@@ -104,6 +106,8 @@ pub struct PrefixState<'a> {
     pub oldest_dirty_ms: u64,
     /// True while it is paused.
     pub paused: bool,
+    /// True while it has dirty keys and backs off because the namespace refuses writes.
+    pub resting: bool,
     /// True if its keys must be scanned for changes that were missed past `dirty-max-bytes`.
     pub rescan_pending: bool,
 }
@@ -117,6 +121,8 @@ pub struct BacklogState<'a> {
     pub link_error: &'a str,
     /// Since when the link is in this state, milliseconds since 1970; 0 while idle.
     pub link_since_unix_ms: u64,
+    /// For how long it was down since the module was loaded, milliseconds.
+    pub link_down_ms_total: u64,
     /// True while all registrations are paused.
     pub paused: bool,
     /// Number of registrations that capture changes.
@@ -158,6 +164,7 @@ impl Backlog {
             link: self.link.name(),
             link_error: self.link.error(),
             link_since_unix_ms: self.link.since_unix_ms(),
+            link_down_ms_total: self.link.down_ms(now_us),
             paused: self.paused,
             registrations: self.registry.live_len(),
             dirty_keys: self.dirty.len() + self.log.len(),
@@ -196,6 +203,9 @@ impl Backlog {
             dead_letters: self.dead.count(id),
             oldest_dirty_ms: age_ms(oldest_us, now_us),
             paused: self.is_paused(id),
+            resting: queue.dirty() > 0
+                && self.backing_off.contains(&id)
+                && !active.trouble.backoff.is_empty(),
             rescan_pending: self.dirty.has_missed(id),
         })
     }

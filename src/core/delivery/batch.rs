@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::buckets::WriteTimes;
 use super::deployment::Checkup;
 use super::lag::Percentiles;
 use crate::core::ids::{EntryId, RegistrationId, Version};
@@ -216,4 +217,6 @@ pub enum Report {
         /// The figures.
         lag: Percentiles,
     },
+    /// Times of all writes since the module was loaded.
+    Times(Box<WriteTimes>),
 }

@@ -28,6 +28,8 @@ pub struct LinkWatch {
     since_unix_ms: u64,
     /// When the last outage began.
     down_us: u64,
+    /// Duration of all outages that have ended, microseconds.
+    past_down_us: u64,
     /// Duration of the last outage that has ended, milliseconds.
     outage_ms: Option<u64>,
     /// The state that was logged last, `up` or `down`; empty if none was.
@@ -47,7 +49,9 @@ impl LinkWatch {
         }
         self.since_unix_ms = if after == "idle" { 0 } else { now.unix_ms };
         if before == "down" {
-            self.outage_ms = Some(now.us.saturating_sub(self.down_us) / 1000);
+            let outage_us = now.us.saturating_sub(self.down_us);
+            self.past_down_us += outage_us;
+            self.outage_ms = Some(outage_us / 1000);
         }
         if after == "down" {
             self.down_us = now.us;
@@ -74,6 +78,15 @@ impl LinkWatch {
     /// Since when it is in this state, milliseconds since 1970; 0 while idle.
     pub fn since_unix_ms(&self) -> u64 {
         self.since_unix_ms
+    }
+
+    /// For how long the link was down since the module was loaded, milliseconds.
+    pub fn down_ms(&self, now_us: u64) -> u64 {
+        let current_us = match self.name() {
+            "down" => now_us.saturating_sub(self.down_us),
+            _ => 0,
+        };
+        (self.past_down_us + current_us) / 1000
     }
 
     /// True if the current state was not logged yet. `idle` is never logged.
@@ -122,6 +135,22 @@ mod tests {
         assert_eq!((watch.name(), watch.error(), watch.since_unix_ms()), ("up", "", 90));
         watch.change(Link::Idle, Now { us: 4, unix_ms: 100 });
         assert_eq!((watch.name(), watch.since_unix_ms()), ("idle", 0));
+    }
+
+    #[test]
+    fn the_time_of_all_outages_is_added_up() {
+        let mut watch = LinkWatch::default();
+        let at = |ms: u64| Now { us: ms * 1000, unix_ms: 0 };
+        watch.change(Link::Up, at(10));
+        assert_eq!(watch.down_ms(20_000), 0);
+        watch.change(down("no server"), at(20));
+        watch.change(down("refused"), at(25));
+        assert_eq!(watch.down_ms(30_000), 10);
+        watch.change(Link::Up, at(40));
+        assert_eq!(watch.down_ms(90_000), 20);
+        watch.change(down("no server"), at(100));
+        watch.change(Link::Idle, at(103));
+        assert_eq!(watch.down_ms(900_000), 23);
     }
 
     #[test]

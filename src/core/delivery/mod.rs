@@ -1,7 +1,8 @@
-//! Delivery of batches: their contents, how many are in flight, retry delays and lag.
+//! Delivery of batches: their contents, how many are in flight, retry delays, lag and times.
 
 pub mod backoff;
 pub mod batch;
+pub mod buckets;
 pub mod concurrency;
 pub mod deployment;
 pub mod lag;

@@ -8,6 +8,7 @@ pub mod flush;
 mod help;
 pub mod info;
 mod list;
+mod metrics;
 pub mod pause;
 mod register;
 pub mod registrations_file;
@@ -64,11 +65,12 @@ const HELP: Spec = help::spec(help);
 
 /// Every command and subcommand, in the order of WB.HELP and of README.md; a container before its
 /// subcommands.
-static COMMANDS: [ServerCommand; 24] = [
+static COMMANDS: [ServerCommand; 25] = [
     command!(register::SPEC),
     command!(unregister::SPEC),
     command!(list::SPEC),
     command!(status::SPEC),
+    command!(metrics::SPEC),
     command!(explain::SPEC),
     command!(flush::SPEC),
     command!(check::SPEC),
@@ -167,7 +169,11 @@ unsafe fn run(
         true
     });
     if !completed && is_broken() {
-        Reply::new(ctx).error(&broken_error());
+        let reply = Reply::new(ctx);
+        match spec.name == metrics::SPEC.name {
+            true => reply.bytes(metrics::when_broken().as_bytes()),
+            false => reply.error(&broken_error()),
+        }
     }
     REPLIED
 }

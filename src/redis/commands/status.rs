@@ -5,12 +5,13 @@ use crate::core::backlog::{Backlog, BacklogState, Figure};
 use crate::core::ids::RegistrationId;
 use crate::core::registration::args;
 use crate::redis::api::clock;
-use crate::redis::api::key::KeyOpener;
+use crate::redis::api::context::Ctx;
 use crate::redis::api::raw::REDISMODULE_CTX_FLAGS_SLAVE;
 use crate::redis::call::Call;
 use crate::redis::command_spec::{PREFIX, Spec};
 use crate::redis::durability_warnings;
 use crate::redis::event_loop::key_scan;
+use crate::redis::pipeline::Pipeline;
 
 /// The declaration of the command.
 pub const SPEC: Spec = Spec {
@@ -55,11 +56,10 @@ fn module_status(call: &Call<'_>, backlog: &Backlog, sharing: Option<String>) {
     warnings.extend(call.module.pipeline.sources.borrow().warning().map(str::to_owned));
     warnings.extend(warning::of_prefixes(backlog));
     let warnings = warnings.join("; ");
-    let figures = figures(&state, &call.module.pipeline.opener);
+    let figures = figures(&state, &call.module.pipeline);
     reply.map(figures.len() + 7);
     reply.text_field("version", env!("CARGO_PKG_VERSION").as_bytes());
-    let replica = call.ctx.flags() & REDISMODULE_CTX_FLAGS_SLAVE != 0;
-    reply.text_field("role", if replica { b"replica" } else { b"master" });
+    reply.text_field("role", role(call.ctx).as_bytes());
     reply.text_field("link", state.link.as_bytes());
     reply.text_field("link_error", state.link_error.as_bytes());
     reply.text_field("last_error", backlog.last_error().as_bytes());
@@ -104,12 +104,33 @@ fn prefix_status(call: &Call<'_>, backlog: &Backlog, id: RegistrationId) {
     figures.iter().for_each(|(name, value)| reply.number_field(name, *value));
 }
 
-/// All figures of the module, for WB.STATUS and INFO.
-pub fn figures(state: &BacklogState<'_>, opener: &KeyOpener) -> Vec<Figure> {
+/// `master` or `replica`.
+pub fn role(ctx: Ctx<'_>) -> &'static str {
+    if ctx.flags() & REDISMODULE_CTX_FLAGS_SLAVE != 0 { "replica" } else { "master" }
+}
+
+/// All figures of the module.
+fn figures(state: &BacklogState<'_>, pipeline: &Pipeline) -> Vec<Figure> {
     let mut figures = state.figures();
-    figures.push((c"own_hits_total", opener.hits.get()));
-    figures.push((c"own_misses_total", opener.misses.get()));
+    let (in_flight, allowed) = pipeline.concurrency();
+    figures.extend([
+        (c"batches_in_flight", u64::from(in_flight)),
+        (c"batches_allowed", u64::from(allowed)),
+        (c"own_hits_total", pipeline.opener.hits.get()),
+        (c"own_misses_total", pipeline.opener.misses.get()),
+    ]);
     figures
+}
+
+/// All figures, with those that stand for the texts of WB.STATUS, for INFO and WB.METRICS.
+pub fn numbers(state: &BacklogState<'_>, pipeline: &Pipeline) -> Vec<Figure> {
+    let mut numbers = vec![
+        (c"link_up", u64::from(state.link == "up")),
+        (c"link_down", u64::from(state.link == "down")),
+    ];
+    numbers.extend(figures(state, pipeline));
+    numbers.push((c"broken", 0));
+    numbers
 }
 
 /// A sentence that names the prefixes with blocked keys.

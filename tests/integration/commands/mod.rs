@@ -8,6 +8,7 @@ mod flush;
 mod info;
 mod internal;
 mod list;
+mod metrics;
 mod pause;
 mod readme;
 mod register;

@@ -37,11 +37,12 @@ const STATUS: [&str; 27] = [
     "prefixes",
 ];
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "WB.REGISTER",
     "WB.UNREGISTER",
     "WB.LIST",
     "WB.STATUS",
+    "WB.METRICS",
     "WB.EXPLAIN",
     "WB.CHECK",
     "WB.FLUSH",

@@ -1,0 +1,75 @@
+//! What each figure means, in one sentence, for WB.METRICS.
+
+/// Figures of the module and of a prefix by their names in WB.STATUS.
+const FIGURES: [(&str, &str); 38] = [
+    ("link_since_unix_ms", "Time at which the link to MongoDB became up or down; 0 while idle."),
+    (
+        "link_down_ms_total",
+        "Time for which the link to MongoDB was down since the module was loaded.",
+    ),
+    ("paused", "1 while WB.PAUSE stops writing."),
+    ("registrations", "Registered prefixes."),
+    ("dirty_keys", "Keys changed and not acknowledged by MongoDB, including those in flight."),
+    ("in_flight_keys", "Keys read and sent, not acknowledged."),
+    ("blocked_keys", "Keys in flight whose documents MongoDB cannot write at present."),
+    ("dead_letters", "Keys whose last change MongoDB refused."),
+    ("resting", "Registrations that back off because their namespace refuses writes."),
+    ("oldest_dirty_ms", "Age of the oldest change that is not acknowledged; 0 for none."),
+    ("rescans_pending", "Registrations to be scanned because dirty-max-bytes was reached."),
+    ("syncs_pending", "Registrations whose existing keys are being marked by SYNC."),
+    ("sync_pending", "1 while existing keys are being marked by SYNC."),
+    ("sync_marked", "Keys marked by the current or the last scan."),
+    ("captured_total", "Changes captured."),
+    ("coalesced_total", "Changes that needed no write of their own."),
+    ("written_total", "Documents written."),
+    ("deleted_total", "Documents deleted."),
+    ("failed_total", "Changes that became dead letters."),
+    ("retries_total", "Batches that failed and were requeued."),
+    ("batches_total", "Batches acknowledged."),
+    ("bytes_total", "Bytes of the commands of acknowledged batches."),
+    ("batches_in_flight", "Batches sent to MongoDB and not answered."),
+    ("batches_allowed", "Batches that may be in flight at present, at most max-in-flight-batches."),
+    ("lag_p50_us", "Median time from change to acknowledgement over the last one to two minutes."),
+    ("lag_p99_us", "99th percentile of the time from change to acknowledgement, likewise."),
+    ("last_write_unix_ms", "Time of MongoDB's last acknowledgement; 0 for never."),
+    ("memory_bytes", "Memory of dirty keys and dead letters."),
+    ("lost_total", "Dirty values that were removed before they could be retained."),
+    ("slice_max_us", "Longest time for which the server thread worked without a break."),
+    ("own_hits_total", "Reads by the module among the server's keyspace_hits."),
+    ("own_misses_total", "Reads by the module among the server's keyspace_misses."),
+    ("link_up", "1 while a MongoDB server accepts writes."),
+    ("link_down", "1 while none does."),
+    ("broken", "1 after an internal error: nothing more is written to MongoDB until a restart."),
+    (
+        "dead_letters_by_code",
+        "Dead letters by MongoDB's error code; 0 was refused before it was sent.",
+    ),
+    ("info", "1, with the version and the role as labels."),
+    ("prefixes_omitted", "Registrations without metrics of their own, because there are too many."),
+];
+
+/// The sentence about a figure; empty for an unknown one.
+pub fn of(figure: &str) -> &'static str {
+    let found = FIGURES.iter().find(|(name, _)| *name == figure);
+    found.map_or("", |(_, help)| help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::backlog::Backlog;
+
+    #[test]
+    fn every_figure_of_the_backlog_has_a_sentence() {
+        for (name, _) in Backlog::default().state(0).figures() {
+            assert_ne!(of(name.to_str().unwrap()), "", "{name:?}");
+        }
+    }
+
+    #[test]
+    fn no_sentence_needs_an_escape() {
+        assert!(
+            FIGURES.iter().all(|(_, help)| help.ends_with('.') && !help.contains(['\\', '\n']))
+        );
+    }
+}

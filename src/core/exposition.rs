@@ -24,8 +24,27 @@ pub enum Unit {
     Us,
 }
 
-/// A label's name and value.
-pub type Label<'a> = (&'a str, &'a str);
+/// The labels of a sample as they are printed, built once for all samples of one thing.
+#[derive(Clone, Debug, Default)]
+pub struct Labels(String);
+
+impl Labels {
+    /// The labels with these names and values; none for an empty list.
+    pub fn new(labels: &[(&str, &str)]) -> Self {
+        let mut text = String::new();
+        for (label, value) in labels {
+            text.push(if text.is_empty() { '{' } else { ',' });
+            text.push_str(label);
+            text.push_str("=\"");
+            push_escaped(&mut text, value);
+            text.push('"');
+        }
+        if !text.is_empty() {
+            text.push('}');
+        }
+        Labels(text)
+    }
+}
 
 /// A text in the making.
 #[derive(Debug, Default)]
@@ -46,19 +65,12 @@ impl Exposition {
     }
 
     /// One sample.
-    pub fn sample(&mut self, name: &str, labels: &[Label<'_>], value: u64, unit: Unit) {
+    pub fn sample(&mut self, name: &str, labels: &Labels, value: u64, unit: Unit) {
         self.text.push_str(name);
-        for (at, (label, value)) in labels.iter().enumerate() {
-            self.text.push_str(if at == 0 { "{" } else { "," });
-            self.text.push_str(label);
-            self.text.push_str("=\"");
-            push_escaped(&mut self.text, value);
-            self.text.push('"');
-        }
-        if !labels.is_empty() {
-            self.text.push('}');
-        }
-        self.line(format_args!(" {}", number(value, unit)));
+        self.text.push_str(&labels.0);
+        self.text.push(' ');
+        push_number(&mut self.text, value, unit);
+        self.text.push('\n');
     }
 
     /// The samples of a histogram of microseconds: `buckets` are bounds and cumulative numbers.
@@ -71,11 +83,12 @@ impl Exposition {
     ) {
         let bucket = format!("{name}_bucket");
         for (bound_us, below) in buckets {
-            self.sample(&bucket, &[("le", &bound(bound_us))], below, Unit::One);
+            let labels = Labels::new(&[("le", &bound(bound_us))]);
+            self.sample(&bucket, &labels, below, Unit::One);
         }
-        self.sample(&bucket, &[("le", "+Inf")], count, Unit::One);
-        self.sample(&format!("{name}_sum"), &[], sum_us, Unit::Us);
-        self.sample(&format!("{name}_count"), &[], count, Unit::One);
+        self.sample(&bucket, &Labels::new(&[("le", "+Inf")]), count, Unit::One);
+        self.sample(&format!("{name}_sum"), &Labels::default(), sum_us, Unit::Us);
+        self.sample(&format!("{name}_count"), &Labels::default(), count, Unit::One);
     }
 
     /// The text.
@@ -136,17 +149,19 @@ fn push_escaped(text: &mut String, value: &str) {
     }
 }
 
-fn number(value: u64, unit: Unit) -> String {
-    match unit {
-        Unit::One => value.to_string(),
-        Unit::Ms => format!("{}.{:03}", value / 1_000, value % 1_000),
-        Unit::Us => format!("{}.{:06}", value / 1_000_000, value % 1_000_000),
-    }
+fn push_number(text: &mut String, value: u64, unit: Unit) {
+    // Writing to a string cannot fail.
+    let _ = match unit {
+        Unit::One => write!(text, "{value}"),
+        Unit::Ms => write!(text, "{}.{:03}", value / 1_000, value % 1_000),
+        Unit::Us => write!(text, "{}.{:06}", value / 1_000_000, value % 1_000_000),
+    };
 }
 
 /// A bucket's bound in seconds without trailing zeros.
 fn bound(bound_us: u64) -> String {
-    let seconds = number(bound_us, Unit::Us);
+    let mut seconds = String::new();
+    push_number(&mut seconds, bound_us, Unit::Us);
     seconds.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
@@ -158,9 +173,10 @@ mod tests {
     fn a_metric_has_help_type_and_samples() {
         let mut out = Exposition::default();
         out.family("a_total", Kind::Counter, "What it counts.");
-        out.sample("a_total", &[], 7, Unit::One);
+        out.sample("a_total", &Labels::default(), 7, Unit::One);
         out.family("b_seconds", Kind::Gauge, "A time.");
-        out.sample("b_seconds", &[("db", "0"), ("prefix", "a\"b\\c\nd")], 1_005, Unit::Ms);
+        let labels = Labels::new(&[("db", "0"), ("prefix", "a\"b\\c\nd")]);
+        out.sample("b_seconds", &labels, 1_005, Unit::Ms);
         let expected = "# HELP a_total What it counts.\n# TYPE a_total counter\na_total 7\n\
             # HELP b_seconds A time.\n# TYPE b_seconds gauge\n\
             b_seconds{db=\"0\",prefix=\"a\\\"b\\\\c\\nd\"} 1.005\n";

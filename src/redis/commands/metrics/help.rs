@@ -1,7 +1,7 @@
 //! What each figure means, in one sentence, for WB.METRICS.
 
 /// Figures of the module and of a prefix by their names in WB.STATUS.
-const FIGURES: [(&str, &str); 38] = [
+const FIGURES: [(&str, &str); 41] = [
     ("link_since_unix_ms", "Time at which the link to MongoDB became up or down; 0 while idle."),
     (
         "link_down_ms_total",
@@ -45,6 +45,9 @@ const FIGURES: [(&str, &str); 38] = [
         "Dead letters by MongoDB's error code; 0 was refused before it was sent.",
     ),
     ("info", "1, with the version and the role as labels."),
+    ("lag", "Time from change to acknowledgement."),
+    ("batch", "Time from sending a batch to MongoDB's acknowledgement."),
+    ("prefix_info", "1, with the namespace as a label."),
     ("prefixes_omitted", "Registrations without metrics of their own, because there are too many."),
 ];
 

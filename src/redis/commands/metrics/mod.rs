@@ -3,10 +3,9 @@
 mod help;
 
 use super::status;
-use crate::core::backlog::{Backlog, Figure};
+use crate::core::backlog::Backlog;
 use crate::core::delivery::buckets::Buckets;
-use crate::core::exposition::{Exposition, Kind, Unit, label_text, metric_of};
-use crate::core::ids::RegistrationId;
+use crate::core::exposition::{Exposition, Kind, Labels, Unit, label_text, metric_of};
 use crate::redis::api::clock;
 use crate::redis::call::Call;
 use crate::redis::command_spec::Spec;
@@ -34,8 +33,7 @@ pub const SPEC: Spec = Spec {
 /// What is reported once the module is broken: its state can no longer be read.
 pub fn when_broken() -> String {
     let mut out = Exposition::default();
-    out.family("writebehind_broken", Kind::Gauge, help::of("broken"));
-    out.sample("writebehind_broken", &[], 1, Unit::One);
+    write_gauge(&mut out, "broken", 1);
     out.finish()
 }
 
@@ -48,28 +46,29 @@ fn command(call: &Call<'_>) {
     call.reply.bytes(out.finish().as_bytes());
 }
 
+fn write_gauge(out: &mut Exposition, figure: &str, value: u64) {
+    let (metric, kind, unit) = metric_of("", figure);
+    out.family(&metric, kind, help::of(figure));
+    out.sample(&metric, &Labels::default(), value, unit);
+}
+
 fn write_module(out: &mut Exposition, call: &Call<'_>, backlog: &Backlog) {
     let state = backlog.state(clock::now_us());
     let version = ("version", env!("CARGO_PKG_VERSION"));
-    let role = ("role", status::role(call.ctx));
+    let labels = Labels::new(&[version, ("role", status::role(call.ctx))]);
     out.family("writebehind_info", Kind::Gauge, help::of("info"));
-    out.sample("writebehind_info", &[version, role], 1, Unit::One);
-    let pipeline = &call.module.pipeline;
-    for (name, value) in status::numbers(&state, pipeline) {
-        let name = name.to_str().unwrap_or_default();
-        let (metric, kind, unit) = metric_of("", name);
-        out.family(&metric, kind, help::of(name));
-        out.sample(&metric, &[], value, unit);
+    out.sample("writebehind_info", &labels, 1, Unit::One);
+    for (name, value) in status::numbers(&state, &call.module.pipeline) {
+        write_gauge(out, name.to_str().unwrap_or_default(), value);
     }
     let metric = "writebehind_dead_letters_by_code";
     out.family(metric, Kind::Gauge, help::of("dead_letters_by_code"));
     for (code, count) in backlog.dead.codes() {
-        out.sample(metric, &[("code", &code.to_string())], count as u64, Unit::One);
+        let labels = Labels::new(&[("code", &code.to_string())]);
+        out.sample(metric, &labels, count as u64, Unit::One);
     }
-    let lag = "Time from change to acknowledgement.";
-    write_histogram(out, "writebehind_lag_seconds", lag, &backlog.times.lag);
-    let batch = "Time from sending a batch to MongoDB's acknowledgement.";
-    write_histogram(out, "writebehind_batch_seconds", batch, &backlog.times.batch);
+    write_histogram(out, "writebehind_lag_seconds", help::of("lag"), &backlog.times.lag);
+    write_histogram(out, "writebehind_batch_seconds", help::of("batch"), &backlog.times.batch);
 }
 
 fn write_histogram(out: &mut Exposition, name: &str, help: &str, buckets: &Buckets) {
@@ -80,51 +79,37 @@ fn write_histogram(out: &mut Exposition, name: &str, help: &str, buckets: &Bucke
 /// The figures of each prefix. All samples of a metric stand together, as the format requires.
 fn write_prefixes(out: &mut Exposition, backlog: &Backlog) {
     let now_us = clock::now_us();
-    let ids = backlog.registry.live_ids().take(MOST_PREFIXES);
-    let figures_of = |id: RegistrationId| -> Option<(Labels, Vec<Figure>)> {
-        let state = backlog.prefix_state(id, now_us)?;
-        Some((Labels::of(backlog, id)?, state.figures(0)))
-    };
-    let prefixes: Vec<(Labels, Vec<Figure>)> = ids.filter_map(figures_of).collect();
     let omitted = backlog.registry.live_len().saturating_sub(MOST_PREFIXES);
-    out.family("writebehind_prefixes_omitted", Kind::Gauge, help::of("prefixes_omitted"));
-    out.sample("writebehind_prefixes_omitted", &[], omitted as u64, Unit::One);
+    write_gauge(out, "prefixes_omitted", omitted as u64);
+    let prefixes: Vec<_> = (backlog.registry.live_ids().take(MOST_PREFIXES))
+        .filter_map(|id| {
+            let state = backlog.prefix_state(id, now_us)?;
+            Some((&*state.active.registration, state.figures(0)))
+        })
+        .collect();
     let Some((_, names)) = prefixes.first() else { return };
-    out.family("writebehind_prefix_info", Kind::Gauge, "1, with the namespace as a label.");
-    for (Labels { db, prefix, namespace }, _) in &prefixes {
-        let labels = [("db", &**db), ("prefix", prefix), ("namespace", namespace)];
-        out.sample("writebehind_prefix_info", &labels, 1, Unit::One);
+    out.family("writebehind_prefix_info", Kind::Gauge, help::of("prefix_info"));
+    let mut labels = Vec::with_capacity(prefixes.len());
+    for (registration, _) in &prefixes {
+        let (db, prefix) = (registration.db.to_string(), label_text(&registration.prefix));
+        let (db, prefix) = (("db", &*db), ("prefix", &*prefix));
+        let namespace = registration.namespace.to_string();
+        let with_namespace = Labels::new(&[db, prefix, ("namespace", &namespace)]);
+        out.sample("writebehind_prefix_info", &with_namespace, 1, Unit::One);
+        labels.push(Labels::new(&[db, prefix]));
     }
     for (at, (name, _)) in names.iter().enumerate() {
         let name = name.to_str().unwrap_or_default();
-        // The number of keys of each database is needed for it, which a command knows of its own.
+        // It needs the number of keys of the database, which a command knows of its own one only.
         if name == "sync_percent" {
             continue;
         }
         let (metric, kind, unit) = metric_of("prefix_", name);
         out.family(&metric, kind, help::of(name));
-        for (labels, figures) in &prefixes {
-            let Some((_, value)) = figures.get(at) else { continue };
-            let labels = [("db", &*labels.db), ("prefix", &labels.prefix)];
-            out.sample(&metric, &labels, *value, unit);
+        for (labels, (_, figures)) in labels.iter().zip(&prefixes) {
+            if let Some((_, value)) = figures.get(at) {
+                out.sample(&metric, labels, *value, unit);
+            }
         }
-    }
-}
-
-/// The labels of a registration.
-struct Labels {
-    db: String,
-    prefix: String,
-    namespace: String,
-}
-
-impl Labels {
-    fn of(backlog: &Backlog, id: RegistrationId) -> Option<Labels> {
-        let registration = &backlog.registry.at(id)?.registration;
-        Some(Labels {
-            db: registration.db.to_string(),
-            prefix: label_text(&registration.prefix),
-            namespace: registration.namespace.to_string(),
-        })
     }
 }

@@ -75,9 +75,9 @@ oracle: build ## Compare after random commands; SEED, COMMANDS or MINUTES, SERVE
 	cargo run --release --quiet --example oracle -- --seed $(SEED) --commands $(COMMANDS) \
 		$(if $(MINUTES),--minutes $(MINUTES)) $(if $(SERVER),--server $(SERVER))
 
-commands: build ## Write docs/COMMANDS.md anew from Redis 8.2 and Valkey 9.1
+commands: build ## Write docs/REDIS-COMMANDS.md anew from Redis 8.2 and Valkey 9.1
 	@scripts/fetch-servers matrix
-	cargo run --release --quiet --example oracle -- --table docs/COMMANDS.md \
+	cargo run --release --quiet --example oracle -- --table docs/REDIS-COMMANDS.md \
 		--server .servers/redis-8.2/redis-server --server .servers/valkey-9.1/valkey-server
 
 dist: ## Build the release into dist/: .tar.gz, .deb, .rpm, debug information, SHA256SUMS

@@ -8,8 +8,8 @@
 //! SPOP. Exits non-zero at the first difference, which is reported with the last commands of its
 //! key.
 //!
-//! `--table` writes docs/COMMANDS.md instead: the events of each write command, and the writes that
-//! follow. `--server` may then be given twice.
+//! `--table` writes docs/REDIS-COMMANDS.md instead: the events of each write command, and the writes
+//! that follow. `--server` may then be given twice.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

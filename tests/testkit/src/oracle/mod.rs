@@ -11,7 +11,7 @@
 //! - `blocked`: a client that blocks on a key, and one that fills it
 //! - `run`: the servers and the steps of a run
 //! - `coverage`: checks that every write command has a template, or a reason for having none
-//! - `table`: docs/COMMANDS.md
+//! - `table`: docs/REDIS-COMMANDS.md
 
 pub mod blocked;
 pub mod check;

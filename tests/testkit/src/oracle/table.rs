@@ -1,4 +1,4 @@
-//! docs/COMMANDS.md: the events of each write command, and the writes to MongoDB that follow.
+//! docs/REDIS-COMMANDS.md: the events of each write command, and the writes to MongoDB that follow.
 //!
 //! Random commands are sent one by one. After each, all keyspace events that the server has
 //! published are read, WB.FLUSH writes the captured changes, and the module's counters show what

@@ -9,8 +9,8 @@ MONGO_MATRIX := mongodb-4.4/mongod mongodb-5.0/mongod mongod
 INTEGRATION := cargo test --release --test integration -- --skip timing:: && \
 	cargo test --release --test integration timing:: -- --test-threads 1
 
-.PHONY: help setup build test test-matrix test-mongo-matrix lint demo crash outage bench oracle fuzz commands \
-	dist test-package clean
+.PHONY: help setup build test test-matrix test-mongo-matrix lint docs demo crash outage bench oracle fuzz \
+	commands dist test-package clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 20
@@ -42,10 +42,15 @@ test-mongo-matrix: build ## Run the integration tests on MongoDB 4.4, 5.0 and 6.
 		export WB_MONGOD=.servers/$$mongod; $(INTEGRATION) || exit 1; \
 	done
 
-lint: setup ## Check format, clippy and rustdoc, warnings denied
+lint: setup ## Check format, clippy, rustdoc and docs/ against the sources, warnings denied
+	@scripts/check-docs
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
+
+docs: build ## Check the documentation: links, messages, commands, options, settings, figures
+	@scripts/check-docs
+	cargo test --release --test integration commands::docs
 
 demo: build ## Walk a movie application's life; KEEP=1 leaves the servers up
 	KEEP=$(KEEP) cargo run --release --quiet --example demo

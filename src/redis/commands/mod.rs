@@ -63,8 +63,8 @@ const CONTAINER: &Spec = &deadletter::SPEC;
 
 const HELP: Spec = help::spec(help);
 
-/// Every command and subcommand, in the order of WB.HELP and of README.md; a container before its
-/// subcommands.
+/// Every command and subcommand, in the order of WB.HELP and of docs/COMMANDS.md; a container before
+/// its subcommands.
 static COMMANDS: [ServerCommand; 25] = [
     command!(register::SPEC),
     command!(unregister::SPEC),
@@ -207,8 +207,8 @@ mod tests {
     use crate::redis::command_spec::DANGEROUS;
 
     #[test]
-    fn the_readme_names_every_command_for_servers_without_categories() {
-        let readme = include_str!("../../../README.md");
+    fn the_documentation_names_every_command_for_servers_without_categories() {
+        let page = include_str!("../../../docs/OPERATING.md");
         for ServerCommand { spec, entry } in &COMMANDS {
             let name = spec.name.to_string_lossy().to_ascii_lowercase();
             let sign = match spec.acl {
@@ -218,8 +218,8 @@ mod tests {
                 _ => continue,
             };
             let word = format!("{sign}{name}");
-            let has_word = readme.split([' ', '`', '\n']).any(|other| other == word);
-            assert!(has_word, "README.md does not tell of {word} on Redis 7.0");
+            let has_word = page.split([' ', '`', '\n']).any(|other| other == word);
+            assert!(has_word, "docs/OPERATING.md does not name {word} for Redis 7.0");
         }
     }
 }

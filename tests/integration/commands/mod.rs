@@ -3,6 +3,7 @@
 mod bad_input;
 mod check;
 mod deadletter;
+mod docs;
 mod explain;
 mod flush;
 mod info;
@@ -10,7 +11,6 @@ mod internal;
 mod list;
 mod metrics;
 mod pause;
-mod readme;
 mod register;
 mod replies;
 mod sync;

@@ -53,6 +53,11 @@ pub struct Exposition {
 }
 
 impl Exposition {
+    /// An empty text with space for `bytes` bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Exposition { text: String::with_capacity(bytes) }
+    }
+
     /// Begins the samples of a metric. `name` and `help` are those of the code: they need no escapes.
     pub fn family(&mut self, name: &str, kind: Kind, help: &str) {
         let kind = match kind {
@@ -139,6 +144,9 @@ pub fn label_text(bytes: &[u8]) -> String {
 }
 
 fn push_escaped(text: &mut String, value: &str) {
+    if !value.contains(['\\', '"', '\n']) {
+        return text.push_str(value);
+    }
     for char in value.chars() {
         match char {
             '\\' => text.push_str("\\\\"),

@@ -12,6 +12,7 @@ use testkit::redis_server::reply::Fields;
 
 const COMMANDS: &str = include_str!("../../../docs/COMMANDS.md");
 const SETTINGS: &str = include_str!("../../../docs/SETTINGS.md");
+const METRICS: &str = include_str!("../../../docs/METRICS.md");
 const MAPPING: &str = include_str!("../../../docs/MAPPING.md");
 
 /// The text below the heading `title` up to the next heading of any level.
@@ -210,6 +211,26 @@ fn every_figure_of_status_and_info_is_described() {
     let missing: Vec<&&str> = info.iter().filter(|name| !described(name)).collect();
     assert!(missing.is_empty(), "docs/COMMANDS.md does not describe {missing:?}");
     assert!(others.iter().all(|name| info.contains(&name.as_str())), "{others:?}");
+}
+
+#[test]
+fn every_metric_is_described_with_its_type_and_its_help() {
+    let redis = Redis::start(&unreachable_uri());
+    redis.cmd(&["WB.REGISTER", "k:", "db.keys"]);
+    let text: String = redis.run(&["WB.METRICS"]);
+    let lines = |start| text.lines().filter_map(move |line| line.strip_prefix(start));
+    let (helps, types) = (lines("# HELP "), lines("# TYPE "));
+    let metric = |(help, kind): (&str, &str)| {
+        let ((name, help), (_, kind)) = (help.split_once(' ')?, kind.split_once(' ')?);
+        Some(vec![format!("`{name}`"), kind.to_owned(), help.to_owned()])
+    };
+    let metrics: Vec<Vec<String>> = helps.zip(types).filter_map(metric).collect();
+    assert!(metrics.len() > 50, "{metrics:?}");
+    let documented = [
+        rows(section(METRICS, "Metrics of the module")),
+        rows(section(METRICS, "Metrics of a prefix")),
+    ];
+    assert_eq!(documented.concat(), metrics);
 }
 
 #[test]

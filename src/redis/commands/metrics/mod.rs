@@ -11,8 +11,12 @@ use crate::redis::call::Call;
 use crate::redis::command_spec::Spec;
 
 /// Number of registrations with metrics of their own. All of them are one reply, which the server
-/// thread writes without a break: measured at 0.9 ms for so many.
-const MOST_PREFIXES: usize = 256;
+/// thread writes without a break: 0.3 to 0.45 ms measured for so many, which is within `read-slice-us`.
+const MOST_PREFIXES: usize = 100;
+
+/// Usual size of the figures of the module, and of those of a prefix, bytes.
+const MODULE_BYTES: usize = 12_000;
+const PREFIX_BYTES: usize = 1_800;
 
 /// The declaration of the command.
 pub const SPEC: Spec = Spec {
@@ -22,7 +26,7 @@ pub const SPEC: Spec = Spec {
     acl: c"read",
     arity: 1,
     summary: c"Reports all figures in the text format of Prometheus.",
-    complexity: c"O(N) where N is the number of registrations, of which 256 at most are reported",
+    complexity: c"O(N) where N is the number of registrations, of which 100 at most are reported",
     since: c"0.1.0",
     args: &[],
     keys: None,
@@ -40,7 +44,8 @@ pub fn when_broken() -> String {
 fn command(call: &Call<'_>) {
     let mut backlog = call.module.pipeline.backlog.borrow_mut();
     let backlog = backlog.up_to_date(clock::now_us());
-    let mut out = Exposition::default();
+    let prefixes = backlog.registry.live_len().min(MOST_PREFIXES);
+    let mut out = Exposition::with_capacity(MODULE_BYTES + prefixes * PREFIX_BYTES);
     write_module(&mut out, call, backlog);
     write_prefixes(&mut out, backlog);
     call.reply.bytes(out.finish().as_bytes());

@@ -1,0 +1,254 @@
+"""The metrics in Prometheus, the alerts by what causes them, and the dashboard by its queries."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import unittest
+from contextlib import closing
+
+import pymongo
+import yaml
+from prometheus import PACKAGING, RULES, Exporter, Prometheus, promtool
+from servers import MODULE, ROOT, Mongo, Redis, wait
+
+DASHBOARD = ROOT / "packaging" / "grafana"
+NAME = re.compile(r"\bwritebehind_[a-z0-9_]+")
+SERIES = re.compile(r"^(writebehind_\w+)(?:\{(.*)\})? (\S+)$", re.M)
+LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+# Metrics that no panel shows, because another one tells as much.
+NO_PANEL = {
+    "batches_total", "lag_p50_seconds", "lag_p99_seconds", "last_write_timestamp_seconds",
+    "link_since_timestamp_seconds", "own_hits_total", "own_misses_total", "prefixes_omitted", "info",
+    "registrations", "rescans_pending", "resting", "syncs_pending", "lost_total",
+    *(f"prefix_{name}" for name in [
+        "batches_total", "bytes_total", "captured_total", "coalesced_total", "deleted_total",
+        "failed_total", "in_flight_keys", "info", "lag_p50_seconds", "last_write_timestamp_seconds",
+        "paused", "rescans_pending", "retries_total", "sync_marked", "sync_pending",
+    ]),
+}  # fmt: skip
+
+
+def exposed(server: Redis) -> str:
+    return server("WB.METRICS").decode()
+
+
+def families(text: str) -> set:
+    return set(re.findall(r"^# TYPE (\S+)", text, re.M))
+
+
+def family(name: str) -> str:
+    """The metric that a series belongs to."""
+    return re.sub(r"^(writebehind_(?:lag|batch)_seconds)_(?:bucket|sum|count)$", r"\1", name)
+
+
+def panels() -> list:
+    return json.loads((DASHBOARD / "writebehind.json").read_text())["panels"]
+
+
+class Files(unittest.TestCase):
+    def test_promtool_accepts_rules_and_configuration(self):
+        promtool("check", "rules", RULES)
+        promtool("check", "config", PACKAGING / "prometheus.yml")
+        promtool("test", "rules", ROOT / "tests" / "python" / "rules.test.yml")
+
+    def test_every_alert_says_what_to_do(self):
+        for rule in yaml.safe_load(RULES.read_text())["groups"][0]["rules"]:
+            with self.subTest(rule["alert"]):
+                self.assertIn(rule["labels"]["severity"], {"warning", "critical"})
+                self.assertGreater(len(rule["annotations"]["summary"]), 20)
+                self.assertGreater(len(rule["annotations"]["action"]), 20)
+
+    def test_the_dashboard_is_what_its_script_makes(self):
+        file = DASHBOARD / "writebehind.json"
+        before = file.read_text()
+        subprocess.run([DASHBOARD / "make-dashboard"], check=True)
+        self.assertEqual(file.read_text(), before)
+
+
+class Live(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.mongo = cls.enterClassContext(closing(Mongo()))
+        # DEBUG SLEEP lets a key expire between two commands of one read.
+        debug = ["--enable-debug-command", "local"]
+        cls.redis = cls.enterClassContext(closing(Redis(cls.mongo.uri, extra=debug)))
+        cls.exporter = cls.enterClassContext(closing(Exporter(cls.redis.port)))
+        cls.prometheus = cls.enterClassContext(closing(Prometheus(cls.exporter)))
+
+    def firing(self, alert: str) -> None:
+        wait(lambda: f"{alert} fires, only {self.prometheus.firing()} do",
+             lambda: alert in self.prometheus.firing())  # fmt: skip
+
+    def test_1_every_series_arrives_with_its_labels(self):
+        self.redis("WB.REGISTER", b'a"b\\\xff:', "shop.quoted")
+        self.redis("WB.REGISTER", "n:", "shop.numbers", "KEY", "number", "AS", "INT64")
+        self.redis("WB.REGISTER", "film:", "shop.films", db=3)
+        for id in range(100):
+            self.redis("HSET", f"film:{id}", "year", 2000, db=3)
+        self.redis("SET", "n:word", "x")
+        self.redis("WB.FLUSH")
+        self.redis("WB.DEADLETTER", "RETRY")
+        text = exposed(self.redis)
+        promtool("check", "metrics", input=text)
+        expected = {(name, frozenset(LABEL.findall(labels))) for name, labels, _ in SERIES.findall(text)}
+        self.assertGreater(len(expected), 100)
+
+        def arrived() -> set:
+            found = set()
+            for labels, _ in self.prometheus.query('{__name__=~"writebehind_.*"}'):
+                name = labels.pop("__name__")
+                self.assertEqual((labels.pop("job"), labels.pop("instance")[:10]), ("redis", "127.0.0.1:"))
+                found.add((name, frozenset(labels.items())))
+            return found
+
+        wait(lambda: f"all series arrive, not {expected ^ arrived()}", lambda: arrived() == expected)
+        of_film = 'writebehind_prefix_written_total{db="3",prefix="film:"}'
+        self.assertNotIn("level=error", self.exporter.log.read_text())
+        wait("the figure arrives", lambda: self.prometheus.query(of_film)[0][1] == 100)
+
+    def test_2_every_panel_shows_what_is_there(self):
+        names = families(exposed(self.redis))
+        used = set()
+        for panel in panels():
+            for target in panel.get("targets", []):
+                expression = target["expr"]
+                used |= {family(name) for name in NAME.findall(expression)}
+                for variable in ["job", "instance", "prefix"]:
+                    expression = expression.replace(f"${variable}", ".*")
+                expression = expression.replace("$__rate_interval", "30s")
+                with self.subTest(panel["title"], expression=expression):
+                    # A share of nothing has no value: changes for it.
+                    def found(expression=expression):
+                        self.redis("SET", "film:1", "x", db=3)
+                        return self.prometheus.query(expression)
+
+                    wait(expression, found)
+        self.assertEqual(used - names, set(), "panels of metrics that there are not")
+        hidden = {f"writebehind_{name}" for name in NO_PANEL}
+        self.assertEqual(names - used, hidden, "metrics that no panel shows")
+        used_by_rules = {family(name) for name in NAME.findall(RULES.read_text())}
+        self.assertEqual(used_by_rules - names, set(), "rules of metrics that there are not")
+
+    def test_3_every_alert_fires_for_its_reason(self):
+        alerts = re.findall(r"alert: (\w+)", RULES.read_text())
+        self.assertEqual(sorted(alerts), sorted(CAUSES), "an alert without a cause here")
+        self.redis("WB.DEADLETTER", "DROP")
+        for alert, cause in CAUSES.items():
+            with self.subTest(alert):
+                wait(lambda: f"{alert} does not fire", lambda: alert not in self.prometheus.firing())
+                cause(self.redis, self.mongo)
+                self.firing(alert)
+                print(f"{alert} fires", flush=True)
+
+
+def slow(redis: Redis, mongo: Mongo) -> None:
+    redis("WB.REGISTER", "slow:", "shop.slow", "INTERVAL", 0)
+    mongo.process.send_signal(signal.SIGSTOP)
+    redis("SET", "slow:1", "x")
+    wait("the write waits", lambda: redis.status()["oldest_dirty_ms"] > 1500)
+    mongo.process.send_signal(signal.SIGCONT)
+    wait("the write is acknowledged", lambda: redis.status()["dirty_keys"] == 0)
+
+
+def lag(redis: Redis, _) -> None:
+    redis("WB.REGISTER", "late:", "shop.late", "INTERVAL", 60000)
+    redis("SET", "late:1", "x")
+
+
+def dead_letter(redis: Redis, _) -> None:
+    redis("SET", "n:word", "x")
+
+
+def blocked(redis: Redis, mongo: Mongo) -> None:
+    redis("WB.REGISTER", "held:", "shop.held")
+    # The transaction stays open as long as there is its session.
+    mongo.other = pymongo.MongoClient(mongo.uri)
+    mongo.other.shop.held.insert_one({"_id": "1"})
+    mongo.session = mongo.other.start_session()
+    mongo.session.start_transaction()
+    mongo.other.shop.held.update_one({"_id": "1"}, {"$set": {"by": "another"}}, session=mongo.session)
+    redis("HSET", "held:1", "field", "value")
+
+
+def refused(redis: Redis, mongo: Mongo) -> None:
+    mongo.client.shop.command("create", "view", viewOn="films")
+    redis("WB.REGISTER", "view:", "shop.view")
+    redis("SET", "view:1", "x")
+
+
+def paused(redis: Redis, _) -> None:
+    redis("WB.PAUSE")
+
+
+def write_many(redis: Redis) -> None:
+    pipeline = redis.client.pipeline(transaction=False)
+    for id in range(5000):
+        pipeline.set(f"film:{id}", "x")
+    pipeline.execute()
+
+
+def memory(redis: Redis, _) -> None:
+    redis("WB.REGISTER", "film:", "shop.films0")
+    write_many(redis)
+
+
+def rescan(redis: Redis, _) -> None:
+    redis("CONFIG", "SET", "writebehind.dirty-max-bytes", 1)
+    redis("WB.REGISTER", "more:", "shop.more")
+    pipeline = redis.client.pipeline(transaction=False)
+    for id in range(5000):
+        pipeline.set(f"more:{id}", "x")
+    pipeline.execute()
+
+
+def lost(redis: Redis, _) -> None:
+    # In one read of the server: the key has expired before the module can look at it.
+    pipeline = redis.client.pipeline(transaction=False)
+    pipeline.set("film:brief", "x", px=1)
+    pipeline.execute_command("DEBUG", "SLEEP", 0.01)
+    pipeline.get("film:brief")
+    pipeline.execute()
+
+
+def link_down(_, mongo: Mongo) -> None:
+    mongo.kill()
+
+
+def broken(redis: Redis, _) -> None:
+    """Sets the flag that a panic sets: no command makes the module panic."""
+    symbols = subprocess.run(["nm", MODULE], check=True, capture_output=True, text=True).stdout
+    (offset,) = re.findall(r"^(\w+) \w \S*guard6BROKEN\S*$", symbols, re.M)
+    pid = redis.process.pid
+    with open(f"/proc/{pid}/maps") as maps:
+        base = next(line.split("-")[0] for line in maps if line.rstrip().endswith(str(MODULE)))
+    with open(f"/proc/{pid}/mem", "r+b", buffering=0) as process_memory:
+        os.pwrite(process_memory.fileno(), b"\1", int(base, 16) + int(offset, 16))
+
+
+def absent(redis: Redis, _) -> None:
+    redis.kill()
+    del redis.command[redis.command.index("--loadmodule") :]
+    redis.start()
+
+
+# In an order in which no cause is one of a later alert.
+CAUSES = {
+    "WritebehindSlowMongoDB": slow,
+    "WritebehindLagging": lag,
+    "WritebehindDeadLetters": dead_letter,
+    "WritebehindBlockedKeys": blocked,
+    "WritebehindNamespaceRefused": refused,
+    "WritebehindPaused": paused,
+    "WritebehindMemory": memory,
+    "WritebehindRescan": rescan,
+    "WritebehindLostChanges": lost,
+    "WritebehindLinkDown": link_down,
+    "WritebehindBroken": broken,
+    "WritebehindAbsent": absent,
+}
+
+
+if __name__ == "__main__":
+    unittest.main()

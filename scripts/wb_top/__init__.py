@@ -1,0 +1,1 @@
+"""A live view of the module writebehind: sample → history → view → main."""

@@ -93,6 +93,10 @@ test-package: dist ## Install the .deb of dist/, with Redis on Debian 12, and ru
 	@scripts/fetch-servers
 	@scripts/test-package
 
+test-wb-top: build ## Test scripts/wb-top against real servers and in a terminal
+	@scripts/setup wb-top
+	@scripts/test-wb-top
+
 clean: ## Remove everything built and fetched
 	cargo clean
 	rm -rf .servers .tools dist

@@ -97,6 +97,10 @@ test-wb-top: build ## Test scripts/wb-top against real servers and in a terminal
 	@scripts/setup wb-top
 	@scripts/test-wb-top
 
+test-clients: build ## Run the examples of docs/CLIENTS.md and compare MongoDB with the page
+	@scripts/setup clients
+	@scripts/test-clients
+
 clean: ## Remove everything built and fetched
 	cargo clean
 	rm -rf .servers .tools dist

@@ -12,7 +12,7 @@ from .history import History, Track
 from .sample import FULL_SECONDS, MANY
 from .text import duration, number, printable, size
 
-BLOCKS = "▁▂▃▄▅▆▇█"
+BLOCKS = "▁▂▃▄▅▆▇"  # without the full block, which would touch the row above
 ORDERS = {
     "d": ("dirty", lambda track: track.fields["dirty_keys"]),
     "o": ("oldest", lambda track: track.fields["oldest_dirty_ms"]),
@@ -134,7 +134,11 @@ def heading(history: History, address: str, width: int) -> list:
     dead = Text(f"dead letters {number(now['dead_letters'])}", "bold red" if now["dead_letters"] else "")
     versions = [server.strip(), f"writebehind {now['version']}"]
     paused = [Text("PAUSED", "yellow")] * bool(now["paused"])
-    lines = flow([Text(printable(address), "bold"), now["role"], link(now, sample.now_ms()), *paused], width)
+    first = [Text(printable(address), "bold"), now["role"], link(now, sample.now_ms()), *paused]
+    # On a narrow screen the versions are what can be cut off.
+    wide = width >= 100
+    lines = flow([*first, *versions] if wide else first, width)
+    last = [] if wide else versions
     lines += flow([
         f"dirty {number(now['dirty_keys'])}", f"in flight {number(now['in_flight_keys'])}",
         f"blocked {number(now['blocked_keys'])}", dead, f"oldest {duration(now['oldest_dirty_ms'])}",
@@ -143,19 +147,19 @@ def heading(history: History, address: str, width: int) -> list:
     ], width)  # fmt: skip
     if rates:
         part = 100 * rates["coalesced"] / rates["captured"] if rates["captured"] else 0
-        versions[:0] = [
+        last[:0] = [
             f"captured {number(rates['captured'])}/s", f"coalesced {part:.0f} %",
             f"written {number(rates['written'])}/s", f"deleted {number(rates['deleted'])}/s",
             f"batches {number(rates['batches'])}/s", f"{size(rates['bytes'])}/s",
         ]  # fmt: skip
-    return lines + flow(versions, width)
+    return lines + (flow(last, width) if last else [])
 
 
 def notes(history: History, keys: list, trouble: str, width: int) -> list:
     """What is wrong, wrapped: first what makes the figures old."""
     now = history.totals.fields
     found = [(trouble, "bold red"), (now["link_error"], "red")]
-    found += [(f"{printable(key[1])}: {history.tracks[key].fields['last_error']}", "red")
+    found += [(f"prefix '{printable(key[1])}': {history.tracks[key].fields['last_error']}", "red")
               for key in keys if history.tracks[key].fields["last_error"]]
     last = now["last_error"]
     if last and not any(text.endswith(last) for text, _ in found if text):

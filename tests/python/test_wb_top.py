@@ -86,7 +86,7 @@ class Snapshots(WithServers):
         self.assertIn("dead letters 1", text)
         self.assertEqual(self.row(text, "film:")[-2:], ["1", "error"])
         reason = server.status("film:")["last_error"].decode()
-        self.assertIn(f"film:: {reason}", text)
+        self.assertIn(f"prefix 'film:': {reason}", text)
 
     def test_a_link_that_is_down_has_its_reason(self):
         server = self.redis(f"mongodb://127.0.0.1:{free_port()}")

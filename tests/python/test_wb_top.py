@@ -70,7 +70,7 @@ class Snapshots(WithServers):
         self.assertEqual(printed, [])
         self.assertIn(f"127.0.0.1:{server.port}   master   link up for", text)
         self.assertRegex(text, r"dirty 5   in flight 0   blocked 0   dead letters 0   oldest \d")
-        self.assertRegex(text, r"Redis \d+\.\d+\.\d+   writebehind \d")
+        self.assertRegex(text, r"(Redis|Valkey) \d+\.\d+\.\d+   writebehind \d")
         movies, hostile = self.row(text, "movie:"), self.row(text, SHOWN)
         self.assertEqual([*movies[:4], *movies[-6:]], ["0", "movie:", "shop.movies", "0", "ms", "13", "12", "1", "0", "ok"])
         self.assertEqual([*hostile[:4], *hostile[-5:]], ["3", SHOWN, "shop.hostile", "5", "5", "0", "0", "0", "paused"])

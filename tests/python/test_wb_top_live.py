@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -136,6 +137,15 @@ class Live(unittest.TestCase):
         self.assertNotIn("Connection refused", self.terminal.text())
         self.redis("WB.REGISTER", "after:", "shop.after")
         self.assertNotRegex(self.terminal.shows("after:", "link up"), r"-\d", "no rate is negative")
+        self.terminal.press("q")
+        self.check_restored()
+
+    def test_a_server_that_does_not_reply(self):
+        self.start()
+        self.redis.process.send_signal(signal.SIGSTOP)
+        self.terminal.shows("old: no reply from", "within 3 s")
+        self.redis.process.send_signal(signal.SIGCONT)
+        wait("it replies again", lambda: "no reply" not in self.terminal.text())
         self.terminal.press("q")
         self.check_restored()
 

@@ -1,6 +1,5 @@
 // What MongoDB holds, for the page to show beside each film. It only reads: all writes are the module's.
 
-import { setTimeout as delay } from "node:timers/promises";
 import { MongoClient } from "mongodb";
 
 /** How long a change stream that failed is not opened again, so that an error does not cause a storm. */
@@ -11,8 +10,7 @@ export class Documents {
     #collection;
     #changed;
     #stream;
-    #closed = new AbortController();
-    #following;
+    #isClosed = false;
 
     /** Whether MongoDB has a primary, as the driver's heartbeats report it. */
     available = false;
@@ -20,27 +18,31 @@ export class Documents {
     /** @param changed called after each change of a document, and when `available` changes */
     constructor(uri, namespace, changed) {
         const [database, ...collection] = namespace.split(".");
-        // Without MongoDB a read fails soon, and the page can say so.
-        this.#client = new MongoClient(uri, { serverSelectionTimeoutMS: 2000 });
+        this.#client = new MongoClient(uri, {
+            // Without MongoDB a read fails soon, and its return is seen soon.
+            serverSelectionTimeoutMS: 2000,
+            heartbeatFrequencyMS: 500,
+        });
         this.#collection = this.#client.db(database).collection(collection.join("."));
         this.#changed = changed;
         this.#client.on("topologyDescriptionChanged", ({ newDescription }) => {
             const available = newDescription.type === "ReplicaSetWithPrimary";
-            if (available === this.available) return;
+            if (available === this.available || this.#isClosed) return;
             this.available = available;
+            if (available) this.#follow();
+            else this.#close(this.#stream);
             changed();
         });
     }
 
-    /** Begins to follow the changes of the collection. */
-    open() {
-        this.#following = this.#follow();
+    /** Begins to follow MongoDB and the collection. Fails if MongoDB does not answer. */
+    async open() {
+        await this.#client.connect();
     }
 
     async close() {
-        this.#closed.abort();
-        await this.#stream?.close().catch(() => {});
-        await this.#following;
+        this.#isClosed = true;
+        await this.#close(this.#stream);
         await this.#client.close();
     }
 
@@ -57,19 +59,23 @@ export class Documents {
     }
 
     // A change stream says only that something changed: the event of a deletion has the _id, not the
-    // movieId, so documents are read again in any case. After an outage a new stream and a read do
-    // without the events between.
-    async #follow() {
-        while (!this.#closed.signal.aborted) {
-            try {
-                this.#stream = this.#collection.watch();
-                await this.#stream.tryNext(); // opens it
-                do this.#changed();
-                while (await this.#stream.next());
-            } catch {
-                await this.#stream.close().catch(() => {});
-                await delay(PAUSE_MS, null, { signal: this.#closed.signal }).catch(() => {});
-            }
-        }
+    // movieId, so documents are read again in any case. A read after "init" does without the events
+    // of the time before.
+    #follow() {
+        const stream = this.#collection.watch();
+        this.#stream = stream;
+        stream.on("init", this.#changed);
+        stream.on("change", this.#changed);
+        stream.on("error", () => this.#close(stream));
+        stream.on("close", () => {
+            setTimeout(() => {
+                if (this.available && !this.#isClosed && this.#stream === stream) this.#follow();
+            }, PAUSE_MS).unref();
+        });
+    }
+
+    /** An error here means that the connection is closed already. */
+    async #close(stream) {
+        await stream?.close().catch(() => {});
     }
 }

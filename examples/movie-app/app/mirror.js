@@ -33,7 +33,7 @@ export class Mirror {
         await this.#subscriber.pSubscribe(`${channel}*`, (event, key) => {
             this.#changed(key.slice(channel.length));
         });
-        this.documents.open();
+        await this.documents.open();
     }
 
     async close() {
@@ -91,7 +91,8 @@ export class Mirror {
             const document = documents && (documents.get(id) ?? null);
             const state = documents ? compare(id, movie, document) : "unavailable";
             this.#measure(id, state);
-            this.#send(id, { id, movie, document, state, lagMs: this.#lags.get(id) ?? null });
+            const waits = this.#changes.has(id);
+            this.#send(id, { id, movie, document, state, waits, lagMs: this.#lags.get(id) ?? null });
         });
     }
 

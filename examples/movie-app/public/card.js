@@ -66,13 +66,14 @@ export class Card {
     }
 
     /** Shows what both servers have, as the server of this page reports it. */
-    showLive({ movie, document: found, state, lagMs }) {
+    showLive({ movie, document: found, state, waits, lagMs }) {
         if (movie) this.show({ ...movie, id: this.id });
         else this.showDeleted();
         this.element.dataset.state = state;
+        this.element.dataset.waits = waits;
         this.#part("mark").textContent = MARKS[state];
         this.#part("fields").replaceChildren(...fields(found, movie));
-        this.#part("lag").textContent = lag(state, lagMs);
+        this.#part("lag").textContent = note(state, waits, lagMs);
     }
 }
 
@@ -95,8 +96,13 @@ function fields(found, movie) {
     });
 }
 
-function lag(state, lagMs) {
-    if (state === "unavailable") return "MongoDB cannot be read at present.";
+/** @param waits whether a change of the film has not been seen in MongoDB */
+function note(state, waits, lagMs) {
+    if (state === "unavailable") {
+        return waits
+            ? "The change waits in Redis until MongoDB is back."
+            : "MongoDB cannot be read at present.";
+    }
     if (state === "missing") return "Redis has the film, MongoDB has not yet.";
     if (state === "undeleted") return "Deleted in Redis, not yet in MongoDB.";
     if (lagMs === null) return "";

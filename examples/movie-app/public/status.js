@@ -21,7 +21,7 @@ export function showStatus(status) {
     const outage = link === "down" || !readable;
     part("outage").hidden = !outage;
     if (outage) {
-        const reason = link === "down" ? ` The module reports: ${linkError}.` : "";
+        const reason = linkError ? ` link_error: “${linkError}”` : "";
         part("outage").textContent =
             `MongoDB cannot be reached. Films can be added, edited and deleted all the same: ${keys} ` +
             `in Redis.${reason}`;

@@ -55,6 +55,25 @@ docs: build ## Check the documentation: links, messages, commands, options, sett
 demo: build ## Walk a movie application's life; KEEP=1 leaves the servers up
 	KEEP=$(KEEP) cargo run --release --quiet --example demo
 
+# WB_MODULE=<file> takes a module that is built already.
+MOVIE_APP := examples/movie-app
+movie-app: $(if $(WB_MODULE),,build) ## Start the movie application with its servers; PORT, DATA
+	@scripts/setup node
+	@scripts/fetch-servers search
+	@$(MAKE) --no-print-directory $(MOVIE_APP)/node_modules/.package-lock.json
+	@cd $(MOVIE_APP) && PORT=$(or $(PORT),3000) DATA=$(abspath $(DATA)) WB_MODULE=$(abspath $(WB_MODULE)) \
+		exec node start.js
+
+test-movie-app: $(if $(WB_MODULE),,build) ## Test the movie application in a browser
+	@scripts/setup browser
+	@scripts/fetch-servers search
+	@$(MAKE) --no-print-directory $(MOVIE_APP)/node_modules/.package-lock.json
+	@cd $(MOVIE_APP) && WB_MODULE=$(abspath $(WB_MODULE)) npm test
+
+$(MOVIE_APP)/node_modules/.package-lock.json: $(MOVIE_APP)/package-lock.json
+	cd $(MOVIE_APP) && npm ci --silent --no-audit --no-fund
+	@touch $@
+
 ROUNDS ?= 20
 SEED ?= 1
 SCENARIO ?= all
@@ -103,4 +122,4 @@ test-clients: build ## Run the examples of docs/CLIENTS.md and compare MongoDB w
 
 clean: ## Remove everything built and fetched
 	cargo clean
-	rm -rf .servers .tools dist
+	rm -rf .servers .tools dist $(MOVIE_APP)/node_modules

@@ -40,7 +40,7 @@ async function start() {
     stops.push(() => mongod.stop());
     console.log(`MongoDB  ${mongod.uri}  pid ${mongod.pid}`);
 
-    const writebehind = resolve(process.env.WB_MODULE ?? join(ROOT, "target/release/libwritebehind.so"));
+    const writebehind = resolve(process.env.WB_MODULE || join(ROOT, "target/release/libwritebehind.so"));
     const redis = await startRedis({ fetched: FETCHED, writebehind, data, mongodbUri: mongod.uri });
     // While MongoDB runs, Redis writes what is dirty before it exits.
     stops.push(() => redis.process.stop(), () => redis.client.disconnect());

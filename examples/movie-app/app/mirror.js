@@ -28,6 +28,7 @@ export class Mirror {
 
     async open() {
         this.#subscriber = this.#redis.duplicate();
+        this.#subscriber.on("error", () => {}); // It connects again by itself.
         await this.#subscriber.connect();
         const channel = `__keyspace@0__:${this.#prefix}`;
         await this.#subscriber.pSubscribe(`${channel}*`, (event, key) => {

@@ -76,6 +76,7 @@ function startSearches() {
     for (const form of Object.values(FORMS)) {
         form.addEventListener("submit", (event) => {
             event.preventDefault();
+            clearTimeout(typing);
             search();
         });
         form.addEventListener("input", () => {

@@ -17,6 +17,7 @@ const MARKS = {
 
 export class Card {
     #movie;
+    #live = { document: null, state: "missing" };
 
     element = TEMPLATE.content.cloneNode(true).firstElementChild;
 
@@ -58,17 +59,28 @@ export class Card {
         this.#part("poster").style.setProperty("--hue", hue(String(title)));
     }
 
-    /** Shows that Redis no longer has the film. The card stays, to show when MongoDB follows. */
-    showDeleted() {
+    // The card of a deleted film stays, to show when MongoDB follows.
+    #showDeleted() {
         this.element.classList.add("is-deleted");
         this.#part("buttons").hidden = true;
         this.#part("facts").textContent = "Deleted in Redis";
     }
 
+    /** Shows a change that Redis has acknowledged: the film, or null for a deletion. */
+    showChange(movie) {
+        // The report of the change may be here already; it says more.
+        if (this.#live.movie?.updated === movie?.updated) return;
+        const readable = movie ? "behind" : "undeleted";
+        const state = this.#live.state === "unavailable" ? "unavailable" : readable;
+        this.showLive({ ...this.#live, movie, state, waits: true, lagMs: null });
+    }
+
     /** Shows what both servers have, as the server of this page reports it. */
-    showLive({ movie, document: found, state, waits, lagMs }) {
+    showLive(live) {
+        this.#live = live;
+        const { movie, document: found, state, waits, lagMs } = live;
         if (movie) this.show({ ...movie, id: this.id });
-        else this.showDeleted();
+        else this.#showDeleted();
         this.element.dataset.state = state;
         this.element.dataset.waits = waits;
         this.#part("mark").textContent = MARKS[state];

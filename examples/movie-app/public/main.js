@@ -25,11 +25,11 @@ function report(sentence) {
 function createCard(movie) {
     const card = new Card(movie, {
         edit: () => openFilm("Edit film", card.movie, async (fields) => {
-            card.show(await api.edit(card.id, fields));
+            card.showChange(await api.edit(card.id, fields));
         }),
         remove: () => openDeletion(card.movie, async () => {
             await api.remove(card.id);
-            card.showDeleted();
+            card.showChange(null);
             card.focus();
         }),
     });

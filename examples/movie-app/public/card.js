@@ -115,6 +115,7 @@ function note(state, waits, lagMs) {
             ? "The change waits in Redis until MongoDB is back."
             : "MongoDB cannot be read at present.";
     }
+    if (state === "behind") return "Highlighted fields differ from Redis.";
     if (state === "missing") return "Redis has the film, MongoDB has not yet.";
     if (state === "undeleted") return "Deleted in Redis, not yet in MongoDB.";
     if (lagMs === null) return "";

@@ -60,14 +60,14 @@ MOVIE_APP := examples/movie-app
 movie-app: $(if $(WB_MODULE),,build) ## Start the movie application with its servers; PORT, DATA
 	@scripts/setup node
 	@scripts/fetch-servers search
-	@$(MAKE) --no-print-directory $(MOVIE_APP)/node_modules/.package-lock.json
+	@$(MAKE) -s --no-print-directory $(MOVIE_APP)/node_modules/.package-lock.json
 	@cd $(MOVIE_APP) && PORT=$(or $(PORT),3000) DATA=$(abspath $(DATA)) WB_MODULE=$(abspath $(WB_MODULE)) \
 		exec node start.js
 
 test-movie-app: $(if $(WB_MODULE),,build) ## Test the movie application in a browser
 	@scripts/setup browser
 	@scripts/fetch-servers search
-	@$(MAKE) --no-print-directory $(MOVIE_APP)/node_modules/.package-lock.json
+	@$(MAKE) -s --no-print-directory $(MOVIE_APP)/node_modules/.package-lock.json
 	@cd $(MOVIE_APP) && WB_MODULE=$(abspath $(WB_MODULE)) npm test
 
 $(MOVIE_APP)/node_modules/.package-lock.json: $(MOVIE_APP)/package-lock.json

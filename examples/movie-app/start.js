@@ -78,8 +78,14 @@ function dataFolder() {
 }
 
 async function listen(page) {
-    const server = page.listen(Number(process.env.PORT ?? 3000), "127.0.0.1");
-    await once(server, "listening");
+    const port = Number(process.env.PORT ?? 3000);
+    const server = page.listen(port, "127.0.0.1");
+    try {
+        await once(server, "listening");
+    } catch (error) {
+        if (error.code !== "EADDRINUSE") throw error;
+        throw new Error(`port ${port} is in use: set PORT to another one, or to 0 for a free one`);
+    }
     stops.push(() => {
         server.close();
         server.closeAllConnections();

@@ -9,8 +9,8 @@ MONGO_MATRIX := mongodb-4.4/mongod mongodb-5.0/mongod mongod
 INTEGRATION := cargo test --release --test integration -- --skip timing:: && \
 	cargo test --release --test integration timing:: -- --test-threads 1
 
-.PHONY: help setup build test test-matrix test-mongo-matrix lint docs demo crash outage bench oracle fuzz \
-	commands dist test-package clean
+.PHONY: help setup build test test-all test-matrix test-mongo-matrix test-metrics test-wb-top test-clients \
+	test-movie-app test-package lint docs demo movie-app crash outage bench oracle fuzz commands dist clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 20
@@ -41,6 +41,8 @@ test-mongo-matrix: build ## Run the integration tests on MongoDB 4.4, 5.0 and 6.
 		echo "== $$mongod"; \
 		export WB_MONGOD=.servers/$$mongod; $(INTEGRATION) || exit 1; \
 	done
+
+test-all: test test-metrics test-wb-top test-clients test-movie-app test-package ## Run all tests but the matrices
 
 lint: setup ## Check format, clippy, rustdoc and docs/ against the sources, warnings denied
 	@scripts/check-docs
@@ -112,12 +114,19 @@ test-package: dist ## Install the .deb of dist/, with Redis on Debian 12, and ru
 	@scripts/fetch-servers
 	@scripts/test-package
 
-test-wb-top: build ## Test scripts/wb-top against real servers and in a terminal
+test-metrics: build ## Test metrics, alerts and dashboard with Debian's Prometheus and redis_exporter
+	@scripts/fetch-prometheus
+	@scripts/python-tests metrics test_metrics.py redis==8.1.0 async-timeout==5.0.1 pymongo==4.20.1 PyYAML==6.0.3
+
+test-wb-top: build ## Test wb-top in a terminal, with the libraries of Debian 12 and with newer ones
 	@scripts/setup wb-top
-	@scripts/test-wb-top
+	@scripts/python-tests wb-top-debian12 'test_wb_top*.py' \
+		redis==4.3.4 rich==13.3.1 async-timeout==4.0.2 pymongo==4.20.1
+	@scripts/python-tests wb-top-newest 'test_wb_top*.py' \
+		redis==8.1.0 rich==15.0.0 async-timeout==5.0.1 pymongo==4.20.1
 
 test-clients: build ## Run the examples of docs/CLIENTS.md and compare MongoDB with the page
-	@scripts/setup clients
+	@scripts/setup node
 	@scripts/test-clients
 
 clean: ## Remove everything built and fetched

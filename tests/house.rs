@@ -107,7 +107,7 @@ const ROOMS: [(&str, &[&str]); 43] = [
             "redis/event_loop",
         ],
     ),
-    ("redis/call", &["core/ids", "core/backlog", "redis/api", "redis/state"]),
+    ("redis/call", &["core/ids", "core/registration", "core/backlog", "redis/api", "redis/state"]),
     ("redis/command_spec", &["redis/call"]),
     // The top level, which wires all parts together.
     ("redis", &["core", "worker", "mongo/explain", "mongo/uri", "redis"]),

@@ -6,6 +6,7 @@ use super::api::reply::Reply;
 use super::state::Module;
 use crate::core::backlog::Backlog;
 use crate::core::ids::Db;
+use crate::core::registration::printable::printable;
 
 /// What a command's function receives.
 pub struct Call<'a> {
@@ -66,7 +67,7 @@ impl Call<'_> {
             [db] => format!("it is registered in database {db}, SELECT that one"),
             some => format!("it is registered in databases {}, SELECT one", some.join(", ")),
         };
-        let (prefix, db) = (String::from_utf8_lossy(prefix), self.db);
+        let (prefix, db) = (printable(prefix), self.db);
         self.reply.error(&format!("no registration of prefix '{prefix}' in database {db}: {hint}"));
     }
 }

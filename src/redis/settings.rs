@@ -12,6 +12,7 @@ use super::api::raw::api;
 use super::file;
 use super::sources::{EXPOSED, REGISTRATIONS_FILE, TEXTS, URI, URI_FILE};
 use super::state::module;
+use crate::core::registration::printable::printable;
 use crate::core::settings::{self, SettingLimits, Settings};
 use crate::mongo::uri;
 
@@ -97,7 +98,7 @@ pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
 pub fn take_arguments(words: &[&[u8]]) -> Result<(), String> {
     let mut given = HashSet::new();
     for pair in words.chunks(2) {
-        let name = String::from_utf8_lossy(pair[0]).to_ascii_lowercase();
+        let name = printable(pair[0]).to_ascii_lowercase();
         let name = name.strip_prefix("writebehind.").unwrap_or(&name);
         if !given.insert(name.to_owned()) {
             return Err(format!("the module's argument {name} is given twice"));

@@ -2,6 +2,7 @@
 
 use super::Backlog;
 use crate::core::ids::RegistrationId;
+use crate::core::registration::printable::printable;
 
 impl Backlog {
     /// Pauses the registration `id`, or with `None` all registrations.
@@ -50,7 +51,7 @@ impl Backlog {
         let paused = self.registry.iter().filter(|active| active.paused);
         let prefixes: Vec<String> = paused
             .map(|active| {
-                let prefix = String::from_utf8_lossy(&active.registration.prefix);
+                let prefix = printable(&active.registration.prefix);
                 format!("'{prefix}' of database {}", active.registration.db)
             })
             .collect();

@@ -6,6 +6,7 @@ use super::trouble::Trouble;
 use crate::core::delivery::lag::Percentiles;
 use crate::core::registration::Registration;
 use crate::core::registration::args;
+use crate::core::registration::printable::printable;
 
 /// Counters of a registration since the module was loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,7 +104,7 @@ impl ActiveRegistration {
     pub fn key_warning(&self) -> Option<String> {
         let former = self.former_key.as_ref()?;
         let Registration { prefix, namespace, .. } = &*self.registration;
-        let prefix = String::from_utf8_lossy(prefix);
+        let prefix = printable(prefix);
         Some(format!(
             "prefix '{prefix}' was registered again with another KEY: documents of {namespace} that \
              were written with KEY {former} stay as they are; sync the prefix, remove them as the \

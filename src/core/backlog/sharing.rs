@@ -3,6 +3,7 @@
 use super::Backlog;
 use crate::core::ids::RegistrationId;
 use crate::core::registration::Registration;
+use crate::core::registration::printable::printable;
 
 /// Maximum number of pairs or prefixes in a warning.
 const NAMED: usize = 3;
@@ -60,6 +61,6 @@ impl Backlog {
 }
 
 fn name(registration: &Registration) -> String {
-    let prefix = String::from_utf8_lossy(&registration.prefix);
+    let prefix = printable(&registration.prefix);
     format!("prefix '{prefix}' of database {}", registration.db)
 }

@@ -3,6 +3,7 @@
 pub mod args;
 pub mod file_lines;
 pub mod glob;
+pub mod printable;
 pub mod router;
 pub mod schema;
 pub mod shared_collections;

@@ -19,8 +19,8 @@ pub fn warning(text: &str) {
 }
 
 fn write(level: &CStr, text: &str) {
-    // A NUL would end the line early.
-    let text = CString::new(text.replace('\0', " ")).unwrap_or_default();
+    // A NUL would end the line early, a line feed forge another one, an escape speak to the terminal.
+    let text = CString::new(text.replace(char::is_control, " ")).unwrap_or_default();
     // SAFETY: without a context the line is logged under "module"; both strings are NUL-terminated
     // and live until after the call. RM_Log may be called on any thread.
     unsafe {

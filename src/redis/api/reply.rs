@@ -30,7 +30,7 @@ impl<'a> Reply<'a> {
 
     /// An error that begins with its own code.
     pub fn error_with_code(self, text: &str) {
-        let text = text.replace(['\r', '\n', '\0'], " ");
+        let text = text.replace(char::is_control, " ");
         let text = CString::new(text).unwrap_or_default();
         // SAFETY: as above; the text is copied.
         unsafe { api!(RedisModule_ReplyWithError)(self.0.raw(), text.as_ptr()) };

@@ -2,6 +2,7 @@
 
 use crate::core::backlog::Backlog;
 use crate::core::ids::RegistrationId;
+use crate::core::registration::printable::printable;
 use crate::redis::api::log;
 use crate::redis::call::Call;
 use crate::redis::command_spec::{ADMIN, DANGEROUS, PREFIX, Spec};
@@ -66,9 +67,7 @@ fn change(call: &Call<'_>, done: &str, change: fn(&mut Backlog, Option<Registrat
     change(&mut backlog, id);
     drop(backlog);
     call.ctx.replicate_verbatim();
-    let of = prefix.map(|prefix| {
-        format!(" for prefix '{}' of database {db}", String::from_utf8_lossy(prefix))
-    });
+    let of = prefix.map(|prefix| format!(" for prefix '{}' of database {db}", printable(prefix)));
     log::notice(&format!("writing to MongoDB is {done}{}", of.unwrap_or_default()));
     call.reply.ok();
 }

@@ -4,6 +4,7 @@ use super::warning;
 use crate::core::backlog::{Backlog, BacklogState, Figure};
 use crate::core::ids::RegistrationId;
 use crate::core::registration::args;
+use crate::core::registration::printable::printable;
 use crate::redis::api::clock;
 use crate::redis::api::context::Ctx;
 use crate::redis::api::raw::REDISMODULE_CTX_FLAGS_SLAVE;
@@ -137,7 +138,7 @@ pub fn numbers(state: &BacklogState<'_>, pipeline: &Pipeline) -> Vec<Figure> {
 fn blocked_warning(backlog: &Backlog) -> Option<String> {
     let prefixes: Vec<String> = backlog
         .blocked_keys()
-        .map(|(of, keys)| format!("{keys} of '{}'", String::from_utf8_lossy(&of.prefix)))
+        .map(|(of, keys)| format!("{keys} of '{}'", printable(&of.prefix)))
         .collect();
     (!prefixes.is_empty()).then(|| {
         format!(
@@ -153,7 +154,7 @@ fn limit_warning(backlog: &Backlog) -> Option<String> {
     let prefixes: Vec<String> = backlog
         .rescans_of(None)
         .iter()
-        .map(|(_, registration)| format!("'{}'", String::from_utf8_lossy(&registration.prefix)))
+        .map(|(_, registration)| format!("'{}'", printable(&registration.prefix)))
         .collect();
     (!prefixes.is_empty()).then(|| {
         format!(

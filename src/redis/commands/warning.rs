@@ -2,6 +2,7 @@
 
 use crate::core::backlog::Backlog;
 use crate::core::registration::Registration;
+use crate::core::registration::printable::printable;
 
 /// Maximum number of prefixes that a warning names; the others are only counted.
 const NAMED: usize = 5;
@@ -29,7 +30,7 @@ pub fn of_star(registration: &Registration) -> Option<String> {
 }
 
 fn name(registration: &Registration) -> String {
-    let prefix = String::from_utf8_lossy(&registration.prefix);
+    let prefix = printable(&registration.prefix);
     format!("prefix '{prefix}' of database {}", registration.db)
 }
 

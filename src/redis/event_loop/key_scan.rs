@@ -9,6 +9,7 @@ use crate::core::backlog::change_log::ChangeKind;
 use crate::core::backlog::{Backlog, Scanned};
 use crate::core::ids::RegistrationId;
 use crate::core::registration::Registration;
+use crate::core::registration::printable::printable;
 use crate::redis::api::context::{Ctx, NOT_NOW, Text, must_not_replicate};
 use crate::redis::api::raw;
 use crate::redis::api::raw::api;
@@ -123,7 +124,7 @@ fn end(pipeline: &Pipeline, id: RegistrationId, scan_state: &KeyScan) {
     // logged.
     let complete = !backlog.rescans().any(|rescan| rescan == id);
     if requested || complete {
-        let prefix = String::from_utf8_lossy(&scan_state.registration.prefix).into_owned();
+        let prefix = printable(&scan_state.registration.prefix);
         log::notice(&format!("sync of prefix '{prefix}' has marked {} keys", scan_state.marked));
     }
 }

@@ -5,6 +5,7 @@ use std::cell::Cell;
 
 use crate::core::backlog::{Backlog, TroubleLine};
 use crate::core::delivery::link_log::LinkLine;
+use crate::core::registration::printable::printable;
 use crate::redis::api::{clock, log};
 use crate::redis::pipeline::Pipeline;
 
@@ -65,7 +66,7 @@ pub fn trouble(pipeline: &Pipeline, now_us: u64) {
         let Some(line) = backlog.trouble_line(now_us) else { return };
         drop(backlog);
         let TroubleLine { registration, letters, reason, backoff } = line;
-        let prefix = String::from_utf8_lossy(&registration.prefix);
+        let prefix = printable(&registration.prefix);
         let of = format!("prefix '{prefix}' of database {}", registration.db);
         match backoff {
             Some(Err(why)) => log::warning(&format!("{of} backs off and is not written: {why}")),

@@ -4,6 +4,7 @@
 use std::ffi::{CStr, c_int};
 
 use crate::core::backlog::stream_words::{StreamCommand, Word, read};
+use crate::core::registration::printable::printable;
 use crate::redis::api::clock;
 use crate::redis::call::Call;
 use crate::redis::command_spec::{ADMIN, DANGEROUS, Spec};
@@ -38,7 +39,7 @@ const fn internal(
 fn apply(call: &Call<'_>, word: Word) {
     if !call.is_from_stream() {
         let name = call.words.first().copied().unwrap_or_default();
-        let name = String::from_utf8_lossy(name).to_ascii_uppercase();
+        let name = printable(name).to_ascii_uppercase();
         return call.reply.error(&format!(
             "{name} is for the replication stream and the AOF only; nothing was changed"
         ));

@@ -2,8 +2,10 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use testkit::fixture::World;
 use testkit::mongod::unreachable_uri;
 use testkit::redis_server::{Redis, Setup};
+use testkit::wait::{SOON, wait_until};
 
 /// Asserts that the log and WB.STATUS contain the words.
 #[track_caller]
@@ -79,4 +81,21 @@ fn a_world_readable_password_file_causes_a_warning() {
     set_mode(0o644);
     redis.cmd(&["CONFIG", "SET", "writebehind.mongodb-uri-file", path]);
     assert!(!redis.status().text("warning").contains("password"));
+}
+
+#[test]
+fn a_prefix_forges_no_line_of_the_log_and_speaks_to_no_terminal() {
+    let world = World::new();
+    let prefix = "x\u{1b}[31m\nforged\u{202e}:";
+    let namespace = world.database.namespace("numbers");
+    world.redis.cmd(&["WB.REGISTER", prefix, &namespace, "SCHEMA", "year", "INT64"]);
+    world.redis.cmd(&["HSET", &format!("{prefix}1"), "year", "soon"]);
+    assert_eq!(world.redis.flush().failed, 1);
+    wait_until("it is logged", SOON, || world.redis.log().contains("dead letters now"));
+    let shown = "'x\\u{1b}[31m\\nforged\\u{202e}:'";
+    let texts = [world.redis.status().text("warning"), world.redis.log()];
+    for text in texts.iter().chain([&world.redis.error(&["WB.STATUS", &prefix[1..]])]) {
+        assert!(text.contains(&shown[2..]), "{text}");
+        assert!(!text.contains(['\u{1b}', '\u{202e}']) && !text.contains("\nforged"), "{text}");
+    }
 }

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 
 use super::{IdType, KeyType, Namespace, OnError, OnRemoval, Registration, WriteMode};
 use crate::core::ids::Db;
+use crate::core::registration::printable::printable;
 use crate::core::settings::{BATCH_MAX_KEYS, FLUSH_INTERVAL_MS, SettingLimits};
 pub use dead_letter::{LetterList, Letters, letter_list, letters};
 
@@ -174,7 +175,7 @@ fn read_registration(
             _ => return Err(unknown_option(&option)),
         }
         if given.contains(&option) {
-            repeated.get_or_insert_with(|| String::from_utf8_lossy(&option).into_owned());
+            repeated.get_or_insert_with(|| printable(&option));
         }
         given.insert(option);
     }
@@ -194,7 +195,7 @@ fn read_registration(
 }
 
 fn unknown_option(option: &[u8]) -> String {
-    let option = String::from_utf8_lossy(option);
+    let option = printable(option);
     if RESERVED_OPTIONS.contains(&&*option) {
         return not_yet(&option);
     }

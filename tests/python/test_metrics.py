@@ -60,6 +60,15 @@ class Files(unittest.TestCase):
                 self.assertGreater(len(rule["annotations"]["summary"]), 20)
                 self.assertGreater(len(rule["annotations"]["action"]), 20)
 
+    def test_every_file_that_the_compose_file_mounts_is_there(self):
+        compose = ROOT / "packaging" / "docker" / "compose.yaml"
+        services = yaml.safe_load(compose.read_text())["services"]
+        mounts = [mount for service in services.values() for mount in service.get("volumes", [])]
+        files = [mount.split(":")[0] for mount in mounts if mount.startswith(".")]
+        self.assertEqual(len(files), 6)
+        for file in files:
+            self.assertTrue((compose.parent / file).is_file(), file)
+
     def test_the_dashboard_is_what_its_script_makes(self):
         file = DASHBOARD / "writebehind.json"
         before = file.read_text()

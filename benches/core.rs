@@ -9,7 +9,8 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use writebehind::internals::command::{self, Kind};
 use writebehind::internals::{
     Batch, Change, ChangeKind, Content, Db, Dirty, EntryId, Item, Log, Lookup, NO_EXPIRY,
-    Namespace, Registration, RegistrationId, Routes, Span, Taken, Version, push_bytes,
+    Namespace, Registration, RegistrationId, Replacements, Routes, Span, Taken, Version,
+    push_bytes,
 };
 
 /// Events per measurement.
@@ -191,7 +192,14 @@ fn building(criterion: &mut Criterion) {
         ("string", batch(Content::String, b"twenty bytes of text")),
     ] {
         group.bench_function(name, |bencher| {
-            bencher.iter(|| command::build(black_box(&batch), Kind::Update, &Lookup::default()))
+            bencher.iter(|| {
+                command::build(
+                    black_box(&batch),
+                    Kind::Update,
+                    &Lookup::default(),
+                    Replacements::default(),
+                )
+            })
         });
     }
     group.finish();

@@ -51,5 +51,6 @@ pub mod internals {
     pub use crate::mongo::write::limits::Limits;
     pub use crate::mongo::write::lookup::Lookup;
     pub use crate::mongo::write::outcome::classify;
+    pub use crate::mongo::write::replacements::Replacements;
     pub use crate::mongo::write_concern::{AcknowledgedBy, WriteConcern};
 }

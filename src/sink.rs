@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::core::delivery::batch::{Batch, SessionId, Written};
 use crate::core::delivery::deployment::{Checkup, Need};
+use crate::core::settings::WriteForm;
 
 /// Why a batch, as a whole, was not acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +63,7 @@ pub trait Sink: 'static {
     type Commands: 'static;
 
     /// Builds the documents and commands of `batch`. Computes only, never waits.
-    fn build(&self, batch: &Batch) -> Self::Commands;
+    fn build(&self, batch: &Batch, form: WriteForm) -> Self::Commands;
 
     /// Sends the commands that [`build`](Sink::build) created for `batch`, and returns which items
     /// can never be written. The time limit of each command is `within`; the call ends within a

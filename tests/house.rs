@@ -28,7 +28,7 @@ const ROOMS: [(&str, &[&str]); 43] = [
             "core/delivery",
         ],
     ),
-    ("sink", &["core/delivery"]),
+    ("sink", &["core/settings", "core/delivery"]),
     (
         "worker",
         &["file", "sink", "core/ids", "core/settings", "core/registration", "core/delivery"],
@@ -62,6 +62,7 @@ const ROOMS: [(&str, &[&str]); 43] = [
         "mongo/sink",
         &[
             "sink",
+            "core/settings",
             "core/registration",
             "core/delivery",
             "mongo/check",

@@ -43,7 +43,26 @@ pub const DIRTY_MAX_BYTES: SettingLimits = limits("dirty-max-bytes", 0, 0, 1 << 
 /// How long SHUTDOWN waits for the backlog to be written, milliseconds.
 pub const SHUTDOWN_DRAIN_MS: SettingLimits = limits("shutdown-drain-ms", 5_000, 0, 3_600_000);
 
-/// A snapshot of all numeric settings.
+/// How WRITE REPLACE reaches MongoDB: the setting `write-form`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WriteForm {
+    /// In the form that lets the server store and replicate the changed fields only, where it pays.
+    #[default]
+    Difference,
+    /// As whole documents.
+    Document,
+}
+
+/// Name of the setting.
+pub const WRITE_FORM: &str = "write-form";
+
+impl WriteForm {
+    /// Every form with its name, the default first.
+    pub const ALL: [(&'static str, WriteForm); 2] =
+        [("difference", WriteForm::Difference), ("document", WriteForm::Document)];
+}
+
+/// A snapshot of all settings but texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// See [`FLUSH_INTERVAL_MS`].
@@ -66,6 +85,8 @@ pub struct Settings {
     pub dirty_max_bytes: i64,
     /// See [`SHUTDOWN_DRAIN_MS`].
     pub shutdown_drain_ms: i64,
+    /// See [`WriteForm`].
+    pub write_form: WriteForm,
 }
 
 impl Default for Settings {
@@ -81,6 +102,7 @@ impl Default for Settings {
             write_timeout_ms: WRITE_TIMEOUT_MS.default,
             dirty_max_bytes: DIRTY_MAX_BYTES.default,
             shutdown_drain_ms: SHUTDOWN_DRAIN_MS.default,
+            write_form: WriteForm::default(),
         }
     }
 }

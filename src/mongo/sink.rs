@@ -19,12 +19,15 @@ use super::write::insert_ratio::InsertRatio;
 use super::write::limits::Speeds;
 use super::write::lookup::Lookup;
 use super::write::outcome::Outcome;
+use super::write::pipeline_probe::takes_pipelines;
+use super::write::replacements::Replacements;
 use super::write::reply::Expected;
 use super::write::session::{Fence, SessionGuard, Sessions, next_number};
 use super::write::transaction::{TransactionBackoff, send_transaction};
 use crate::core::delivery::batch::{Batch, Refusal, SessionId, Written};
 use crate::core::delivery::deployment::{Checkup, Need};
 use crate::core::registration::Registration;
+use crate::core::settings::WriteForm;
 use crate::sink::{Connector, Failure, LinkError, Sink};
 
 /// Time limit for `hello`; server selection takes up to 3 s by default.
@@ -53,6 +56,7 @@ impl Connector for MongoConnector {
             insert_ratio: RefCell::default(),
             speeds: RefCell::default(),
             is_old: Cell::new(false),
+            takes_pipelines: Cell::new(None),
         })
     }
 
@@ -73,14 +77,17 @@ pub struct MongoSink {
     /// inserts some of them.
     is_old: Cell<bool>,
     speeds: RefCell<Speeds>,
+    /// Whether the server takes updates in the form of a pipeline; nothing while that is unknown.
+    takes_pipelines: Cell<Option<bool>>,
 }
 
 impl Sink for MongoSink {
     type Commands = Built;
 
-    fn build(&self, batch: &Batch) -> Built {
+    fn build(&self, batch: &Batch, form: WriteForm) -> Built {
         let lookup = self.indexes.known(&batch.registration).unwrap_or_default();
-        command::build(batch, self.documents(batch, &lookup), &lookup)
+        let replacements = self.replacements(batch, form);
+        command::build(batch, self.documents(batch, &lookup), &lookup, replacements)
     }
 
     async fn write(
@@ -167,6 +174,22 @@ impl MongoSink {
         }
     }
 
+    /// How the documents of `batch` are replaced. MongoDB before 5.0 gains nothing from a difference,
+    /// and an upsert that creates the document costs more.
+    fn replacements(&self, batch: &Batch, form: WriteForm) -> Replacements {
+        let namespace = &batch.registration.namespace;
+        let is_useless = self.is_old.get()
+            || self.takes_pipelines.get() == Some(false)
+            || self.insert_ratio.borrow().creates_many(namespace);
+        if is_useless {
+            return Replacements::Documents;
+        }
+        let in_transaction = batch.items.len() >= TRANSACTION_OPS
+            && self.sessions.fence() == Fence::Transactions
+            && !self.transaction_backoff.borrow().backs_off(namespace);
+        Replacements::new(form, in_transaction)
+    }
+
     async fn write_built(
         &self,
         batch: &Batch,
@@ -178,10 +201,21 @@ impl MongoSink {
         let options = &CommandOptions { write_concern, within };
         let lookup = &self.indexes.ensure(&self.connected, registration).await?;
         if built.lookup != *lookup {
-            built = command::build(batch, self.documents(batch, lookup), lookup);
+            let (kind, replacements) = (self.documents(batch, lookup), built.replacements);
+            built = command::build(batch, kind, lookup, replacements);
         }
         self.sessions.fence_off(registration, options).await?;
         let mut session = self.sessions.take().await?;
+        if built.differences > 0 {
+            if self.takes_pipelines.get().is_none() {
+                let answer = takes_pipelines(&mut session, registration, options).await?;
+                self.takes_pipelines.set(answer);
+            }
+            if self.takes_pipelines.get() != Some(true) {
+                let kind = self.documents(batch, lookup);
+                built = command::build(batch, kind, lookup, Replacements::Documents);
+            }
+        }
 
         let inserts = built.inserts();
         let Built { commands, refused, .. } = built;
@@ -219,11 +253,11 @@ impl MongoSink {
             }
             self.transaction_backoff.borrow_mut().add(namespace);
             // The commands built first were consumed by the transaction.
-            command::build(batch, Kind::Update, lookup)
+            command::build(batch, Kind::Update, lookup, Replacements::Documents)
         } else if needs_transaction {
-            command::build(batch, Kind::Update, lookup)
+            command::build(batch, Kind::Update, lookup, Replacements::Documents)
         } else {
-            Built { commands, refused, lookup: lookup.clone() }
+            Built { commands, refused, lookup: lookup.clone(), ..Built::default() }
         };
         let inserting = built.inserts() > 0;
         let mut sender = SessionSender { session: &mut session, registration, options, sink: self };

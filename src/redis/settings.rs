@@ -13,7 +13,7 @@ use super::file;
 use super::sources::{EXPOSED, REGISTRATIONS_FILE, TEXTS, URI, URI_FILE};
 use super::state::module;
 use crate::core::registration::printable::printable;
-use crate::core::settings::{self, SettingLimits, Settings};
+use crate::core::settings::{self, SettingLimits, Settings, WRITE_FORM, WriteForm};
 use crate::mongo::uri;
 
 type Field = fn(&mut Settings) -> &mut i64;
@@ -63,6 +63,7 @@ pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
             return Err(format!("the setting {} cannot be registered", limits.name));
         }
     }
+    register_write_form(ctx)?;
     for (at, (name, default)) in TEXTS.iter().enumerate() {
         // The registrations file is read once, when the module is loaded.
         let flags =
@@ -87,6 +88,34 @@ pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
     // SAFETY: called once, in RedisModule_OnLoad, after all settings are registered.
     if unsafe { api!(RedisModule_LoadConfigs)(ctx.raw()) } != 0 {
         return Err("a setting in the configuration has a value that is not allowed".to_owned());
+    }
+    Ok(())
+}
+
+fn register_write_form(ctx: Ctx<'_>) -> Result<(), String> {
+    let name = CString::new(WRITE_FORM).unwrap_or_default();
+    let names = WriteForm::ALL.map(|(name, _)| CString::new(name).unwrap_or_default());
+    let mut pointers = names.each_ref().map(|name| name.as_ptr());
+    let numbers = WriteForm::ALL.map(|(_, form)| form as c_int);
+    // SAFETY: called in RedisModule_OnLoad with its context; the server copies the name and the values;
+    // the callbacks are the module's.
+    let refused = unsafe {
+        api!(RedisModule_RegisterEnumConfig)(
+            ctx.raw(),
+            name.as_ptr(),
+            WriteForm::default() as c_int,
+            raw::REDISMODULE_CONFIG_DEFAULT,
+            pointers.as_mut_ptr(),
+            numbers.as_ptr(),
+            numbers.len() as c_int,
+            Some(write_form),
+            Some(set_write_form),
+            None,
+            std::ptr::null_mut(),
+        )
+    };
+    if refused != 0 {
+        return Err(format!("the setting {WRITE_FORM} cannot be registered"));
     }
     Ok(())
 }
@@ -123,6 +152,15 @@ pub fn take_arguments(words: &[&[u8]]) -> Result<(), String> {
             if *NUMBERS[at].1(&mut module().pipeline.settings()) == limits.default {
                 put_number(at, number);
             }
+        } else if name == WRITE_FORM {
+            let form = WriteForm::ALL.iter().find(|(form, _)| value.eq_ignore_ascii_case(form));
+            let (_, form) = form.ok_or_else(|| {
+                let names = WriteForm::ALL.map(|(name, _)| name).join(" or ");
+                format!("{WRITE_FORM} takes {names}")
+            })?;
+            if module().pipeline.settings().write_form == WriteForm::default() {
+                put(|settings| settings.write_form = *form);
+            }
         } else {
             return Err(format!(
                 "the module has no argument {name}; it takes <name> <value> pairs, see WB.HELP"
@@ -150,8 +188,11 @@ fn takes(limits: SettingLimits) -> String {
 }
 
 fn put_number(at: usize, value: i64) {
+    put(|settings| *NUMBERS[at].1(settings) = value);
+}
+
+fn put(change: impl FnOnce(&mut Settings)) {
     let pipeline = &module().pipeline;
-    let change = |settings: &mut Settings| *NUMBERS[at].1(settings) = value;
     pipeline.backlog.borrow_mut().change_settings(change);
     pipeline.configure_worker();
 }
@@ -205,6 +246,28 @@ unsafe extern "C" fn set_number(
     unsafe {
         answer(error, || {
             put_number(at as usize, value);
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn write_form(_: *const c_char, _: *mut c_void) -> c_int {
+    guard(0, || module().pipeline.settings().write_form as c_int)
+}
+
+unsafe extern "C" fn set_write_form(
+    _: *const c_char,
+    value: c_int,
+    _: *mut c_void,
+    error: *mut *mut raw::RedisModuleString,
+) -> c_int {
+    // SAFETY: the server gives a place for the error.
+    unsafe {
+        answer(error, || {
+            let form = WriteForm::ALL.iter().find(|(_, form)| *form as c_int == value);
+            if let Some((_, form)) = form {
+                put(|settings| settings.write_form = *form);
+            }
             Ok(())
         })
     }

@@ -11,6 +11,7 @@ use crate::core::delivery::deployment::{Checkup, Need};
 use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
 use crate::core::registration::{Namespace, Registration};
+use crate::core::settings::WriteForm;
 use crate::sink::{Connector, Failure, LinkError, Sink};
 
 /// How a double handles batches.
@@ -134,7 +135,7 @@ impl Drop for InFlight<'_> {
 impl Sink for Double {
     type Commands = String;
 
-    fn build(&self, _batch: &Batch) -> String {
+    fn build(&self, _batch: &Batch, _form: WriteForm) -> String {
         let mut world = self.doubles.world();
         world.built += 1;
         assert_ne!(world.behaviour, Behaviour::PanicInBuild, "asked to panic");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::core::delivery::backoff::Backoff;
 use crate::core::delivery::batch::SessionId;
-use crate::core::settings::Settings;
+use crate::core::settings::{Settings, WriteForm};
 
 /// Where the connection string comes from.
 #[derive(Clone, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct WorkerOptions {
     pub backoff: Backoff,
     /// Maximum time limit of a command.
     pub write_timeout: Duration,
+    /// How documents are replaced.
+    pub write_form: WriteForm,
     /// MongoDB sessions of this server's previous process, or of the previous master.
     pub former_sessions: Vec<SessionId>,
     /// True if the link is kept up between batches: on a master with a registration.
@@ -64,6 +66,7 @@ impl WorkerOptions {
                 max_ms: ms(settings.retry_backoff_max_ms),
             },
             write_timeout: Duration::from_millis(ms(settings.write_timeout_ms)),
+            write_form: settings.write_form,
             former_sessions,
             keeps_link,
         }

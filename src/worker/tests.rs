@@ -18,6 +18,7 @@ use super::options::{UriSource, WorkerOptions};
 use super::write_loop::WriteLoop;
 use crate::core::delivery::backoff::Backoff;
 use crate::core::delivery::batch::{Batch, Link, Report, Verdict};
+use crate::core::settings::WriteForm;
 
 fn options(uri: &str, max_in_flight: u32) -> WorkerOptions {
     let backoff = Backoff { min_ms: 50, max_ms: 10_000 };
@@ -27,6 +28,7 @@ fn options(uri: &str, max_in_flight: u32) -> WorkerOptions {
         max_in_flight,
         backoff,
         write_timeout,
+        write_form: WriteForm::default(),
         former_sessions: Vec::new(),
         keeps_link: true,
     }

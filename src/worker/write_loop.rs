@@ -264,7 +264,8 @@ impl<C: Connector> WriteLoop<C> {
         let Some(waiting) = self.waiting.get_mut(at) else {
             return false;
         };
-        let building = AssertUnwindSafe(|| linked.sink.build(&waiting.batch));
+        let form = self.options.write_form;
+        let building = AssertUnwindSafe(|| linked.sink.build(&waiting.batch, form));
         match catch_unwind(building) {
             Ok(commands) => waiting.commands = Some(commands),
             Err(_) => {

@@ -9,6 +9,7 @@ use super::command::{self, Built, Command, Kind};
 use super::failure_classifier::{Applied, FailureClassifier};
 use super::limits::Limits;
 use super::lookup::Lookup;
+use super::replacements::Replacements;
 use super::reply::Expected;
 use crate::core::delivery::batch::{Batch, Item, Refusal, Written};
 use crate::core::mapping::value::Span;
@@ -63,7 +64,7 @@ pub async fn execute(
     limits: &mut Limits,
     mut send: impl AsyncFnMut((Vec<u8>, Expected), Duration) -> Outcome,
 ) -> Result<Finished, Failure> {
-    let Built { commands, refused, lookup } = built;
+    let Built { commands, refused, lookup, .. } = built;
     let written = Written { refused, ..Written::default() };
     let classifier = FailureClassifier::new(&batch.registration, limits.is_proven());
     let (jobs, existing, contested) = (Vec::new(), 0, Vec::new());
@@ -281,7 +282,8 @@ impl Execution<'_> {
 /// Builds commands for some items of a batch, in this order. It copies their bytes, which is rarely
 /// needed.
 pub fn rebuild(batch: &Batch, indexes: &[u32], lookup: &Lookup) -> Built {
-    let mut built = command::build(&subset(batch, indexes), Kind::Update, lookup);
+    let mut built =
+        command::build(&subset(batch, indexes), Kind::Update, lookup, Replacements::default());
     let index_of = |item: usize| indexes.get(item).copied().unwrap_or_default();
     for refusal in &mut built.refused {
         refusal.index = index_of(refusal.index) as usize;

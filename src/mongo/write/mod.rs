@@ -12,6 +12,8 @@ pub mod limits;
 pub mod lookup;
 pub mod operation;
 pub mod outcome;
+pub mod pipeline_probe;
+pub mod replacements;
 pub mod reply;
 pub mod session;
 pub mod transaction;

@@ -11,25 +11,29 @@ use crate::core::registration::WriteMode;
 /// The form of an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// A replacement document. The fastest form, but no top-level name may begin with `$`.
+    /// A replacement document; no top-level name may begin with `$`.
     Replacement,
-    /// A pipeline that replaces the document; any name is allowed.
+    /// A pipeline that replaces the document; any name is allowed. The server compares the document
+    /// with the one before.
     Literal,
     /// A pipeline that sets the document's fields and keeps all others, except the TTL field of an
     /// expiry that no longer exists; any name is allowed, and a dot in it is no path.
     Merge,
 }
 
-/// Appends an upsert of the document. After an error `ops` must be rolled back.
+/// Appends an upsert of the document; with `difference`, in the form that lets the server work out
+/// what has changed. After an error `ops` must be rolled back.
 pub fn append_update(
     read: &Read<'_>,
     mode: WriteMode,
+    difference: bool,
     lookup: &Lookup,
     names: &mut Names,
     ops: &mut Array<'_>,
 ) -> Result<(), MappingError> {
     match mode {
         WriteMode::Merge => append_upsert(read, Form::Merge, lookup, names, ops)?,
+        WriteMode::Replace if difference => append_upsert(read, Form::Literal, lookup, names, ops)?,
         WriteMode::Replace => {
             let mark = ops.mark();
             let shape = append_upsert(read, Form::Replacement, lookup, names, ops)?;

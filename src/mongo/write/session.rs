@@ -165,7 +165,7 @@ impl Sessions {
         let lock = fencing.lock().await;
         while let Some(session) = self.pick(late) {
             let mut guard = SessionGuard { sessions: self, session: Some(session), created: 0 };
-            let bytes = no_op_update(&namespace.collection, ObjectId::new().bytes());
+            let bytes = no_op_update(&namespace.collection, ObjectId::new().bytes(), false);
             let position = TxnPosition::RetryableWrite(next_number());
             let expected = Expected { ops: 1, written: 0, in_order: false };
             let (command, limit) = ((bytes, expected), options.within);

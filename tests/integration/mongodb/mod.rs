@@ -17,3 +17,4 @@ mod stepdowns;
 mod stuck;
 mod tls;
 mod uris;
+mod write_form;

@@ -11,6 +11,7 @@ pub use options::{CommandOptions, TxnPosition};
 
 use super::lookup::Lookup;
 use super::operation;
+use super::replacements::Replacements;
 use super::reply::Expected;
 use crate::core::delivery::batch::{Batch, Item, Refusal};
 use crate::core::mapping::bson::{Array, Document};
@@ -19,6 +20,7 @@ use crate::core::mapping::duplicate_names::Names;
 use crate::core::mapping::error::MappingError;
 use crate::core::mapping::rules::Rules;
 use crate::core::mapping::value::Content;
+use crate::core::registration::WriteMode;
 
 /// Maximum size of a command with several operations, bytes. A larger operation gets a command of
 /// its own.
@@ -100,6 +102,10 @@ pub struct Built {
     pub refused: Vec<Refusal>,
     /// How the operations find their documents.
     pub lookup: Lookup,
+    /// How documents are replaced.
+    pub replacements: Replacements,
+    /// The number of operations that the server must work out a difference for.
+    pub differences: usize,
 }
 
 impl Built {
@@ -117,8 +123,8 @@ impl Built {
 /// Where `lookup` names an index, inserts follow an update of one document, because an insert
 /// cannot name an index: in a transaction the update proves that the index exists for the inserts,
 /// too.
-pub fn build(batch: &Batch, documents: Kind, lookup: &Lookup) -> Built {
-    let built = Built { lookup: lookup.clone(), ..Built::default() };
+pub fn build(batch: &Batch, documents: Kind, lookup: &Lookup, replacements: Replacements) -> Built {
+    let built = Built { lookup: lookup.clone(), replacements, ..Built::default() };
     let mut builder = Builder { batch, names: Names::default(), built };
     let items = || batch.items.iter().enumerate();
     // A deleted document may have a unique value that another one of the batch gets.
@@ -134,8 +140,9 @@ pub fn build(batch: &Batch, documents: Kind, lookup: &Lookup) -> Built {
     built
 }
 
-/// An update that changes nothing, sent only for its txnNumber: no document has this `_id`.
-pub fn no_op_update(collection: &str, id: [u8; 12]) -> Vec<u8> {
+/// An update that changes nothing, because no document has this `_id`: sent for its txnNumber, or,
+/// as a pipeline, to learn whether the server takes pipelines.
+pub fn no_op_update(collection: &str, id: [u8; 12], as_pipeline: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut command = Document::begin(&mut bytes);
     command.element(c"update").string(collection);
@@ -144,11 +151,20 @@ pub fn no_op_update(collection: &str, id: [u8; 12]) -> Vec<u8> {
     let mut query = op.element(c"q").document();
     query.element(c"_id").object_id(id);
     query.end();
-    let mut update = op.element(c"u").document();
-    let mut fields = update.element(c"$unset").document();
-    fields.element(c"_").int32(1);
-    fields.end();
-    update.end();
+    let update = op.element(c"u");
+    if as_pipeline {
+        let mut pipeline = update.array();
+        let mut stage = pipeline.push().document();
+        stage.element(c"$unset").string("_");
+        stage.end();
+        pipeline.end();
+    } else {
+        let mut update = update.document();
+        let mut fields = update.element(c"$unset").document();
+        fields.element(c"_").int32(1);
+        fields.end();
+        update.end();
+    }
     op.end();
     ops.end();
     command.end();
@@ -256,8 +272,12 @@ impl Builder<'_> {
                 if kind == Kind::Insert {
                     operation::append_insert(&read, &mut self.names, ops)?;
                 } else {
+                    let difference = registration.write == WriteMode::Replace
+                        && self.built.replacements.is_difference(self.batch, item);
                     let (write, lookup) = (registration.write, &self.built.lookup);
-                    operation::append_update(&read, write, lookup, &mut self.names, ops)?;
+                    let names = &mut self.names;
+                    operation::append_update(&read, write, difference, lookup, names, ops)?;
+                    self.built.differences += usize::from(difference);
                 }
             }
         }
@@ -271,4 +291,4 @@ impl Builder<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

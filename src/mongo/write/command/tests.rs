@@ -8,22 +8,22 @@ use proptest::prelude::*;
 use super::*;
 use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 use crate::core::mapping::value::{NO_EXPIRY, Span, push_bytes};
-use crate::core::registration::{IdType, Namespace, Registration, WriteMode};
+use crate::core::registration::{IdType, Namespace, Registration};
 
 mod lookups;
 mod sizes;
 
 /// The commands for a collection that needs no hint and no collation.
 fn build(batch: &Batch, documents: Kind) -> Built {
-    super::build(batch, documents, &Lookup::default())
+    super::build(batch, documents, &Lookup::default(), Replacements::Documents)
 }
 
-fn registration() -> Registration {
+pub fn registration() -> Registration {
     let namespace = Namespace { database: "d".into(), collection: "c".into() };
     Registration::new(Db(0), b"k:", namespace)
 }
 
-fn batch(registration: Registration, reads: &[(&[u8], Content, &[u8])]) -> Batch {
+pub fn batch(registration: Registration, reads: &[(&[u8], Content, &[u8])]) -> Batch {
     let mut bytes = Vec::new();
     let mut add = |part: &[u8]| {
         let start = bytes.len();

@@ -20,6 +20,7 @@ use super::command::{self, Command, CycleStep, Kind};
 use super::executor::{ContestedWrite, Finished, execute, rebuild, subset};
 use super::limits::Limits;
 use super::lookup::Lookup;
+use super::replacements::Replacements;
 use super::reply::Expected;
 use crate::core::delivery::batch::Batch;
 use crate::core::registration::WriteMode;
@@ -150,7 +151,12 @@ fn key_of(batch: &Batch, index: u32) -> Option<Bson> {
 
 /// The document of an item.
 fn document(batch: &Batch, index: u32) -> Option<Document> {
-    let built = command::build(&subset(batch, &[index]), Kind::Insert, &Lookup::default());
+    let built = command::build(
+        &subset(batch, &[index]),
+        Kind::Insert,
+        &Lookup::default(),
+        Replacements::default(),
+    );
     let command = RawDocument::from_bytes(&built.commands.first()?.bytes).ok()?;
     let documents = command.get_array("documents").ok()?;
     Document::try_from(documents.get_document(0).ok()?).ok()

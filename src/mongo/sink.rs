@@ -19,7 +19,8 @@ use super::write::insert_ratio::InsertRatio;
 use super::write::limits::Speeds;
 use super::write::lookup::Lookup;
 use super::write::outcome::Outcome;
-use super::write::pipeline_probe::takes_pipelines;
+use super::write::pipeline_probe;
+use super::write::pipeline_probe::Pipelines;
 use super::write::replacements::Replacements;
 use super::write::reply::Expected;
 use super::write::session::{Fence, SessionGuard, Sessions, next_number};
@@ -56,7 +57,7 @@ impl Connector for MongoConnector {
             insert_ratio: RefCell::default(),
             speeds: RefCell::default(),
             is_old: Cell::new(false),
-            takes_pipelines: Cell::new(None),
+            pipelines: Cell::new(None),
         })
     }
 
@@ -77,8 +78,8 @@ pub struct MongoSink {
     /// inserts some of them.
     is_old: Cell<bool>,
     speeds: RefCell<Speeds>,
-    /// Whether the server takes updates in the form of a pipeline; nothing while that is unknown.
-    takes_pipelines: Cell<Option<bool>>,
+    /// Whether the server takes updates in the form of a pipeline; nothing before it was asked.
+    pipelines: Cell<Option<Pipelines>>,
 }
 
 impl Sink for MongoSink {
@@ -99,7 +100,11 @@ impl Sink for MongoSink {
         if built.commands.is_empty() {
             return Ok(Written { refused: built.refused, ..Written::default() });
         }
+        let asks = built.differences > 0;
         let end = self.write_built(batch, built, within).await;
+        if asks && end.is_ok() && self.pipelines.get() == Some(Pipelines::Unclear) {
+            self.pipelines.set(Some(Pipelines::Refused));
+        }
         if matches!(end, Err(Failure::Namespace(_))) {
             self.indexes.forget(&batch.registration.namespace);
         }
@@ -178,13 +183,15 @@ impl MongoSink {
     /// and an upsert that creates the document costs more.
     fn replacements(&self, batch: &Batch, form: WriteForm) -> Replacements {
         let namespace = &batch.registration.namespace;
+        let insert_ratio = self.insert_ratio.borrow();
         let is_useless = self.is_old.get()
-            || self.takes_pipelines.get() == Some(false)
-            || self.insert_ratio.borrow().creates_many(namespace);
+            || self.pipelines.get() == Some(Pipelines::Refused)
+            || insert_ratio.creates_most(namespace);
         if is_useless {
             return Replacements::Documents;
         }
         let in_transaction = batch.items.len() >= TRANSACTION_OPS
+            && !insert_ratio.creates_many(namespace)
             && self.sessions.fence() == Fence::Transactions
             && !self.transaction_backoff.borrow().backs_off(namespace);
         Replacements::new(form, in_transaction)
@@ -207,11 +214,11 @@ impl MongoSink {
         self.sessions.fence_off(registration, options).await?;
         let mut session = self.sessions.take().await?;
         if built.differences > 0 {
-            if self.takes_pipelines.get().is_none() {
-                let answer = takes_pipelines(&mut session, registration, options).await?;
-                self.takes_pipelines.set(answer);
+            if !matches!(self.pipelines.get(), Some(Pipelines::Taken | Pipelines::Refused)) {
+                let pipelines = pipeline_probe::ask(&mut session, registration, options).await?;
+                self.pipelines.set(Some(pipelines));
             }
-            if self.takes_pipelines.get() != Some(true) {
+            if self.pipelines.get() != Some(Pipelines::Taken) {
                 let kind = self.documents(batch, lookup);
                 built = command::build(batch, kind, lookup, Replacements::Documents);
             }

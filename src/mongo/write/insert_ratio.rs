@@ -27,7 +27,12 @@ pub struct InsertRatio(HashMap<Namespace, f32>);
 impl InsertRatio {
     /// True if a batch of `ops` documents for `namespace` should be inserted first.
     pub fn inserts(&self, namespace: &Namespace, ops: usize) -> bool {
-        ops >= MIN_OPS && self.0.get(namespace).is_some_and(|share| *share >= INSERT_FIRST)
+        ops >= MIN_OPS && self.creates_most(namespace)
+    }
+
+    /// True if most documents written to `namespace` are new.
+    pub fn creates_most(&self, namespace: &Namespace) -> bool {
+        self.0.get(namespace).is_some_and(|share| *share >= INSERT_FIRST)
     }
 
     /// True if all documents of a batch for `namespace` are probably new.

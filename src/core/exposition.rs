@@ -5,7 +5,7 @@ use std::fmt::Write;
 /// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It only grows, until the module is loaded again.
+    /// It only grows, except when it begins at 0 again.
     Counter,
     /// It goes up and down.
     Gauge,

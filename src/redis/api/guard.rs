@@ -23,8 +23,9 @@ pub fn is_broken() -> bool {
 pub fn broken_error() -> String {
     let place = PLACE.lock().map(|place| place.clone()).unwrap_or_default();
     format!(
-        "writebehind stopped after an internal error at {place}: Redis goes on, MongoDB gets \
-         nothing more; save and restart the server, and report this"
+        "writebehind stopped after an internal error at {place}: Redis goes on, MongoDB gets nothing \
+         more. With appendonly yes run SHUTDOWN NOSAVE and start the server again; otherwise start it \
+         again, register the prefixes and run WB.SYNC. Please report this"
     )
 }
 

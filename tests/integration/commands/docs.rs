@@ -168,6 +168,17 @@ fn every_setting_is_described_with_its_default_and_range() {
     let described = table.iter().map(|cells| format!("writebehind.{}", code(cells[0])[0]));
     assert_eq!(described.collect::<BTreeSet<_>>(), set(&settings.names()));
 
+    let help: Vec<String> = redis.run(&["WB.HELP"]);
+    let help = help.join("\n");
+    let snippet = include_str!("../../../packaging/writebehind.conf");
+    for name in settings.names() {
+        let short = name.strip_prefix("writebehind.").expect("the module's name");
+        assert!(help.contains(short), "WB.HELP lists no {short}");
+        assert!(
+            snippet.contains(&format!("\n# {name} ")),
+            "packaging/writebehind.conf has no {name}"
+        );
+    }
     for cells in &table {
         let [name, default, range, _] = cells[..] else { panic!("not four cells: {cells:?}") };
         let name = format!("writebehind.{}", code(name)[0]);

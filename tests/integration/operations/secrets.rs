@@ -63,11 +63,12 @@ impl Outputs {
     }
 }
 
-const QUESTIONS: [&str; 23] = [
+const QUESTIONS: [&str; 24] = [
     "CONFIG GET *",
     "INFO everything",
     "WB.STATUS",
     "WB.STATUS k:",
+    "WB.METRICS",
     "WB.HELP",
     "WB.LIST",
     "WB.FLUSH TIMEOUT 1",

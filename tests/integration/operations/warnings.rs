@@ -92,7 +92,7 @@ fn a_prefix_forges_no_line_of_the_log_and_speaks_to_no_terminal() {
     world.redis.cmd(&["HSET", &format!("{prefix}1"), "year", "soon"]);
     assert_eq!(world.redis.flush().failed, 1);
     wait_until("it is logged", SOON, || world.redis.log().contains("dead letters now"));
-    let shown = "'x\\u{1b}[31m\\nforged\\u{202e}:'";
+    let shown = "'x\\x1b[31m\\nforged\\xe2\\x80\\xae:'";
     let texts = [world.redis.status().text("warning"), world.redis.log()];
     for text in texts.iter().chain([&world.redis.error(&["WB.STATUS", &prefix[1..]])]) {
         assert!(text.contains(&shown[2..]), "{text}");

@@ -264,27 +264,50 @@ pub fn pairs(registration: &Registration) -> Vec<(&'static str, String)> {
 /// The arguments that [`register`] reads as `registration`. Options that older versions do not know
 /// are included only if they differ from their defaults, so that older versions can read the rest.
 pub fn words(registration: &Registration) -> Vec<Vec<u8>> {
-    let mut words =
-        vec![registration.prefix.clone(), registration.namespace.to_string().into_bytes()];
+    // Without `..`: a new field must be added here, or its option would be lost in RDB, AOF and WB.LIST.
+    let Registration {
+        prefix,
+        namespace,
+        key_whole,
+        shared,
+        exclude,
+        unwraps,
+        on_error,
+        schema,
+        // SELECT in front of the line.
+        db: _,
+        // In `pairs`.
+        key_type: _,
+        key_field: _,
+        key_as: _,
+        write: _,
+        on_delete: _,
+        on_expire: _,
+        on_evict: _,
+        ttl_field: _,
+        interval_ms: _,
+        batch_max_keys: _,
+    } = registration;
+    let mut words = vec![prefix.clone(), namespace.to_string().into_bytes()];
     for (option, value) in pairs(registration) {
-        if option == "ONERROR" && registration.on_error == OnError::default() {
+        if option == "ONERROR" && *on_error == OnError::default() {
             continue;
         }
         words.extend([option.as_bytes().to_vec(), value.into_bytes()]);
-        if option == "AS" && registration.key_whole {
+        if option == "AS" && *key_whole {
             words.push(b"WHOLE".to_vec());
         }
     }
-    if !registration.exclude.is_empty() {
-        words.extend(exclude::words(&registration.exclude));
+    if !exclude.is_empty() {
+        words.extend(exclude::words(exclude));
     }
-    if registration.shared {
+    if *shared {
         words.push(b"SHARED".to_vec());
     }
-    if registration.unwraps {
+    if *unwraps {
         words.push(b"UNWRAP".to_vec());
     }
-    if let Some(schema) = &registration.schema {
+    if let Some(schema) = schema {
         words.push(b"SCHEMA".to_vec());
         words.extend(schema::words(schema));
     }

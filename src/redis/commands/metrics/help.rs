@@ -29,8 +29,8 @@ const FIGURES: [(&str, &str); 41] = [
     ("bytes_total", "Bytes of the commands of acknowledged batches."),
     ("batches_in_flight", "Batches sent to MongoDB and not answered."),
     ("batches_allowed", "Batches that may be in flight at present, at most max-in-flight-batches."),
-    ("lag_p50_us", "Median time from change to acknowledgement over the last one to two minutes."),
-    ("lag_p99_us", "99th percentile of the time from change to acknowledgement, likewise."),
+    ("lag_p50_us", "Median time from change to acknowledgement, of the last one to two minutes."),
+    ("lag_p99_us", "99th percentile of that time, of the last one to two minutes."),
     ("last_write_unix_ms", "Time of MongoDB's last acknowledgement; 0 for never."),
     ("memory_bytes", "Memory of dirty keys and dead letters."),
     ("lost_total", "Dirty values that were removed before they could be retained."),
@@ -38,7 +38,7 @@ const FIGURES: [(&str, &str); 41] = [
     ("own_hits_total", "Reads by the module among the server's keyspace_hits."),
     ("own_misses_total", "Reads by the module among the server's keyspace_misses."),
     ("link_up", "1 while a MongoDB server accepts writes."),
-    ("link_down", "1 while none does."),
+    ("link_down", "1 while no MongoDB server accepts writes."),
     ("broken", "1 after an internal error: nothing more is written to MongoDB until a restart."),
     (
         "dead_letters_by_code",
@@ -51,10 +51,25 @@ const FIGURES: [(&str, &str); 41] = [
     ("prefixes_omitted", "Registrations without metrics of their own, because there are too many."),
 ];
 
-/// The sentence about a figure; empty for an unknown one.
+/// Figures of a prefix that mean something else than those of the module.
+const OF_PREFIX: [(&str, &str); 3] = [
+    ("paused", "1 while WB.PAUSE stops writing of this prefix."),
+    ("resting", "1 while the prefix backs off because its namespace refuses writes."),
+    ("rescans_pending", "1 while its keys must be scanned because dirty-max-bytes was reached."),
+];
+
+/// The sentence about a figure of the module; empty for an unknown one.
 pub fn of(figure: &str) -> &'static str {
-    let found = FIGURES.iter().find(|(name, _)| *name == figure);
-    found.map_or("", |(_, help)| help)
+    find(&FIGURES, figure).unwrap_or_default()
+}
+
+/// The sentence about a figure of a prefix; empty for an unknown one.
+pub fn of_prefix(figure: &str) -> &'static str {
+    find(&OF_PREFIX, figure).unwrap_or_else(|| of(figure))
+}
+
+fn find(sentences: &[(&str, &'static str)], figure: &str) -> Option<&'static str> {
+    sentences.iter().find(|(name, _)| *name == figure).map(|(_, help)| *help)
 }
 
 #[cfg(test)]

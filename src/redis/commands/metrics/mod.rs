@@ -81,7 +81,7 @@ fn write_histogram(out: &mut Exposition, name: &str, help: &str, buckets: &Bucke
     out.histogram(name, buckets.cumulative(), buckets.sum_us(), buckets.count());
 }
 
-/// The figures of each prefix. All samples of a metric stand together, as the format requires.
+/// The figures of each prefix. The format requires all samples of a metric in one group.
 fn write_prefixes(out: &mut Exposition, backlog: &Backlog) {
     let now_us = clock::now_us();
     let omitted = backlog.registry.live_len().saturating_sub(MOST_PREFIXES);
@@ -110,7 +110,7 @@ fn write_prefixes(out: &mut Exposition, backlog: &Backlog) {
             continue;
         }
         let (metric, kind, unit) = metric_of("prefix_", name);
-        out.family(&metric, kind, help::of(name));
+        out.family(&metric, kind, help::of_prefix(name));
         for (labels, (_, figures)) in labels.iter().zip(&prefixes) {
             if let Some((_, value)) = figures.get(at) {
                 out.sample(&metric, labels, *value, unit);

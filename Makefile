@@ -23,7 +23,7 @@ setup: ## Install what is missing, fetch mongod, RedisJSON and the films
 build: setup ## Build target/release/libwritebehind.so
 	cargo build --release --lib --examples
 
-test: build ## Run all tests, unit and integration, against the real servers
+test: build ## Run the unit and integration tests against the real servers
 	cargo test --release --doc
 	cargo test --release --lib --test house
 	$(INTEGRATION)

@@ -68,7 +68,8 @@ pub unsafe extern "C" fn RedisModule_OnUnload(_: *mut raw::RedisModuleCtx) -> c_
         }
         log::warning(
             "MODULE UNLOAD is refused, because dirty keys would be lost: WB.UNREGISTER every \
-             prefix, WB.FLUSH, save, and restart the server without the module",
+             prefix, WB.FLUSH, BGREWRITEAOF with appendonly yes or else SAVE, and restart the \
+             server without the module",
         );
     });
     raw::REDISMODULE_ERR as c_int

@@ -17,6 +17,7 @@ PAGE = ROOT / "docs" / "CLIENTS.md"
 NODE = Path(os.environ["WB_NODE_PACKAGES"])
 # Folders of packages: with redis-om, and with older versions of redis-py alone.
 PYTHON, *OLDER = os.environ["WB_PYTHON_PACKAGES"].split(":")
+ANY = ObjectId("0" * 24)
 
 
 def examples(language: str) -> list:
@@ -32,8 +33,9 @@ def examples(language: str) -> list:
 
 
 def parse(text: str) -> list:
-    """The documents of a block, one after the other, in MongoDB's extended JSON."""
+    """The documents of a block, one after the other, in MongoDB's extended JSON. "…" is any ObjectId."""
     found, decoder = [], json.JSONDecoder()
+    text = text.replace('{ "$oid": "…" }', json_util.dumps(ANY))
     while text := text.lstrip():
         _, end = decoder.raw_decode(text)
         found.append(json_util.loads(text[:end], json_options=json_util.JSONOptions(tz_aware=False)))
@@ -42,13 +44,14 @@ def parse(text: str) -> list:
 
 
 def kind(value):
-    """The document with the type of each value: 1 and 1.0 and True are equal in Python."""
+    """The document with the type of each value: 1 and 1.0 and True are equal in Python. ObjectIds are
+    generated, and have the type alone."""
     if isinstance(value, dict):
         return {name: kind(item) for name, item in value.items()}
     if isinstance(value, list):
         return [kind(item) for item in value]
     if isinstance(value, ObjectId):
-        return "ObjectId"
+        return ObjectId
     numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
     return (float if isinstance(value, float) else int, value) if numeric else value
 

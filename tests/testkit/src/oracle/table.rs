@@ -177,8 +177,7 @@ pub fn document(servers: &[(String, Rows)]) -> String {
     out.push_str(
         "\nAn event is taken for \"this key was touched\" and no more: what is written follows from what \
          the key is\nwhen it is read. *upsert*: the key is there. *delete*: it is not. *nothing*: \
-         the command changed nothing and\nreported nothing. Events of keys under no prefix are in \
-         the list too.\n\nExpiry (`expired`, and `hexpired` of fields) and eviction (`evicted`) are no commands: \
+         no write followed. Events\nof keys under no prefix are in the list too.\n\nExpiry (`expired`, and `hexpired` of fields) and eviction (`evicted`) are no commands: \
          see `ONEXPIRE` and\n`ONEVICT`. `FLUSHALL`, `FLUSHDB` and `SWAPDB` report no keys: documents stay, and what was \
          dirty is still\nwritten.\n\n| command | events | written | |\n| --- | --- | --- | --- |\n",
     );

@@ -12,7 +12,12 @@ use testkit::wait::{SOON, wait_until};
 
 /// Samples by name and labels as they are printed; a line that breaks the format ends the test.
 fn metrics(redis: &Redis) -> BTreeMap<String, f64> {
-    let text: String = redis.run(&["WB.METRICS"]);
+    metrics_of(redis, &[])
+}
+
+/// The same with arguments.
+fn metrics_of(redis: &Redis, arguments: &[&str]) -> BTreeMap<String, f64> {
+    let text: String = redis.run(&[&["WB.METRICS"], arguments].concat());
     assert!(text.ends_with('\n'));
     let (mut samples, mut family, mut seen) = (BTreeMap::new(), String::new(), Vec::new());
     for line in text.lines() {
@@ -171,11 +176,16 @@ fn so_many_prefixes_have_metrics_and_the_rest_is_counted() {
     for number in 0..144 {
         redis.cmd(&["WB.REGISTER", &format!("tenant:{number}:"), &format!("db.tenant{number}")]);
     }
-    let found = metrics(&redis);
-    let own = found.keys().filter(|series| series.starts_with("writebehind_prefix_info{"));
-    assert_eq!(own.count(), 100);
-    assert_eq!(found["writebehind_prefixes_omitted"], 44.0);
-    assert_eq!(found["writebehind_registrations"], 144.0);
+    for (arguments, most) in [(&[][..], 100), (&["PREFIXES", "3"], 3), (&["PREFIXES", "200"], 144)]
+    {
+        let found = metrics_of(&redis, arguments);
+        let own = found.keys().filter(|series| series.starts_with("writebehind_prefix_info{"));
+        assert_eq!(own.count(), most);
+        assert_eq!(found["writebehind_prefixes_omitted"], (144 - most) as f64);
+        assert_eq!(found["writebehind_registrations"], 144.0);
+    }
+    let error = redis.error(&["WB.METRICS", "PREFIXES", "many"]);
+    assert!(error.contains("PREFIXES takes a whole number from 0 to 1000"), "{error}");
 }
 
 #[test]

@@ -6,13 +6,10 @@ use super::status;
 use crate::core::backlog::Backlog;
 use crate::core::delivery::buckets::Buckets;
 use crate::core::exposition::{Exposition, Kind, Labels, Unit, label_text, metric_of};
+use crate::core::registration::args::metrics;
 use crate::redis::api::clock;
 use crate::redis::call::Call;
-use crate::redis::command_spec::Spec;
-
-/// Number of registrations with metrics of their own. All of them are one reply, which the server
-/// thread writes without a break: 0.3 to 0.45 ms measured for so many, which is within `read-slice-us`.
-const MOST_PREFIXES: usize = 100;
+use crate::redis::command_spec::{ArgKind, Spec, option};
 
 /// Usual size of the figures of the module, and of those of a prefix, bytes.
 const MODULE_BYTES: usize = 12_000;
@@ -24,14 +21,16 @@ pub const SPEC: Spec = Spec {
     run: Some(command),
     flags: c"readonly allow-stale no-mandatory-keys",
     acl: c"read",
-    arity: 1,
+    arity: -1,
     summary: c"Reports all figures in the text format of Prometheus.",
-    complexity: c"O(N) where N is the number of registrations, of which 100 at most are reported",
+    complexity: c"O(N) where N is the number of prefixes that are reported",
     since: c"0.1.0",
-    args: &[],
+    args: &[option(c"prefixes", c"PREFIXES", ArgKind::Number)],
     keys: None,
-    syntax: &["METRICS"],
-    help: &["All figures, of every prefix too, in the text format of Prometheus."],
+    syntax: &["METRICS [PREFIXES <n>]"],
+    help: &[
+        "All figures, of the first <n> prefixes too (default 100), in Prometheus' text format.",
+    ],
 };
 
 /// What is reported once the module is broken: its state can no longer be read.
@@ -42,12 +41,16 @@ pub fn when_broken() -> String {
 }
 
 fn command(call: &Call<'_>) {
+    let most = match metrics::parse(call.arguments()) {
+        Ok(most) => most,
+        Err(why) => return call.reply.error(&why),
+    };
     let mut backlog = call.module.pipeline.backlog.borrow_mut();
     let backlog = backlog.up_to_date(clock::now_us());
-    let prefixes = backlog.registry.live_len().min(MOST_PREFIXES);
+    let prefixes = backlog.registry.live_len().min(most);
     let mut out = Exposition::with_capacity(MODULE_BYTES + prefixes * PREFIX_BYTES);
     write_module(&mut out, call, backlog);
-    write_prefixes(&mut out, backlog);
+    write_prefixes(&mut out, backlog, most);
     call.reply.bytes(out.finish().as_bytes());
 }
 
@@ -81,12 +84,12 @@ fn write_histogram(out: &mut Exposition, name: &str, help: &str, buckets: &Bucke
     out.histogram(name, buckets.cumulative(), buckets.sum_us(), buckets.count());
 }
 
-/// The figures of each prefix. The format requires all samples of a metric in one group.
-fn write_prefixes(out: &mut Exposition, backlog: &Backlog) {
+/// The figures of the first `most` prefixes. The format requires all samples of a metric in one group.
+fn write_prefixes(out: &mut Exposition, backlog: &Backlog, most: usize) {
     let now_us = clock::now_us();
-    let omitted = backlog.registry.live_len().saturating_sub(MOST_PREFIXES);
+    let omitted = backlog.registry.live_len().saturating_sub(most);
     write_gauge(out, "prefixes_omitted", omitted as u64);
-    let prefixes: Vec<_> = (backlog.registry.live_ids().take(MOST_PREFIXES))
+    let prefixes: Vec<_> = (backlog.registry.live_ids().take(most))
         .filter_map(|id| {
             let state = backlog.prefix_state(id, now_us)?;
             Some((&*state.active.registration, state.figures(0)))

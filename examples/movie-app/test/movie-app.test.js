@@ -2,10 +2,14 @@
 // reach MongoDB, whether MongoDB runs at the time or not.
 
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import * as actions from "./actions.js";
 import { assertAllEqual, filmsOfRedis } from "./compare.js";
 import { App, isRunning, openBrowser } from "./stage.js";
+import { Mongod } from "../servers/mongod.js";
 
 const IMPORTED = 300;
 
@@ -156,6 +160,23 @@ step("without MongoDB the application goes on, and MongoDB has everything afterw
         assert.equal((await documentOf("The Matrix, edited")).year, 2000);
         assert.equal(await documentOf("The Matrix Reloaded"), null);
     });
+});
+
+step("if MongoDB ends by itself, the page says so, and one click starts it", async () => {
+    const { pid } = await app.mongo.db("admin").command({ serverStatus: 1 });
+    process.kill(Number(pid), "SIGKILL");
+    await page.locator("#power-state").filter({ hasText: /^stopped$/ }).waitFor();
+    await actions.switchMongod(page, "running");
+    await page.locator('#status[data-link="up"]').waitFor();
+    assert.equal(await assertAllEqual(app), IMPORTED);
+});
+
+step("MongoDB that cannot be launched is stopped", async () => {
+    const data = mkdtempSync(join(tmpdir(), "test-mongod-"));
+    const mongod = new Mongod({ fetched: join(data, "nothing"), data, port: 1 });
+    await assert.rejects(mongod.start(), /is missing/);
+    assert.equal(mongod.state, "stopped");
+    rmSync(data, { recursive: true });
 });
 
 step("input that is not a film is refused with a sentence", async (t) => {

@@ -11,6 +11,7 @@ const SUMMARY = document.getElementById("summary");
 const MESSAGE = document.getElementById("message");
 const LOST = "The server of this page does not answer. The page connects again by itself.";
 const TYPING_MS = 200;
+const MOST_CARDS = 100; // of so many films the server sends the state
 
 let cards = new Map();
 let kind = "text";
@@ -100,6 +101,10 @@ function startAdding() {
         openFilm("Add a film", {}, async (fields) => {
             const card = createCard(await api.add(fields));
             LIST.prepend(card.element);
+            while (LIST.children.length > MOST_CARDS) {
+                cards.delete(LIST.lastElementChild.dataset.id);
+                LIST.lastElementChild.remove();
+            }
             SUMMARY.textContent = "The film was added.";
             card.element.scrollIntoView({ block: "nearest" });
             follow();

@@ -218,6 +218,42 @@ step("input that is not a film is refused with a sentence", async (t) => {
     assert.equal(await assertAllEqual(app), IMPORTED);
 });
 
+step("of many films that are added the page follows the latest 100", async () => {
+    const ids = Array.from({ length: 101 }, (_, at) => `id${at}`);
+    const response = await fetch(`${app.url}api/live?ids=${ids}`);
+    const refused = [400, { error: "These are not ids of films." }];
+    assert.deepEqual([response.status, await response.json()], refused);
+
+    // A search that finds 99 films spares the test 75 additions.
+    const movies = [...(await filmsOfRedis(app.redis))].slice(0, 99).map(([id, film]) => ({ ...film, id }));
+    const isSearch = (url) => url.pathname === "/api/movies";
+    await page.route(isSearch, (route) => {
+        if (route.request().method() === "GET") return route.fulfill({ json: { total: 99, movies } });
+        return route.continue();
+    });
+    await actions.searchText(page, "");
+    await page.getByText("99 films.").waitFor();
+    await page.unroute(isSearch);
+    for (const title of ["The hundredth", "One more"]) {
+        await actions.add(page, { Title: title, Year: 2000, Genre: "Drama" });
+    }
+    assert.equal(await page.locator(".card").count(), 100);
+    assert.equal(await page.locator(`.card[data-id="${movies[98].id}"]`).count(), 0);
+    await actions.untilState(actions.card(page, "One more"), "equal");
+    await actions.untilState(page.locator(".card").last(), "equal");
+    assert.equal(await page.locator("#message").isVisible(), false);
+    assert.equal(await assertAllEqual(app), IMPORTED + 2);
+});
+
+step("the page connects again after a reply that is an error", async () => {
+    await page.route("**/api/live?*", (route) => route.fulfill({ status: 500, json: { error: "Failed." } }));
+    await page.reload();
+    await page.getByText("The page connects again by itself.").waitFor();
+    await page.unroute("**/api/live?*");
+    await page.locator("#message").waitFor({ state: "hidden" });
+    await page.locator('#status[data-link="up"]').waitFor();
+});
+
 step("no script of a film ran, and the page had no error", () => {
     assert.deepEqual(failures, []);
 });

@@ -115,5 +115,6 @@ function startAdding() {
 startSearches();
 startAdding();
 enableSwitch(report);
+follow(); // The status, even if the first search fails.
 search();
 fillGenres(await api.genres());

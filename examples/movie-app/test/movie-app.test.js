@@ -31,7 +31,7 @@ before(async () => {
 after(async () => {
     await browser?.close();
     // The last test does so, unless it fails or is not reached.
-    if (app && isRunning(app.redisPid)) await app.interrupt();
+    if (app?.isRunning) await app.interrupt();
 });
 
 /** A test that needs what the tests before it did. After a failure the others fail without waiting. */
@@ -46,6 +46,21 @@ function step(name, body) {
 
 /** The document of the film with this title, as MongoDB has it. */
 const documentOf = (title) => app.documents.findOne({ title });
+
+/** The page and the API say that Redis does not answer, the API within a limited time. */
+async function assertNoReply() {
+    await page.getByText("Redis does not answer. Figures and films are those of its last reply.").waitFor();
+    const film = { title: "Not added", year: 1999, genre: "Drama" };
+    for (const [method, body] of [["GET"], ["POST", JSON.stringify(film)]]) {
+        const response = await fetch(`${app.url}api/movies`, {
+            method,
+            headers: { "Content-Type": "application/json" },
+            body,
+            signal: AbortSignal.timeout(10_000),
+        });
+        assert.deepEqual([response.status, await response.json()], [503, { error: "Redis does not answer." }]);
+    }
+}
 
 step("the page shows the films and that their documents are equal", async () => {
     await page.getByText(`The latest 24 of ${IMPORTED} films.`).waitFor();
@@ -179,6 +194,21 @@ step("MongoDB that cannot be launched is stopped", async () => {
     rmSync(data, { recursive: true });
 });
 
+step("while Redis hangs, the page and the API say so", async () => {
+    process.kill(app.redisPid, "SIGSTOP");
+    try {
+        await assertNoReply();
+    } finally {
+        process.kill(app.redisPid, "SIGCONT");
+    }
+    await page.locator("#outage").waitFor({ state: "hidden" });
+    await page.locator('#status[data-link="up"]').waitFor();
+    // Redis executes what it received while it was stopped.
+    const [id] = [...(await filmsOfRedis(app.redis))].find(([, film]) => film.title === "Not added");
+    assert.equal((await fetch(`${app.url}api/movies/${id}`, { method: "DELETE" })).status, 204);
+    assert.equal(await assertAllEqual(app), IMPORTED);
+});
+
 step("input that is not a film is refused with a sentence", async (t) => {
     await t.test("in the pop-up", async () => {
         await page.getByRole("button", { name: "Add a film" }).click();
@@ -252,6 +282,13 @@ step("the page connects again after a reply that is an error", async () => {
     await page.unroute("**/api/live?*");
     await page.locator("#message").waitFor({ state: "hidden" });
     await page.locator('#status[data-link="up"]').waitFor();
+});
+
+step("without Redis the page and the API say so", async () => {
+    process.kill(app.redisPid, "SIGKILL");
+    await assertNoReply();
+    await page.reload();
+    await assertNoReply();
 });
 
 step("no script of a film ran, and the page had no error", () => {

@@ -69,6 +69,10 @@ export class App {
         this.documents = this.mongo.db("shop").collection("movies");
     }
 
+    get isRunning() {
+        return this.#child.exitCode === null && this.#child.signalCode === null;
+    }
+
     /** Ctrl-C. Returns the exit code, and the files that are left. */
     async interrupt() {
         await this.redis.disconnect();

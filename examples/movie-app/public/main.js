@@ -56,7 +56,8 @@ async function search() {
 
 function summary(shown, total) {
     if (total === 0) return "No film matches.";
-    return shown < total ? `The latest ${shown} of ${total} films.` : `${total} ${total === 1 ? "film" : "films"}.`;
+    if (shown < total) return `The latest ${shown} of ${total} films.`;
+    return total === 1 ? "1 film." : `${total} films.`;
 }
 
 /** Receives the state of the films that are shown. */

@@ -12,7 +12,10 @@ from .text import printable
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="wb-top", add_help=False, description="Shows what the module writebehind of a Redis or Valkey server does, live.")
+    parser = argparse.ArgumentParser(
+        prog="wb-top", add_help=False,
+        description="Shows what the module writebehind of a Redis or Valkey server does, live.",
+    )  # fmt: skip
     add = parser.add_argument
     add("--help", action="help", help="show this help and exit")
     add("-h", "--host", default="127.0.0.1", metavar="HOST", help="127.0.0.1 by default")

@@ -22,7 +22,7 @@ ORDERS = {
     "n": ("name", lambda track: 0),
 }
 # Heading, narrowest width, and rank: on a narrow screen the columns with the highest ranks are left
-# out. A width of None is that of the cells.
+# out; the prefix stays and is cut. A width of None is that of the cells.
 LIVE = {
     "prefix": (12, 0), "db": (3, 9), "namespace": (12, 10), "dirty": (7, 1), "dirty, 1 min": (12, 5),
     "oldest": (7, 6), "lag p99": (7, 7), "captured/s": (10, 11), "writes/s": (8, 2), "writes, 1 min": (13, 8),
@@ -44,6 +44,8 @@ def spark(values: list, style: str) -> Text:
 def state(fields: dict) -> Text:
     if fields["paused"]:
         return Text("paused", "yellow")
+    if fields.get("resting"):
+        return Text("refused", "red")
     if fields["blocked_keys"]:
         return Text("blocked", "yellow")
     if fields["sync_pending"]:
@@ -82,15 +84,18 @@ def widths(columns: dict, keys: list, tracks: dict, width: int) -> dict:
     """The columns that fit, each with its width. What is left over goes to names, then to sparklines."""
     found, left = {}, width
     for name, (least, _) in sorted(columns.items(), key=lambda column: column[1][1]):
-        if least is None or least < left:
-            found[name], left = least, left - (least or 0) - 1
+        if name == "prefix" and least:
+            least = min(least, width)
+        elif least and least >= left:
+            continue
+        found[name], left = least, left - (least or 0) - 1
     names = {
         "prefix": (cell_len(printable(key[1])) for key in keys),
         "namespace": (cell_len(printable(tracks[key].fields["namespace"])) for key in keys),
     }
     for name, lengths in names.items():
         if found.get(name):
-            more = min(left // 2, max(0, max(lengths, default=0) - found[name]))
+            more = max(0, min(left // 2, max(lengths, default=0) - found[name]))
             found[name], left = found[name] + more, left - more
     sparks = [name for name in found if name.endswith("1 min")]
     for name in sparks if found["prefix"] else []:

@@ -1,6 +1,6 @@
 """Writes docs/pictures/wb-top.svg, a page of scripts/wb-top after a minute of writes to real servers.
 
-    PYTHONPATH=.tools/wb-top-newest python3 tests/python/picture_wb_top.py
+    PYTHONPATH=.tools/python-wb-top-newest python3 tests/python/picture_wb_top.py
 """
 
 import io

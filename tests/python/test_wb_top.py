@@ -1,21 +1,38 @@
 """scripts/wb-top against real servers, and its parts."""
 
+import io
 import os
+import re
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
+from rich.console import Console
 from servers import ROOT, Mongo, Redis, free_port, wait
 
 sys.path.insert(0, str(ROOT / "scripts"))
 from wb_top.history import History, Track  # noqa: E402
 from wb_top.sample import FULL_SECONDS, MANY, Fields, Sample, Server, registrations, words  # noqa: E402
 from wb_top.text import duration, number, printable, size  # noqa: E402
+from wb_top.view import page  # noqa: E402
 
 WB_TOP = ROOT / "scripts" / "wb-top"
 HOSTILE = b"x\x1b[31m[red]\\\n\xff\xe2\x80\xae"
 SHOWN = r"x\x1b[31m[red]\\\x0a\xff\xe2\x80\xae"
+# Figures that wb-top does not show: another one says the same, or they serve a graph or a search for a cause.
+NOT_SHOWN = {
+    "batches_allowed", "batches_in_flight", "failed_total", "last_write_unix_ms", "link_down_ms_total",
+    "lost_total", "own_hits_total", "own_misses_total", "prefixes", "registrations", "rescans_pending",
+    "resting", "retries_total", "slice_max_us", "syncs_pending",
+}  # fmt: skip
+NOT_SHOWN_OF_A_PREFIX = {
+    "as", "batch", "batches_total", "bytes_total", "coalesced_total", "db", "exclude", "failed_total",
+    "in_flight_keys", "interval", "key", "lag_p50_us", "last_write_unix_ms", "onerror", "ondel", "onevict",
+    "onexpire", "prefix", "retries_total", "schema", "shared", "sync_marked", "ttlfield", "type", "unwrap",
+    "whole", "write",
+}  # fmt: skip
 
 
 def once(*options, **environment):
@@ -87,6 +104,16 @@ class Snapshots(WithServers):
         self.assertEqual(self.row(text, "film:")[-2:], ["1", "error"])
         reason = server.status("film:")["last_error"].decode()
         self.assertIn(f"prefix 'film:': {reason}", text)
+
+    def test_a_namespace_that_refuses_writes(self):
+        self.mongo.client.shop.command("create", "refusing", viewOn="films")
+        server = self.redis(self.mongo.uri)
+        server("WB.REGISTER", "view:", "shop.refusing")
+        server("HSET", "view:1", "year", "1979")
+        wait("the namespace refuses writes", lambda: server.status("view:")["resting"] == 1)
+        text = self.snapshot("-p", server.port)
+        self.assertEqual(self.row(text, "view:")[-1], "refused")
+        self.assertIn(f"prefix 'view:': {server.status('view:')['last_error'].decode()}", text)
 
     def test_a_link_that_is_down_has_its_reason(self):
         server = self.redis(f"mongodb://127.0.0.1:{free_port()}")
@@ -168,6 +195,7 @@ class Light(WithServers):
         def calls():
             return server.client.info("commandstats")["cmdstat_WB.STATUS"]["calls"]
 
+        top.full_at = time.monotonic()  # however long the first sample took
         before, shown = calls(), [(0, b"p0:"), (2, b"p2:")]
         self.assertEqual(sorted(top.sample(shown).read), shown)
         self.assertEqual(calls() - before, 1 + len(shown))
@@ -184,7 +212,40 @@ class Light(WithServers):
         self.assertEqual(sorted(top.sample().read), sorted(expected))
 
 
+class Complete(WithServers):
+    def test_every_figure_is_shown_or_left_out_on_purpose(self):
+        server = self.redis(self.mongo.uri)
+        server("WB.REGISTER", "movie:", "shop.movies", "TYPE", "HASH", "EXCLUDE", 1, "x", "TTLFIELD", "until",
+               "INTERVAL", 1000, "BATCH", 10, "SCHEMA", "year", "INT64")  # fmt: skip
+        sources = "".join(file.read_text() for file in (ROOT / "scripts" / "wb_top").glob("*.py"))
+
+        def used(*patterns) -> set:
+            return {name for pattern in patterns for name in re.findall(pattern, sources)}
+
+        rates = {f"{name}_total" for name in used(r"\brates\[[\"'](\w+)")}
+        shown = used(r"\bnow\[[\"'](\w+)") | rates
+        self.assertEqual(set(server.status()) - shown, NOT_SHOWN)
+        shown_of_a_prefix = used(r"\bfields\[[\"'](\w+)", r"\bfields\.get\([\"'](\w+)")
+        self.assertEqual(set(server.status("movie:")) - shown_of_a_prefix, NOT_SHOWN_OF_A_PREFIX)
+
+
 class Parts(unittest.TestCase):
+    def test_a_page_fits_a_window_of_any_size(self):
+        keys = [(id % 3, b"prefix%d:" % id) for id in range(20)]
+        now = Fields(dirty_keys=1234, namespace="shop.films", last_error="not authorized", link="up", role="master")
+        history = History()
+        for at in (1, 2):
+            history.add(Sample(at, {}, now, keys, {key: now for key in keys}))
+        for width in [*range(1, 41), 80, 120, 200]:
+            for height in (1, 4, 5, 10, 24, 50):
+                with self.subTest(width=width, height=height):
+                    console = Console(width=width, height=height, color_system=None, record=True, file=io.StringIO())
+                    console.print(page(history, "127.0.0.1:6379", "d", "old: " * 50, width, height)[0])
+                    lines = console.export_text().splitlines()
+                    self.assertLessEqual(max(map(len, lines)), width)
+                    start = "prefix0:"[: min(width, 8) - 1]
+                    self.assertTrue(any(line.startswith(start) for line in lines), lines)
+
     def test_lines_are_unquoted_as_redis_conf(self):
         for line, expected in {
             rb'''WB.REGISTER "\x1b\n\r\t\b\a\\\"\q\xg" 'it\'s \n' a"b" ''': [

@@ -111,12 +111,16 @@ class Live(unittest.TestCase):
 
     def test_sizes_of_the_window(self):
         self.start()
-        for width, height in [(80, 24), (40, 10), (20, 4), (40, 10), (200, 50), (120, 30)]:
+        for width, height in [(80, 24), (40, 10), (20, 4), (12, 5), (10, 4), (1, 1), (40, 10), (200, 50), (120, 30)]:
             self.terminal.resize(width, height)
             if width >= 40:
                 # The keys are on the last line, and the first line is the first.
                 wait(self.terminal.text, lambda: self.fills(width, height))
                 self.terminal.shows("prefix00:", "writes/s")
+            else:
+                address = f"127.0.0.1:{self.redis.port}"
+                first = address if len(address) <= width else f"{address[:width - 1]}…"
+                wait(self.terminal.text, lambda: self.terminal.text().splitlines()[0] == first)
         self.terminal.press("C-c")
         self.check_restored()
 

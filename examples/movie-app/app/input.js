@@ -20,6 +20,7 @@ export const GENRES = [
 
 const YEARS = [1888, 2100];
 const RATINGS = [0, 10];
+const MOST_IDS = 100; // also in public/main.js
 
 // Control characters, and halves of surrogate pairs: MongoDB's strings are UTF-8, which has no such halves.
 const UNWANTED = /[\p{Cc}\p{Surrogate}]/u;
@@ -69,10 +70,10 @@ export function id(value) {
     return value;
 }
 
-/** The ids of the films that a page shows, separated by commas. */
+/** The ids of the films that a page shows, separated by commas; at most as many as it has cards. */
 export function ids(value) {
     const found = String(value ?? "").split(",").filter((part) => part !== "");
-    if (found.length > 100 || !found.every(isId)) throw new Invalid("These are not ids of films.");
+    if (found.length > MOST_IDS || !found.every(isId)) throw new Invalid("These are not ids of films.");
     return found;
 }
 

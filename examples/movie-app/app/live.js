@@ -2,6 +2,7 @@
 
 import express from "express";
 import { ids } from "./input.js";
+import { NoReply, reply } from "./reply.js";
 
 /** How often WB.STATUS is read while a page is open. It has no events to wait for. */
 const STATUS_EVERY_MS = 500;
@@ -13,13 +14,29 @@ const STATUS_EVERY_MS = 500;
 export function live(redis, mirror, mongodState) {
     const streams = new Set();
     let timer;
+    let sending = false;
+    let asked; // the WB.STATUS that Redis has not answered: there is at most one
 
     async function sendStatus() {
+        if (sending) return;
+        sending = true;
         try {
-            const text = JSON.stringify(await status(redis, mirror, mongodState));
+            const text = JSON.stringify({ ...(await figures()), mongod: mongodState() });
             for (const stream of streams) stream.status(text);
         } catch (error) {
             console.error(`cannot read WB.STATUS: ${error.message}`);
+        } finally {
+            sending = false;
+        }
+    }
+
+    async function figures() {
+        asked ??= redis.sendCommand(["WB.STATUS"]).finally(() => (asked = undefined));
+        try {
+            return { answers: true, ...status(await reply(asked)), readable: mirror.documents.available };
+        } catch (error) {
+            if (error instanceof NoReply) return { answers: false };
+            throw error;
         }
     }
 
@@ -51,11 +68,10 @@ export function live(redis, mirror, mongodState) {
     return router;
 }
 
-async function status(redis, mirror, mongodState) {
-    const reply = await redis.sendCommand(["WB.STATUS"]);
+function status(list) {
     // RESP2 has no maps: names and values take turns.
     const fields = {};
-    for (let at = 0; at < reply.length; at += 2) fields[reply[at]] = reply[at + 1];
+    for (let at = 0; at < list.length; at += 2) fields[list[at]] = list[at + 1];
     return {
         link: fields.link,
         linkError: fields.link_error,
@@ -64,7 +80,5 @@ async function status(redis, mirror, mongodState) {
         lagMs: Math.round(fields.lag_p50_us / 1000),
         written: fields.written_total,
         deleted: fields.deleted_total,
-        readable: mirror.documents.available,
-        mongod: mongodState(),
     };
 }

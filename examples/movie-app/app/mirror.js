@@ -30,6 +30,8 @@ export class Mirror {
         this.#subscriber = this.#redis.duplicate();
         this.#subscriber.on("error", () => {}); // It connects again by itself.
         await this.#subscriber.connect();
+        // What changed, or could not be read, while Redis was down.
+        for (const client of [this.#redis, this.#subscriber]) client.on("ready", () => this.#refresh());
         const channel = `__keyspace@0__:${this.#prefix}`;
         await this.#subscriber.pSubscribe(`${channel}*`, (event, key) => {
             this.#changed(key.slice(channel.length));

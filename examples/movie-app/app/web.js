@@ -4,6 +4,7 @@
 import { fileURLToPath } from "node:url";
 import express from "express";
 import * as input from "./input.js";
+import { NoReply, reply } from "./reply.js";
 
 const PAGE = fileURLToPath(new URL("../public", import.meta.url));
 
@@ -25,18 +26,18 @@ export function createWeb(movies, ...extra) {
         response.json(input.GENRES);
     });
     web.get("/api/movies", async (request, response) => {
-        response.json(await movies.search(input.criteria(request.query)));
+        response.json(await reply(movies.search(input.criteria(request.query))));
     });
     web.post("/api/movies", async (request, response) => {
-        response.status(201).json(await movies.add(input.movie(request.body)));
+        response.status(201).json(await reply(movies.add(input.movie(request.body))));
     });
     web.put("/api/movies/:id", async (request, response) => {
-        const movie = await movies.edit(input.id(request.params.id), input.movie(request.body));
+        const movie = await reply(movies.edit(input.id(request.params.id), input.movie(request.body)));
         if (movie) response.json(movie);
         else gone(response);
     });
     web.delete("/api/movies/:id", async (request, response) => {
-        if (await movies.remove(input.id(request.params.id))) response.status(204).end();
+        if (await reply(movies.remove(input.id(request.params.id)))) response.status(204).end();
         else gone(response);
     });
 
@@ -57,6 +58,9 @@ function answerError(error, request, response, next) {
     if (response.headersSent) return next(error);
     if (error instanceof input.Invalid) {
         return response.status(400).json({ error: error.message });
+    }
+    if (error instanceof NoReply) {
+        return response.status(503).json({ error: error.message });
     }
     // Errors of body-parser and of the router have a status: the client's fault.
     if (error.status >= 400 && error.status < 500) {

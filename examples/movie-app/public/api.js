@@ -1,5 +1,8 @@
 // Requests to the application's server. Each rejects with an Error whose message is a sentence.
 
+/** The pause before a connection that the browser has given up is opened again. */
+const AGAIN_MS = 1000;
+
 async function request(method, path, body) {
     let response;
     try {
@@ -27,12 +30,23 @@ export const runMongod = (running) => request("PUT", "/api/mongod", { running })
 
 /**
  * Receives the state of these films, and the status, until the function that is returned is called.
- * The browser connects again by itself.
+ * A connection that is lost is opened again.
  */
 export function live(ids, { movie, status, lost }) {
-    const source = new EventSource(`/api/live?${new URLSearchParams({ ids: ids.join(",") })}`);
-    source.addEventListener("movie", (event) => movie(JSON.parse(event.data)));
-    source.addEventListener("status", (event) => status(JSON.parse(event.data)));
-    source.addEventListener("error", lost);
-    return () => source.close();
+    let source, timer;
+    const open = () => {
+        source = new EventSource(`/api/live?${new URLSearchParams({ ids: ids.join(",") })}`);
+        source.addEventListener("movie", (event) => movie(JSON.parse(event.data)));
+        source.addEventListener("status", (event) => status(JSON.parse(event.data)));
+        source.addEventListener("error", () => {
+            lost();
+            // The browser connects again by itself, but not after a reply that is an error.
+            if (source.readyState === EventSource.CLOSED) timer = setTimeout(open, AGAIN_MS);
+        });
+    };
+    open();
+    return () => {
+        clearTimeout(timer);
+        source.close();
+    };
 }

@@ -11,6 +11,7 @@ const SUMMARY = document.getElementById("summary");
 const MESSAGE = document.getElementById("message");
 const LOST = "The server of this page does not answer. The page connects again by itself.";
 const TYPING_MS = 200;
+const MOST_CARDS = 100; // of so many films the server sends the state
 
 let cards = new Map();
 let kind = "text";
@@ -55,7 +56,8 @@ async function search() {
 
 function summary(shown, total) {
     if (total === 0) return "No film matches.";
-    return shown < total ? `The latest ${shown} of ${total} films.` : `${total} ${total === 1 ? "film" : "films"}.`;
+    if (shown < total) return `The latest ${shown} of ${total} films.`;
+    return total === 1 ? "1 film." : `${total} films.`;
 }
 
 /** Receives the state of the films that are shown. */
@@ -100,6 +102,10 @@ function startAdding() {
         openFilm("Add a film", {}, async (fields) => {
             const card = createCard(await api.add(fields));
             LIST.prepend(card.element);
+            while (LIST.children.length > MOST_CARDS) {
+                cards.delete(LIST.lastElementChild.dataset.id);
+                LIST.lastElementChild.remove();
+            }
             SUMMARY.textContent = "The film was added.";
             card.element.scrollIntoView({ block: "nearest" });
             follow();
@@ -110,5 +116,6 @@ function startAdding() {
 startSearches();
 startAdding();
 enableSwitch(report);
+follow(); // The status, even if the first search fails.
 search();
 fillGenres(await api.genres());

@@ -8,6 +8,19 @@ const SWITCH = part("power");
 let requested = false;
 
 export function showStatus(status) {
+    showMongod(status.mongod);
+    if (status.answers) showFigures(status);
+    else showSilence();
+}
+
+function showSilence() {
+    part("link").textContent = "–";
+    part("status").dataset.link = "";
+    part("outage").textContent = "Redis does not answer. Figures and films are those of its last reply.";
+    part("outage").hidden = false;
+}
+
+function showFigures(status) {
     const { link, linkError, dirtyKeys, oldestDirtyMs, lagMs, written, deleted, readable } = status;
     part("link").textContent = link;
     part("status").dataset.link = link;
@@ -26,7 +39,6 @@ export function showStatus(status) {
             `MongoDB cannot be reached. Films can be added, edited and deleted all the same: ${keys} ` +
             `in Redis.${reason}`;
     }
-    showMongod(status.mongod);
 }
 
 function showMongod(state) {

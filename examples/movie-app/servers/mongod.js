@@ -40,9 +40,24 @@ export class Mongod {
     /** Returns when it accepts writes. */
     async start() {
         this.state = "starting";
+        try {
+            this.#process = this.#launch();
+            await this.#process.until("MongoDB accepts writes", () => this.#isPrimary());
+        } catch (error) {
+            await this.stop();
+            throw error;
+        }
+        this.state = "running";
+        // It may end by itself. While it stops or starts, stop() and start() set the state.
+        this.#process.exited.then(() => {
+            if (this.state === "running") this.state = "stopped";
+        });
+    }
+
+    #launch() {
         const folder = join(this.#data, "mongodb");
         mkdirSync(folder, { recursive: true });
-        this.#process = new Process(
+        return new Process(
             this.#program,
             [
                 ...["--bind_ip", "127.0.0.1", "--port", String(this.#port), "--dbpath", "."],
@@ -51,18 +66,11 @@ export class Mongod {
             folder,
             join(this.#data, "mongodb.log"),
         );
-        try {
-            await this.#process.until("MongoDB accepts writes", () => this.#isPrimary());
-        } catch (error) {
-            await this.stop();
-            throw error;
-        }
-        this.state = "running";
     }
 
     async stop() {
         this.state = "stopping";
-        await this.#process.stop();
+        await this.#process?.stop(); // None if it could not be launched.
         this.state = "stopped";
     }
 

@@ -33,7 +33,11 @@ export async function startRedis({ fetched, writebehind, data, mongodbUri }) {
         folder,
         join(data, "redis.log"),
     );
-    const client = createClient({ socket: { host: "127.0.0.1", port, reconnectStrategy: 100 } });
+    const client = createClient({
+        socket: { host: "127.0.0.1", port, reconnectStrategy: 100 },
+        // While Redis is down a command fails at once. The queue for such commands has no limit.
+        disableOfflineQueue: true,
+    });
     client.on("error", () => {}); // Without a listener, an error would end this process.
     try {
         await Promise.race([

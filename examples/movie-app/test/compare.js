@@ -34,7 +34,7 @@ export async function assertAllEqual({ redis, documents }) {
     return films.size;
 }
 
-/** README.md, Mapping: integers become int64, other numbers double. */
+/** docs/MAPPING.md: integers become int64, other numbers double. */
 function typed(film) {
     const convert = (value) => {
         if (typeof value !== "number") return value;

@@ -2,10 +2,14 @@
 // reach MongoDB, whether MongoDB runs at the time or not.
 
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import * as actions from "./actions.js";
 import { assertAllEqual, filmsOfRedis } from "./compare.js";
 import { App, isRunning, openBrowser } from "./stage.js";
+import { Mongod } from "../servers/mongod.js";
 
 const IMPORTED = 300;
 
@@ -27,7 +31,7 @@ before(async () => {
 after(async () => {
     await browser?.close();
     // The last test does so, unless it fails or is not reached.
-    if (app && isRunning(app.redisPid)) await app.interrupt();
+    if (app?.isRunning) await app.interrupt();
 });
 
 /** A test that needs what the tests before it did. After a failure the others fail without waiting. */
@@ -42,6 +46,21 @@ function step(name, body) {
 
 /** The document of the film with this title, as MongoDB has it. */
 const documentOf = (title) => app.documents.findOne({ title });
+
+/** The page and the API say that Redis does not answer, the API within a limited time. */
+async function assertNoReply() {
+    await page.getByText("Redis does not answer. Figures and films are those of its last reply.").waitFor();
+    const film = { title: "Not added", year: 1999, genre: "Drama" };
+    for (const [method, body] of [["GET"], ["POST", JSON.stringify(film)]]) {
+        const response = await fetch(`${app.url}api/movies`, {
+            method,
+            headers: { "Content-Type": "application/json" },
+            body,
+            signal: AbortSignal.timeout(10_000),
+        });
+        assert.deepEqual([response.status, await response.json()], [503, { error: "Redis does not answer." }]);
+    }
+}
 
 step("the page shows the films and that their documents are equal", async () => {
     await page.getByText(`The latest 24 of ${IMPORTED} films.`).waitFor();
@@ -158,6 +177,38 @@ step("without MongoDB the application goes on, and MongoDB has everything afterw
     });
 });
 
+step("if MongoDB ends by itself, the page says so, and one click starts it", async () => {
+    const { pid } = await app.mongo.db("admin").command({ serverStatus: 1 });
+    process.kill(Number(pid), "SIGKILL");
+    await page.locator("#power-state").filter({ hasText: /^stopped$/ }).waitFor();
+    await actions.switchMongod(page, "running");
+    await page.locator('#status[data-link="up"]').waitFor();
+    assert.equal(await assertAllEqual(app), IMPORTED);
+});
+
+step("MongoDB that cannot be launched is stopped", async () => {
+    const data = mkdtempSync(join(tmpdir(), "test-mongod-"));
+    const mongod = new Mongod({ fetched: join(data, "nothing"), data, port: 1 });
+    await assert.rejects(mongod.start(), /is missing/);
+    assert.equal(mongod.state, "stopped");
+    rmSync(data, { recursive: true });
+});
+
+step("while Redis hangs, the page and the API say so", async () => {
+    process.kill(app.redisPid, "SIGSTOP");
+    try {
+        await assertNoReply();
+    } finally {
+        process.kill(app.redisPid, "SIGCONT");
+    }
+    await page.locator("#outage").waitFor({ state: "hidden" });
+    await page.locator('#status[data-link="up"]').waitFor();
+    // Redis executes what it received while it was stopped.
+    const [id] = [...(await filmsOfRedis(app.redis))].find(([, film]) => film.title === "Not added");
+    assert.equal((await fetch(`${app.url}api/movies/${id}`, { method: "DELETE" })).status, 204);
+    assert.equal(await assertAllEqual(app), IMPORTED);
+});
+
 step("input that is not a film is refused with a sentence", async (t) => {
     await t.test("in the pop-up", async () => {
         await page.getByRole("button", { name: "Add a film" }).click();
@@ -174,7 +225,10 @@ step("input that is not a film is refused with a sentence", async (t) => {
     const film = { title: "A film", year: 1999, genre: "Drama" };
     const cases = [
         ["POST", "api/movies", { ...film, year: "1999" }, 400, "The year is not a number from 1888 to 2100."],
-        ["POST", "api/movies", { ...film, title: "a\ud800" }, 400, "The title has a character that cannot be stored."],
+        [
+            ...["POST", "api/movies", { ...film, title: "a\ud800" }],
+            ...[400, "The title has a character that cannot be stored."],
+        ],
         ["POST", "api/movies", { ...film, $where: 1 }, 400, 'A film has no field "$where".'],
         ["POST", "api/movies", [film], 400, "A film is a JSON object."],
         ["PUT", "api/movies/index:hash", film, 400, "This is not the id of a film."],
@@ -195,6 +249,49 @@ step("input that is not a film is refused with a sentence", async (t) => {
         });
     }
     assert.equal(await assertAllEqual(app), IMPORTED);
+});
+
+step("of many films that are added the page follows the latest 100", async () => {
+    const ids = Array.from({ length: 101 }, (_, at) => `id${at}`);
+    const response = await fetch(`${app.url}api/live?ids=${ids}`);
+    const refused = [400, { error: "These are not ids of films." }];
+    assert.deepEqual([response.status, await response.json()], refused);
+
+    // A search that finds 99 films spares the test 75 additions.
+    const movies = [...(await filmsOfRedis(app.redis))].slice(0, 99).map(([id, film]) => ({ ...film, id }));
+    const isSearch = (url) => url.pathname === "/api/movies";
+    await page.route(isSearch, (route) => {
+        if (route.request().method() === "GET") return route.fulfill({ json: { total: 99, movies } });
+        return route.continue();
+    });
+    await actions.searchText(page, "");
+    await page.getByText("99 films.").waitFor();
+    await page.unroute(isSearch);
+    for (const title of ["The hundredth", "One more"]) {
+        await actions.add(page, { Title: title, Year: 2000, Genre: "Drama" });
+    }
+    assert.equal(await page.locator(".card").count(), 100);
+    assert.equal(await page.locator(`.card[data-id="${movies[98].id}"]`).count(), 0);
+    await actions.untilState(actions.card(page, "One more"), "equal");
+    await actions.untilState(page.locator(".card").last(), "equal");
+    assert.equal(await page.locator("#message").isVisible(), false);
+    assert.equal(await assertAllEqual(app), IMPORTED + 2);
+});
+
+step("the page connects again after a reply that is an error", async () => {
+    await page.route("**/api/live?*", (route) => route.fulfill({ status: 500, json: { error: "Failed." } }));
+    await page.reload();
+    await page.getByText("The page connects again by itself.").waitFor();
+    await page.unroute("**/api/live?*");
+    await page.locator("#message").waitFor({ state: "hidden" });
+    await page.locator('#status[data-link="up"]').waitFor();
+});
+
+step("without Redis the page and the API say so", async () => {
+    process.kill(app.redisPid, "SIGKILL");
+    await assertNoReply();
+    await page.reload();
+    await assertNoReply();
 });
 
 step("no script of a film ran, and the page had no error", () => {

@@ -14,7 +14,8 @@ try {
     const added = { Title: "Perfect Days", Year: 2023, Rating: 7.9, Genre: "Drama", Director: "Wim Wenders" };
     await actions.add(page, { ...added, Plot: "A cleaner in Tokyo, his cassettes and his trees." });
     await actions.untilState(actions.card(page, "Perfect Days"), "equal");
-    await actions.edit(page, "The Dark Knight", { Rating: 9, Plot: "Batman, and a man who wants to see the world burn." });
+    const plot = "Batman, and a man who wants to see the world burn.";
+    await actions.edit(page, "The Dark Knight", { Rating: 9, Plot: plot });
     await actions.untilState(actions.card(page, "The Dark Knight"), "equal");
     await actions.untilState(await actions.remove(page, "The Shawshank Redemption"), "gone");
     // A pause holds for the picture what otherwise lasts a tenth of a second.

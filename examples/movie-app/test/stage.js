@@ -13,6 +13,8 @@ import { createClient } from "redis";
 
 const FOLDER = fileURLToPath(new URL("..", import.meta.url));
 const DEADLINE_MS = 30_000;
+// Of the whole start: each server may take a minute.
+const START_MS = 120_000;
 
 // The browser runs as root in containers, and opens no connections of its own.
 const CHROMIUM_ARGUMENTS = [
@@ -45,7 +47,7 @@ export class App {
             env: { ...process.env, PORT: "0", DATA: "", TMPDIR: this.#temporary },
             stdio: ["ignore", "pipe", "inherit"],
         });
-        const timer = setTimeout(() => this.#child.kill("SIGTERM"), DEADLINE_MS);
+        const timer = setTimeout(() => this.#child.kill("SIGTERM"), START_MS);
         const output = [];
         for await (const line of createInterface(this.#child.stdout)) {
             output.push(line);
@@ -67,6 +69,10 @@ export class App {
         await this.redis.connect();
         this.mongo = new MongoClient(find(/^MongoDB +(\S+)/m));
         this.documents = this.mongo.db("shop").collection("movies");
+    }
+
+    get isRunning() {
+        return this.#child.exitCode === null && this.#child.signalCode === null;
     }
 
     /** Ctrl-C. Returns the exit code, and the files that are left. */

@@ -1,6 +1,7 @@
 //! CPU time of threads and processes, from the scheduler: other programs on the machine affect it
 //! far less than wall-clock time.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// CPU time of one thread so far.
@@ -24,6 +25,12 @@ pub fn of_process(pid: u32) -> Duration {
 /// CPU time of the threads with this name.
 pub fn of_threads_named(pid: u32, name: &str) -> Duration {
     threads(pid).filter(|(_, other)| other == name).map(|(thread, _)| of_thread(pid, thread)).sum()
+}
+
+/// CPU time of each existing thread whose name `is_meant`, by thread id.
+pub fn of_each_thread(pid: u32, is_meant: impl Fn(&str) -> bool) -> BTreeMap<u32, Duration> {
+    let meant = threads(pid).filter(|(_, name)| is_meant(name));
+    meant.map(|(thread, _)| (thread, of_thread(pid, thread))).collect()
 }
 
 fn threads(pid: u32) -> impl Iterator<Item = (u32, String)> {

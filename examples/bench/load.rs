@@ -58,7 +58,7 @@ pub fn fill_strings(redis: &Redis, name: &str, numbers: std::ops::Range<u64>) {
 }
 
 /// Sends a command for each number, in pipelines of 1,000.
-fn pipeline(redis: &Redis, numbers: std::ops::Range<u64>, command: impl Fn(u64, &mut Vec<u8>)) {
+pub fn pipeline(redis: &Redis, numbers: std::ops::Range<u64>, command: impl Fn(u64, &mut Vec<u8>)) {
     let mut stream = TcpStream::connect(("127.0.0.1", redis.port())).expect("connection");
     let (mut buffer, mut replies) = (Vec::new(), vec![0; 1 << 16]);
     let mut numbers = numbers.peekable();

@@ -13,6 +13,7 @@
 //! - `memory`: of dirty keys, and the cost of an event with many of them
 //! - `start`: loading an RDB and an AOF
 //! - `fence`: numbered commands and transactions, compared with plain commands
+//! - `difference`: updates that change a part of a document, compared with bare loops
 //! - `report`, `plot`, `sample`: evaluation of the measurements
 //! - `servers`, `load`, `cpu`, `documents`: servers, load and measurement
 
@@ -20,6 +21,7 @@ mod bare;
 mod coalesce;
 mod cost;
 mod cpu;
+mod difference;
 mod documents;
 mod drain;
 mod fence;
@@ -42,7 +44,7 @@ use report::Report;
 
 type Section = (&'static str, fn(&mut Report));
 
-const SECTIONS: [Section; 10] = [
+const SECTIONS: [Section; 11] = [
     ("cost", cost::run),
     ("read", read::run),
     ("drain", drain::run),
@@ -53,6 +55,7 @@ const SECTIONS: [Section; 10] = [
     ("memory", memory::run),
     ("start", start::run),
     ("fence", fence::run),
+    ("difference", difference::run),
 ];
 
 fn main() -> ExitCode {

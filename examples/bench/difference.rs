@@ -82,6 +82,8 @@ impl<'l> Stage<'l> {
         let redis = servers::ours(&mongod.uri());
         servers::set(&redis, "batch-max-keys", &size.batch.to_string());
         servers::set(&redis, "batch-max-bytes", &(64 << 20).to_string());
+        // A value that is not read within a slice is written by itself, without a transaction.
+        servers::set(&redis, "read-slice-us", "100000");
         let namespace = format!("bench.{OURS}");
         redis.cmd(&["WB.REGISTER", PREFIX, &namespace, "WRITE", "REPLACE"]);
         size.first().to_redis(&redis, documents);

@@ -8,7 +8,7 @@ use testkit::mongod::{Mongod, MongodSetup, dollar_name, major_version};
 use testkit::redis_server::{Redis, Setup};
 use testkit::wait::{SOON, wait_until};
 
-/// How the last update of a collection stands in the oplog.
+/// The form of the last update of a collection in the oplog.
 #[derive(Debug, PartialEq)]
 enum Logged {
     Difference,
@@ -58,7 +58,7 @@ fn change(redis: &Redis, keys: usize, value: &str) {
     assert_eq!(redis.flush().pending, 0);
 }
 
-/// How a change of one field of `keys` hashes stands in the oplog.
+/// The form of a change of one field of `keys` hashes in the oplog.
 fn logged(world: &World, keys: usize, hash: &[String]) -> Logged {
     // Nothing is sent before the flush, so that all keys are in one batch.
     world.register("k:", "keys", "INTERVAL 600000");

@@ -3,43 +3,15 @@
 use std::time::{Duration, Instant};
 
 use mongodb::bson::{Document, doc};
-use mongodb::{Client, ClientSession};
 
 use testkit::mongod::major_version;
-use testkit::mongod::{Mongod, MongodSetup, TestDatabase, block_on};
+use testkit::mongod::transaction::Transaction;
+use testkit::mongod::{Mongod, MongodSetup, TestDatabase};
 use testkit::redis_server::{Redis, Setup};
 use testkit::wait::{SOON, became, wait_until};
 
 /// How long the lag of other prefixes is measured.
 const MEASURED: Duration = Duration::from_secs(12);
-
-/// A transaction of another application that locks documents.
-struct Transaction {
-    session: ClientSession,
-}
-
-impl Transaction {
-    /// Updates these documents and stays open.
-    fn hold(mongod: &Mongod, database: &str, collection: &str, ids: &[&str]) -> Self {
-        block_on(async {
-            let client = Client::with_uri_str(mongod.uri()).await.expect("client");
-            let mut session = client.start_session().await.expect("session");
-            session.start_transaction().await.expect("transaction");
-            let documents = client.database(database).collection::<Document>(collection);
-            let change = doc! { "$set": { "held": true } };
-            documents
-                .update_many(doc! { "_id": { "$in": ids } }, change)
-                .session(&mut session)
-                .await
-                .expect("update");
-            Self { session }
-        })
-    }
-
-    fn end(mut self) {
-        block_on(async { self.session.abort_transaction().await }).expect("abort");
-    }
-}
 
 fn start(mongod: &Mongod, batches: &str) -> Redis {
     Setup::new(&mongod.uri()).setting("max-in-flight-batches", batches).start()

@@ -5,6 +5,8 @@
 //! - `server`: mongod, shared by all tests or private
 //! - `pool`: mongods that one test at a time uses
 //! - `collection`: a collection, read and modified as by another application
+//! - `snapshot`: several collections at one moment
+//! - `transaction`: a transaction of another application that locks documents
 //! - `failpoint`: mongod's fail point `failCommand`
 //! - `replica_set`: three members whose primary steps down
 //! - `certificates`: a certificate authority and its certificates
@@ -20,6 +22,8 @@ mod pool;
 pub mod replica_set;
 mod server;
 mod setup;
+mod snapshot;
+pub mod transaction;
 pub mod users;
 
 pub use block_on::block_on;

@@ -57,6 +57,12 @@ impl ReplicaSet {
         })
     }
 
+    /// The member at that port.
+    #[track_caller]
+    pub fn member(&self, port: u16) -> &Mongod {
+        self.members.iter().find(|member| member.port() == port).expect("a member at that port")
+    }
+
     /// Steps the primary down; false if there is none or it refuses.
     pub fn step_down(&self) -> bool {
         let command = doc! { "replSetStepDown": 2, "secondaryCatchUpPeriodSecs": 1 };

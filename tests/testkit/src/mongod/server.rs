@@ -210,6 +210,14 @@ impl TestDatabase {
         Self { database }
     }
 
+    pub fn name(&self) -> &str {
+        self.database.name()
+    }
+
+    pub(super) fn inner(&self) -> &Database {
+        &self.database
+    }
+
     pub fn collection(&self, name: &str) -> Collection {
         Collection::new(self.database.collection(name))
     }

@@ -40,8 +40,12 @@ pub fn fetched(name: &str) -> PathBuf {
     path
 }
 
-/// The module that `cargo build --release` built.
+/// `WB_MODULE`, or the module that `cargo build --release` built.
 pub fn module_path() -> PathBuf {
+    if let Some(path) = std::env::var_os("WB_MODULE") {
+        // The server runs in another working directory.
+        return std::path::absolute(path).expect("WB_MODULE");
+    }
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
     let path = root().join(target).join("release/libwritebehind.so");

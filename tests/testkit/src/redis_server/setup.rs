@@ -105,7 +105,8 @@ impl Setup {
             "enable-module-command local".to_owned(),
         ];
         lines.extend(self.modules.iter().cloned());
-        if !self.modules.iter().any(|line| line.is_empty() || line.contains("libwritebehind")) {
+        let is_ours = |line: &str| line.contains(&module_path().display().to_string());
+        if !self.modules.iter().any(|line| line.is_empty() || is_ours(line)) {
             lines.push(self.our_module());
         }
         lines.extend(self.config.iter().cloned());

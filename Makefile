@@ -10,7 +10,7 @@ INTEGRATION := cargo test --release --test integration -- --skip timing:: && \
 	cargo test --release --test integration timing:: -- --test-threads 1
 
 .PHONY: help setup build test test-all test-matrix test-mongo-matrix test-metrics test-wb-top test-clients \
-	test-movie-app test-package lint docs demo movie-app crash outage bench oracle fuzz commands dist clean
+	test-movie-app test-package lint docs demo movie-app crash outage atomic bench oracle fuzz commands dist clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 20
@@ -88,6 +88,11 @@ outage: build ## Freeze, cut, step down and poison MongoDB; ONLY, SECONDS, COUNT
 	cargo run --release --quiet --example outage -- --only $(ONLY) \
 		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(COUNT),--rounds $(COUNT)) \
 		$(if $(PER_SECOND),--per-second $(PER_SECOND)) $(if $(KEYS),--keys $(KEYS))
+
+SNAPSHOTS ?= 10000
+atomic: build ## Transfer under all faults, check the sum in MongoDB; SNAPSHOTS, SEED, ONLY, ATOMIC, SERVER
+	cargo run --release --quiet --example atomic -- --snapshots $(SNAPSHOTS) --seed $(SEED) \
+		--only $(ONLY) $(if $(ATOMIC),--atomic $(ATOMIC)) $(if $(SERVER),--server $(SERVER))
 
 SCALE ?= 1
 bench: build ## Measure cost, rates and lag with and without the module; ONLY=cost,lag SCALE=0.1

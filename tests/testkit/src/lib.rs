@@ -10,6 +10,7 @@
 //! - `fixture`: a server and a database, as most tests use them
 //! - `faults`: faults of MongoDB, in rounds of any length
 //! - `crash`: servers that are killed while writers record every acknowledged write
+//! - `transfers`: transfers between accounts, and snapshots of MongoDB in which none may be half done
 //! - `oracle`: random commands, and the documents that MongoDB may hold after them
 //! - `fuzz`: damaged input for a real server
 
@@ -23,6 +24,7 @@ pub mod network;
 pub mod oracle;
 pub mod process;
 pub mod redis_server;
+pub mod transfers;
 pub mod wait;
 
 use std::path::{Path, PathBuf};

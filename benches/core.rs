@@ -28,6 +28,7 @@ fn mark(dirty: &mut Dirty, log: &mut Log, size: u32, random: &mut fastrand::Rng)
             db: Db(0),
             registration_id: RegistrationId(0),
             kind: ChangeKind::Changed,
+            joins: false,
             key: &key,
         }) {
             dirty.fold(log, 1);
@@ -53,6 +54,7 @@ fn filled(size: u32) -> (Dirty, Log) {
             db: Db(0),
             registration_id: RegistrationId(0),
             kind: ChangeKind::Changed,
+            joins: false,
             key: &key,
         }) {
             dirty.fold(&mut log, 1);
@@ -156,6 +158,7 @@ fn batch(content: Content, value: &[u8]) -> Batch {
         })
         .collect();
     Batch {
+        groups: Vec::new(),
         registration,
         registration_id: RegistrationId(0),
         epoch: 0,

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use testkit::transfers::account::Names;
+use testkit::transfers::fault::Fault;
 use testkit::transfers::round::{self, Plan};
 use testkit::transfers::stage::{Servers, Stage};
 
@@ -75,7 +76,7 @@ fn main() -> ExitCode {
 }
 
 fn play(options: &Options, servers: Servers, seed: u64, snapshots: u64) -> round::Verdict {
-    let faults = servers.faults();
+    let faults = Fault::of(&servers);
     let names = Names { of_each: options.names };
     let mut stage = Stage::new(servers, names, &options.atomic, seed, options.server.as_deref());
     let Options { fault_every, writers, pollers, .. } = *options;

@@ -41,7 +41,7 @@ pub mod internals {
     pub use crate::core::backlog::stream_words::{Word, read};
     pub use crate::core::backlog::table::{Dirty, Missed, RetainedValue, Taken};
     pub use crate::core::delivery::batch::{Batch, Item};
-    pub use crate::core::ids::{Db, EntryId, RegistrationId, Version};
+    pub use crate::core::ids::{Db, EntryId, GroupId, RegistrationId, Version};
     pub use crate::core::mapping::value::{Content, NO_EXPIRY, Span, push_bytes};
     pub use crate::core::now::Now;
     pub use crate::core::registration::router::Routes;

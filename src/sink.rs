@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::core::delivery::batch::{Batch, SessionId, Written};
 use crate::core::delivery::deployment::{Checkup, Need};
+use crate::core::delivery::group_batch::GroupBatch;
+use crate::core::delivery::group_counts::GroupCounts;
 use crate::core::settings::WriteForm;
 
 /// Why a batch, as a whole, was not acknowledged.
@@ -19,6 +21,15 @@ pub enum Failure {
     /// A part of the deployment that this namespace needs does not reply (a shard, or one command
     /// while the server replies to others). Other namespaces can still be written.
     Part(LinkError),
+}
+
+/// The result of a group batch.
+#[derive(Debug, Default)]
+pub struct GroupResults {
+    /// The result of each of its batches.
+    pub batches: Vec<Result<Written, Failure>>,
+    /// Numbers of its groups.
+    pub counts: GroupCounts,
 }
 
 /// Why the link does not work.
@@ -74,6 +85,16 @@ pub trait Sink: 'static {
         commands: Self::Commands,
         within: Duration,
     ) -> impl Future<Output = Result<Written, Failure>>;
+
+    /// Writes the groups of `batch`: each becomes visible as a whole, as far as the deployment and the
+    /// documents permit. Returns the result of each batch, in order, and how many groups were written
+    /// as a whole or split. The call ends within a bounded time.
+    fn write_groups(
+        &self,
+        batch: &GroupBatch,
+        form: WriteForm,
+        within: Duration,
+    ) -> impl Future<Output = GroupResults>;
 
     /// Maximum number of batches that it can have in flight.
     fn max_in_flight(&self) -> usize;

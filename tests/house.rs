@@ -8,7 +8,7 @@ use std::path::Path;
 /// The rooms from the lowest to the highest, each with those that it may import. A room is a file
 /// or a folder; the longest name that a file begins with is its room. docs/DESIGN.md has the same
 /// list with reasons.
-const ROOMS: [(&str, &[&str]); 43] = [
+const ROOMS: [(&str, &[&str]); 45] = [
     ("file", &[]),
     ("core/ids", &[]),
     ("core/now", &[]),
@@ -70,7 +70,19 @@ const ROOMS: [(&str, &[&str]); 43] = [
             "mongo/write",
         ],
     ),
+    (
+        "mongo/group_sink",
+        &[
+            "sink",
+            "core/settings",
+            "core/registration",
+            "core/delivery",
+            "mongo/sink",
+            "mongo/write",
+        ],
+    ),
     ("redis/api", &["core/ids", "core/now"]),
+    ("redis/units", &["redis/api"]),
     ("redis/slice", &[]),
     ("redis/durability_warnings", &["redis/api"]),
     ("redis/check_clients", &["core/delivery", "redis/api"]),
@@ -99,6 +111,7 @@ const ROOMS: [(&str, &[&str]); 43] = [
     (
         "redis/state",
         &[
+            "redis/units",
             "redis/check_clients",
             "redis/flush_clients",
             "redis/pipeline",

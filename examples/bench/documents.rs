@@ -65,6 +65,7 @@ pub fn batch(registration: &Arc<Registration>, numbers: std::ops::Range<u64>, tu
         epoch: 0,
         slow: false,
         retry: 0,
+        groups: Vec::new(),
         items,
         bytes,
     }

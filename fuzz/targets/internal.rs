@@ -87,7 +87,8 @@ fuzz_target!(|steps: Vec<Step<'_>>| {
                 }
             }
             Step::ChangeKind(db, key) => {
-                backlog.record(Db(u16::from(db % 3)), &key_name(*key), ChangeKind::Changed, || 0);
+                let (db, key) = (Db(u16::from(db % 3)), key_name(*key));
+                backlog.record((db, &key), ChangeKind::Changed, || db.0 == 1, || 0);
             }
             Step::Unregister(db, discard) => {
                 backlog.unregister(Db(u16::from(db % 2)), b"k:", *discard, now_us);

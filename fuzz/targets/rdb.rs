@@ -3,7 +3,7 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use writebehind::internals::{Backlog, RetainedValue, Content, Db, DeadLetter, Missed, Packer, Record, RegistrationId, SavedKey, ChangeKind, args, unpack};
+use writebehind::internals::{Backlog, RetainedValue, Content, Db, DeadLetter, GroupId, Missed, Packer, Record, RegistrationId, SavedKey, ChangeKind, args, unpack};
 
 const NOW_US: u64 = 1_700_000_000_000_000;
 /// What a backlog takes for itself, and what a byte of state may cost at the most: a registration
@@ -81,7 +81,9 @@ fn push(packer: &mut Packer<impl FnMut(&[u8])>, piece: &Piece<'_>) {
             let Some(kind) = ChangeKind::from_u8(kind % 10) else { return };
             let retained = retained(*value);
             let (id, db, since_us) = (RegistrationId(u16::from(*id)), Db(u16::from(*db)), *since_us);
-            packer.push(&Record::Key(SavedKey { registration_id: id, db, kind, since_us, key: &name(*key), retained }));
+            let group = (db.0 == 1).then_some(GroupId(u32::from(id.0)));
+            let saved = SavedKey { registration_id: id, db, kind, since_us, key: &name(*key), retained };
+            packer.push(&Record::Key(saved, group));
         }
         Piece::Dead { id, db, kind, code, times, key, value } => {
             let Some(kind) = ChangeKind::from_u8(kind % 10) else { return };

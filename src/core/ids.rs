@@ -18,6 +18,11 @@ pub struct RegistrationId(pub u16);
 #[repr(transparent)]
 pub struct EntryId(pub u32);
 
+/// A group of dirty keys that are written together. The number is reused after the group has ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct GroupId(pub u32);
+
 /// The version of an entry, which every change increments: it distinguishes a late report from one
 /// for the entry's current state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +62,13 @@ impl From<RegistrationId> for usize {
 
 impl From<EntryId> for usize {
     fn from(id: EntryId) -> Self {
+        // At least 32 bits.
+        id.0 as Self
+    }
+}
+
+impl From<GroupId> for usize {
+    fn from(id: GroupId) -> Self {
         // At least 32 bits.
         id.0 as Self
     }

@@ -101,6 +101,7 @@ mod tests {
             epoch: 0,
             slow: false,
             retry: 0,
+            groups: Vec::new(),
             items: vec![item],
             bytes,
         })

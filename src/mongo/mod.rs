@@ -10,6 +10,7 @@ mod codes;
 pub mod error;
 pub mod explain;
 mod extended_json;
+mod group_sink;
 mod monitor;
 pub mod sink;
 mod unknown_host;

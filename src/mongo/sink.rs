@@ -14,6 +14,7 @@ use super::write::contested;
 use super::write::contested::{CommandSender, Committed};
 use super::write::executor::{Finished, execute};
 use super::write::failure_classifier::Applied;
+use super::write::groups::MAX_OPS;
 use super::write::index::Indexes;
 use super::write::insert_ratio::InsertRatio;
 use super::write::limits::Speeds;
@@ -27,9 +28,10 @@ use super::write::session::{Fence, SessionGuard, Sessions, next_number};
 use super::write::transaction::{TransactionBackoff, send_transaction};
 use crate::core::delivery::batch::{Batch, Refusal, SessionId, Written};
 use crate::core::delivery::deployment::{Checkup, Need};
+use crate::core::delivery::group_batch::GroupBatch;
 use crate::core::registration::Registration;
 use crate::core::settings::WriteForm;
-use crate::sink::{Connector, Failure, LinkError, Sink};
+use crate::sink::{Connector, Failure, GroupResults, LinkError, Sink};
 
 /// Time limit for `hello`; server selection takes up to 3 s by default.
 const PING_WITHIN: Duration = Duration::from_secs(8);
@@ -57,6 +59,7 @@ impl Connector for MongoConnector {
             insert_ratio: RefCell::default(),
             speeds: RefCell::default(),
             is_old: Cell::new(false),
+            group_ops: Cell::new(MAX_OPS),
             pipelines: Cell::new(None),
         })
     }
@@ -69,17 +72,19 @@ impl Connector for MongoConnector {
 /// One MongoDB deployment.
 #[derive(Debug)]
 pub struct MongoSink {
-    connected: Connected,
-    sessions: Sessions,
-    indexes: Indexes,
+    pub(super) connected: Connected,
+    pub(super) sessions: Sessions,
+    pub(super) indexes: Indexes,
     transaction_backoff: RefCell<TransactionBackoff>,
     insert_ratio: RefCell<InsertRatio>,
     /// True for MongoDB before 5.0: it refuses updates with field names that begin with `$`, but
     /// inserts some of them.
     is_old: Cell<bool>,
+    /// The maximum number of operations in a transaction of groups.
+    pub(super) group_ops: Cell<usize>,
     speeds: RefCell<Speeds>,
     /// Whether the server takes updates in the form of a pipeline; nothing before it was asked.
-    pipelines: Cell<Option<Pipelines>>,
+    pub(super) pipelines: Cell<Option<Pipelines>>,
 }
 
 impl Sink for MongoSink {
@@ -109,6 +114,15 @@ impl Sink for MongoSink {
             self.indexes.forget(&batch.registration.namespace);
         }
         end
+    }
+
+    async fn write_groups(
+        &self,
+        batch: &GroupBatch,
+        form: WriteForm,
+        within: Duration,
+    ) -> GroupResults {
+        self.write_group_batch(batch, form, within).await
     }
 
     fn max_in_flight(&self) -> usize {
@@ -181,7 +195,7 @@ impl MongoSink {
 
     /// How the documents of `batch` are replaced. MongoDB before 5.0 gains nothing from a difference,
     /// and an upsert that creates the document costs more.
-    fn replacements(&self, batch: &Batch, form: WriteForm) -> Replacements {
+    pub(super) fn replacements(&self, batch: &Batch, form: WriteForm) -> Replacements {
         let namespace = &batch.registration.namespace;
         let insert_ratio = self.insert_ratio.borrow();
         let is_useless = self.is_old.get()
@@ -190,14 +204,15 @@ impl MongoSink {
         if is_useless {
             return Replacements::Documents;
         }
-        let in_transaction = batch.items.len() >= TRANSACTION_OPS
-            && !insert_ratio.creates_many(namespace)
-            && self.sessions.fence() == Fence::Transactions
-            && !self.transaction_backoff.borrow().backs_off(namespace);
+        let in_transaction = !batch.groups.is_empty()
+            || batch.items.len() >= TRANSACTION_OPS
+                && !insert_ratio.creates_many(namespace)
+                && self.sessions.fence() == Fence::Transactions
+                && !self.transaction_backoff.borrow().backs_off(namespace);
         Replacements::new(form, in_transaction)
     }
 
-    async fn write_built(
+    pub(super) async fn write_built(
         &self,
         batch: &Batch,
         mut built: Built,

@@ -35,3 +35,4 @@ mod slice;
 mod sources;
 mod state;
 mod tick;
+mod units;

@@ -9,6 +9,7 @@ use super::slice::ClientTime;
 use super::sources::Sources;
 use crate::core::backlog::{Backlog, Flight};
 use crate::core::delivery::batch::Batch;
+use crate::core::delivery::group_batch::GroupBatch;
 use crate::core::settings::Settings;
 use crate::mongo::sink::MongoConnector;
 use crate::worker::{Worker, WorkerOptions};
@@ -103,6 +104,27 @@ impl Pipeline {
         let uri = self.sources.borrow().uri_source();
         self.keeps_link.set(self.needs_link());
         WorkerOptions::new(uri, &self.settings(), former, self.keeps_link.get())
+    }
+
+    /// Sends a group batch to the worker. False when the worker does not accept it although there was a
+    /// credit for it: the worker has ended.
+    pub fn send_groups(&self, mut groups: GroupBatch) -> bool {
+        let worker = self.worker.borrow();
+        let mut backlog = self.backlog.borrow_mut();
+        groups.batches.retain(|batch| !batch.items.is_empty());
+        let flights: Vec<Flight> = groups.batches.iter().map(Flight::of).collect();
+        groups.batches.iter().for_each(|batch| backlog.sending(batch));
+        let refused = match &*worker {
+            Some(worker) => worker.send_groups(groups).err(),
+            None => Some(groups),
+        };
+        let Some(refused) = refused else {
+            backlog.in_flight.sent_groups(flights.into_iter());
+            return true;
+        };
+        refused.batches.into_iter().for_each(|batch| backlog.unsent(batch));
+        backlog.in_flight.lose_credits();
+        false
     }
 
     /// Sends a batch to the worker. False when the worker does not accept it although there was a

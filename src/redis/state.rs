@@ -14,6 +14,7 @@ use super::pipeline::Pipeline;
 use super::read::fill::Filler;
 use super::replication::async_loading::AsyncLoading;
 use super::retain::redis70::Redis70;
+use super::units::Units;
 
 /// The module's state. Each part owns its cells and refers to no other part: its methods take the
 /// pipeline and what else they need.
@@ -38,6 +39,8 @@ pub struct Module {
     /// Look-ahead retention on a server that reports expired and evicted keys only after their
     /// value is removed (Redis 7.0).
     pub redis70: OnceCell<Redis70>,
+    /// Which changes belong together.
+    pub units: Units,
     /// State that a replica receives during async (diskless) loading.
     pub async_loading: AsyncLoading,
     /// Logical databases that the server has.

@@ -25,6 +25,8 @@ impl<C: Connector> WriteLoop<C> {
                     self.namespace_failed(unshare(flight.batch), PANIC.to_owned(), indeterminate);
                 }
             }
+        } else if self.groups.is_task(id) {
+            self.groups_ended(ended);
         } else if self.attempt.as_ref().is_some_and(|attempt| attempt.id() == id) {
             self.attempt = None;
             match ended {
@@ -43,7 +45,12 @@ impl<C: Connector> WriteLoop<C> {
     }
 
     fn is_current(&self, flight: &SentBatch<C::Sink>) -> bool {
-        self.linked.as_ref().is_some_and(|now| Rc::ptr_eq(now, &flight.linked))
+        self.is_linked(&flight.linked)
+    }
+
+    /// True if this is the sink in use.
+    pub(super) fn is_linked(&self, linked: &Rc<Linked<C::Sink>>) -> bool {
+        self.linked.as_ref().is_some_and(|now| Rc::ptr_eq(now, linked))
     }
 
     fn connect_ended(&mut self, attempt: Attempt<C::Sink>) {
@@ -94,7 +101,8 @@ impl<C: Connector> WriteLoop<C> {
                     self.flow.acknowledged(batch.items.len(), now_us, in_flight, most);
                 }
                 self.lag.acknowledged(&batch, &written, now_us, took);
-                self.answered(batch, written);
+                let attempts = batch.retry;
+                self.answered(batch, written, attempts);
             }
             Err(Failure::Namespace(error)) => {
                 if current {
@@ -124,17 +132,18 @@ impl<C: Connector> WriteLoop<C> {
         }
     }
 
-    /// MongoDB has replied to a batch. Items that it did not write are tried again after a pause.
-    fn answered(&mut self, batch: Batch, mut written: Written) {
+    /// MongoDB has replied to a batch after so many failed attempts. Items that it did not write are tried again after a pause.
+    pub(super) fn answered(&mut self, batch: Batch, mut written: Written, attempts: u32) {
         let namespace = &batch.registration.namespace;
         let backoff = self.options.backoff;
-        if written.returned.len() + written.blocked.len() < batch.items.len() && batch.retry == 0 {
+        let unwritten = written.returned.len() + written.blocked.len() + written.held().len();
+        if unwritten < batch.items.len() && batch.retry == 0 {
             self.backoffs.succeeded(namespace);
         }
         if !written.error.is_empty() {
             written.hold_ms = self.backoffs.failed(namespace, backoff, fastrand::u64(..));
         }
-        written.blocked_ms = backoff.delay_ms(batch.retry + 1, fastrand::u64(..));
+        written.blocked_ms = backoff.delay_ms(attempts + 1, fastrand::u64(..));
         let (error, hold_ms) = (written.error.clone(), written.hold_ms);
         let namespace = namespace.clone();
         self.done(batch, Verdict::Written(written));
@@ -200,6 +209,7 @@ impl<C: Connector> WriteLoop<C> {
                 Verdict::Returned { error: error.clone(), hold_ms: 0, indeterminate: false };
             self.done(waiting.batch, verdict);
         }
+        self.return_waiting_groups(&error);
     }
 
     /// Returns all batches, in flight or queued. No task of this write loop may be alive.
@@ -207,6 +217,7 @@ impl<C: Connector> WriteLoop<C> {
         let flights = std::mem::take(&mut self.flights).into_values();
         // Their sessions are lost, and with them the fence against late writes.
         let flights = flights.map(|flight| (unshare(flight.batch), true)).collect::<Vec<_>>();
+        self.return_groups(error);
         let waiting = std::mem::take(&mut self.waiting).into_iter();
         for (batch, indeterminate) in
             flights.into_iter().chain(waiting.map(|waiting| (waiting.batch, false)))
@@ -239,9 +250,12 @@ impl<C: Connector> WriteLoop<C> {
         }
     }
 
-    fn done(&mut self, batch: Batch, verdict: Verdict) {
-        let slow = self.is_slow(&batch);
-        self.credits.ended(slow);
+    pub(super) fn done(&mut self, batch: Batch, verdict: Verdict) {
+        // The credit of a group batch ends with all of its batches.
+        if batch.groups.is_empty() {
+            let slow = self.is_slow(&batch);
+            self.credits.ended(slow);
+        }
         self.outbox.push(Report::Done { batch, verdict });
     }
 }
@@ -249,13 +263,19 @@ impl<C: Connector> WriteLoop<C> {
 /// The batch itself. Its task has ended, so there is no other owner; if there was one, a copy would
 /// do: only ended batches are reported, and each once.
 fn unshare(batch: Rc<Batch>) -> Batch {
-    Rc::try_unwrap(batch).unwrap_or_else(|shared| Batch {
-        registration: shared.registration.clone(),
-        registration_id: shared.registration_id,
-        epoch: shared.epoch,
-        slow: shared.slow,
-        retry: shared.retry,
-        items: shared.items.clone(),
-        bytes: shared.bytes.clone(),
-    })
+    Rc::try_unwrap(batch).unwrap_or_else(|shared| copy(&shared))
+}
+
+/// A copy of a batch.
+pub fn copy(batch: &Batch) -> Batch {
+    Batch {
+        registration: batch.registration.clone(),
+        registration_id: batch.registration_id,
+        epoch: batch.epoch,
+        slow: batch.slow,
+        retry: batch.retry,
+        items: batch.items.clone(),
+        groups: batch.groups.clone(),
+        bytes: batch.bytes.clone(),
+    }
 }

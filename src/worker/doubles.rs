@@ -8,11 +8,12 @@ use tokio::sync::Notify;
 
 use crate::core::delivery::batch::{Batch, Item, Refusal, SessionId, Written};
 use crate::core::delivery::deployment::{Checkup, Need};
+use crate::core::delivery::group_batch::GroupBatch;
 use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
 use crate::core::registration::{Namespace, Registration};
 use crate::core::settings::WriteForm;
-use crate::sink::{Connector, Failure, LinkError, Sink};
+use crate::sink::{Connector, Failure, GroupResults, LinkError, Sink};
 
 /// How a double handles batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -185,6 +186,20 @@ impl Sink for Double {
         Ok(written)
     }
 
+    async fn write_groups(
+        &self,
+        batch: &GroupBatch,
+        _: WriteForm,
+        within: Duration,
+    ) -> GroupResults {
+        let mut results = GroupResults::default();
+        for part in &batch.batches {
+            results.batches.push(self.write(part, self.uri.clone(), within).await);
+        }
+        results.counts.whole = batch.groups.len() as u64;
+        results
+    }
+
     fn max_in_flight(&self) -> usize {
         usize::MAX
     }
@@ -252,6 +267,7 @@ pub fn batch(collection: &str, keys: &[&str], since_us: u64) -> Batch {
         epoch: 0,
         slow: false,
         retry: 0,
+        groups: Vec::new(),
         items,
         bytes,
     }

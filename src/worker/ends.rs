@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::options::{UriSource, WorkerOptions};
 use super::wake::{Asked, Doorbell};
 use crate::core::delivery::batch::{Batch, Report};
+use crate::core::delivery::group_batch::GroupBatch;
 use crate::core::registration::Registration;
 
 /// The error for operators after a panic; the panic's own message may contain a value.
@@ -17,6 +18,8 @@ pub const PANIC: &str = "the module failed inside (a bug: please report it with 
 pub struct Ends {
     /// Batches to write.
     pub batches: Receiver<Batch>,
+    /// Group batches to write.
+    pub groups: Receiver<GroupBatch>,
     /// New options; the last ones apply.
     pub options: Receiver<WorkerOptions>,
     /// Deployments to check.

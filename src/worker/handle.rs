@@ -9,14 +9,18 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, unbounded};
 
 use super::ends::{CheckRequest, Concurrency, Ends};
+use super::group_lane::GROUP_CREDITS;
 use super::options::{MAX_IN_FLIGHT, WorkerOptions};
 use super::thread;
 use super::wake::{Asked, Ringer, doorbell};
 use crate::core::delivery::batch::{Batch, Report};
+use crate::core::delivery::group_batch::GroupBatch;
 use crate::sink::Connector;
 
 /// Capacity of the channel of batches: the maximum number of credits, usual and slow ones.
 const CHANNEL_BATCHES: usize = 2 * (2 * MAX_IN_FLIGHT as usize + 8);
+/// Capacity of the channel of group batches: the maximum number of credits for them.
+const CHANNEL_GROUPS: usize = GROUP_CREDITS as usize;
 /// Maximum time that a drop without [`Worker::stop`] waits for the thread.
 const DROP_WAIT: Duration = Duration::from_secs(1);
 
@@ -24,6 +28,7 @@ const DROP_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Worker {
     batches: Sender<Batch>,
+    groups: Sender<GroupBatch>,
     options: Sender<WorkerOptions>,
     checks: Sender<CheckRequest>,
     reports: Receiver<Report>,
@@ -73,6 +78,7 @@ impl Worker {
     ) -> io::Result<(Worker, Ends)> {
         let (ringer, doorbell) = doorbell()?;
         let (batches_out, batches) = bounded(CHANNEL_BATCHES);
+        let (groups_out, groups) = bounded(CHANNEL_GROUPS);
         let (options_out, options) = unbounded();
         let (checks_out, checks) = unbounded();
         let (reports, reports_in) = unbounded();
@@ -82,6 +88,7 @@ impl Worker {
         let concurrency = Arc::new(Concurrency::default());
         let worker = Worker {
             batches: batches_out,
+            groups: groups_out,
             options: options_out,
             checks: checks_out,
             reports: reports_in,
@@ -94,6 +101,7 @@ impl Worker {
         };
         let ends = Ends {
             batches,
+            groups,
             options,
             checks,
             reports,
@@ -119,6 +127,20 @@ impl Worker {
                 Ok(())
             }
             Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => Err(batch),
+        }
+    }
+
+    /// Sends a group batch. Never blocks.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_groups(&self, groups: GroupBatch) -> Result<(), GroupBatch> {
+        match self.groups.try_send(groups) {
+            Ok(()) => {
+                self.ringer.ring();
+                Ok(())
+            }
+            Err(TrySendError::Full(groups) | TrySendError::Disconnected(groups)) => Err(groups),
         }
     }
 

@@ -74,7 +74,7 @@ impl<C: Connector> WriteLoop<C> {
     /// The queue position of the batch to send next; nothing when the limits are reached.
     fn next_to_send(&self, allowed: usize) -> Option<usize> {
         let max_in_flight = self.linked.as_ref().map_or(0, |linked| linked.sink.max_in_flight());
-        if self.flights.len() >= max_in_flight {
+        if self.flights.len() + self.groups.in_flight() >= max_in_flight {
             return None;
         }
         let ready = |batch: &Batch| self.may_send(batch, allowed);

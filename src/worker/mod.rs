@@ -7,6 +7,7 @@
 //! - `thread`: the thread's body, which survives panics.
 //! - `write_loop`: the loop between channels, tasks and timers; `completion`: handles the end of a
 //!   write or of a connect attempt; `in_flight`: selects the batch to send next.
+//! - `groups`, `group_lane`: group batches, which are sent one at a time.
 //! - `connect_attempt`: creates a sink and checks the link; `link_monitor`, `link_view`: the link
 //!   between batches.
 //! - `check`: WB.CHECK, independent of the link and the batches.
@@ -18,6 +19,8 @@ mod completion;
 mod connect_attempt;
 mod credit;
 mod ends;
+mod group_lane;
+mod groups;
 pub mod handle;
 mod in_flight;
 mod link;

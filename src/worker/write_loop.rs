@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::connect_attempt::{Attempt, CONNECT_WITHIN, Linked, attempt};
 use super::credit::Credits;
 use super::ends::{CheckRequest, Concurrency, Ends, PANIC};
+use super::group_lane::GroupLane;
 use super::link::LinkState;
 use super::link_view::View;
 use super::namespace_backoff::NamespaceBackoffs;
@@ -25,7 +26,8 @@ use super::wake::Listener;
 use crate::core::delivery::batch::{Batch, Report, SessionId, Written};
 use crate::core::delivery::concurrency::Flow;
 use crate::core::delivery::deployment::Checkup;
-use crate::sink::{Connector, Failure, LinkError, Sink};
+use crate::core::delivery::group_batch::GroupBatch;
+use crate::sink::{Connector, Failure, GroupResults, LinkError, Sink};
 
 /// Time limit for a write that hangs; a sink has shorter limits of its own.
 pub const WRITE_WITHIN: Duration = Duration::from_secs(300);
@@ -64,6 +66,8 @@ pub struct SentBatch<S> {
 pub enum BatchEnd<S> {
     /// The result of writing a batch.
     Write(Result<Written, Failure>),
+    /// The result of writing a group batch.
+    Groups(GroupResults),
     /// The result of a connect attempt.
     Connected(Attempt<S>),
     /// The result of a check.
@@ -96,6 +100,8 @@ pub struct WriteLoop<C: Connector> {
     pub(super) retired: Vec<Rc<Linked<C::Sink>>>,
     pub(super) waiting: VecDeque<WaitingBatch<SinkCommands<C>>>,
     pub(super) flights: HashMap<Id, SentBatch<C::Sink>>,
+    /// The group batches.
+    pub(super) groups: GroupLane<C::Sink>,
     pub(super) attempt: Option<AbortHandle>,
     pub(super) attempt_at: Option<Instant>,
     /// The link as the sink reports it.
@@ -107,6 +113,7 @@ pub struct WriteLoop<C: Connector> {
 /// The ends that the write loop uses itself; the others are in the outbox.
 pub struct LoopEnds {
     batches: crossbeam_channel::Receiver<Batch>,
+    pub(super) groups: crossbeam_channel::Receiver<GroupBatch>,
     options: crossbeam_channel::Receiver<WorkerOptions>,
     pub(super) checks: crossbeam_channel::Receiver<CheckRequest>,
     doorbell: super::wake::Doorbell,
@@ -125,6 +132,7 @@ impl<C: Connector> WriteLoop<C> {
             lag: LagReports::new((ends.now_us)()),
             ends: LoopEnds {
                 batches: ends.batches,
+                groups: ends.groups,
                 options: ends.options,
                 checks: ends.checks,
                 doorbell: ends.doorbell,
@@ -143,6 +151,7 @@ impl<C: Connector> WriteLoop<C> {
             retired: Vec::new(),
             waiting: VecDeque::new(),
             flights: HashMap::new(),
+            groups: GroupLane::default(),
             attempt: None,
             attempt_at: None,
             view: View::default(),
@@ -167,7 +176,7 @@ impl<C: Connector> WriteLoop<C> {
             self.connect_if_due(&mut tasks);
             self.begin_checks(&mut tasks);
             self.mark_overdue_slow();
-            let sent = self.send_batches(&mut tasks);
+            let sent = self.send_batches(&mut tasks) | self.send_groups(&mut tasks);
             self.close_retired(&mut tasks);
             self.grant();
             self.report_sessions();
@@ -219,6 +228,9 @@ impl<C: Connector> WriteLoop<C> {
         while let Ok(batch) = self.ends.batches.try_recv() {
             self.arrived(&batch);
             self.waiting.push_back(WaitingBatch { batch, commands: None });
+        }
+        while let Ok(groups) = self.ends.groups.try_recv() {
+            self.groups.waiting.push_back(groups);
         }
         if !self.link.accepts_batches() {
             self.return_waiting();
@@ -302,6 +314,9 @@ impl<C: Connector> WriteLoop<C> {
         if slow > 0 {
             self.outbox.push(Report::SlowCredit(slow));
         }
+        if let more @ 1.. = self.groups.grant() {
+            self.outbox.push(Report::GroupCredit(more));
+        }
     }
 
     fn report_sessions(&mut self) {
@@ -348,6 +363,7 @@ impl<C: Connector> WriteLoop<C> {
 
     fn has_messages(&self) -> bool {
         !self.ends.batches.is_empty()
+            || !self.ends.groups.is_empty()
             || !self.ends.options.is_empty()
             || !self.ends.checks.is_empty()
             || self.ends.stopping.load(Ordering::SeqCst)

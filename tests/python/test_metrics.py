@@ -19,20 +19,24 @@ SERIES = re.compile(r"^(writebehind_\w+)(?:\{(.*)\})? (\S+)$", re.M)
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 # Metrics that no panel shows, because another one has the same information.
 NO_PANEL = {
-    "batches_total", "lag_p50_seconds", "lag_p99_seconds", "last_write_timestamp_seconds",
-    "link_since_timestamp_seconds", "own_hits_total", "own_misses_total", "prefixes_omitted", "info",
-    "registrations", "rescans_pending", "resting", "syncs_pending", "lost_total",
+    "batches_total", "dirty_groups", "groups_split_total", "lag_p50_seconds", "lag_p99_seconds",
+    "last_write_timestamp_seconds", "link_since_timestamp_seconds", "own_hits_total", "own_misses_total",
+    "prefixes_omitted", "info", "registrations", "rescans_pending", "resting", "syncs_pending", "lost_total",
     *(f"prefix_{name}" for name in [
         "batches_total", "bytes_total", "captured_total", "coalesced_total", "deleted_total",
         "failed_total", "in_flight_keys", "info", "lag_p50_seconds", "last_write_timestamp_seconds",
         "paused", "rescans_pending", "retries_total", "sync_marked", "sync_pending",
     ]),
 }  # fmt: skip
-# Metrics that no alert needs: rates, parts of others, and what is no trouble by itself.
+# Metrics that no alert needs: rates, parts of others, and what is no trouble by itself. A group that is split
+# because of a dead letter, or a blocked, resting or paused key, comes with the alert about that. On a server
+# without transactions every group is split.
 NO_ALERT = {
     "batches_allowed", "batches_in_flight", "batches_total", "bytes_total", "captured_total",
     "coalesced_total", "dead_letters_by_code", "deleted_total", "dirty_keys", "failed_total",
-    "in_flight_keys", "lag_p50_seconds", "lag_p99_seconds", "lag_seconds",
+    "dirty_groups", "groups_blocked_total", "groups_missed_total", "groups_paused_total", "groups_refused_total",
+    "groups_resting_total", "groups_split_total", "groups_too_large_total", "groups_total",
+    "groups_without_transactions_total", "in_flight_keys", "lag_p50_seconds", "lag_p99_seconds", "lag_seconds",
     "last_write_timestamp_seconds", "link_down_seconds_total", "link_since_timestamp_seconds",
     "link_up", "own_hits_total", "own_misses_total", "registrations", "retries_total",
     "slice_max_seconds", "syncs_pending", "written_total",

@@ -23,12 +23,14 @@ HOSTILE = b"x\x1b[31m[red]\\\n\xff\xe2\x80\xae"
 SHOWN = r"x\x1b[31m[red]\\\x0a\xff\xe2\x80\xae"
 # Figures that wb-top does not show: another one says the same, or they serve a graph or a search for a cause.
 NOT_SHOWN = {
-    "batches_allowed", "batches_in_flight", "failed_total", "last_write_unix_ms", "link_down_ms_total",
-    "lost_total", "own_hits_total", "own_misses_total", "prefixes", "registrations", "rescans_pending",
-    "resting", "retries_total", "slice_max_us", "syncs_pending",
+    "batches_allowed", "batches_in_flight", "failed_total", "dirty_groups", "groups_blocked_total",
+    "groups_missed_total", "groups_paused_total", "groups_refused_total", "groups_resting_total",
+    "groups_split_total", "groups_too_large_total", "groups_total", "groups_without_transactions_total",
+    "last_write_unix_ms", "link_down_ms_total", "lost_total", "own_hits_total", "own_misses_total", "prefixes",
+    "registrations", "rescans_pending", "resting", "retries_total", "slice_max_us", "syncs_pending",
 }  # fmt: skip
 NOT_SHOWN_OF_A_PREFIX = {
-    "as", "batch", "batches_total", "bytes_total", "coalesced_total", "db", "exclude", "failed_total",
+    "as", "atomic", "batch", "batches_total", "bytes_total", "coalesced_total", "db", "exclude", "failed_total",
     "in_flight_keys", "interval", "key", "lag_p50_us", "last_write_unix_ms", "onerror", "ondel", "onevict",
     "onexpire", "prefix", "retries_total", "schema", "shared", "sync_marked", "ttlfield", "type", "unwrap",
     "whole", "write",

@@ -19,6 +19,9 @@ impl Backlog {
         if !self.dirty.is_in_flight(item.entry, item.version) {
             return;
         }
+        if !self.waits_apart(batch, item) {
+            return;
+        }
         let key =
             BlockedKey::new(batch.registration_id, item.version, item.since_us, reason.to_owned());
         if !self.blocked.block(item.entry, key, until_us) {

@@ -61,6 +61,8 @@ pub struct Change<'a> {
     pub registration_id: RegistrationId,
     /// The kind of change.
     pub kind: ChangeKind,
+    /// True if the same MULTI, script or command made this change and the one before it in the log.
+    pub joins: bool,
     /// The key.
     pub key: &'a [u8],
 }
@@ -71,6 +73,7 @@ struct LogEntry {
     db: Db,
     registration_id: RegistrationId,
     kind: ChangeKind,
+    joins: bool,
 }
 
 /// Number of entries at which the log must be folded.
@@ -102,6 +105,7 @@ impl Log {
             db: change.db,
             registration_id: change.registration_id,
             kind: change.kind,
+            joins: change.joins,
         });
         self.entries.len() >= FOLD_AT
     }
@@ -123,7 +127,8 @@ impl Log {
         self.entries.iter().skip(index).map(move |entry| {
             let key = self.bytes.get(start..entry.end).unwrap_or_default();
             start = entry.end;
-            Change { db: entry.db, registration_id: entry.registration_id, kind: entry.kind, key }
+            let LogEntry { db, registration_id, kind, joins, .. } = *entry;
+            Change { db, registration_id, kind, joins, key }
         })
     }
 
@@ -154,6 +159,7 @@ mod tests {
                 db: Db(1),
                 registration_id: RegistrationId(id as u16),
                 kind: ChangeKind::Expired,
+                joins: false,
                 key,
             });
         }
@@ -170,6 +176,7 @@ mod tests {
             db: Db(0),
             registration_id: RegistrationId(0),
             kind: ChangeKind::Changed,
+            joins: false,
             key: b"k",
         };
         let full = (0..FOLD_AT).filter(|_| log.push(change)).count();

@@ -132,6 +132,26 @@ impl ContestedKeys {
         self.parked_of(id).any(|parked| parked.entry == entry)
     }
 
+    /// True if there are none, which is nearly always the case.
+    pub fn is_empty(&self) -> bool {
+        self.parked.is_empty() && self.together.is_empty()
+    }
+
+    /// Takes out a parked or released key of `id`; false if it is neither.
+    pub fn release_one(&mut self, id: RegistrationId, entry: EntryId) -> bool {
+        let parked = self.parked.get_mut(&id);
+        let from_parked = parked.and_then(|parked| {
+            let at = parked.iter().position(|parked| parked.entry == entry)?;
+            Some(parked.swap_remove(at))
+        });
+        let released = || {
+            let released = self.together.get_mut(&id)?;
+            let at = released.iter().position(|parked| parked.entry == entry)?;
+            released.remove(at)
+        };
+        from_parked.or_else(released).is_some()
+    }
+
     /// Since when the oldest parked key of `id`, or of all registrations, is dirty, microseconds.
     pub fn oldest_us(&self, id: Option<RegistrationId>) -> Option<u64> {
         let ids = self.parked.keys().chain(self.together.keys());
@@ -269,8 +289,10 @@ impl Backlog {
                 if asks_letters {
                     self.request_letter_retry(namespace);
                 }
-                self.park(batch, item, attempts);
-                parked = true;
+                if self.waits_apart(batch, item) {
+                    self.park(batch, item, attempts);
+                    parked = true;
+                }
                 continue;
             }
             failed += u64::from(!is_letter);

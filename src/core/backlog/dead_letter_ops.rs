@@ -67,6 +67,7 @@ impl Backlog {
                     since_us,
                     key,
                     retained,
+                    group: None,
                 });
             }
             self.dirty.hasten(*db, key);

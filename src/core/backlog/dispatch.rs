@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Backlog;
 use crate::core::backlog::change_log::ChangeKind;
-use crate::core::backlog::table::{RetainedValue, Taken};
+use crate::core::backlog::table::{Next, RetainedValue, Taken};
 use crate::core::delivery::batch::{Batch, Item};
 use crate::core::ids::RegistrationId;
 use crate::core::mapping::value::{Content, Span};
@@ -17,6 +17,15 @@ pub enum Missing {
     Delete,
     /// Leave its document as it is.
     Keep,
+}
+
+/// What was due next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// A key, to be read, with its name in the batch.
+    Key(Taken, Span),
+    /// A group, of which so many keys wait to be sent together.
+    Group(usize),
 }
 
 impl Backlog {
@@ -42,13 +51,14 @@ impl Backlog {
             slow,
             retry,
             items,
+            groups: Vec::new(),
             bytes,
         })
     }
 
     /// Takes the next due key of the batch's registration, unless the batch is full. Its name is
     /// appended to the batch; the caller reads the value and pushes the item.
-    pub fn take(&mut self, batch: &mut Batch, now_us: u64) -> Option<(Taken, Span)> {
+    pub fn take(&mut self, batch: &mut Batch, now_us: u64) -> Option<Due> {
         let most_keys = match batch.registration.batch_max_keys {
             Some(keys) => keys as usize,
             None => usize::try_from(self.settings.batch_max_keys).unwrap_or(1),
@@ -64,7 +74,7 @@ impl Backlog {
             return None;
         }
         if self.contested.is_released(batch.registration_id) && active.hold_us <= now_us {
-            return self.take_released(batch);
+            return self.take_released(batch).map(|(taken, key)| Due::Key(taken, key));
         }
         if full
             || self.registration_due_us(batch.registration_id).is_none_or(|due_us| due_us > now_us)
@@ -72,9 +82,24 @@ impl Backlog {
             return None;
         }
         let start = batch.bytes.len();
-        let taken =
-            self.dirty.take(batch.registration_id, |key| batch.bytes.extend_from_slice(key))?;
-        Some((taken, Span { start, end: batch.bytes.len() }))
+        let copy = |key: &[u8]| batch.bytes.extend_from_slice(key);
+        match self.dirty.take_next(batch.registration_id, copy)? {
+            Next::Key(taken) => Some(Due::Key(taken, Span { start, end: batch.bytes.len() })),
+            Next::Group(group, keys) => {
+                self.group_is_due(group);
+                Some(Due::Group(keys))
+            }
+        }
+    }
+
+    /// The next due key, after the groups that are due before it.
+    #[cfg(test)]
+    pub fn take_key(&mut self, batch: &mut Batch, now_us: u64) -> Option<(Taken, Span)> {
+        loop {
+            if let Due::Key(taken, key) = self.take(batch, now_us)? {
+                return Some((taken, key));
+            }
+        }
     }
 
     /// Requeues the keys of a batch that could not be sent or is not needed.

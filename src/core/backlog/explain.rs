@@ -48,6 +48,9 @@ pub enum Obstacle {
     Unique,
     /// It is blocked: its document cannot be written at the moment.
     Document,
+    /// It is written together with other keys of its MULTI or script, which cannot be written now, or
+    /// are in flight.
+    Group,
 }
 
 impl KeyState {
@@ -80,6 +83,9 @@ impl KeyState {
                  refused"
             }
             KeyState::Waiting(Obstacle::Document) => "its document, which cannot be written now",
+            KeyState::Waiting(Obstacle::Group) => {
+                "the other keys of its MULTI or script, with which it is written"
+            }
             KeyState::Paused => "WB.RESUME",
             KeyState::DeadLetter => "a newer write of the key, or WB.DEADLETTER RETRY",
             KeyState::NotRegistered | KeyState::Clean => "",
@@ -169,7 +175,16 @@ impl Backlog {
             expire_ms,
         };
         let (epoch, items) = (self.in_flight.epoch, vec![item]);
-        Batch { registration, registration_id: id, epoch, slow: false, retry: 0, items, bytes }
+        Batch {
+            registration,
+            registration_id: id,
+            epoch,
+            slow: false,
+            retry: 0,
+            items,
+            groups: Vec::new(),
+            bytes,
+        }
     }
 
     fn how_dirty(&self, standing: Standing<'_>, now_us: u64) -> (KeyState, u64) {
@@ -184,7 +199,8 @@ impl Backlog {
         let since_us = blocked.map_or(since_us, |blocked| blocked.since_us.min(since_us));
         let parked = in_flight && self.contested.is_parked(id, entry);
         let held = self.active(id).is_some_and(|active| active.hold_us > now_us);
-        let waits = slow_read.is_some() || blocked.is_some() || parked;
+        let with_group = standing.parked;
+        let waits = slow_read.is_some() || blocked.is_some() || parked || with_group;
         let state = match (waits, in_flight, again) {
             (false, true, true) => KeyState::InFlightChanged,
             (false, true, false) => KeyState::InFlight,
@@ -194,6 +210,7 @@ impl Backlog {
             _ if blocked.is_some() => KeyState::Waiting(Obstacle::Document),
             _ if slow_read.is_some() => KeyState::Waiting(Obstacle::SlowRead),
             _ if parked => KeyState::Waiting(Obstacle::Unique),
+            _ if with_group => KeyState::Waiting(Obstacle::Group),
             _ => KeyState::Dirty,
         };
         (state, since_us / 1000)

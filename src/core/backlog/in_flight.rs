@@ -1,6 +1,7 @@
 //! Batches that were sent to the worker and not reported yet, and the credits for further ones.
 
 use crate::core::delivery::batch::Batch;
+use crate::core::delivery::group_batch::GroupBatch;
 use crate::core::ids::RegistrationId;
 
 /// Number of buffers kept for the next batches.
@@ -46,11 +47,15 @@ pub struct InFlight {
     pub(super) credits: i64,
     /// The same for batches of slow registrations and of blocked keys.
     pub(super) slow_credits: i64,
+    /// Group batches that the worker is ready to accept.
+    pub(super) group_credits: i64,
     /// Number of batches of earlier epochs that were not reported yet.
     stale: usize,
     flights: Vec<Flight>,
     /// A batch that is still being filled.
     held: Option<Flight>,
+    /// The batches of a group batch that is still being filled.
+    held_groups: Vec<Flight>,
     /// Buffers of finished batches.
     spare: Vec<Batch>,
 }
@@ -58,7 +63,7 @@ pub struct InFlight {
 impl InFlight {
     /// The batches in flight, including the one that is still being filled.
     pub fn iter(&self) -> impl Iterator<Item = &Flight> {
-        self.flights.iter().chain(&self.held)
+        self.flights.iter().chain(&self.held).chain(&self.held_groups)
     }
 
     /// True if a batch of `id` is in flight or still being filled.
@@ -113,6 +118,29 @@ impl InFlight {
         self.flights.push(flight);
     }
 
+    /// True if a group batch can be sent.
+    pub fn may_send_groups(&self) -> bool {
+        self.group_credits > 0 && self.stale == 0
+    }
+
+    /// Records that a group batch was sent to the worker, and uses a credit.
+    pub fn sent_groups(&mut self, flights: impl Iterator<Item = Flight>) {
+        self.group_credits -= 1;
+        self.held_groups.clear();
+        self.flights.extend(flights);
+    }
+
+    /// The held group batch is abandoned.
+    pub(super) fn release_held_groups(&mut self) {
+        self.held_groups.clear();
+    }
+
+    /// Holds a group batch that is filled further later; its keys are in flight.
+    pub fn hold_groups(&mut self, groups: &GroupBatch) {
+        self.held_groups.clear();
+        self.held_groups.extend(groups.batches.iter().map(Flight::of));
+    }
+
     /// Records that a batch of the current epoch was reported.
     pub(super) fn ended(&mut self, flight: Flight) {
         if let Some(at) = self.flights.iter().position(|other| *other == flight) {
@@ -131,11 +159,12 @@ impl InFlight {
         self.stale += self.flights.len();
         self.flights.clear();
         self.held = None;
+        self.held_groups.clear();
     }
 
     /// Drops all credits: the worker accepts no more batches.
     pub fn lose_credits(&mut self) {
-        (self.credits, self.slow_credits) = (0, 0);
+        (self.credits, self.slow_credits, self.group_credits) = (0, 0, 0);
     }
 
     /// Keeps the buffers of a finished batch for the next one.

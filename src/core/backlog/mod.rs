@@ -12,6 +12,7 @@ mod dispatch;
 mod explain;
 pub mod flush_waiters;
 mod flushes;
+mod groups;
 mod in_flight;
 mod key_list;
 mod lookahead;
@@ -50,16 +51,17 @@ use self::table::Dirty;
 use super::delivery::buckets::WriteTimes;
 use super::delivery::lag::Percentiles;
 use super::delivery::link_log::LinkWatch;
-use super::registration::Registration;
 use super::registration::shared_collections::Sharing;
+use super::registration::{Atomic, Registration};
 use super::settings::Settings;
-use crate::core::ids::{Db, RegistrationId};
+use crate::core::ids::{Db, EntryId, GroupId, RegistrationId};
 pub use dead_letter_ops::{LetterScope, Refused};
-pub use dispatch::{Missing, item};
+pub use dispatch::{Due, Missing, item};
 pub use explain::Explained;
 #[cfg(test)]
 pub use explain::{KeyState, Obstacle};
 pub use flushes::FlushScope;
+pub use groups::DueGroup;
 pub use in_flight::Flight;
 pub use key_list::KeyList;
 pub use lookahead::Watched;
@@ -109,12 +111,15 @@ pub struct Backlog {
     counted: Counters,
     /// Ids of the registrations that are being loaded, by their saved ids.
     loaded_ids: std::collections::HashMap<RegistrationId, RegistrationId>,
+    /// A key of each group that is being loaded, by the saved number of the group.
+    loaded_groups: std::collections::HashMap<GroupId, EntryId>,
     /// The key whose removal was announced: see [`announce`](Self::announce).
     announced: Option<(Db, Vec<u8>)>,
     indeterminate: rewrite::IndeterminateWrites,
     /// The MongoDB sessions of this server or its master.
     pub sessions: sessions::KnownSessions,
     contested: contested::ContestedKeys,
+    groups: groups::GroupState,
     /// The key of the last `move_from` event: see [`move_to`](Self::move_to).
     left: Option<(Db, Vec<u8>)>,
     /// Keys whose values are slow to read.
@@ -162,6 +167,7 @@ impl Backlog {
                     active.hold_us = 0;
                 }
                 self.reset_back_off(id);
+                self.dirty.release_held();
                 id
             }
             None => {
@@ -172,6 +178,8 @@ impl Backlog {
             }
         };
         self.dirty.open_registration(id);
+        let atomic = self.active(id).map(|active| active.registration.atomic);
+        self.dirty.set_apart(id, atomic == Some(Atomic::None));
         self.registry.route_to(id);
         self.slow_registrations.remove(&id);
         self.changed_registration(id);
@@ -197,6 +205,11 @@ impl Backlog {
             active.discards = discard;
             active.hold_us = 0;
         }
+        if discard {
+            // Those that wait with their groups are dropped, too.
+            self.dirty.unpark_all();
+        }
+        self.dirty.release_held();
         // No further change will be coalesced, so its keys are due immediately.
         self.changed_registration(id);
         let watermark_us = self.dirty.watermark_us(now_us);
@@ -213,10 +226,17 @@ impl Backlog {
         self.changed = true;
     }
 
-    /// Records a change of a key, if it belongs to a registration. `clock` returns the time in
-    /// microseconds; it is called once for many changes.
+    /// Records a change of a key, if it belongs to a registration. `joins` tells, for such a key only,
+    /// whether the MULTI, script or command that changed the recorded key before has changed this one,
+    /// too. `clock` returns the time in microseconds; it is called once for many changes.
     #[inline]
-    pub fn record(&mut self, db: Db, key: &[u8], kind: ChangeKind, clock: impl FnOnce() -> u64) {
+    pub fn record(
+        &mut self,
+        (db, key): (Db, &[u8]),
+        kind: ChangeKind,
+        joins: impl FnOnce() -> bool,
+        clock: impl FnOnce() -> u64,
+    ) {
         let Some(id) = self.registry.route(db, key) else { return };
         let kind = match kind {
             ChangeKind::ExpiryOnly if self.shows_lifetime(id) => ChangeKind::ExpiryMayHaveChanged,
@@ -228,7 +248,8 @@ impl Backlog {
             ChangeKind::ExpiryOnly if !self.dirty.is_watching() => return,
             other => other,
         };
-        if self.log.push(Change { db, registration_id: id, kind, key }) {
+        let joins = joins();
+        if self.log.push(Change { db, registration_id: id, kind, joins, key }) {
             self.fold(clock());
         }
     }

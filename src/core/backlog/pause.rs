@@ -18,6 +18,7 @@ impl Backlog {
     /// Resumes the registration `id`, or with `None` all registrations.
     pub fn resume(&mut self, id: Option<RegistrationId>) {
         self.changed = true;
+        self.dirty.release_held();
         if let Some(id) = id {
             return self.set_paused(id, false);
         }
@@ -32,15 +33,17 @@ impl Backlog {
     }
 
     /// Number of dirty keys that do not wait for WB.RESUME: all but those that wait in paused
-    /// registrations.
+    /// registrations, or with a group that does.
     pub fn dirty_unpaused(&self) -> usize {
-        self.registry
+        let unpaused: usize = self
+            .registry
             .ids()
             .map(|id| {
                 let queue = self.dirty.queue(id);
                 if self.is_paused(id) { queue.in_flight } else { queue.dirty() }
             })
-            .sum()
+            .sum();
+        unpaused - self.dirty.held_for_good().count()
     }
 
     /// A warning for the operator that names what is paused; `None` if nothing is.

@@ -97,7 +97,8 @@ impl Backlog {
         }
         match (self.link_trouble(), self.active(id)) {
             ("", Some(active)) if active.trouble.backoff.is_empty() => {
-                self.blocked.reason_of(id).unwrap_or_default()
+                let held = || self.dirty.has_held(id).then(|| self.held_because());
+                self.blocked.reason_of(id).or_else(held).unwrap_or_default()
             }
             ("", Some(active)) => &active.trouble.backoff,
             (why, _) => why,

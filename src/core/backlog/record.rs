@@ -5,14 +5,14 @@ use super::change_log::ChangeKind;
 use super::dead_letters::DeadLetter;
 use super::table::{Missed, RetainedValue};
 use crate::core::delivery::batch::SessionId;
-use crate::core::ids::{Db, RegistrationId};
+use crate::core::ids::{Db, GroupId, RegistrationId};
 use crate::core::mapping::value::{Content, Strings, push_bytes};
 use crate::core::registration::Registration;
 use crate::core::registration::args;
 use crate::core::registration::shared_collections::Stamps;
 
 /// Version of the encoding; incremented when older versions of the module cannot read it.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 
 /// A block is written when it has at least this many bytes.
 const BLOCK_BYTES: usize = 64 * 1024;
@@ -48,8 +48,8 @@ pub enum Record<'a> {
         /// When it joined the collection, and when it was registered with SHARED.
         stamps: Stamps,
     },
-    /// A dirty key.
-    Key(SavedKey<'a>),
+    /// A dirty key, and the number of its group, which all keys of the group have.
+    Key(SavedKey<'a>, Option<GroupId>),
     /// A dead letter.
     Dead {
         /// Logical database.
@@ -127,6 +127,8 @@ const DEAD: u8 = 3;
 const PAUSED: u8 = 4;
 const LANES: u8 = 5;
 const SHARING: u8 = 6;
+/// From version 2 on.
+const GROUPED_KEY: u8 = 7;
 
 fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
     match record {
@@ -162,8 +164,11 @@ fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(&stamps.joined.to_le_bytes());
             out.extend_from_slice(&stamps.shared.to_le_bytes());
         }
-        Record::Key(saved) => {
-            out.push(KEY);
+        Record::Key(saved, group) => {
+            out.push(if group.is_some() { GROUPED_KEY } else { KEY });
+            if let Some(group) = group {
+                out.extend_from_slice(&group.0.to_le_bytes());
+            }
             out.extend_from_slice(&saved.registration_id.0.to_le_bytes());
             out.extend_from_slice(&saved.db.0.to_le_bytes());
             out.push(saved.kind as u8);
@@ -258,7 +263,11 @@ fn decode(record: &[u8]) -> Option<Record<'_>> {
             let stamps = Stamps { joined: stamp()?, shared: stamp()? };
             Some(Record::Sharing { registration_id: id, stamps })
         }
-        KEY => {
+        tag @ (KEY | GROUPED_KEY) => {
+            let group = match tag {
+                GROUPED_KEY => Some(GroupId(bytes.array().map(u32::from_le_bytes)?)),
+                _ => None,
+            };
             let (id, db) = (RegistrationId(bytes.u16()?), Db(bytes.u16()?));
             let kind = ChangeKind::from_u8(bytes.byte()?)?;
             let since_us = bytes.array().map(u64::from_le_bytes)?;
@@ -267,7 +276,8 @@ fn decode(record: &[u8]) -> Option<Record<'_>> {
                 ChangeKind::Retained => Some(bytes.retained()?),
                 _ => None,
             };
-            Some(Record::Key(SavedKey { registration_id: id, db, kind, since_us, key, retained }))
+            let saved = SavedKey { registration_id: id, db, kind, since_us, key, retained };
+            Some(Record::Key(saved, group))
         }
         DEAD => {
             let (id, db) = (RegistrationId(bytes.u16()?), Db(bytes.u16()?));

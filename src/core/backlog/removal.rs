@@ -65,13 +65,20 @@ impl Backlog {
     }
 
     /// A key was removed; `kind` is the reason. True if it belongs to a registration, so that the
-    /// removal must be announced to replicas.
-    pub fn removed(&mut self, db: Db, key: &[u8], kind: ChangeKind, now_us: u64) -> bool {
+    /// removal must be announced to replicas. `joins` as in [`record`](Self::record).
+    pub fn removed(
+        &mut self,
+        (db, key): (Db, &[u8]),
+        kind: ChangeKind,
+        joins: impl FnOnce() -> bool,
+        now_us: u64,
+    ) -> bool {
         let Some(id) = self.registry.route(db, key) else { return false };
         let Some(active) = self.active(id) else { return false };
         match Backlog::on_missing(&active.registration, kind) {
             Missing::Delete => {
-                if self.log.push(Change { db, registration_id: id, kind, key }) {
+                let joins = joins();
+                if self.log.push(Change { db, registration_id: id, kind, joins, key }) {
                     self.fold(now_us);
                 }
             }
@@ -80,7 +87,7 @@ impl Backlog {
                 // A key whose change may have been missed counts, too: it is not known to be clean.
                 if self.has_unretained(db, key) {
                     self.lost_total += 1;
-                    self.was_not_deleted(db, id, key, now_us);
+                    self.was_not_deleted((db, key), id, joins, now_us);
                 }
             }
         }
@@ -89,11 +96,18 @@ impl Backlog {
 
     /// A key of `id` that was marked as possibly deleted was not: it has just expired or been
     /// evicted.
-    fn was_not_deleted(&mut self, db: Db, id: RegistrationId, key: &[u8], now_us: u64) {
+    fn was_not_deleted(
+        &mut self,
+        (db, key): (Db, &[u8]),
+        id: RegistrationId,
+        joins: impl FnOnce() -> bool,
+        now_us: u64,
+    ) {
         match self.dirty.kind_of(db, key) {
             // As a change of its own, because the key may be in the process of being read.
             Some(ChangeKind::MaybeDeleted) => {
-                self.log.push(Change { db, registration_id: id, kind: ChangeKind::Changed, key });
+                let (kind, joins) = (ChangeKind::Changed, joins());
+                self.log.push(Change { db, registration_id: id, kind, joins, key });
                 self.fold(now_us);
             }
             Some(_) => {}

@@ -62,6 +62,7 @@ impl Backlog {
     /// Data was loaded: the server that saved it may still have the oldest dirty keys in flight.
     pub fn data_loaded(&mut self, now_us: u64) {
         self.fold(now_us);
+        self.loaded_groups = Default::default();
         self.assume_predecessor_in_flight(now_us);
     }
 
@@ -156,7 +157,7 @@ impl Backlog {
             }
             let Rewrite { registration_id: id, kind, retained } = again;
             let kind = if retained.is_some() { ChangeKind::Changed } else { kind };
-            self.log.push(Change { db, registration_id: id, kind, key: name });
+            self.log.push(Change { db, registration_id: id, kind, joins: false, key: name });
             self.fold(now_us);
             if let Some(retained) = retained {
                 self.dirty.retain_value(db, name, retained);

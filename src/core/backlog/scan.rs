@@ -120,7 +120,7 @@ impl Backlog {
                 return;
             }
         }
-        if self.log.push(Change { db, registration_id: id, kind, key }) {
+        if self.log.push(Change { db, registration_id: id, kind, joins: false, key }) {
             self.fold(now_us);
         }
     }

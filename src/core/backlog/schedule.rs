@@ -46,14 +46,15 @@ impl DueRegistrations {
 impl Backlog {
     /// When the next batch can begin, microseconds; `None` if none can.
     pub fn next_due_us(&mut self) -> Option<u64> {
+        let groups_us = self.groups_due_us();
         if !self.in_flight.may_send() {
-            return None;
+            return groups_us;
         }
         let registrations_us = if self.paused { None } else { self.registrations_due_us() };
         let blocked_us = if self.blocked.is_empty() { None } else { self.blocked_due_us() };
         let released_us = self.has_ended_wait().then_some(0);
         let others_us = blocked_us.into_iter().chain(self.slow_keys.next_us()).chain(released_us);
-        registrations_us.into_iter().chain(others_us).min()
+        registrations_us.into_iter().chain(others_us).chain(groups_us).min()
     }
 
     fn registrations_due_us(&mut self) -> Option<u64> {

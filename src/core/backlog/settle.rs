@@ -91,6 +91,8 @@ impl Backlog {
                     self.slow_registrations.insert(id);
                 }
             }
+            Report::GroupCredit(more) => self.in_flight.group_credits += i64::from(more),
+            Report::Groups(counts) => self.count_groups(&counts),
             Report::Sessions(sessions) => self.sessions.set(sessions, true),
             Report::Link(link) => {
                 if let Link::Down { error } = &link {
@@ -218,6 +220,11 @@ impl Backlog {
         let items = &items[..most.min(items.len())];
         written.settled += items.len();
         let end = written.settled;
+        let all_held = written.held.take();
+        let (all, held_because) =
+            all_held.as_ref().map_or((&[][..], ""), |held| (&held.items[..], &held.because));
+        let part = all.partition_point(|index| *index < start);
+        let mut held = all.iter().skip(part).copied().peekable();
         let part = written.refused.partition_point(|refusal| refusal.index < end);
         let mut refused = written.refused.drain(..part).peekable();
         let first = written.contested.partition_point(|refusal| refusal.index < start);
@@ -241,6 +248,11 @@ impl Backlog {
             let refusal = next_of(&mut refused, index, |refusal| refusal.index);
             let is_contested = next_of(&mut contested, index, |refusal| refusal.index).is_some();
             if is_returned {
+                continue;
+            }
+            if next_of(&mut held, index, |held| *held).is_some() {
+                self.hold_item(batch, index, held_because, (now.us, blocked_us));
+                retries = 1;
                 continue;
             }
             if let Some(blocked) = blocked {
@@ -287,6 +299,7 @@ impl Backlog {
             }
         }
         drop((refused, blocked));
+        written.held = all_held;
         if counts[0] + counts[1] > 0 {
             self.contested.wrote();
             self.schedule_letter_retry(&batch.registration.namespace);

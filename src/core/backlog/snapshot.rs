@@ -41,14 +41,15 @@ impl Backlog {
             save(Record::Sessions(self.sessions.present().to_vec()));
         }
         for key in self.dirty.keys() {
-            save(Record::Key(SavedKey {
+            let saved = SavedKey {
                 registration_id: key.registration_id,
                 db: key.db,
                 kind: key.kind,
                 since_us: key.since_us,
                 key: key.key,
                 retained: key.retained.cloned(),
-            }));
+            };
+            save(Record::Key(saved, key.group));
         }
         for (db, key, letter) in self.dead.iter() {
             save(Record::Dead { db, key, letter: letter.clone() });
@@ -69,6 +70,7 @@ impl Backlog {
         self.resume(None);
         self.announced = None;
         self.loaded_ids.clear();
+        self.loaded_groups.clear();
         for id in self.registry.ever() {
             let Some(active) = self.active(id).filter(|active| !active.from_file) else {
                 continue;
@@ -124,17 +126,20 @@ impl Backlog {
                     self.sharing.load(id, stamps);
                 }
             }
-            Record::Key(SavedKey { registration_id: id, db, kind, since_us, key, retained }) => {
+            Record::Key(saved, group) => {
+                let SavedKey { registration_id: id, db, kind, since_us, key, retained } = saved;
                 if let Some(id) = self.loaded_ids.get(&id).copied() {
                     let (retained, since_us) = (retained.as_ref(), since_us.min(now_us));
-                    self.dirty.load(DirtyKey {
-                        db,
-                        registration_id: id,
-                        kind,
-                        since_us,
-                        key,
-                        retained,
-                    });
+                    let registration_id = id;
+                    let key =
+                        DirtyKey { db, registration_id, kind, since_us, key, retained, group };
+                    let entry = self.dirty.load(key);
+                    if let Some((group, entry)) = group.zip(entry) {
+                        match self.loaded_groups.get(&group) {
+                            Some(first) => self.dirty.join(*first, entry),
+                            None => drop(self.loaded_groups.insert(group, entry)),
+                        }
+                    }
                 }
             }
             Record::Dead { db, key, mut letter } => {

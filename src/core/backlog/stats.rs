@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 
 use super::{ActiveRegistration, Backlog, Counters};
+use crate::core::delivery::group_counts::{GroupCounts, Split};
 use crate::core::delivery::lag::{Percentiles, WINDOW_US};
 use crate::core::ids::RegistrationId;
 
@@ -80,7 +81,11 @@ impl BacklogState<'_> {
             (c"memory_bytes", self.memory_bytes as u64),
             (c"lost_total", self.lost_total),
             (c"slice_max_us", self.slice_max_us),
+            (c"dirty_groups", self.groups as u64),
+            (c"groups_total", self.group_counts.whole),
+            (c"groups_split_total", self.group_counts.split_total()),
         ]);
+        figures.extend(Split::ALL.map(|why| (why.figure(), self.group_counts.split(why))));
         figures
     }
 }
@@ -153,6 +158,10 @@ pub struct BacklogState<'a> {
     pub slice_max_us: u64,
     /// Memory of the dirty state, bytes.
     pub memory_bytes: usize,
+    /// Groups of dirty keys that are written together.
+    pub groups: usize,
+    /// Numbers of groups that were written.
+    pub group_counts: GroupCounts,
 }
 
 impl Backlog {
@@ -179,6 +188,8 @@ impl Backlog {
             resting: self.backing_off().count(),
             lost_total: self.lost_total,
             slice_max_us: self.slice_max_us,
+            groups: self.groups_len(),
+            group_counts: self.group_counts(),
             memory_bytes: self.dirty.memory_bytes()
                 + self.log.memory_bytes()
                 + self.dead.memory_bytes()
@@ -191,6 +202,7 @@ impl Backlog {
         let queue = self.dirty.queue(id);
         let oldest_us = self.oldest_us(id).into_iter().chain(self.oldest_slow_us(Some(id)));
         let oldest_us = oldest_us.chain(self.blocked.oldest_us(Some(id)));
+        let oldest_us = oldest_us.chain(self.dirty.oldest_parked_us(Some(id)));
         let oldest_us = oldest_us.chain(self.contested.oldest_us(Some(id))).min();
         let active = self.active(id)?;
         Some(PrefixState {
@@ -218,6 +230,7 @@ impl Backlog {
         let missed = self.rescans().filter_map(|id| self.dirty.missed(id).oldest_us());
         let parked = self.oldest_slow_us(None).into_iter().chain(self.contested.oldest_us(None));
         let parked = parked.chain(self.blocked.oldest_us(None));
+        let parked = parked.chain(self.dirty.oldest_parked_us(None));
         in_flight.chain(waiting).chain(missed).chain(parked).min()
     }
 

@@ -228,7 +228,7 @@ mod tests {
                 backlog.register(Registration::new(Db(db), b"k:", namespace.clone()));
             }
             for (now_us, (word, db, arguments)) in (1..).zip(&stream) {
-                backlog.record(Db(*db), b"k:1", ChangeKind::Changed, || 0);
+                backlog.record((Db(*db), b"k:1"), ChangeKind::Changed, || false, || 0);
                 backlog.fold(now_us);
                 let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
                 if let Some(command) = read(*word, &arguments) {

@@ -4,6 +4,7 @@ mod contested;
 mod exclude;
 mod explain;
 mod fold;
+mod groups;
 mod held;
 mod letters;
 mod loaded;
@@ -41,7 +42,7 @@ fn backlog(prefixes: &[&str]) -> Backlog {
 }
 
 fn change(backlog: &mut Backlog, key: &str, now_us: u64) {
-    backlog.record(Db(0), key.as_bytes(), ChangeKind::Changed, || 0);
+    backlog.record((Db(0), key.as_bytes()), ChangeKind::Changed, || false, || 0);
     backlog.fold(now_us);
 }
 
@@ -58,7 +59,7 @@ fn newly_dirty(backlog: &mut Backlog, now_us: u64) -> Vec<String> {
 /// Builds and sends the next batch as the reader does, with a string for every key.
 fn batch(backlog: &mut Backlog, now_us: u64) -> Option<Batch> {
     let mut batch = backlog.begin_batch(now_us)?;
-    while let Some((taken, key)) = backlog.take(&mut batch, now_us) {
+    while let Some((taken, key)) = backlog.take_key(&mut batch, now_us) {
         let end = batch.bytes.len();
         batch.items.push(item(&taken, key, Content::String, Span { start: end, end }, NO_EXPIRY));
     }
@@ -254,11 +255,11 @@ fn the_policy_for_a_missing_key_depends_on_the_reason_of_its_removal() {
 #[test]
 fn a_possibly_deleted_key_that_expires_without_a_retained_value_was_not_deleted() {
     let mut backlog = backlog(&["a:"]);
-    backlog.record(Db(0), b"a:1", ChangeKind::MaybeDeleted, || 0);
+    backlog.record((Db(0), b"a:1"), ChangeKind::MaybeDeleted, || false, || 0);
     assert!(backlog.must_retain(Db(0), b"a:1", ChangeKind::Expired, 1));
     let mut batch = backlog.begin_batch(u64::MAX).unwrap();
-    let (taken, _) = backlog.take(&mut batch, u64::MAX).unwrap();
-    assert!(backlog.removed(Db(0), b"a:1", ChangeKind::Expired, 2));
+    let (taken, _) = backlog.take_key(&mut batch, u64::MAX).unwrap();
+    assert!(backlog.removed((Db(0), b"a:1"), ChangeKind::Expired, || false, 2));
     assert_eq!(backlog.state(2).lost_total, 1);
     assert!(backlog.changed_since(&taken, 2), "it is being read");
     assert_eq!(backlog.dirty.kind_of(Db(0), b"a:1"), Some(ChangeKind::Changed));
@@ -271,7 +272,7 @@ fn a_new_time_to_live_is_a_change_only_with_a_ttl_field() {
     shows.ttl_field = Some("until".to_owned());
     backlog.register(shows).unwrap();
     for key in [&b"a:1"[..], b"b:1"] {
-        backlog.record(Db(0), key, ChangeKind::ExpiryOnly, || 0);
+        backlog.record((Db(0), key), ChangeKind::ExpiryOnly, || false, || 0);
     }
     backlog.fold(1);
     let state = backlog.state(1);
@@ -287,7 +288,7 @@ fn a_new_time_to_live_of_a_dirty_key_is_reported_for_look_ahead() {
     assert_eq!(newly_dirty(&mut backlog, 1), ["a:1"]);
     let flight = batch(&mut backlog, 200_000).unwrap();
     for key in [&b"a:1"[..], b"a:clean"] {
-        backlog.record(Db(0), key, ChangeKind::ExpiryOnly, || 0);
+        backlog.record((Db(0), key), ChangeKind::ExpiryOnly, || false, || 0);
     }
     assert_eq!(newly_dirty(&mut backlog, 2), ["a:1"]);
     assert_eq!(done(&mut backlog, flight, written(), 300_000), ["a:1"], "it has not changed");

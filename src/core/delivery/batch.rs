@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::buckets::WriteTimes;
 use super::deployment::Checkup;
+use super::group_counts::GroupCounts;
 use super::lag::Percentiles;
 use crate::core::ids::{EntryId, RegistrationId, Version};
 use crate::core::mapping::value::{Content, Span};
@@ -48,6 +49,8 @@ pub struct Batch {
     pub retry: u32,
     /// The keys.
     pub items: Vec<Item>,
+    /// For each item, the number of its group in its [`GroupBatch`](super::group_batch::GroupBatch); empty if it is in none.
+    pub groups: Vec<u32>,
     /// Keys and values of all items.
     pub bytes: Vec<u8>,
 }
@@ -98,6 +101,9 @@ pub struct Written {
     /// The items that were not written and are dirty again, in ascending order. Items in none of the
     /// lists were written.
     pub returned: Vec<usize>,
+    /// The items that were not written because their group was not, if there are any: the group is held
+    /// for `blocked_ms`.
+    pub held: Option<Box<Held>>,
     /// Why items were returned; empty if none were.
     pub error: String,
     /// How long the registration backs off before the returned items are retried, milliseconds.
@@ -111,10 +117,24 @@ pub struct Written {
     pub settled: usize,
 }
 
+/// Items that wait with their whole group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The items, in ascending order.
+    pub items: Vec<usize>,
+    /// Why, in one sentence without values.
+    pub because: String,
+}
+
 impl Written {
+    /// The items that wait with their group, in ascending order.
+    pub fn held(&self) -> &[usize] {
+        self.held.as_ref().map_or(&[], |held| &held.items)
+    }
+
     /// Number of items that were not written, without the contested ones.
     pub fn unwritten(&self) -> usize {
-        self.refused.len() + self.blocked.len() + self.returned.len()
+        self.refused.len() + self.blocked.len() + self.returned.len() + self.held().len()
     }
 
     /// Adds the outcome of other items of the same batch, without the contested ones.
@@ -131,10 +151,23 @@ impl Written {
         }
     }
 
+    /// Adds the outcome of a batch of some of the items, whose indexes are `items`. They count as written
+    /// so far.
+    pub fn add_apart(&mut self, mut other: Written, items: &[u32]) {
+        let index_of = |index: usize| items.get(index).map_or(0, |index| *index as usize);
+        other.refused.iter_mut().for_each(|refusal| refusal.index = index_of(refusal.index));
+        other.contested.iter_mut().for_each(|refusal| refusal.index = index_of(refusal.index));
+        other.blocked.iter_mut().for_each(|blocked| blocked.index = index_of(blocked.index));
+        other.returned.iter_mut().for_each(|index| *index = index_of(*index));
+        self.contested.append(&mut other.contested);
+        self.add(other);
+    }
+
     /// True if the item at this index was neither written nor refused.
     pub fn is_open(&self, index: usize) -> bool {
         self.blocked.binary_search_by_key(&index, |blocked| blocked.index).is_ok()
             || self.returned.binary_search(&index).is_ok()
+            || self.held().binary_search(&index).is_ok()
     }
 }
 
@@ -175,6 +208,7 @@ pub enum Link {
 pub type SessionId = [u8; 16];
 
 /// A report of the worker to the server thread.
+#[allow(clippy::large_enum_variant, reason = "nearly all reports are of batches")]
 #[derive(Debug)]
 pub enum Report {
     /// All sessions in use from now on. After a crash, the restarted server or the promoted replica
@@ -191,6 +225,10 @@ pub enum Report {
     Credit(u32),
     /// Number of additional slow batches that may be sent.
     SlowCredit(u32),
+    /// Number of additional group batches that may be sent.
+    GroupCredit(u32),
+    /// Numbers of groups of a group batch that has ended.
+    Groups(Box<GroupCounts>),
     /// Whether batches of a registration need credits for slow batches from now on, because they take
     /// much longer than those of other registrations.
     Slow {

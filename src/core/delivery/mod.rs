@@ -5,5 +5,7 @@ pub mod batch;
 pub mod buckets;
 pub mod concurrency;
 pub mod deployment;
+pub mod group_batch;
+pub mod group_counts;
 pub mod lag;
 pub mod link_log;

@@ -93,6 +93,18 @@ pub enum OnError {
     Skip,
 }
 
+/// What happens to the keys of one transaction of Redis when one of them cannot be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Atomic {
+    /// Its keys are written by themselves, whatever transaction changed them.
+    None,
+    /// The others are written without it.
+    #[default]
+    Split,
+    /// All of them wait, or become dead letters, together.
+    Whole,
+}
+
 /// A key prefix bound to a namespace, with all options as registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
@@ -113,6 +125,8 @@ pub struct Registration {
     pub key_whole: bool,
     /// Replace or merge.
     pub write: WriteMode,
+    /// Whether keys that one MULTI or script changed are written together.
+    pub atomic: Atomic,
     /// On DEL, UNLINK and every other command that removes the key.
     pub on_delete: OnRemoval,
     /// On expiry.
@@ -156,6 +170,7 @@ impl Registration {
             key_as: IdType::String,
             key_whole: false,
             write: WriteMode::Replace,
+            atomic: Atomic::Split,
             on_delete: OnRemoval::Delete,
             on_expire: OnRemoval::Keep,
             on_evict: OnRemoval::Keep,

@@ -19,9 +19,9 @@ use crate::sink::Failure;
 
 /// Maximum number of attempts at an operation with write conflicts, before its key or the namespace
 /// waits.
-const MAX_ATTEMPTS: u32 = 4;
+pub const MAX_ATTEMPTS: u32 = 4;
 /// Maximum pause before the second attempt; it grows with each.
-const CONFLICT_PAUSE: Duration = Duration::from_millis(20);
+pub const CONFLICT_PAUSE: Duration = Duration::from_millis(20);
 
 /// The result of writing a batch.
 #[derive(Debug, Default)]
@@ -305,7 +305,16 @@ pub fn subset(batch: &Batch, indexes: &[u32]) -> Batch {
     }
     let registration = batch.registration.clone();
     let Batch { registration_id: id, epoch, slow, retry, .. } = *batch;
-    Batch { registration, registration_id: id, epoch, slow, retry, items, bytes }
+    Batch {
+        registration,
+        registration_id: id,
+        epoch,
+        slow,
+        retry,
+        items,
+        groups: Vec::new(),
+        bytes,
+    }
 }
 
 fn copy(buffer: &mut Vec<u8>, bytes: &[u8]) -> Span {

@@ -4,6 +4,7 @@ pub mod command;
 pub(super) mod contested;
 pub mod executor;
 pub mod failure_classifier;
+pub mod groups;
 pub mod index;
 pub mod index_listing;
 pub mod insert_ratio;

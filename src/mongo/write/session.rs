@@ -68,8 +68,9 @@ pub fn next_number() -> i64 {
 #[derive(Debug)]
 struct Session {
     driver: ClientSession,
-    /// The namespace of its last command, if that was not answered and may be applied late.
-    unanswered: Option<Namespace>,
+    /// The namespaces of its last command, or of its transaction, if that was not answered and may be
+    /// applied late.
+    unanswered: Vec<Namespace>,
     /// True if it was fenced off, and nothing was written in it since.
     unpersisted: bool,
 }
@@ -123,18 +124,19 @@ impl Sessions {
     /// # Errors
     /// When the driver cannot start a session.
     pub async fn take(&self) -> Result<SessionGuard<'_>, Failure> {
-        let mut guard = SessionGuard { sessions: self, session: None, created: 0 };
+        let mut guard =
+            SessionGuard { sessions: self, session: None, created: 0, covers: Vec::new() };
         if self.fence.get() == Fence::None {
             return Ok(guard);
         }
         guard.session = self
             .pick(|session| session.unpersisted)
-            .or_else(|| self.pick(|session| session.unanswered.is_none()));
+            .or_else(|| self.pick(|session| session.unanswered.is_empty()));
         if guard.session.is_none() {
             let driver = self.client.start_session().await;
             let driver = driver.map_err(|error| Failure::Link(error::broken(&error)))?;
             self.ids.borrow_mut().extend(id(&driver));
-            guard.session = Some(Session { driver, unanswered: None, unpersisted: false });
+            guard.session = Some(Session { driver, unanswered: Vec::new(), unpersisted: false });
         }
         Ok(guard)
     }
@@ -151,7 +153,7 @@ impl Sessions {
         options: &CommandOptions,
     ) -> Result<(), Failure> {
         let namespace = &registration.namespace;
-        let late = |session: &Session| session.unanswered.as_ref() == Some(namespace);
+        let late = |session: &Session| session.unanswered.contains(namespace);
         self.end_predecessors(options).await?;
         // A session that is being fenced off is not in `free`.
         let fencing = self.fencing.borrow().get(namespace).cloned();
@@ -164,7 +166,10 @@ impl Sessions {
         });
         let lock = fencing.lock().await;
         while let Some(session) = self.pick(late) {
-            let mut guard = SessionGuard { sessions: self, session: Some(session), created: 0 };
+            // A command of another namespace in the same transaction is fenced off as well.
+            let covers = session.unanswered.clone();
+            let session = Some(session);
+            let mut guard = SessionGuard { sessions: self, session, created: 0, covers };
             let bytes = no_op_update(&namespace.collection, ObjectId::new().bytes(), false);
             let position = TxnPosition::RetryableWrite(next_number());
             let expected = Expected { ops: 1, written: 0, in_order: false };
@@ -173,7 +178,8 @@ impl Sessions {
             let fenced =
                 matches!(&outcome, Outcome::Answered(write_errors) if write_errors.is_empty());
             if let Some(session) = &mut guard.session {
-                session.unanswered = Some(namespace.clone()).filter(|_| !fenced);
+                session.unanswered =
+                    if fenced { Vec::new() } else { std::mem::take(&mut guard.covers) };
                 session.unpersisted = fenced;
             }
             if !fenced {
@@ -253,6 +259,8 @@ pub struct SessionGuard<'l> {
     sessions: &'l Sessions,
     session: Option<Session>,
     created: usize,
+    /// The namespaces of the transaction; empty for commands by themselves.
+    covers: Vec<Namespace>,
 }
 
 impl SessionGuard<'_> {
@@ -268,7 +276,19 @@ impl SessionGuard<'_> {
     /// must be fenced off.
     pub fn abandon_transaction(&mut self, namespace: &Namespace) {
         if let Some(session) = &mut self.session {
-            session.unanswered = Some(namespace.clone());
+            session.unanswered = vec![namespace.clone()];
+        }
+    }
+
+    /// From now on each command may be one of a transaction in these namespaces.
+    pub fn cover(&mut self, namespaces: Vec<Namespace>) {
+        self.covers = namespaces;
+    }
+
+    /// The same as [`abandon_transaction`](Self::abandon_transaction) for the covered namespaces.
+    pub fn abandon_covered(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.unanswered.clone_from(&self.covers);
         }
     }
 
@@ -306,7 +326,10 @@ impl SessionGuard<'_> {
         // If this future is dropped, the reply is lost.
         let run = match &mut self.session {
             Some(session) => {
-                session.unanswered = Some(registration.namespace.clone());
+                session.unanswered = match self.covers.as_slice() {
+                    [] => vec![registration.namespace.clone()],
+                    covers => covers.to_vec(),
+                };
                 run.session(&mut session.driver)
             }
             None => run,
@@ -325,7 +348,7 @@ impl SessionGuard<'_> {
         let outcome = outcome::classify(end.as_ref(), registration, expected);
         if let Some(session) = self.session.as_mut().filter(|_| outcome::is_settled(&end, &outcome))
         {
-            session.unanswered = None;
+            session.unanswered.clear();
             session.unpersisted &= matches!(outcome, Outcome::Failed(_));
         }
         outcome

@@ -26,7 +26,8 @@ pub const SPEC: Spec = Spec {
     syntax: &[
         "REGISTER <prefix> <database.collection>",
         "         [TYPE ANY|HASH|JSON|STRING|LIST|SET|ZSET|STREAM]",
-        "         [KEY <field> [AS STRING|INT64|OBJECTID|UUID] [WHOLE]] [WRITE REPLACE|MERGE]",
+        "         [KEY <field> [AS STRING|INT64|OBJECTID|UUID] [WHOLE]]",
+        "         [WRITE REPLACE|MERGE] [ATOMIC SPLIT|WHOLE|NONE]",
         "         [ONDEL DELETE|KEEP] [ONEXPIRE KEEP|DELETE] [ONEVICT KEEP|DELETE]",
         "         [TTLFIELD <field>] [EXCLUDE <n> <glob> ...] [SHARED] [UNWRAP]",
         "         [ONERROR DEADLETTER|STRING|SKIP] [INTERVAL <ms>] [BATCH <keys>] [SYNC]",
@@ -34,6 +35,8 @@ pub const SPEC: Spec = Spec {
     ],
     help: &[
         "Write every change of keys under the prefix to the MongoDB collection.",
+        "ATOMIC is about keys that one MULTI or script changes: they are written in one",
+        "transaction of MongoDB. If that is impossible, SPLIT writes the others, WHOLE waits.",
         "SCHEMA comes last. Its types: STRING, INT64, DOUBLE, DECIMAL, BOOL, DATE, DATE_S,",
         "DATE_MS, OBJECTID, UUID, BINARY, JSON, AUTO, SKIP.",
         "A field is a hash's, or a path of JSON (address.zip).",
@@ -76,6 +79,11 @@ const ARGS: &[Arg] = &[
         ..arg(c"key", ArgKind::Block)
     },
     choice(c"write", c"WRITE", &[word(c"replace", c"REPLACE"), word(c"merge", c"MERGE")]),
+    choice(
+        c"atomic",
+        c"ATOMIC",
+        &[word(c"split", c"SPLIT"), word(c"whole", c"WHOLE"), word(c"none", c"NONE")],
+    ),
     choice(c"ondel", c"ONDEL", DELETE_OR_KEEP),
     choice(c"onexpire", c"ONEXPIRE", DELETE_OR_KEEP),
     choice(c"onevict", c"ONEVICT", DELETE_OR_KEEP),

@@ -102,12 +102,18 @@ pub unsafe extern "C" fn on_loading(
             raw::REDISMODULE_SUBEVENT_LOADING_ENDED | raw::REDISMODULE_SUBEVENT_LOADING_FAILED => {
                 // SAFETY: the server's context is valid during the callback.
                 let ctx = unsafe { Ctx::new(ctx) };
+                module.units.is_loading.set(false);
+                module.units.end();
                 if let Some(redis70) = module.redis70.get() {
                     redis70.on_loaded(&module.pipeline, ctx);
                 }
                 loaded(module);
             }
-            _ => module.pipeline.backlog.borrow_mut().clear(),
+            _ => {
+                module.units.is_loading.set(true);
+                module.units.end();
+                module.pipeline.backlog.borrow_mut().clear();
+            }
         }
     });
 }

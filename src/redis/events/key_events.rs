@@ -59,7 +59,8 @@ pub unsafe extern "C" fn on_key(
             return on_special(module, ctx, (class, name), (db, key), kind);
         }
         let mut backlog = module.pipeline.backlog.borrow_mut();
-        backlog.record(db, key, ChangeKind::Changed, clock::now_us);
+        let joins = || module.units.joins(ctx);
+        backlog.record((db, key), ChangeKind::Changed, joins, clock::now_us);
     });
     raw::REDISMODULE_OK as c_int
 }
@@ -92,7 +93,18 @@ fn on_special(
     if kind == ChangeKind::Deleted && backlog.was_announced(db, key) {
         return;
     }
-    backlog.record(db, key, kind, clock::now_us);
+    let name: &[u8] =
+        if event.0 == raw::REDISMODULE_NOTIFY_GENERIC { event.1.to_bytes() } else { b"" };
+    let joins = || match name {
+        b"rename_to" | b"move_to" => module.units.joins_pair(ctx),
+        b"rename_from" | b"move_from" => {
+            let joins = module.units.joins(ctx);
+            module.units.begin_pair();
+            joins
+        }
+        _ => module.units.joins(ctx),
+    };
+    backlog.record((db, key), kind, joins, clock::now_us);
 }
 
 /// Handles an ambiguous `move_to`: the key is now in one of these databases. Where it does not
@@ -105,7 +117,8 @@ fn mark_moved(module: &Module, ctx: Ctx<'_>, (here, key): (Db, &[u8]), dbs: BTre
             continue;
         }
         let mut backlog = module.pipeline.backlog.borrow_mut();
-        backlog.record(db, key, ChangeKind::ExpiryMayHaveChanged, clock::now_us);
+        let joins = || module.units.joins(ctx);
+        backlog.record((db, key), ChangeKind::ExpiryMayHaveChanged, joins, clock::now_us);
     }
     ctx.select(here);
 }
@@ -158,7 +171,10 @@ unsafe fn change_kind(class: c_int, event: *const c_char) -> Option<ChangeKind> 
 
 /// Records that a key has expired or was evicted. The server replicates its DEL after this event.
 fn removed(module: &Module, ctx: Ctx<'_>, (db, key): (Db, &[u8]), kind: ChangeKind) {
-    let is_captured = module.pipeline.backlog.borrow_mut().removed(db, key, kind, clock::now_us());
+    let joins = || module.units.joins(ctx);
+    let mut backlog = module.pipeline.backlog.borrow_mut();
+    let is_captured = backlog.removed((db, key), kind, joins, clock::now_us());
+    drop(backlog);
     if is_captured {
         propagate::removed(ctx, key, kind);
     }

@@ -75,6 +75,13 @@ unsafe extern "C" fn on_event_loop(
         // SAFETY: the server's context is valid during the callback.
         let ctx = unsafe { Ctx::new(ctx) };
         if subevent == raw::REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP {
+            let module = module();
+            module.units.end();
+            if module.units.wants_filter()
+                && let Some(redis70) = module.redis70.get()
+            {
+                redis70.filter(ctx, on_command);
+            }
             tick::before_sleep(ctx);
         } else {
             tick::after_sleep(ctx);
@@ -112,9 +119,11 @@ unsafe extern "C" fn on_config(
 }
 
 /// The command filter: called before a command is executed.
-unsafe extern "C" fn on_command(_: *mut raw::RedisModuleCommandFilterCtx) {
+unsafe extern "C" fn on_command(filter: *mut raw::RedisModuleCommandFilterCtx) {
     guard((), || {
         let module = module();
+        // SAFETY: the server's context of the filter is valid during the callback.
+        unsafe { module.units.before_command(filter) };
         if let Some(redis70) = module.redis70.get() {
             redis70.before_command(&module.pipeline);
         }

@@ -42,6 +42,8 @@ pub struct BatchReader<'a> {
     clean: &'a mut Acknowledged,
     short: Vec<Short>,
     max_short: usize,
+    /// True if every value is read in one go.
+    at_once: bool,
 }
 
 /// A short string whose item is in the batch already, without its value.
@@ -65,7 +67,18 @@ impl<'a> BatchReader<'a> {
         // In a cluster one command may not read keys of several hash slots.
         let alone = ctx.flags() & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0;
         let max_short = if alone { 1 } else { MAX_SHORT };
-        BatchReader { pipeline, large, ctx, batch, end_us, clean, short: Vec::new(), max_short }
+        let (short, at_once) = (Vec::new(), false);
+        BatchReader { pipeline, large, ctx, batch, end_us, clean, short, max_short, at_once }
+    }
+
+    /// A reader for keys of a group: each value is read in one go.
+    pub fn of_group(
+        parts: (&'a Pipeline, &'a LargeValue),
+        ctx: Ctx<'a>,
+        batch: &'a mut Batch,
+        clean: &'a mut Acknowledged,
+    ) -> Self {
+        BatchReader { at_once: true, ..BatchReader::new(parts, ctx, batch, u64::MAX, clean) }
     }
 
     /// Reads the taken key, whose name is at `key` in the batch's bytes, and adds it to the batch,
@@ -76,9 +89,10 @@ impl<'a> BatchReader<'a> {
         settled && (self.short.len() < self.max_short || self.read_short())
     }
 
-    /// Reads the remaining short strings: until then the batch is not complete.
-    pub fn finish(mut self) {
-        self.read_short();
+    /// Reads the remaining short strings: until then the batch is not complete. False as in
+    /// [`key`](Self::key).
+    pub fn finish(mut self) -> bool {
+        self.read_short()
     }
 
     /// Reads the short strings that were put off. False as in [`key`](Self::key).
@@ -125,6 +139,10 @@ impl<'a> BatchReader<'a> {
         let ReadResult { outcome, expire_ms, took_us } = match taken.kind {
             ChangeKind::Retained => {
                 ReadResult { outcome: ReadOutcome::Missing, expire_ms: NO_EXPIRY, took_us: 0 }
+            }
+            _ if self.at_once => {
+                let request = ReadRequest { defers_short, ..ReadRequest::of(&batch.registration) };
+                value(&pipeline.opener, ctx, &name, request, &mut batch.bytes)
             }
             _ => {
                 let request = match request((pipeline, large), batch, key, end_us) {

@@ -5,8 +5,9 @@
 use std::cell::RefCell;
 
 use super::batch_reader::BatchReader;
+use super::groups::{GroupFiller, Reading};
 use super::large_value::LargeValue;
-use crate::core::backlog::{Acknowledged, Backlog};
+use crate::core::backlog::{Acknowledged, Backlog, Due};
 use crate::core::delivery::batch::Batch;
 use crate::redis::api::clock;
 use crate::redis::api::context::Ctx;
@@ -24,6 +25,7 @@ pub struct Filler {
     incomplete: RefCell<Option<Batch>>,
     /// The large value that is being read.
     pub large: LargeValue,
+    groups: GroupFiller,
 }
 
 impl Filler {
@@ -43,7 +45,8 @@ impl Filler {
         // The large value gets half of that time first, and at the end the time that other keys
         // leave.
         self.large.step(pipeline, ctx, now_us + (value_us - now_us) / 2);
-        let mut in_time = true;
+        let reading = Reading { pipeline, large: &self.large, ctx, end_us };
+        let mut in_time = self.groups.send_due(&reading, now_us, &mut clean);
         while in_time {
             let Some(mut batch) = self.next_batch(pipeline, now_us) else { break };
             ctx.select(batch.registration.db);
@@ -63,6 +66,10 @@ impl Filler {
             } else if !pipeline.send(batch) {
                 break;
             }
+        }
+        if in_time {
+            // The groups that turned out to be due.
+            in_time = self.groups.send_due(&reading, now_us, &mut clean);
         }
         if in_time {
             self.large.step(pipeline, ctx, value_us);
@@ -90,6 +97,7 @@ impl Filler {
     pub fn can_continue(&self, backlog: &Backlog) -> bool {
         let incomplete = self.incomplete.borrow();
         incomplete.as_ref().is_some_and(|incomplete| backlog.in_flight.may_send_batch(incomplete))
+            || self.groups.can_continue(backlog)
     }
 }
 
@@ -100,12 +108,18 @@ fn fill(pipeline: &Pipeline, reader: &mut BatchReader<'_>, now_us: u64, end_us: 
     for count in 1usize.. {
         // The borrow ends with the statement: reading calls into the server.
         let taken = pipeline.backlog.borrow_mut().take(reader.batch, now_us);
-        let Some((taken, key)) = taken else { break };
-        if !reader.key(&taken, key) {
-            break;
-        }
+        let many = match taken {
+            Some(Due::Key(taken, key)) => {
+                if !reader.key(&taken, key) {
+                    break;
+                }
+                false
+            }
+            Some(Due::Group(keys)) => keys >= CLOCK_KEYS,
+            None => break,
+        };
         let bytes = reader.batch.bytes.len();
-        if bytes >= clock_bytes + CLOCK_BYTES || count.is_multiple_of(CLOCK_KEYS) {
+        if many || bytes >= clock_bytes + CLOCK_BYTES || count.is_multiple_of(CLOCK_KEYS) {
             clock_bytes = bytes;
             if clock::now_us() >= end_us {
                 return false;

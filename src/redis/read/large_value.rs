@@ -55,6 +55,7 @@ impl LargeValue {
             slow: batch.slow,
             retry: batch.retry,
             items: Vec::with_capacity(1),
+            groups: Vec::new(),
             bytes: batch.bytes.split_off(key.start),
         };
         let key = Span { start: 0, end: key.end - key.start };

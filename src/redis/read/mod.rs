@@ -3,6 +3,7 @@
 pub mod batch_reader;
 pub mod cursor;
 pub mod fill;
+mod groups;
 pub mod large_value;
 pub mod request;
 pub mod value;

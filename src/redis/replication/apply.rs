@@ -44,9 +44,14 @@ fn apply(call: &Call<'_>, word: Word) {
             "{name} is for the replication stream and the AOF only; nothing was changed"
         ));
     }
+    if word != Word::Gone {
+        call.module.units.end();
+    }
     match read(word, call.arguments()) {
         Some(StreamCommand::Gone { kind, key }) => {
-            last_value::apply_removal_marker(&call.module.pipeline, call.ctx, (call.db, key), kind);
+            let joins = || call.module.units.joins(call.ctx);
+            let pipeline = &call.module.pipeline;
+            last_value::apply_removal_marker(pipeline, call.ctx, (call.db, key), kind, joins);
         }
         Some(command) => {
             call.module.pipeline.backlog.borrow_mut().apply(call.db, command, clock::now());

@@ -21,10 +21,11 @@ pub fn apply_removal_marker(
     ctx: Ctx<'_>,
     (db, key): (Db, &[u8]),
     kind: ChangeKind,
+    joins: impl FnOnce() -> bool,
 ) {
     before_removal(pipeline, ctx, (db, key), kind);
     let mut backlog = pipeline.backlog.borrow_mut();
-    backlog.removed(db, key, kind, clock::now_us());
+    backlog.removed((db, key), kind, joins, clock::now_us());
     backlog.announce(db, key);
 }
 
@@ -45,7 +46,7 @@ pub fn retain_value(pipeline: &Pipeline, ctx: Ctx<'_>, db: Db, key: &[u8]) {
         }
         // It counts as deleted. Once the key is removed, its type cannot be read any more.
         Err(ReadOutcome::WrongType) => {
-            backlog.record(db, key, ChangeKind::Deleted, clock::now_us);
+            backlog.record((db, key), ChangeKind::Deleted, || false, clock::now_us);
             backlog.retain_missing(db, key, clock::now_us());
         }
         Err(ReadOutcome::Missing) => backlog.retain_missing(db, key, clock::now_us()),

@@ -40,7 +40,7 @@ const REGISTRATIONS: [(&str, &[&str]); 6] = [
             "AUTO",
         ],
     ),
-    ("7", &["", "shop.rest", "TYPE", "STRING", "UNWRAP"]),
+    ("7", &["", "shop.rest", "TYPE", "STRING", "UNWRAP", "ATOMIC", "WHOLE"]),
     ("7", &["'quoted'\\:", "shop.quoted"]),
     ("3", &["c:", "shop.c"]),
 ];

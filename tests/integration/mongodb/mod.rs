@@ -1,6 +1,7 @@
 //! MongoDB that is unreachable, slow, secured or old, that rejects writes or sends invalid replies.
 
 mod abandoned_transactions;
+mod atomic;
 pub mod authentication;
 mod collations;
 mod contradictions;

@@ -128,7 +128,15 @@ impl Backlog {
         let (kind, retained) = (*kind, retained.as_ref());
         // After all flushes and changes so far.
         let since_us = self.dirty.watermark_us(now_us);
-        self.dirty.load(DirtyKey { db: *db, registration_id: *id, kind, since_us, key, retained });
+        self.dirty.load(DirtyKey {
+            db: *db,
+            registration_id: *id,
+            kind,
+            since_us,
+            key,
+            retained,
+            group: None,
+        });
         let Some(taken) = self.dirty.take_one(*db, key) else { return };
         let contest = self.contested.contest(namespace);
         let wait = contest.wait;

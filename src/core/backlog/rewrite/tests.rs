@@ -17,7 +17,7 @@ fn backlog() -> Backlog {
 }
 
 fn change(backlog: &mut Backlog, key: &str, kind: ChangeKind, now_us: u64) {
-    backlog.record(Db(0), key.as_bytes(), kind, || 0);
+    backlog.record((Db(0), key.as_bytes()), kind, || false, || 0);
     backlog.fold(now_us);
 }
 
@@ -25,7 +25,7 @@ fn change(backlog: &mut Backlog, key: &str, kind: ChangeKind, now_us: u64) {
 /// clean.
 fn send(backlog: &mut Backlog, verdict: Verdict, now_us: u64) -> (Vec<String>, Vec<String>) {
     let mut batch = backlog.begin_batch(u64::MAX).expect("something is dirty");
-    while let Some((taken, key)) = backlog.take(&mut batch, u64::MAX) {
+    while let Some((taken, key)) = backlog.take_key(&mut batch, u64::MAX) {
         let (end, deleted) = (batch.bytes.len(), taken.kind == ChangeKind::Deleted);
         let content = if deleted { Content::Tombstone } else { Content::String };
         batch.items.push(item(&taken, key, content, Span { start: end, end }, NO_EXPIRY));
@@ -105,7 +105,7 @@ fn a_retained_value_is_not_written_again_over_a_change_that_is_only_logged() {
     backlog.retain_value(Db(0), b"k", value, || 0);
     send(&mut backlog, abandoned(true), 10);
     send(&mut backlog, written(), 20);
-    backlog.record(Db(0), b"k", ChangeKind::Changed, || 30);
+    backlog.record((Db(0), b"k"), ChangeKind::Changed, || false, || 30);
     assert!(backlog.mark_due_rewrites(20 + REWRITE_US).is_empty());
     assert_eq!(backlog.dirty.kind_of(Db(0), b"k"), Some(ChangeKind::Changed));
 }

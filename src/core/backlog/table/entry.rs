@@ -43,6 +43,8 @@ pub enum State {
     Free,
     /// Waiting in the list of its registration.
     Dirty,
+    /// In no list: its group is due, and is to be sent as a whole. Counts as in flight.
+    Parked,
     /// Read and sent, unchanged since.
     InFlight,
     /// Read and sent, and changed again.

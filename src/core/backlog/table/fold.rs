@@ -21,6 +21,8 @@ struct Probe {
     found: EntryId,
     /// Id of the registration.
     registration_id: RegistrationId,
+    /// [`Change::joins`].
+    joins: bool,
 }
 
 impl Dirty {
@@ -36,20 +38,24 @@ impl Dirty {
         while start < log.len() {
             let len = (log.len() - start).min(FOLD_AT);
             for (probe, change) in probes[..len].iter_mut().zip(log.changes(start)) {
-                let Change { db, registration_id, kind, key } = change;
+                let Change { db, registration_id, kind, joins, key } = change;
                 let hash = self.hashes.of(db, key);
                 let fingerprint = match kind {
                     ChangeKind::Changed => hash.fingerprint(registration_id),
                     _ => NO_FINGERPRINT,
                 };
-                *probe =
-                    Probe { fingerprint, hash: hash.index, found: entry::NONE, registration_id };
+                let (hash, found) = (hash.index, entry::NONE);
+                *probe = Probe { fingerprint, hash, found, registration_id, joins };
             }
             let probes = &mut probes[..len];
             self.visit(probes);
-            let noops = probes.iter().take_while(|probe| self.is_noop(probe)).count();
+            let noops = |probe: &&Probe| self.is_noop(probe) && !probe.joins;
+            let noops = probes.iter().take_while(noops).count();
             for probe in &probes[..noops] {
                 self.queues[usize::from(probe.registration_id)].count_noop();
+            }
+            if let Some(last) = probes[..noops].last() {
+                self.follow(false, last.registration_id, last.found);
             }
             self.captured_total += noops as u64;
             self.coalesced_total += noops as u64;
@@ -129,32 +135,44 @@ impl Dirty {
     fn mark(&mut self, change: Change<'_>, probe: &Probe, now_us: u64, room: &mut i64) {
         let Probe { hash, found, fingerprint, .. } = *probe;
         if change.kind == ChangeKind::ExpiryOnly {
+            self.pass(change.joins);
             return self.look_again(change, hash);
         }
         let registration_id = usize::from(change.registration_id);
         self.captured_total += 1;
         if self.is_noop(probe) {
             self.coalesced_total += 1;
-            return self.queues[registration_id].count_noop();
+            self.queues[registration_id].count_noop();
+            return self.follow(change.joins, change.registration_id, found);
         }
         self.queues[registration_id].captured_total += 1;
         self.version = self.version.next();
         let likely =
             (found != entry::NONE && self.is_key(found, change.db, change.key)).then_some(found);
         let Some(id) = likely.or_else(|| self.find(hash, change.db, change.key)) else {
-            let Change { db, registration_id, kind, key } = change;
+            let Change { db, registration_id, kind, joins, key } = change;
             if self.must_miss(registration_id, kind, key, room) {
+                self.lose(joins, registration_id);
                 return self.miss(registration_id, now_us);
             }
             let kind = settled(kind);
-            let new = DirtyKey { db, registration_id, kind, since_us: now_us, key, retained: None };
+            let new = DirtyKey {
+                db,
+                registration_id,
+                kind,
+                since_us: now_us,
+                key,
+                retained: None,
+                group: None,
+            };
             let id = self.insert(hash, new);
             self.note_noop(id, change.registration_id, fingerprint);
             self.note_newly_dirty(id);
-            return;
+            return self.follow(joins, change.registration_id, id);
         };
         self.mark_again(id, change, now_us);
         self.note_noop(id, change.registration_id, fingerprint);
+        self.follow(change.joins, change.registration_id, id);
     }
 
     /// Marks a key that is already dirty.

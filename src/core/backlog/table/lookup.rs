@@ -18,6 +18,8 @@ pub struct Standing<'a> {
     pub since_us: u64,
     /// True if it is in flight.
     pub in_flight: bool,
+    /// True if its group is due, and waits to be sent as a whole.
+    pub parked: bool,
     /// True if it has changed since it was read.
     pub again: bool,
     /// Its retained value, if there is one.
@@ -35,6 +37,7 @@ impl Dirty {
             kind: entry.kind,
             since_us: entry.since_us,
             in_flight: entry.state != State::Dirty,
+            parked: entry.state == State::Parked,
             again: entry.state == State::InFlightAgain,
             retained: self.retained(id),
         })

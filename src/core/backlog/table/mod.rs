@@ -6,8 +6,11 @@
 mod arena;
 mod entry;
 mod fold;
+mod group_lists;
+mod groups;
 mod hash;
 mod index;
+mod key_storage;
 mod limit;
 mod lookahead;
 mod lookup;
@@ -16,16 +19,20 @@ mod queue;
 mod queues;
 mod retained;
 mod retained_values;
+mod rings;
 mod watch;
 
 use std::collections::{BTreeSet, HashSet};
 
-use self::arena::{Arena, Place};
+use self::arena::Arena;
 use self::entry::{Entries, Entry, State};
+use self::group_lists::Groups;
+pub use self::group_lists::StampedGroup;
 use self::hash::Hashes;
 use self::index::Index;
 pub use self::limit::Missed;
-use crate::core::ids::{Db, EntryId, RegistrationId, Version};
+pub use self::rings::MAX_GROUP_KEYS;
+use crate::core::ids::{Db, EntryId, GroupId, RegistrationId, Version};
 
 pub use self::lookup::Standing;
 pub use self::queue::Queue;
@@ -48,6 +55,15 @@ pub struct Taken {
     pub db: Db,
     /// The last kind of change.
     pub kind: ChangeKind,
+}
+
+/// What is taken next from a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// A key, to be read.
+    Key(Taken),
+    /// A group that is due: so many keys of it were parked.
+    Group(GroupId, usize),
 }
 
 /// The state of a key in flight after its batch has ended.
@@ -87,6 +103,7 @@ pub struct Dirty {
     retained: RetainedValues,
     /// Keys in flight that become due immediately if they have changed meanwhile.
     hastened: HashSet<EntryId>,
+    groups: Groups,
     /// The memory limit in bytes; 0 for none.
     limit_bytes: usize,
     /// Memory of all arenas in bytes.
@@ -135,6 +152,22 @@ impl Dirty {
         std::mem::take(&mut self.moved)
     }
 
+    /// Takes the first key from the queue of `registration_id` and passes its name to `copy`, unless
+    /// it is in a group.
+    pub fn take_next(
+        &mut self,
+        registration_id: RegistrationId,
+        copy: impl FnOnce(&[u8]),
+    ) -> Option<Next> {
+        if self.groups.len() > 0
+            && let Some(head) = self.queue(registration_id).head()
+            && let Some(group) = self.groups.of(head)
+        {
+            return Some(Next::Group(group, self.park_group(group)));
+        }
+        self.take(registration_id, copy).map(Next::Key)
+    }
+
     /// Takes the first key from the queue of `registration_id` and passes its name to `copy`.
     pub fn take(
         &mut self,
@@ -167,7 +200,10 @@ impl Dirty {
         clean: impl FnOnce(Db, &[u8]),
     ) -> Settled {
         let in_flight = |entry: &&Entry| entry.state == State::InFlight;
-        if self.entries.get(id).filter(in_flight).is_some_and(|entry| entry.version != version) {
+        let is_parked = |entry: &Entry| entry.state == State::Parked;
+        if self.entries.get(id).filter(in_flight).is_some_and(|entry| entry.version != version)
+            || self.entries.get(id).is_some_and(is_parked)
+        {
             // The entry was reused by another key, which is in another batch.
             return Settled::Unknown;
         }
@@ -258,7 +294,7 @@ impl Dirty {
     /// True if the key of entry `id`, which was taken at version `version`, is still in flight.
     pub fn is_in_flight(&self, id: EntryId, version: Version) -> bool {
         self.entries.get(id).is_some_and(|entry| match entry.state {
-            State::Free | State::Dirty => false,
+            State::Free | State::Dirty | State::Parked => false,
             State::InFlight => entry.version == version,
             State::InFlightAgain => true,
         })
@@ -271,7 +307,7 @@ impl Dirty {
         if entry.state == State::Dirty {
             self.unlink(entry.registration_id, id);
             self.push_due(entry.registration_id, id);
-        } else {
+        } else if entry.state != State::Parked {
             self.hastened.insert(id);
         }
         Some(id)
@@ -284,6 +320,7 @@ impl Dirty {
             + self.key_bytes
             + self.retained.memory_bytes()
             + self.watch_bytes()
+            + self.groups.memory_bytes()
     }
 
     #[inline]
@@ -308,8 +345,7 @@ impl Dirty {
         if entry.state == State::Dirty {
             self.unlink(entry.registration_id, id);
         } else {
-            self.queues[usize::from(entry.registration_id)].in_flight -= 1;
-            self.in_flight -= 1;
+            self.end_flight(id);
         }
     }
 
@@ -318,6 +354,11 @@ impl Dirty {
         let entry = *self.entries.get(id).filter(|entry| entry.state != State::Dirty)?;
         self.in_flight -= 1;
         self.queues[usize::from(entry.registration_id)].in_flight -= 1;
+        if entry.state != State::Parked
+            && let Some(group) = self.groups.of(id)
+        {
+            self.landed(group);
+        }
         Some(entry)
     }
 
@@ -328,6 +369,7 @@ impl Dirty {
             self.retained.remove(id);
         }
         self.hastened.remove(&id);
+        self.quit_group(id);
         self.unwatch(id);
         self.index.remove(hash, id.0);
         self.entries.remove(id);
@@ -335,21 +377,6 @@ impl Dirty {
             self.index.shrink();
             self.shrink_watch();
         }
-    }
-
-    /// Moves the key's name to the newest chunk, so that a key which stays dirty for a long time
-    /// does not keep a chunk whose other keys are clean.
-    fn move_key(&mut self, id: EntryId) {
-        let entry = *self.entries.at(id);
-        self.rehome(id, entry, entry.registration_id);
-    }
-
-    fn rehome(&mut self, id: EntryId, entry: Entry, registration_id: RegistrationId) {
-        let from = &self.arenas[usize::from(entry.registration_id)];
-        let key = from.key(entry.place()).to_vec();
-        self.free_key(entry.registration_id, entry.place());
-        let place = self.store_key(registration_id, &key);
-        self.entries.at_mut(id).set_place(place);
     }
 
     /// Adds a key that is not in the table, at the back of its queue.
@@ -366,21 +393,6 @@ impl Dirty {
             self.retained.insert(id, value.clone());
         }
         id
-    }
-
-    fn store_key(&mut self, registration_id: RegistrationId, key: &[u8]) -> Place {
-        let arena = &mut self.arenas[usize::from(registration_id)];
-        let before = arena.memory_bytes();
-        let place = arena.store(key);
-        self.key_bytes = self.key_bytes + arena.memory_bytes() - before;
-        place
-    }
-
-    fn free_key(&mut self, registration_id: RegistrationId, place: Place) {
-        let arena = &mut self.arenas[usize::from(registration_id)];
-        let before = arena.memory_bytes();
-        arena.free(place);
-        self.key_bytes = self.key_bytes + arena.memory_bytes() - before;
     }
 }
 

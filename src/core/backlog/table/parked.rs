@@ -14,7 +14,10 @@ impl Dirty {
         since_us: u64,
         copy: impl FnOnce(&[u8]),
     ) -> Option<Taken> {
-        let entry = *self.entries.get(id).filter(|entry| entry.state != State::Dirty)?;
+        let entry = *self
+            .entries
+            .get(id)
+            .filter(|entry| matches!(entry.state, State::InFlight | State::InFlightAgain))?;
         if entry.registration_id != registration_id {
             self.requeue_front(id, since_us);
             return None;
@@ -45,6 +48,9 @@ impl Dirty {
         self.queues[usize::from(registration_id)].in_flight += 1;
         self.in_flight += 1;
         self.entries.at_mut(id).state = State::InFlight;
+        if let Some(group) = self.groups.of(id) {
+            self.took_off(group);
+        }
         Some(Taken { entry: id, version, since_us, db, kind })
     }
 }
@@ -69,6 +75,7 @@ mod tests {
                 db: Db(0),
                 registration_id,
                 kind: ChangeKind::Changed,
+                joins: false,
                 key: key.as_bytes(),
             });
         }

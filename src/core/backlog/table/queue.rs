@@ -17,6 +17,8 @@ pub struct Queue {
     pub(super) missed: Missed,
     /// True if its registration is [rescheduled](super::Dirty::reschedule).
     pub(super) is_stirred: bool,
+    /// True if its keys are never written together with others.
+    pub(super) apart: bool,
     /// Number of keys that were read and are not acknowledged.
     pub in_flight: usize,
     /// Changes captured.
@@ -44,6 +46,11 @@ impl Queue {
     /// True if a flush covers a key that is dirty since `since_us`.
     pub(super) fn is_flushed(&self, since_us: u64) -> bool {
         since_us <= self.flush_us
+    }
+
+    /// The first waiting entry.
+    pub(super) fn head(&self) -> Option<EntryId> {
+        self.list.head()
     }
 
     /// The waiting entries in order.

@@ -4,7 +4,7 @@
 use super::entry::{Entry, State};
 use super::retained_values::RetainedValue;
 use super::{ChangeKind, Dirty};
-use crate::core::ids::{Db, EntryId, RegistrationId, Version};
+use crate::core::ids::{Db, EntryId, GroupId, RegistrationId, Version};
 
 /// A dirty key with all state that is saved.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,8 @@ pub struct DirtyKey<'a> {
     pub key: &'a [u8],
     /// Its retained value, if there is one.
     pub retained: Option<&'a RetainedValue>,
+    /// Its group, if it is in one.
+    pub group: Option<GroupId>,
 }
 
 impl Dirty {
@@ -50,7 +52,15 @@ impl Dirty {
         let (kind, since_us) = (ChangeKind::Retained, self.latest_us);
         self.insert(
             hash,
-            DirtyKey { db, registration_id, kind, since_us, key, retained: Some(value) },
+            DirtyKey {
+                db,
+                registration_id,
+                kind,
+                since_us,
+                key,
+                retained: Some(value),
+                group: None,
+            },
         );
     }
 
@@ -110,33 +120,32 @@ impl Dirty {
                 since_us: entry.since_us,
                 key: self.key_of(entry),
                 retained: self.retained(id),
+                group: self.groups.of(id),
             }
         })
     }
 
-    /// Adds a saved key. A key that is already dirty is unchanged.
-    pub fn load(&mut self, saved: DirtyKey<'_>) {
+    /// Adds a saved key, in no group. A key that is already dirty is unchanged. Returns its entry, unless
+    /// there is no room for it.
+    pub fn load(&mut self, saved: DirtyKey<'_>) -> Option<EntryId> {
         let hash = self.hash(saved.db, saved.key);
-        if self.find(hash, saved.db, saved.key).is_some() {
-            return;
+        if let Some(id) = self.find(hash, saved.db, saved.key) {
+            return Some(id);
         }
         if self.must_miss(saved.registration_id, saved.kind, saved.key, &mut self.room_bytes()) {
-            return self.miss(saved.registration_id, saved.since_us);
+            self.miss(saved.registration_id, saved.since_us);
+            return None;
         }
         self.version = self.version.next();
         let id = self.insert(hash, saved);
         self.note_newly_dirty(id);
+        Some(id)
     }
 
     /// Requeues every key in flight: reports of their batches are ignored from now on.
     pub fn end_flights(&mut self) {
-        let in_flight: Vec<EntryId> = self
-            .entries
-            .ids()
-            .filter(|id| {
-                matches!(self.entries.at(*id).state, State::InFlight | State::InFlightAgain)
-            })
-            .collect();
+        let in_flight: Vec<EntryId> =
+            self.entries.ids().filter(|id| self.entries.at(*id).state != State::Dirty).collect();
         for id in in_flight {
             let since_us = self.entries.at(id).since_us;
             self.requeue_front(id, since_us);

@@ -9,7 +9,7 @@ use crate::core::mapping::value::Content;
 
 fn change(dirty: &mut Dirty, registration_id: RegistrationId, key: &[u8], now_us: u64) {
     let mut log = Log::default();
-    log.push(Change { db: Db(0), registration_id, kind: ChangeKind::Changed, key });
+    log.push(Change { db: Db(0), registration_id, kind: ChangeKind::Changed, joins: false, key });
     dirty.fold(&mut log, now_us);
 }
 
@@ -115,6 +115,7 @@ fn keys_of_different_databases_are_separate() {
             db: Db(db),
             registration_id: RegistrationId(0),
             kind: ChangeKind::Changed,
+            joins: false,
             key: b"k",
         });
     }
@@ -147,6 +148,7 @@ fn a_dirty_key_takes_at_most_its_length_and_64_bytes() {
             db: Db(0),
             registration_id: RegistrationId(0),
             kind: ChangeKind::Changed,
+            joins: false,
             key: key.as_bytes(),
         }) {
             dirty.fold(&mut log, i);
@@ -250,7 +252,7 @@ proptest! {
                     let mut log = Log::default();
                     for (key, registration_id, kind) in &changes {
                         let bytes = key_bytes(*key);
-                        log.push(Change { db: Db(0), registration_id: *registration_id, kind: *kind, key: &bytes });
+                        log.push(Change { db: Db(0), registration_id: *registration_id, kind: *kind, joins: false, key: &bytes });
                     }
                     dirty.fold(&mut log, now_us);
                     for (key, registration_id, kind) in changes {

@@ -12,14 +12,17 @@ const AHEAD_US: u64 = NOW_US + 3_600_000_000;
 
 fn key(name: &str, since_us: u64) -> Record<'_> {
     let key = name.as_bytes();
-    Record::Key(SavedKey {
-        registration_id: RegistrationId(7),
-        db: Db(0),
-        kind: ChangeKind::Changed,
-        since_us,
-        key,
-        retained: None,
-    })
+    Record::Key(
+        SavedKey {
+            registration_id: RegistrationId(7),
+            db: Db(0),
+            kind: ChangeKind::Changed,
+            since_us,
+            key,
+            retained: None,
+        },
+        None,
+    )
 }
 
 fn loaded(missed: Missed, keys: &[(&str, u64)]) -> Backlog {

@@ -24,7 +24,7 @@ fn an_excluded_key_belongs_to_no_registration() {
     for key in ["b:1", "b:x", "b:1x"] {
         change(&mut backlog, key, 1);
         assert!(!backlog.must_retain(Db(0), b"b:x", ChangeKind::Expired, 1));
-        assert!(!backlog.removed(Db(0), b"b:x", ChangeKind::Expired, 1));
+        assert!(!backlog.removed((Db(0), b"b:x"), ChangeKind::Expired, || false, 1));
     }
     assert_eq!(backlog.dirty_len(), 1);
     assert_eq!(backlog.explain(Db(0), b"b:x", 1).state, KeyState::NotRegistered);

@@ -47,7 +47,7 @@ fn the_obstacle_of_a_key_is_named() {
     backlog.report(up, Now { us: 200_000, unix_ms: 200 }, &mut Acknowledged::default());
     assert_eq!(backlog.explain(Db(0), b"a:1", 20_000_000).state, KeyState::Dirty);
     let mut batch = backlog.begin_batch(20_000_000).unwrap();
-    let (taken, _) = backlog.take(&mut batch, 20_000_000).unwrap();
+    let (taken, _) = backlog.take_key(&mut batch, 20_000_000).unwrap();
     backlog.park_slow(&batch, &taken, 30_000_000);
     change(&mut backlog, "a:1", 20_000_001);
     assert_eq!(
@@ -99,8 +99,8 @@ fn a_key_is_unscanned_until_the_scan_ends() {
 fn deletion_of_the_document_of_a_missing_key_depends_on_the_reason() {
     let mut backlog = backlog(&["a:"]);
     change(&mut backlog, "a:1", 1);
-    backlog.record(Db(0), b"a:2", ChangeKind::Deleted, || 0);
-    backlog.record(Db(0), b"a:3", ChangeKind::Expired, || 0);
+    backlog.record((Db(0), b"a:2"), ChangeKind::Deleted, || false, || 0);
+    backlog.record((Db(0), b"a:3"), ChangeKind::Expired, || false, || 0);
     backlog.fold(2);
     let deletes = |key: &str| backlog.explain(Db(0), key.as_bytes(), 5).deletes(false);
     assert_eq!(["a:1", "a:2", "a:3", "a:4"].map(deletes), [false, true, false, false]);
@@ -113,7 +113,7 @@ fn a_key_that_is_read_in_steps_counts_as_dirty() {
     let mut backlog = backlog(&["a:"]);
     change(&mut backlog, "a:1", 1_000);
     let mut batch = backlog.begin_batch(200_000).unwrap();
-    let (taken, _) = backlog.take(&mut batch, 200_000).unwrap();
+    let (taken, _) = backlog.take_key(&mut batch, 200_000).unwrap();
     backlog.reads_in_steps(&batch, &taken);
     assert_eq!(backlog.state(501_000).oldest_dirty_ms, 500);
     assert_eq!(backlog.explain(Db(0), b"a:1", 1).state, KeyState::Waiting(Obstacle::SlowRead));

@@ -7,10 +7,15 @@ fn taken_and_changed() -> (Backlog, Batch, Taken) {
     let mut backlog = backlog(&["a:"]);
     change(&mut backlog, "a:1", 1);
     let mut batch = backlog.begin_batch(u64::MAX).expect("a batch");
-    let (taken, key) = backlog.take(&mut batch, u64::MAX).expect("a key");
+    let (taken, key) = backlog.take_key(&mut batch, u64::MAX).expect("a key");
     let value = Span { start: key.end, end: key.end };
     batch.items.push(item(&taken, key, Content::String, value, NO_EXPIRY));
-    backlog.record(Db(0), b"a:1", ChangeKind::Changed, || panic!("one change fills no log"));
+    backlog.record(
+        (Db(0), b"a:1"),
+        ChangeKind::Changed,
+        || false,
+        || panic!("one change fills no log"),
+    );
     assert!(!backlog.log.is_empty());
     (backlog, batch, taken)
 }
@@ -44,7 +49,7 @@ fn a_logged_key_is_known_and_its_value_is_retained() {
     let value = || RetainedValue { content: Content::String, expire_ms: 5, bytes: (*b"v").into() };
     let logged = || {
         let mut backlog = backlog(&["a:"]);
-        backlog.record(Db(0), b"a:1", ChangeKind::Changed, || 0);
+        backlog.record((Db(0), b"a:1"), ChangeKind::Changed, || false, || 0);
         backlog
     };
     assert!(logged().is_unretained(Db(0), b"a:1", || 1));
@@ -58,10 +63,15 @@ fn a_full_log_is_folded_by_the_change_that_fills_it() {
     let mut backlog = backlog(&["a:"]);
     let mut asked = 0;
     for number in 0..1_000 {
-        backlog.record(Db(0), format!("a:{number}").as_bytes(), ChangeKind::Changed, || {
-            asked += 1;
-            1
-        });
+        backlog.record(
+            (Db(0), format!("a:{number}").as_bytes()),
+            ChangeKind::Changed,
+            || false,
+            || {
+                asked += 1;
+                1
+            },
+        );
     }
     assert!((1_000 / 64..1_000 / 32).contains(&asked), "the clock was read {asked} times");
     assert!(backlog.log.len() < 64 && backlog.dirty_len() + backlog.log.len() == 1_000);

@@ -12,7 +12,7 @@ fn begun(backlog: &mut Backlog) -> Batch {
 }
 
 fn add(backlog: &mut Backlog, batch: &mut Batch) -> Option<()> {
-    let (taken, key) = backlog.take(batch, u64::MAX)?;
+    let (taken, key) = backlog.take_key(batch, u64::MAX)?;
     let value = Span { start: key.end, end: key.end };
     batch.items.push(item(&taken, key, Content::String, value, NO_EXPIRY));
     Some(())
@@ -45,7 +45,7 @@ fn its_registration_is_kept_until_it_ends_even_if_its_keys_have_moved() {
     change(&mut backlog, "a:1", 2);
     backlog.unregister(Db(0), b"a:", false, 3);
     // Its last key needs no write.
-    let (taken, key) = backlog.take(&mut batch, u64::MAX).expect("a key");
+    let (taken, key) = backlog.take_key(&mut batch, u64::MAX).expect("a key");
     backlog.skip(batch.registration_id, &taken, 0, &mut Acknowledged::default());
     batch.bytes.truncate(key.start);
     assert!(backlog.registry.at(batch.registration_id).is_some());

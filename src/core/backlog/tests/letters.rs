@@ -46,7 +46,7 @@ fn pair(keys: &[(&str, ChangeKind)]) -> (Backlog, Backlog) {
     let (mut master, mut replica) = (backlog(&["a:", "b:"]), backlog(&["a:", "b:"]));
     for backlog in [&mut master, &mut replica] {
         for (key, kind) in keys {
-            backlog.record(Db(0), key.as_bytes(), *kind, || 0);
+            backlog.record((Db(0), key.as_bytes()), *kind, || false, || 0);
         }
         backlog.fold(1);
     }
@@ -65,7 +65,7 @@ fn value(text: &str) -> RetainedValue {
 /// The kind of change of the next key to be sent, and its retained value.
 fn first(backlog: &mut Backlog) -> (ChangeKind, Option<RetainedValue>) {
     let mut batch = backlog.begin_batch(u64::MAX).expect("a batch");
-    let (taken, _) = backlog.take(&mut batch, u64::MAX).expect("a key");
+    let (taken, _) = backlog.take_key(&mut batch, u64::MAX).expect("a key");
     let retained = backlog.retained(&taken, 1).cloned();
     backlog.requeue(&taken);
     (taken.kind, retained)
@@ -157,7 +157,7 @@ fn a_refused_possible_deletion_is_a_change_once_the_key_expires_unretained() {
     end(&mut master, &mut replica, flight, refused(&[0]));
     for backlog in [&mut master, &mut replica] {
         assert!(backlog.must_retain(Db(0), b"a:1", ChangeKind::Expired, 60));
-        backlog.removed(Db(0), b"a:1", ChangeKind::Expired, 60);
+        backlog.removed((Db(0), b"a:1"), ChangeKind::Expired, || false, 60);
         backlog.retry(LetterScope::All, 70);
         assert_eq!(first(backlog), (ChangeKind::Changed, None));
     }
@@ -207,7 +207,7 @@ fn a_dead_letter_whose_value_is_lost_is_kept_with_that_reason() {
     }
     let mut skip = |kind: Option<ChangeKind>| {
         let mut batch = master.begin_batch(u64::MAX).unwrap();
-        let (taken, _) = master.take(&mut batch, u64::MAX).unwrap();
+        let (taken, _) = master.take_key(&mut batch, u64::MAX).unwrap();
         let mut clean = Acknowledged::default();
         let taken = Taken { kind: kind.unwrap_or(taken.kind), ..taken };
         master.skip(RegistrationId(0), &taken, 0, &mut clean);

@@ -151,10 +151,10 @@ fn the_value_of_a_key_that_may_have_been_missed_is_retained() {
     let mut backlog = full(&["a:"]);
     assert!(backlog.must_retain(Db(0), b"a:missed", ChangeKind::Evicted, 8));
     assert!(backlog.retain_value(Db(0), b"a:missed", retained(), || 0));
-    assert!(backlog.removed(Db(0), b"a:missed", ChangeKind::Evicted, 8));
+    assert!(backlog.removed((Db(0), b"a:missed"), ChangeKind::Evicted, || false, 8));
     assert_eq!(backlog.state(8).lost_total, 0);
     assert!(drain(&mut backlog, 9).contains(&"a:missed".to_owned()));
-    backlog.removed(Db(0), b"a:not retained", ChangeKind::Expired, 10);
+    backlog.removed((Db(0), b"a:not retained"), ChangeKind::Expired, || false, 10);
     assert_eq!(backlog.state(10).lost_total, 1);
     backlog.clear_missed(RegistrationId(0));
     assert!(!backlog.must_retain(Db(0), b"a:clean", ChangeKind::Evicted, 11));

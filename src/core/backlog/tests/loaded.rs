@@ -34,7 +34,7 @@ fn block(keys: &[(u16, u8, u64)]) -> Vec<u8> {
             key,
             retained: None,
         };
-        packer.push(&Record::Key(saved));
+        packer.push(&Record::Key(saved, None));
     }
     packer.push(&Record::Sessions(vec![[7; 16]; 3]));
     packer.push(&Record::Paused);

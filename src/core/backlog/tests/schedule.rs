@@ -66,7 +66,7 @@ fn run(backlog: &mut Backlog, flights: &mut Vec<Batch>, step: Step, now_us: &mut
     };
     match step {
         Step::ChangeKind(prefix, number) => {
-            backlog.record(Db(0), &key(prefix, number), ChangeKind::Changed, || 0);
+            backlog.record((Db(0), &key(prefix, number)), ChangeKind::Changed, || false, || 0);
             backlog.fold(now);
         }
         Step::Wait(us) => *now_us += us,
@@ -79,7 +79,7 @@ fn run(backlog: &mut Backlog, flights: &mut Vec<Batch>, step: Step, now_us: &mut
         }
         Step::Postpone => {
             if let Some(mut batch) = backlog.begin_batch(now)
-                && let Some((taken, _)) = backlog.take(&mut batch, now)
+                && let Some((taken, _)) = backlog.take_key(&mut batch, now)
             {
                 backlog.postpone(&batch, &taken, now + 10_000);
             }
@@ -229,7 +229,7 @@ fn every_change_of_the_schedule_is_reported_by_take_changed() {
         ("epoch", Backlog::begin_epoch),
         ("settings", |backlog| backlog.change_settings(|settings| settings.batch_max_keys = 7)),
         ("change", |backlog| {
-            backlog.record(Db(0), b"k:1", ChangeKind::Changed, || 0);
+            backlog.record((Db(0), b"k:1"), ChangeKind::Changed, || false, || 0);
             backlog.fold(10);
         }),
     ];

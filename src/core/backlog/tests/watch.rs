@@ -34,7 +34,7 @@ fn a_key_is_tracked_once_however_often_its_time_to_live_changes() {
         for _ in 0..100 {
             for key in ["a:1", "a:2"] {
                 change(&mut backlog, key, turn);
-                backlog.record(Db(0), key.as_bytes(), ChangeKind::ExpiryOnly, || 0);
+                backlog.record((Db(0), key.as_bytes()), ChangeKind::ExpiryOnly, || false, || 0);
             }
         }
         assert_eq!(check(&mut backlog, turn, 5_000 + turn), 2);

@@ -8,7 +8,7 @@ pub mod schema;
 
 use std::collections::HashSet;
 
-use super::{IdType, KeyType, Namespace, OnError, OnRemoval, Registration, WriteMode};
+use super::{Atomic, IdType, KeyType, Namespace, OnError, OnRemoval, Registration, WriteMode};
 use crate::core::ids::Db;
 use crate::core::registration::printable::printable;
 use crate::core::settings::{BATCH_MAX_KEYS, FLUSH_INTERVAL_MS, SettingLimits};
@@ -32,6 +32,8 @@ const ID_TYPES: [(&str, IdType); 4] = [
 ];
 const WRITE_MODES: [(&str, WriteMode); 2] =
     [("REPLACE", WriteMode::Replace), ("MERGE", WriteMode::Merge)];
+const ATOMIC: [(&str, Atomic); 3] =
+    [("SPLIT", Atomic::Split), ("WHOLE", Atomic::Whole), ("NONE", Atomic::None)];
 const ON_REMOVAL: [(&str, OnRemoval); 2] =
     [("DELETE", OnRemoval::Delete), ("KEEP", OnRemoval::Keep)];
 
@@ -42,8 +44,7 @@ const ON_ERROR: [(&str, OnError); 3] =
 const INTERNAL_DATABASES: [&str; 3] = ["admin", "config", "local"];
 
 /// Options reserved for later versions.
-const RESERVED_OPTIONS: [&str; 7] =
-    ["ATOMIC", "MODE", "PARTS", "RATE", "READTHROUGH", "REFRESH", "STAMP"];
+const RESERVED_OPTIONS: [&str; 6] = ["MODE", "PARTS", "RATE", "READTHROUGH", "REFRESH", "STAMP"];
 
 /// The arguments of a command, read one after the other.
 struct Words<'a>(std::slice::Iter<'a, &'a [u8]>);
@@ -155,6 +156,7 @@ fn read_registration(
             }
             b"WHOLE" if before != Last::Other => registration.key_whole = true,
             b"WRITE" => registration.write = words.choice("WRITE", &WRITE_MODES)?,
+            b"ATOMIC" => registration.atomic = words.choice("ATOMIC", &ATOMIC)?,
             b"ONDEL" => registration.on_delete = words.on_removal("ONDEL")?,
             b"ONEXPIRE" => registration.on_expire = words.on_removal("ONEXPIRE")?,
             b"ONEVICT" => registration.on_evict = words.on_removal("ONEVICT")?,
@@ -251,6 +253,7 @@ pub fn pairs(registration: &Registration) -> Vec<(&'static str, String)> {
         ("KEY", of.key_field.clone()),
         ("AS", name_of(of.key_as, &ID_TYPES).to_owned()),
         ("WRITE", name_of(of.write, &WRITE_MODES).to_owned()),
+        ("ATOMIC", name_of(of.atomic, &ATOMIC).to_owned()),
         ("ONDEL", name_of(of.on_delete, &ON_REMOVAL).to_owned()),
         ("ONEXPIRE", name_of(of.on_expire, &ON_REMOVAL).to_owned()),
         ("ONEVICT", name_of(of.on_evict, &ON_REMOVAL).to_owned()),
@@ -274,6 +277,7 @@ pub fn words(registration: &Registration) -> Vec<Vec<u8>> {
         exclude,
         unwraps,
         on_error,
+        atomic,
         schema,
         // SELECT in front of the line.
         db: _,
@@ -291,7 +295,12 @@ pub fn words(registration: &Registration) -> Vec<Vec<u8>> {
     } = registration;
     let mut words = vec![prefix.clone(), namespace.to_string().into_bytes()];
     for (option, value) in pairs(registration) {
-        if option == "ONERROR" && *on_error == OnError::default() {
+        let is_new = match option {
+            "ONERROR" => *on_error != OnError::default(),
+            "ATOMIC" => *atomic != Atomic::default(),
+            _ => true,
+        };
+        if !is_new {
             continue;
         }
         words.extend([option.as_bytes().to_vec(), value.into_bytes()]);

@@ -116,7 +116,7 @@ fn each_bad_argument_is_named() {
         ("p a.b parts {a}:{b}", "PARTS is not supported"),
         ("p a.b RATE 5", "RATE is not supported"),
         ("p a.b STAMP at", "STAMP is not supported"),
-        ("p a.b ATOMIC WHOLE", "ATOMIC is not supported"),
+        ("p a.b ATOMIC maybe", "ATOMIC takes one of SPLIT, WHOLE, NONE"),
         ("p a.b ONDEL MARK gone", "ONDEL MARK is not supported"),
         ("p a.b ONEXPIRE mark gone", "ONEXPIRE MARK is not supported"),
         ("p a.b ONEVICT MARK gone", "ONEVICT MARK is not supported"),

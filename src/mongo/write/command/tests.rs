@@ -48,6 +48,7 @@ pub fn batch(registration: Registration, reads: &[(&[u8], Content, &[u8])]) -> B
         epoch: 0,
         slow: false,
         retry: 0,
+        groups: Vec::new(),
         items,
         bytes,
     }

@@ -146,6 +146,7 @@ fn batch(writes: &[(&str, &str)]) -> Batch {
         epoch: 0,
         slow: false,
         retry: 0,
+        groups: Vec::new(),
         items,
         bytes,
     }

@@ -41,6 +41,7 @@ fn batch(keys: &[&str]) -> Batch {
         epoch: 0,
         slow: false,
         retry: 0,
+        groups: Vec::new(),
         items,
         bytes,
     }

@@ -1,7 +1,7 @@
 //! What each figure means, in one sentence, for WB.METRICS.
 
 /// Figures of the module and of a prefix by their names in WB.STATUS.
-const FIGURES: [(&str, &str); 41] = [
+const FIGURES: [(&str, &str); 51] = [
     ("link_since_unix_ms", "Time at which the link to MongoDB became up or down; 0 while idle."),
     (
         "link_down_ms_total",
@@ -35,6 +35,19 @@ const FIGURES: [(&str, &str); 41] = [
     ("memory_bytes", "Memory of dirty keys and dead letters."),
     ("lost_total", "Dirty values that were removed before they could be retained."),
     ("slice_max_us", "Longest time for which the server thread worked without a break."),
+    ("dirty_groups", "Groups with dirty keys: keys that one MULTI or script changed."),
+    ("groups_total", "Groups written in one transaction."),
+    ("groups_split_total", "Groups not written in one transaction, for any reason."),
+    ("groups_too_large_total", "Groups split because they have too many keys or bytes."),
+    ("groups_missed_total", "Changes in no group because dirty-max-bytes was reached."),
+    ("groups_refused_total", "Groups split because MongoDB refused a document."),
+    ("groups_blocked_total", "Groups split because a document could not be written in time."),
+    ("groups_paused_total", "Groups split because a registration was paused."),
+    ("groups_resting_total", "Groups split because a registration backed off."),
+    (
+        "groups_without_transactions_total",
+        "Groups split because the MongoDB deployment has no transactions.",
+    ),
     ("own_hits_total", "Reads by the module among the server's keyspace_hits."),
     ("own_misses_total", "Reads by the module among the server's keyspace_misses."),
     ("link_up", "1 while a MongoDB server accepts writes."),

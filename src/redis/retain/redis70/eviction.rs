@@ -61,13 +61,20 @@ impl Eviction {
         {
             return;
         }
+        self.register(ctx, filter);
+    }
+
+    /// Registers the command filter, if it is not registered yet.
+    pub fn register(&self, ctx: Ctx<'_>, filter: Filter) {
+        if self.filters.replace(true) {
+            return;
+        }
         // SAFETY: the context is that of a callback of the server, in which no filter is running.
         // The filter is the module's; it is not called for commands that the module itself runs.
         unsafe {
             let no_self = raw::REDISMODULE_CMDFILTER_NOSELF as i32;
             api!(RedisModule_RegisterCommandFilter)(ctx.raw(), Some(filter), no_self);
         }
-        self.filters.set(true);
     }
 
     /// Called after settings of the server have changed. After maxmemory is lowered, the server

@@ -100,6 +100,11 @@ impl Redis70 {
         self.eviction.on_config(pipeline, &self.ttl, ctx);
     }
 
+    /// Registers `filter` as a command filter, if it is not registered yet.
+    pub fn filter(&self, ctx: Ctx<'_>, filter: Filter) {
+        self.eviction.register(ctx, filter);
+    }
+
     /// Called before a command is executed.
     pub fn before_command(&self, pipeline: &Pipeline) {
         self.eviction.before_command(pipeline, &self.ttl);

@@ -53,6 +53,14 @@ impl Fault {
         Fault::StepDownAndRedisKill,
     ];
 
+    /// The faults that these servers may have.
+    pub fn of(servers: &Servers) -> &'static [Fault] {
+        match servers {
+            Servers::One { .. } => &Fault::OF_ONE,
+            Servers::Three(_) => &Fault::OF_THREE,
+        }
+    }
+
     pub fn play(self, stage: &mut Stage) {
         match self {
             Fault::RedisKill => {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::account::{self, Names};
-use super::fault::Fault;
 use crate::mongod::replica_set::ReplicaSet;
 use crate::mongod::{Mongod, TestDatabase};
 use crate::network::proxy::Proxy;
@@ -33,14 +32,6 @@ impl Servers {
 
     pub fn three() -> Self {
         Self::Three(ReplicaSet::of_three())
-    }
-
-    /// The faults that these servers may have.
-    pub fn faults(&self) -> &'static [Fault] {
-        match self {
-            Self::One { .. } => &Fault::OF_ONE,
-            Self::Three(_) => &Fault::OF_THREE,
-        }
     }
 
     fn uri(&self) -> String {

@@ -11,7 +11,7 @@ use crate::core::mapping::value::Content;
 
 fn change(dirty: &mut Dirty, key: &[u8], kind: ChangeKind, now_us: u64) {
     let mut log = Log::default();
-    log.push(Change { db: Db(0), registration_id: RegistrationId(0), kind, key });
+    log.push(Change { db: Db(0), registration_id: RegistrationId(0), kind, joins: false, key });
     dirty.fold(&mut log, now_us);
 }
 

@@ -81,6 +81,11 @@ impl Dirty {
         for (probe, home) in probes.iter_mut().zip(homes) {
             probe.found = self.index.first(probe.hash, home).map_or(entry::NONE, EntryId);
         }
+        if self.groups.len() > 0 {
+            let joining = probes.iter().filter(|probe| probe.joins && probe.found != entry::NONE);
+            let links = joining.map(|probe| self.groups.of(probe.found).map_or(0, |of| of.0));
+            std::hint::black_box(links.fold(0, |all, group| all ^ group));
+        }
         let mut changed = [EntryId(0); FOLD_AT];
         let mut count = 0;
         for probe in probes.iter().filter(|probe| probe.found != entry::NONE) {

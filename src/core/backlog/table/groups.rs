@@ -69,7 +69,10 @@ impl Dirty {
             return;
         }
         self.groups.last = Some(id);
-        if joins && let Some(last) = last {
+        if joins
+            && let Some(last) = last
+            && !self.groups.rings.are_together(last, id)
+        {
             self.join(last, id);
         }
     }

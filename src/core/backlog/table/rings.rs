@@ -77,6 +77,13 @@ impl Rings {
         Some(block[usize::from(id) % BLOCK].group).filter(|group| *group != ALONE)
     }
 
+    /// True if both entries are in the same group.
+    #[inline]
+    pub fn are_together(&self, a: EntryId, b: EntryId) -> bool {
+        let of = self.group_of(a);
+        of.is_some() && of == self.group_of(b)
+    }
+
     /// A group that exists.
     pub fn at(&self, group: GroupId) -> &Group {
         &self.groups[usize::from(group)]

@@ -46,6 +46,11 @@ impl Backlog {
         counts
     }
 
+    /// True if a group may have to stay whole: it should have no key of another transaction.
+    pub fn keeps_groups_whole(&self) -> bool {
+        self.keeps_groups_whole
+    }
+
     /// Number of groups with dirty keys.
     pub fn groups_len(&self) -> usize {
         self.dirty.groups().len()

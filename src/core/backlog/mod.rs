@@ -120,6 +120,8 @@ pub struct Backlog {
     pub sessions: sessions::KnownSessions,
     contested: contested::ContestedKeys,
     groups: groups::GroupState,
+    /// True once a registration had `ATOMIC WHOLE`.
+    keeps_groups_whole: bool,
     /// The key of the last `move_from` event: see [`move_to`](Self::move_to).
     left: Option<(Db, Vec<u8>)>,
     /// Keys whose values are slow to read.
@@ -179,6 +181,7 @@ impl Backlog {
         };
         self.dirty.open_registration(id);
         let atomic = self.active(id).map(|active| active.registration.atomic);
+        self.keeps_groups_whole |= atomic == Some(Atomic::Whole);
         self.dirty.set_apart(id, atomic == Some(Atomic::None));
         self.registry.route_to(id);
         self.slow_registrations.remove(&id);

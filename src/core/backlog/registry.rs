@@ -85,7 +85,7 @@ impl Registry {
     }
 
     /// The registration that `key` of `db` belongs to.
-    #[inline]
+    #[inline(always)]
     pub fn route(&self, db: Db, key: &[u8]) -> Option<RegistrationId> {
         let id = self.routes.find(db, key)?;
         let excluded = self.has_excluded && self.excludes(id, key);

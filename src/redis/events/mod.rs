@@ -11,7 +11,7 @@ use super::api::guard::guard;
 use super::api::raw;
 use super::api::raw::api;
 use super::retain::redis70::Redis70;
-use super::state::module;
+use super::state::{Module, module};
 use super::{shutdown, tick};
 
 const TOO_OLD: &str = "the server refuses to report changes of keys, of its settings or turns of \
@@ -77,10 +77,8 @@ unsafe extern "C" fn on_event_loop(
         if subevent == raw::REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP {
             let module = module();
             module.units.end();
-            if module.units.wants_filter()
-                && let Some(redis70) = module.redis70.get()
-            {
-                redis70.filter(ctx, on_command);
+            if let Some(redis70) = module.redis70.get() {
+                filter_if_of_use(module, redis70, ctx);
             }
             tick::before_sleep(ctx);
         } else {
@@ -116,6 +114,15 @@ unsafe extern "C" fn on_config(
             redis70.on_config(&module.pipeline, ctx, on_command);
         }
     });
+}
+
+/// On Redis 7.0: where one unit ends matters if one must stay whole, or if units that count as one are
+/// large.
+fn filter_if_of_use(module: &Module, redis70: &Redis70, ctx: Ctx<'_>) {
+    if module.units.wants_filter() || module.pipeline.backlog.borrow().keeps_groups_whole() {
+        redis70.filter(ctx, on_command);
+        module.units.is_filtered();
+    }
 }
 
 /// The command filter: called before a command is executed.

@@ -4,7 +4,8 @@
 //!
 //! The server evicts before it executes a command, and in a timer after maxmemory was lowered. So
 //! while maxmemory is set, a command filter retains, before each command, what became dirty since
-//! the loop slept. Without maxmemory no filter is registered: it would cost time in every command.
+//! the loop slept. Without maxmemory the filter of [`units`](crate::redis::units) does nothing here: it
+//! would cost time in every command.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -39,6 +40,8 @@ pub struct Eviction {
     on: Cell<bool>,
     /// True once the command filter is registered; it is never unregistered.
     filters: Cell<bool>,
+    /// True once the server may evict keys.
+    evicts: Cell<bool>,
     /// A context for the command filter, which has none of its own.
     detached: *mut raw::RedisModuleCtx,
 }
@@ -49,18 +52,20 @@ impl Eviction {
         // SAFETY: the context is that of RedisModule_OnLoad. The detached one lives as long as the
         // module.
         let detached = unsafe { api!(RedisModule_GetDetachedThreadSafeContext)(ctx.raw()) };
-        Eviction { on: Cell::new(false), filters: Cell::new(false), detached }
+        let no = || Cell::new(false);
+        Eviction { on: no(), filters: no(), evicts: no(), detached }
     }
 
     /// Registers the command filter if the server can evict keys at all.
     pub fn watch_limit(&self, ctx: Ctx<'_>, filter: Filter) {
         let setting = |name: &CStr| config::value(ctx, name).unwrap_or_default();
-        if self.filters.get()
+        if self.evicts.get()
             || setting(c"maxmemory") == b"0"
             || setting(c"maxmemory-policy") == b"noeviction"
         {
             return;
         }
+        self.evicts.set(true);
         self.register(ctx, filter);
     }
 
@@ -87,7 +92,7 @@ impl Eviction {
 
     /// Called before a command is executed; the server may evict keys before that.
     pub fn before_command(&self, pipeline: &Pipeline, ttl: &Ttl) {
-        if !pipeline.backlog.borrow().has_newly_dirty() || !is_used(URGENT) {
+        if !self.evicts.get() || !pipeline.backlog.borrow().has_newly_dirty() || !is_used(URGENT) {
             return;
         }
         // SAFETY: the detached context is valid for the module's life; the filter runs on the

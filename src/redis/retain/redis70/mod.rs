@@ -100,7 +100,7 @@ impl Redis70 {
         self.eviction.on_config(pipeline, &self.ttl, ctx);
     }
 
-    /// Registers `filter` as a command filter, if it is not registered yet.
+    /// Registers `filter` as a command filter, unless it is registered already.
     pub fn filter(&self, ctx: Ctx<'_>, filter: Filter) {
         self.eviction.register(ctx, filter);
     }

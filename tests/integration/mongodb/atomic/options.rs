@@ -139,6 +139,51 @@ fn none_is_in_no_group() {
     assert_eq!(stage.groups(), [2, 0]);
 }
 
+/// MULTI, one SET for each key, EXEC.
+fn add_transaction(pipe: &mut redis::Pipeline, keys: &[&str]) {
+    pipe.cmd("MULTI").ignore();
+    for key in keys {
+        pipe.cmd("SET").arg(key).arg("new").ignore();
+    }
+    pipe.cmd("EXEC").ignore();
+}
+
+/// The server receives all of them at once, and nothing happens between two of them.
+#[test]
+fn transactions_that_follow_each_other_directly_are_groups_of_their_own() {
+    let stage = Stage::new(Mongod::pooled(), "ATOMIC WHOLE");
+    refuse(&stage.database, "third");
+    let mut pipe = redis::pipe();
+    add_transaction(&mut pipe, &["a:2", "b:2"]);
+    add_transaction(&mut pipe, &["a:1", "c:1"]);
+    add_transaction(&mut pipe, &["a:3", "b:3"]);
+    pipe.cmd("EVAL").arg("for _, key in ipairs(KEYS) do redis.call('SET', key, 'new') end");
+    pipe.arg(2).arg("a:4").arg("b:4").ignore();
+    pipe.query::<()>(&mut *stage.redis.connection()).expect("the replies");
+    assert_eq!(stage.redis.flush(), Flushed { persisted: 6, failed: 2, pending: 0 });
+    assert_eq!(letter_keys(&stage.redis), ["a:1", "c:1"]);
+    assert_eq!(stage.groups(), [3, 0]);
+}
+
+/// Otherwise they would be one group, which is too large.
+#[test]
+fn many_transactions_at_once_are_not_too_large_for_a_group() {
+    let stage = Stage::new(Mongod::pooled(), "INTERVAL 0");
+    let keys: Vec<[String; 2]> =
+        (0..1_000).map(|number| [format!("a:{number}"), format!("b:{number}")]).collect();
+    // The first round shows the module that a filter is of use on Redis 7.0.
+    let splits = [(), ()].map(|()| {
+        let mut pipe = redis::pipe();
+        for [first, second] in &keys {
+            add_transaction(&mut pipe, &[first, second]);
+        }
+        pipe.query::<()>(&mut *stage.redis.connection()).expect("the replies");
+        flush_all(&stage.redis);
+        stage.groups()[1]
+    });
+    assert_eq!(splits[0], splits[1]);
+}
+
 #[test]
 fn keys_outside_of_all_prefixes_are_in_no_group() {
     let stage = Stage::new(Mongod::pooled(), "");

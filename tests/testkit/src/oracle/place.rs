@@ -95,7 +95,7 @@ pub const PLACES: [Place; 30] = [
         schema: Some(typed::skipping),
         ..place("r:", "skipping", "ReJSON-RL", typed::SKIPPING)
     },
-    Place { unwraps: true, ..place("v:", "unwrapped", "", "UNWRAP INTERVAL 0") },
+    Place { unwraps: true, ..place("v:", "unwrapped", "", "UNWRAP INTERVAL 0 ATOMIC NONE") },
     Place {
         excludes: Some(|suffix| matches!(suffix, [b's', ..] | [_, b'2'])),
         ..place("b:", "picked", "", "EXCLUDE 2 s* [^s]2 INTERVAL 0")

@@ -49,7 +49,7 @@ pub struct Batch {
     pub retry: u32,
     /// The keys.
     pub items: Vec<Item>,
-    /// For each item, the number of its group in its [`GroupBatch`](super::group_batch::GroupBatch); empty if it is in none.
+    /// For each item, the number of its group among those that are sent together; empty if it is in none.
     pub groups: Vec<u32>,
     /// Keys and values of all items.
     pub bytes: Vec<u8>,

@@ -3,9 +3,10 @@
 use super::lookup::Lookup;
 use crate::core::mapping::bson::{Array, Document};
 use crate::core::mapping::document;
-use crate::core::mapping::document::{Identity, Read, Shape};
+use crate::core::mapping::document::{Identity, Read};
 use crate::core::mapping::duplicate_names::Names;
 use crate::core::mapping::error::MappingError;
+use crate::core::mapping::shape::Shape;
 use crate::core::registration::WriteMode;
 
 /// The form of an update.
@@ -90,7 +91,7 @@ fn append_upsert(
             if let (Form::Merge, Some(field)) = (form, read.absent_field()) {
                 // WB.REGISTER accepts no field name that would be a path or a variable.
                 let mut stage = pipeline.push().document();
-                stage.element(c"$unset").string(field);
+                stage.element(c"$unset").string(field.as_str());
                 stage.end();
             }
             let mut stage = pipeline.push().document();

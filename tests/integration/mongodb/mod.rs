@@ -8,6 +8,7 @@ mod errors;
 mod indexes;
 mod late_writes;
 mod link;
+mod merge_form;
 pub mod network;
 mod old_mongodb;
 mod outage;

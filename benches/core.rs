@@ -8,9 +8,8 @@ use std::sync::Arc;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use writebehind::internals::command::{self, Kind};
 use writebehind::internals::{
-    Batch, Change, ChangeKind, Content, Db, Dirty, EntryId, Item, Log, Lookup, NO_EXPIRY,
-    Namespace, Registration, RegistrationId, Replacements, Routes, Span, Taken, Version,
-    push_bytes,
+    Batch, Change, ChangeKind, Content, Db, Dirty, EntryId, Forms, Item, Log, Lookup, NO_EXPIRY,
+    Namespace, Registration, RegistrationId, Routes, Span, Taken, Version, push_bytes,
 };
 
 /// Events per measurement.
@@ -200,7 +199,7 @@ fn building(criterion: &mut Criterion) {
                     black_box(&batch),
                     Kind::Update,
                     &Lookup::default(),
-                    Replacements::default(),
+                    Forms::default(),
                 )
             })
         });

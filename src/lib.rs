@@ -48,9 +48,9 @@ pub mod internals {
     pub use crate::core::registration::{Namespace, Registration, args, file_lines};
     pub use crate::mongo::write::command;
     pub use crate::mongo::write::executor::execute;
+    pub use crate::mongo::write::forms::Forms;
     pub use crate::mongo::write::limits::Limits;
     pub use crate::mongo::write::lookup::Lookup;
     pub use crate::mongo::write::outcome::classify;
-    pub use crate::mongo::write::replacements::Replacements;
     pub use crate::mongo::write_concern::{AcknowledgedBy, WriteConcern};
 }

@@ -12,7 +12,7 @@ use mongodb::bson::{Document, RawDocumentBuf};
 use mongodb::options::ClientOptions;
 use tokio::runtime::{Builder, Runtime};
 use writebehind::internals::command::{self, Command, CommandOptions, Kind, TxnPosition};
-use writebehind::internals::{AcknowledgedBy, Lookup, Replacements, WriteConcern};
+use writebehind::internals::{AcknowledgedBy, Forms, Lookup, WriteConcern};
 
 use crate::documents;
 
@@ -98,7 +98,7 @@ pub struct Shape {
 /// The command that upserts the users with these numbers.
 pub fn users(namespace: &str, numbers: Range<u64>, turn: u64) -> Command {
     let batch = documents::batch(&documents::registration(namespace), numbers, turn);
-    command::build(&batch, Kind::Update, &Lookup::default(), Replacements::Documents)
+    command::build(&batch, Kind::Update, &Lookup::default(), Forms::Plain)
         .commands
         .pop()
         .expect("a command")

@@ -11,7 +11,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use mongodb::bson::{self, Bson, Document, RawDocumentBuf, doc};
 use mongodb::error::{CommandError, Error, ErrorKind};
-use writebehind::internals::{Batch, Content, Db, EntryId, Item, Limits, Lookup, NO_EXPIRY, Namespace, Registration, RegistrationId, Replacements, Span, Version, classify, execute};
+use writebehind::internals::{Batch, Content, Db, EntryId, Item, Limits, Lookup, NO_EXPIRY, Namespace, Registration, RegistrationId, Forms, Span, Version, classify, execute};
 use writebehind::internals::command::{self, Kind};
 
 #[derive(Debug)]
@@ -177,7 +177,7 @@ fn command_error(code: i32) -> Error {
 fuzz_target!(|input: Input| {
     let batch = batch(input.keys, input.deletes);
     let documents = if input.inserts { Kind::Insert } else { Kind::Update };
-    let built = command::build(&batch, documents, &Lookup::default(), Replacements::default());
+    let built = command::build(&batch, documents, &Lookup::default(), Forms::default());
     let ends = RefCell::new(input.ends.into_iter());
     let written = RefCell::new(HashSet::new());
     let sent = Cell::new(0);

@@ -5,8 +5,8 @@ use mongodb::bson::{RawBsonRef, RawDocument};
 use super::extended_json;
 use super::write::command;
 use super::write::command::Kind;
+use super::write::forms::Forms;
 use super::write::lookup::Lookup;
-use super::write::replacements::Replacements;
 use crate::core::delivery::batch::Batch;
 
 /// The operation of a batch with one key.
@@ -24,7 +24,7 @@ pub enum Operation {
 /// The operation of `batch`, which has one item. The command is built as if it were sent, and the
 /// document is read from it.
 pub fn explain(batch: &Batch) -> Operation {
-    let built = command::build(batch, Kind::Update, &Lookup::default(), Replacements::default());
+    let built = command::build(batch, Kind::Update, &Lookup::default(), Forms::default());
     if let Some(refusal) = built.refused.into_iter().next() {
         return Operation::Refused(refusal.reason);
     }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::sink::MongoSink;
 use super::write::command::{self, CommandOptions, Kind, TxnPosition};
 use super::write::executor::subset;
+use super::write::forms::Forms;
 use super::write::groups::{Fate, Groups, Part, TransactionSender};
 use super::write::lookup::Lookup;
 use super::write::outcome::Outcome;
 use super::write::pipeline_probe;
 use super::write::pipeline_probe::Pipelines;
-use super::write::replacements::Replacements;
 use super::write::reply::Expected;
 use super::write::session::{Fence, SessionGuard};
 use crate::core::delivery::batch::{Batch, Written};
@@ -65,8 +65,8 @@ async fn write_plain(
     within: Duration,
 ) -> Result<Written, Failure> {
     let lookup = sink.indexes.known(&batch.registration).unwrap_or_default();
-    let replacements = sink.replacements(batch, form);
-    let built = command::build(batch, Kind::Update, &lookup, replacements);
+    let forms = sink.forms(batch, form);
+    let built = command::build(batch, Kind::Update, &lookup, forms);
     if built.commands.is_empty() {
         return Ok(Written { refused: built.refused, ..Written::default() });
     }
@@ -95,7 +95,7 @@ async fn write_in_transactions(
         parts.push(Part {
             batch: part,
             lookup,
-            replacements: sink.replacements(part, form),
+            forms: sink.forms(part, form),
             fates: vec![Fate::Open; part.items.len()],
             refused_because: String::new(),
             sent_bytes: 0,
@@ -142,14 +142,14 @@ async fn probe_pipelines(
     groups: &mut Groups<'_>,
     options: &CommandOptions,
 ) -> Result<(), Failure> {
-    let asks = |part: &&Part<'_>| part.replacements != Replacements::Documents;
+    let asks = |part: &&Part<'_>| matches!(part.forms, Forms::Differences { .. });
     let Some(part) = groups.parts.iter().find(asks) else { return Ok(()) };
     if !matches!(sink.pipelines.get(), Some(Pipelines::Taken | Pipelines::Refused)) {
         let registration = &part.batch.registration;
         sink.pipelines.set(Some(pipeline_probe::ask(session, registration, options).await?));
     }
     if sink.pipelines.get() != Some(Pipelines::Taken) {
-        groups.parts.iter_mut().for_each(|part| part.replacements = Replacements::Documents);
+        groups.parts.iter_mut().for_each(|part| part.forms = Forms::Plain);
     }
     Ok(())
 }

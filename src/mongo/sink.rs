@@ -14,6 +14,7 @@ use super::write::contested;
 use super::write::contested::{CommandSender, Committed};
 use super::write::executor::{Finished, execute};
 use super::write::failure_classifier::Applied;
+use super::write::forms::Forms;
 use super::write::groups::MAX_OPS;
 use super::write::index::Indexes;
 use super::write::insert_ratio::InsertRatio;
@@ -22,14 +23,13 @@ use super::write::lookup::Lookup;
 use super::write::outcome::Outcome;
 use super::write::pipeline_probe;
 use super::write::pipeline_probe::Pipelines;
-use super::write::replacements::Replacements;
 use super::write::reply::Expected;
 use super::write::session::{Fence, SessionGuard, Sessions, next_number};
 use super::write::transaction::{TransactionBackoff, send_transaction};
 use crate::core::delivery::batch::{Batch, Refusal, SessionId, Written};
 use crate::core::delivery::deployment::{Checkup, Need};
 use crate::core::delivery::group_batch::GroupBatch;
-use crate::core::registration::Registration;
+use crate::core::registration::{Registration, WriteMode};
 use crate::core::settings::WriteForm;
 use crate::sink::{Connector, Failure, GroupResults, LinkError, Sink};
 
@@ -92,8 +92,7 @@ impl Sink for MongoSink {
 
     fn build(&self, batch: &Batch, form: WriteForm) -> Built {
         let lookup = self.indexes.known(&batch.registration).unwrap_or_default();
-        let replacements = self.replacements(batch, form);
-        command::build(batch, self.documents(batch, &lookup), &lookup, replacements)
+        command::build(batch, self.documents(batch, &lookup), &lookup, self.forms(batch, form))
     }
 
     async fn write(
@@ -193,23 +192,28 @@ impl MongoSink {
         }
     }
 
-    /// How the documents of `batch` are replaced. MongoDB before 5.0 gains nothing from a difference,
-    /// and an upsert that creates the document costs more.
-    pub(super) fn replacements(&self, batch: &Batch, form: WriteForm) -> Replacements {
+    /// The forms of the updates of `batch`. Where many documents are new, `$set` would create them
+    /// with another order of fields. MongoDB before 5.0 gains nothing from a difference, and an upsert
+    /// that creates the document costs more.
+    pub(super) fn forms(&self, batch: &Batch, form: WriteForm) -> Forms {
         let namespace = &batch.registration.namespace;
         let insert_ratio = self.insert_ratio.borrow();
+        if batch.registration.write == WriteMode::Merge {
+            let creates_many = insert_ratio.creates_many(namespace);
+            return if creates_many { Forms::Plain } else { Forms::merging(&batch.registration) };
+        }
         let is_useless = self.is_old.get()
             || self.pipelines.get() == Some(Pipelines::Refused)
             || insert_ratio.creates_most(namespace);
         if is_useless {
-            return Replacements::Documents;
+            return Forms::Plain;
         }
         let in_transaction = !batch.groups.is_empty()
             || batch.items.len() >= TRANSACTION_OPS
                 && !insert_ratio.creates_many(namespace)
                 && self.sessions.fence() == Fence::Transactions
                 && !self.transaction_backoff.borrow().backs_off(namespace);
-        Replacements::new(form, in_transaction)
+        Forms::replacing(form, in_transaction)
     }
 
     pub(super) async fn write_built(
@@ -223,8 +227,8 @@ impl MongoSink {
         let options = &CommandOptions { write_concern, within };
         let lookup = &self.indexes.ensure(&self.connected, registration).await?;
         if built.lookup != *lookup {
-            let (kind, replacements) = (self.documents(batch, lookup), built.replacements);
-            built = command::build(batch, kind, lookup, replacements);
+            let (kind, forms) = (self.documents(batch, lookup), built.forms);
+            built = command::build(batch, kind, lookup, forms);
         }
         self.sessions.fence_off(registration, options).await?;
         let mut session = self.sessions.take().await?;
@@ -235,7 +239,7 @@ impl MongoSink {
             }
             if self.pipelines.get() != Some(Pipelines::Taken) {
                 let kind = self.documents(batch, lookup);
-                built = command::build(batch, kind, lookup, Replacements::Documents);
+                built = command::build(batch, kind, lookup, Forms::Plain);
             }
         }
 
@@ -275,9 +279,9 @@ impl MongoSink {
             }
             self.transaction_backoff.borrow_mut().add(namespace);
             // The commands built first were consumed by the transaction.
-            command::build(batch, Kind::Update, lookup, Replacements::Documents)
+            command::build(batch, Kind::Update, lookup, Forms::Plain)
         } else if needs_transaction {
-            command::build(batch, Kind::Update, lookup, Replacements::Documents)
+            command::build(batch, Kind::Update, lookup, Forms::Plain)
         } else {
             Built { commands, refused, lookup: lookup.clone(), ..Built::default() }
         };

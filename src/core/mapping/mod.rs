@@ -8,4 +8,5 @@ pub mod duplicate_names;
 pub mod error;
 pub mod json;
 pub mod rules;
+pub mod shape;
 pub mod value;

@@ -7,9 +7,9 @@ use tokio::time::{Instant, sleep};
 
 use super::command::{self, Built, Command, Kind};
 use super::failure_classifier::{Applied, FailureClassifier};
+use super::forms::Forms;
 use super::limits::Limits;
 use super::lookup::Lookup;
-use super::replacements::Replacements;
 use super::reply::Expected;
 use crate::core::delivery::batch::{Batch, Item, Refusal, Written};
 use crate::core::mapping::value::Span;
@@ -282,8 +282,7 @@ impl Execution<'_> {
 /// Builds commands for some items of a batch, in this order. It copies their bytes, which is rarely
 /// needed.
 pub fn rebuild(batch: &Batch, indexes: &[u32], lookup: &Lookup) -> Built {
-    let mut built =
-        command::build(&subset(batch, indexes), Kind::Update, lookup, Replacements::default());
+    let mut built = command::build(&subset(batch, indexes), Kind::Update, lookup, Forms::default());
     let index_of = |item: usize| indexes.get(item).copied().unwrap_or_default();
     for refusal in &mut built.refused {
         refusal.index = index_of(refusal.index) as usize;

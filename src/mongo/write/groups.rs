@@ -13,8 +13,8 @@ use tokio::time::sleep;
 
 use super::command::{self, Command, Kind, TxnPosition};
 use super::executor::{CONFLICT_PAUSE, MAX_ATTEMPTS, subset};
+use super::forms::Forms;
 use super::lookup::Lookup;
-use super::replacements::Replacements;
 use super::reply::Expected;
 use super::session::next_number;
 use crate::core::delivery::batch::{Batch, Refusal};
@@ -37,8 +37,8 @@ pub struct Part<'b> {
     pub batch: &'b Batch,
     /// How its operations find their documents.
     pub lookup: Lookup,
-    /// How its documents are replaced.
-    pub replacements: Replacements,
+    /// How its documents are updated.
+    pub forms: Forms,
     /// What became of each item.
     pub fates: Vec<Fate>,
     /// Why its namespace refuses writes; empty if it does not.
@@ -236,12 +236,12 @@ impl<'b> Groups<'b> {
 
     /// The commands for items of a part, and those that cannot be written.
     fn build(&self, number: usize, items: &[u32]) -> (Vec<Command>, Vec<Refusal>) {
-        let Part { batch, lookup, replacements, .. } = &self.parts[number];
+        let Part { batch, lookup, forms, .. } = &self.parts[number];
         if items.len() == batch.items.len() {
-            let built = command::build(batch, Kind::Update, lookup, *replacements);
+            let built = command::build(batch, Kind::Update, lookup, *forms);
             return (built.commands, built.refused);
         }
-        let mut built = command::build(&subset(batch, items), Kind::Update, lookup, *replacements);
+        let mut built = command::build(&subset(batch, items), Kind::Update, lookup, *forms);
         let index_of = |item: usize| items.get(item).copied().unwrap_or_default();
         for refusal in &mut built.refused {
             refusal.index = index_of(refusal.index) as usize;

@@ -4,17 +4,16 @@ pub mod command;
 pub(super) mod contested;
 pub mod executor;
 pub mod failure_classifier;
+pub mod forms;
 pub mod groups;
 pub mod index;
 pub mod index_listing;
 pub mod insert_ratio;
-
 pub mod limits;
 pub mod lookup;
 pub mod operation;
 pub mod outcome;
 pub mod pipeline_probe;
-pub mod replacements;
 pub mod reply;
 pub mod session;
 pub mod transaction;

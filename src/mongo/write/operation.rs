@@ -1,51 +1,33 @@
 //! Writes one operation of an `update` or `delete` command.
 
+use super::forms::Form;
 use super::lookup::Lookup;
 use crate::core::mapping::bson::{Array, Document};
 use crate::core::mapping::document;
-use crate::core::mapping::document::{Identity, Read, Shape};
+use crate::core::mapping::document::{Identity, Read};
 use crate::core::mapping::duplicate_names::Names;
 use crate::core::mapping::error::MappingError;
-use crate::core::registration::WriteMode;
+use crate::core::mapping::shape::Shape;
 
-/// The form of an update.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    /// A replacement document; no top-level name may begin with `$`.
-    Replacement,
-    /// A pipeline that replaces the document; any name is allowed. The server compares the document
-    /// with the one before.
-    Literal,
-    /// A pipeline that sets the document's fields and keeps all others, except the TTL field of an
-    /// expiry that no longer exists; any name is allowed, and a dot in it is no path.
-    Merge,
-}
-
-/// Appends an upsert of the document; with `difference`, in the form that lets the server work out
-/// what has changed. After an error `ops` must be rolled back.
+/// Appends an upsert of the document in this form, or in the pipeline of the same effect if the names
+/// of its fields require that. After an error `ops` must be rolled back.
 pub fn append_update(
     read: &Read<'_>,
-    mode: WriteMode,
-    difference: bool,
+    form: Form,
     lookup: &Lookup,
     names: &mut Names,
     ops: &mut Array<'_>,
 ) -> Result<(), MappingError> {
-    match mode {
-        WriteMode::Merge => append_upsert(read, Form::Merge, lookup, names, ops)?,
-        WriteMode::Replace if difference => append_upsert(read, Form::Literal, lookup, names, ops)?,
-        WriteMode::Replace => {
-            let mark = ops.mark();
-            let shape = append_upsert(read, Form::Replacement, lookup, names, ops)?;
-            if !shape.dollar {
-                return Ok(());
-            }
-            // This is rare, so the document is simply written again.
-            ops.roll_back(mark);
-            append_upsert(read, Form::Literal, lookup, names, ops)?
-        }
+    let mark = ops.mark();
+    let shape = append_upsert(read, form, lookup, names, ops)?;
+    let pipeline = match form {
+        Form::Replacement if shape.dollar => Form::Literal,
+        Form::Set if shape.dollar || shape.path => Form::Merge,
+        _ => return Ok(()),
     };
-    Ok(())
+    // This is rare, so the document is simply written again.
+    ops.roll_back(mark);
+    append_upsert(read, pipeline, lookup, names, ops).map(drop)
 }
 
 /// Appends the document itself, to be inserted. After an error `ops` must be rolled back.
@@ -83,14 +65,27 @@ fn append_upsert(
     let mut op = ops.push().document();
     append_query(&read.identity, &mut op);
     let u = op.element(c"u");
+    // WB.REGISTER accepts no field name that would be a path or a variable.
+    let absent_field = read.absent_field();
     let shape = match form {
         Form::Replacement => write(u.document())?,
+        Form::Set => {
+            let mut update = u.document();
+            // The key field is among them, so that `$set` is never empty, which MongoDB 4.4 refuses.
+            let shape = write(update.element(c"$set").document())?;
+            if let Some(field) = absent_field {
+                let mut absent = update.element(c"$unset").document();
+                absent.element(field).string("");
+                absent.end();
+            }
+            update.end();
+            shape
+        }
         Form::Literal | Form::Merge => {
             let mut pipeline = u.array();
-            if let (Form::Merge, Some(field)) = (form, read.absent_field()) {
-                // WB.REGISTER accepts no field name that would be a path or a variable.
+            if let (Form::Merge, Some(field)) = (form, absent_field) {
                 let mut stage = pipeline.push().document();
-                stage.element(c"$unset").string(field);
+                stage.element(c"$unset").string(field.as_str());
                 stage.end();
             }
             let mut stage = pipeline.push().document();

@@ -9,6 +9,7 @@ mod errors;
 mod indexes;
 mod late_writes;
 mod link;
+mod merge_form;
 pub mod network;
 mod old_mongodb;
 mod outage;

@@ -9,6 +9,7 @@ use crate::core::mapping::error::MappingError;
 use crate::core::mapping::json;
 use crate::core::mapping::json::end_limit;
 use crate::core::mapping::rules::Rules;
+use crate::core::mapping::shape::Shape;
 use crate::core::mapping::value::{Content, Strings};
 use crate::core::registration::OnError;
 use crate::core::registration::schema::{FieldType, Schema};
@@ -29,27 +30,28 @@ impl<'a> Writer<'a> {
         Writer { schema, on_error, names, end_limit: end_limit(document) }
     }
 
-    /// Appends the fields of a hash except those for which `reserved` is true; returns true if a name
-    /// begins with `$`.
+    /// Appends the fields of a hash except those for which `reserved` is true.
     pub fn hash(
         &mut self,
         document: &mut Document<'_>,
         value: &[u8],
         reserved: &dyn Fn(&str) -> bool,
-    ) -> Result<bool, MappingError> {
-        let mut dollar = false;
+    ) -> Result<Shape, MappingError> {
+        let mut shape = Shape::default();
         let opened = self.names.open();
         let mut strings = Strings::new(value);
         while let Some(name) = strings.next() {
             let value = strings.next().ok_or(MappingError::Truncated)?;
-            dollar |= self.field(document, 1, name, value, reserved)?;
+            if let Some(name) = self.field(document, 1, name, value, reserved)? {
+                shape.add(name);
+            }
         }
         if !strings.is_empty() {
             return Err(MappingError::Truncated);
         }
         // A scan may return a field twice if the hash grows meanwhile.
         self.names.close(opened, document);
-        Ok(dollar)
+        Ok(shape)
     }
 
     /// Appends the fields of one stream entry, `count` names and values, to a document at `level`.
@@ -70,24 +72,28 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn field(
+    /// Appends one field; returns its name in the document, or nothing if it is omitted.
+    fn field<'n>(
         &mut self,
         document: &mut Document<'_>,
         level: u32,
-        name: &[u8],
+        name: &'n [u8],
         value: &[u8],
         reserved: &dyn Fn(&str) -> bool,
-    ) -> Result<bool, MappingError> {
+    ) -> Result<Option<&'n str>, MappingError>
+    where
+        'a: 'n,
+    {
         let name = str::from_utf8(name).map_err(|_| MappingError::NameNotUtf8)?;
         let (name, to) = self.schema.map_or(Ok((name, None)), |schema| schema.field(name))?;
         if to == Some(FieldType::Skip) || reserved(name) {
-            return Ok(false);
+            return Ok(None);
         }
         let field = FieldName::new(name)?;
         let start = self.names.add(document, name);
         let kept = self.string(document.element(field), level, to, value)?;
         self.names.keep(start, kept);
-        Ok(name.starts_with('$'))
+        Ok(Some(name))
     }
 
     /// Appends the field for a value that has no fields of its own.

@@ -6,6 +6,7 @@ use super::duplicate_names::Names;
 use super::error::{MAX_DOCUMENT_BYTES, MappingError};
 use super::json;
 use super::rules::{Rules, value_field};
+use super::shape::Shape;
 use super::value::{Content, NO_EXPIRY};
 use crate::core::registration::Registration;
 use crate::core::registration::schema::FieldType;
@@ -76,9 +77,9 @@ pub struct Read<'a> {
 
 impl<'a> Read<'a> {
     /// The TTL field if the key never expires: then the document must not have this field.
-    pub fn absent_field(&self) -> Option<&'a str> {
+    pub fn absent_field(&self) -> Option<FieldName<'a>> {
         let expiry = self.expiry.filter(|expiry| expiry.at_ms.is_none())?;
-        Some(expiry.field.as_str())
+        Some(expiry.field)
     }
 
     /// True if no field of the value may have this name: the key field and the TTL field are written
@@ -89,14 +90,6 @@ impl<'a> Read<'a> {
             || name == "_id"
             || self.expiry.is_some_and(|expiry| name == expiry.field.as_str())
     }
-}
-
-/// What a finished document requires of the command that writes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// The name of a top-level field begins with `$`: MongoDB accepts such a document only as a
-    /// `$literal` in a pipeline, not as a replacement.
-    pub dollar: bool,
 }
 
 /// Writes the whole document and ends it: the key field first, then the TTL field, then the value.
@@ -115,8 +108,8 @@ pub fn write(
         document.element(field).date_ms(at_ms);
     }
     let reserved = |name: &str| read.is_reserved(name);
-    let dollar = match content {
-        Content::Tombstone => false,
+    let shape = match content {
+        Content::Tombstone => Shape::default(),
         Content::Json => json::append(value, &mut document, &reserved, rules, names)?,
         Content::Unwritable => {
             return Err(MappingError::Unwritable(String::from_utf8_lossy(value).into_owned()));
@@ -135,31 +128,31 @@ pub fn write(
                     writer.value(&mut document, FieldName::new(name)?, to, content, value)?;
                 }
             }
-            object.unwrap_or(false)
+            // SCHEMA gives no name that is a path or begins with `$`.
+            object.unwrap_or_default()
         }
     };
     if document.bytes() > MAX_DOCUMENT_BYTES {
         return Err(MappingError::TooLarge);
     }
     document.end();
-    Ok(Shape { dollar })
+    Ok(shape)
 }
 
-/// Appends the fields of a JSON object in a string, and returns true if a name begins with `$`;
-/// `None` if the string is not a JSON object. An object that cannot be stored in MongoDB is an
+/// Appends the fields of a JSON object in a string; `None` if the string is not a JSON object. An object that cannot be stored in MongoDB is an
 /// error, as for a JSON key.
 fn unwrap(
     read: &Read<'_>,
     document: &mut Document<'_>,
     names: &mut Names,
-) -> Result<Option<bool>, MappingError> {
+) -> Result<Option<Shape>, MappingError> {
     if !json::begins_object(read.value) {
         return Ok(None);
     }
     let start = document.position();
     let reserved = |name: &str| read.is_reserved(name);
     match json::append(read.value, document, &reserved, read.rules, names) {
-        Ok(dollar) => Ok(Some(dollar)),
+        Ok(shape) => Ok(Some(shape)),
         Err(why) if json::is_valid(read.value) => Err(why),
         Err(_) => {
             let end = document.position();

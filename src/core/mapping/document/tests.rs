@@ -30,7 +30,7 @@ fn convert(
     key: &[u8],
     content: Content,
     value: &[u8],
-) -> Result<(Parsed, bool), MappingError> {
+) -> Result<(Parsed, Shape), MappingError> {
     convert_with_expiry(registration, key, content, value, NO_EXPIRY)
 }
 
@@ -40,7 +40,7 @@ fn convert_with_expiry(
     content: Content,
     value: &[u8],
     expire_ms: i64,
-) -> Result<(Parsed, bool), MappingError> {
+) -> Result<(Parsed, Shape), MappingError> {
     let identity = Identity::of(registration, key)?;
     let expiry = Expiry::of(registration, expire_ms)?;
     let read = Read { identity, expiry, content, value, rules: Rules::of(registration) };
@@ -49,7 +49,7 @@ fn convert_with_expiry(
     let document = Document::begin(&mut out);
     let shape = write(document, &read, &mut Names::default())?;
     let parsed = Parsed::try_from(RawDocument::from_bytes(&out[before..]).unwrap()).unwrap();
-    Ok((parsed, shape.dollar))
+    Ok((parsed, shape))
 }
 
 fn hash(pairs: &[(&[u8], &[u8])]) -> Vec<u8> {
@@ -64,7 +64,7 @@ fn hash(pairs: &[(&[u8], &[u8])]) -> Vec<u8> {
 fn of_hash(
     registration: &Registration,
     pairs: &[(&[u8], &[u8])],
-) -> Result<(Parsed, bool), MappingError> {
+) -> Result<(Parsed, Shape), MappingError> {
     convert(registration, b"user:7", Content::Hash, &hash(pairs))
 }
 
@@ -210,11 +210,20 @@ fn a_json_object_is_the_document_and_other_json_the_field_value() {
 }
 
 #[test]
-fn top_level_dollar_names_are_reported() {
-    assert!(!of_hash(&registration(), &[(b"a$", b"1")]).unwrap().1);
-    assert!(of_hash(&registration(), &[(b"a", b"1"), (b"$b", b"1")]).unwrap().1);
-    assert!(of_hash(&registration(), &[(b"$", b"1")]).unwrap().1);
-    let json = |text: &[u8]| convert(&registration(), b"user:7", Content::Json, text).unwrap().1;
+fn top_level_names_with_dollars_and_dots_are_reported() {
+    let hash = |names: &[&[u8]]| {
+        let pairs: Vec<_> = names.iter().map(|name| (*name, &b"$.1"[..])).collect();
+        let shape = of_hash(&registration(), &pairs).unwrap().1;
+        (shape.dollar, shape.path)
+    };
+    assert_eq!(hash(&[b"a$", b"b"]), (false, false));
+    assert_eq!(hash(&[b"a", b"$b"]), (true, false));
+    assert_eq!(hash(&[b"$"]), (true, false));
+    assert_eq!(hash(&[b"a", b"", b"b"]), (false, true));
+    assert_eq!(hash(&[b"a.b", b"c"]), (false, true));
+    assert_eq!(hash(&[b"."]), (false, true));
+    let json =
+        |text: &[u8]| convert(&registration(), b"user:7", Content::Json, text).unwrap().1.dollar;
     assert!(json(b"{\"$a\": 1}"));
     assert!(!json(b"{\"a\": {\"$b\": 1}}"));
 }
@@ -286,11 +295,13 @@ proptest! {
             prop_assert!(matches!(result, Err(MappingError::NameNotUtf8 | MappingError::NulInName)));
             return Ok(());
         }
-        let (mut document, dollar) = result.unwrap();
+        let (mut document, shape) = result.unwrap();
         prop_assert_eq!(document.remove("_id"), Some(Bson::from("7")));
         let last: HashMap<&[u8], &[u8]> =
             slices.iter().copied().filter(|(name, _)| *name != b"_id").collect();
-        prop_assert_eq!(dollar, last.keys().any(|name| name.starts_with(b"$")));
+        prop_assert_eq!(shape.dollar, last.keys().any(|name| name.starts_with(b"$")));
+        let is_path = |name: &&[u8]| name.is_empty() || name.contains(&b'.');
+        prop_assert_eq!(shape.path, last.keys().any(is_path));
         prop_assert_eq!(document.len(), last.len());
         for (name, value) in last {
             let expected = match std::str::from_utf8(value) {

@@ -44,7 +44,7 @@ impl<'de, 'd, 's> Visitor<'de> for Key<'_, 'd, '_, '_, 's> {
             if reserved(name) {
                 return Ok(None);
             }
-            run.dollar |= name.starts_with('$');
+            run.shape.add(name);
         }
         run.check(document.position() + name.len(), level)?;
         let field = FieldName::new(name).map_err(|nul| run.stop(nul.into()))?;

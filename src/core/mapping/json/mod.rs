@@ -12,6 +12,7 @@ use super::bson::{Document, Element, FieldName};
 use super::duplicate_names::Names;
 use super::error::{MAX_DOCUMENT_BYTES, MappingError};
 use super::rules::{Rules, VALUE, value_field};
+use super::shape::Shape;
 use crate::core::registration::schema::{Schema, SchemaPlace};
 
 mod check;
@@ -26,8 +27,7 @@ use run::Run;
 use value::Value;
 
 /// Appends the root object's fields to `document`, converted by `rules`, except those for which
-/// `reserved` is true; another root becomes the field `value`. Returns true if the name of a field
-/// begins with `$`.
+/// `reserved` is true; another root becomes the field `value`.
 ///
 /// After an error `document` contains an incomplete element and must be discarded.
 pub fn append(
@@ -36,14 +36,14 @@ pub fn append(
     reserved: &dyn Fn(&str) -> bool,
     rules: Rules<'_>,
     names: &mut Names,
-) -> Result<bool, MappingError> {
+) -> Result<Shape, MappingError> {
     let mut run = Run { on_error: rules.on_error, ..Run::new(names, end_limit(document)) };
     let place = rules.schema.map_or_else(SchemaPlace::default, Schema::root);
     if begins_object(text) {
         parse(text, &mut run, |parser, run| {
             parser.deserialize_map(Root { document, reserved, place, run })
         })?;
-        return Ok(run.dollar);
+        return Ok(run.shape);
     }
     let name = value_field(rules.schema, reserved)?.0;
     let field = place.field(VALUE)?.zip(Some(FieldName::new(name)?));
@@ -57,7 +57,7 @@ pub fn append(
         run.keep(start);
         run.names.close(opened, document);
     }
-    Ok(false)
+    Ok(Shape::default())
 }
 
 /// Writes JSON text as the value of `element`, which is in a document at `level` and must not extend

@@ -4,6 +4,7 @@ use serde::de::Error;
 
 use crate::core::mapping::duplicate_names::{Kept, Names};
 use crate::core::mapping::error::{MAX_LEVELS, MappingError};
+use crate::core::mapping::shape::Shape;
 use crate::core::registration::OnError;
 
 /// State shared by all values of one JSON text.
@@ -11,7 +12,8 @@ pub struct Run<'r> {
     pub names: &'r mut Names,
     /// Position in the buffer beyond which no element of the document may extend.
     pub end_limit: usize,
-    pub dollar: bool,
+    /// What the names of the root object require.
+    pub shape: Shape,
     /// The error of the mapping that stopped the parser; `None` for errors of the parser itself.
     pub mapping_error: Option<MappingError>,
     /// What happens to a value that cannot be converted to its type.
@@ -23,7 +25,7 @@ pub struct Run<'r> {
 impl<'r> Run<'r> {
     pub fn new(names: &'r mut Names, end_limit: usize) -> Self {
         let (on_error, kept) = (OnError::DeadLetter, Kept::Whole);
-        Run { names, end_limit, dollar: false, mapping_error: None, on_error, kept }
+        Run { names, end_limit, shape: Shape::default(), mapping_error: None, on_error, kept }
     }
 
     /// Ends the field at `start`, whose value was written; it is kept or omitted.

@@ -6,17 +6,17 @@ use serde_json::Value as Json;
 
 use super::*;
 
-fn convert(text: &[u8]) -> Result<(Parsed, bool), MappingError> {
+fn convert(text: &[u8]) -> Result<(Parsed, Shape), MappingError> {
     let mut out = b"something before".to_vec();
     let before = out.len();
     let mut document = Document::begin(&mut out);
     document.element(c"_id").int32(1);
     let reserved = |name: &str| name == "_id" || name == "key";
-    let dollar = append(text, &mut document, &reserved, Rules::default(), &mut Names::default())?;
+    let shape = append(text, &mut document, &reserved, Rules::default(), &mut Names::default())?;
     document.end();
     // `try_from` checks UTF-8, types and lengths of everything.
     let parsed = Parsed::try_from(RawDocument::from_bytes(&out[before..]).unwrap()).unwrap();
-    Ok((parsed, dollar))
+    Ok((parsed, shape))
 }
 
 /// The document's fields after its `_id`.
@@ -101,16 +101,19 @@ fn objects_like_extended_json_are_plain_documents() {
 }
 
 #[test]
-fn only_dollar_names_of_the_root_are_reported() {
-    for (text, dollar) in [
-        (r#"{"a": {"$b": 1}}"#, false),
-        (r#"[{"$b": 1}]"#, false),
-        (r#"{"a$": 1}"#, false),
-        (r#"{"a": 1, "$b": 1}"#, true),
-        (r#"{"$": 1}"#, true),
-        (r#"{"\u0024b": 1}"#, true),
+fn only_names_of_the_root_are_reported() {
+    for (text, dollar, path) in [
+        (r#"{"a": {"$b": 1, "c.d": 1, "": 1}}"#, false, false),
+        (r#"[{"$b": 1, "c.d": 1}]"#, false, false),
+        (r#"{"a$": 1}"#, false, false),
+        (r#"{"a": 1, "$b": 1}"#, true, false),
+        (r#"{"$": 1}"#, true, false),
+        (r#"{"\u0024b": 1}"#, true, false),
+        (r#"{"a": 1, "": 1}"#, false, true),
+        (r#"{"a.b": 1, "c": 1}"#, false, true),
+        (r#"{"$a\u002e": 1}"#, true, true),
     ] {
-        assert_eq!(convert(text.as_bytes()).unwrap().1, dollar, "{text}");
+        assert_eq!(convert(text.as_bytes()).unwrap().1, Shape { dollar, path }, "{text}");
     }
 }
 

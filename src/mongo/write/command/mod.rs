@@ -9,9 +9,9 @@ mod options;
 pub use cycle::{CycleStep, current, filter, in_order};
 pub use options::{CommandOptions, TxnPosition};
 
+use super::forms::{Form, Forms};
 use super::lookup::Lookup;
 use super::operation;
-use super::replacements::Replacements;
 use super::reply::Expected;
 use crate::core::delivery::batch::{Batch, Item, Refusal};
 use crate::core::mapping::bson::{Array, Document};
@@ -20,7 +20,6 @@ use crate::core::mapping::duplicate_names::Names;
 use crate::core::mapping::error::MappingError;
 use crate::core::mapping::rules::Rules;
 use crate::core::mapping::value::Content;
-use crate::core::registration::WriteMode;
 
 /// Maximum size of a command with several operations, bytes. A larger operation gets a command of
 /// its own.
@@ -102,8 +101,8 @@ pub struct Built {
     pub refused: Vec<Refusal>,
     /// How the operations find their documents.
     pub lookup: Lookup,
-    /// How documents are replaced.
-    pub replacements: Replacements,
+    /// The forms of the updates.
+    pub forms: Forms,
     /// The number of operations that the server must work out a difference for.
     pub differences: usize,
 }
@@ -123,8 +122,8 @@ impl Built {
 /// Where `lookup` names an index, inserts follow an update of one document, because an insert
 /// cannot name an index: in a transaction the update proves that the index exists for the inserts,
 /// too.
-pub fn build(batch: &Batch, documents: Kind, lookup: &Lookup, replacements: Replacements) -> Built {
-    let built = Built { lookup: lookup.clone(), replacements, ..Built::default() };
+pub fn build(batch: &Batch, documents: Kind, lookup: &Lookup, forms: Forms) -> Built {
+    let built = Built { lookup: lookup.clone(), forms, ..Built::default() };
     let mut builder = Builder { batch, names: Names::default(), built };
     let items = || batch.items.iter().enumerate();
     // A deleted document may have a unique value that another one of the batch gets.
@@ -272,12 +271,10 @@ impl Builder<'_> {
                 if kind == Kind::Insert {
                     operation::append_insert(&read, &mut self.names, ops)?;
                 } else {
-                    let difference = registration.write == WriteMode::Replace
-                        && self.built.replacements.is_difference(self.batch, item);
-                    let (write, lookup) = (registration.write, &self.built.lookup);
-                    let names = &mut self.names;
-                    operation::append_update(&read, write, difference, lookup, names, ops)?;
-                    self.built.differences += usize::from(difference);
+                    let form = self.built.forms.of(self.batch, item);
+                    let (lookup, names) = (&self.built.lookup, &mut self.names);
+                    operation::append_update(&read, form, lookup, names, ops)?;
+                    self.built.differences += usize::from(form == Form::Literal);
                 }
             }
         }

@@ -8,14 +8,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 use crate::core::mapping::value::{NO_EXPIRY, Span, push_bytes};
-use crate::core::registration::{IdType, Namespace, Registration};
+use crate::core::registration::{IdType, Namespace, Registration, WriteMode};
 
 mod lookups;
 mod sizes;
 
 /// The commands for a collection that needs no hint and no collation.
 fn build(batch: &Batch, documents: Kind) -> Built {
-    super::build(batch, documents, &Lookup::default(), Replacements::Documents)
+    super::build(batch, documents, &Lookup::default(), Forms::Plain)
 }
 
 pub fn registration() -> Registration {
@@ -189,6 +189,69 @@ fn merge_sets_the_expiry_or_removes_it() {
     );
 }
 
+/// The operations that merge `reads` in the form that pays.
+fn set_ops(registration: Registration, reads: &[(&[u8], Content, &[u8])]) -> Vec<Parsed> {
+    let registration = Registration { write: WriteMode::Merge, ..registration };
+    let built =
+        super::build(&batch(registration, reads), Kind::Update, &Lookup::default(), Forms::Sets);
+    assert_eq!(built.refused, []);
+    operations(&built.commands[0])
+}
+
+#[test]
+fn merge_by_set_names_the_key_field_too() {
+    let (value, empty) = (hash(&[("b", "$c"), ("a$", "1"), ("_id", "x")]), hash(&[]));
+    let reads: [(&[u8], Content, &[u8]); 3] = [
+        (b"k:7", Content::Hash, &value),
+        (b"k:8", Content::Hash, &empty),
+        (b"k:9", Content::String, b"x"),
+    ];
+    let op =
+        |id: &str, set: Parsed| doc! { "q": { "_id": id }, "u": { "$set": set }, "upsert": true };
+    let expected = [
+        op("7", doc! { "_id": "7", "b": "$c", "a$": "1" }),
+        op("8", doc! { "_id": "8" }),
+        op("9", doc! { "_id": "9", "value": "x" }),
+    ];
+    assert_eq!(set_ops(registration(), &reads), expected);
+    let by_number =
+        Registration { key_field: "nr".into(), key_as: IdType::Int64, ..registration() };
+    let set = doc! { "$set": { "nr": 7_i64, "b": "$c", "a$": "1" } };
+    let expected = doc! { "q": { "nr": 7_i64 }, "u": set, "upsert": true };
+    assert_eq!(set_ops(by_number, &reads[..1]), [expected]);
+}
+
+#[test]
+fn merge_by_set_removes_the_expiry() {
+    let registration = Registration { ttl_field: Some("until".into()), ..registration() };
+    let value = hash(&[("until", "of the value"), ("a", "1")]);
+    let expected = doc! {
+        "q": { "_id": "7" },
+        "u": { "$set": { "_id": "7", "a": "1" }, "$unset": { "until": "" } },
+        "upsert": true,
+    };
+    assert_eq!(set_ops(registration, &[(b"k:7", Content::Hash, &value)]), [expected]);
+}
+
+#[test]
+fn names_that_set_does_not_take_are_merged_by_a_pipeline() {
+    let pipeline = |id: &str, document: Parsed| {
+        let merged = doc! { "$mergeObjects": ["$$ROOT", { "$literal": document }] };
+        doc! { "q": { "_id": id }, "u": [{ "$replaceWith": merged }], "upsert": true }
+    };
+    for name in ["a.b", ".", "$a", "$", "", "$[]", "a."] {
+        let (odd, usual) = (hash(&[("a", "1"), (name, "2")]), hash(&[("a", "3")]));
+        let reads: [(&[u8], Content, &[u8]); 2] =
+            [(b"k:1", Content::Hash, &odd), (b"k:2", Content::Hash, &usual)];
+        let set = doc! { "$set": { "_id": "2", "a": "3" } };
+        let expected = [
+            pipeline("1", doc! { "_id": "1", "a": "1", name: "2" }),
+            doc! { "q": { "_id": "2" }, "u": set, "upsert": true },
+        ];
+        assert_eq!(set_ops(registration(), &reads), expected, "{name:?}");
+    }
+}
+
 #[test]
 fn documents_are_found_by_the_key_field_in_its_type() {
     let registration =
@@ -260,8 +323,9 @@ fn any_read() -> impl Strategy<Value = (Content, Vec<u8>)> {
 proptest! {
     #[test]
     fn every_item_is_in_one_command_or_refused(
-        reads in prop::collection::vec(any_read(), 0..30), merge: bool,
+        reads in prop::collection::vec(any_read(), 0..30), merge: bool, sets: bool,
     ) {
+        let forms = if sets { Forms::Sets } else { Forms::Plain };
         let write = if merge { WriteMode::Merge } else { WriteMode::Replace };
         let keys: Vec<String> = (0..reads.len()).map(|n| format!("k:{n}")).collect();
         let reads: Vec<(&[u8], Content, &[u8])> = keys
@@ -269,7 +333,8 @@ proptest! {
             .zip(&reads)
             .map(|(key, (content, value))| (key.as_bytes(), *content, &value[..]))
             .collect();
-        let built = build(&batch(Registration { write, ..registration() }, &reads), Kind::Update);
+        let batch = batch(Registration { write, ..registration() }, &reads);
+        let built = super::build(&batch, Kind::Update, &Lookup::default(), forms);
         let mut seen: Vec<usize> = built.refused.iter().map(|refusal| refusal.index).collect();
         prop_assert!(seen.is_sorted());
         for command in &built.commands {
@@ -278,6 +343,11 @@ proptest! {
                 prop_assert_eq!(op.get_document("q").unwrap(), &doc! { "_id": item.to_string() });
                 let deleted = reads[item].1 == Content::Tombstone;
                 prop_assert_eq!(command.kind == Kind::Delete, deleted);
+                if let Ok(set) = op.get_document("u").and_then(|u| u.get_document("$set")) {
+                    let is_name = |name: &String| !name.starts_with('$') && !name.contains('.');
+                    prop_assert!(sets && set.keys().all(|name| is_name(name) && !name.is_empty()));
+                    prop_assert!(set.contains_key("_id"));
+                }
                 seen.push(item);
             }
         }

@@ -18,9 +18,9 @@ use tokio::time::sleep;
 
 use super::command::{self, Command, CycleStep, Kind};
 use super::executor::{ContestedWrite, Finished, execute, rebuild, subset};
+use super::forms::Forms;
 use super::limits::Limits;
 use super::lookup::Lookup;
-use super::replacements::Replacements;
 use super::reply::Expected;
 use crate::core::delivery::batch::Batch;
 use crate::core::registration::WriteMode;
@@ -155,7 +155,7 @@ fn document(batch: &Batch, index: u32) -> Option<Document> {
         &subset(batch, &[index]),
         Kind::Insert,
         &Lookup::default(),
-        Replacements::default(),
+        Forms::default(),
     );
     let command = RawDocument::from_bytes(&built.commands.first()?.bytes).ok()?;
     let documents = command.get_array("documents").ok()?;

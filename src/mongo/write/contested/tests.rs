@@ -10,8 +10,8 @@ use crate::core::delivery::batch::Item;
 use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
 use crate::core::registration::{Namespace, Registration};
+use crate::mongo::write::forms::Forms;
 use crate::mongo::write::outcome::{Action, Duplicate, WriteError};
-use crate::mongo::write::replacements::Replacements;
 
 type Documents = BTreeMap<String, Option<String>>;
 
@@ -155,7 +155,7 @@ fn batch(writes: &[(&str, &str)]) -> Batch {
 /// Writes a batch as the sink does. Returns the items that stay contested.
 async fn write(server: &mut Server, writes: &[(&str, &str)]) -> Vec<u32> {
     let batch = batch(writes);
-    let built = command::build(&batch, Kind::Update, &Lookup::default(), Replacements::default());
+    let built = command::build(&batch, Kind::Update, &Lookup::default(), Forms::default());
     let finished =
         execute(&batch, built, &mut limits(), async |bytes, limit| server.send(bytes, limit).await)
             .await
@@ -208,7 +208,7 @@ async fn a_transaction_with_a_write_conflict_is_retried_and_then_the_whole_batch
     has(&server, &[("1", "b"), ("2", "a")]);
     server.conflicts = MAX_CONFLICTS + 1;
     let batch = batch(&[("1", "a"), ("2", "b")]);
-    let built = command::build(&batch, Kind::Update, &Lookup::default(), Replacements::default());
+    let built = command::build(&batch, Kind::Update, &Lookup::default(), Forms::default());
     let finished =
         execute(&batch, built, &mut limits(), async |bytes, limit| server.send(bytes, limit).await)
             .await

@@ -8,7 +8,7 @@ use crate::core::delivery::batch::BlockedItem;
 use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
 use crate::core::registration::{Namespace, Registration};
-use crate::mongo::write::replacements::Replacements;
+use crate::mongo::write::forms::Forms;
 use crate::sink::LinkError;
 
 /// A batch of these keys; a key that begins with `-` is a tombstone.
@@ -76,7 +76,7 @@ async fn write_as(
 ) -> (Result<Finished, Failure>, BTreeMap<String, u32>) {
     let mut sent = BTreeMap::new();
     let batch = batch(all);
-    let built = command::build(&batch, documents, &Lookup::default(), Replacements::default());
+    let built = command::build(&batch, documents, &Lookup::default(), Forms::default());
     let send = async |(bytes, _), _| {
         let keys = keys(bytes);
         for key in &keys {
@@ -212,8 +212,7 @@ async fn operations_refused_before_the_collection_was_repaired_are_written() {
     let mut sent = 0;
     let built_of = |all: &[&str]| {
         let batch = batch(all);
-        let built =
-            command::build(&batch, Kind::Update, &Lookup::default(), Replacements::default());
+        let built = command::build(&batch, Kind::Update, &Lookup::default(), Forms::default());
         (batch, built)
     };
     let names = names(600);
@@ -252,7 +251,7 @@ async fn write_with_slow_keys(
 ) -> (Finished, BTreeMap<String, u32>, Duration) {
     let mut sent = BTreeMap::new();
     let batch = batch(all);
-    let built = command::build(&batch, Kind::Update, &Lookup::default(), Replacements::default());
+    let built = command::build(&batch, Kind::Update, &Lookup::default(), Forms::default());
     let began = Instant::now();
     let send = async |(bytes, _): (Vec<u8>, Expected), limit| {
         let keys = keys(bytes);
@@ -306,8 +305,7 @@ async fn a_slow_namespace_makes_progress_with_small_commands() {
     let mut left = names.clone();
     for _ in 0..200 {
         let batch = batch(&left);
-        let built =
-            command::build(&batch, Kind::Update, &Lookup::default(), Replacements::default());
+        let built = command::build(&batch, Kind::Update, &Lookup::default(), Forms::default());
         let began = Instant::now();
         let send = async |(bytes, _): (Vec<u8>, Expected), limit| {
             let took = per_op * keys(bytes).len() as u32;
@@ -334,7 +332,7 @@ async fn a_slow_namespace_makes_progress_with_small_commands() {
 async fn a_command_not_acknowledged_in_time_is_sent_again_with_the_full_time_limit() {
     let mut limits = Vec::new();
     let batch = batch(&["a"]);
-    let built = command::build(&batch, Kind::Update, &Lookup::default(), Replacements::default());
+    let built = command::build(&batch, Kind::Update, &Lookup::default(), Forms::default());
     let send = async |_, limit| {
         limits.push(limit);
         Outcome::Unconfirmed(LinkError::transient("late"))

@@ -81,7 +81,7 @@ fn written<'b>(
     let part = |batch: &'b Batch| Part {
         batch,
         lookup: Lookup::default(),
-        replacements: Replacements::Documents,
+        forms: Forms::Plain,
         fates: vec![Fate::Open; batch.items.len()],
         refused_because: String::new(),
         sent_bytes: 0,
@@ -233,7 +233,7 @@ async fn a_failure_of_the_link_ends_it() {
     let part = |batch| Part {
         batch,
         lookup: Lookup::default(),
-        replacements: Replacements::Documents,
+        forms: Forms::Plain,
         fates: vec![Fate::Open],
         refused_because: String::new(),
         sent_bytes: 0,

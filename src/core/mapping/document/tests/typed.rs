@@ -243,16 +243,19 @@ fn a_string_is_unwrapped_only_if_it_holds_an_object() {
     let of = |text: &str| convert(&unwrapping, b"user:7", Content::String, text.as_bytes());
     assert_eq!(
         of(r#" {"a":{"b":"5"},"_id":1} "#),
-        Ok((doc! { "_id": "7", "a": { "c": 5_i64 } }, false))
+        Ok((doc! { "_id": "7", "a": { "c": 5_i64 } }, Shape::default()))
     );
-    assert_eq!(of(r#"{"$a":1}"#), Ok((doc! { "_id": "7", "$a": 1_i64 }, true)));
-    assert_eq!(of("{}"), Ok((doc! { "_id": "7" }, false)));
-    assert_eq!(of("12"), Ok((doc! { "_id": "7", "value": 12_i64 }, false)));
+    assert_eq!(
+        of(r#"{"$a":1}"#),
+        Ok((doc! { "_id": "7", "$a": 1_i64 }, Shape { dollar: true, path: false }))
+    );
+    assert_eq!(of("{}"), Ok((doc! { "_id": "7" }, Shape::default())));
+    assert_eq!(of("12"), Ok((doc! { "_id": "7", "value": 12_i64 }, Shape::default())));
     // A part was written before the parser found that the end is not JSON.
     let plain = typed("UNWRAP");
     for text in [r#"{"a":[1,{"b":2},"#, r#"{"a":1}{"#, "{", "[{}]", "{\"a\":\u{1}}"] {
         let written = convert(&plain, b"user:7", Content::String, text.as_bytes());
-        assert_eq!(written, Ok((doc! { "_id": "7", "value": text }, false)), "{text}");
+        assert_eq!(written, Ok((doc! { "_id": "7", "value": text }, Shape::default())), "{text}");
     }
     assert_eq!(of(r#"{"a":{"b":"x"}}"#), Err(mismatch("a.b", "INT64")));
     assert_eq!(of(r#"{"a":{"b":"x"}"#), Err(mismatch("value", "INT64")));

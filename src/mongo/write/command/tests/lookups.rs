@@ -1,7 +1,7 @@
 //! Hint and collation of operations, with which they find the document of their key.
 
 use super::*;
-use crate::mongo::write::replacements::Replacements;
+use crate::mongo::write::forms::Forms;
 
 fn lookup(index: Option<&str>, simple: bool) -> Lookup {
     Lookup { index: index.map(str::to_owned), simple }
@@ -28,12 +28,8 @@ fn every_operation_names_the_index_and_the_collation_that_it_needs() {
         (lookup(Some("i"), false), doc! { "hint": "i" }),
         (lookup(None, true), doc! { "collation": { "locale": "simple" } }),
     ] {
-        let built = crate::mongo::write::command::build(
-            &batch,
-            Kind::Update,
-            &lookup,
-            Replacements::default(),
-        );
+        let built =
+            crate::mongo::write::command::build(&batch, Kind::Update, &lookup, Forms::default());
         let [deletes, updates] = &built.commands[..] else { panic!("not two commands") };
         for op in operations(updates).into_iter().chain(operations(deletes)) {
             let rest = op.into_iter().filter(|(name, _)| ["hint", "collation"].contains(&&**name));
@@ -49,7 +45,7 @@ fn inserts_by_a_field_follow_an_update_that_finds_the_index() {
         &mixed(),
         Kind::Insert,
         &lookup(Some("i"), false),
-        Replacements::default(),
+        Forms::default(),
     );
     let [delete, update, insert] = &built.commands[..] else { panic!("not three commands") };
     assert_eq!((update.kind, &update.items[..]), (Kind::Update, &[1][..]));

@@ -117,7 +117,7 @@ fn batch(keys: u8, deletes: u8) -> Batch {
     }
     let namespace = Namespace { database: "shop".to_owned(), collection: "films".to_owned() };
     let registration = Arc::new(Registration::new(Db(0), b"k", namespace));
-    Batch { registration, registration_id: RegistrationId(0), epoch: 0, slow: false, retry: 0, items, bytes }
+    Batch { registration, registration_id: RegistrationId(0), epoch: 0, slow: false, retry: 0, items, groups: Vec::new(), bytes }
 }
 
 /// The keys of a command, in its order.

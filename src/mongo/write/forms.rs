@@ -43,15 +43,15 @@ pub enum Form {
 /// The forms of the updates of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Forms {
-    /// [`Form::Replacement`] and [`Form::Merge`], by WRITE.
+    /// `Form::Replacement` and `Form::Merge`, by WRITE.
     #[default]
     Plain,
-    /// [`Form::Literal`] for values of at least so many bytes that may have several fields.
+    /// `Form::Literal` for values of at least so many bytes that may have several fields.
     Differences {
         /// Least size of a value, bytes.
         least_bytes: usize,
     },
-    /// [`Form::Set`] for values of few fields.
+    /// `Form::Set` for values of few fields.
     Sets,
 }
 

@@ -59,14 +59,24 @@ pub fn fill_strings(redis: &Redis, name: &str, numbers: std::ops::Range<u64>) {
 
 /// Sends a command for each number, in pipelines of 1,000.
 pub fn pipeline(redis: &Redis, numbers: std::ops::Range<u64>, command: impl Fn(u64, &mut Vec<u8>)) {
+    pipeline_of(redis, numbers, 1, command);
+}
+
+/// The same with commands whose replies have `lines` lines for each number.
+pub fn pipeline_of(
+    redis: &Redis,
+    numbers: std::ops::Range<u64>,
+    lines: usize,
+    commands: impl Fn(u64, &mut Vec<u8>),
+) {
     let mut stream = TcpStream::connect(("127.0.0.1", redis.port())).expect("connection");
     let (mut buffer, mut replies) = (Vec::new(), vec![0; 1 << 16]);
     let mut numbers = numbers.peekable();
     while numbers.peek().is_some() {
         let mut waiting = 0;
         for number in numbers.by_ref().take(1000) {
-            command(number, &mut buffer);
-            waiting += 1;
+            commands(number, &mut buffer);
+            waiting += lines;
         }
         stream.write_all(&buffer).expect("commands");
         buffer.clear();

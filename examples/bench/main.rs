@@ -4,6 +4,7 @@
 //!     cargo run --release --example bench -- [--only SECTION,...] [--scale FACTOR]
 //!
 //! - `cost`: capturing, on the server thread
+//! - `groups`: finding out which keys one MULTI changed, on the server thread
 //! - `read`: reading and acknowledging, on the server thread
 //! - `drain`: the rate of writes to MongoDB, compared with a bare loop of upserts (`bare`)
 //! - `coalesce`: many changes of few keys
@@ -25,6 +26,7 @@ mod difference;
 mod documents;
 mod drain;
 mod fence;
+mod groups;
 mod lag;
 mod latency;
 mod load;
@@ -44,8 +46,9 @@ use report::Report;
 
 type Section = (&'static str, fn(&mut Report));
 
-const SECTIONS: [Section; 11] = [
+const SECTIONS: [Section; 12] = [
     ("cost", cost::run),
+    ("groups", groups::run),
     ("read", read::run),
     ("drain", drain::run),
     ("coalesce", coalesce::run),

@@ -251,7 +251,7 @@ impl Backlog {
             ChangeKind::ExpiryOnly if !self.dirty.is_watching() => return,
             other => other,
         };
-        let joins = joins();
+        let joins = self.registry.has_groups() && joins();
         if self.log.push(Change { db, registration_id: id, kind, joins, key }) {
             self.fold(clock());
         }

@@ -7,6 +7,7 @@ use std::ops::Bound;
 
 use super::ActiveRegistration;
 use crate::core::ids::{Db, RegistrationId};
+use crate::core::registration::Atomic;
 use crate::core::registration::router::Routes;
 
 /// Registrations by id and by prefix.
@@ -22,6 +23,9 @@ pub struct Registry {
     by_prefix: HashMap<Db, HashMap<Vec<u8>, RegistrationId>>,
     /// Draining registrations: unregistered, but with keys still to be written.
     draining: BTreeSet<RegistrationId>,
+    /// Live registrations without `ATOMIC NONE`: only with them it is found out which keys changed
+    /// together.
+    grouped: BTreeSet<RegistrationId>,
     /// Live registrations whose existing keys are still to be marked as dirty.
     to_sync: BTreeSet<RegistrationId>,
     version: u64,
@@ -84,6 +88,12 @@ impl Registry {
         self.routes.is_empty()
     }
 
+    /// True if keys can be in groups.
+    #[inline]
+    pub(super) fn has_groups(&self) -> bool {
+        !self.grouped.is_empty()
+    }
+
     /// The registration that `key` of `db` belongs to.
     #[inline(always)]
     pub fn route(&self, db: Db, key: &[u8]) -> Option<RegistrationId> {
@@ -118,12 +128,20 @@ impl Registry {
         };
         let registration = &active.registration;
         self.has_excluded |= !registration.exclude.is_empty();
+        if registration.atomic == Atomic::None {
+            self.grouped.remove(&id);
+        } else {
+            self.grouped.insert(id);
+        }
         self.routes.insert(registration.db, &registration.prefix, id);
     }
 
     /// Stops routing keys with this prefix; they belong to the registration of a shorter prefix, if
     /// any.
     pub(super) fn stop_routing(&mut self, db: Db, prefix: &[u8]) {
+        if let Some(id) = self.find(db, prefix) {
+            self.grouped.remove(&id);
+        }
         self.routes.remove(db, prefix);
     }
 

@@ -75,6 +75,8 @@ impl Backlog {
     ) -> bool {
         let Some(id) = self.registry.route(db, key) else { return false };
         let Some(active) = self.active(id) else { return false };
+        let has_groups = self.registry.has_groups();
+        let joins = || has_groups && joins();
         match Backlog::on_missing(&active.registration, kind) {
             Missing::Delete => {
                 let joins = joins();

@@ -110,7 +110,11 @@ impl Backlog {
             return None;
         }
         loop {
-            let group = self.dirty.next_group(now_us)?;
+            let Some(group) = self.dirty.next_group(now_us) else {
+                let waiting = self.dirty.next_waiting()?;
+                self.group_is_due(waiting);
+                continue;
+            };
             let mut members = self.dirty.members(group);
             if !batch.is_empty() && batch.keys() + members.len() > MAX_GROUP_KEYS as usize {
                 self.dirty.put_back(group);

@@ -5,6 +5,7 @@ mod exclude;
 mod explain;
 mod fold;
 mod groups;
+mod groups_contested;
 mod held;
 mod letters;
 mod loaded;

@@ -19,6 +19,9 @@ pub struct Groups {
     /// By the time in microseconds until which they are held; `u64::MAX` until
     /// [`release_held`](Dirty::release_held).
     pub(super) held: BTreeMap<(u64, GroupId), u64>,
+    /// Groups that have just come to wait for keys in flight. Such a key may itself wait for a key of the
+    /// group, in no batch.
+    pub(super) waiting: Vec<StampedGroup>,
     /// Number of changes whose group was too large for them.
     pub too_large_total: u64,
     /// Number of changes that were missed, so that they are in no group.
@@ -37,9 +40,9 @@ impl Groups {
         self.rings.group_of(id)
     }
 
-    /// True if a group can be sent.
+    /// True if a group can be sent, or must be looked at.
     pub fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+        !self.ready.is_empty() || !self.waiting.is_empty()
     }
 
     /// Until when the first held group is held, microseconds; `u64::MAX` for never.

@@ -120,7 +120,8 @@ impl Dirty {
             Stage::Ready => self.groups.ready.push_back(StampedGroup(group, joint.stamp)),
             Stage::Held => drop(self.groups.held.insert((0, group), joint.stamp)),
             Stage::InFlight if joint.flying == 0 => self.make_ready(group),
-            Stage::Queued | Stage::InFlight => {}
+            Stage::InFlight => self.groups.waiting.push(StampedGroup(group, joint.stamp)),
+            Stage::Queued => {}
         }
         let is_queued = |stage: Option<Stage>| stage.is_none_or(|stage| stage == Stage::Queued);
         if len >= DUE_KEYS && before.into_iter().all(is_queued) {
@@ -175,6 +176,17 @@ impl Dirty {
                     return Some(group);
                 }
                 self.park_group(group);
+                self.groups.waiting.push(StampedGroup(group, stamp));
+            }
+        }
+        None
+    }
+
+    /// The next group that has come to wait for keys in flight since the last call.
+    pub fn next_waiting(&mut self) -> Option<GroupId> {
+        while let Some(StampedGroup(group, stamp)) = self.groups.waiting.pop() {
+            if self.groups.rings.is_at(group, stamp, Stage::InFlight) {
+                return Some(group);
             }
         }
         None

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::core::backlog::Due;
-use crate::core::delivery::batch::{Held, Link};
+use crate::core::delivery::batch::{Held, Link, Refusal};
 use crate::core::delivery::group_batch::GroupBatch;
 use crate::core::delivery::group_counts::{GroupCounts, Split};
 use crate::core::mapping::value::Content;
@@ -232,6 +232,30 @@ fn keys_of_a_registration_that_wants_them_apart_are_in_no_group() {
 }
 
 #[test]
+fn without_a_registration_that_has_groups_nothing_is_asked_about_them() {
+    let mut backlog = linked(&[("a:", Atomic::None)]);
+    let mut asked = 0;
+    let mut record = |backlog: &mut Backlog| {
+        let joins = || {
+            asked += 1;
+            true
+        };
+        backlog.record((Db(0), b"a:1"), ChangeKind::Changed, joins, || 0);
+        asked
+    };
+    assert_eq!(record(&mut backlog), 0);
+    let with = |atomic| Registration { atomic, ..registration("a:") };
+    backlog.register(with(Atomic::Split));
+    assert_eq!(record(&mut backlog), 1);
+    backlog.register(with(Atomic::None));
+    assert_eq!(record(&mut backlog), 1);
+    backlog.register(registration("b:"));
+    assert_eq!(record(&mut backlog), 2);
+    backlog.unregister(Db(0), b"b:", false, 0);
+    assert_eq!(record(&mut backlog), 2);
+}
+
+#[test]
 fn a_transaction_of_too_many_keys_is_split_and_counted() {
     let mut backlog = two();
     let keys: Vec<String> = (0..1400).map(|number| format!("a:{number}")).collect();
@@ -291,6 +315,38 @@ fn keys_that_are_discarded_leave_their_groups() {
     }
     assert_eq!(backlog.unregister(Db(0), b"a:", true, 1), Some(1));
     assert_eq!((backlog.dirty_len(), backlog.groups_len()), (1, 0));
+}
+
+#[test]
+fn a_group_does_not_wait_for_a_key_that_waits_for_the_group() {
+    for is_ready in [true, false] {
+        let mut backlog = linked(&[("a:", Atomic::Split)]);
+        let mut batches = Vec::new();
+        for key in ["a:1", "a:4"] {
+            change(&mut backlog, &[key]);
+            batches.extend(due(&mut backlog, FAR_US).0);
+        }
+        change(&mut backlog, &["a:2", "a:3"]);
+        while let Some(mut batch) = backlog.begin_batch(FAR_US) {
+            while backlog.take(&mut batch, FAR_US).is_some() {}
+        }
+        if !is_ready {
+            // The group waits already, for a key that is really in flight.
+            change(&mut backlog, &["a:4", "a:3"]);
+            assert_eq!(backlog.next_group(&GroupBatch::default(), FAR_US), None);
+        }
+        let refusal = Refusal { index: 0, code: 11000, reason: "taken".to_owned() };
+        let contested = vec![refusal];
+        let verdict = Verdict::Written(Written { contested, ..Written::default() });
+        report(&mut backlog, batches.remove(0), verdict);
+        change(&mut backlog, &["a:2", "a:1"]);
+        for batch in batches {
+            let written = Written { sent_bytes: 1, ..Written::default() };
+            report(&mut backlog, batch, Verdict::Written(written));
+        }
+        let (_, groups) = due(&mut backlog, FAR_US);
+        assert_eq!(groups.keys(), if is_ready { 3 } else { 4 }, "ready: {is_ready}");
+    }
 }
 
 #[test]

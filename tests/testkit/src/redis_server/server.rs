@@ -167,7 +167,21 @@ impl Redis {
     /// `WB.FLUSH` with arguments.
     #[track_caller]
     pub fn flush_with(&self, arguments: &[&str]) -> Flushed {
-        self.run(&[&["WB.FLUSH"], arguments].concat())
+        let words = [&["WB.FLUSH"], arguments].concat();
+        let reply = command(&words).query(&mut self.connection());
+        reply.unwrap_or_else(|error| panic!("{}: {error}; {}", words.join(" "), self.waiting()))
+    }
+
+    /// What the module and its keys wait for, for the message of a failed test.
+    fn waiting(&self) -> String {
+        let mut connection = self.connect();
+        let mut ask = |words: &[&str]| command(words).query::<Value>(&mut connection);
+        let mut text = format!("{:?}", ask(&["WB.STATUS"]));
+        let keys = command(&["KEYS", "*"]).query::<Vec<String>>(&mut self.connect());
+        for key in keys.unwrap_or_default().iter().take(100) {
+            text += &format!("\n{:?}", ask(&["WB.EXPLAIN", key]));
+        }
+        text
     }
 
     /// `SHUTDOWN` with arguments; waits for the process to end.

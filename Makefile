@@ -10,7 +10,7 @@ INTEGRATION := cargo test --release --test integration -- --skip timing:: && \
 	cargo test --release --test integration timing:: -- --test-threads 1
 
 .PHONY: help setup build test test-all test-matrix test-mongo-matrix test-metrics test-wb-top test-clients \
-	test-movie-app test-package lint docs demo movie-app crash outage atomic bench oracle fuzz commands dist clean
+	test-movie-app test-package lint docs demo movie-app crash outage atomic failover bench oracle fuzz commands dist clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 20
@@ -46,8 +46,9 @@ test-all: test test-metrics test-wb-top test-clients test-movie-app test-package
 
 lint: setup ## Check format, clippy, rustdoc and docs/ against the sources, warnings denied
 	@scripts/check-docs
-	cargo fmt --all --check
-	cargo clippy --release --workspace --all-targets -- -D warnings
+	@scripts/vendor-driver --check
+	cargo fmt --package writebehind --package testkit --check
+	cargo clippy --release --workspace --all-targets --no-deps -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
 
 docs: build ## Check the documentation: links, messages, commands, options, settings, figures
@@ -93,6 +94,10 @@ SNAPSHOTS ?= 10000
 atomic: build ## Transfer under all faults, check the sum in MongoDB; SNAPSHOTS, SEED, ONLY, ATOMIC, SERVER
 	cargo run --release --quiet --example atomic -- --snapshots $(SNAPSHOTS) --seed $(SEED) \
 		--only $(ONLY) $(if $(ATOMIC),--atomic $(ATOMIC)) $(if $(SERVER),--server $(SERVER))
+
+failover: build ## Freeze, kill and replace masters that come back; ROUNDS, SEED, ONLY, UNFENCED, SERVER
+	cargo run --release --quiet --example failover -- --rounds $(ROUNDS) --seed $(SEED) --only $(ONLY) \
+		$(if $(UNFENCED),--unfenced) $(if $(SERVER),--server $(SERVER))
 
 SCALE ?= 1
 bench: build ## Measure cost, rates and lag with and without the module; ONLY=cost,lag SCALE=0.1

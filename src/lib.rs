@@ -37,6 +37,7 @@ pub mod internals {
     pub use crate::core::backlog::Backlog;
     pub use crate::core::backlog::change_log::{Change, ChangeKind, Log};
     pub use crate::core::backlog::dead_letters::DeadLetter;
+    pub use crate::core::backlog::lease::Shard;
     pub use crate::core::backlog::record::{Packer, Record, SavedKey, unpack};
     pub use crate::core::backlog::stream_words::{Word, read};
     pub use crate::core::backlog::table::{Dirty, Missed, RetainedValue, Taken};

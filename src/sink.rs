@@ -7,6 +7,7 @@ use crate::core::delivery::batch::{Batch, SessionId, Written};
 use crate::core::delivery::deployment::{Checkup, Need};
 use crate::core::delivery::group_batch::GroupBatch;
 use crate::core::delivery::group_counts::GroupCounts;
+use crate::core::delivery::lease::{Claim, LeaseState};
 use crate::core::settings::WriteForm;
 
 /// Why a batch, as a whole, was not acknowledged.
@@ -42,12 +43,15 @@ pub struct LinkError {
     pub permanent: bool,
     /// True if a command was sent and not answered, so the server may apply it at any later time.
     pub unanswered: bool,
+    /// True if MongoDB can be used, but another server holds the lease. The link is tried again every
+    /// second.
+    pub waits: bool,
 }
 
 impl LinkError {
     /// A transient failure, without an unanswered command.
     pub fn transient(error: impl Into<String>) -> Self {
-        LinkError { error: error.into(), permanent: false, unanswered: false }
+        LinkError { error: error.into(), permanent: false, unanswered: false, waits: false }
     }
 
     /// A permanent failure, which the operator must fix.
@@ -99,8 +103,12 @@ pub trait Sink: 'static {
     /// Maximum number of batches that it can have in flight.
     fn max_in_flight(&self) -> usize;
 
-    /// Checks that the link works, within a bounded time.
-    fn ping(&self) -> impl Future<Output = Result<(), LinkError>>;
+    /// Checks that the link works, and takes or renews the lease if there is a claim to one. Ends within a
+    /// bounded time.
+    fn ping(&self, claim: Option<&Claim>) -> impl Future<Output = Result<(), LinkError>>;
+
+    /// What is known of the lease.
+    fn lease(&self) -> LeaseState;
 
     /// Ends when there may be a new [`link_state`](Self::link_state). No change is missed between
     /// two calls.
@@ -117,7 +125,7 @@ pub trait Sink: 'static {
     /// such a batch must be written once more when the command can no longer be applied.
     fn is_fenced(&self) -> bool;
 
-    /// Closes every connection. Writes in flight may fail.
+    /// Gives the lease back and closes every connection. Writes in flight may fail.
     fn close(&self) -> impl Future<Output = ()>;
 }
 

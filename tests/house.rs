@@ -87,7 +87,7 @@ const ROOMS: [(&str, &[&str]); 45] = [
     ("redis/durability_warnings", &["redis/api"]),
     ("redis/check_clients", &["core/delivery", "redis/api"]),
     ("redis/file", &["file", "worker", "redis/api"]),
-    ("redis/sources", &["core/settings", "mongo/uri", "worker", "redis/api"]),
+    ("redis/sources", &["core/registration", "core/settings", "mongo/uri", "worker", "redis/api"]),
     (
         "redis/pipeline",
         &["core", "worker", "mongo/sink", "redis/api", "redis/slice", "redis/sources"],

@@ -3,7 +3,7 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use writebehind::internals::{Backlog, RetainedValue, Content, Db, DeadLetter, GroupId, Missed, Packer, Record, RegistrationId, SavedKey, ChangeKind, args, unpack};
+use writebehind::internals::{Backlog, RetainedValue, Content, Db, DeadLetter, GroupId, Missed, Packer, Record, RegistrationId, SavedKey, Shard, ChangeKind, args, unpack};
 
 const NOW_US: u64 = 1_700_000_000_000_000;
 /// What a backlog takes for itself, and what a byte of state may cost at the most: a registration
@@ -26,6 +26,7 @@ enum Piece<'a> {
     Key { id: u8, db: u8, kind: u8, since_us: u64, key: u8, value: Option<&'a [u8]> },
     Dead { id: u8, db: u8, kind: u8, code: i32, times: [u64; 2], key: u8, value: Option<&'a [u8]> },
     Sessions(Vec<[u8; 16]>),
+    Lease([u8; 16], u64, [u8; 16]),
     Paused,
     Raw(&'a [u8]),
 }
@@ -100,6 +101,11 @@ fn push(packer: &mut Packer<impl FnMut(&[u8])>, piece: &Piece<'_>) {
             packer.push(&Record::Dead { db: Db(u16::from(*db)), key: &name(*key), letter });
         }
         Piece::Sessions(sessions) => packer.push(&Record::Sessions(sessions.clone())),
+        Piece::Lease(id, epoch, holder) => {
+            let Ok(namespace) = args::parse_namespace(b"d.leases") else { return };
+            let (id, epoch, holder) = (*id, *epoch, *holder);
+            packer.push(&Record::Lease(Shard { id, epoch, holder, namespace }));
+        }
         Piece::Paused => packer.push(&Record::Paused),
         Piece::Raw(_) => {}
     }

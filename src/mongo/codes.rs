@@ -58,6 +58,7 @@ pub fn meaning(code: i32) -> Meaning {
 /// The codes up to 999, which have names and are numbered consecutively.
 fn by_name(code: i32) -> Meaning {
     match code {
+        225 => Link("another server has taken the lease, or writes in the same session"),
         91 | 189 | 216 | 333 => Link("the server is no primary at the moment, or is shutting down"),
         18 | 391 => Permanent("authentication failed; check user, password and authSource"),
         64 => Link("not enough members confirm the writes in time; check the replica set"),
@@ -91,8 +92,8 @@ fn by_name(code: i32) -> Meaning {
         371 => Namespace("writes of users are blocked by setUserWriteBlockMode"),
         385 => Namespace("another operation on the database does not allow it"),
 
-        // The session has a newer transaction, or the transaction has ended already.
-        225 | 251 | 217 | 228 | 256 | 356 | 363 => Transient("its session is used elsewhere"),
+        // The transaction has ended already, or the session is used in another way.
+        251 | 217 | 228 | 256 | 356 | 363 => Transient("its session is used elsewhere"),
         24 | 46 | 107 | 112 | 117 | 208 | 267 | 314 => {
             Transient("another operation in MongoDB holds it")
         }

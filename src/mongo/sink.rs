@@ -20,15 +20,17 @@ use super::write::index::Indexes;
 use super::write::insert_ratio::InsertRatio;
 use super::write::limits::Speeds;
 use super::write::lookup::Lookup;
+use super::write::numbers::next_number;
 use super::write::outcome::Outcome;
 use super::write::pipeline_probe;
 use super::write::pipeline_probe::Pipelines;
 use super::write::reply::Expected;
-use super::write::session::{Fence, SessionGuard, Sessions, next_number};
+use super::write::session::{Fence, SessionGuard, Sessions};
 use super::write::transaction::{TransactionBackoff, send_transaction};
 use crate::core::delivery::batch::{Batch, Refusal, SessionId, Written};
 use crate::core::delivery::deployment::{Checkup, Need};
 use crate::core::delivery::group_batch::GroupBatch;
+use crate::core::delivery::lease::{Claim, LeaseState};
 use crate::core::registration::{Registration, WriteMode};
 use crate::core::settings::WriteForm;
 use crate::sink::{Connector, Failure, GroupResults, LinkError, Sink};
@@ -129,7 +131,7 @@ impl Sink for MongoSink {
         (self.connected.connections as usize).saturating_sub(1).max(1)
     }
 
-    async fn ping(&self) -> Result<(), LinkError> {
+    async fn ping(&self, claim: Option<&Claim>) -> Result<(), LinkError> {
         let admin = self.connected.client.database("admin");
         // Without a read preference the driver selects a server that accepts writes for a raw
         // command.
@@ -137,7 +139,12 @@ impl Sink for MongoSink {
             Ok(Ok(hello)) => {
                 self.sessions.set_fence(Fence::of(&hello));
                 self.is_old.set(hello.get_i32("maxWireVersion").is_ok_and(|v| v < WIRE_5_0));
-                Ok(())
+                match claim {
+                    Some(claim) if self.sessions.fence() != Fence::None => {
+                        self.sessions.lease.keep(claim).await
+                    }
+                    _ => Ok(()),
+                }
             }
             Ok(Err(error)) => Err(self.connected.watch.broken(&error)),
             Err(_) => {
@@ -159,11 +166,16 @@ impl Sink for MongoSink {
         self.sessions.ids()
     }
 
+    fn lease(&self) -> LeaseState {
+        self.sessions.lease.state()
+    }
+
     fn is_fenced(&self) -> bool {
         self.sessions.fence() == Fence::Transactions
     }
 
     async fn close(&self) {
+        self.sessions.lease.release().await;
         self.connected.client.clone().shutdown().immediate(true).await;
     }
 }

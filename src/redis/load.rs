@@ -10,7 +10,7 @@ use super::api::{clock, config, log, read_mode};
 use super::commands::{info, registrations_file};
 use super::replication::rdb;
 use super::state::module;
-use super::{commands, durability_warnings, events, settings};
+use super::{commands, durability_warnings, events, place, settings};
 
 const NAME: &CStr = c"writebehind";
 /// Major, minor and patch with two digits each.
@@ -86,6 +86,7 @@ fn load(ctx: Ctx<'_>, words: &[&[u8]]) -> Result<(), String> {
     module.pipeline.is_replica.set(ctx.flags() & raw::REDISMODULE_CTX_FLAGS_SLAVE != 0);
     module.databases.set(config::databases(ctx));
     module.pipeline.opener.mode.set(read_mode::mode(module.pipeline.is_replica.get()));
+    module.pipeline.holder.get_or_init(|| place::holder(ctx));
     settings::register(ctx)?;
     settings::take_arguments(words)?;
     settings::log_notes(&module.pipeline.sources.borrow().check_environment()?);

@@ -26,6 +26,7 @@ mod file;
 mod flush_clients;
 pub mod load;
 mod pipeline;
+mod place;
 pub mod read;
 pub mod replication;
 pub mod retain;

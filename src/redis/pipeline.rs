@@ -1,6 +1,6 @@
 //! What every part of the Redis side may use: the backlog, the worker and the key opener.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::time::Duration;
 
 use super::api::key::KeyOpener;
@@ -10,6 +10,7 @@ use super::sources::Sources;
 use crate::core::backlog::{Backlog, Flight};
 use crate::core::delivery::batch::Batch;
 use crate::core::delivery::group_batch::GroupBatch;
+use crate::core::delivery::lease::{Claim, Holder};
 use crate::core::settings::Settings;
 use crate::mongo::sink::MongoConnector;
 use crate::worker::{Worker, WorkerOptions};
@@ -28,6 +29,8 @@ pub struct Pipeline {
     pub opener: KeyOpener,
     /// Time that clients used in recent event-loop iterations.
     pub client_time: ClientTime,
+    /// Who this server is when it takes the lease.
+    pub holder: OnceCell<Holder>,
     /// True while this server is a replica, which writes nothing.
     pub is_replica: Cell<bool>,
     /// True if the worker was asked to keep the link up.
@@ -103,7 +106,13 @@ impl Pipeline {
         let former = self.backlog.borrow().sessions.former().to_vec();
         let uri = self.sources.borrow().uri_source();
         self.keeps_link.set(self.needs_link());
-        WorkerOptions::new(uri, &self.settings(), former, self.keeps_link.get())
+        let claim = self.claim().filter(|_| self.keeps_link.get());
+        WorkerOptions::new(uri, &self.settings(), former, self.keeps_link.get(), claim)
+    }
+
+    fn claim(&self) -> Option<Claim> {
+        let place = self.sources.borrow().lease_namespace();
+        self.backlog.borrow().lease.claim(self.holder.get()?, place)
     }
 
     /// Sends a group batch to the worker. False when the worker does not accept it although there was a

@@ -10,8 +10,9 @@ use super::api::log;
 use super::api::raw;
 use super::api::raw::api;
 use super::file;
-use super::sources::{EXPOSED, REGISTRATIONS_FILE, TEXTS, URI, URI_FILE};
+use super::sources::{EXPOSED, LEASE_NAMESPACE, REGISTRATIONS_FILE, TEXTS, URI, URI_FILE};
 use super::state::module;
+use crate::core::registration::args;
 use crate::core::registration::printable::printable;
 use crate::core::settings::{self, SettingLimits, Settings, WRITE_FORM, WriteForm};
 use crate::mongo::uri;
@@ -209,6 +210,11 @@ fn put_text(at: usize, value: &str) -> Result<(), String> {
             let checked = uri::validate_secret(&content);
             log_notes(&checked.map_err(|error| format!("mongodb-uri-file: {error}"))?);
             is_exposed = uri::is_secret(&content) && file::is_readable_by_all(Path::new(value));
+        }
+        LEASE_NAMESPACE if !value.is_empty() => {
+            args::parse_namespace(value.as_bytes()).map_err(|_| {
+                "lease-namespace takes a MongoDB namespace such as shop.leases".to_owned()
+            })?;
         }
         _ => {}
     }

@@ -5,6 +5,7 @@ use std::ffi::{CStr, OsString};
 use std::path::PathBuf;
 
 use super::api::context::Text;
+use crate::core::registration::{Namespace, args};
 use crate::core::settings::DEFAULT_URI;
 use crate::mongo::uri;
 use crate::worker::UriSource;
@@ -17,23 +18,29 @@ pub const EXPOSED: &str = "every user of this machine can read the password in m
      600 it; this warning ends with the next start, or when another file is set";
 
 /// Names and defaults of the text settings, in the order of [`Sources::texts`].
-pub const TEXTS: [(&CStr, &CStr); 3] =
-    [(c"mongodb-uri", URI_DEFAULT), (c"mongodb-uri-file", c""), (c"registrations-file", c"")];
+pub const TEXTS: [(&CStr, &CStr); 4] = [
+    (c"mongodb-uri", URI_DEFAULT),
+    (c"mongodb-uri-file", c""),
+    (c"registrations-file", c""),
+    (c"lease-namespace", c""),
+];
 /// The index of `mongodb-uri` in [`TEXTS`].
 pub const URI: usize = 0;
 /// The index of `mongodb-uri-file`.
 pub const URI_FILE: usize = 1;
 /// The index of `registrations-file`.
 pub const REGISTRATIONS_FILE: usize = 2;
+/// The index of `lease-namespace`.
+pub const LEASE_NAMESPACE: usize = 3;
 const URI_DEFAULT: &CStr = c"mongodb://127.0.0.1:27017";
 
 /// The text settings, and the connection string of the environment.
 #[derive(Debug)]
 pub struct Sources {
-    /// By [`URI`], [`URI_FILE`] and [`REGISTRATIONS_FILE`].
-    pub texts: [String; 3],
+    /// By [`URI`], [`URI_FILE`], [`REGISTRATIONS_FILE`] and [`LEASE_NAMESPACE`].
+    pub texts: [String; 4],
     /// The strings returned to CONFIG GET: the server copies them, and the module has to free them.
-    pub given: [Option<Text>; 3],
+    pub given: [Option<Text>; 4],
     /// The trimmed value of the environment variable; an error when it is not UTF-8.
     from_environment: Option<Result<String, String>>,
     /// True when `mongodb-uri-file` holds a password and every user of the machine could read the
@@ -44,8 +51,8 @@ pub struct Sources {
 impl Default for Sources {
     fn default() -> Self {
         Sources {
-            texts: [DEFAULT_URI.to_owned(), String::new(), String::new()],
-            given: [None, None, None],
+            texts: [DEFAULT_URI.to_owned(), String::new(), String::new(), String::new()],
+            given: [None, None, None, None],
             from_environment: std::env::var_os(URI_VARIABLE).and_then(from_environment),
             is_exposed: false,
         }
@@ -67,6 +74,11 @@ impl Sources {
     /// The path in `registrations-file`; empty for none.
     pub fn registrations_file(&self) -> &str {
         &self.texts[REGISTRATIONS_FILE]
+    }
+
+    /// Where `lease-namespace` puts the lease; `None` for its default.
+    pub fn lease_namespace(&self) -> Option<Namespace> {
+        args::parse_namespace(self.texts[LEASE_NAMESPACE].as_bytes()).ok()
     }
 
     /// A warning for the operator about the sources, if there is one.

@@ -11,7 +11,7 @@
 use super::api::context::{Ctx, NOT_NOW};
 use super::api::raw;
 use super::api::{clock, wake};
-use super::event_loop::{dead_letter_retries, problem_log, rewrites};
+use super::event_loop::{dead_letter_retries, lease, problem_log, rewrites};
 use super::pipeline::Pipeline;
 use super::replication::propagate;
 use super::state::{Module, module};
@@ -41,6 +41,7 @@ pub fn before_sleep(ctx: Ctx<'_>) {
     if worked {
         note_slice(pipeline, began_us);
     }
+    lease::step(pipeline, ctx);
     pipeline.follow_need();
     problem_log::link(&mut pipeline.backlog.borrow_mut());
     problem_log::trouble(pipeline, began_us);

@@ -3,16 +3,19 @@
 use std::rc::Rc;
 
 use tokio::task::Id;
-use tokio::time::{Duration, Instant};
+use tokio::time::{Duration, Instant, timeout};
 
 use super::connect_attempt::{Attempt, Linked};
 use super::ends::PANIC;
 use super::link_monitor::RETRY_IN;
 use super::link_view::View;
-use super::write_loop::{BatchEnd, SentBatch, WriteLoop};
+use super::write_loop::{BatchEnd, SentBatch, Tasks, WriteLoop};
 use crate::core::delivery::batch::{Batch, Link, Report, Verdict, Written};
 use crate::core::registration::Namespace;
 use crate::sink::{Connector, Failure, LinkError, Sink};
+
+/// Maximum time for closing the connections of a retired sink.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 impl<C: Connector> WriteLoop<C> {
     /// Handles the end of the task `id`; without `ended`, it has panicked or was aborted.
@@ -66,6 +69,7 @@ impl<C: Connector> WriteLoop<C> {
         match link {
             Ok(()) => {
                 self.attempt_at = None;
+                self.renewal_ended();
                 let change = self.link.answered();
                 self.report_link(change);
             }
@@ -159,6 +163,17 @@ impl<C: Connector> WriteLoop<C> {
         self.retired.push(linked);
     }
 
+    /// Closes retired sinks without batches in flight.
+    pub(super) fn close_retired(&mut self, tasks: &mut Tasks<C::Sink>) {
+        for linked in self.retired.extract_if(.., |linked| Rc::strong_count(linked) == 1) {
+            tasks.spawn_local(async move {
+                // Closing may take long; dropping the sink closes its connections as well.
+                let _ = timeout(CLOSE_WITHIN, linked.sink.close()).await;
+                BatchEnd::Closed
+            });
+        }
+    }
+
     /// Returns `batch` and lets its namespace back off, longer with each failure.
     pub(super) fn namespace_failed(&mut self, batch: Batch, error: String, indeterminate: bool) {
         let namespace = batch.registration.namespace.clone();
@@ -175,6 +190,7 @@ impl<C: Connector> WriteLoop<C> {
     }
 
     pub(super) fn link_failed(&mut self, why: &LinkError) {
+        self.renewal.at = None;
         self.flow.failed();
         let (change, pause_ms) = self.link.failed(why, self.options.backoff, fastrand::u64(..));
         self.attempt_at = Some(Instant::now() + Duration::from_millis(pause_ms));

@@ -52,11 +52,17 @@ pub async fn attempt<C: Connector>(
     };
     let is_new = last.is_none_or(|last| !Rc::ptr_eq(&last, &linked));
     let link = tokio::select! {
-        link = linked.sink.ping() => link,
+        link = linked.sink.ping(options.claim.as_ref()) => link,
         // A ping waits for a server that accepts writes. A new sink's link state is as recent as
         // the ping, so when it has tried every server in vain there is no need to wait.
         error = no_server(&linked.sink), if is_new => Err(error),
     };
+    Attempt { linked: Some(linked), link }
+}
+
+/// Renews the lease on a link that works.
+pub async fn renew<S: Sink>(linked: Rc<Linked<S>>, options: WorkerOptions) -> Attempt<S> {
+    let link = linked.sink.ping(options.claim.as_ref()).await;
     Attempt { linked: Some(linked), link }
 }
 

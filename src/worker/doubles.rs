@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use crate::core::delivery::batch::{Batch, Item, Refusal, SessionId, Written};
 use crate::core::delivery::deployment::{Checkup, Need};
 use crate::core::delivery::group_batch::GroupBatch;
+use crate::core::delivery::lease::{Claim, LeaseState};
 use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
 use crate::core::registration::{Namespace, Registration};
@@ -52,6 +53,7 @@ pub struct World {
     /// True if an unanswered command can never be applied late.
     pub fenced: bool,
     pub sessions: Vec<SessionId>,
+    pub lease: LeaseState,
     /// The former sessions that were passed to the last connect.
     pub former: Vec<SessionId>,
     /// Keys in the order they were written, with the URI they were written to.
@@ -204,7 +206,7 @@ impl Sink for Double {
         usize::MAX
     }
 
-    async fn ping(&self) -> Result<(), LinkError> {
+    async fn ping(&self, _: Option<&Claim>) -> Result<(), LinkError> {
         let hang = {
             let mut world = self.doubles.world();
             world.pings += 1;
@@ -230,6 +232,10 @@ impl Sink for Double {
 
     fn sessions(&self) -> Vec<SessionId> {
         self.doubles.world().sessions.clone()
+    }
+
+    fn lease(&self) -> LeaseState {
+        self.doubles.world().lease.clone()
     }
 
     fn is_fenced(&self) -> bool {

@@ -9,7 +9,7 @@ use crate::sink::LinkError;
 pub struct LinkState {
     state: Link,
     failures: u32,
-    /// True if the last failure was permanent.
+    /// True if the last failure was permanent, or the lease of another server.
     permanent: bool,
     /// Number of failures of a link that seemed to work, since the last acknowledged batch.
     relapses: u32,
@@ -18,6 +18,8 @@ pub struct LinkState {
 /// After this many relapses, a link that seems to work again is no longer tried at once, but after
 /// the usual pause.
 const MAX_RELAPSES: u32 = 3;
+/// Pause between two looks at the lease of another server, milliseconds.
+const WAIT_MS: u64 = 1000;
 
 impl LinkState {
     /// The initial state: nothing needs the link yet.
@@ -81,10 +83,11 @@ impl LinkState {
         random: u64,
     ) -> (Option<Link>, u64) {
         self.failures = self.failures.saturating_add(1);
-        self.permanent = why.permanent;
-        let pause_ms = match why.permanent {
-            true => backoff.slow_delay_ms(random),
-            false => backoff.delay_ms(self.failures, random),
+        self.permanent = why.permanent || why.waits;
+        let pause_ms = match (why.waits, why.permanent) {
+            (true, _) => WAIT_MS,
+            (false, true) => backoff.slow_delay_ms(random),
+            (false, false) => backoff.delay_ms(self.failures, random),
         };
         (self.change(Link::Down { error: why.error.clone() }), pause_ms)
     }
@@ -155,6 +158,16 @@ mod tests {
     fn a_permanent_failure_is_retried_rarely() {
         let mut link = LinkState::idle();
         assert!(link.failed(&LinkError::permanent("password"), BACKOFF, 0).1 >= 500);
+        assert!(!link.may_retry_at_once());
+    }
+
+    #[test]
+    fn the_lease_of_another_server_is_looked_at_every_second() {
+        let mut link = LinkState::idle();
+        let waits = LinkError { waits: true, ..LinkError::transient("another holds it") };
+        for _ in 0..20 {
+            assert_eq!(link.failed(&waits, BACKOFF, 0).1, 1000);
+        }
         assert!(!link.may_retry_at_once());
     }
 

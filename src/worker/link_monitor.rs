@@ -24,7 +24,7 @@ impl<C: Connector> WriteLoop<C> {
         if let Some(attempt) = self.attempt.take() {
             attempt.abort();
         }
-        self.attempt_at = None;
+        (self.attempt_at, self.renewal.at) = (None, None);
         self.view = View::default();
         if let Some(linked) = self.linked.take() {
             self.retire(linked);

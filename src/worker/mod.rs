@@ -10,6 +10,7 @@
 //! - `groups`, `group_lane`: group batches, which are sent one at a time.
 //! - `connect_attempt`: creates a sink and checks the link; `link_monitor`, `link_view`: the link
 //!   between batches.
+//! - `lease`: the lease between batches.
 //! - `check`: WB.CHECK, independent of the link and the batches.
 //! - `credit`, `link`, `slow_namespaces`, `namespace_backoff`: pure decisions without I/O.
 //! - `outbox`: reports to the server.
@@ -23,6 +24,7 @@ mod group_lane;
 mod groups;
 pub mod handle;
 mod in_flight;
+mod lease;
 mod link;
 mod link_monitor;
 mod link_view;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::core::delivery::backoff::Backoff;
 use crate::core::delivery::batch::SessionId;
+use crate::core::delivery::lease::Claim;
 use crate::core::settings::{Settings, WriteForm};
 
 /// Where the connection string comes from.
@@ -45,6 +46,8 @@ pub struct WorkerOptions {
     pub former_sessions: Vec<SessionId>,
     /// True if the link is kept up between batches: on a master with a registration.
     pub keeps_link: bool,
+    /// The claim to the lease, if there is one.
+    pub claim: Option<Claim>,
 }
 
 impl WorkerOptions {
@@ -55,6 +58,7 @@ impl WorkerOptions {
         settings: &Settings,
         former_sessions: Vec<SessionId>,
         keeps_link: bool,
+        claim: Option<Claim>,
     ) -> Self {
         let ms = |value: i64| u64::try_from(value).unwrap_or(0);
         let max_in_flight = settings.max_in_flight_batches.clamp(1, i64::from(MAX_IN_FLIGHT));
@@ -69,7 +73,20 @@ impl WorkerOptions {
             write_form: settings.write_form,
             former_sessions,
             keeps_link,
+            claim,
         }
+    }
+}
+
+impl WorkerOptions {
+    /// True if a sink for `self` cannot be used with `other`: another deployment, or other sessions.
+    pub fn needs_other_sink(&self, other: &WorkerOptions) -> bool {
+        let of = |options: &WorkerOptions| {
+            options.claim.as_ref().map(|claim| (claim.shard, claim.namespace.clone()))
+        };
+        self.uri != other.uri
+            || self.former_sessions != other.former_sessions
+            || of(self) != of(other)
     }
 }
 

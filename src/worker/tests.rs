@@ -31,6 +31,7 @@ fn options(uri: &str, max_in_flight: u32) -> WorkerOptions {
         write_form: WriteForm::default(),
         former_sessions: Vec::new(),
         keeps_link: true,
+        claim: None,
     }
 }
 

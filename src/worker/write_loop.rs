@@ -16,6 +16,7 @@ use super::connect_attempt::{Attempt, CONNECT_WITHIN, Linked, attempt};
 use super::credit::Credits;
 use super::ends::{CheckRequest, Concurrency, Ends, PANIC};
 use super::group_lane::GroupLane;
+use super::lease::Renewal;
 use super::link::LinkState;
 use super::link_view::View;
 use super::namespace_backoff::NamespaceBackoffs;
@@ -33,8 +34,6 @@ use crate::sink::{Connector, Failure, GroupResults, LinkError, Sink};
 pub const WRITE_WITHIN: Duration = Duration::from_secs(300);
 /// The error when one of these time limits was reached.
 pub(super) const SILENT: &str = "MongoDB does not answer at all";
-/// Maximum time for closing the connections of a retired sink.
-const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// The same at a stop.
 const STOP_CLOSE_WITHIN: Duration = Duration::from_millis(200);
 /// Number of polls that the driver needs to send a command: pool, task, socket.
@@ -104,6 +103,7 @@ pub struct WriteLoop<C: Connector> {
     pub(super) groups: GroupLane<C::Sink>,
     pub(super) attempt: Option<AbortHandle>,
     pub(super) attempt_at: Option<Instant>,
+    pub(super) renewal: Renewal,
     /// The link as the sink reports it.
     pub(super) view: View,
     /// The ids of running checks.
@@ -154,6 +154,7 @@ impl<C: Connector> WriteLoop<C> {
             groups: GroupLane::default(),
             attempt: None,
             attempt_at: None,
+            renewal: Renewal::default(),
             view: View::default(),
             checks: HashMap::new(),
         }
@@ -176,10 +177,12 @@ impl<C: Connector> WriteLoop<C> {
             self.connect_if_due(&mut tasks);
             self.begin_checks(&mut tasks);
             self.mark_overdue_slow();
-            let sent = self.send_batches(&mut tasks) | self.send_groups(&mut tasks);
+            let sent =
+                self.may_write() && self.send_batches(&mut tasks) | self.send_groups(&mut tasks);
             self.close_retired(&mut tasks);
             self.grant();
             self.report_sessions();
+            self.report_lease();
             self.report_lag();
             self.outbox.flush();
             if sent {
@@ -201,8 +204,7 @@ impl<C: Connector> WriteLoop<C> {
         let Some(options) = self.ends.options.try_iter().last() else {
             return;
         };
-        let moved = options.uri != self.options.uri
-            || options.former_sessions != self.options.former_sessions;
+        let moved = options.needs_other_sink(&self.options);
         self.options = options;
         if !moved {
             return;
@@ -246,10 +248,12 @@ impl<C: Connector> WriteLoop<C> {
         if self.linked.is_none() {
             self.attempt_at.get_or_insert(now);
         }
+        self.renew_if_due(tasks, now);
         if self.attempt.is_some() || self.attempt_at.is_none_or(|at| at > now) {
             return;
         }
         self.attempt_at = None;
+        self.renewal.began = Some(now);
         let (connector, last) = (Rc::clone(&self.connector), self.linked.clone());
         let mut options = self.options.clone();
         options.former_sessions.extend(&self.former_sessions);
@@ -287,17 +291,6 @@ impl<C: Connector> WriteLoop<C> {
             }
         }
         true
-    }
-
-    /// Closes retired sinks without batches in flight.
-    fn close_retired(&mut self, tasks: &mut Tasks<C::Sink>) {
-        for linked in self.retired.extract_if(.., |linked| Rc::strong_count(linked) == 1) {
-            tasks.spawn_local(async move {
-                // Closing may take long; dropping the sink closes its connections as well.
-                let _ = timeout(CLOSE_WITHIN, linked.sink.close()).await;
-                BatchEnd::Closed
-            });
-        }
     }
 
     fn grant(&mut self) {
@@ -338,7 +331,8 @@ impl<C: Connector> WriteLoop<C> {
         let lag_in = self.lag.due_in_us((self.ends.now_us)()).map(Duration::from_micros);
         let lag_at = lag_in.map(|pause| Instant::now() + pause);
         let attempt_at = self.attempt_at.filter(|_| self.attempt.is_none());
-        let wake_at = [lag_at, attempt_at, self.view.fails_at(), self.slow_at()];
+        let renew_at = self.renewal.at.filter(|_| self.attempt.is_none());
+        let wake_at = [lag_at, attempt_at, renew_at, self.view.fails_at(), self.slow_at()];
         let wake_at = wake_at.into_iter().flatten().min();
         let linked = self.linked.clone();
         let link_changed = async {

@@ -21,7 +21,7 @@ LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 NO_PANEL = {
     "batches_total", "dirty_groups", "groups_split_total", "lag_p50_seconds", "lag_p99_seconds",
     "last_write_timestamp_seconds", "link_since_timestamp_seconds", "own_hits_total", "own_misses_total",
-    "prefixes_omitted", "info", "registrations", "rescans_pending", "resting", "syncs_pending", "lost_total",
+    "prefixes_omitted", "info", "lease_epoch", "lease_held", "registrations", "rescans_pending", "resting", "syncs_pending", "lost_total",
     *(f"prefix_{name}" for name in [
         "batches_total", "bytes_total", "captured_total", "coalesced_total", "deleted_total",
         "failed_total", "in_flight_keys", "info", "lag_p50_seconds", "last_write_timestamp_seconds",
@@ -39,7 +39,7 @@ NO_ALERT = {
     "groups_without_transactions_total", "in_flight_keys", "lag_p50_seconds", "lag_p99_seconds", "lag_seconds",
     "last_write_timestamp_seconds", "link_down_seconds_total", "link_since_timestamp_seconds",
     "link_up", "own_hits_total", "own_misses_total", "registrations", "retries_total",
-    "slice_max_seconds", "syncs_pending", "written_total",
+    "slice_max_seconds", "syncs_pending", "written_total", "lease_epoch", "lease_held",
     *(f"prefix_{name}" for name in [
         "batches_total", "bytes_total", "captured_total", "coalesced_total", "dead_letters",
         "deleted_total", "dirty_keys", "failed_total", "in_flight_keys", "info", "lag_p50_seconds",

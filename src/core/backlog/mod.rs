@@ -15,6 +15,7 @@ mod flushes;
 mod groups;
 mod in_flight;
 mod key_list;
+pub mod lease;
 mod lookahead;
 mod moved_keys;
 mod pause;
@@ -118,6 +119,8 @@ pub struct Backlog {
     indeterminate: rewrite::IndeterminateWrites,
     /// The MongoDB sessions of this server or its master.
     pub sessions: sessions::KnownSessions,
+    /// The shard and its lease.
+    pub lease: lease::LeaseView,
     contested: contested::ContestedKeys,
     groups: groups::GroupState,
     /// True once a registration had `ATOMIC WHOLE`.

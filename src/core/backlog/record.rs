@@ -3,6 +3,7 @@
 
 use super::change_log::ChangeKind;
 use super::dead_letters::DeadLetter;
+use super::lease::Shard;
 use super::table::{Missed, RetainedValue};
 use crate::core::delivery::batch::SessionId;
 use crate::core::ids::{Db, GroupId, RegistrationId};
@@ -24,6 +25,8 @@ pub enum Record<'a> {
     Paused,
     /// The sessions in which batches are sent.
     Sessions(Vec<SessionId>),
+    /// The shard.
+    Lease(Shard),
     /// A registration.
     Registration {
         /// The id by which other records refer to it.
@@ -129,6 +132,8 @@ const LANES: u8 = 5;
 const SHARING: u8 = 6;
 /// From version 2 on.
 const GROUPED_KEY: u8 = 7;
+/// From version 2 on.
+const LEASE: u8 = 8;
 
 fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
     match record {
@@ -136,6 +141,13 @@ fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
         Record::Sessions(sessions) => {
             out.push(LANES);
             out.extend(sessions.as_flattened());
+        }
+        Record::Lease(shard) => {
+            out.push(LEASE);
+            out.extend_from_slice(&shard.id);
+            out.extend_from_slice(&shard.epoch.to_le_bytes());
+            out.extend_from_slice(&shard.holder);
+            out.extend_from_slice(shard.namespace.to_string().as_bytes());
         }
         Record::Registration {
             registration_id: id,
@@ -294,6 +306,12 @@ fn decode(record: &[u8]) -> Option<Record<'_>> {
             Some(Record::Dead { db, key, letter })
         }
         PAUSED => Some(Record::Paused),
+        LEASE => Some(Record::Lease(Shard {
+            id: bytes.array()?,
+            epoch: bytes.array().map(u64::from_le_bytes)?,
+            holder: bytes.array()?,
+            namespace: args::parse_namespace(bytes.0).ok()?,
+        })),
         LANES => Some(Record::Sessions(bytes.0.as_chunks().0.to_vec())),
         _ => None,
     }

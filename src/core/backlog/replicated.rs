@@ -22,6 +22,7 @@ impl Backlog {
             }
             StreamCommand::Gone { .. } => {}
             StreamCommand::Sessions(sessions) => self.sessions.set(sessions, false),
+            StreamCommand::Lease(shard) => self.lease.load(shard),
             StreamCommand::Scan(prefix) => {
                 if let Some(id) = self.registry.find(db, prefix) {
                     self.begin_scan(id);

@@ -94,6 +94,7 @@ impl Backlog {
             Report::GroupCredit(more) => self.in_flight.group_credits += i64::from(more),
             Report::Groups(counts) => self.count_groups(&counts),
             Report::Sessions(sessions) => self.sessions.set(sessions, true),
+            Report::Lease(state) => self.lease.report(state),
             Report::Link(link) => {
                 if let Link::Down { error } = &link {
                     error.clone_into(&mut self.link_error);

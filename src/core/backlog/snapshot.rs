@@ -22,6 +22,9 @@ impl Backlog {
         if self.paused {
             save(Record::Paused);
         }
+        if let Some(shard) = self.lease.shard() {
+            save(Record::Lease(shard.clone()));
+        }
         for number in self.registry.ids() {
             let Some(active) = self.active(number) else { continue };
             save(Record::Registration {
@@ -69,6 +72,7 @@ impl Backlog {
         self.watched_letters = Default::default();
         self.resume(None);
         self.announced = None;
+        self.lease.clear();
         self.loaded_ids.clear();
         self.loaded_groups.clear();
         for id in self.registry.ever() {
@@ -96,6 +100,7 @@ impl Backlog {
         match record {
             Record::Paused => self.pause(None),
             Record::Sessions(sessions) => self.sessions.set(sessions, false),
+            Record::Lease(shard) => self.lease.load(shard),
             Record::Registration {
                 registration_id: saved,
                 live,

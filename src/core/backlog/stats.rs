@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use super::{ActiveRegistration, Backlog, Counters};
 use crate::core::delivery::group_counts::{GroupCounts, Split};
 use crate::core::delivery::lag::{Percentiles, WINDOW_US};
+use crate::core::delivery::lease::LeaseState;
 use crate::core::ids::RegistrationId;
 
 /// A statistic: its name in WB.STATUS and INFO, and its value.
@@ -162,6 +163,8 @@ pub struct BacklogState<'a> {
     pub groups: usize,
     /// Numbers of groups that were written.
     pub group_counts: GroupCounts,
+    /// The epoch of the lease while this server holds it; 0 otherwise.
+    pub lease_epoch: u64,
 }
 
 impl Backlog {
@@ -190,6 +193,10 @@ impl Backlog {
             slice_max_us: self.slice_max_us,
             groups: self.groups_len(),
             group_counts: self.group_counts(),
+            lease_epoch: match self.lease.state {
+                LeaseState::Held { epoch, .. } => epoch,
+                _ => 0,
+            },
             memory_bytes: self.dirty.memory_bytes()
                 + self.log.memory_bytes()
                 + self.dead.memory_bytes()

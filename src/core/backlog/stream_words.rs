@@ -6,8 +6,10 @@ use std::str::FromStr;
 use crate::core::backlog::change_log::ChangeKind;
 use crate::core::backlog::dead_letter_ops::Refused;
 use crate::core::backlog::dead_letters::DeadLetter;
+use crate::core::backlog::lease::Shard;
 use crate::core::delivery::batch::SessionId;
 use crate::core::ids::RegistrationId;
+use crate::core::registration::args;
 
 /// An internal command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub enum Word {
     Gone,
     /// `WB._LANES ids`
     Sessions,
+    /// `WB._LEASE shard-id epoch holder-id database.collection`
+    Lease,
     /// `WB._SCAN prefix`
     Scan,
     /// `WB._MARK prefix key ...`
@@ -36,6 +40,7 @@ impl Word {
             Word::Dead => c"WB._DEAD",
             Word::Gone => c"WB._GONE",
             Word::Sessions => c"WB._LANES",
+            Word::Lease => c"WB._LEASE",
             Word::Scan => c"WB._SCAN",
             Word::Mark => c"WB._MARK",
             Word::Synced => c"WB._SYNCED",
@@ -55,6 +60,13 @@ pub fn dead(refused: &Refused) -> [Vec<u8>; 7] {
         if *again { b"dirty".to_vec() } else { b"clean".to_vec() },
         letter.reason.clone().into_bytes(),
     ]
+}
+
+/// The arguments of `WB._LEASE`.
+pub fn lease(shard: &Shard) -> [Vec<u8>; 4] {
+    let Shard { id, epoch, holder, namespace } = shard;
+    let (epoch, namespace) = (epoch.to_string(), namespace.to_string());
+    [id.to_vec(), epoch.into_bytes(), holder.to_vec(), namespace.into_bytes()]
 }
 
 /// The first argument of `WB._GONE`.
@@ -87,6 +99,8 @@ pub enum StreamCommand<'a> {
     },
     /// The sessions of the master.
     Sessions(Vec<SessionId>),
+    /// The shard, and the epoch of the master's lease.
+    Lease(Shard),
     /// A scan begins, which marks the existing keys of the prefix.
     Scan(&'a [u8]),
     /// These keys of the prefix become dirty without a change.
@@ -121,6 +135,12 @@ pub fn read<'a>(word: Word, arguments: &'a [&'a [u8]]) -> Option<StreamCommand<'
             let kind = if *cause == b"evicted" { ChangeKind::Evicted } else { ChangeKind::Expired };
             StreamCommand::Gone { kind, key }
         }
+        (Word::Lease, [id, epoch, holder, namespace]) => StreamCommand::Lease(Shard {
+            id: <[u8; 16]>::try_from(*id).ok()?,
+            epoch: number(epoch),
+            holder: <[u8; 16]>::try_from(*holder).ok()?,
+            namespace: args::parse_namespace(namespace).ok()?,
+        }),
         (Word::Sessions, [ids]) => StreamCommand::Sessions(ids.as_chunks().0.to_vec()),
         (Word::Scan, [prefix, ..]) => StreamCommand::Scan(prefix),
         (Word::Mark, [prefix, keys @ ..]) => StreamCommand::Mark { prefix, keys },
@@ -143,8 +163,16 @@ mod tests {
     use crate::core::now::Now;
     use crate::core::registration::{Namespace, Registration};
 
-    const WORDS: [Word; 7] =
-        [Word::Ack, Word::Dead, Word::Gone, Word::Sessions, Word::Scan, Word::Mark, Word::Synced];
+    const WORDS: [Word; 8] = [
+        Word::Ack,
+        Word::Dead,
+        Word::Gone,
+        Word::Sessions,
+        Word::Lease,
+        Word::Scan,
+        Word::Mark,
+        Word::Synced,
+    ];
 
     #[test]
     fn a_dead_letter_is_parsed_as_it_was_formatted() {
@@ -194,6 +222,11 @@ mod tests {
             read(Word::Sessions, &[sessions.as_flattened()]),
             Some(StreamCommand::Sessions(sessions.clone()))
         );
+        let namespace = Namespace { database: "d".to_owned(), collection: "c.leases".to_owned() };
+        let shard = Shard { id: [0xff; 16], epoch: 9, holder: [1; 16], namespace };
+        let words = lease(&shard);
+        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        assert_eq!(read(Word::Lease, &words), Some(StreamCommand::Lease(shard)));
         let keys: [&[u8]; 2] = [b"k:1", b"k:2"];
         assert_eq!(read(Word::Ack, &keys), Some(StreamCommand::Clean(&keys)));
         assert_eq!(read(Word::Scan, &[b"k:"]), Some(StreamCommand::Scan(b"k:")));

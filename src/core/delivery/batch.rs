@@ -7,6 +7,7 @@ use super::buckets::WriteTimes;
 use super::deployment::Checkup;
 use super::group_counts::GroupCounts;
 use super::lag::Percentiles;
+use super::lease::LeaseState;
 use crate::core::ids::{EntryId, RegistrationId, Version};
 use crate::core::mapping::value::{Content, Span};
 use crate::core::registration::Registration;
@@ -214,6 +215,8 @@ pub enum Report {
     /// All sessions in use from now on. After a crash, the restarted server or the promoted replica
     /// must end their transactions: an open transaction keeps its documents locked for a minute.
     Sessions(Vec<SessionId>),
+    /// What is known of the lease.
+    Lease(LeaseState),
     /// A batch has ended. It is returned so that its buffers can be reused.
     Done {
         /// The batch as it was sent.

@@ -8,4 +8,5 @@ pub mod deployment;
 pub mod group_batch;
 pub mod group_counts;
 pub mod lag;
+pub mod lease;
 pub mod link_log;

@@ -12,7 +12,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use mongodb::bson::{Bson, Document, RawDocumentBuf, Uuid, doc, oid::ObjectId};
@@ -22,6 +21,8 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::command::{CommandOptions, TxnPosition, no_op_update};
+use super::lease::LeaseKeeper;
+use super::numbers::next_number;
 use super::reply::Expected;
 use crate::core::delivery::batch::SessionId;
 use crate::core::registration::{Namespace, Registration};
@@ -59,12 +60,6 @@ impl Fence {
     }
 }
 
-/// The next txnNumber, for all sessions of this process: every earlier command has a lower one.
-pub fn next_number() -> i64 {
-    static LAST: AtomicI64 = AtomicI64::new(0);
-    LAST.fetch_add(1, Ordering::Relaxed) + 1
-}
-
 #[derive(Debug)]
 struct Session {
     driver: ClientSession,
@@ -73,6 +68,8 @@ struct Session {
     unanswered: Vec<Namespace>,
     /// True if it was fenced off, and nothing was written in it since.
     unpersisted: bool,
+    /// True if its id follows from the lease, so that whoever takes that can fence it off.
+    is_lane: bool,
 }
 
 /// The sessions of one client: as many as batches were in flight at a time.
@@ -88,12 +85,18 @@ pub struct Sessions {
     /// Sessions of the predecessor process that may have an open transaction.
     predecessors: RefCell<Vec<SessionId>>,
     ids: RefCell<Vec<SessionId>>,
+    /// The lease, whose holder alone writes in the lanes.
+    pub lease: LeaseKeeper,
+    /// Number of lanes in use.
+    lanes: Cell<u32>,
 }
 
 impl Sessions {
     /// No sessions yet, and no fence until a server has replied to `hello`.
     pub fn new(client: Client, predecessors: Vec<SessionId>) -> Self {
         Sessions {
+            lease: LeaseKeeper::new(client.clone()),
+            lanes: Cell::new(0),
             client,
             fence: Cell::new(Fence::None),
             free: RefCell::default(),
@@ -129,16 +132,30 @@ impl Sessions {
         if self.fence.get() == Fence::None {
             return Ok(guard);
         }
-        guard.session = self
-            .pick(|session| session.unpersisted)
-            .or_else(|| self.pick(|session| session.unanswered.is_empty()));
+        let is_lane = self.lease.is_held();
+        guard.session =
+            self.pick(|session| session.is_lane == is_lane && session.unpersisted).or_else(|| {
+                self.pick(|session| session.is_lane == is_lane && session.unanswered.is_empty())
+            });
         if guard.session.is_none() {
-            let driver = self.client.start_session().await;
-            let driver = driver.map_err(|error| Failure::Link(error::broken(&error)))?;
+            let driver = match is_lane {
+                true => self.next_lane().await?,
+                false => {
+                    let driver = self.client.start_session().await;
+                    driver.map_err(|error| Failure::Link(error::broken(&error)))?
+                }
+            };
             self.ids.borrow_mut().extend(id(&driver));
-            guard.session = Some(Session { driver, unanswered: Vec::new(), unpersisted: false });
+            let (unanswered, unpersisted) = (Vec::new(), false);
+            guard.session = Some(Session { driver, unanswered, unpersisted, is_lane });
         }
         Ok(guard)
+    }
+
+    async fn next_lane(&self) -> Result<ClientSession, Failure> {
+        let lane = self.lanes.get();
+        self.lanes.set(lane + 1);
+        self.lease.lane(lane).await
     }
 
     /// Ensures that no unanswered command to the namespace is applied from now on. To be called
@@ -374,11 +391,5 @@ mod tests {
         assert_eq!(Fence::of(&router), Fence::RetryableWrites);
         assert_eq!(Fence::of(&doc! { "logicalSessionTimeoutMinutes": timeout }), Fence::None);
         assert_eq!(Fence::of(&doc! { "setName": "rs" }), Fence::None);
-    }
-
-    #[test]
-    fn each_number_is_higher_than_the_last() {
-        let first = next_number();
-        assert!(next_number() > first);
     }
 }

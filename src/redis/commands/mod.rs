@@ -7,6 +7,7 @@ mod explain;
 pub mod flush;
 mod help;
 pub mod info;
+mod lease;
 mod list;
 mod metrics;
 pub mod pause;
@@ -65,7 +66,7 @@ const HELP: Spec = help::spec(help);
 
 /// Every command and subcommand, in the order of WB.HELP and of docs/COMMANDS.md; a container before
 /// its subcommands.
-static COMMANDS: [ServerCommand; 25] = [
+static COMMANDS: [ServerCommand; 27] = [
     command!(register::SPEC),
     command!(unregister::SPEC),
     command!(list::SPEC),
@@ -77,6 +78,7 @@ static COMMANDS: [ServerCommand; 25] = [
     command!(sync::SPEC),
     command!(pause::PAUSE),
     command!(pause::RESUME),
+    command!(lease::SPEC),
     ServerCommand { spec: CONTAINER, entry: None },
     command!(deadletter::LIST),
     command!(deadletter::RETRY),
@@ -87,6 +89,7 @@ static COMMANDS: [ServerCommand; 25] = [
     command!(apply::DEAD),
     command!(apply::GONE),
     command!(apply::LANES),
+    command!(apply::LEASE),
     command!(apply::SCAN),
     command!(apply::MARK),
     command!(apply::SYNCED),

@@ -2,6 +2,7 @@
 
 use super::warning;
 use crate::core::backlog::{Backlog, BacklogState, Figure};
+use crate::core::delivery::lease::{LeaseState, hex};
 use crate::core::ids::RegistrationId;
 use crate::core::registration::args;
 use crate::core::registration::printable::printable;
@@ -54,16 +55,22 @@ fn module_status(call: &Call<'_>, backlog: &Backlog, sharing: Option<String>) {
     warnings.extend(sharing);
     warnings.extend(backlog.key_warnings());
     warnings.extend(blocked_warning(backlog));
+    if let LeaseState::Refused { error } = &backlog.lease.state {
+        warnings.push(error.clone());
+    }
     warnings.extend(call.module.pipeline.sources.borrow().warning().map(str::to_owned));
     warnings.extend(warning::of_prefixes(backlog));
     let warnings = warnings.join("; ");
     let figures = figures(&state, &call.module.pipeline);
-    reply.map(figures.len() + 7);
+    reply.map(figures.len() + 9);
     reply.text_field("version", env!("CARGO_PKG_VERSION").as_bytes());
     reply.text_field("role", role(call.ctx).as_bytes());
     reply.text_field("link", state.link.as_bytes());
     reply.text_field("link_error", state.link_error.as_bytes());
     reply.text_field("last_error", backlog.last_error().as_bytes());
+    reply.text_field("lease", backlog.lease.state.name().as_bytes());
+    let shard = backlog.lease.shard().map(|shard| hex(&shard.id)).unwrap_or_default();
+    reply.text_field("shard", shard.as_bytes());
     figures.iter().for_each(|(name, value)| reply.number_field(name, *value));
     reply.text_field("warning", warnings.as_bytes());
     reply.bytes(b"prefixes");
@@ -117,6 +124,7 @@ fn figures(state: &BacklogState<'_>, pipeline: &Pipeline) -> Vec<Figure> {
     figures.extend([
         (c"batches_in_flight", u64::from(in_flight)),
         (c"batches_allowed", u64::from(allowed)),
+        (c"lease_epoch", state.lease_epoch),
         (c"own_hits_total", pipeline.opener.hits.get()),
         (c"own_misses_total", pipeline.opener.misses.get()),
     ]);
@@ -128,6 +136,7 @@ pub fn numbers(state: &BacklogState<'_>, pipeline: &Pipeline) -> Vec<Figure> {
     let mut numbers = vec![
         (c"link_up", u64::from(state.link == "up")),
         (c"link_down", u64::from(state.link == "down")),
+        (c"lease_held", u64::from(state.lease_epoch > 0)),
     ];
     numbers.extend(figures(state, pipeline));
     numbers.push((c"broken", 0));

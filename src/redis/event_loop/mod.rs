@@ -2,6 +2,7 @@
 
 pub mod dead_letter_retries;
 pub mod key_scan;
+pub mod lease;
 pub mod problem_log;
 pub mod reports;
 pub mod rewrites;

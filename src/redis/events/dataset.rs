@@ -161,8 +161,9 @@ pub unsafe extern "C" fn on_role(
         let module = module();
         let mut backlog = module.pipeline.backlog.borrow_mut();
         backlog.role_changed(clock::now_us());
-        drop(backlog);
         let is_master = subevent == raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER;
+        backlog.lease.role_changed(is_master);
+        drop(backlog);
         module.pipeline.is_replica.set(!is_master);
         module.pipeline.configure_worker();
         module.pipeline.opener.mode.set(read_mode::mode(!is_master));

@@ -94,6 +94,14 @@ pub const LANES: Spec = internal(
     c"Internal: the MongoDB sessions in which the master writes.",
 );
 
+/// `WB._LEASE`.
+pub const LEASE: Spec = internal(
+    Word::Lease.name(),
+    |call| apply(call, Word::Lease),
+    5,
+    c"Internal: the lease of the master.",
+);
+
 /// `WB._SCAN`.
 pub const SCAN: Spec = internal(
     Word::Scan.name(),

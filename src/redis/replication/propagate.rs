@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 
 use crate::core::backlog::change_log::ChangeKind;
+use crate::core::backlog::lease::Shard;
 use crate::core::backlog::stream_words::{self, Word};
 use crate::core::backlog::{Acknowledged, KeyList};
 use crate::core::delivery::batch::SessionId;
@@ -83,6 +84,12 @@ pub fn scan_ends(ctx: Ctx<'_>, prefix: &[u8]) {
 /// Replicates the MongoDB sessions in which this server writes.
 pub fn sessions(ctx: Ctx<'_>, sessions: &[SessionId]) {
     ctx.replicate(Word::Sessions.name(), &[Text::new(sessions.as_flattened())]);
+}
+
+/// Replicates the shard with the epoch of this server's lease.
+pub fn lease(ctx: Ctx<'_>, shard: &Shard) {
+    let words = stream_words::lease(shard).map(|word| Text::new(&word));
+    ctx.replicate(Word::Lease.name(), &words);
 }
 
 /// Replicates the automatic retry of the dead letter of a key in the selected database.

@@ -7,7 +7,7 @@ use testkit::redis_server::command;
 use testkit::redis_server::reply::Fields;
 use testkit::wait::{SOON, wait_until};
 
-const STATUS: [&str; 27] = [
+const STATUS: [&str; 30] = [
     "version",
     "role",
     "link",
@@ -35,9 +35,12 @@ const STATUS: [&str; 27] = [
     "last_write_unix_ms",
     "memory_bytes",
     "prefixes",
+    "lease",
+    "lease_epoch",
+    "shard",
 ];
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "WB.REGISTER",
     "WB.UNREGISTER",
     "WB.LIST",
@@ -49,6 +52,7 @@ const COMMANDS: [&str; 13] = [
     "WB.SYNC",
     "WB.PAUSE",
     "WB.RESUME",
+    "WB.LEASE",
     "WB.DEADLETTER",
     "WB.HELP",
 ];

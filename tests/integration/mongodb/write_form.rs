@@ -198,6 +198,8 @@ fn a_server_that_refuses_pipelines_gets_documents() {
     let redis = Redis::start(&mongod.uri());
     let database = mongod.named_database("forms");
     redis.cmd(&["WB.REGISTER", "k:", &database.namespace("keys")]);
+    // Updates of the lease must not fail.
+    wait_until("the lease", SOON, || redis.status().text("lease") == "held");
     mongod.fail_next(1, &["update"], doc! { "errorCode": 9 });
     hset(&redis, "k:0", &fields(20, 40));
     assert_eq!(redis.flush().pending, 0);

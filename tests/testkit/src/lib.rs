@@ -10,12 +10,14 @@
 //! - `fixture`: a server and a database, as most tests use them
 //! - `faults`: faults of MongoDB, in rounds of any length
 //! - `crash`: servers that are killed while writers record every acknowledged write
+//! - `failover`: masters that are replaced and come back
 //! - `transfers`: transfers between accounts, and snapshots of MongoDB in which none may be half done
 //! - `oracle`: random commands, and the documents that MongoDB may hold after them
 //! - `fuzz`: damaged input for a real server
 
 pub mod comparison;
 pub mod crash;
+pub mod failover;
 pub mod faults;
 pub mod fixture;
 pub mod fuzz;

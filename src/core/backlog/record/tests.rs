@@ -3,6 +3,11 @@ use crate::core::ids::{Db, GroupId, RegistrationId};
 use crate::core::registration::{Namespace, WriteMode};
 use proptest::prelude::*;
 
+fn shard() -> Shard {
+    let (database, collection) = ("shop".to_owned(), "leases".to_owned());
+    Shard { id: [7; 16], epoch: 9, holder: [6; 16], namespace: Namespace { database, collection } }
+}
+
 fn round_trip(records: &[Record<'_>]) -> Vec<String> {
     let mut blocks: Vec<Vec<u8>> = Vec::new();
     let mut packer = Packer::new(|block: &[u8]| blocks.push(block.to_vec()));
@@ -37,6 +42,7 @@ fn all_kinds_of_records_are_saved_and_loaded() {
     let records = [
         Record::Paused,
         Record::Sessions(vec![[1; 16], [2; 16]]),
+        Record::Lease(shard()),
         Record::Registration {
             registration_id: RegistrationId(2),
             live: false,
@@ -138,6 +144,10 @@ fn version_1() -> Vec<(Record<'static>, Vec<u8>)> {
     vec![
         (Record::Paused, vec![4]),
         (Record::Sessions(vec![[7; 16], [8; 16]]), [&[5][..], &[7; 16], &[8; 16]].concat()),
+        (
+            Record::Lease(shard()),
+            [&[8][..], &[7; 16], &[9, 0, 0, 0, 0, 0, 0, 0], &[6; 16], b"shop.leases"].concat(),
+        ),
         (
             Record::Registration {
                 registration_id: RegistrationId(0x0102),

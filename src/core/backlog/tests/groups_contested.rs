@@ -52,7 +52,11 @@ struct Run {
 impl Run {
     fn new(batch_max_keys: Option<u32>) -> Self {
         let mut run = Run::default();
-        run.backlog.register(Registration { interval_ms: Some(0), batch_max_keys, ..registration("k:") });
+        run.backlog.register(Registration {
+            interval_ms: Some(0),
+            batch_max_keys,
+            ..registration("k:")
+        });
         for credit in [Report::Credit(9), Report::GroupCredit(2), Report::Link(Link::Up)] {
             run.report(credit);
         }

@@ -209,7 +209,11 @@ fn not_yet(option: &str) -> String {
     format!("{option} is not supported by this version of writebehind yet")
 }
 
-fn parse_namespace(word: &[u8]) -> Result<Namespace, String> {
+/// Parses `database.collection`.
+///
+/// # Errors
+/// One sentence when it is no namespace of MongoDB.
+pub fn parse_namespace(word: &[u8]) -> Result<Namespace, String> {
     let takes = "<database.collection> takes a MongoDB namespace such as shop.movies";
     let text = std::str::from_utf8(word).map_err(|_| format!("{takes}, in UTF-8"))?;
     let Some((database, collection)) = text.split_once('.') else {

@@ -1,7 +1,7 @@
 //! What each figure means, in one sentence, for WB.METRICS.
 
 /// Figures of the module and of a prefix by their names in WB.STATUS.
-const FIGURES: [(&str, &str); 51] = [
+const FIGURES: [(&str, &str); 53] = [
     ("link_since_unix_ms", "Time at which the link to MongoDB became up or down; 0 while idle."),
     (
         "link_down_ms_total",
@@ -28,6 +28,11 @@ const FIGURES: [(&str, &str); 51] = [
     ("batches_total", "Batches acknowledged."),
     ("bytes_total", "Bytes of the commands of acknowledged batches."),
     ("batches_in_flight", "Batches sent to MongoDB and not answered."),
+    (
+        "lease_held",
+        "1 while this server holds the lease of its data, which decides who writes after a failover.",
+    ),
+    ("lease_epoch", "Number of the lease while it is held, else 0."),
     ("batches_allowed", "Batches that may be in flight at present, at most max-in-flight-batches."),
     ("lag_p50_us", "Median time from change to acknowledgement, of the last one to two minutes."),
     ("lag_p99_us", "99th percentile of that time, of the last one to two minutes."),

@@ -172,6 +172,11 @@ impl Redis {
         reply.unwrap_or_else(|error| panic!("{}: {error}; {}", words.join(" "), self.waiting()))
     }
 
+    /// `WB.FLUSH` with arguments, which may be refused.
+    pub fn flush_with_error(&self, arguments: &[&str]) -> Option<Flushed> {
+        command(&[&["WB.FLUSH"], arguments].concat()).query(&mut self.connection()).ok()
+    }
+
     /// What the module and its keys wait for, for the message of a failed test.
     fn waiting(&self) -> String {
         let mut connection = self.connect();

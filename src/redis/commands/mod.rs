@@ -7,6 +7,7 @@ mod explain;
 pub mod flush;
 mod help;
 pub mod info;
+mod key_positions;
 mod lease;
 mod list;
 mod metrics;
@@ -18,7 +19,7 @@ mod sync;
 mod unregister;
 mod warning;
 
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, CString, c_int};
 
 use super::api::context::{Ctx, words};
 use super::api::guard::{broken_error, guard, is_broken};
@@ -118,7 +119,11 @@ pub fn register_all(ctx: Ctx<'_>) -> Result<(), String> {
 }
 
 fn create(ctx: Ctx<'_>, spec: &Spec, entry: Option<Raw>) -> Result<(), String> {
-    let flags = spec.flags.as_ptr();
+    // The server redirects clients by the keys that the command itself names, and by no others.
+    let mut flags = vec![spec.flags.to_bytes()];
+    flags.extend(spec.keys.map(|_| &b"getkeys-api"[..]));
+    let flags = CString::new(flags.join(&b' ')).unwrap_or_default();
+    let flags = flags.as_ptr();
     // SAFETY: called in RedisModule_OnLoad with its context; the strings are copied.
     let refused = unsafe {
         match spec.subcommand() {
@@ -168,7 +173,13 @@ unsafe fn run(
     let ctx = unsafe { Ctx::new(ctx) };
     let completed = guard(false, || {
         // SAFETY: the caller vouches for the words, which live as long as the call.
-        call(ctx, unsafe { words(argv, argc) }, spec);
+        let words = unsafe { words(argv, argc) };
+        // SAFETY: the context is that of the call.
+        if unsafe { api!(RedisModule_IsKeysPositionRequest)(ctx.raw()) } != 0 {
+            report_keys(ctx, &words, spec);
+        } else {
+            call(ctx, words, spec);
+        }
         true
     });
     if !completed && is_broken() {
@@ -179,6 +190,15 @@ unsafe fn run(
         }
     }
     REPLIED
+}
+
+/// Reports to the server which of the words are keys.
+fn report_keys(ctx: Ctx<'_>, words: &[&[u8]], spec: &Spec) {
+    let Some(keys) = spec.keys else { return };
+    for at in key_positions::positions(keys, words) {
+        // SAFETY: the server asks for positions in this call; it checks them.
+        unsafe { api!(RedisModule_KeyAtPos)(ctx.raw(), at as c_int) };
+    }
 }
 
 fn call(ctx: Ctx<'_>, words: Vec<&[u8]>, spec: &Spec) {

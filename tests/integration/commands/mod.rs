@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod check;
+mod cluster;
 mod deadletter;
 mod docs;
 mod explain;

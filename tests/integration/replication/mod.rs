@@ -4,3 +4,4 @@ mod determinism;
 mod lease;
 mod paused_replication;
 mod replicas;
+mod sentinel;

@@ -4,11 +4,13 @@
 //! - `server`: the running server
 //! - `reply`: the map replies of the module's commands
 //! - `replication`: replicas, and the comparison of dirty sets
+//! - `sentinel`: sentinels of a master
 //! - `seccomp`: the system call filter of Debian's redis-server.service
 
 pub mod replication;
 pub mod reply;
 pub mod seccomp;
+pub mod sentinel;
 mod server;
 mod setup;
 

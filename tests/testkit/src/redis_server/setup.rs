@@ -9,7 +9,7 @@ use crate::redis_server::seccomp::confine;
 use crate::{fetched, module_path};
 
 /// `WB_REDIS_SERVER`, the `redis-server` on the PATH, or the one in `.servers/`.
-fn server_program() -> PathBuf {
+pub(super) fn server_program() -> PathBuf {
     if let Some(program) = std::env::var_os("WB_REDIS_SERVER") {
         // The server runs in another working directory.
         return std::path::absolute(program).expect("WB_REDIS_SERVER");

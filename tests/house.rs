@@ -8,10 +8,11 @@ use std::path::Path;
 /// The rooms from the lowest to the highest, each with those that it may import. A room is a file
 /// or a folder; the longest name that a file begins with is its room. docs/DESIGN.md has the same
 /// list with reasons.
-const ROOMS: [(&str, &[&str]); 45] = [
+const ROOMS: [(&str, &[&str]); 47] = [
     ("file", &[]),
     ("core/ids", &[]),
     ("core/now", &[]),
+    ("core/hash_slot", &[]),
     ("core/settings", &[]),
     ("core/exposition", &[]),
     ("core/registration", &["core/ids", "core/settings"]),
@@ -83,6 +84,7 @@ const ROOMS: [(&str, &[&str]); 45] = [
     ),
     ("redis/api", &["core/ids", "core/now"]),
     ("redis/units", &["redis/api"]),
+    ("redis/cluster", &["core/hash_slot", "redis/api"]),
     ("redis/slice", &[]),
     ("redis/durability_warnings", &["redis/api"]),
     ("redis/check_clients", &["core/delivery", "redis/api"]),
@@ -93,7 +95,7 @@ const ROOMS: [(&str, &[&str]); 45] = [
         &["core", "worker", "mongo/sink", "redis/api", "redis/slice", "redis/sources"],
     ),
     ("redis/flush_clients", &["core/ids", "core/backlog", "redis/api", "redis/pipeline"]),
-    ("redis/read", &["core", "redis/api", "redis/pipeline"]),
+    ("redis/read", &["core", "redis/api", "redis/cluster", "redis/pipeline"]),
     ("redis/retain", &["core", "redis/api", "redis/pipeline", "redis/read"]),
     ("redis/replication/propagate", &["core/backlog", "core/delivery", "redis/api"]),
     ("redis/replication/async_loading", &["core/backlog", "redis/api"]),
@@ -112,6 +114,7 @@ const ROOMS: [(&str, &[&str]); 45] = [
         "redis/state",
         &[
             "redis/units",
+            "redis/cluster",
             "redis/check_clients",
             "redis/flush_clients",
             "redis/pipeline",

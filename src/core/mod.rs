@@ -6,6 +6,7 @@
 pub mod backlog;
 pub mod delivery;
 pub mod exposition;
+pub mod hash_slot;
 pub mod ids;
 pub mod mapping;
 pub mod now;

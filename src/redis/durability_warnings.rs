@@ -11,8 +11,8 @@ pub fn all(ctx: Ctx<'_>) -> Vec<&'static str> {
     let mut warnings = Vec::new();
     if ctx.flags() & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0 {
         warnings.push(
-            "cluster mode: the keys of a slot that moves away look like deleted ones, and so their \
-             documents are deleted; do not reshard",
+            "cluster mode: a registration counts on the node that received it; register on every master, \
+             and on a new node before it gets slots",
         );
     }
     let has = |name: &CStr| config::value(ctx, name);

@@ -17,6 +17,7 @@
 pub mod api;
 mod call;
 mod check_clients;
+mod cluster;
 mod command_spec;
 mod commands;
 mod durability_warnings;

@@ -5,6 +5,7 @@ use std::cell::{Cell, OnceCell};
 use lazy_static::lazy_static;
 
 use super::check_clients::CheckClients;
+use super::cluster::Cluster;
 use super::event_loop::key_scan::KeyScans;
 use super::event_loop::problem_log::MissedLog;
 use super::event_loop::reports::Reports;
@@ -41,6 +42,8 @@ pub struct Module {
     pub redis70: OnceCell<Redis70>,
     /// Which changes belong together.
     pub units: Units,
+    /// Keys that leave with their hash slot.
+    pub cluster: Cluster,
     /// State that a replica receives during async (diskless) loading.
     pub async_loading: AsyncLoading,
     /// Logical databases that the server has.

@@ -11,19 +11,6 @@ use crate::core::delivery::batch::Report;
 use crate::core::delivery::lease::{LeaseState, RENEW_EVERY, TRUST};
 use crate::sink::{Connector, LinkError, Sink};
 
-/// The renewal of the lease.
-#[derive(Debug, Default)]
-pub struct Renewal {
-    /// When it is due.
-    pub at: Option<Instant>,
-    /// When the one in progress, or the last one, began.
-    pub began: Option<Instant>,
-    /// When the last one began that succeeded.
-    confirmed: Option<Instant>,
-    /// The lease as it was reported last.
-    reported: LeaseState,
-}
-
 impl<C: Connector> WriteLoop<C> {
     /// Renews the lease when that is due.
     pub(super) fn renew_if_due(&mut self, tasks: &mut Tasks<C::Sink>, now: Instant) {

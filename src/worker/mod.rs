@@ -10,7 +10,7 @@
 //! - `groups`, `group_lane`: group batches, which are sent one at a time.
 //! - `connect_attempt`: creates a sink and checks the link; `link_monitor`, `link_view`: the link
 //!   between batches.
-//! - `lease`: the lease between batches.
+//! - `lease`, `renewal`: the lease between batches.
 //! - `check`: WB.CHECK, independent of the link and the batches.
 //! - `credit`, `link`, `slow_namespaces`, `namespace_backoff`: pure decisions without I/O.
 //! - `outbox`: reports to the server.
@@ -31,6 +31,7 @@ mod link_view;
 mod namespace_backoff;
 pub mod options;
 mod outbox;
+mod renewal;
 mod slow_namespaces;
 mod thread;
 mod wake;

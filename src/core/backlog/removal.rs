@@ -139,7 +139,22 @@ impl Backlog {
             && self.dead.find(db, key).is_some_and(DeadLetter::is_unretained)
     }
 
-    /// The stream announces that the following DEL of `key` is an expiration or eviction.
+    /// A key has left with its hash slot: another node of the cluster has its value, and writes its document.
+    /// False if it belongs to no registration.
+    pub fn left(&mut self, (db, key): (Db, &[u8]), now_us: u64) -> bool {
+        let Some(id) = self.registry.route(db, key) else { return false };
+        self.fold(now_us);
+        self.clear_letter(db, key);
+        if self.dirty.kind_of(db, key).is_some() {
+            // A missing key that was changed, and not deleted, needs no write.
+            let (kind, joins) = (ChangeKind::Changed, false);
+            self.log.push(Change { db, registration_id: id, kind, joins, key });
+            self.fold(now_us);
+        }
+        true
+    }
+
+    /// The stream announces that the following DEL of `key` is an expiration, an eviction or a move to another node.
     pub fn announce(&mut self, db: Db, key: &[u8]) {
         self.announced = Some((db, key.to_vec()));
     }

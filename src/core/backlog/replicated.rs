@@ -21,6 +21,10 @@ impl Backlog {
                 self.apply_dead_letter(Refused { db, key, prefix, letter, again });
             }
             StreamCommand::Gone { .. } => {}
+            StreamCommand::Left(key) => {
+                self.left((db, key), now.us);
+                self.announce(db, key);
+            }
             StreamCommand::Sessions(sessions) => self.sessions.set(sessions, false),
             StreamCommand::Lease(shard) => self.lease.load(shard),
             StreamCommand::Scan(prefix) => {

@@ -20,6 +20,8 @@ pub enum Word {
     Dead,
     /// `WB._GONE expired|evicted key`
     Gone,
+    /// `WB._LEFT key`
+    Left,
     /// `WB._LANES ids`
     Sessions,
     /// `WB._LEASE shard-id epoch holder-id database.collection`
@@ -39,6 +41,7 @@ impl Word {
             Word::Ack => c"WB._ACK",
             Word::Dead => c"WB._DEAD",
             Word::Gone => c"WB._GONE",
+            Word::Left => c"WB._LEFT",
             Word::Sessions => c"WB._LANES",
             Word::Lease => c"WB._LEASE",
             Word::Scan => c"WB._SCAN",
@@ -97,6 +100,8 @@ pub enum StreamCommand<'a> {
         /// The key.
         key: &'a [u8],
     },
+    /// The following DEL is a move to another node of the cluster.
+    Left(&'a [u8]),
     /// The sessions of the master.
     Sessions(Vec<SessionId>),
     /// The shard, and the epoch of the master's lease.
@@ -135,6 +140,7 @@ pub fn read<'a>(word: Word, arguments: &'a [&'a [u8]]) -> Option<StreamCommand<'
             let kind = if *cause == b"evicted" { ChangeKind::Evicted } else { ChangeKind::Expired };
             StreamCommand::Gone { kind, key }
         }
+        (Word::Left, [key]) => StreamCommand::Left(key),
         (Word::Lease, [id, epoch, holder, namespace]) => StreamCommand::Lease(Shard {
             id: <[u8; 16]>::try_from(*id).ok()?,
             epoch: number(epoch),
@@ -163,7 +169,8 @@ mod tests {
     use crate::core::now::Now;
     use crate::core::registration::{Namespace, Registration};
 
-    const WORDS: [Word; 8] = [
+    const WORDS: [Word; 9] = [
+        Word::Left,
         Word::Ack,
         Word::Dead,
         Word::Gone,
@@ -227,6 +234,7 @@ mod tests {
         let words = lease(&shard);
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
         assert_eq!(read(Word::Lease, &words), Some(StreamCommand::Lease(shard)));
+        assert_eq!(read(Word::Left, &[b"k:1"]), Some(StreamCommand::Left(b"k:1")));
         let keys: [&[u8]; 2] = [b"k:1", b"k:2"];
         assert_eq!(read(Word::Ack, &keys), Some(StreamCommand::Clean(&keys)));
         assert_eq!(read(Word::Scan, &[b"k:"]), Some(StreamCommand::Scan(b"k:")));

@@ -67,7 +67,7 @@ const HELP: Spec = help::spec(help);
 
 /// Every command and subcommand, in the order of WB.HELP and of docs/COMMANDS.md; a container before
 /// its subcommands.
-static COMMANDS: [ServerCommand; 27] = [
+static COMMANDS: [ServerCommand; 28] = [
     command!(register::SPEC),
     command!(unregister::SPEC),
     command!(list::SPEC),
@@ -91,6 +91,7 @@ static COMMANDS: [ServerCommand; 27] = [
     command!(apply::GONE),
     command!(apply::LANES),
     command!(apply::LEASE),
+    command!(apply::LEFT),
     command!(apply::SCAN),
     command!(apply::MARK),
     command!(apply::SYNCED),

@@ -77,6 +77,9 @@ fn on_special(
     if matches!(kind, ChangeKind::Expired | ChangeKind::Evicted) {
         return removed(module, ctx, (db, key), kind);
     }
+    if kind == ChangeKind::Deleted && module.cluster.moves_keys() {
+        return left(module, ctx, (db, key));
+    }
     let mut backlog = module.pipeline.backlog.borrow_mut();
     if event.0 == raw::REDISMODULE_NOTIFY_GENERIC {
         match event.1.to_bytes() {
@@ -105,6 +108,15 @@ fn on_special(
         _ => module.units.joins(ctx),
     };
     backlog.record((db, key), kind, joins, clock::now_us);
+}
+
+/// Records that a key has left for another node of the cluster, which writes it from now on. The server
+/// replicates its DEL after this event.
+fn left(module: &Module, ctx: Ctx<'_>, (db, key): (Db, &[u8])) {
+    let is_captured = module.pipeline.backlog.borrow_mut().left((db, key), clock::now_us());
+    if is_captured {
+        propagate::left(ctx, key);
+    }
 }
 
 /// Handles an ambiguous `move_to`: the key is now in one of these databases. Where it does not

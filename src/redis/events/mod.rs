@@ -40,6 +40,7 @@ pub fn subscribe(ctx: Ctx<'_>) -> Result<(), String> {
     if refused != 0 {
         return Err(TOO_OLD.to_owned());
     }
+    module().cluster.start(ctx, on_cluster_command);
     // SAFETY: as above. Redis 7.0 does not have this event.
     let has_key_event =
         unsafe { subscribe_to(ctx, raw::REDISMODULE_EVENT_KEY, key_events::on_key_event) == 0 };
@@ -77,6 +78,7 @@ unsafe extern "C" fn on_event_loop(
         if subevent == raw::REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP {
             let module = module();
             module.units.end();
+            module.cluster.end();
             if let Some(redis70) = module.redis70.get() {
                 filter_if_of_use(module, redis70, ctx);
             }
@@ -134,5 +136,13 @@ unsafe extern "C" fn on_command(filter: *mut raw::RedisModuleCommandFilterCtx) {
         if let Some(redis70) = module.redis70.get() {
             redis70.before_command(&module.pipeline);
         }
+    });
+}
+
+/// The command filter in a cluster.
+unsafe extern "C" fn on_cluster_command(filter: *mut raw::RedisModuleCommandFilterCtx) {
+    guard((), || {
+        // SAFETY: the server's context of the filter is valid during the callback.
+        unsafe { module().cluster.before_command(filter) };
     });
 }

@@ -11,8 +11,8 @@ use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
 use crate::redis::api::access_age::AccessAge;
 use crate::redis::api::clock;
 use crate::redis::api::context::{Ctx, Text, must_not_replicate};
-use crate::redis::api::raw;
 use crate::redis::api::run_command::call_many;
+use crate::redis::cluster::{self, Owner};
 use crate::redis::pipeline::Pipeline;
 
 /// Delay before a large value is tried again while another one is being read, microseconds.
@@ -44,6 +44,8 @@ pub struct BatchReader<'a> {
     max_short: usize,
     /// True if every value is read in one go.
     at_once: bool,
+    /// True in a cluster.
+    in_cluster: bool,
 }
 
 /// A short string whose item is in the batch already, without its value.
@@ -65,10 +67,21 @@ impl<'a> BatchReader<'a> {
         clean: &'a mut Acknowledged,
     ) -> Self {
         // In a cluster one command may not read keys of several hash slots.
-        let alone = ctx.flags() & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0;
-        let max_short = if alone { 1 } else { MAX_SHORT };
+        let in_cluster = cluster::is_on(ctx);
+        let max_short = if in_cluster { 1 } else { MAX_SHORT };
         let (short, at_once) = (Vec::new(), false);
-        BatchReader { pipeline, large, ctx, batch, end_us, clean, short, max_short, at_once }
+        BatchReader {
+            pipeline,
+            large,
+            ctx,
+            batch,
+            end_us,
+            clean,
+            short,
+            max_short,
+            at_once,
+            in_cluster,
+        }
     }
 
     /// A reader for keys of a group: each value is read in one go.
@@ -183,13 +196,7 @@ impl<'a> BatchReader<'a> {
                 batch.bytes.extend_from_slice(reason.as_bytes());
                 Content::Unwritable
             }
-            ReadOutcome::Unreadable => {
-                let mut backlog = pipeline.backlog.borrow_mut();
-                backlog.postpone(batch, taken, clock::now_us() + UNREADABLE_US);
-                backlog.back_off(batch.registration_id, UNREADABLE);
-                batch.bytes.truncate(key.start);
-                return false;
-            }
+            ReadOutcome::Unreadable => return self.unreadable(taken, key),
             ReadOutcome::Missing => return self.missing(taken, key, expire_ms, true),
             ReadOutcome::WrongType => return self.missing(taken, key, expire_ms, false),
         };
@@ -198,21 +205,45 @@ impl<'a> BatchReader<'a> {
         true
     }
 
+    /// The server refuses to read a key: it is tried again.
+    fn unreadable(&mut self, taken: &Taken, key: Span) -> bool {
+        let mut backlog = self.pipeline.backlog.borrow_mut();
+        backlog.postpone(self.batch, taken, clock::now_us() + UNREADABLE_US);
+        backlog.back_off(self.batch.registration_id, UNREADABLE);
+        self.batch.bytes.truncate(key.start);
+        false
+    }
+
     /// Settles a key that does not exist (`is_missing`), or else is of another type than the
     /// registration's.
     fn missing(&mut self, taken: &Taken, key: Span, expire_ms: i64, is_missing: bool) -> bool {
+        let owner = if self.in_cluster {
+            let name = &self.batch.bytes[key.range()];
+            cluster::owner(self.ctx, &Text::new(name), name)
+        } else {
+            Owner::This
+        };
+        if owner == Owner::Unknown {
+            return self.unreadable(taken, key);
+        }
+        // The document belongs to another node, which has the key or knows that it was deleted.
+        let is_ours = owner == Owner::This;
         let batch = &mut *self.batch;
         let mut backlog = self.pipeline.backlog.borrow_mut();
         // The read itself may have expired the key.
         let now_us = clock::now_us();
         let start = batch.bytes.len();
-        if let Some(retained) = backlog.retained(taken, now_us).filter(|_| is_missing) {
+        if let Some(retained) = backlog.retained(taken, now_us).filter(|_| is_missing && is_ours) {
             batch.bytes.extend_from_slice(&retained.bytes);
             let value = Span { start, end: batch.bytes.len() };
             batch.items.push(item(taken, key, retained.content, value, retained.expire_ms));
             return true;
         }
-        let kind = if is_missing { taken.kind } else { ChangeKind::Deleted };
+        let kind = match (is_ours, is_missing) {
+            (false, _) => ChangeKind::Changed,
+            (true, true) => taken.kind,
+            (true, false) => ChangeKind::Deleted,
+        };
         let missing = Backlog::on_missing(&batch.registration, kind);
         // While replication is paused Redis hides expired keys without deleting them, so a miss
         // proves nothing, and the acknowledgement of a key that needs no write could not be

@@ -102,6 +102,14 @@ pub const LEASE: Spec = internal(
     c"Internal: the lease of the master.",
 );
 
+/// `WB._LEFT`.
+pub const LEFT: Spec = internal(
+    Word::Left.name(),
+    |call| apply(call, Word::Left),
+    2,
+    c"Internal: a key leaves for another node of the cluster.",
+);
+
 /// `WB._SCAN`.
 pub const SCAN: Spec = internal(
     Word::Scan.name(),

@@ -63,6 +63,13 @@ pub fn removed(ctx: Ctx<'_>, key: &[u8], kind: ChangeKind) {
     }
 }
 
+/// Replicates that a key has left for another node, ahead of the DEL that the server replicates.
+pub fn left(ctx: Ctx<'_>, key: &[u8]) {
+    if ctx.flags() & REPLICATES_NOTHING == 0 && !must_not_replicate() {
+        ctx.replicate(Word::Left.name(), &[Text::new(key)]);
+    }
+}
+
 /// Replicates that the scan for existing keys of the prefix begins.
 pub fn scan_begins(ctx: Ctx<'_>, prefix: &[u8]) {
     ctx.replicate(Word::Scan.name(), &[Text::new(prefix)]);

@@ -5,3 +5,4 @@ mod lease;
 mod paused_replication;
 mod replicas;
 mod sentinel;
+mod slots;

@@ -8,7 +8,7 @@ use super::servers::Servers;
 use super::{Plan, Verdict};
 use crate::mongod::Mongod;
 use crate::network::proxy::{Fault, Proxy};
-use crate::redis_server::{Redis, Setup};
+use crate::redis_server::{Redis, Setup, command};
 use crate::wait::{SOON, became, wait_until};
 
 /// A kind of failover.
@@ -144,7 +144,9 @@ fn late(servers: &Servers, mongod: &Mongod) -> Verdict {
 fn returned(servers: &Servers, has_aof: bool) -> Verdict {
     let (mut old, new) = pair(servers, &servers.uri, has_aof);
     if !has_aof {
-        old.cmd(&["SAVE"]);
+        let saves = || command(&["SAVE"]).query::<String>(&mut old.connection()).is_ok();
+        // The child that saves for the replica may still run.
+        wait_until("the RDB is saved", SOON, saves);
     }
     old.kill();
     promote(servers, &new);

@@ -101,6 +101,11 @@ impl Redis {
         self.try_connect("?protocol=resp3").expect("connection")
     }
 
+    /// The methods below use a new connection from now on: the server has closed theirs.
+    pub fn reconnect(&self) {
+        self.connection.take();
+    }
+
     /// A connection to one of the logical databases.
     pub fn connect_db(&self, db: i64) -> Connection {
         self.try_connect(&db.to_string()).expect("connection")

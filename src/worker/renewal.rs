@@ -1,0 +1,18 @@
+//! When the lease is renewed.
+
+use tokio::time::Instant;
+
+use crate::core::delivery::lease::LeaseState;
+
+/// The renewal of the lease.
+#[derive(Debug, Default)]
+pub struct Renewal {
+    /// When it is due.
+    pub at: Option<Instant>,
+    /// When the one in progress, or the last one, began.
+    pub began: Option<Instant>,
+    /// When the last one began that succeeded.
+    pub confirmed: Option<Instant>,
+    /// The lease as it was reported last.
+    pub reported: LeaseState,
+}

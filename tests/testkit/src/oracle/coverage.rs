@@ -9,7 +9,7 @@ use super::templates::{STEPS, TEMPLATES, name};
 /// Write commands that a run does not send, with the reason.
 pub const LEFT_OUT: [(&str, &str); 8] = [
     ("wb.", "the module's own: they touch no key of a user"),
-    ("cluster|flushslot", "only in a cluster, which the module does not support yet"),
+    ("cluster|flushslot", "only in a cluster"),
     ("function|delete", "functions are no keys; those that write are called by the run"),
     ("function|flush", "functions are no keys"),
     ("function|load", "functions are no keys; the run loads one at its beginning"),

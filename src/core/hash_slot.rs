@@ -22,15 +22,20 @@ fn crc16(bytes: &[u8]) -> u16 {
     })
 }
 
-/// The slots of the server that gave this reply to CLUSTER NODES, those included that are about to leave it.
+/// The slots of the server that gave this reply to CLUSTER NODES, those included that are about to leave it, or
+/// to come.
 pub fn own_slots(nodes: &str) -> Vec<RangeInclusive<u16>> {
     let is_own = |line: &&str| line.split(' ').nth(2).is_some_and(|flags| flags.contains("myself"));
     let own = nodes.lines().find(is_own).unwrap_or_default();
     let range = |word: &str| {
+        // `[77-<-292f]` is about to come. One that is about to leave is in a range, too.
+        if let Some((slot, _)) = word.strip_prefix('[').and_then(|word| word.split_once("-<-")) {
+            let slot = slot.parse().ok()?;
+            return Some(slot..=slot);
+        }
         let (first, last) = word.split_once('-').unwrap_or((word, word));
         Some(first.parse().ok()?..=last.parse().ok()?)
     };
-    // Slots that are on their way are in brackets.
     own.split(' ').skip(8).filter_map(range).collect()
 }
 
@@ -54,7 +59,7 @@ mod tests {
         let nodes = "07c3 127.0.0.1:1@11 slave e7d1 0 1 4 connected\n\
                      67ed 127.0.0.1:2@12 master - 0 1 2 connected 5461-10922\n\
                      e7d1 127.0.0.1:3@13 myself,master - 0 0 1 connected 0-99 200 [93->-67ed] [77-<-292f]\n";
-        assert_eq!(own_slots(nodes), [0..=99, 200..=200]);
+        assert_eq!(own_slots(nodes), [0..=99, 200..=200, 77..=77]);
         assert!(own_slots("").is_empty());
         assert!(own_slots("a b myself c\n").is_empty());
     }

@@ -84,6 +84,20 @@ impl<C: Connector> WriteLoop<C> {
         }
     }
 
+    /// MongoDB has answered a batch, or acknowledged it: the link works.
+    pub(super) fn answered_by_batch(&mut self, acknowledged: bool) {
+        if self.link.is_waiting() {
+            return;
+        }
+        let change = if acknowledged {
+            self.attempt_at = None;
+            self.link.acknowledged()
+        } else {
+            self.link.answered()
+        };
+        self.report_link(change);
+    }
+
     fn batch_ended(&mut self, flight: SentBatch<C::Sink>, result: Result<Written, Failure>) {
         let (current, fences) = (self.is_current(&flight), self.fences(&flight));
         let SentBatch { batch, linked, in_flight, since } = flight;
@@ -95,9 +109,7 @@ impl<C: Connector> WriteLoop<C> {
         match result {
             Ok(written) => {
                 if current {
-                    self.attempt_at = None;
-                    let change = self.link.acknowledged();
-                    self.report_link(change);
+                    self.answered_by_batch(true);
                 }
                 let now_us = self.now_us();
                 let most = self.options.max_in_flight;
@@ -110,8 +122,7 @@ impl<C: Connector> WriteLoop<C> {
             }
             Err(Failure::Namespace(error)) => {
                 if current {
-                    let change = self.link.answered();
-                    self.report_link(change);
+                    self.answered_by_batch(false);
                 }
                 self.namespace_failed(batch, error, false);
             }
@@ -193,7 +204,8 @@ impl<C: Connector> WriteLoop<C> {
         self.renewal.at = None;
         self.flow.failed();
         let (change, pause_ms) = self.link.failed(why, self.options.backoff, fastrand::u64(..));
-        self.attempt_at = Some(Instant::now() + Duration::from_millis(pause_ms));
+        let pause = self.pause_for_lease(Duration::from_millis(pause_ms));
+        self.attempt_at = Some(Instant::now() + pause);
         // Reported first, so that the server thread does not send the returned batches again yet.
         self.report_link(change);
         self.return_waiting();

@@ -54,6 +54,8 @@ pub struct World {
     pub fenced: bool,
     pub sessions: Vec<SessionId>,
     pub lease: LeaseState,
+    /// The error of a ping while another server holds the lease.
+    pub waits: Option<LinkError>,
     /// The former sessions that were passed to the last connect.
     pub former: Vec<SessionId>,
     /// Keys in the order they were written, with the URI they were written to.
@@ -214,6 +216,9 @@ impl Sink for Double {
         };
         if hang {
             std::future::pending().await
+        }
+        if let Some(error) = self.doubles.world().waits.clone() {
+            return Err(error);
         }
         self.doubles
             .world()

@@ -67,9 +67,7 @@ impl<C: Connector> WriteLoop<C> {
             match result {
                 Ok(written) => {
                     if current {
-                        self.attempt_at = None;
-                        let change = self.link.acknowledged();
-                        self.report_link(change);
+                        self.answered_by_batch(true);
                     }
                     let now_us = self.now_us();
                     self.lag.acknowledged(&batch, &written, now_us, took);
@@ -81,8 +79,7 @@ impl<C: Connector> WriteLoop<C> {
                 }
                 Err(Failure::Namespace(error)) => {
                     if current {
-                        let change = self.link.answered();
-                        self.report_link(change);
+                        self.answered_by_batch(false);
                     }
                     self.namespace_failed(batch, error, false);
                 }

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Duration, Instant, timeout};
 
 use super::connect_attempt::{Attempt, CONNECT_WITHIN, renew};
 use super::write_loop::{BatchEnd, SILENT, Tasks, WriteLoop};
@@ -42,8 +42,10 @@ impl<C: Connector> WriteLoop<C> {
     /// False while the lease must be confirmed first: this process, or its host, may have stood still, and
     /// another server may have taken it.
     pub(super) fn may_write(&mut self) -> bool {
-        if !matches!(self.renewal.reported, LeaseState::Held { .. }) {
-            return true;
+        match self.renewal.reported {
+            LeaseState::Held { .. } => {}
+            LeaseState::Waiting => return false,
+            LeaseState::None | LeaseState::Refused { .. } => return true,
         }
         let now = Instant::now();
         let is_fresh = self.renewal.confirmed.is_some_and(|at| now < at + TRUST);
@@ -51,6 +53,14 @@ impl<C: Connector> WriteLoop<C> {
             self.renewal.at = Some(now);
         }
         is_fresh
+    }
+
+    /// The pause before the next attempt: while this server holds the lease, it must not become silent.
+    pub(super) fn pause_for_lease(&self, pause: Duration) -> Duration {
+        match self.lease_state() {
+            LeaseState::Held { .. } => pause.min(RENEW_EVERY),
+            _ => pause,
+        }
     }
 
     fn lease_state(&self) -> LeaseState {

@@ -11,6 +11,8 @@ pub struct LinkState {
     failures: u32,
     /// True if the last failure was permanent, or the lease of another server.
     permanent: bool,
+    /// True while another server holds the lease.
+    is_waiting: bool,
     /// Number of failures of a link that seemed to work, since the last acknowledged batch.
     relapses: u32,
 }
@@ -24,7 +26,13 @@ const WAIT_MS: u64 = 1000;
 impl LinkState {
     /// The initial state: nothing needs the link yet.
     pub fn idle() -> Self {
-        LinkState { state: Link::Idle, failures: 0, permanent: false, relapses: 0 }
+        LinkState {
+            state: Link::Idle,
+            failures: 0,
+            permanent: false,
+            is_waiting: false,
+            relapses: 0,
+        }
     }
 
     /// Nothing needs the link any more. Returns the change of state, if it is one.
@@ -62,8 +70,14 @@ impl LinkState {
         self.error().is_none()
     }
 
+    /// True while another server holds the lease: that a batch was answered changes nothing.
+    pub fn is_waiting(&self) -> bool {
+        self.is_waiting
+    }
+
     /// A server has replied. Returns the change of state, if it is one.
     pub fn answered(&mut self) -> Option<Link> {
+        self.is_waiting = false;
         self.change(Link::Up)
     }
 
@@ -84,6 +98,7 @@ impl LinkState {
     ) -> (Option<Link>, u64) {
         self.failures = self.failures.saturating_add(1);
         self.permanent = why.permanent || why.waits;
+        self.is_waiting = why.waits;
         let pause_ms = match (why.waits, why.permanent) {
             (true, _) => WAIT_MS,
             (false, true) => backoff.slow_delay_ms(random),
@@ -103,6 +118,7 @@ impl LinkState {
     /// The settings have another deployment: failures of the old one do not count.
     pub fn reset(&mut self) {
         (self.failures, self.relapses, self.permanent) = (0, 0, false);
+        self.is_waiting = false;
     }
 
     fn change(&mut self, state: Link) -> Option<Link> {

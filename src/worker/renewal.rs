@@ -13,6 +13,8 @@ pub struct Renewal {
     pub began: Option<Instant>,
     /// When the last one began that succeeded.
     pub confirmed: Option<Instant>,
+    /// True for a former master: what it has queued must not be written.
+    pub is_replaced: bool,
     /// The lease as it was reported last.
     pub reported: LeaseState,
 }

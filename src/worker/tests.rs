@@ -3,6 +3,7 @@
 
 mod check;
 mod in_flight;
+mod lease;
 mod link;
 mod real_thread;
 mod settings;

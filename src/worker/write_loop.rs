@@ -205,6 +205,8 @@ impl<C: Connector> WriteLoop<C> {
             return;
         };
         let moved = options.needs_other_sink(&self.options);
+        let had_claim = self.options.claim.is_some() || self.renewal.is_replaced;
+        self.renewal.is_replaced = had_claim && options.claim.is_none();
         self.options = options;
         if !moved {
             return;
@@ -234,7 +236,8 @@ impl<C: Connector> WriteLoop<C> {
         while let Ok(groups) = self.ends.groups.try_recv() {
             self.groups.waiting.push_back(groups);
         }
-        if !self.link.accepts_batches() {
+        // What a former master has queued is not written by a replica.
+        if !self.link.accepts_batches() || self.renewal.is_replaced {
             self.return_waiting();
         }
     }

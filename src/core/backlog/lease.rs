@@ -62,7 +62,9 @@ impl LeaseView {
     /// This server has become a master, or a replica.
     pub fn role_changed(&mut self, is_master: bool) {
         self.is_promoted = is_master;
-        self.state = LeaseState::None;
+        if !is_master {
+            self.state = LeaseState::None;
+        }
     }
 
     /// The worker has reported what it knows.

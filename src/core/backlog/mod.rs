@@ -116,6 +116,8 @@ pub struct Backlog {
     loaded_groups: std::collections::HashMap<GroupId, EntryId>,
     /// The key whose removal was announced: see [`announce`](Self::announce).
     announced: Option<(Db, Vec<u8>)>,
+    /// Keys whose move to another node was announced: see [`left`](Self::left).
+    announced_left: std::collections::HashSet<(Db, Vec<u8>)>,
     indeterminate: rewrite::IndeterminateWrites,
     /// The MongoDB sessions of this server or its master.
     pub sessions: sessions::KnownSessions,

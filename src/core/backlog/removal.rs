@@ -154,12 +154,12 @@ impl Backlog {
         true
     }
 
-    /// The stream announces that the following DEL of `key` is an expiration, an eviction or a move to another node.
+    /// The stream announces that the following DEL of `key` is an expiration or eviction.
     pub fn announce(&mut self, db: Db, key: &[u8]) {
         self.announced = Some((db, key.to_vec()));
     }
 
-    /// True once, for the DEL that was announced.
+    /// True once for each key of the DEL that was announced.
     pub fn was_announced(&mut self, db: Db, key: &[u8]) -> bool {
         let matches =
             self.announced.as_ref().is_some_and(|(of, name)| *of == db && name.as_slice() == key);
@@ -167,5 +167,6 @@ impl Backlog {
             self.announced = None;
         }
         matches
+            || (!self.announced_left.is_empty() && self.announced_left.remove(&(db, key.to_vec())))
     }
 }

@@ -12,6 +12,10 @@ impl Backlog {
     pub fn apply(&mut self, db: Db, command: StreamCommand<'_>, now: Now) {
         // Changes that precede the command in the stream are applied first.
         self.fold(now.us);
+        // One DEL follows all of its keys.
+        if !matches!(command, StreamCommand::Left(_)) {
+            self.announced_left.clear();
+        }
         match command {
             StreamCommand::Clean(keys) => keys.iter().for_each(|key| self.forget(db, key)),
             StreamCommand::Dead { key, prefix, mut letter, again } => {
@@ -23,7 +27,7 @@ impl Backlog {
             StreamCommand::Gone { .. } => {}
             StreamCommand::Left(key) => {
                 self.left((db, key), now.us);
-                self.announce(db, key);
+                self.announced_left.insert((db, key.to_vec()));
             }
             StreamCommand::Sessions(sessions) => self.sessions.set(sessions, false),
             StreamCommand::Lease(shard) => self.lease.load(shard),

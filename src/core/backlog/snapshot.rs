@@ -72,6 +72,7 @@ impl Backlog {
         self.watched_letters = Default::default();
         self.resume(None);
         self.announced = None;
+        self.announced_left.clear();
         self.lease.clear();
         self.loaded_ids.clear();
         self.loaded_groups.clear();

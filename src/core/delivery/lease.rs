@@ -104,6 +104,11 @@ pub fn first_number(epoch: u64) -> i64 {
     i64::try_from(epoch.min(MAX_EPOCH) << COUNTER_BITS).unwrap_or(i64::MAX)
 }
 
+/// The epoch of a txnNumber.
+pub fn epoch_of(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0) >> COUNTER_BITS
+}
+
 /// The id of a session in which the holder of the lease writes. All holders use the same ones.
 pub fn session_id(shard: ShardId, lane: u32) -> [u8; 16] {
     let mut id = shard;
@@ -219,7 +224,7 @@ mod tests {
 
     #[test]
     fn every_number_of_an_epoch_is_above_those_of_the_one_before() {
-        assert_eq!(first_number(1), 1 << 40);
+        assert_eq!((first_number(1), epoch_of(first_number(7) + 5)), (1 << 40, 7));
         assert!(first_number(2) > first_number(1) + (1 << 39));
         assert!(first_number(u64::MAX) > first_number(MAX_EPOCH - 1));
     }

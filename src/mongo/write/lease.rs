@@ -16,10 +16,11 @@ use mongodb::{Client, ClientSession};
 use tokio::time::{Instant, timeout};
 
 use super::lease_document::{self, number, read};
+use super::lease_messages::{refused, waiting};
 use super::numbers;
 use crate::core::delivery::batch::SessionId;
 use crate::core::delivery::lease::{Claim, Lease, LeaseState, Step, hex, session_id};
-use crate::mongo::codes::DUPLICATE_KEY;
+use crate::mongo::codes::{DUPLICATE_KEY, Meaning, meaning};
 use crate::mongo::error::{broken, coded, failure_by};
 use crate::sink::{Failure, LinkError};
 
@@ -117,6 +118,9 @@ impl LeaseKeeper {
     }
 
     async fn try_keep(&self, claim: &Claim) -> Result<u64, Unheld> {
+        if *self.state.borrow() == LeaseState::None {
+            self.state.replace(LeaseState::Waiting);
+        }
         let held = self.held.borrow().clone();
         if let Some(held) = held {
             if self.renew(&held).await? {
@@ -127,7 +131,8 @@ impl LeaseKeeper {
         for _ in 0..TRIES {
             let lease = self.find(claim).await?;
             let epoch = match claim.step(lease.as_ref(), self.silent(lease.as_ref())) {
-                Step::Take(epoch) => epoch,
+                // Above the numbers that this process has used for other data, too.
+                Step::Take(epoch) => epoch.max(numbers::epoch() + 1),
                 Step::Wait => break,
             };
             let lanes = lease.as_ref().map_or(0, |lease| lease.lanes).max(LANES);
@@ -229,7 +234,8 @@ impl LeaseKeeper {
         self.renewals.set(self.renewals.get().wrapping_add(1));
         if renewed && self.renewals.get().is_multiple_of(REFRESH_EVERY) {
             let command = doc! { "refreshSessions": ids(held), "maxTimeMS": WITHIN_MS };
-            self.run_on("admin", command, None).await?;
+            // Without it the sessions end later.
+            let _ = self.run_on("admin", command, None).await;
         }
         Ok(renewed)
     }
@@ -237,6 +243,12 @@ impl LeaseKeeper {
     /// True while this server holds the lease, as far as it knows.
     pub fn is_held(&self) -> bool {
         self.held.borrow().is_some()
+    }
+
+    /// False if this server must hold the lease to write, and does not.
+    pub fn permits_writes(&self) -> bool {
+        self.is_held()
+            || matches!(*self.state.borrow(), LeaseState::None | LeaseState::Refused { .. })
     }
 
     /// A session for this lane.
@@ -259,7 +271,11 @@ impl LeaseKeeper {
         let command = update(held, doc! { "$max": { "lanes": more.lanes } });
         match self.write(&held.claim, command, "majority".into(), None).await {
             Ok(true) => {
-                self.held.replace(Some(more));
+                // It may be another lease by now.
+                let mut now = self.held.borrow_mut();
+                if let Some(now) = now.as_mut().filter(|now| now.epoch == held.epoch) {
+                    now.lanes = now.lanes.max(more.lanes);
+                }
                 Ok(())
             }
             Ok(false) => Err(Failure::Link(waiting(""))),
@@ -349,28 +365,18 @@ fn ids(held: &Held) -> Vec<Document> {
 }
 
 fn unheld(code: i32) -> Unheld {
-    match failure_by(code) {
-        Some(Failure::Link(error) | Failure::Part(error)) => Unheld::Link(error),
-        _ => Unheld::Refused(coded("MongoDB refuses it", code)),
+    if let Some(Failure::Link(error) | Failure::Part(error)) = failure_by(code) {
+        return Unheld::Link(error);
     }
-}
-
-fn refused(claim: &Claim, why: &str) -> String {
-    let namespace = &claim.namespace;
-    format!(
-        "the lease cannot be kept in {namespace}: {why}; grant the role readWrite on its database or set \
-         lease-namespace: without a lease, a server that was replaced can overwrite newer documents"
-    )
-}
-
-fn waiting(address: &str) -> LinkError {
-    let holder = if address.is_empty() { "another server" } else { address };
-    LinkError {
-        waits: true,
-        ..LinkError::transient(format!(
-            "{holder} holds the lease of this data, so this server writes nothing until that one has been \
-             silent for 15 s; if this data is a copy, WB.LEASE NEW makes it independent"
-        ))
+    match meaning(code) {
+        Meaning::Namespace(_) | Meaning::Refused(_) | Meaning::Collection(_) => {
+            Unheld::Refused(coded("MongoDB refuses it", code))
+        }
+        // Too slow, interrupted, in conflict: whether the lease is held is not known.
+        _ => Unheld::Link(LinkError::transient(coded(
+            "MongoDB does not take the lease at the moment",
+            code,
+        ))),
     }
 }
 
@@ -381,6 +387,8 @@ mod tests {
     #[test]
     fn no_right_to_write_is_no_failure_of_the_link() {
         assert!(matches!(unheld(13), Unheld::Refused(_)));
-        assert!(matches!(unheld(10_107), Unheld::Link(_)));
+        for code in [10_107, 50, 112, 11_601, 91, 999_999] {
+            assert!(matches!(unheld(code), Unheld::Link(_)), "{code}");
+        }
     }
 }

@@ -11,6 +11,7 @@ pub mod index_listing;
 pub mod insert_ratio;
 pub mod lease;
 mod lease_document;
+mod lease_messages;
 pub mod limits;
 pub mod lookup;
 pub mod numbers;

@@ -11,6 +11,11 @@ pub fn next_number() -> i64 {
     LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
 
+/// The epoch of the last number.
+pub fn epoch() -> u64 {
+    lease::epoch_of(LAST.load(Ordering::Relaxed))
+}
+
 /// From now on numbers are those of this epoch, or of a later one that has begun before.
 pub fn begin_epoch(epoch: u64) {
     LAST.fetch_max(lease::first_number(epoch), Ordering::Relaxed);
@@ -27,6 +32,7 @@ mod tests {
         begin_epoch(3);
         let third = next_number();
         assert!(third > lease::first_number(3));
+        assert_eq!(epoch(), 3);
         begin_epoch(2);
         assert!(next_number() > third);
     }

@@ -22,6 +22,7 @@ use tokio::time::timeout;
 
 use super::command::{CommandOptions, TxnPosition, no_op_update};
 use super::lease::LeaseKeeper;
+use super::lease_messages::not_held;
 use super::numbers::next_number;
 use super::reply::Expected;
 use crate::core::delivery::batch::SessionId;
@@ -131,6 +132,9 @@ impl Sessions {
             SessionGuard { sessions: self, session: None, created: 0, covers: Vec::new() };
         if self.fence.get() == Fence::None {
             return Ok(guard);
+        }
+        if !self.lease.permits_writes() {
+            return Err(Failure::Link(not_held()));
         }
         let is_lane = self.lease.is_held();
         guard.session =

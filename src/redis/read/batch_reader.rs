@@ -217,7 +217,9 @@ impl<'a> BatchReader<'a> {
     /// Settles a key that does not exist (`is_missing`), or else is of another type than the
     /// registration's.
     fn missing(&mut self, taken: &Taken, key: Span, expire_ms: i64, is_missing: bool) -> bool {
-        let owner = if self.in_cluster {
+        let deletes = |kind| Backlog::on_missing(&self.batch.registration, kind) == Missing::Delete;
+        let has_write = !is_missing || taken.kind == ChangeKind::Retained || deletes(taken.kind);
+        let owner = if self.in_cluster && has_write {
             let name = &self.batch.bytes[key.range()];
             cluster::owner(self.ctx, &Text::new(name), name)
         } else {

@@ -160,8 +160,8 @@ fn a_replica_of_the_source_and_its_aof_know_that_keys_have_left() {
     let mut cluster = Cluster::new();
     cluster.set(&cluster.source, "dirty");
     cluster.begin();
+    // All in one command, and the slot is still that of the source.
     cluster.migrate(0..KEYS);
-    cluster.end();
     cluster.replica.wait_until_in_sync_with(&cluster.source);
     cluster.flush(&cluster.target);
     // The source is gone before it has looked at them again.
@@ -191,4 +191,21 @@ fn a_deletion_that_is_pending_when_its_slot_is_gone_is_left_to_the_new_node() {
     cluster.flush(&cluster.target);
     cluster.flush(&cluster.source);
     assert_eq!(cluster.with("newest"), KEYS as u64);
+}
+
+#[test]
+fn a_client_deletes_a_key_on_its_new_node_before_the_slot_is_there() {
+    let cluster = Cluster::new();
+    cluster.begin();
+    cluster.migrate(0..KEYS);
+    let mut asking = cluster.target.connect();
+    command(&["ASKING"]).query::<()>(&mut asking).expect("reply");
+    assert_eq!(command(&["DEL", &key(0)]).query::<i64>(&mut asking).expect("reply"), 1);
+    cluster.flush(&cluster.target);
+    assert_eq!(cluster.database.collection("keys").count(), KEYS as u64 - 1);
+    cluster.end();
+    for node in [&cluster.source, &cluster.target] {
+        cluster.flush(node);
+    }
+    assert_eq!(cluster.with("first"), KEYS as u64 - 1);
 }

@@ -68,10 +68,8 @@ async fn an_answer_to_a_batch_does_not_end_the_wait_for_the_lease() {
         {
             let mut world = bench.doubles.world();
             world.lease = LeaseState::Waiting;
-            world.waits = Some(LinkError {
-                waits: true,
-                ..LinkError::transient("another one holds it")
-            });
+            world.waits =
+                Some(LinkError { waits: true, ..LinkError::transient("another one holds it") });
         }
         bench.links();
         // The lease is lost after five seconds, and the batch is answered two seconds later.

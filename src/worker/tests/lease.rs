@@ -79,9 +79,10 @@ async fn an_answer_to_a_batch_does_not_end_the_wait_for_the_lease() {
         bench.pass(20_000).await;
         assert_eq!(bench.doubles.written(), ["k1".to_owned()].into());
         assert_eq!(bench.links(), []);
-        let mut world = bench.doubles.world();
-        (world.lease, world.waits) = (HELD, None);
-        drop(world);
+        {
+            let mut world = bench.doubles.world();
+            (world.lease, world.waits) = (HELD, None);
+        }
         bench.pass(1_100).await;
         assert_eq!(bench.links(), [Link::Up]);
     })

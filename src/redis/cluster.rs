@@ -1,7 +1,8 @@
 //! Redis Cluster: a key that leaves with its hash slot was not deleted, and the documents of a slot belong to
 //! the node that has it.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
+use std::ops::RangeInclusive;
 
 use super::api::context::{Ctx, Text, bytes, raw_bytes};
 use super::api::raw;
@@ -64,35 +65,42 @@ pub enum Owner {
     Unknown,
 }
 
-/// Who has the slot of the key `name`. Not for notifications: there some servers answer for the client.
-///
-/// The server runs EXISTS for a module only if this node has the slot and, while that is on its way to another
-/// node, the key; otherwise it sets errno to EPERM, or to ENETDOWN while the cluster is down (observed on Redis
-/// 7.0.15, 8.2.3 and Valkey 9.1.2).
-pub fn owner(ctx: Ctx<'_>, name: &Text, key: &[u8]) -> Owner {
-    // SAFETY: "s" takes one string, which lives until after the call; the reply is freed.
-    let error = unsafe {
-        let reply =
-            api!(RedisModule_Call)(ctx.raw(), c"EXISTS".as_ptr(), c"s".as_ptr(), name.raw());
-        if !reply.is_null() {
-            api!(RedisModule_FreeCallReply)(reply);
-            return Owner::This;
+/// The slots of this node, as they were when they were needed first.
+#[derive(Debug, Default)]
+pub struct Slots(OnceCell<Vec<RangeInclusive<u16>>>);
+
+impl Slots {
+    /// Who has the slot of the key `name`. Not for notifications: there some servers answer for the client.
+    ///
+    /// The server runs EXISTS for a module only if this node has the slot and, while that is on its way to
+    /// another node, the key; otherwise it sets errno to EPERM, or to ENETDOWN while the cluster is down
+    /// (observed on Redis 7.0.15, 8.2.3 and Valkey 9.1.2).
+    pub fn owner(&self, ctx: Ctx<'_>, name: &Text, key: &[u8]) -> Owner {
+        // SAFETY: "s" takes one string, which lives until after the call; the reply is freed.
+        let error = unsafe {
+            let reply =
+                api!(RedisModule_Call)(ctx.raw(), c"EXISTS".as_ptr(), c"s".as_ptr(), name.raw());
+            if !reply.is_null() {
+                api!(RedisModule_FreeCallReply)(reply);
+                return Owner::This;
+            }
+            std::io::Error::last_os_error().raw_os_error()
+        };
+        match error {
+            Some(libc::ENETDOWN) => Owner::Unknown,
+            Some(libc::EPERM) => {
+                let own = self.0.get_or_init(|| own_slots(ctx));
+                let slot = hash_slot::slot(key);
+                let is_own = own.iter().any(|slots| slots.contains(&slot));
+                if is_own { Owner::This } else { Owner::Other }
+            }
+            // EXISTS was renamed.
+            _ => Owner::This,
         }
-        std::io::Error::last_os_error().raw_os_error()
-    };
-    match error {
-        Some(libc::ENETDOWN) => Owner::Unknown,
-        Some(libc::EPERM) => {
-            let slot = hash_slot::slot(key);
-            let is_own = own_slots(ctx).iter().any(|slots| slots.contains(&slot));
-            if is_own { Owner::This } else { Owner::Other }
-        }
-        // EXISTS was renamed.
-        _ => Owner::This,
     }
 }
 
-fn own_slots(ctx: Ctx<'_>) -> Vec<std::ops::RangeInclusive<u16>> {
+fn own_slots(ctx: Ctx<'_>) -> Vec<RangeInclusive<u16>> {
     // SAFETY: "c" takes a string that ends with NUL; the reply and the bytes in it are valid until it is freed.
     unsafe {
         let reply = api!(RedisModule_Call)(

@@ -2,7 +2,7 @@
 //!
 //! A *shard* is one master with its replicas. It has a random id, which is kept with the data, so a
 //! promoted replica, a restarted server and a former master that comes back have the same one. In
-//! MongoDB a document for each shard has its *epoch*, and who holds it. Whoever takes the lease
+//! MongoDB a document for each shard has its *epoch*, and who holds it. A server that takes the lease
 //! increases the epoch, and fences off what the holders of earlier epochs have sent.
 
 use std::fmt::Write;

@@ -3,7 +3,7 @@
 //!
 //! All holders write in the same sessions, the *lanes*, whose ids follow from the shard's. A txnNumber
 //! begins with the epoch, and MongoDB refuses a command whose number is below the last one of its
-//! session. So whoever takes the lease writes once in each lane: after that no command of an earlier
+//! session. So a server that takes the lease writes once in each lane: after that no command of an earlier
 //! epoch can be applied, whether it was sent before or is sent later. A number is kept over a restart of
 //! MongoDB only if something was written under it, so it is a field of the lease itself.
 
@@ -30,7 +30,7 @@ const LANES: u32 = 8;
 const WITHIN_MS: i64 = 3_000;
 /// Time for the network in addition.
 const SLACK: Duration = Duration::from_secs(2);
-/// How often somebody else may take the lease in between before this server waits.
+/// How often another server may take the lease in between before this one waits.
 const TRIES: u32 = 3;
 /// MongoDB forgets a session, and the number in it, when it was not used for half an hour. So all lanes are
 /// refreshed once in so many renewals.
@@ -41,7 +41,7 @@ const REFRESH_EVERY: u32 = 60;
 struct Held {
     claim: Claim,
     epoch: u64,
-    /// Number of lanes that whoever takes the lease next will fence off.
+    /// Number of lanes that the next holder will fence off.
     lanes: u32,
 }
 

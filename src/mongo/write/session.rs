@@ -69,7 +69,7 @@ struct Session {
     unanswered: Vec<Namespace>,
     /// True if it was fenced off, and nothing was written in it since.
     unpersisted: bool,
-    /// True if its id follows from the lease, so that whoever takes that can fence it off.
+    /// True if its id follows from the lease, so that its next holder can fence it off.
     is_lane: bool,
 }
 

@@ -12,7 +12,7 @@ use crate::redis::api::access_age::AccessAge;
 use crate::redis::api::clock;
 use crate::redis::api::context::{Ctx, Text, must_not_replicate};
 use crate::redis::api::run_command::call_many;
-use crate::redis::cluster::{self, Owner};
+use crate::redis::cluster::{self, Owner, Slots};
 use crate::redis::pipeline::Pipeline;
 
 /// Delay before a large value is tried again while another one is being read, microseconds.
@@ -46,6 +46,8 @@ pub struct BatchReader<'a> {
     at_once: bool,
     /// True in a cluster.
     in_cluster: bool,
+    /// The slots of this node. One reader is used for a slice at most.
+    slots: Slots,
 }
 
 /// A short string whose item is in the batch already, without its value.
@@ -81,6 +83,7 @@ impl<'a> BatchReader<'a> {
             max_short,
             at_once,
             in_cluster,
+            slots: Slots::default(),
         }
     }
 
@@ -221,7 +224,7 @@ impl<'a> BatchReader<'a> {
         let has_write = !is_missing || taken.kind == ChangeKind::Retained || deletes(taken.kind);
         let owner = if self.in_cluster && has_write {
             let name = &self.batch.bytes[key.range()];
-            cluster::owner(self.ctx, &Text::new(name), name)
+            self.slots.owner(self.ctx, &Text::new(name), name)
         } else {
             Owner::This
         };

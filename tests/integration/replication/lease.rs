@@ -49,10 +49,10 @@ fn flushes(redis: &Redis) {
     assert_eq!((flushed.failed, flushed.pending), (0, 0), "{}", redis.log());
 }
 
-#[test]
-fn a_replaced_master_that_comes_back_writes_nothing_until_it_is_made_a_replica() {
-    let database = Mongod::shared().database();
-    let (mut old, new) = pair(&database, &Mongod::shared().uri());
+/// A master that was killed with dirty keys and is started again, and the one that was promoted and has
+/// written newer values.
+fn replaced(database: &TestDatabase) -> (Redis, Redis) {
+    let (mut old, new) = pair(database, &Mongod::shared().uri());
     set(&old, "old");
     new.wait_until_in_sync_with(&old);
     old.kill();
@@ -61,6 +61,13 @@ fn a_replaced_master_that_comes_back_writes_nothing_until_it_is_made_a_replica()
     flushes(&new);
     old.restart();
     wait_until("it sees the lease", SOON, || old.status().text("lease") == "waiting");
+    (old, new)
+}
+
+#[test]
+fn a_replaced_master_that_comes_back_writes_nothing_until_it_is_made_a_replica() {
+    let database = Mongod::shared().database();
+    let (old, new) = replaced(&database);
     let flushed = old.flush_with(&["TIMEOUT", "1500"]);
     assert_eq!(flushed.pending, KEYS as i64);
     let why = old.status().text("link_error");
@@ -77,15 +84,7 @@ fn a_replaced_master_that_comes_back_writes_nothing_until_it_is_made_a_replica()
 fn a_copy_that_is_made_independent_writes() {
     // The control for the test above: without the common lease the old values win.
     let database = Mongod::shared().database();
-    let (mut old, new) = pair(&database, &Mongod::shared().uri());
-    set(&old, "old");
-    new.wait_until_in_sync_with(&old);
-    old.kill();
-    new.promote();
-    set(&new, "new");
-    flushes(&new);
-    old.restart();
-    wait_until("it sees the lease", SOON, || old.status().text("lease") == "waiting");
+    let (mut old, new) = replaced(&database);
     let shard = old.status().text("shard");
     assert_eq!(shard, new.status().text("shard"));
     assert_eq!(old.run::<String>(&["WB.LEASE", "NEW"]), "OK");

@@ -32,6 +32,11 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// The one with more stale documents.
+    pub fn worse(self, other: Verdict) -> Verdict {
+        if other.stale > self.stale { other } else { self }
+    }
+
     /// True if no document is stale.
     pub fn is_good(&self) -> bool {
         self.stale == 0

@@ -46,9 +46,15 @@ impl Servers {
             let view = doc! { "create": "view", "viewOn": "none", "pipeline": [] };
             self.database.run(view);
         }
-        redis.cmd(&["WB.REGISTER", "k:", &self.database.namespace("keys"), "INTERVAL", NEVER]);
+        self.register(redis, NEVER);
         self.set(redis, "first");
         self.flush(redis);
+    }
+
+    /// Registers the keys, which wait for so many milliseconds.
+    pub fn register(&self, redis: &Redis, interval_ms: &str) {
+        let namespace = self.database.namespace("keys");
+        redis.cmd(&["WB.REGISTER", "k:", &namespace, "INTERVAL", interval_ms]);
     }
 
     /// Gives all keys this value.

@@ -10,7 +10,8 @@ INTEGRATION := cargo test --release --test integration -- --skip timing:: && \
 	cargo test --release --test integration timing:: -- --test-threads 1
 
 .PHONY: help setup build test test-all test-matrix test-mongo-matrix test-metrics test-wb-top test-clients \
-	test-movie-app test-package lint docs demo movie-app crash outage atomic failover bench oracle fuzz commands dist clean
+	test-movie-app test-package lint docs demo movie-app crash outage atomic failover cluster bench oracle fuzz \
+	commands dist clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 20
@@ -98,6 +99,10 @@ atomic: build ## Transfer under all faults, check the sum in MongoDB; SNAPSHOTS,
 failover: build ## Freeze, kill and replace masters that come back; ROUNDS, SEED, ONLY, UNFENCED, SERVER
 	cargo run --release --quiet --example failover -- --rounds $(ROUNDS) --seed $(SEED) --only $(ONLY) \
 		$(if $(UNFENCED),--unfenced) $(if $(SERVER),--server $(SERVER))
+
+cluster: build ## Move slots of a Redis Cluster under load and compare; ROUNDS, SEED, ONLY, REGISTER_EACH, SERVER
+	cargo run --release --quiet --example cluster -- --rounds $(ROUNDS) --seed $(SEED) --only $(ONLY) \
+		$(if $(REGISTER_EACH),--register-each) $(if $(SERVER),--server $(SERVER))
 
 SCALE ?= 1
 bench: build ## Measure cost, rates and lag with and without the module; ONLY=cost,lag SCALE=0.1

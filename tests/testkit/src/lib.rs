@@ -11,10 +11,12 @@
 //! - `faults`: faults of MongoDB, in rounds of any length
 //! - `crash`: servers that are killed while writers record every acknowledged write
 //! - `failover`: masters that are replaced and come back
+//! - `cluster`: a Redis Cluster whose slots move while clients write
 //! - `transfers`: transfers between accounts, and snapshots of MongoDB in which none may be half done
 //! - `oracle`: random commands, and the documents that MongoDB may hold after them
 //! - `fuzz`: damaged input for a real server
 
+pub mod cluster;
 pub mod comparison;
 pub mod crash;
 pub mod failover;

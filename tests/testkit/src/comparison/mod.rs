@@ -119,7 +119,8 @@ fn fields(connection: &mut Connection, key: &[u8]) -> Option<Document> {
     value::fields(&kind, read.query(connection).expect(query))
 }
 
-fn keys(connection: &mut Connection, prefix: &str) -> Vec<Vec<u8>> {
+/// The keys under a prefix, sorted.
+pub fn keys(connection: &mut Connection, prefix: &str) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     let mut cursor = 0;
     loop {

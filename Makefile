@@ -20,9 +20,9 @@ setup: ## Install what is missing, fetch mongod, RedisJSON and the films
 	@scripts/setup
 	@scripts/fetch-servers
 
-# With the example, the dependencies get the features that the tests' need too: built once.
+# With an example, the dependencies get the features that the tests' need too: built once.
 build: setup ## Build target/release/libwritebehind.so
-	cargo build --release --lib --examples
+	cargo build --release --lib --example crash
 
 test: build ## Run the unit and integration tests against the real servers
 	cargo test --release --doc
@@ -106,9 +106,10 @@ cluster: build ## Move slots of a Redis Cluster under load and compare; ROUNDS, 
 
 SCALE ?= 1
 bench: build ## Measure cost, rates and lag with and without the module; ONLY=cost,lag SCALE=0.1
+	cargo build --release --example empty_subscriber
 	cargo run --release --quiet --example bench -- --scale $(SCALE) $(if $(ONLY),--only $(ONLY))
 
-fuzz: build ## Fuzz the parsers; ONLY=rdb,internal,registration,replies,restore MINUTES=10
+fuzz: build ## Fuzz the parsers; ONLY=rdb,internal,registration,nodes,replies,restore MINUTES=10
 	@scripts/fuzz $(ONLY) $(or $(MINUTES),10)
 
 COMMANDS ?= 20000

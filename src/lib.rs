@@ -41,6 +41,8 @@ pub mod internals {
     pub use crate::core::backlog::record::{Packer, Record, SavedKey, unpack};
     pub use crate::core::backlog::stream_words::{Word, read};
     pub use crate::core::backlog::table::{Dirty, Missed, RetainedValue, Taken};
+    pub use crate::core::cluster::message::Message;
+    pub use crate::core::cluster::{resp, topology};
     pub use crate::core::delivery::batch::{Batch, Item};
     pub use crate::core::ids::{Db, EntryId, GroupId, RegistrationId, Version};
     pub use crate::core::mapping::value::{Content, NO_EXPIRY, Span, push_bytes};

@@ -8,7 +8,7 @@ use std::path::Path;
 /// The rooms from the lowest to the highest, each with those that it may import. A room is a file
 /// or a folder; the longest name that a file begins with is its room. docs/DESIGN.md has the same
 /// list with reasons.
-const ROOMS: [(&str, &[&str]); 47] = [
+const ROOMS: [(&str, &[&str]); 52] = [
     ("file", &[]),
     ("core/ids", &[]),
     ("core/now", &[]),
@@ -17,6 +17,7 @@ const ROOMS: [(&str, &[&str]); 47] = [
     ("core/exposition", &[]),
     ("core/registration", &["core/ids", "core/settings"]),
     ("core/mapping", &["core/registration"]),
+    ("core/cluster", &["core/ids", "core/registration", "core/mapping"]),
     ("core/delivery", &["core/ids", "core/now", "core/registration", "core/mapping"]),
     (
         "core/backlog",
@@ -26,6 +27,7 @@ const ROOMS: [(&str, &[&str]); 47] = [
             "core/settings",
             "core/registration",
             "core/mapping",
+            "core/cluster",
             "core/delivery",
         ],
     ),
@@ -85,6 +87,9 @@ const ROOMS: [(&str, &[&str]); 47] = [
     ("redis/api", &["core/ids", "core/now"]),
     ("redis/units", &["redis/api"]),
     ("redis/cluster", &["core/hash_slot", "redis/api"]),
+    ("redis/nodes", &["core/cluster", "redis/api"]),
+    ("redis/peers", &["core/cluster", "core/backlog"]),
+    ("redis/asks", &["core/ids", "core/cluster", "redis/api"]),
     ("redis/slice", &[]),
     ("redis/durability_warnings", &["redis/api"]),
     ("redis/check_clients", &["core/delivery", "redis/api"]),
@@ -95,6 +100,10 @@ const ROOMS: [(&str, &[&str]); 47] = [
         &["core", "worker", "mongo/sink", "redis/api", "redis/slice", "redis/sources"],
     ),
     ("redis/flush_clients", &["core/ids", "core/backlog", "redis/api", "redis/pipeline"]),
+    (
+        "redis/node_flushes",
+        &["core/ids", "core/cluster", "core/backlog", "redis/flush_clients", "redis/pipeline"],
+    ),
     ("redis/read", &["core", "redis/api", "redis/cluster", "redis/pipeline"]),
     ("redis/retain", &["core", "redis/api", "redis/pipeline", "redis/read"]),
     ("redis/replication/propagate", &["core/backlog", "core/delivery", "redis/api"]),
@@ -115,8 +124,12 @@ const ROOMS: [(&str, &[&str]); 47] = [
         &[
             "redis/units",
             "redis/cluster",
+            "redis/nodes",
+            "redis/peers",
+            "redis/asks",
             "redis/check_clients",
             "redis/flush_clients",
+            "redis/node_flushes",
             "redis/pipeline",
             "redis/read",
             "redis/retain",

@@ -1,9 +1,10 @@
 //! The pure core: no `unsafe`, no Redis, no MongoDB, no socket, no clock.
 //!
-//! Each module imports only the ones before it: [`ids`], [`registration`], [`mapping`], [`delivery`],
-//! [`backlog`].
+//! Each module imports only the ones before it: [`ids`], [`registration`], [`mapping`], [`cluster`],
+//! [`delivery`], [`backlog`].
 
 pub mod backlog;
+pub mod cluster;
 pub mod delivery;
 pub mod exposition;
 pub mod hash_slot;

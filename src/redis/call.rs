@@ -38,6 +38,14 @@ impl Call<'_> {
         self.words.get(2..).unwrap_or_default()
     }
 
+    /// True if the client may be blocked: neither in MULTI nor in a script.
+    pub fn may_block(&self) -> bool {
+        let none = raw::REDISMODULE_CTX_FLAGS_MULTI
+            | raw::REDISMODULE_CTX_FLAGS_LUA
+            | raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING;
+        self.ctx.flags() & none == 0
+    }
+
     /// True if the command comes from the replication stream or the AOF, and so was already
     /// accepted once.
     pub fn is_from_stream(&self) -> bool {

@@ -4,9 +4,10 @@
 use std::cell::{Cell, OnceCell};
 use std::ops::RangeInclusive;
 
-use super::api::context::{Ctx, Text, bytes, raw_bytes};
+use super::api::context::{Ctx, Text, bytes};
 use super::api::raw;
 use super::api::raw::api;
+use super::api::run_command;
 use crate::core::hash_slot;
 
 /// The filter that calls [`before_command`](Cluster::before_command).
@@ -17,6 +18,12 @@ type Filter = unsafe extern "C" fn(*mut raw::RedisModuleCommandFilterCtx);
 pub struct Cluster {
     /// True while MIGRATE runs.
     is_migrating: Cell<bool>,
+    /// True if a slot is about to move from this node.
+    slots_move: Cell<bool>,
+    /// True while CLUSTER RESET runs.
+    is_reset: Cell<bool>,
+    /// True if this server, a replica, has left its cluster by CLUSTER RESET.
+    has_left: Cell<bool>,
 }
 
 impl Cluster {
@@ -36,11 +43,45 @@ impl Cluster {
         // SAFETY: every command has a name, which is valid during the filter.
         let name = unsafe { bytes(api!(RedisModule_CommandFilterArgGet)(filter, 0)) };
         self.is_migrating.set(name.eq_ignore_ascii_case(b"migrate"));
+        // SAFETY: as above, within the number of words.
+        let subcommand = || unsafe {
+            match api!(RedisModule_CommandFilterArgsCount)(filter) {
+                2.. => bytes(api!(RedisModule_CommandFilterArgGet)(filter, 1)),
+                _ => b"",
+            }
+        };
+        self.is_reset.set(false);
+        if name.eq_ignore_ascii_case(b"cluster") {
+            self.is_reset.set(subcommand().eq_ignore_ascii_case(b"reset"));
+            let moves: [&[u8]; 2] = [b"setslot", b"migrateslots"];
+            let subcommand = subcommand();
+            let is_move = moves.iter().any(|name| name.eq_ignore_ascii_case(subcommand));
+            self.slots_move.set(self.slots_move.get() | is_move);
+        }
+    }
+
+    /// This server becomes a master. True if that is because CLUSTER RESET takes it out of its cluster: it drops
+    /// its data, which another server has.
+    pub fn leaves(&self) -> bool {
+        let leaves = self.is_reset.get();
+        self.has_left.set(self.has_left.get() | leaves);
+        leaves
+    }
+
+    /// True once after this server has left its cluster.
+    pub fn take_has_left(&self) -> bool {
+        self.has_left.take()
+    }
+
+    /// True once after a command about slots that move.
+    pub fn take_slots_move(&self) -> bool {
+        self.slots_move.take()
     }
 
     /// No command is running.
     pub fn end(&self) {
         self.is_migrating.set(false);
+        self.is_reset.set(false);
     }
 
     /// True if keys that are deleted now have been moved to another node.
@@ -89,10 +130,11 @@ impl Slots {
         match error {
             Some(libc::ENETDOWN) => Owner::Unknown,
             Some(libc::EPERM) => {
-                let own = self.0.get_or_init(|| own_slots(ctx));
-                let slot = hash_slot::slot(key);
-                let is_own = own.iter().any(|slots| slots.contains(&slot));
-                if is_own { Owner::This } else { Owner::Other }
+                if self.has(ctx, key) {
+                    Owner::This
+                } else {
+                    Owner::Other
+                }
             }
             // EXISTS was renamed.
             _ => Owner::This,
@@ -100,23 +142,14 @@ impl Slots {
     }
 }
 
-fn own_slots(ctx: Ctx<'_>) -> Vec<RangeInclusive<u16>> {
-    // SAFETY: "c" takes a string that ends with NUL; the reply and the bytes in it are valid until it is freed.
-    unsafe {
-        let reply = api!(RedisModule_Call)(
-            ctx.raw(),
-            c"CLUSTER".as_ptr(),
-            c"c".as_ptr(),
-            c"NODES".as_ptr(),
-        );
-        if reply.is_null() {
-            return Vec::new();
-        }
-        let mut len = 0;
-        let start = api!(RedisModule_CallReplyStringPtr)(reply, &raw mut len);
-        let text = if start.is_null() { &[][..] } else { raw_bytes(start, len) };
-        let slots = hash_slot::own_slots(&String::from_utf8_lossy(text));
-        api!(RedisModule_FreeCallReply)(reply);
-        slots
+impl Slots {
+    /// True if this node has the slot of a key, or is about to give or to get it.
+    pub fn has(&self, ctx: Ctx<'_>, key: &[u8]) -> bool {
+        let slot = hash_slot::slot(key);
+        self.0.get_or_init(|| own_slots(ctx)).iter().any(|slots| slots.contains(&slot))
     }
+}
+
+fn own_slots(ctx: Ctx<'_>) -> Vec<RangeInclusive<u16>> {
+    run_command::cluster_nodes(ctx).map(|nodes| hash_slot::own_slots(&nodes)).unwrap_or_default()
 }

@@ -4,17 +4,10 @@ use std::ffi::CStr;
 
 use super::api::config;
 use super::api::context::Ctx;
-use super::api::raw;
 
 /// Warnings for the operator about settings that endanger the durability of the module's state.
 pub fn all(ctx: Ctx<'_>) -> Vec<&'static str> {
     let mut warnings = Vec::new();
-    if ctx.flags() & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0 {
-        warnings.push(
-            "cluster mode: a registration counts on the node that received it; register on every master, \
-             and on a new node before it gets slots",
-        );
-    }
     let has = |name: &CStr| config::value(ctx, name);
     let no_aof = has(c"appendonly").as_deref() == Some(b"no");
     if no_aof && has(c"save").as_deref() == Some(b"") {

@@ -1,20 +1,17 @@
 //! Clients that are blocked in WB.FLUSH.
 //!
-//! The server frees the handle of a blocked client, and two buffers of 16 KiB with it, only when
-//! the module unblocks it, even after the client has disconnected or was unblocked by CLIENT
-//! UNBLOCK. So a handle unblocks its client when it is dropped, and the caller that removes it from
-//! [`FlushClients`] decides with which outcome.
+//! A handle unblocks its client when it is dropped; the caller that removes it from [`FlushClients`] decides
+//! with which outcome.
 //!
 //! The module implements the timeouts itself. With a timeout of the server, a client that the
 //! module unblocks in the same event-loop iteration would get no reply at all.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
-use std::ffi::c_void;
 
+use super::api::blocked::Handle;
 use super::api::clock;
 use super::api::raw;
-use super::api::raw::api;
 use super::pipeline::Pipeline;
 use crate::core::backlog::flush_waiters::FlushProgress;
 use crate::core::backlog::{Backlog, FlushScope};
@@ -44,59 +41,11 @@ pub enum FailedScope {
     Keys(Db, Vec<Vec<u8>>),
 }
 
-/// The server's handle of a blocked client, which is unblocked exactly once: at the latest when the
-/// handle is dropped.
-#[derive(Debug)]
-pub struct Handle(*mut raw::RedisModuleBlockedClient);
-
-impl Handle {
-    /// # Safety
-    /// `raw` was returned by RedisModule_BlockClient, with [`free_outcome`] to free its data, and
-    /// nothing else unblocks it.
-    pub unsafe fn new(raw: *mut raw::RedisModuleBlockedClient) -> Self {
-        Handle(raw)
-    }
-
-    /// The pointer itself, by which the server identifies the client in its callbacks.
-    pub fn raw(&self) -> *mut raw::RedisModuleBlockedClient {
-        self.0
-    }
-
-    /// Unblocks the client; the outcome is passed to its reply callback.
-    pub fn answer(self, outcome: FlushOutcome) {
-        self.unblock(Box::into_raw(Box::new(outcome)).cast());
-        std::mem::forget(self);
-    }
-
-    fn unblock(&self, outcome: *mut c_void) {
-        // SAFETY: the handle is valid until it is unblocked, which `answer` and `drop` do once
-        // between them. The outcome is null, or freed by `free_outcome`.
-        unsafe { api!(RedisModule_UnblockClient)(self.0, outcome) };
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.unblock(std::ptr::null_mut());
-    }
-}
-
-/// Frees the outcome that [`Handle::answer`] passed to the server.
-///
-/// # Safety
-/// For the server only, once for each outcome.
-pub unsafe extern "C" fn free_outcome(_: *mut raw::RedisModuleCtx, outcome: *mut c_void) {
-    if !outcome.is_null() {
-        // SAFETY: made by Box::into_raw in `answer`; the server frees it once.
-        drop(unsafe { Box::from_raw(outcome.cast::<FlushOutcome>()) });
-    }
-}
-
 /// A client that waits for a flush.
 #[derive(Debug)]
 pub struct WaitingClient {
     /// The blocked client.
-    pub handle: Handle,
+    pub handle: Handle<FlushOutcome>,
     /// The id of its flush.
     pub flush: u64,
     /// The dead letters that its reply counts.

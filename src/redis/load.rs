@@ -112,4 +112,5 @@ fn release_clients() {
     let module = module();
     module.checks.release();
     module.flushes.release();
+    module.asks.release();
 }

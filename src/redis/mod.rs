@@ -14,7 +14,9 @@
 //!   `sources`, `file`, `durability_warnings`.
 //! - [`api`]: the server's module API, wrapped.
 
+mod answers;
 pub mod api;
+mod asks;
 mod call;
 mod check_clients;
 mod cluster;
@@ -23,9 +25,14 @@ mod commands;
 mod durability_warnings;
 pub mod event_loop;
 mod events;
+mod exchange;
 mod file;
 mod flush_clients;
+mod handover;
 pub mod load;
+mod node_flushes;
+mod nodes;
+mod peers;
 mod pipeline;
 mod place;
 pub mod read;

@@ -4,6 +4,7 @@ use std::cell::{Cell, OnceCell};
 
 use lazy_static::lazy_static;
 
+use super::asks::Asks;
 use super::check_clients::CheckClients;
 use super::cluster::Cluster;
 use super::event_loop::key_scan::KeyScans;
@@ -11,6 +12,9 @@ use super::event_loop::problem_log::MissedLog;
 use super::event_loop::reports::Reports;
 use super::event_loop::schedule::Schedule;
 use super::flush_clients::FlushClients;
+use super::node_flushes::NodeFlushes;
+use super::nodes::Nodes;
+use super::peers::Peers;
 use super::pipeline::Pipeline;
 use super::read::fill::Filler;
 use super::replication::async_loading::AsyncLoading;
@@ -44,6 +48,14 @@ pub struct Module {
     pub units: Units,
     /// Keys that leave with their hash slot.
     pub cluster: Cluster,
+    /// Messages of the other nodes of the cluster.
+    pub nodes: Nodes,
+    /// Clients that wait for the answers of other nodes.
+    pub asks: Asks,
+    /// Flushes for clients that have asked all nodes.
+    pub node_flushes: NodeFlushes,
+    /// What the other nodes know of registrations.
+    pub peers: Peers,
     /// State that a replica receives during async (diskless) loading.
     pub async_loading: AsyncLoading,
     /// Logical databases that the server has.

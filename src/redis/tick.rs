@@ -8,13 +8,16 @@
 //! can be read is in the AOF already (and on disk with `appendfsync always`), so MongoDB never gets
 //! a value that Redis would not have after a crash of its own.
 
-use super::api::context::{Ctx, NOT_NOW};
+use super::api::context::{Ctx, NOT_NOW, must_not_replicate};
 use super::api::raw;
 use super::api::{clock, wake};
 use super::event_loop::{dead_letter_retries, lease, problem_log, rewrites};
 use super::pipeline::Pipeline;
 use super::replication::propagate;
 use super::state::{Module, module};
+use super::{answers, exchange, handover};
+use crate::core::cluster::NodeId;
+use crate::core::cluster::message::Message;
 
 /// Called when the event loop is about to sleep.
 pub fn before_sleep(ctx: Ctx<'_>) {
@@ -31,12 +34,19 @@ pub fn before_sleep(ctx: Ctx<'_>) {
     changed |= retained && take_changed();
     let reported =
         module.reports.take(pipeline, &module.checks, ctx) | rewrites::mark(pipeline, ctx);
-    let worked = synced | retained | reported | dead_letter_retries::retry(pipeline, ctx);
+    let exchanged = exchange_messages(module, ctx, began_us);
+    let worked =
+        synced | exchanged | retained | reported | dead_letter_retries::retry(pipeline, ctx);
     if changed || worked {
         reschedule(module);
     }
-    if changed || worked || !module.flushes.is_empty() {
+    let has_flushes = !module.flushes.is_empty() || !module.node_flushes.is_empty();
+    if changed || worked || has_flushes {
         module.flushes.answer(pipeline);
+    }
+    if module.nodes.is_on() {
+        answers::step(module, ctx, began_us);
+        answers::send(module, ctx, module.asks.step(began_us), began_us);
     }
     if worked {
         note_slice(pipeline, began_us);
@@ -50,10 +60,13 @@ pub fn before_sleep(ctx: Ctx<'_>) {
     let flags = ctx.flags();
     let retention_us = || redis70.map_or(u64::MAX, |redis70| redis70.next_us(pipeline));
     let due_us = if flags & NOT_NOW == 0 {
-        let at_once = module.reports.has_any(pipeline) || module.scans.is_pending(pipeline, ctx);
+        let at_once = module.reports.has_any(pipeline)
+            || module.scans.is_pending(pipeline, ctx)
+            || module.nodes.has_any() && !must_not_replicate();
         let next_us = module.schedule.next_due_us.get().min(rewrites::due_us(pipeline));
         let next_us =
             next_us.min(module.flushes.next_us()).min(dead_letter_retries::due_us(pipeline));
+        let next_us = next_us.min(module.asks.next_us()).min(handover::due_us(module));
         if at_once { 0 } else { next_us.min(retention_us()) }
     } else if flags & NOT_NOW == raw::REDISMODULE_CTX_FLAGS_SLAVE {
         retention_us()
@@ -64,6 +77,67 @@ pub fn before_sleep(ctx: Ctx<'_>) {
         // Redis 7.0 has already computed how long it sleeps, without this timer: up to 1 / hz. The
         // next iteration includes the timer.
         wake::server();
+    }
+}
+
+/// Handles messages of the other nodes of a cluster for at most one slice, and sends what is due. True if
+/// registrations were changed.
+fn exchange_messages(module: &Module, ctx: Ctx<'_>, began_us: u64) -> bool {
+    let pipeline = &module.pipeline;
+    if !module.nodes.is_on() {
+        return false;
+    }
+    if ctx.flags() & NOT_NOW != 0 {
+        // A replica gets registrations from its master. To others it may still look like a master.
+        module.node_flushes.clear(pipeline);
+        while let Some((from, message)) = module.nodes.take() {
+            match message {
+                Message::Flush { id, .. } => answers::nothing_to_flush(ctx, from, id),
+                other => take_answer(module, from, other, began_us),
+            }
+        }
+        return false;
+    }
+    if must_not_replicate() {
+        return false;
+    }
+    let end_us = began_us + pipeline.slice_us(began_us);
+    let mut changed = false;
+    while let Some((from, message)) = module.nodes.take() {
+        match message {
+            Message::Digest(digest) => exchange::digest(module, ctx, from, digest),
+            Message::Pull => exchange::pull(module, ctx, from),
+            Message::Ask { id, db, words } => answers::ask(ctx, from, (id, db, &words)),
+            Message::Flush { id, prefix } => {
+                answers::flush(module, ctx, (from, id), prefix.as_ref(), began_us);
+            }
+            Message::Cancel { id } => answers::cancel(module, ctx, from, id),
+            Message::Statements(statements) => {
+                changed |= exchange::statements(module, ctx, &statements);
+            }
+            Message::HandOver { db, keys } => {
+                changed |= handover::take(module, ctx, from, (db, &keys));
+            }
+            Message::TookOver { db, keys } => {
+                pipeline.backlog.borrow_mut().handed_over_to(db, keys);
+            }
+            other => take_answer(module, from, other, began_us),
+        }
+        if clock::now_us() >= end_us {
+            break;
+        }
+    }
+    handover::step(module, ctx, began_us);
+    changed | exchange::step(module, ctx, began_us)
+}
+
+/// An answer that a client of this node may wait for.
+fn take_answer(module: &Module, from: NodeId, message: Message, now_us: u64) {
+    match message {
+        Message::Answer { id, reply } => module.asks.answered(from, id, reply),
+        Message::Flushing { id } => module.asks.flushing(from, id, now_us),
+        Message::Flushed { id, result } => module.asks.flushed(from, id, &result),
+        _ => {}
     }
 }
 

@@ -44,7 +44,7 @@ impl LeaseView {
     }
 
     /// The dataset is about to be replaced.
-    pub(super) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.shard = None;
         self.is_pending = false;
     }

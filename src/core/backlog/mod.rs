@@ -13,6 +13,7 @@ mod explain;
 pub mod flush_waiters;
 mod flushes;
 mod groups;
+mod handover;
 mod in_flight;
 mod key_list;
 pub mod lease;
@@ -25,6 +26,7 @@ mod registered;
 pub mod registry;
 mod removal;
 mod replicated;
+pub mod revisions;
 mod rewrite;
 mod scan;
 mod schedule;
@@ -123,6 +125,10 @@ pub struct Backlog {
     pub sessions: sessions::KnownSessions,
     /// The shard and its lease.
     pub lease: lease::LeaseView,
+    /// Keys that are handed over to other nodes of a cluster.
+    pub handovers: handover::Handovers,
+    /// The revisions of registrations in a cluster.
+    pub revisions: revisions::Revisions,
     contested: contested::ContestedKeys,
     groups: groups::GroupState,
     /// True once a registration had `ATOMIC WHOLE`.

@@ -27,6 +27,23 @@ impl Backlog {
         self.reschedule_all();
     }
 
+    /// Pauses or resumes all registrations together; those that are paused by themselves stay so.
+    pub fn set_all_paused(&mut self, paused: bool) {
+        self.changed = true;
+        self.paused = paused;
+        if paused {
+            self.unpark_paused();
+        } else {
+            self.dirty.release_held();
+            self.reschedule_all();
+        }
+    }
+
+    /// True if all registrations are paused together.
+    pub fn all_paused(&self) -> bool {
+        self.paused
+    }
+
     /// True if `id` is paused, by itself or with all registrations.
     pub(super) fn is_paused(&self, id: RegistrationId) -> bool {
         self.paused || self.active(id).is_some_and(|active| active.paused)

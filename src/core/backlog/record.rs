@@ -4,7 +4,9 @@
 use super::change_log::ChangeKind;
 use super::dead_letters::DeadLetter;
 use super::lease::Shard;
+use super::revisions::{Revised, Stamp};
 use super::table::{Missed, RetainedValue};
+use crate::core::cluster::agreed::{Mark, Revision};
 use crate::core::delivery::batch::SessionId;
 use crate::core::ids::{Db, GroupId, RegistrationId};
 use crate::core::mapping::value::{Content, Strings, push_bytes};
@@ -44,6 +46,8 @@ pub enum Record<'a> {
         /// Its options.
         registration: Registration,
     },
+    /// The revision of a prefix in a cluster, or of the pause of all.
+    Revision(Revised, Stamp),
     /// With which registrations this one shares its collection.
     Sharing {
         /// The id of the registration.
@@ -134,6 +138,8 @@ const SHARING: u8 = 6;
 const GROUPED_KEY: u8 = 7;
 /// From version 2 on.
 const LEASE: u8 = 8;
+/// From version 2 on.
+const REVISION: u8 = 9;
 
 fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
     match record {
@@ -148,6 +154,16 @@ fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(&shard.epoch.to_le_bytes());
             out.extend_from_slice(&shard.holder);
             out.extend_from_slice(shard.namespace.to_string().as_bytes());
+        }
+        Record::Revision(of, Stamp { revision, mark }) => {
+            out.push(REVISION);
+            out.push(*mark as u8);
+            out.extend_from_slice(&revision.number.to_le_bytes());
+            out.extend_from_slice(&revision.node);
+            if let Some((db, prefix)) = of {
+                out.extend_from_slice(&db.0.to_le_bytes());
+                push_bytes(out, prefix);
+            }
         }
         Record::Registration {
             registration_id: id,
@@ -268,6 +284,16 @@ fn decode(record: &[u8]) -> Option<Record<'_>> {
                 missed,
                 registration,
             })
+        }
+        REVISION => {
+            let mark = Mark::of_u8(bytes.byte()?)?;
+            let number = bytes.array().map(u64::from_le_bytes)?;
+            let revision = Revision { number, node: bytes.array()? };
+            let of = match bytes.0.is_empty() {
+                true => None,
+                false => Some((Db(bytes.u16()?), bytes.string()?.to_vec())),
+            };
+            Some(Record::Revision(of, Stamp { revision, mark }))
         }
         SHARING => {
             let id = RegistrationId(bytes.u16()?);

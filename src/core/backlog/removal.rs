@@ -145,6 +145,7 @@ impl Backlog {
         let Some(id) = self.registry.route(db, key) else { return false };
         self.fold(now_us);
         self.clear_letter(db, key);
+        self.departs(db, key);
         if self.dirty.kind_of(db, key).is_some() {
             // A missing key that was changed, and not deleted, needs no write.
             let (kind, joins) = (ChangeKind::Changed, false);

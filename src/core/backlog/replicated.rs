@@ -31,6 +31,7 @@ impl Backlog {
             }
             StreamCommand::Sessions(sessions) => self.sessions.set(sessions, false),
             StreamCommand::Lease(shard) => self.lease.load(shard),
+            StreamCommand::Revision(prefix, stamp) => self.replicated_stamp(db, prefix, stamp),
             StreamCommand::Scan(prefix) => {
                 if let Some(id) = self.registry.find(db, prefix) {
                     self.begin_scan(id);

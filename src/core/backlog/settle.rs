@@ -163,6 +163,7 @@ impl Backlog {
             }
         }
         self.contested.batch_ended(&batch);
+        self.departed_with(&batch);
         let flight = Flight::of(&batch);
         self.in_flight.ended(flight);
         self.retire_if_done(batch.registration_id);

@@ -37,6 +37,9 @@ impl Backlog {
                 registration: active.registration.as_ref().clone(),
             });
         }
+        for (of, stamp) in self.revisions.iter() {
+            save(Record::Revision(of.clone(), *stamp));
+        }
         for (id, stamps) in self.sharing.saved() {
             save(Record::Sharing { registration_id: id, stamps });
         }
@@ -74,6 +77,7 @@ impl Backlog {
         self.announced = None;
         self.announced_left.clear();
         self.lease.clear();
+        self.revisions = Default::default();
         self.loaded_ids.clear();
         self.loaded_groups.clear();
         for id in self.registry.ever() {
@@ -102,6 +106,7 @@ impl Backlog {
             Record::Paused => self.pause(None),
             Record::Sessions(sessions) => self.sessions.set(sessions, false),
             Record::Lease(shard) => self.lease.load(shard),
+            Record::Revision(of, stamp) => self.revisions.set(of, stamp),
             Record::Registration {
                 registration_id: saved,
                 live,
@@ -169,6 +174,7 @@ impl Backlog {
         self.indeterminate = Default::default();
         self.contested = Default::default();
         self.link_error.clear();
+        self.handovers = Default::default();
         self.in_flight.begin_epoch();
     }
 

@@ -7,6 +7,9 @@ use crate::core::backlog::change_log::ChangeKind;
 use crate::core::backlog::dead_letter_ops::Refused;
 use crate::core::backlog::dead_letters::DeadLetter;
 use crate::core::backlog::lease::Shard;
+use crate::core::backlog::revisions::Stamp;
+use crate::core::cluster::NodeId;
+use crate::core::cluster::agreed::{Mark, Revision};
 use crate::core::delivery::batch::SessionId;
 use crate::core::ids::RegistrationId;
 use crate::core::registration::args;
@@ -26,6 +29,8 @@ pub enum Word {
     Sessions,
     /// `WB._LEASE shard-id epoch holder-id database.collection`
     Lease,
+    /// `WB._REVISION number node mark [prefix]`
+    Revision,
     /// `WB._SCAN prefix`
     Scan,
     /// `WB._MARK prefix key ...`
@@ -44,6 +49,7 @@ impl Word {
             Word::Left => c"WB._LEFT",
             Word::Sessions => c"WB._LANES",
             Word::Lease => c"WB._LEASE",
+            Word::Revision => c"WB._REVISION",
             Word::Scan => c"WB._SCAN",
             Word::Mark => c"WB._MARK",
             Word::Synced => c"WB._SYNCED",
@@ -70,6 +76,14 @@ pub fn lease(shard: &Shard) -> [Vec<u8>; 4] {
     let Shard { id, epoch, holder, namespace } = shard;
     let (epoch, namespace) = (epoch.to_string(), namespace.to_string());
     [id.to_vec(), epoch.into_bytes(), holder.to_vec(), namespace.into_bytes()]
+}
+
+/// The arguments of `WB._REVISION`; the pause of all has no prefix.
+pub fn revision(stamp: &Stamp, prefix: Option<&[u8]>) -> Vec<Vec<u8>> {
+    let Stamp { revision: Revision { number, node }, mark } = stamp;
+    let mut words = vec![number.to_string().into_bytes(), node.to_vec(), mark.word().to_vec()];
+    words.extend(prefix.map(<[u8]>::to_vec));
+    words
 }
 
 /// The first argument of `WB._GONE`.
@@ -106,6 +120,8 @@ pub enum StreamCommand<'a> {
     Sessions(Vec<SessionId>),
     /// The shard, and the epoch of the master's lease.
     Lease(Shard),
+    /// The revision of a prefix, or of the pause of all.
+    Revision(Option<&'a [u8]>, Stamp),
     /// A scan begins, which marks the existing keys of the prefix.
     Scan(&'a [u8]),
     /// These keys of the prefix become dirty without a change.
@@ -148,6 +164,12 @@ pub fn read<'a>(word: Word, arguments: &'a [&'a [u8]]) -> Option<StreamCommand<'
             namespace: args::parse_namespace(namespace).ok()?,
         }),
         (Word::Sessions, [ids]) => StreamCommand::Sessions(ids.as_chunks().0.to_vec()),
+        (Word::Revision, [number_of, node, mark, prefix @ ..]) => {
+            let revision =
+                Revision { number: number(number_of), node: NodeId::try_from(*node).ok()? };
+            let mark = Mark::of_word(mark)?;
+            StreamCommand::Revision(prefix.first().copied(), Stamp { revision, mark })
+        }
         (Word::Scan, [prefix, ..]) => StreamCommand::Scan(prefix),
         (Word::Mark, [prefix, keys @ ..]) => StreamCommand::Mark { prefix, keys },
         (Word::Synced, [prefix, ..]) => StreamCommand::Synced(prefix),
@@ -169,7 +191,8 @@ mod tests {
     use crate::core::now::Now;
     use crate::core::registration::{Namespace, Registration};
 
-    const WORDS: [Word; 9] = [
+    const WORDS: [Word; 10] = [
+        Word::Revision,
         Word::Left,
         Word::Ack,
         Word::Dead,
@@ -234,6 +257,14 @@ mod tests {
         let words = lease(&shard);
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
         assert_eq!(read(Word::Lease, &words), Some(StreamCommand::Lease(shard)));
+        let revision = Revision { number: 9, node: [b'f'; 40] };
+        let stamp = Stamp { revision, mark: Mark::Synced };
+        for prefix in [None, Some(&b"k:"[..])] {
+            let words = super::revision(&stamp, prefix);
+            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            let expected = StreamCommand::Revision(prefix, stamp);
+            assert_eq!(read(Word::Revision, &words), Some(expected));
+        }
         assert_eq!(read(Word::Left, &[b"k:1"]), Some(StreamCommand::Left(b"k:1")));
         let keys: [&[u8]; 2] = [b"k:1", b"k:2"];
         assert_eq!(read(Word::Ack, &keys), Some(StreamCommand::Clean(&keys)));

@@ -77,6 +77,11 @@ impl<'a> Strings<'a> {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// The bytes that are left.
+    pub fn rest(&self) -> &'a [u8] {
+        self.0
+    }
 }
 
 impl<'a> Iterator for Strings<'a> {

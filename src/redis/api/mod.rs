@@ -1,6 +1,7 @@
 //! The server's module API, wrapped. Nothing here depends on the module's state.
 
 pub mod access_age;
+pub mod blocked;
 pub mod clock;
 pub mod config;
 pub mod context;

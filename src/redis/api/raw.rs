@@ -1,6 +1,8 @@
 //! The server's function table: how its functions are called, and which of them the module
 //! requires.
 
+use std::ffi::c_void;
+
 pub use redis_module::raw::*;
 
 /// The function `name` of the server's table, to be called inside `unsafe`.
@@ -23,6 +25,16 @@ pub(crate) use api;
 #[cold]
 pub fn absent(name: &str) -> ! {
     panic!("the server has no {name}");
+}
+
+/// True on Valkey: it alone has functions under its own name.
+pub fn is_valkey() -> bool {
+    let mut function: *mut c_void = std::ptr::null_mut();
+    // SAFETY: the name ends with NUL; the server writes the address of the function, if it has it.
+    unsafe {
+        let place = (&raw mut function).cast();
+        api!(RedisModule_GetApi)(c"ValkeyModule_Call".as_ptr(), place) == 0 && !function.is_null()
+    }
 }
 
 /// The first required function that the server does not have.

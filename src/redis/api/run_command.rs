@@ -1,6 +1,6 @@
 //! Runs commands that read keys, for values that the module API cannot read.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 use super::context::{Ctx, Text, raw_bytes};
 use super::raw;
@@ -48,6 +48,54 @@ pub fn call(ctx: Ctx<'_>, command: &CStr, name: &Text, out: &mut Vec<u8>) -> Cal
         };
         api!(RedisModule_FreeCallReply)(reply);
         called
+    }
+}
+
+/// The reply to CLUSTER NODES: a line a node.
+pub fn cluster_nodes(ctx: Ctx<'_>) -> Option<String> {
+    // SAFETY: "c" takes a string that ends with NUL; the reply and the bytes in it are valid until it is freed.
+    unsafe {
+        let reply = api!(RedisModule_Call)(
+            ctx.raw(),
+            c"CLUSTER".as_ptr(),
+            c"c".as_ptr(),
+            c"NODES".as_ptr(),
+        );
+        if reply.is_null() {
+            return None;
+        }
+        let mut len = 0;
+        let start = api!(RedisModule_CallReplyStringPtr)(reply, &raw mut len);
+        let text = String::from_utf8_lossy(raw_bytes(start, len)).into_owned();
+        api!(RedisModule_FreeCallReply)(reply);
+        Some(text)
+    }
+}
+
+/// Runs a command of the module itself, and returns its reply in RESP3.
+pub fn own_command(ctx: Ctx<'_>, words: &[&[u8]]) -> Option<Vec<u8>> {
+    let (name, arguments) = words.split_first()?;
+    let name = CString::new(*name).ok()?;
+    let arguments: Vec<Text> = arguments.iter().map(|word| Text::new(word)).collect();
+    let mut raw: Vec<*mut raw::RedisModuleString> = arguments.iter().map(Text::raw).collect();
+    // SAFETY: "v" takes an array of strings and its length, which live until after the call; the reply and the
+    // bytes in it are valid until it is freed.
+    unsafe {
+        let reply = api!(RedisModule_Call)(
+            ctx.raw(),
+            name.as_ptr(),
+            c"3v".as_ptr(),
+            raw.as_mut_ptr(),
+            raw.len(),
+        );
+        if reply.is_null() {
+            return None;
+        }
+        let mut len = 0;
+        let start = api!(RedisModule_CallReplyProto)(reply, &raw mut len);
+        let bytes = raw_bytes(start, len).to_vec();
+        api!(RedisModule_FreeCallReply)(reply);
+        Some(bytes)
     }
 }
 

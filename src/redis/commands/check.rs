@@ -3,7 +3,6 @@
 
 use std::ffi::c_int;
 
-use super::flush::NO_BLOCKING;
 use crate::core::delivery::deployment::{Checkup, Rights};
 use crate::mongo::uri;
 use crate::redis::api::context::Ctx;
@@ -45,7 +44,7 @@ fn command(call: &Call<'_>) {
         },
         _ => return call.reply.wrong_arity(),
     };
-    if call.ctx.flags() & NO_BLOCKING != 0 {
+    if !call.may_block() {
         return call
             .reply
             .error("WB.CHECK waits for MongoDB, so it cannot run in MULTI or in a script");

@@ -3,6 +3,7 @@
 //! Subcommands instead of one command, so that the server itself refuses RETRY and DROP on a
 //! replica and in read-only scripts, and allows LIST there.
 
+use super::all_nodes::{self, ALL_NODES};
 use super::help::reply_lines;
 use crate::core::backlog::dead_letters::DeadLetter;
 use crate::core::backlog::{Backlog, LetterScope};
@@ -30,8 +31,8 @@ pub const SPEC: Spec = Spec {
     args: &[],
     keys: None,
     syntax: &[
-        "DEADLETTER LIST [<prefix>] [COUNT <n>]",
-        "DEADLETTER RETRY|DROP [<prefix>|KEY <key>]",
+        "DEADLETTER LIST [<prefix>] [COUNT <n>] [CLUSTER]",
+        "DEADLETTER RETRY|DROP [<prefix>|KEY <key>] [CLUSTER]",
     ],
     help: &["Changes that MongoDB refuses: list them, write them once more, forget them."],
 };
@@ -46,9 +47,9 @@ pub const LIST: Spec = Spec {
     summary: c"Lists the changes that MongoDB refuses, with code and reason.",
     complexity: c"O(N) where N is the number of dead letters",
     since: c"0.1.0",
-    args: &[PREFIX, option(c"count", c"COUNT", ArgKind::Number)],
+    args: &[PREFIX, option(c"count", c"COUNT", ArgKind::Number), ALL_NODES],
     keys: None,
-    syntax: &["LIST [<prefix>] [COUNT <n>]"],
+    syntax: &["LIST [<prefix>] [COUNT <n>] [CLUSTER]"],
     help: &["Changes that MongoDB refuses, each with its code and reason."],
 };
 
@@ -64,7 +65,7 @@ pub const RETRY: Spec = Spec {
     since: c"0.1.0",
     args: SCOPE,
     keys: Some(KeySpec::BehindKey),
-    syntax: &["RETRY [<prefix>|KEY <key>]"],
+    syntax: &["RETRY [<prefix>|KEY <key>] [CLUSTER]"],
     help: &["Write their keys once more; reply with the number of keys."],
 };
 
@@ -80,7 +81,7 @@ pub const DROP: Spec = Spec {
     since: c"0.1.0",
     args: SCOPE,
     keys: Some(KeySpec::BehindKey),
-    syntax: &["DROP [<prefix>|KEY <key>]"],
+    syntax: &["DROP [<prefix>|KEY <key>] [CLUSTER]"],
     help: &["Forget them; reply with their number."],
 };
 
@@ -100,14 +101,20 @@ pub const HELP: Spec = Spec {
     help: &[],
 };
 
-const SCOPE: &[Arg] = &[Arg {
-    optional: true,
-    parts: &[arg(c"prefix", ArgKind::Text), behind(c"key", c"KEY", ArgKind::Key)],
-    ..arg(c"scope", ArgKind::OneOf)
-}];
+const SCOPE: &[Arg] = &[
+    Arg {
+        optional: true,
+        parts: &[arg(c"prefix", ArgKind::Text), behind(c"key", c"KEY", ArgKind::Key)],
+        ..arg(c"scope", ArgKind::OneOf)
+    },
+    ALL_NODES,
+];
 
 /// `WB.DEADLETTER LIST`.
 fn list(call: &Call<'_>) {
+    if let Some(words) = all_nodes::without_option(call, &call.words) {
+        return all_nodes::ask(call, words);
+    }
     let args = match args::letter_list(call.subarguments()) {
         Ok(args) => args,
         Err(error) => return call.reply.error(&error),
@@ -152,6 +159,13 @@ fn drop(call: &Call<'_>) {
 }
 
 fn change(call: &Call<'_>, name: &str, change: fn(&mut Backlog, LetterScope<'_>) -> usize) {
+    if !call.is_from_stream()
+        && let Some(words) = all_nodes::without_option(call, &call.words)
+        // `KEY cluster` is a key.
+        && args::letters(name, words.get(2..).unwrap_or_default()).is_ok()
+    {
+        return all_nodes::ask(call, words);
+    }
     let args = match args::letters(name, call.subarguments()) {
         Ok(args) => args,
         Err(error) => return call.reply.error(&error),

@@ -2,8 +2,10 @@
 
 use std::ffi::c_int;
 
+use super::all_nodes::{self, ALL_NODES};
 use crate::core::backlog::FlushScope;
 use crate::core::registration::args;
+use crate::redis::api::blocked::{self, Handle};
 use crate::redis::api::clock;
 use crate::redis::api::context::Ctx;
 use crate::redis::api::guard::{broken_error, guard};
@@ -12,9 +14,7 @@ use crate::redis::api::raw::api;
 use crate::redis::api::reply::{REPLIED, Reply};
 use crate::redis::call::Call;
 use crate::redis::command_spec::{Arg, ArgKind, KeySpec, PREFIX, Spec, arg, option};
-use crate::redis::flush_clients::{
-    FailedScope, FlushOutcome, Handle, WaitingClient, end, free_outcome,
-};
+use crate::redis::flush_clients::{FailedScope, FlushOutcome, WaitingClient, end};
 use crate::redis::state::module;
 
 /// The declaration of the command.
@@ -29,7 +29,7 @@ pub const SPEC: Spec = Spec {
     since: c"0.1.0",
     args: ARGS,
     keys: Some(KeySpec::Counted),
-    syntax: &["FLUSH [<prefix>] [KEYS <n> <key> ...] [TIMEOUT <ms>]"],
+    syntax: &["FLUSH [<prefix>] [KEYS <n> <key> ...] [TIMEOUT <ms>] [CLUSTER]"],
     help: &["Write what is dirty now at once; reply when MongoDB has acknowledged it."],
 };
 
@@ -45,12 +45,8 @@ const ARGS: &[Arg] = &[
         ..arg(c"keys", ArgKind::Block)
     },
     option(c"timeout-ms", c"TIMEOUT", ArgKind::Number),
+    ALL_NODES,
 ];
-
-/// Context flags with which a client may not be blocked.
-pub const NO_BLOCKING: u32 = raw::REDISMODULE_CTX_FLAGS_MULTI
-    | raw::REDISMODULE_CTX_FLAGS_LUA
-    | raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING;
 
 /// Runs the command.
 fn command(call: &Call<'_>) {
@@ -61,6 +57,9 @@ fn command(call: &Call<'_>) {
     let flags = call.ctx.flags();
     if flags & raw::REDISMODULE_CTX_FLAGS_SLAVE != 0 {
         return call.reply.error("WB.FLUSH is for the master: a replica writes nothing to MongoDB");
+    }
+    if args.all_nodes {
+        return all_nodes::flush(call, args.prefix, u64::try_from(args.timeout_ms).unwrap_or(0));
     }
     let db = call.db;
     let mut id = None;
@@ -85,7 +84,7 @@ fn command(call: &Call<'_>) {
     };
     let flush = call.module.pipeline.backlog.borrow_mut().flush(begin, clock::now_us());
     let finished = call.module.pipeline.backlog.borrow().is_flushed(flush);
-    if finished || flags & NO_BLOCKING != 0 {
+    if finished || !call.may_block() {
         let outcome = end(&call.module.pipeline, flush, &scope);
         return write(call.reply, &outcome);
     }
@@ -107,7 +106,7 @@ fn write(reply: Reply<'_>, outcome: &FlushOutcome) {
 
 /// Blocks the client without a timeout of the server, with which the reply could be lost: see
 /// `flush_clients`.
-fn block(ctx: Ctx<'_>) -> Handle {
+fn block(ctx: Ctx<'_>) -> Handle<FlushOutcome> {
     // SAFETY: the context is that of a command whose client may be blocked; the callbacks fit, and
     // the handle is used nowhere else.
     unsafe {
@@ -115,7 +114,7 @@ fn block(ctx: Ctx<'_>) -> Handle {
             ctx.raw(),
             Some(on_reply),
             Some(on_unblocked),
-            Some(free_outcome),
+            Some(blocked::free::<FlushOutcome>),
             0,
         );
         api!(RedisModule_SetDisconnectCallback)(client, Some(on_disconnect));
@@ -129,12 +128,8 @@ unsafe extern "C" fn on_reply(
     _: c_int,
 ) -> c_int {
     reply(ctx, || {
-        // SAFETY: the private data is null or the outcome that was passed to `Handle::answer`; it
-        // is freed after this callback.
-        unsafe {
-            api!(RedisModule_GetBlockedClientPrivateData)(ctx).cast::<FlushOutcome>().as_ref()
-        }
-        .cloned()
+        // SAFETY: the reply callback of a client that `block` has blocked.
+        unsafe { blocked::outcome::<FlushOutcome>(ctx) }.cloned()
     })
 }
 

@@ -1,5 +1,6 @@
 //! The commands: each parses its arguments, calls the backlog and replies.
 
+mod all_nodes;
 pub mod check;
 mod deadletter;
 mod docs;
@@ -14,6 +15,7 @@ mod metrics;
 pub mod pause;
 mod register;
 pub mod registrations_file;
+mod revise;
 mod status;
 mod sync;
 mod unregister;
@@ -67,7 +69,7 @@ const HELP: Spec = help::spec(help);
 
 /// Every command and subcommand, in the order of WB.HELP and of docs/COMMANDS.md; a container before
 /// its subcommands.
-static COMMANDS: [ServerCommand; 28] = [
+static COMMANDS: [ServerCommand; 29] = [
     command!(register::SPEC),
     command!(unregister::SPEC),
     command!(list::SPEC),
@@ -92,6 +94,7 @@ static COMMANDS: [ServerCommand; 28] = [
     command!(apply::LANES),
     command!(apply::LEASE),
     command!(apply::LEFT),
+    command!(apply::REVISION),
     command!(apply::SCAN),
     command!(apply::MARK),
     command!(apply::SYNCED),

@@ -1,6 +1,8 @@
 //! WB.PAUSE and WB.RESUME: stop and restart writing to MongoDB; changes are still captured.
 
+use super::revise::revise;
 use crate::core::backlog::Backlog;
+use crate::core::cluster::agreed::Mark;
 use crate::core::ids::RegistrationId;
 use crate::core::registration::printable::printable;
 use crate::redis::api::log;
@@ -41,15 +43,20 @@ pub const RESUME: Spec = Spec {
 
 /// `WB.PAUSE [<prefix>]`.
 fn pause(call: &Call<'_>) {
-    change(call, "paused", Backlog::pause);
+    change(call, "paused", true, Backlog::pause);
 }
 
 /// `WB.RESUME [<prefix>]`; without a prefix it also ends the pauses of single prefixes.
 fn resume(call: &Call<'_>) {
-    change(call, "resumed", Backlog::resume);
+    change(call, "resumed", false, Backlog::resume);
 }
 
-fn change(call: &Call<'_>, done: &str, change: fn(&mut Backlog, Option<RegistrationId>)) {
+fn change(
+    call: &Call<'_>,
+    done: &str,
+    pauses: bool,
+    change: fn(&mut Backlog, Option<RegistrationId>),
+) {
     let prefix = match call.arguments() {
         [] => None,
         [prefix] => Some(*prefix),
@@ -64,9 +71,15 @@ fn change(call: &Call<'_>, done: &str, change: fn(&mut Backlog, Option<Registrat
     if let Some(prefix) = prefix.filter(|_| id.is_none()) {
         return call.no_registration(&backlog, prefix);
     }
+    let ends = if pauses || prefix.is_some() { Vec::new() } else { backlog.paused_prefixes() };
     change(&mut backlog, id);
     drop(backlog);
     call.ctx.replicate_verbatim();
+    match prefix {
+        Some(prefix) => revise(call, Some((db, prefix.to_vec())), Mark::Registered),
+        None => revise(call, None, if pauses { Mark::Registered } else { Mark::Unregistered }),
+    }
+    ends.into_iter().for_each(|of| revise(call, Some(of), Mark::Registered));
     let of = prefix.map(|prefix| format!(" for prefix '{}' of database {db}", printable(prefix)));
     log::notice(&format!("writing to MongoDB is {done}{}", of.unwrap_or_default()));
     call.reply.ok();

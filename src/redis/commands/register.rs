@@ -1,6 +1,8 @@
 //! WB.REGISTER: registers a prefix for a namespace.
 
+use super::revise::revise;
 use super::warning;
+use crate::core::cluster::agreed::Mark;
 use crate::core::ids::{Db, RegistrationId};
 use crate::core::registration::args;
 use crate::redis::api::log;
@@ -147,7 +149,7 @@ fn command(call: &Call<'_>) {
     let first = call.module.pipeline.backlog.borrow().is_blank();
     let source = Source::of(call);
     match run(call.module, call.db, call.arguments(), source) {
-        Ok(id) => {
+        Ok(Registered { id, mark }) => {
             let key_warning = call.module.pipeline.backlog.borrow().key_warning(id);
             if let Some(warning) = key_warning.filter(|_| source != Source::Aof) {
                 log::warning(&warning);
@@ -160,6 +162,9 @@ fn command(call: &Call<'_>) {
                 );
             }
             call.ctx.replicate_verbatim();
+            if let Some(mark) = mark {
+                revise(call, Some((call.db, call.first_argument().to_vec())), mark);
+            }
             call.reply.ok();
         }
         Err(error) => call.reply.error(&error),
@@ -173,6 +178,8 @@ pub enum Source {
     Operator,
     /// The master, which has accepted it already.
     Master,
+    /// Another node of the cluster, which has accepted it already.
+    Node,
     /// The AOF: it was accepted before, and warnings are logged when loading is complete.
     Aof,
 }
@@ -190,20 +197,24 @@ impl Source {
     }
 }
 
+/// What a registration has done.
+#[derive(Clone, Copy, Debug)]
+pub struct Registered {
+    /// Its id.
+    pub id: RegistrationId,
+    /// What is new for the other nodes of a cluster; nothing if the options are those that the prefix had.
+    pub mark: Option<Mark>,
+}
+
 /// Executes WB.REGISTER with these arguments.
 ///
 /// # Errors
 /// One sentence that names the argument and its allowed values, or the registration that has the
 /// collection already; nothing has changed then.
-pub fn run(
-    module: &Module,
-    db: Db,
-    words: &[&[u8]],
-    source: Source,
-) -> Result<RegistrationId, String> {
+pub fn run(module: &Module, db: Db, words: &[&[u8]], source: Source) -> Result<Registered, String> {
     let (registration, sync) = match source {
         Source::Operator => args::register(db, words)?,
-        Source::Master | Source::Aof => args::registered(db, words)?,
+        Source::Master | Source::Node | Source::Aof => args::registered(db, words)?,
     };
     if let Some(warning) = warning::of_star(&registration).filter(|_| source != Source::Aof) {
         log::warning(&warning);
@@ -214,9 +225,15 @@ pub fn run(
         if source == Source::Operator {
             return Err(clash);
         }
-        log::warning(&format!("the master registers two prefixes for one collection: {clash}"));
+        let other =
+            if source == Source::Node { "another node of the cluster" } else { "the master" };
+        log::warning(&format!("{other} registers two prefixes for one collection: {clash}"));
     }
     let mut backlog = module.pipeline.backlog.borrow_mut();
+    let mark = match sync {
+        true => Some(Mark::Synced),
+        false => (!backlog.is_registered_as(&registration)).then_some(Mark::Registered),
+    };
     let id = backlog.register(registration);
     let id = id.ok_or("there are 65,535 registrations already, and no more are possible")?;
     if sync {
@@ -224,5 +241,5 @@ pub fn run(
         module.scans.restart(id);
     }
     drop(backlog);
-    Ok(id)
+    Ok(Registered { id, mark })
 }

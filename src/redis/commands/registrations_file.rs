@@ -40,7 +40,7 @@ fn run_line(module: &Module, selected: &mut Db, line: &[u8]) -> Result<(), Strin
     if !command.eq_ignore_ascii_case(b"WB.REGISTER") {
         return Err("each line is a WB.REGISTER command, or SELECT <database>".to_owned());
     }
-    let id = run_registration(module, *selected, arguments, Source::Operator)?;
+    let id = run_registration(module, *selected, arguments, Source::Operator)?.id;
     module.pipeline.backlog.borrow_mut().set_from_file(id);
     Ok(())
 }

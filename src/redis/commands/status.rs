@@ -1,5 +1,6 @@
 //! WB.STATUS: the state of the module, or of one prefix, for an operator.
 
+use super::all_nodes::{self, ALL_NODES};
 use super::warning;
 use crate::core::backlog::{Backlog, BacklogState, Figure};
 use crate::core::delivery::lease::{LeaseState, hex};
@@ -25,14 +26,17 @@ pub const SPEC: Spec = Spec {
     summary: c"Reports whether MongoDB is reachable, how far it is behind, and why.",
     complexity: c"O(N) where N is the number of registrations",
     since: c"0.1.0",
-    args: &[PREFIX],
+    args: &[PREFIX, ALL_NODES],
     keys: None,
-    syntax: &["STATUS [<prefix>]"],
+    syntax: &["STATUS [<prefix>] [CLUSTER]"],
     help: &["Whether MongoDB is reachable, and how far it is behind, since when and why."],
 };
 
 /// Runs the command.
 fn command(call: &Call<'_>) {
+    if let Some(words) = all_nodes::without_option(call, &call.words) {
+        return all_nodes::ask(call, words);
+    }
     let mut backlog = call.module.pipeline.backlog.borrow_mut();
     let sharing = backlog.sharing_warning();
     let backlog = backlog.up_to_date(clock::now_us());
@@ -59,6 +63,7 @@ fn module_status(call: &Call<'_>, backlog: &Backlog, sharing: Option<String>) {
         warnings.push(error.clone());
     }
     warnings.extend(call.module.pipeline.sources.borrow().warning().map(str::to_owned));
+    warnings.extend(call.module.peers.warning(clock::now_us()));
     warnings.extend(warning::of_prefixes(backlog));
     let warnings = warnings.join("; ");
     let figures = figures(&state, &call.module.pipeline);

@@ -1,5 +1,7 @@
 //! WB.SYNC: marks the existing keys of a prefix, as WB.REGISTER … SYNC does.
 
+use super::revise::revise;
+use crate::core::cluster::agreed::Mark;
 use crate::redis::call::Call;
 use crate::redis::command_spec::{ADMIN, ArgKind, DANGEROUS, Spec, arg};
 
@@ -35,5 +37,6 @@ fn command(call: &Call<'_>) {
     drop(backlog);
     call.module.scans.restart(id);
     call.ctx.replicate_verbatim();
+    revise(call, Some((call.db, prefix.to_vec())), Mark::Synced);
     call.reply.ok();
 }

@@ -1,5 +1,7 @@
 //! WB.UNREGISTER: stops capturing a prefix.
 
+use super::revise::revise;
+use crate::core::cluster::agreed::Mark;
 use crate::redis::api::clock;
 use crate::redis::call::Call;
 use crate::redis::command_spec::{ADMIN, ArgKind, DANGEROUS, Spec, arg, flag};
@@ -40,5 +42,7 @@ fn command(call: &Call<'_>) {
         return call.no_registration(&call.module.pipeline.backlog.borrow(), prefix);
     };
     call.ctx.replicate_verbatim();
+    let mark = if discard { Mark::Discarded } else { Mark::Unregistered };
+    revise(call, Some((call.db, prefix.to_vec())), mark);
     call.reply.integer(keys as u64);
 }

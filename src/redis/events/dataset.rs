@@ -162,6 +162,10 @@ pub unsafe extern "C" fn on_role(
         let mut backlog = module.pipeline.backlog.borrow_mut();
         backlog.role_changed(clock::now_us());
         let is_master = subevent == raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER;
+        if is_master && module.cluster.leaves() {
+            // The lease is that of the data which it had.
+            backlog.lease.clear();
+        }
         backlog.lease.role_changed(is_master);
         drop(backlog);
         module.pipeline.is_replica.set(!is_master);

@@ -4,7 +4,7 @@
 mod dataset;
 mod key_events;
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 
 use super::api::context::Ctx;
 use super::api::guard::guard;
@@ -41,6 +41,7 @@ pub fn subscribe(ctx: Ctx<'_>) -> Result<(), String> {
         return Err(TOO_OLD.to_owned());
     }
     module().cluster.start(ctx, on_cluster_command);
+    module().nodes.start(ctx, on_message);
     // SAFETY: as above. Redis 7.0 does not have this event.
     let has_key_event =
         unsafe { subscribe_to(ctx, raw::REDISMODULE_EVENT_KEY, key_events::on_key_event) == 0 };
@@ -136,6 +137,20 @@ unsafe extern "C" fn on_command(filter: *mut raw::RedisModuleCommandFilterCtx) {
         if let Some(redis70) = module.redis70.get() {
             redis70.before_command(&module.pipeline);
         }
+    });
+}
+
+/// A message of another node of the cluster.
+unsafe extern "C" fn on_message(
+    _: *mut raw::RedisModuleCtx,
+    sender: *const c_char,
+    _: u8,
+    payload: *const u8,
+    len: u32,
+) {
+    guard((), || {
+        // SAFETY: the server's arguments are valid during the callback.
+        unsafe { module().nodes.received(sender, payload, len) };
     });
 }
 

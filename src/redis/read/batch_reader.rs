@@ -21,6 +21,9 @@ const DEFERRED_US: u64 = 10_000;
 /// Delay before a missing key is tried again that could not be settled, microseconds.
 const UNSETTLED_US: u64 = 10_000;
 
+/// Delay before a removed key is looked at again that no other node has taken over yet, microseconds.
+const HANDED_OVER_US: u64 = 20_000;
+
 /// Delay before a key is tried again that could not be read, microseconds.
 const UNREADABLE_US: u64 = 200_000;
 const UNREADABLE: &str = "the server refuses to read a key for writing it to MongoDB, as a \
@@ -217,6 +220,14 @@ impl<'a> BatchReader<'a> {
         false
     }
 
+    /// True once the node that has the slot of a removed key writes its document.
+    fn is_handed_over(&self, taken: &Taken, key: Span) -> bool {
+        let mut backlog = self.pipeline.backlog.borrow_mut();
+        let retained = backlog.retained(taken, clock::now_us()).cloned();
+        let of = (self.batch.registration.db, &self.batch.bytes[key.range()]);
+        backlog.hand_over(of, taken.kind, retained)
+    }
+
     /// Settles a key that does not exist (`is_missing`), or else is of another type than the
     /// registration's.
     fn missing(&mut self, taken: &Taken, key: Span, expire_ms: i64, is_missing: bool) -> bool {
@@ -231,8 +242,12 @@ impl<'a> BatchReader<'a> {
         if owner == Owner::Unknown {
             return self.unreadable(taken, key);
         }
-        // The document belongs to another node, which has the key or knows that it was deleted.
+        // The document belongs to another node.
         let is_ours = owner == Owner::This;
+        if !is_ours && is_missing && !self.at_once && !self.is_handed_over(taken, key) {
+            let until_us = clock::now_us() + HANDED_OVER_US;
+            return park_slow(self.pipeline, self.batch, taken, key, until_us);
+        }
         let batch = &mut *self.batch;
         let mut backlog = self.pipeline.backlog.borrow_mut();
         // The read itself may have expired the key.

@@ -110,6 +110,14 @@ pub const LEFT: Spec = internal(
     c"Internal: a key leaves for another node of the cluster.",
 );
 
+/// `WB._REVISION`.
+pub const REVISION: Spec = internal(
+    Word::Revision.name(),
+    |call| apply(call, Word::Revision),
+    -4,
+    c"Internal: the revision of a registration in a cluster.",
+);
+
 /// `WB._SCAN`.
 pub const SCAN: Spec = internal(
     Word::Scan.name(),

@@ -4,6 +4,7 @@ use std::ffi::CStr;
 
 use crate::core::backlog::change_log::ChangeKind;
 use crate::core::backlog::lease::Shard;
+use crate::core::backlog::revisions::Stamp;
 use crate::core::backlog::stream_words::{self, Word};
 use crate::core::backlog::{Acknowledged, KeyList};
 use crate::core::delivery::batch::SessionId;
@@ -97,6 +98,13 @@ pub fn sessions(ctx: Ctx<'_>, sessions: &[SessionId]) {
 pub fn lease(ctx: Ctx<'_>, shard: &Shard) {
     let words = stream_words::lease(shard).map(|word| Text::new(&word));
     ctx.replicate(Word::Lease.name(), &words);
+}
+
+/// Replicates the revision of a prefix in the selected database, or of the pause of all registrations.
+pub fn revision(ctx: Ctx<'_>, prefix: Option<&[u8]>, stamp: &Stamp) {
+    let words: Vec<Text> =
+        stream_words::revision(stamp, prefix).iter().map(|word| Text::new(word)).collect();
+    ctx.replicate(Word::Revision.name(), &words);
 }
 
 /// Replicates the automatic retry of the dead letter of a key in the selected database.

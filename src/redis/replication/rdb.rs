@@ -15,6 +15,10 @@ use crate::redis::state::{Module, module};
 /// Nine characters, as the server requires; every RDB file with the module's state contains it.
 const TYPE_NAME: &CStr = c"writebehd";
 
+/// Valkey's option without which it refuses CLUSTER MIGRATESLOTS while the module is loaded. Redis has no such
+/// option, and may use the number for another one.
+const HANDLES_SLOT_MIGRATION: u32 = 1 << 5;
+
 /// Registers the data type with which state is saved in the RDB. No key ever has it.
 ///
 /// # Errors
@@ -43,9 +47,12 @@ pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
     // Without the first option, replicas do not load an RDB from the socket (diskless); without the
     // second, not asynchronously. The third allows keys to be opened for writing without signalling
     // a change: see `read_mode::mode`.
-    let options = raw::REDISMODULE_OPTIONS_HANDLE_IO_ERRORS
+    let mut options = raw::REDISMODULE_OPTIONS_HANDLE_IO_ERRORS
         | raw::REDISMODULE_OPTIONS_HANDLE_REPL_ASYNC_LOAD
         | raw::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED;
+    if raw::is_valkey() {
+        options |= HANDLES_SLOT_MIGRATION;
+    }
     // SAFETY: as above.
     unsafe { api!(RedisModule_SetModuleOptions)(ctx.raw(), options as c_int) };
     Ok(())

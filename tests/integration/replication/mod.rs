@@ -1,5 +1,7 @@
 //! Replicas, promotion, and states in which the server must not replicate.
 
+mod all_nodes;
+mod cluster;
 mod determinism;
 mod lease;
 mod paused_replication;

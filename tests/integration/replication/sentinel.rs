@@ -72,7 +72,8 @@ fn a_killed_master_is_replaced_under_load_and_overwrites_nothing_when_it_comes_b
         old.restart();
         assert_eq!(old.port(), old_port);
         old.flush_with_error(&["TIMEOUT", "500"]);
-        wait_until("the old master is a replica", SOON, || {
+        // A Sentinel takes 10 s at the least.
+        wait_until("the old master is a replica", 3 * SOON, || {
             role(&old).as_deref() == Some("replica")
         });
         old.reconnect();

@@ -194,6 +194,70 @@ fn a_deletion_that_is_pending_when_its_slot_is_gone_is_left_to_the_new_node() {
 }
 
 #[test]
+fn a_removal_that_was_not_written_when_its_slot_left_is_written_by_the_new_node() {
+    let cluster = Cluster::new();
+    cluster.source.cmd(&["DEL", &key(0)]);
+    // Its last value must be written: by default the document of an expired key stays.
+    cluster.source.cmd(&["SET", &key(1), "last", "PX", "1"]);
+    wait_until("it has expired", SOON, || cluster.source.run::<i64>(&["EXISTS", &key(1)]) == 0);
+    assert_eq!(cluster.source.status().int("dirty_keys"), 2);
+    cluster.begin();
+    cluster.migrate(2..KEYS);
+    cluster.end();
+    cluster.flush(&cluster.source);
+    cluster.flush(&cluster.target);
+    assert_eq!(cluster.database.collection("keys").count(), KEYS as u64 - 1);
+    assert_eq!((cluster.with("last"), cluster.with("first")), (1, KEYS as u64 - 2));
+    assert_eq!(cluster.source.status().int("dirty_keys"), 0);
+}
+
+#[test]
+fn a_replica_that_leaves_its_cluster_leaves_the_lease_to_its_master() {
+    let cluster = Cluster::new();
+    cluster.set(&cluster.source, "dirty");
+    cluster.replica.wait_until_in_sync_with(&cluster.source);
+    let shard = cluster.source.status().text("shard");
+    // As redis-cli --cluster del-node does.
+    cluster.replica.cmd(&["CLUSTER", "RESET", "SOFT"]);
+    wait_until("it is a master", SOON, || cluster.replica.status().text("role") == "master");
+    let forgets = || {
+        let status = cluster.replica.status();
+        status.int("registrations") == 0 && status.int("dirty_keys") == 0
+    };
+    wait_until("it knows nothing", SOON, forgets);
+    assert_ne!(cluster.replica.status().text("shard"), shard);
+    cluster.flush(&cluster.source);
+    assert_eq!(cluster.source.status().text("lease"), "held");
+    assert_eq!(cluster.with("dirty"), KEYS as u64);
+}
+
+#[test]
+fn documents_of_slots_that_valkey_migrates_at_once_stay() {
+    let cluster = Cluster::new();
+    let to = id(&cluster.target);
+    let migrate =
+        ["CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", &cluster.slot, &cluster.slot, "NODE", &to];
+    if !cluster.source.run::<String>(&["INFO", "SERVER"]).contains("valkey_version:9") {
+        // Other servers do not have it.
+        cluster.source.error(&migrate);
+        return;
+    }
+    cluster.set(&cluster.source, "dirty");
+    cluster.source.cmd(&["DEL", &key(0)]);
+    cluster.source.cmd(&migrate);
+    let has_slot = |node: &Redis| node.run::<usize>(&["CLUSTER", "COUNTKEYSINSLOT", &cluster.slot]);
+    let moved = || (has_slot(&cluster.source), has_slot(&cluster.target)) == (0, KEYS - 1);
+    wait_until("the slot has moved", SOON, moved);
+    cluster.flush(&cluster.source);
+    cluster.flush(&cluster.target);
+    assert_eq!(cluster.with("dirty"), KEYS as u64 - 1);
+    assert_eq!(cluster.database.collection("keys").count(), KEYS as u64 - 1);
+    cluster.set(&cluster.target, "second");
+    cluster.flush(&cluster.target);
+    assert_eq!(cluster.with("second"), KEYS as u64);
+}
+
+#[test]
 fn a_client_deletes_a_key_on_its_new_node_before_the_slot_is_there() {
     let cluster = Cluster::new();
     cluster.begin();

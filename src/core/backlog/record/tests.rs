@@ -43,6 +43,11 @@ fn all_kinds_of_records_are_saved_and_loaded() {
         Record::Paused,
         Record::Sessions(vec![[1; 16], [2; 16]]),
         Record::Lease(shard()),
+        Record::Revision(None, Stamp { revision: Revision::default(), mark: Mark::Registered }),
+        Record::Revision(
+            Some((Db(3), b"p\0:".to_vec())),
+            Stamp { revision: Revision { number: 7, node: [b'a'; 40] }, mark: Mark::Discarded },
+        ),
         Record::Registration {
             registration_id: RegistrationId(2),
             live: false,

@@ -337,20 +337,22 @@ pub struct FlushArgs<'a> {
     pub keys: Option<Vec<&'a [u8]>>,
     /// Timeout in milliseconds; 0 waits indefinitely.
     pub timeout_ms: i64,
+    /// True if all nodes of the cluster are flushed.
+    pub all_nodes: bool,
 }
 
 const TIMEOUT: SettingLimits =
     SettingLimits { name: "TIMEOUT", default: 0, min: 0, max: i64::MAX / 1000 };
 const KEYS: SettingLimits = SettingLimits { name: "KEYS", default: 0, min: 1, max: 1_000_000 };
 
-/// Reads `[<prefix>] [KEYS <n> <key> ...] [TIMEOUT <ms>]`. A prefix that is spelled like an option
+/// Reads `[<prefix>] [KEYS <n> <key> ...] [TIMEOUT <ms>] [CLUSTER]`. A prefix that is spelled like an option
 /// must be followed by an option.
 ///
 /// # Errors
 /// One sentence that names the argument and its valid values.
 pub fn flush<'a>(words: &[&'a [u8]]) -> Result<FlushArgs<'a>, String> {
-    let option =
-        |word: &[u8]| word.eq_ignore_ascii_case(b"KEYS") || word.eq_ignore_ascii_case(b"TIMEOUT");
+    let names: [&[u8]; 3] = [b"KEYS", b"TIMEOUT", b"CLUSTER"];
+    let option = |word: &[u8]| names.iter().any(|name| name.eq_ignore_ascii_case(word));
     let mut args = FlushArgs::default();
     let mut timed = false;
     let mut rest = words;
@@ -374,9 +376,18 @@ pub fn flush<'a>(words: &[&'a [u8]]) -> Result<FlushArgs<'a>, String> {
             };
             args.keys = Some(keys.to_vec());
             rest = &others[1 + count..];
+        } else if word.eq_ignore_ascii_case(b"CLUSTER") && !args.all_nodes {
+            args.all_nodes = true;
+            rest = others;
         } else {
-            return Err("WB.FLUSH takes [<prefix>] [KEYS <n> <key> ...] [TIMEOUT <ms>]".to_owned());
+            return Err("WB.FLUSH takes [<prefix>] [KEYS <n> <key> ...] [TIMEOUT <ms>] [CLUSTER]"
+                .to_owned());
         }
+    }
+    if args.all_nodes && args.keys.is_some() {
+        return Err(
+            "WB.FLUSH takes KEYS or CLUSTER: keys are on one node, which they find".to_owned()
+        );
     }
     Ok(args)
 }

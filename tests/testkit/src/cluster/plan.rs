@@ -3,12 +3,17 @@
 use std::fmt;
 use std::time::Duration;
 
+/// Half of the slots of one of three nodes.
+pub const HALF: usize = 2_730;
+
 /// The parameters of a round.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     pub seed: u64,
     /// `INTERVAL` of the registration: how long a change waits, in milliseconds.
     pub interval_ms: u64,
+    /// Number of slots that move away and back.
+    pub slots: usize,
     /// Whether the node that loses slots has a replica.
     pub has_replica: bool,
     /// How long slots have been moving when MongoDB stops (SIGSTOP), and how long it stands still.
@@ -32,6 +37,7 @@ impl Plan {
         Self {
             seed,
             interval_ms: [50, 500, 2_000][rng.usize(..3)],
+            slots: HALF,
             has_replica: rng.bool(),
             freeze: (frozen > 0).then_some((after, Duration::from_secs(frozen))),
             late: Duration::from_secs([2, 16][rng.usize(..2)]),

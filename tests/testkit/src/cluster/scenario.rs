@@ -4,15 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::nodes::id;
-use super::plan::{Plan, Verdict};
+use super::plan::{HALF, Plan, Verdict};
 use super::slots::Member;
 use super::stage::Stage;
 use super::{admin, late};
 use crate::mongod::Mongod;
 use crate::wait::wait_until;
 
-/// Half of the slots of one of three nodes.
-const HALF: usize = 2_730;
 /// A third of all slots.
 const THIRD: usize = 5_461;
 
@@ -72,9 +70,9 @@ fn reshard(stage: Stage) -> Verdict {
     let (source, target) = (stage.cluster.source(), stage.cluster.target());
     let load = stage.load();
     stage.freezes_during(|| {
-        admin::move_slots(source, &id(source), &id(target), HALF);
+        admin::move_slots(source, &id(source), &id(target), stage.plan.slots);
         stage.cluster.wait_until_agreed();
-        admin::move_slots(source, &id(target), &id(source), HALF);
+        admin::move_slots(source, &id(target), &id(source), stage.plan.slots);
     });
     stage.verdict(load)
 }

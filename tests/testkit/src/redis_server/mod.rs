@@ -14,5 +14,6 @@ pub mod sentinel;
 mod server;
 mod setup;
 
+pub use reply::Fields;
 pub use server::{Redis, command};
 pub use setup::Setup;

@@ -24,6 +24,18 @@ impl Fields {
         self.read(field)
     }
 
+    /// An array of strings.
+    #[track_caller]
+    pub fn texts(&self, field: &str) -> Vec<String> {
+        self.read(field)
+    }
+
+    /// A map within the map.
+    #[track_caller]
+    pub fn map(&self, field: &str) -> Fields {
+        self.read(field)
+    }
+
     #[track_caller]
     fn read<T: FromRedisValue>(&self, field: &str) -> T {
         let value = self.value(field).clone();

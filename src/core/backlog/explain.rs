@@ -46,6 +46,8 @@ pub enum Obstacle {
     SlowRead,
     /// A unique index refused it; it waits for other keys of the namespace that may free the value.
     Unique,
+    /// Another node of the cluster has its slot, and has not taken it over yet.
+    HandOver,
     /// It is blocked: its document cannot be written at the moment.
     Document,
     /// It is written together with other keys of its MULTI or script, which cannot be written now, or
@@ -81,6 +83,9 @@ impl KeyState {
             KeyState::Waiting(Obstacle::Unique) => {
                 "other keys of its collection: one of them may free the value that a unique index \
                  refused"
+            }
+            KeyState::Waiting(Obstacle::HandOver) => {
+                "the node of the cluster that has its hash slot now, to take it over"
             }
             KeyState::Waiting(Obstacle::Document) => "its document, which cannot be written now",
             KeyState::Waiting(Obstacle::Group) => {
@@ -124,7 +129,14 @@ impl Backlog {
             .or(letter.map(|letter| letter.registration_id));
         let active = id.and_then(|id| Some((id, self.active(id)?)));
         let (state, since_ms) = match (standing, letter, active) {
-            (Some(standing), ..) => self.how_dirty(standing, now_us),
+            (Some(standing), ..) => match self.how_dirty(standing, now_us) {
+                (KeyState::Waiting(Obstacle::SlowRead), since_ms)
+                    if self.is_handed_over(db, key) =>
+                {
+                    (KeyState::Waiting(Obstacle::HandOver), since_ms)
+                }
+                other => other,
+            },
             (None, Some(letter), _) => (KeyState::DeadLetter, letter.unix_ms),
             (None, None, Some((id, active))) => {
                 let oldest_us = self.dirty.missed(id).oldest_us();

@@ -20,6 +20,8 @@ use crate::core::mapping::value::NO_EXPIRY;
 const AT_A_TIME: usize = 256;
 /// Keys that are sent at once.
 const AT_ONCE: usize = 4096;
+/// When an operator must know that no node takes a key over, microseconds.
+const LATE_US: u64 = 20_000_000;
 /// How long a slot may take to move, microseconds.
 const ON_ITS_WAY_US: u64 = 600_000_000;
 
@@ -109,6 +111,38 @@ impl Backlog {
             self.handovers.again_us = 0;
         }
         false
+    }
+
+    /// Hands over the removal of a key that needs no write here any more, whether it is confirmed or not.
+    pub fn leave_to_other(
+        &mut self,
+        (db, key): (Db, &[u8]),
+        kind: ChangeKind,
+        retained: Option<RetainedValue>,
+    ) {
+        let handover = Handover::new(kind, retained, false);
+        self.handovers.keys.insert((db, key.to_vec()), handover);
+        self.handovers.again_us = 0;
+    }
+
+    /// True if a key waits for another node to take it over.
+    pub(super) fn is_handed_over(&self, db: Db, key: &[u8]) -> bool {
+        !self.handovers.is_empty() && self.handovers.keys.contains_key(&(db, key.to_vec()))
+    }
+
+    /// A warning if no node has taken keys over for long.
+    pub fn handover_warning(&self, now_us: u64) -> Option<String> {
+        let is_late = |handover: &&Handover| {
+            !handover.is_confirmed
+                && handover.since_us.is_some_and(|since_us| since_us + LATE_US < now_us)
+        };
+        let count = self.handovers.keys.values().filter(is_late).count();
+        (count > 0).then(|| {
+            format!(
+                "{count} keys have left with their hash slots, and no node of the cluster takes them over: load \
+                 this version of the module on the node that has the slots"
+            )
+        })
     }
 
     /// The keys to send, in parts of one database. Those whose slot has come back are forgotten: this node writes

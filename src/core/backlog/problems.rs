@@ -171,6 +171,10 @@ impl Backlog {
             None if ids.iter().any(|id| self.dirty.has_missed(*id)) => {
                 "changes were missed past dirty-max-bytes: a scan must find them first".to_owned()
             }
+            None if !self.handovers.is_empty() => {
+                "another node of the cluster has the hash slots of these keys, and has not taken them over yet"
+                    .to_owned()
+            }
             None => "MongoDB has not acknowledged them yet".to_owned(),
         }
     }

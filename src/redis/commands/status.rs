@@ -64,6 +64,7 @@ fn module_status(call: &Call<'_>, backlog: &Backlog, sharing: Option<String>) {
     }
     warnings.extend(call.module.pipeline.sources.borrow().warning().map(str::to_owned));
     warnings.extend(call.module.peers.warning(clock::now_us()));
+    warnings.extend(backlog.handover_warning(clock::now_us()));
     warnings.extend(warning::of_prefixes(backlog));
     let warnings = warnings.join("; ");
     let figures = figures(&state, &call.module.pipeline);

@@ -244,7 +244,13 @@ impl<'a> BatchReader<'a> {
         }
         // The document belongs to another node.
         let is_ours = owner == Owner::This;
-        if !is_ours && is_missing && !self.at_once && !self.is_handed_over(taken, key) {
+        if !is_ours && is_missing && self.at_once {
+            // A group does not wait for another node.
+            let mut backlog = self.pipeline.backlog.borrow_mut();
+            let retained = backlog.retained(taken, clock::now_us()).cloned();
+            let of = (self.batch.registration.db, &self.batch.bytes[key.range()]);
+            backlog.leave_to_other(of, taken.kind, retained);
+        } else if !is_ours && is_missing && !self.is_handed_over(taken, key) {
             let until_us = clock::now_us() + HANDED_OVER_US;
             return park_slow(self.pipeline, self.batch, taken, key, until_us);
         }

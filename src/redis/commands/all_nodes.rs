@@ -181,8 +181,9 @@ fn write(reply: Reply<'_>, mut outcome: Outcome) {
         return write_missing(reply, &outcome.missing);
     }
     // What cannot be read is no answer.
-    let damaged = outcome.replies.extract_if(.., |_, bytes| resp::parts(bytes).is_none());
-    outcome.missing.extend(damaged.map(|(node, _)| node));
+    let damaged = outcome.replies.iter().filter(|(_, bytes)| resp::parts(bytes).is_none());
+    outcome.missing.extend(damaged.map(|(node, _)| *node));
+    outcome.replies.retain(|_, bytes| resp::parts(bytes).is_some());
     reply.map(outcome.replies.len() + 1);
     for (node, bytes) in &outcome.replies {
         reply.bytes(node);

@@ -46,12 +46,6 @@ fn a_prefix_with_a_star_causes_a_warning() {
 }
 
 #[test]
-fn cluster_mode_causes_a_warning() {
-    warns_of(&Setup::new(&unreachable_uri()).config("cluster-enabled yes").start(), "cluster mode");
-    assert!(!Redis::start(&unreachable_uri()).log().contains("cluster mode"));
-}
-
-#[test]
 fn a_minimum_backoff_above_the_maximum_causes_a_warning_at_load() {
     let setup = Setup::new(&unreachable_uri()).setting("retry-backoff-min-ms", "20000");
     let log = setup.start().log();

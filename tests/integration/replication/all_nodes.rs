@@ -216,9 +216,9 @@ fn cluster_asks_all_masters_and_names_those_that_do_not_answer() {
     let frozen = id(&c);
     c.freeze();
     let answer: Fields = a.run(&["WB.STATUS", "CLUSTER"]);
-    assert_eq!(answer.texts("missing"), [frozen.clone()]);
+    assert_eq!(answer.texts("missing"), [frozen.as_str()]);
     let flushed: Fields = a.run(&["WB.FLUSH", "TIMEOUT", "100", "CLUSTER"]);
-    assert_eq!(flushed.texts("missing"), [frozen.clone()]);
+    assert_eq!(flushed.texts("missing"), [frozen.as_str()]);
     assert_eq!(flushed.int("pending"), (counts[0] + counts[1]) as i64);
     assert!(flushed.text("error").contains("did not answer"), "{flushed:?}");
     c.thaw();

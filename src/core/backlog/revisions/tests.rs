@@ -45,7 +45,9 @@ fn take(backlog: &mut Backlog, statement: &Statement) -> Change {
 }
 
 fn tell(from: &Backlog, to: &mut Backlog) {
-    from.statements().iter().for_each(|statement| drop(take(to, statement)));
+    for statement in from.statements() {
+        take(to, &statement);
+    }
 }
 
 fn collections(backlog: &Backlog) -> Vec<(Vec<u8>, String, bool)> {
@@ -217,7 +219,9 @@ proptest! {
                 Step::Resume(node, of) => pause(&mut nodes[node], NODES[node], of, false),
                 Step::Tell(from, to) => {
                     let statements = nodes[from].statements();
-                    statements.iter().for_each(|statement| drop(take(&mut nodes[to], statement)));
+                    for statement in &statements {
+                        take(&mut nodes[to], statement);
+                    }
                 }
                 Step::Restart(node) => nodes[node] = restarted(&mut nodes[node]),
             }
@@ -226,7 +230,9 @@ proptest! {
         for _ in 0..2 {
             for (from, to) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
                 let statements = nodes[from].statements();
-                statements.iter().for_each(|statement| drop(take(&mut nodes[to], statement)));
+                for statement in &statements {
+                        take(&mut nodes[to], statement);
+                    }
             }
         }
         let digests = [0, 1, 2].map(|node| nodes[node].revisions_digest());

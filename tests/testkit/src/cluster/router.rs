@@ -1,6 +1,7 @@
 //! A client of the cluster that follows MOVED and ASK, and tries again after TRYAGAIN.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use redis::{Cmd, Connection, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
@@ -106,13 +107,15 @@ impl Router {
     }
 
     fn connection(&mut self, port: u16) -> RedisResult<&mut Connection> {
-        if !self.connections.contains_key(&port) {
-            let client = redis::Client::open(format!("redis://127.0.0.1:{port}/"))?;
-            let connection = client.get_connection_with_timeout(REPLY_LIMIT)?;
-            connection.set_read_timeout(Some(REPLY_LIMIT))?;
-            self.connections.insert(port, connection);
+        match self.connections.entry(port) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(place) => {
+                let client = redis::Client::open(format!("redis://127.0.0.1:{port}/"))?;
+                let connection = client.get_connection_with_timeout(REPLY_LIMIT)?;
+                connection.set_read_timeout(Some(REPLY_LIMIT))?;
+                Ok(place.insert(connection))
+            }
         }
-        Ok(self.connections.get_mut(&port).expect("just made"))
     }
 
     /// What a reply of the node at `port` means.

@@ -26,6 +26,8 @@ type DbKey = (Db, Vec<u8>);
 /// How to write a key once more.
 #[derive(Debug)]
 struct Rewrite {
+    /// When it is due, microseconds.
+    due_us: u64,
     registration_id: RegistrationId,
     kind: ChangeKind,
     retained: Option<RetainedValue>,
@@ -54,8 +56,9 @@ impl Backlog {
     /// Records that `batch` was abandoned and may still be applied.
     pub(super) fn record_indeterminate(&mut self, batch: &Batch) {
         for item in &batch.items {
+            // A rewrite that is due for an earlier one would be too early for this one.
             let key = (batch.registration.db, batch.key(item).to_vec());
-            self.indeterminate.keys.entry(key).or_insert(None);
+            self.indeterminate.keys.insert(key, None);
         }
     }
 
@@ -130,12 +133,17 @@ impl Backlog {
             (None, Content::Tombstone) => ChangeKind::Deleted,
             (None, _) => ChangeKind::Changed,
         };
-        let first = again
-            .replace(Rewrite { registration_id: batch.registration_id, kind, retained })
-            .is_none();
+        let registration_id = batch.registration_id;
+        let first = again.is_none();
+        let due_us = again.as_ref().map_or_else(
+            || {
+                let limit_ms = u64::try_from(self.settings.write_timeout_ms).unwrap_or(0);
+                now_us.saturating_add(limit_ms.saturating_mul(1000) + SLACK_US)
+            },
+            |again| again.due_us,
+        );
+        *again = Some(Rewrite { due_us, registration_id, kind, retained });
         if first {
-            let limit_ms = u64::try_from(self.settings.write_timeout_ms).unwrap_or(0);
-            let due_us = now_us.saturating_add(limit_ms.saturating_mul(1000) + SLACK_US);
             self.indeterminate.due.push_back((due_us, key));
         }
     }
@@ -147,7 +155,12 @@ impl Backlog {
         let mut marked = Vec::new();
         // Limited, so that it takes no longer than a slice of reading.
         while self.has_due_rewrites(now_us) && marked.len() < AT_A_TIME {
-            let Some((_, key)) = self.indeterminate.due.pop_front() else { break };
+            let Some((due_us, key)) = self.indeterminate.due.pop_front() else { break };
+            let known = self.indeterminate.keys.get(&key).and_then(Option::as_ref);
+            // After another indeterminate write it is due later.
+            if known.is_none_or(|again| again.due_us != due_us) {
+                continue;
+            }
             let Some(Some(again)) = self.indeterminate.keys.remove(&key) else { continue };
             let (db, name) = (key.0, key.1.as_slice());
             // If the key is dirty, it is written anyway.
@@ -155,7 +168,7 @@ impl Backlog {
             if !ours || self.dirty.kind_of(db, name).is_some() {
                 continue;
             }
-            let Rewrite { registration_id: id, kind, retained } = again;
+            let Rewrite { registration_id: id, kind, retained, .. } = again;
             let kind = if retained.is_some() { ChangeKind::Changed } else { kind };
             self.log.push(Change { db, registration_id: id, kind, joins: false, key: name });
             self.fold(now_us);

@@ -70,6 +70,21 @@ fn a_key_with_an_indeterminate_write_is_written_twice() {
 }
 
 #[test]
+fn a_second_indeterminate_write_puts_the_rewrite_off() {
+    let mut backlog = with_indeterminate_write("k", ChangeKind::Changed);
+    // It is due for the first one at 20 + REWRITE_US.
+    let later = REWRITE_US;
+    change(&mut backlog, "k", ChangeKind::Changed, later - 2);
+    send(&mut backlog, abandoned(true), later - 1);
+    let (_, clean) = send(&mut backlog, written(), later);
+    assert_eq!(clean, ["k"]);
+    assert!(backlog.mark_due_rewrites(20 + REWRITE_US).is_empty(), "too early for the second one");
+    let marked = backlog.mark_due_rewrites(later + REWRITE_US);
+    assert_eq!(marked.len(), 1);
+    assert!(!backlog.has_due_rewrites(u64::MAX));
+}
+
+#[test]
 fn a_fenced_batch_is_not_indeterminate() {
     let mut backlog = backlog();
     change(&mut backlog, "k", ChangeKind::Changed, 1);

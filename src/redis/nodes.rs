@@ -59,7 +59,8 @@ impl Nodes {
         let (sender, payload) =
             unsafe { (node_id(sender), raw_bytes(payload.cast(), len as usize)) };
         let bytes = self.waiting_bytes.get() + payload.len();
-        if bytes <= MAX_WAITING_BYTES {
+        // A message that is larger than that is taken when no other waits.
+        if bytes <= MAX_WAITING_BYTES || self.waiting.borrow().is_empty() {
             self.waiting_bytes.set(bytes);
             self.waiting.borrow_mut().push_back((sender, payload.to_vec()));
         }

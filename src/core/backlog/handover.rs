@@ -10,14 +10,16 @@ use std::collections::{HashMap, HashSet};
 
 use super::Backlog;
 use crate::core::backlog::change_log::{Change, ChangeKind};
-use crate::core::backlog::table::RetainedValue;
-use crate::core::cluster::message::{Handed, LastValue};
+use crate::core::backlog::table::{RetainedValue, Taken};
+use crate::core::cluster::message::{Handed, LastValue, STATEMENTS_BYTES};
 use crate::core::delivery::batch::Batch;
-use crate::core::ids::{Db, RegistrationId};
+use crate::core::ids::{Db, RegistrationId, Version};
 use crate::core::mapping::value::NO_EXPIRY;
 
 /// Keys in one message.
 const AT_A_TIME: usize = 256;
+/// Keys in one message take at most about this many bytes; a larger one is alone.
+const MESSAGE_BYTES: usize = STATEMENTS_BYTES;
 /// Keys that are sent at once.
 const AT_ONCE: usize = 4096;
 /// When an operator must know that no node takes a key over, microseconds.
@@ -31,16 +33,21 @@ struct Handover {
     /// What the new node does if it does not have the key.
     kind: ChangeKind,
     retained: Option<RetainedValue>,
-    /// True if the key stays dirty until it is confirmed.
-    is_dirty: bool,
+    /// The version of the key that stays dirty until it is confirmed; `None` if none does.
+    dirty: Option<Version>,
     is_confirmed: bool,
     /// When it was sent first, microseconds.
     since_us: Option<u64>,
 }
 
 impl Handover {
-    fn new(kind: ChangeKind, retained: Option<RetainedValue>, is_dirty: bool) -> Self {
-        Handover { kind, retained, is_dirty, is_confirmed: false, since_us: None }
+    fn new(kind: ChangeKind, retained: Option<RetainedValue>, dirty: Option<Version>) -> Self {
+        Handover { kind, retained, dirty, is_confirmed: false, since_us: None }
+    }
+
+    /// Approximate size in a message, bytes.
+    fn len(&self, key: &[u8]) -> usize {
+        key.len() + self.retained.as_ref().map_or(0, |retained| retained.bytes.len())
     }
 }
 
@@ -55,6 +62,13 @@ pub struct Handovers {
 }
 
 impl Handovers {
+    /// A key that has left turns out not to have been in flight.
+    pub(super) fn stays(&mut self, db: Db, key: &[u8]) {
+        if !self.departed.is_empty() {
+            self.departed.remove(&(db, key.to_vec()));
+        }
+    }
+
     /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
@@ -87,28 +101,35 @@ impl Backlog {
             // A key with a time to live that the new node does not have has expired there more likely than not.
             let kind =
                 if item.expire_ms == NO_EXPIRY { ChangeKind::Deleted } else { ChangeKind::Expired };
-            let handover = Handover::new(kind, None, false);
+            let handover = Handover::new(kind, None, None);
             self.handovers.keys.entry(key).or_insert(handover);
             self.handovers.again_us = 0;
         }
     }
 
-    /// Hands over the removal of a key. True once the new node has confirmed it; the key needs no write then.
+    /// Hands over the removal of a key that was taken. True once the new node has confirmed it; the key needs no
+    /// write then.
     pub fn hand_over(
         &mut self,
-        (db, key): (Db, &[u8]),
-        kind: ChangeKind,
+        taken: &Taken,
+        key: &[u8],
         retained: Option<RetainedValue>,
     ) -> bool {
-        let key = (db, key.to_vec());
-        if self.handovers.keys.get(&key).is_some_and(|known| known.is_confirmed && known.is_dirty) {
-            self.handovers.keys.remove(&key);
-            return true;
-        }
-        let known = self.handovers.keys.get(&key);
-        if known.is_none_or(|known| !known.is_dirty || known.kind != kind) {
-            self.handovers.keys.insert(key, Handover::new(kind, retained, true));
-            self.handovers.again_us = 0;
+        let key = (taken.db, key.to_vec());
+        // Another version is another removal.
+        let known =
+            self.handovers.keys.get(&key).filter(|known| known.dirty == Some(taken.version));
+        match known {
+            Some(known) if known.is_confirmed => {
+                self.handovers.keys.remove(&key);
+                return true;
+            }
+            Some(_) => {}
+            None => {
+                let handover = Handover::new(taken.kind, retained, Some(taken.version));
+                self.handovers.keys.insert(key, handover);
+                self.handovers.again_us = 0;
+            }
         }
         false
     }
@@ -120,7 +141,7 @@ impl Backlog {
         kind: ChangeKind,
         retained: Option<RetainedValue>,
     ) {
-        let handover = Handover::new(kind, retained, false);
+        let handover = Handover::new(kind, retained, None);
         self.handovers.keys.insert((db, key.to_vec()), handover);
         self.handovers.again_us = 0;
     }
@@ -152,16 +173,19 @@ impl Backlog {
         now_us: u64,
         has: impl Fn(&[u8]) -> bool,
     ) -> Vec<(Db, Vec<Handed>)> {
-        let mut by_db: HashMap<Db, Vec<Handed>> = HashMap::new();
-        let mut own = Vec::new();
-        for (of, handover) in self.handovers.keys.iter_mut().take(AT_ONCE) {
+        // Confirmed, and then written by other means: the slot has come back, or the registration has ended.
+        let dirty = &self.dirty;
+        self.handovers
+            .keys
+            .retain(|(db, key), known| !known.is_confirmed || dirty.kind_of(*db, key).is_some());
+        let mut parts: Vec<(Db, Vec<Handed>)> = Vec::new();
+        let (mut bytes, mut own) = (0, Vec::new());
+        let waiting = self.handovers.keys.iter_mut().filter(|(_, known)| !known.is_confirmed);
+        for (of, handover) in waiting.take(AT_ONCE) {
             let (db, key) = of;
-            if handover.is_confirmed {
-                continue;
-            }
             handover.since_us.get_or_insert(now_us);
             // A value that was in flight may have left with a slot that is still on its way.
-            let stays = handover.is_dirty
+            let stays = handover.dirty.is_some()
                 || handover.since_us.is_some_and(|since_us| since_us + ON_ITS_WAY_US < now_us);
             if stays && has(key) {
                 own.push(of.clone());
@@ -173,18 +197,21 @@ impl Backlog {
                 bytes: retained.bytes.to_vec(),
             });
             let handed = Handed { key: key.clone(), kind: handover.kind as u8, value };
-            by_db.entry(*db).or_default().push(handed);
+            bytes += handover.len(key);
+            match parts.last_mut() {
+                Some((last, part))
+                    if last == db && part.len() < AT_A_TIME && bytes <= MESSAGE_BYTES =>
+                {
+                    part.push(handed);
+                }
+                _ => {
+                    bytes = handover.len(key);
+                    parts.push((*db, vec![handed]));
+                }
+            }
         }
         own.iter().for_each(|of| drop(self.handovers.keys.remove(of)));
-        let parts = by_db.into_iter().flat_map(|(db, mut all)| {
-            let mut parts = Vec::new();
-            while !all.is_empty() {
-                let rest = all.split_off(AT_A_TIME.min(all.len()));
-                parts.push((db, std::mem::replace(&mut all, rest)));
-            }
-            parts
-        });
-        parts.collect()
+        parts
     }
 
     /// The new node has confirmed these keys.
@@ -193,7 +220,7 @@ impl Backlog {
             let key = (db, key);
             let Some(handover) = self.handovers.keys.get_mut(&key) else { continue };
             handover.is_confirmed = true;
-            if !handover.is_dirty {
+            if handover.dirty.is_none() {
                 self.handovers.keys.remove(&key);
             }
         }
@@ -210,9 +237,12 @@ impl Backlog {
     ) -> Option<RegistrationId> {
         let id = self.registry.route(db, &handed.key)?;
         self.fold(now_us);
-        // A newer change of it is written anyway.
-        if self.dirty.kind_of(db, &handed.key).is_some() {
-            return None;
+        match self.dirty.standing(db, &handed.key) {
+            // Its value was read already, perhaps before the other node has overwritten the document.
+            Some(known) if known.in_flight && !known.parked && known.retained.is_none() => {}
+            // A change that is written anyway.
+            Some(_) => return None,
+            None => {}
         }
         let kind = if exists { ChangeKind::Changed } else { ChangeKind::from_u8(handed.kind)? };
         let value = handed.value.as_ref().filter(|_| !exists);
@@ -231,6 +261,8 @@ impl Backlog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::ids::EntryId;
+    use crate::core::mapping::value::Content;
     use crate::core::registration::{Namespace, Registration};
 
     fn backlog() -> Backlog {
@@ -240,11 +272,19 @@ mod tests {
         backlog
     }
 
+    fn removal(version: u32) -> Taken {
+        let (entry, version) = (EntryId(0), Version(version));
+        Taken { entry, version, since_us: 1, db: Db(0), kind: ChangeKind::Deleted }
+    }
+
+    fn changed(backlog: &mut Backlog, key: &[u8]) {
+        backlog.record((Db(0), key), ChangeKind::Changed, || false, || 0);
+        backlog.fold(1);
+    }
+
     fn names(parts: &[(Db, Vec<Handed>)]) -> Vec<Vec<u8>> {
-        let mut names: Vec<_> = parts
-            .iter()
-            .flat_map(|(_, keys)| keys.iter().map(|handed| handed.key.clone()))
-            .collect();
+        let keys = parts.iter().flat_map(|(_, keys)| keys);
+        let mut names: Vec<_> = keys.map(|handed| handed.key.clone()).collect();
         names.sort();
         names
     }
@@ -252,27 +292,55 @@ mod tests {
     #[test]
     fn a_removal_is_sent_until_it_is_confirmed_and_then_needs_no_write() {
         let mut backlog = backlog();
-        let of = (Db(0), &b"k:1"[..]);
-        assert!(!backlog.hand_over(of, ChangeKind::Deleted, None));
+        changed(&mut backlog, b"k:1");
         for _ in 0..2 {
-            assert!(!backlog.hand_over(of, ChangeKind::Deleted, None));
+            assert!(!backlog.hand_over(&removal(1), b"k:1", None));
             assert_eq!(names(&backlog.handed_over(1, |_| false)), [b"k:1"]);
         }
         backlog.handed_over_to(Db(0), vec![b"k:1".to_vec(), b"k:unknown".to_vec()]);
         assert!(backlog.handed_over(1, |_| false).is_empty());
-        assert!(backlog.hand_over(of, ChangeKind::Deleted, None));
         // A later removal is another one.
-        assert!(!backlog.hand_over(of, ChangeKind::Deleted, None));
+        assert!(!backlog.hand_over(&removal(2), b"k:1", None));
+        backlog.handed_over_to(Db(0), vec![b"k:1".to_vec()]);
+        assert!(backlog.hand_over(&removal(2), b"k:1", None));
+        assert!(backlog.handovers.is_empty());
+    }
+
+    #[test]
+    fn a_confirmed_removal_that_was_written_by_other_means_is_forgotten() {
+        let mut backlog = backlog();
+        backlog.hand_over(&removal(1), b"k:1", None);
+        backlog.handed_over_to(Db(0), vec![b"k:1".to_vec()]);
+        assert!(backlog.handed_over(1, |_| false).is_empty());
+        assert!(backlog.handovers.is_empty());
     }
 
     #[test]
     fn a_key_whose_slot_comes_back_is_not_sent() {
         let mut backlog = backlog();
         for key in [&b"k:1"[..], b"k:2"] {
-            backlog.hand_over((Db(0), key), ChangeKind::Deleted, None);
+            backlog.hand_over(&removal(1), key, None);
         }
         assert_eq!(names(&backlog.handed_over(1, |key| key == b"k:1")), [b"k:2"]);
         assert_eq!(names(&backlog.handed_over(1, |_| false)), [b"k:2"]);
+    }
+
+    #[test]
+    fn large_values_are_sent_in_messages_of_their_own() {
+        let mut backlog = backlog();
+        for number in 0..600 {
+            let len = if number % 200 == 0 { MESSAGE_BYTES } else { 1 };
+            let bytes = vec![b'x'; len].into();
+            let retained = RetainedValue { content: Content::String, expire_ms: NO_EXPIRY, bytes };
+            backlog.hand_over(&removal(1), format!("k:{number}").as_bytes(), Some(retained));
+        }
+        let parts = backlog.handed_over(1, |_| false);
+        assert_eq!(names(&parts).len(), 600);
+        let len = |handed: &Handed| handed.value.as_ref().map_or(0, |value| value.bytes.len());
+        for (_, keys) in &parts {
+            let bytes: usize = keys.iter().map(len).sum();
+            assert!(keys.len() == 1 || bytes <= MESSAGE_BYTES, "{bytes} bytes");
+        }
     }
 
     #[test]
@@ -287,13 +355,22 @@ mod tests {
         assert_eq!(take(b"k:2", ChangeKind::Deleted, true), Some(ChangeKind::Changed));
         assert_eq!(take(b"k:1", ChangeKind::Expired, false), Some(ChangeKind::Deleted), "is dirty");
         assert_eq!(take(b"other", ChangeKind::Deleted, true), None);
-        let value = LastValue {
-            content: crate::core::mapping::value::Content::String,
-            expire_ms: -1,
-            bytes: b"v".to_vec(),
-        };
-        let with = Handed { value: Some(value), ..handed(b"k:3", ChangeKind::Retained) };
+        let (content, bytes) = (Content::String, b"v".to_vec());
+        let value = Some(LastValue { content, expire_ms: NO_EXPIRY, bytes });
+        let with = Handed { value, ..handed(b"k:3", ChangeKind::Retained) };
         backlog.take_over(Db(0), &with, false, 1);
         assert_eq!(backlog.dirty.kind_of(Db(0), b"k:3"), Some(ChangeKind::Retained));
+    }
+
+    #[test]
+    fn a_key_that_is_in_flight_on_its_new_node_is_written_once_more() {
+        let mut backlog = backlog();
+        backlog.in_flight.credits = 1;
+        changed(&mut backlog, b"k:1");
+        let mut batch = backlog.begin_batch(u64::MAX).unwrap();
+        backlog.take_key(&mut batch, u64::MAX).unwrap();
+        let handed = Handed { key: b"k:1".to_vec(), kind: ChangeKind::Deleted as u8, value: None };
+        assert!(backlog.take_over(Db(0), &handed, true, 2).is_some());
+        assert!(backlog.dirty.standing(Db(0), b"k:1").unwrap().again);
     }
 }

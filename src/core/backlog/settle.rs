@@ -188,6 +188,7 @@ impl Backlog {
         let mut refused = None;
         if let Some((db, key)) = skipped {
             self.forget_indeterminate(db, &key);
+            self.handovers.stays(db, &key);
             self.blocked.remove(taken.entry);
             refused = self.expire_retried_letter(taken, db, &key);
             if refused.is_none() {

@@ -4,11 +4,22 @@
 //! unblocks it, even after the client has disconnected or was unblocked by CLIENT UNBLOCK. So a handle unblocks
 //! its client when it is dropped.
 
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 use std::marker::PhantomData;
 
+use super::context::Ctx;
 use super::raw;
 use super::raw::api;
+
+/// Called for a client that is unblocked.
+pub type Callback = unsafe extern "C" fn(
+    *mut raw::RedisModuleCtx,
+    *mut *mut raw::RedisModuleString,
+    c_int,
+) -> c_int;
+/// Called for a client that has disconnected.
+pub type OnDisconnect =
+    unsafe extern "C" fn(*mut raw::RedisModuleCtx, *mut raw::RedisModuleBlockedClient);
 
 /// The server's handle of a blocked client, which is unblocked exactly once: at the latest when the handle is
 /// dropped. `T` is what the reply callback receives.
@@ -22,8 +33,33 @@ impl<T> Handle<T> {
     /// # Safety
     /// `raw` was returned by RedisModule_BlockClient, with [`free`] of the same type to free its data, and
     /// nothing else unblocks it.
-    pub unsafe fn new(raw: *mut raw::RedisModuleBlockedClient) -> Self {
+    unsafe fn new(raw: *mut raw::RedisModuleBlockedClient) -> Self {
         Handle { raw, outcome: PhantomData }
+    }
+
+    /// Blocks the client of a command, without a timeout of the server: with one, a client that the module unblocks
+    /// in the same event-loop iteration would get no reply at all.
+    ///
+    /// # Safety
+    /// `ctx` is that of a command whose client may be blocked, and the callbacks expect a `T`.
+    pub unsafe fn block(
+        ctx: Ctx<'_>,
+        on_reply: Callback,
+        on_unblocked: Callback,
+        on_disconnect: OnDisconnect,
+    ) -> Self {
+        // SAFETY: the caller vouches for the context and the callbacks; the handle is used nowhere else.
+        unsafe {
+            let client = api!(RedisModule_BlockClient)(
+                ctx.raw(),
+                Some(on_reply),
+                Some(on_unblocked),
+                Some(free::<T>),
+                0,
+            );
+            api!(RedisModule_SetDisconnectCallback)(client, Some(on_disconnect));
+            Handle::new(client)
+        }
     }
 
     /// The pointer itself, by which the server identifies the client in its callbacks.

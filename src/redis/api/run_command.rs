@@ -78,13 +78,14 @@ pub fn own_command(ctx: Ctx<'_>, words: &[&[u8]]) -> Option<Vec<u8>> {
     let name = CString::new(*name).ok()?;
     let arguments: Vec<Text> = arguments.iter().map(|word| Text::new(word)).collect();
     let mut raw: Vec<*mut raw::RedisModuleString> = arguments.iter().map(Text::raw).collect();
+    // Without "!" the server would not replicate what the command replicates.
     // SAFETY: "v" takes an array of strings and its length, which live until after the call; the reply and the
     // bytes in it are valid until it is freed.
     unsafe {
         let reply = api!(RedisModule_Call)(
             ctx.raw(),
             name.as_ptr(),
-            c"3v".as_ptr(),
+            c"3!v".as_ptr(),
             raw.as_mut_ptr(),
             raw.len(),
         );

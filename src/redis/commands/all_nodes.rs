@@ -102,21 +102,9 @@ fn begin_flush(
     module.node_flushes.ask(&module.pipeline, (own, id), prefix, times.0);
 }
 
-/// Blocks the client without a timeout of the server, with which the reply could be lost.
 fn block(ctx: Ctx<'_>) -> Handle<Outcome> {
-    // SAFETY: the context is that of a command whose client may be blocked; the callbacks fit, and the handle
-    // is used nowhere else.
-    unsafe {
-        let client = api!(RedisModule_BlockClient)(
-            ctx.raw(),
-            Some(on_reply),
-            Some(on_unblocked),
-            Some(blocked::free::<Outcome>),
-            0,
-        );
-        api!(RedisModule_SetDisconnectCallback)(client, Some(on_disconnect));
-        Handle::new(client)
-    }
+    // SAFETY: the context is that of a command whose client may be blocked; the callbacks are for this type.
+    unsafe { Handle::block(ctx, on_reply, on_unblocked, on_disconnect) }
 }
 
 unsafe extern "C" fn on_reply(

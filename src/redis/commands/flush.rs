@@ -104,22 +104,9 @@ fn write(reply: Reply<'_>, outcome: &FlushOutcome) {
     reply.text_field("error", outcome.error.as_bytes());
 }
 
-/// Blocks the client without a timeout of the server, with which the reply could be lost: see
-/// `flush_clients`.
 fn block(ctx: Ctx<'_>) -> Handle<FlushOutcome> {
-    // SAFETY: the context is that of a command whose client may be blocked; the callbacks fit, and
-    // the handle is used nowhere else.
-    unsafe {
-        let client = api!(RedisModule_BlockClient)(
-            ctx.raw(),
-            Some(on_reply),
-            Some(on_unblocked),
-            Some(blocked::free::<FlushOutcome>),
-            0,
-        );
-        api!(RedisModule_SetDisconnectCallback)(client, Some(on_disconnect));
-        Handle::new(client)
-    }
+    // SAFETY: the context is that of a command whose client may be blocked; the callbacks are for this type.
+    unsafe { Handle::block(ctx, on_reply, on_unblocked, on_disconnect) }
 }
 
 unsafe extern "C" fn on_reply(

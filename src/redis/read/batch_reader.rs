@@ -224,8 +224,7 @@ impl<'a> BatchReader<'a> {
     fn is_handed_over(&self, taken: &Taken, key: Span) -> bool {
         let mut backlog = self.pipeline.backlog.borrow_mut();
         let retained = backlog.retained(taken, clock::now_us()).cloned();
-        let of = (self.batch.registration.db, &self.batch.bytes[key.range()]);
-        backlog.hand_over(of, taken.kind, retained)
+        backlog.hand_over(taken, &self.batch.bytes[key.range()], retained)
     }
 
     /// Settles a key that does not exist (`is_missing`), or else is of another type than the

@@ -1,6 +1,7 @@
 //! Registrations are the same on all nodes of a cluster, and commands with CLUSTER ask all of them.
 
 use mongodb::bson::doc;
+use redis::FromRedisValue;
 use testkit::mongod::{Mongod, unreachable_uri};
 use testkit::redis_server::{Fields, Redis, Setup, command};
 use testkit::wait::{SOON, wait_until};
@@ -222,6 +223,58 @@ fn cluster_asks_all_masters_and_names_those_that_do_not_answer() {
     assert_eq!(flushed.int("pending"), (counts[0] + counts[1]) as i64);
     assert!(flushed.text("error").contains("did not answer"), "{flushed:?}");
     c.thaw();
+}
+
+#[test]
+fn a_client_that_waits_for_all_nodes_is_unblocked_or_leaves() {
+    let [a, b] = nodes(&unreachable_uri());
+    a.cmd(&["WB.REGISTER", "k:", "shop.k"]);
+    have(&[&a, &b], &["k:"]);
+    set_keys(&[&a, &b], "x");
+    let blocked = || a.info("clients", "blocked_clients").expect("the field");
+    let begin = || {
+        let mut waiting = a.connect();
+        let id: i64 = command(&["CLIENT", "ID"]).query(&mut waiting).expect("an id");
+        waiting
+            .send_packed_command(&command(&["WB.FLUSH", "CLUSTER"]).get_packed_command())
+            .expect("sent");
+        wait_until("it is blocked", SOON, || blocked() == "1");
+        (waiting, id)
+    };
+    let (mut waiting, id) = begin();
+    assert_eq!(a.run::<i64>(&["CLIENT", "UNBLOCK", &id.to_string()]), 1);
+    let answer =
+        Fields::from_redis_value(waiting.recv_response().expect("a reply")).expect("a map");
+    assert_eq!(answer.int("persisted"), 0);
+    assert_eq!(blocked(), "0");
+    let (waiting, _) = begin();
+    drop(waiting);
+    wait_until("none is blocked", SOON, || blocked() == "0");
+    // Nodes do not flush for it any more, and answer others.
+    let flushed: Fields = a.run(&["WB.FLUSH", "TIMEOUT", "50", "CLUSTER"]);
+    assert_eq!((flushed.int("pending"), flushed.texts("missing").len()), (300, 0));
+}
+
+#[test]
+fn dead_letters_that_are_dropped_on_all_nodes_are_dropped_on_replicas_too() {
+    let database = Mongod::shared().database();
+    let [a, b] = nodes(&Mongod::shared().uri());
+    let replica = node(&Mongod::shared().uri());
+    meet(&replica, &a);
+    know_each_other(&[&a, &b, &replica]);
+    replica.cmd(&["CLUSTER", "REPLICATE", &id(&b)]);
+    // No key has such a suffix.
+    a.cmd(&["WB.REGISTER", "k:x", &database.namespace("keys"), "KEY", "n", "AS", "INT64"]);
+    have(&[&a, &b, &replica], &["k:x"]);
+    let key = (0..)
+        .map(|number| format!("k:xx{number}"))
+        .find(|key| command(&["SET", key, "v"]).query::<String>(&mut b.connection()).is_ok());
+    let letters = |node: &Redis| node.status().int("dead_letters");
+    wait_until("it is a dead letter", SOON, || letters(&b) == 1 && letters(&replica) == 1);
+    let dropped: Fields = a.run(&["WB.DEADLETTER", "DROP", "CLUSTER"]);
+    assert_eq!((dropped.int(&id(&a)), dropped.int(&id(&b))), (0, 1), "{key:?}");
+    assert_eq!(letters(&b), 0);
+    wait_until("the replica has dropped it", SOON, || letters(&replica) == 0);
 }
 
 #[test]

@@ -86,7 +86,7 @@ const ROOMS: [(&str, &[&str]); 52] = [
     ),
     ("redis/api", &["core/ids", "core/now"]),
     ("redis/units", &["redis/api"]),
-    ("redis/cluster", &["core/hash_slot", "redis/api"]),
+    ("redis/cluster", &["core/cluster", "core/hash_slot", "redis/api"]),
     ("redis/nodes", &["core/cluster", "redis/api"]),
     ("redis/peers", &["core/cluster", "core/backlog"]),
     ("redis/asks", &["core/ids", "core/cluster", "redis/api"]),

@@ -39,9 +39,86 @@ pub fn own_slots(nodes: &str) -> Vec<RangeInclusive<u16>> {
     own.split(' ').skip(8).filter_map(range).collect()
 }
 
+/// A set of slots.
+#[derive(Clone, Debug)]
+pub struct SlotSet([u64; 256]);
+
+impl Default for SlotSet {
+    fn default() -> Self {
+        SlotSet([0; 256])
+    }
+}
+
+impl SlotSet {
+    /// True if no slot is in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|bits| *bits == 0)
+    }
+
+    /// True if `slot` is in it.
+    pub fn contains(&self, slot: u16) -> bool {
+        self.0.get(usize::from(slot / 64)).is_some_and(|bits| bits >> (slot % 64) & 1 == 1)
+    }
+
+    fn set(&mut self, slot: u16, is_in: bool) {
+        let Some(bits) = self.0.get_mut(usize::from(slot / 64)) else { return };
+        let bit = 1 << (slot % 64);
+        *bits = if is_in { *bits | bit } else { *bits & !bit };
+    }
+
+    /// Follows a command CLUSTER with these words after its name, on the node `own`: the set has the slots that
+    /// were given to other nodes, and have not come back. Words that are not understood change nothing.
+    pub fn follow(&mut self, words: &[&[u8]], own: &[u8]) {
+        let number = |word: &[u8]| std::str::from_utf8(word).ok()?.parse().ok();
+        let is = |word: &[u8], name: &[u8]| word.eq_ignore_ascii_case(name);
+        match words {
+            [name, slot, state, rest @ ..] if is(name, b"setslot") => {
+                let Some(slot) = number(slot) else { return };
+                let is_given =
+                    is(state, b"migrating") || is(state, b"node") && rest.first() != Some(&own);
+                self.set(slot, is_given);
+            }
+            // SLOTSRANGE <first> <last> [<first> <last> ...] NODE <id>, once or more.
+            [name, rest @ ..] if is(name, b"migrateslots") => {
+                for pair in rest.split(|word| is(word, b"slotsrange")) {
+                    let end = pair.iter().position(|word| is(word, b"node")).unwrap_or(pair.len());
+                    for range in pair.get(..end).unwrap_or_default().chunks_exact(2) {
+                        let (first, last) = (number(range[0]), number(range[1]));
+                        let Some((first, last)) = first.zip(last) else { continue };
+                        (first..=last.min(16_383)).for_each(|slot| self.set(slot, true));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn follow(slots: &mut SlotSet, line: &str) -> Vec<u16> {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        slots.follow(&words, b"own");
+        (0..16_384).filter(|slot| slots.contains(*slot)).collect()
+    }
+
+    #[test]
+    fn slots_that_were_given_away_are_known_until_they_come_back() {
+        let mut slots = SlotSet::default();
+        assert!(slots.is_empty());
+        assert_eq!(follow(&mut slots, "SETSLOT 16383 MIGRATING other"), [16_383]);
+        assert_eq!(follow(&mut slots, "setslot 5 node other"), [5, 16_383]);
+        assert_eq!(follow(&mut slots, "SETSLOT 5 IMPORTING other"), [16_383]);
+        assert!(follow(&mut slots, "SETSLOT 16383 NODE own").is_empty());
+        let line = "MIGRATESLOTS SLOTSRANGE 1 2 4 4 NODE a SLOTSRANGE 63 65 NODE b";
+        assert_eq!(follow(&mut slots, line), [1, 2, 4, 63, 64, 65]);
+        for line in ["SETSLOT", "SETSLOT x NODE a", "MIGRATESLOTS SLOTSRANGE 7 NODE a", "NODES"] {
+            assert_eq!(follow(&mut slots, line), [1, 2, 4, 63, 64, 65], "{line}");
+        }
+        assert!(follow(&mut slots, "MIGRATESLOTS SLOTSRANGE 0 99999 NODE a").len() >= 6);
+    }
 
     #[test]
     fn the_slot_is_that_of_the_specification() {

@@ -1,14 +1,16 @@
 //! Redis Cluster: a key that leaves with its hash slot was not deleted, and the documents of a slot belong to
 //! the node that has it.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::ops::RangeInclusive;
 
 use super::api::context::{Ctx, Text, bytes};
 use super::api::raw;
 use super::api::raw::api;
 use super::api::run_command;
+use crate::core::cluster::NodeId;
 use crate::core::hash_slot;
+use crate::core::hash_slot::SlotSet;
 
 /// The filter that calls [`before_command`](Cluster::before_command).
 type Filter = unsafe extern "C" fn(*mut raw::RedisModuleCommandFilterCtx);
@@ -24,6 +26,8 @@ pub struct Cluster {
     is_reset: Cell<bool>,
     /// True if this server, a replica, has left its cluster by CLUSTER RESET.
     has_left: Cell<bool>,
+    /// The slots that commands have moved from this node to others.
+    given: RefCell<SlotSet>,
 }
 
 impl Cluster {
@@ -35,29 +39,40 @@ impl Cluster {
         }
     }
 
-    /// Called before a command is executed, also in scripts.
+    /// Called before a command is executed, also in scripts. `own_id` returns the id of this node.
     ///
     /// # Safety
     /// `filter` is the context that the server has passed to a command filter.
-    pub unsafe fn before_command(&self, filter: *mut raw::RedisModuleCommandFilterCtx) {
+    pub unsafe fn before_command(
+        &self,
+        filter: *mut raw::RedisModuleCommandFilterCtx,
+        own_id: impl FnOnce() -> Option<NodeId>,
+    ) {
         // SAFETY: every command has a name, which is valid during the filter.
         let name = unsafe { bytes(api!(RedisModule_CommandFilterArgGet)(filter, 0)) };
         self.is_migrating.set(name.eq_ignore_ascii_case(b"migrate"));
-        // SAFETY: as above, within the number of words.
-        let subcommand = || unsafe {
-            match api!(RedisModule_CommandFilterArgsCount)(filter) {
-                2.. => bytes(api!(RedisModule_CommandFilterArgGet)(filter, 1)),
-                _ => b"",
-            }
-        };
         self.is_reset.set(false);
         if name.eq_ignore_ascii_case(b"cluster") {
-            self.is_reset.set(subcommand().eq_ignore_ascii_case(b"reset"));
+            // SAFETY: as above, within the number of words.
+            let words: Vec<&[u8]> = unsafe {
+                let count = api!(RedisModule_CommandFilterArgsCount)(filter);
+                (1..count)
+                    .map(|at| bytes(api!(RedisModule_CommandFilterArgGet)(filter, at)))
+                    .collect()
+            };
+            let subcommand = words.first().copied().unwrap_or_default();
+            self.is_reset.set(subcommand.eq_ignore_ascii_case(b"reset"));
             let moves: [&[u8]; 2] = [b"setslot", b"migrateslots"];
-            let subcommand = subcommand();
-            let is_move = moves.iter().any(|name| name.eq_ignore_ascii_case(subcommand));
-            self.slots_move.set(self.slots_move.get() | is_move);
+            if moves.iter().any(|name| name.eq_ignore_ascii_case(subcommand)) {
+                self.slots_move.set(true);
+                self.given.borrow_mut().follow(&words, &own_id().unwrap_or([0; 40]));
+            }
         }
+    }
+
+    /// The slots that commands have moved from this node to others, and not back.
+    pub fn given_slots(&self) -> SlotSet {
+        self.given.borrow().clone()
     }
 
     /// This server becomes a master. True if that is because CLUSTER RESET takes it out of its cluster: it drops

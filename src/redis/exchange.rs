@@ -36,6 +36,7 @@ pub fn step(module: &Module, ctx: Ctx<'_>, now_us: u64) -> bool {
     if module.cluster.take_slots_move() {
         // The new node of the slot must have the registrations before its first key.
         messages(module).iter().for_each(|message| nodes::broadcast(ctx, message));
+        module.pipeline.backlog.borrow_mut().look_for_removals();
     }
     if now_us >= module.peers.look_us.get() {
         module.peers.look_us.set(now_us + peers::LOOK_US);
@@ -68,7 +69,11 @@ fn leave(module: &Module, ctx: Ctx<'_>) -> bool {
     for (db, prefix) in &prefixes {
         unregister(module, ctx, *db, prefix, true);
     }
-    module.pipeline.backlog.borrow_mut().revisions = Default::default();
+    let mut backlog = module.pipeline.backlog.borrow_mut();
+    backlog.revisions = Default::default();
+    // No message reaches a node any more.
+    backlog.handovers = Default::default();
+    drop(backlog);
     log::notice("CLUSTER RESET: this server has left its cluster, and forgets its registrations");
     true
 }

@@ -9,6 +9,7 @@ use super::replication::propagate;
 use super::state::Module;
 use crate::core::cluster::NodeId;
 use crate::core::cluster::message::{Handed, Message};
+use crate::core::hash_slot;
 use crate::core::ids::{Db, RegistrationId};
 
 /// A message is repeated so often until it is confirmed, microseconds.
@@ -21,6 +22,14 @@ pub fn step(module: &Module, ctx: Ctx<'_>, now_us: u64) {
     }
     let slots = Slots::default();
     let mut backlog = module.pipeline.backlog.borrow_mut();
+    if backlog.handovers.is_looking() {
+        let given = module.cluster.given_slots();
+        let has_left = |key: &[u8]| given.contains(hash_slot::slot(key)) && !slots.has(ctx, key);
+        backlog.find_removals(has_left, now_us);
+    }
+    if backlog.handovers.again_us > now_us {
+        return;
+    }
     backlog.handovers.again_us = now_us + EVERY_US;
     let parts = backlog.handed_over(now_us, |key| slots.has(ctx, key));
     drop(backlog);
@@ -32,7 +41,11 @@ pub fn step(module: &Module, ctx: Ctx<'_>, now_us: u64) {
 /// When [`step`] must be called, microseconds.
 pub fn due_us(module: &Module) -> u64 {
     let backlog = module.pipeline.backlog.borrow();
-    if backlog.handovers.is_empty() { u64::MAX } else { backlog.handovers.again_us }
+    match &backlog.handovers {
+        handovers if handovers.is_looking() => 0,
+        handovers if handovers.is_empty() => u64::MAX,
+        handovers => handovers.again_us,
+    }
 }
 
 /// A node hands keys over: those whose slots are here are written again. True if there were any.

@@ -69,7 +69,7 @@ pub fn before_sleep(ctx: Ctx<'_>) {
         let next_us = next_us.min(module.asks.next_us()).min(handover::due_us(module));
         if at_once { 0 } else { next_us.min(retention_us()) }
     } else if flags & NOT_NOW == raw::REDISMODULE_CTX_FLAGS_SLAVE {
-        retention_us()
+        retention_us().min(handover::due_us(module))
     } else {
         u64::MAX
     };
@@ -93,8 +93,15 @@ fn exchange_messages(module: &Module, ctx: Ctx<'_>, began_us: u64) -> bool {
         while let Some((from, message)) = module.nodes.take() {
             match message {
                 Message::Flush { id, .. } => answers::nothing_to_flush(ctx, from, id),
+                Message::TookOver { db, keys } => {
+                    pipeline.backlog.borrow_mut().handed_over_to(db, keys);
+                }
                 other => take_answer(module, from, other, began_us),
             }
+        }
+        if ctx.flags() & NOT_NOW == raw::REDISMODULE_CTX_FLAGS_SLAVE {
+            // It was the master of slots that have moved.
+            handover::step(module, ctx, began_us);
         }
         return false;
     }

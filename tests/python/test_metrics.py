@@ -20,7 +20,7 @@ LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 # Metrics that no panel shows, because another one has the same information.
 NO_PANEL = {
     "batches_total", "dirty_groups", "groups_split_total", "lag_p50_seconds", "lag_p99_seconds",
-    "last_write_timestamp_seconds", "link_since_timestamp_seconds", "own_hits_total", "own_misses_total",
+    "last_write_timestamp_seconds", "leaving_keys", "link_since_timestamp_seconds", "own_hits_total", "own_misses_total",
     "prefixes_omitted", "info", "lease_epoch", "lease_held", "registrations", "rescans_pending", "resting", "syncs_pending", "lost_total",
     *(f"prefix_{name}" for name in [
         "batches_total", "bytes_total", "captured_total", "coalesced_total", "deleted_total",
@@ -37,7 +37,7 @@ NO_ALERT = {
     "dirty_groups", "groups_blocked_total", "groups_missed_total", "groups_paused_total", "groups_refused_total",
     "groups_resting_total", "groups_split_total", "groups_too_large_total", "groups_total",
     "groups_without_transactions_total", "in_flight_keys", "lag_p50_seconds", "lag_p99_seconds", "lag_seconds",
-    "last_write_timestamp_seconds", "link_down_seconds_total", "link_since_timestamp_seconds",
+    "last_write_timestamp_seconds", "leaving_keys", "link_down_seconds_total", "link_since_timestamp_seconds",
     "link_up", "own_hits_total", "own_misses_total", "registrations", "retries_total",
     "slice_max_seconds", "syncs_pending", "written_total", "lease_epoch", "lease_held",
     *(f"prefix_{name}" for name in [

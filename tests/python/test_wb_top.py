@@ -27,7 +27,7 @@ NOT_SHOWN = {
     "groups_missed_total", "groups_paused_total", "groups_refused_total", "groups_resting_total",
     "groups_split_total", "groups_too_large_total", "groups_total", "groups_without_transactions_total",
     "lease", "lease_epoch", "shard",
-    "last_write_unix_ms", "link_down_ms_total", "lost_total", "own_hits_total", "own_misses_total", "prefixes",
+    "last_write_unix_ms", "leaving_keys", "link_down_ms_total", "lost_total", "own_hits_total", "own_misses_total", "prefixes",
     "registrations", "rescans_pending", "resting", "retries_total", "slice_max_us", "syncs_pending",
 }  # fmt: skip
 NOT_SHOWN_OF_A_PREFIX = {

@@ -8,13 +8,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::Backlog;
+use super::{Backlog, Missing};
 use crate::core::backlog::change_log::{Change, ChangeKind};
-use crate::core::backlog::table::{RetainedValue, Taken};
+use crate::core::backlog::table::{DirtyKey, RetainedValue, Taken};
 use crate::core::cluster::message::{Handed, LastValue, STATEMENTS_BYTES};
 use crate::core::delivery::batch::Batch;
-use crate::core::ids::{Db, RegistrationId, Version};
+use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 use crate::core::mapping::value::NO_EXPIRY;
+use crate::core::registration::Registration;
 
 /// Keys in one message.
 const AT_A_TIME: usize = 256;
@@ -24,6 +25,8 @@ const MESSAGE_BYTES: usize = STATEMENTS_BYTES;
 const AT_ONCE: usize = 4096;
 /// When an operator must know that no node takes a key over, microseconds.
 const LATE_US: u64 = 20_000_000;
+/// Places of the dirty table that are looked at in one go.
+const LOOKED_AT: usize = 512;
 /// How long a slot may take to move, microseconds.
 const ON_ITS_WAY_US: u64 = 600_000_000;
 
@@ -52,21 +55,53 @@ impl Handover {
 }
 
 /// All keys that are handed over.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Handovers {
     keys: HashMap<(Db, Vec<u8>), Handover>,
     /// Keys that have left while they were in flight.
     departed: HashSet<(Db, Vec<u8>)>,
+    /// Where the walk through the dirty table goes on, and how many places of it are left.
+    walk: (EntryId, usize),
     /// When they are sent, microseconds; 0 for at once.
     pub again_us: u64,
 }
 
+impl Default for Handovers {
+    fn default() -> Self {
+        let (keys, departed) = (HashMap::new(), HashSet::new());
+        Handovers { keys, departed, walk: (EntryId(0), 0), again_us: 0 }
+    }
+}
+
 impl Handovers {
+    /// Number of keys that no node has taken over yet.
+    pub fn unconfirmed(&self) -> usize {
+        self.keys.values().filter(|known| !known.is_confirmed).count()
+    }
+
+    /// True while removals of slots that have left are looked for.
+    pub fn is_looking(&self) -> bool {
+        self.walk.1 > 0
+    }
+
     /// A key that has left turns out not to have been in flight.
     pub(super) fn stays(&mut self, db: Db, key: &[u8]) {
         if !self.departed.is_empty() {
             self.departed.remove(&(db, key.to_vec()));
         }
+    }
+
+    /// The dirty keys are others from now on. What no dirty key stands for concerns documents of other nodes
+    /// still.
+    pub(super) fn begin_epoch(&mut self) {
+        self.keys.retain(|_, known| known.dirty.is_none());
+        self.departed.clear();
+        self.walk.1 = 0;
+    }
+
+    /// True if a key waits for another node.
+    pub fn has(&self, db: Db, key: &[u8]) -> bool {
+        !self.keys.is_empty() && self.keys.contains_key(&(db, key.to_vec()))
     }
 
     /// True if there are none.
@@ -146,9 +181,67 @@ impl Backlog {
         self.handovers.again_us = 0;
     }
 
+    /// A slot has left: its removals are looked for, which do not wait until they are due. The new node may be
+    /// the only one that is left soon.
+    pub fn look_for_removals(&mut self) {
+        self.handovers.walk.1 = self.dirty.places() as usize;
+    }
+
+    /// Hands over the removals among the next [`LOOKED_AT`] places of the dirty table, of keys for which
+    /// `has_left` is true.
+    pub fn find_removals(&mut self, has_left: impl Fn(&[u8]) -> bool, now_us: u64) {
+        self.fold(now_us);
+        let Backlog { dirty, handovers, registry, .. } = self;
+        let (from, left) = handovers.walk;
+        let mut is_new = false;
+        let next = dirty.waiting_from(from, LOOKED_AT, |key, version| {
+            let active = registry.at(key.registration_id);
+            if !active.is_some_and(|active| has_removal(&active.registration, &key))
+                || !has_left(key.key)
+            {
+                return;
+            }
+            let of = (key.db, key.key.to_vec());
+            if handovers.keys.get(&of).is_none_or(|known| known.dirty != Some(version)) {
+                let handover = Handover::new(key.kind, key.retained.cloned(), Some(version));
+                handovers.keys.insert(of, handover);
+                is_new = true;
+            }
+        });
+        handovers.walk = (next, left.saturating_sub(LOOKED_AT));
+        if is_new {
+            handovers.again_us = 0;
+        }
+    }
+
+    /// This node becomes a replica, and loses its dirty keys. Those whose slots it has given to other nodes,
+    /// which is what `given` says of a key, are handed over, also while it is a replica.
+    pub fn leave_given_to_others(&mut self, given: impl Fn(&[u8]) -> bool, now_us: u64) {
+        self.fold(now_us);
+        let mut left: Vec<((Db, Vec<u8>), Handover)> = Vec::new();
+        for key in self.dirty.keys().filter(|key| given(key.key)) {
+            let Some(active) = self.registry.at(key.registration_id) else { continue };
+            let deletes = Backlog::on_missing(&active.registration, key.kind) == Missing::Delete;
+            if deletes || key.retained.is_some() {
+                let handover = Handover::new(key.kind, key.retained.cloned(), None);
+                left.push(((key.db, key.key.to_vec()), handover));
+            }
+        }
+        // Whether these have a time to live is not known any more.
+        for key in self.handovers.departed.drain() {
+            left.push((key, Handover::new(ChangeKind::Expired, None, None)));
+        }
+        for (key, handover) in self.handovers.keys.drain().filter(|(_, known)| !known.is_confirmed)
+        {
+            left.push((key, Handover { dirty: None, ..handover }));
+        }
+        self.handovers.keys.extend(left);
+        self.handovers.again_us = 0;
+    }
+
     /// True if a key waits for another node to take it over.
     pub(super) fn is_handed_over(&self, db: Db, key: &[u8]) -> bool {
-        !self.handovers.is_empty() && self.handovers.keys.contains_key(&(db, key.to_vec()))
+        self.handovers.has(db, key)
     }
 
     /// A warning if no node has taken keys over for long.
@@ -258,119 +351,10 @@ impl Backlog {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::ids::EntryId;
-    use crate::core::mapping::value::Content;
-    use crate::core::registration::{Namespace, Registration};
-
-    fn backlog() -> Backlog {
-        let mut backlog = Backlog::default();
-        let namespace = Namespace { database: "d".to_owned(), collection: "c".to_owned() };
-        backlog.register(Registration::new(Db(0), b"k:", namespace));
-        backlog
-    }
-
-    fn removal(version: u32) -> Taken {
-        let (entry, version) = (EntryId(0), Version(version));
-        Taken { entry, version, since_us: 1, db: Db(0), kind: ChangeKind::Deleted }
-    }
-
-    fn changed(backlog: &mut Backlog, key: &[u8]) {
-        backlog.record((Db(0), key), ChangeKind::Changed, || false, || 0);
-        backlog.fold(1);
-    }
-
-    fn names(parts: &[(Db, Vec<Handed>)]) -> Vec<Vec<u8>> {
-        let keys = parts.iter().flat_map(|(_, keys)| keys);
-        let mut names: Vec<_> = keys.map(|handed| handed.key.clone()).collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn a_removal_is_sent_until_it_is_confirmed_and_then_needs_no_write() {
-        let mut backlog = backlog();
-        changed(&mut backlog, b"k:1");
-        for _ in 0..2 {
-            assert!(!backlog.hand_over(&removal(1), b"k:1", None));
-            assert_eq!(names(&backlog.handed_over(1, |_| false)), [b"k:1"]);
-        }
-        backlog.handed_over_to(Db(0), vec![b"k:1".to_vec(), b"k:unknown".to_vec()]);
-        assert!(backlog.handed_over(1, |_| false).is_empty());
-        // A later removal is another one.
-        assert!(!backlog.hand_over(&removal(2), b"k:1", None));
-        backlog.handed_over_to(Db(0), vec![b"k:1".to_vec()]);
-        assert!(backlog.hand_over(&removal(2), b"k:1", None));
-        assert!(backlog.handovers.is_empty());
-    }
-
-    #[test]
-    fn a_confirmed_removal_that_was_written_by_other_means_is_forgotten() {
-        let mut backlog = backlog();
-        backlog.hand_over(&removal(1), b"k:1", None);
-        backlog.handed_over_to(Db(0), vec![b"k:1".to_vec()]);
-        assert!(backlog.handed_over(1, |_| false).is_empty());
-        assert!(backlog.handovers.is_empty());
-    }
-
-    #[test]
-    fn a_key_whose_slot_comes_back_is_not_sent() {
-        let mut backlog = backlog();
-        for key in [&b"k:1"[..], b"k:2"] {
-            backlog.hand_over(&removal(1), key, None);
-        }
-        assert_eq!(names(&backlog.handed_over(1, |key| key == b"k:1")), [b"k:2"]);
-        assert_eq!(names(&backlog.handed_over(1, |_| false)), [b"k:2"]);
-    }
-
-    #[test]
-    fn large_values_are_sent_in_messages_of_their_own() {
-        let mut backlog = backlog();
-        for number in 0..600 {
-            let len = if number % 200 == 0 { MESSAGE_BYTES } else { 1 };
-            let bytes = vec![b'x'; len].into();
-            let retained = RetainedValue { content: Content::String, expire_ms: NO_EXPIRY, bytes };
-            backlog.hand_over(&removal(1), format!("k:{number}").as_bytes(), Some(retained));
-        }
-        let parts = backlog.handed_over(1, |_| false);
-        assert_eq!(names(&parts).len(), 600);
-        let len = |handed: &Handed| handed.value.as_ref().map_or(0, |value| value.bytes.len());
-        for (_, keys) in &parts {
-            let bytes: usize = keys.iter().map(len).sum();
-            assert!(keys.len() == 1 || bytes <= MESSAGE_BYTES, "{bytes} bytes");
-        }
-    }
-
-    #[test]
-    fn the_new_node_deletes_what_it_does_not_have_and_writes_what_it_has() {
-        let mut backlog = backlog();
-        let handed = |key: &[u8], kind| Handed { key: key.to_vec(), kind: kind as u8, value: None };
-        let mut take = |key: &[u8], kind, exists| {
-            backlog.take_over(Db(0), &handed(key, kind), exists, 1);
-            backlog.dirty.kind_of(Db(0), key)
-        };
-        assert_eq!(take(b"k:1", ChangeKind::Deleted, false), Some(ChangeKind::Deleted));
-        assert_eq!(take(b"k:2", ChangeKind::Deleted, true), Some(ChangeKind::Changed));
-        assert_eq!(take(b"k:1", ChangeKind::Expired, false), Some(ChangeKind::Deleted), "is dirty");
-        assert_eq!(take(b"other", ChangeKind::Deleted, true), None);
-        let (content, bytes) = (Content::String, b"v".to_vec());
-        let value = Some(LastValue { content, expire_ms: NO_EXPIRY, bytes });
-        let with = Handed { value, ..handed(b"k:3", ChangeKind::Retained) };
-        backlog.take_over(Db(0), &with, false, 1);
-        assert_eq!(backlog.dirty.kind_of(Db(0), b"k:3"), Some(ChangeKind::Retained));
-    }
-
-    #[test]
-    fn a_key_that_is_in_flight_on_its_new_node_is_written_once_more() {
-        let mut backlog = backlog();
-        backlog.in_flight.credits = 1;
-        changed(&mut backlog, b"k:1");
-        let mut batch = backlog.begin_batch(u64::MAX).unwrap();
-        backlog.take_key(&mut batch, u64::MAX).unwrap();
-        let handed = Handed { key: b"k:1".to_vec(), kind: ChangeKind::Deleted as u8, value: None };
-        assert!(backlog.take_over(Db(0), &handed, true, 2).is_some());
-        assert!(backlog.dirty.standing(Db(0), b"k:1").unwrap().again);
-    }
+/// True if the document of a dirty key that is missing has to be written.
+fn has_removal(registration: &Registration, key: &DirtyKey<'_>) -> bool {
+    key.retained.is_some() || Backlog::on_missing(registration, key.kind) == Missing::Delete
 }
+
+#[cfg(test)]
+mod tests;

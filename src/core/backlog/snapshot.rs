@@ -174,7 +174,7 @@ impl Backlog {
         self.indeterminate = Default::default();
         self.contested = Default::default();
         self.link_error.clear();
-        self.handovers = Default::default();
+        self.handovers.begin_epoch();
         self.in_flight.begin_epoch();
     }
 

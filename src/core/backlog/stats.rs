@@ -82,6 +82,7 @@ impl BacklogState<'_> {
             (c"memory_bytes", self.memory_bytes as u64),
             (c"lost_total", self.lost_total),
             (c"slice_max_us", self.slice_max_us),
+            (c"leaving_keys", self.leaving_keys as u64),
             (c"dirty_groups", self.groups as u64),
             (c"groups_total", self.group_counts.whole),
             (c"groups_split_total", self.group_counts.split_total()),
@@ -159,6 +160,8 @@ pub struct BacklogState<'a> {
     pub slice_max_us: u64,
     /// Memory of the dirty state, bytes.
     pub memory_bytes: usize,
+    /// Removals that wait for another node of the cluster to take them over.
+    pub leaving_keys: usize,
     /// Groups of dirty keys that are written together.
     pub groups: usize,
     /// Numbers of groups that were written.
@@ -191,6 +194,7 @@ impl Backlog {
             resting: self.backing_off().count(),
             lost_total: self.lost_total,
             slice_max_us: self.slice_max_us,
+            leaving_keys: self.handovers.unconfirmed(),
             groups: self.groups_len(),
             group_counts: self.group_counts(),
             lease_epoch: match self.lease.state {

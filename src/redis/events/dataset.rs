@@ -2,6 +2,7 @@
 
 use std::ffi::{c_int, c_void};
 
+use crate::core::hash_slot;
 use crate::core::ids::Db;
 use crate::redis::api::context::Ctx;
 use crate::redis::api::guard::guard;
@@ -160,8 +161,14 @@ pub unsafe extern "C" fn on_role(
     guard((), || {
         let module = module();
         let mut backlog = module.pipeline.backlog.borrow_mut();
-        backlog.role_changed(clock::now_us());
         let is_master = subevent == raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER;
+        let given = module.cluster.given_slots();
+        if !is_master && !given.is_empty() {
+            // A master without slots becomes a replica, of a node that has none of its dirty keys.
+            backlog
+                .leave_given_to_others(|key| given.contains(hash_slot::slot(key)), clock::now_us());
+        }
+        backlog.role_changed(clock::now_us());
         if is_master && module.cluster.leaves() {
             // The lease is that of the data which it had.
             backlog.lease.clear();

@@ -12,7 +12,7 @@ use super::api::raw;
 use super::api::raw::api;
 use super::retain::redis70::Redis70;
 use super::state::{Module, module};
-use super::{shutdown, tick};
+use super::{nodes, shutdown, tick};
 
 const TOO_OLD: &str = "the server refuses to report changes of keys, of its settings or turns of \
                        its event loop; use Redis 7.0 or newer, or Valkey";
@@ -158,6 +158,6 @@ unsafe extern "C" fn on_message(
 unsafe extern "C" fn on_cluster_command(filter: *mut raw::RedisModuleCommandFilterCtx) {
     guard((), || {
         // SAFETY: the server's context of the filter is valid during the callback.
-        unsafe { module().cluster.before_command(filter) };
+        unsafe { module().cluster.before_command(filter, nodes::own_id) };
     });
 }

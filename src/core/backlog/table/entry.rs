@@ -172,16 +172,19 @@ impl Entries {
         }
     }
 
+    /// Entries in use and free ones: their numbers are below this.
+    pub fn places(&self) -> u32 {
+        (self.blocks.len() * BLOCK) as u32
+    }
+
     /// The number of the first entry in use that is not before `id`.
     pub fn next_from(&self, id: EntryId) -> Option<EntryId> {
-        let end = (self.blocks.len() * BLOCK) as u32;
-        (id.0..end).map(EntryId).find(|id| self.at(*id).state != State::Free)
+        (id.0..self.places()).map(EntryId).find(|id| self.at(*id).state != State::Free)
     }
 
     /// The numbers of all entries in use.
     pub fn ids(&self) -> impl Iterator<Item = EntryId> + '_ {
-        let all = 0..(self.blocks.len() * BLOCK) as u32;
-        all.map(EntryId).filter(|id| self.at(*id).state != State::Free)
+        (0..self.places()).map(EntryId).filter(|id| self.at(*id).state != State::Free)
     }
 
     /// Bytes of memory held.

@@ -111,18 +111,46 @@ impl Dirty {
     pub fn keys(&self) -> impl Iterator<Item = DirtyKey<'_>> {
         let in_flight = |id: &EntryId| self.entries.at(*id).state != State::Dirty;
         let waiting = self.queues.iter().flat_map(|queue| queue.ids(&self.entries));
-        self.entries.ids().filter(in_flight).chain(waiting).map(|id| {
-            let entry = self.entries.at(id);
-            DirtyKey {
-                db: entry.db,
-                registration_id: entry.registration_id,
-                kind: entry.kind,
-                since_us: entry.since_us,
-                key: self.key_of(entry),
-                retained: self.retained(id),
-                group: self.groups.of(id),
-            }
-        })
+        let ids = self.entries.ids().filter(in_flight).chain(waiting);
+        ids.map(|id| self.dirty_key(id, self.entries.at(id)))
+    }
+
+    /// Number of places of the table, used or not.
+    pub fn places(&self) -> u32 {
+        self.entries.places()
+    }
+
+    /// Calls `each` for the waiting keys among the next `places` of the table from `from` on, with their
+    /// versions. Returns where to go on; after the end that is the beginning.
+    pub fn waiting_from(
+        &self,
+        from: EntryId,
+        places: usize,
+        mut each: impl FnMut(DirtyKey<'_>, Version),
+    ) -> EntryId {
+        let end = self.entries.places();
+        let first = if from.0 < end { from.0 } else { 0 };
+        let last = first.saturating_add(u32::try_from(places).unwrap_or(u32::MAX)).min(end);
+        for id in (first..last).map(EntryId) {
+            let Some(entry) = self.entries.get(id).filter(|entry| entry.state == State::Dirty)
+            else {
+                continue;
+            };
+            each(self.dirty_key(id, entry), entry.version);
+        }
+        EntryId(last)
+    }
+
+    fn dirty_key<'a>(&'a self, id: EntryId, entry: &'a Entry) -> DirtyKey<'a> {
+        DirtyKey {
+            db: entry.db,
+            registration_id: entry.registration_id,
+            kind: entry.kind,
+            since_us: entry.since_us,
+            key: self.key_of(entry),
+            retained: self.retained(id),
+            group: self.groups.of(id),
+        }
     }
 
     /// Adds a saved key, in no group. A key that is already dirty is unchanged. Returns its entry, unless

@@ -1,7 +1,7 @@
 //! What each figure means, in one sentence, for WB.METRICS.
 
 /// Figures of the module and of a prefix by their names in WB.STATUS.
-const FIGURES: [(&str, &str); 53] = [
+const FIGURES: [(&str, &str); 54] = [
     ("link_since_unix_ms", "Time at which the link to MongoDB became up or down; 0 while idle."),
     (
         "link_down_ms_total",
@@ -40,6 +40,10 @@ const FIGURES: [(&str, &str); 53] = [
     ("memory_bytes", "Memory of dirty keys and dead letters."),
     ("lost_total", "Dirty values that were removed before they could be retained."),
     ("slice_max_us", "Longest time for which the server thread worked without a break."),
+    (
+        "leaving_keys",
+        "Removed keys whose hash slot has left, until its new node has taken them over.",
+    ),
     ("dirty_groups", "Groups with dirty keys: keys that one MULTI or script changed."),
     ("groups_total", "Groups written in one transaction."),
     ("groups_split_total", "Groups not written in one transaction, for any reason."),

@@ -102,6 +102,8 @@ fn removed(mut stage: Stage) -> Verdict {
         0,
         "slots that have not moved: {output}"
     );
+    let source = stage.cluster.source();
+    wait_until("its removals are taken over", VOTED, || source.status().int("leaving_keys") == 0);
     admin::call("del-node", &[&admin::address(stage.cluster.target()), &id]);
     let mut removed = stage.cluster.nodes.remove(0);
     if stage.plan.ends {

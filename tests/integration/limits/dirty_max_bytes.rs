@@ -14,6 +14,9 @@ use testkit::wait::{SOON, became, wait_until};
 /// In bytes: a third of what the keys below would take.
 const LIMIT: usize = 1_500_000;
 const KEYS: usize = 50_000;
+/// A scan and the writing of all keys take about five seconds, and four times as long where several of
+/// these tests share a busy disk.
+const SCANNED: Duration = Duration::from_secs(90);
 /// Commands per pipeline.
 const PIPELINE: usize = 500;
 /// A pipeline that takes longer waited for MongoDB, which is down for longer; a busy disk takes
@@ -80,7 +83,7 @@ fn is_overflowed(redis: &Redis) {
 fn is_all_written(redis: &Redis, world: &World) {
     Mapping::by_id("k:").holds(redis, &world.database.collection("keys"));
     // After a restart, writes that may have been in flight before are repeated some time later.
-    wait_until("nothing is dirty", SOON, || {
+    wait_until("nothing is dirty", SCANNED, || {
         let status = redis.status();
         (status.int("dirty_keys"), status.int("oldest_dirty_ms")) == (0, 0)
     });
@@ -99,7 +102,7 @@ fn keys_beyond_the_limit_are_found_by_a_scan_when_mongodb_is_up_again() {
     assert!(world.database.collection("keys").count() > 0);
     overflow(&world);
     world.connect_mongodb();
-    wait_until("all is written without a flush", SOON, || {
+    wait_until("all is written without a flush", SCANNED, || {
         let status = world.redis.status();
         status.int("rescans_pending") == 0 && status.int("dirty_keys") == 0
     });
@@ -241,7 +244,7 @@ fn a_crash_during_the_scan_loses_nothing() {
         overflow(&world);
         world.connect_mongodb();
         let keys = world.database.collection("keys");
-        wait_until("the scan has begun", SOON, || keys.count() > LIMIT as u64 / 60);
+        wait_until("the scan has begun", SCANNED, || keys.count() > LIMIT as u64 / 60);
         if !durable {
             world.redis.cmd(&["SAVE"]);
         }
@@ -273,7 +276,7 @@ fn a_replica_that_is_promoted_during_the_scan_writes_all() {
     is_overflowed(&replica);
     world.connect_mongodb();
     let keys = world.database.collection("keys");
-    wait_until("the scan has begun", SOON, || keys.count() > LIMIT as u64 / 60);
+    wait_until("the scan has begun", SCANNED, || keys.count() > LIMIT as u64 / 60);
     world.redis.kill();
     replica.promote();
     connect_mongodb(&replica);
@@ -383,7 +386,7 @@ fn sync_respects_the_limit() {
     assert!(memory < LIMIT, "{memory}");
     world.connect_mongodb();
     let keys = world.database.collection("keys");
-    wait_until("all is written", SOON, || {
+    wait_until("all is written", SCANNED, || {
         world.redis.flush();
         keys.count() == KEYS as u64
     });

@@ -10,8 +10,8 @@ fn written(options: &str) -> World {
     for key in ["k:1", "k:2", "k:3"] {
         world.redis.cmd(&["HSET", key, "field", "value"]);
     }
-    world.redis.flush();
-    assert_eq!(world.database.collection("keys").count(), 3);
+    let flushed = world.redis.flush();
+    assert_eq!(world.database.collection("keys").count(), 3, "{flushed:?}");
     world
 }
 

@@ -163,10 +163,12 @@ impl Redis {
         self.run(&["WB.STATUS", prefix])
     }
 
-    /// `WB.FLUSH` of everything.
+    /// `WB.FLUSH` of everything, which must not end while keys are pending.
     #[track_caller]
     pub fn flush(&self) -> Flushed {
-        self.flush_with(&[])
+        let flushed = self.flush_with(&[]);
+        assert_eq!(flushed.pending, 0, "{flushed:?}; {}", self.waiting());
+        flushed
     }
 
     /// `WB.FLUSH` with arguments.

@@ -109,7 +109,7 @@ bench: build ## Measure cost, rates and lag with and without the module; ONLY=co
 	cargo build --release --example empty_subscriber
 	cargo run --release --quiet --example bench -- --scale $(SCALE) $(if $(ONLY),--only $(ONLY))
 
-fuzz: build ## Fuzz the parsers; ONLY=rdb,internal,registration,nodes,replies,restore MINUTES=10
+fuzz: build ## Fuzz the parsers; ONLY=rdb,internal,registration,nodes,documents,replies,restore MINUTES=10
 	@scripts/fuzz $(ONLY) $(or $(MINUTES),10)
 
 COMMANDS ?= 20000

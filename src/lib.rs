@@ -29,6 +29,7 @@ pub(crate) mod mongo;
 #[allow(unsafe_code, reason = "the only folder that speaks to the server")]
 mod redis;
 pub(crate) mod sink;
+pub(crate) mod source;
 pub(crate) mod worker;
 
 /// For the benchmarks and fuzz targets only.
@@ -44,11 +45,15 @@ pub mod internals {
     pub use crate::core::cluster::message::Message;
     pub use crate::core::cluster::{resp, topology};
     pub use crate::core::delivery::batch::{Batch, Item};
+    pub use crate::core::delivery::page::Page;
     pub use crate::core::ids::{Db, EntryId, GroupId, RegistrationId, Version};
+    pub use crate::core::mapping::decode::decode;
     pub use crate::core::mapping::value::{Content, NO_EXPIRY, Span, push_bytes};
     pub use crate::core::now::Now;
+    pub use crate::core::registration::args::load::LoadOptions;
     pub use crate::core::registration::router::Routes;
-    pub use crate::core::registration::{Namespace, Registration, args, file_lines};
+    pub use crate::core::registration::{KeyType, Namespace, Registration, args, file_lines};
+    pub use crate::mongo::read::page::{add as add_document, id_of};
     pub use crate::mongo::write::command;
     pub use crate::mongo::write::executor::execute;
     pub use crate::mongo::write::forms::Forms;

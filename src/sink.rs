@@ -9,6 +9,7 @@ use crate::core::delivery::group_batch::GroupBatch;
 use crate::core::delivery::group_counts::GroupCounts;
 use crate::core::delivery::lease::{Claim, LeaseState};
 use crate::core::settings::WriteForm;
+use crate::source::Source;
 
 /// Why a batch, as a whole, was not acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,8 +132,8 @@ pub trait Sink: 'static {
 
 /// Creates sinks: when the link is needed, and again whenever the settings name another deployment.
 pub trait Connector: Send + 'static {
-    /// The type of the sinks.
-    type Sink: Sink;
+    /// The type of the sinks, which are sources, too.
+    type Sink: Sink + Source;
 
     /// A sink for `uri`, which aborts open transactions of the `former` sessions of earlier sinks
     /// before it writes. It may resolve names, but need not reach the server: [`Sink::ping`] checks

@@ -8,7 +8,7 @@ use std::path::Path;
 /// The rooms from the lowest to the highest, each with those that it may import. A room is a file
 /// or a folder; the longest name that a file begins with is its room. docs/DESIGN.md has the same
 /// list with reasons.
-const ROOMS: [(&str, &[&str]); 52] = [
+const ROOMS: [(&str, &[&str]); 57] = [
     ("file", &[]),
     ("core/ids", &[]),
     ("core/now", &[]),
@@ -31,10 +31,19 @@ const ROOMS: [(&str, &[&str]); 52] = [
             "core/delivery",
         ],
     ),
-    ("sink", &["core/settings", "core/delivery"]),
+    ("source", &["core/delivery"]),
+    ("sink", &["source", "core/settings", "core/delivery"]),
     (
         "worker",
-        &["file", "sink", "core/ids", "core/settings", "core/registration", "core/delivery"],
+        &[
+            "file",
+            "source",
+            "sink",
+            "core/ids",
+            "core/settings",
+            "core/registration",
+            "core/delivery",
+        ],
     ),
     ("mongo/codes", &[]),
     ("mongo/uri", &[]),
@@ -73,6 +82,19 @@ const ROOMS: [(&str, &[&str]); 52] = [
             "mongo/write",
         ],
     ),
+    ("mongo/read", &["core/registration", "core/mapping", "core/delivery"]),
+    (
+        "mongo/source",
+        &[
+            "source",
+            "core/registration",
+            "core/delivery",
+            "mongo/codes",
+            "mongo/error",
+            "mongo/read",
+            "mongo/sink",
+        ],
+    ),
     (
         "mongo/group_sink",
         &[
@@ -105,8 +127,22 @@ const ROOMS: [(&str, &[&str]); 52] = [
         &["core/ids", "core/cluster", "core/backlog", "redis/flush_clients", "redis/pipeline"],
     ),
     ("redis/read", &["core", "redis/api", "redis/cluster", "redis/pipeline"]),
-    ("redis/retain", &["core", "redis/api", "redis/pipeline", "redis/read"]),
     ("redis/replication/propagate", &["core/backlog", "core/delivery", "redis/api"]),
+    ("redis/store", &["core/mapping", "redis/api", "redis/pipeline"]),
+    (
+        "redis/loads",
+        &[
+            "core",
+            "redis/api",
+            "redis/cluster",
+            "redis/pipeline",
+            "redis/read",
+            "redis/replication/propagate",
+            "redis/slice",
+            "redis/store",
+        ],
+    ),
+    ("redis/retain", &["core", "redis/api", "redis/pipeline", "redis/read"]),
     ("redis/replication/async_loading", &["core/backlog", "redis/api"]),
     (
         "redis/event_loop",
@@ -115,6 +151,7 @@ const ROOMS: [(&str, &[&str]); 52] = [
             "worker",
             "redis/api",
             "redis/check_clients",
+            "redis/loads",
             "redis/pipeline",
             "redis/replication/propagate",
         ],
@@ -130,6 +167,7 @@ const ROOMS: [(&str, &[&str]); 52] = [
             "redis/check_clients",
             "redis/flush_clients",
             "redis/node_flushes",
+            "redis/loads",
             "redis/pipeline",
             "redis/read",
             "redis/retain",
@@ -140,7 +178,7 @@ const ROOMS: [(&str, &[&str]); 52] = [
     ("redis/call", &["core/ids", "core/registration", "core/backlog", "redis/api", "redis/state"]),
     ("redis/command_spec", &["redis/call"]),
     // The top level, which wires all parts together.
-    ("redis", &["core", "worker", "mongo/explain", "mongo/uri", "redis"]),
+    ("redis", &["core", "worker", "mongo/explain", "mongo/read", "mongo/uri", "redis"]),
     ("core", &[]),
     ("mongo", &[]),
     ("lib", &[]),

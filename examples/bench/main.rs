@@ -15,6 +15,7 @@
 //! - `start`: loading an RDB and an AOF
 //! - `fence`: numbered commands and transactions, compared with plain commands
 //! - `difference`: updates that change a part of a document, compared with bare loops
+//! - `warm`: loading documents from MongoDB
 //! - `report`, `plot`, `sample`: evaluation of the measurements
 //! - `servers`, `load`, `cpu`, `documents`: servers, load and measurement
 
@@ -39,6 +40,7 @@ mod report;
 mod sample;
 mod servers;
 mod start;
+mod warm;
 
 use std::process::ExitCode;
 
@@ -46,7 +48,7 @@ use report::Report;
 
 type Section = (&'static str, fn(&mut Report));
 
-const SECTIONS: [Section; 12] = [
+const SECTIONS: [Section; 13] = [
     ("cost", cost::run),
     ("groups", groups::run),
     ("read", read::run),
@@ -59,6 +61,7 @@ const SECTIONS: [Section; 12] = [
     ("start", start::run),
     ("fence", fence::run),
     ("difference", difference::run),
+    ("warm", warm::run),
 ];
 
 fn main() -> ExitCode {

@@ -23,6 +23,11 @@ pub struct EntryId(pub u32);
 #[repr(transparent)]
 pub struct GroupId(pub u32);
 
+/// A load of documents into Redis. Never reused while the module is loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct LoadId(pub u64);
+
 /// The version of an entry, which every change increments: it distinguishes a late report from one
 /// for the entry's current state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

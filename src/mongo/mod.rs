@@ -1,6 +1,7 @@
-//! MongoDB as the sink.
+//! MongoDB as the sink and the source.
 //!
 //! - [`sink`]: connects, and writes batches with [`write`](mod@write).
+//! - `source`: reads documents with [`read`](mod@read).
 //! - `client`, [`uri`], `monitor`, `check`: connections and the state of the servers.
 //! - [`error`], `codes`: the classification of errors.
 
@@ -12,7 +13,9 @@ pub mod explain;
 mod extended_json;
 mod group_sink;
 mod monitor;
+pub mod read;
 pub mod sink;
+mod source;
 mod unknown_host;
 pub mod uri;
 pub mod write;

@@ -9,7 +9,8 @@
 //!   applies it.
 //! - `state`: all parts of the module, put together. None of the modules listed below it imports
 //!   it.
-//! - [`event_loop`], [`retain`], [`read`], `flush_clients`, `check_clients`: the parts.
+//! - [`event_loop`], [`retain`], [`read`], `loads`, `flush_clients`, `check_clients`: the parts; `store` stores
+//!   what came from MongoDB.
 //! - `pipeline`: the backlog, the worker and the key opener, which every part may use; `slice`,
 //!   `sources`, `file`, `durability_warnings`.
 //! - [`api`]: the server's module API, wrapped.
@@ -30,6 +31,7 @@ mod file;
 mod flush_clients;
 mod handover;
 pub mod load;
+mod loads;
 mod node_flushes;
 mod nodes;
 mod peers;
@@ -43,5 +45,6 @@ mod shutdown;
 mod slice;
 mod sources;
 mod state;
+mod store;
 mod tick;
 mod units;

@@ -31,10 +31,36 @@ pub struct Pipeline {
     pub client_time: ClientTime,
     /// Who this server is when it takes the lease.
     pub holder: OnceCell<Holder>,
+    /// Set while values from MongoDB are stored.
+    pub storing: Storing,
     /// True while this server is a replica, which writes nothing.
     pub is_replica: Cell<bool>,
     /// True if the worker was asked to keep the link up.
     keeps_link: Cell<bool>,
+}
+
+/// Whether values from MongoDB are being stored: the events of their keys are no changes.
+#[derive(Debug, Default)]
+pub struct Storing(Cell<bool>);
+
+impl Storing {
+    /// Values are stored until the result is dropped.
+    pub fn begin(&self) -> impl Drop + '_ {
+        struct End<'a>(&'a Cell<bool>);
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                self.0.set(false);
+            }
+        }
+        self.0.set(true);
+        End(&self.0)
+    }
+
+    /// True while values are stored.
+    #[inline]
+    pub fn is_on(&self) -> bool {
+        self.0.get()
+    }
 }
 
 impl Pipeline {

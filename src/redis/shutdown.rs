@@ -61,8 +61,7 @@ fn write_until_timeout(module: &Module, ctx: Ctx<'_>) {
 }
 
 fn settle(module: &Module) {
-    let Module { pipeline, checks, .. } = module;
-    module.reports.settle((pipeline, checks), SLICE_US, false, |_| ());
+    module.reports.settle(module.report_parts(), SLICE_US, false, |_| ());
 }
 
 fn wait(worker: &Worker, limit_us: u64) {

@@ -9,9 +9,10 @@ use super::check_clients::CheckClients;
 use super::cluster::Cluster;
 use super::event_loop::key_scan::KeyScans;
 use super::event_loop::problem_log::MissedLog;
-use super::event_loop::reports::Reports;
+use super::event_loop::reports::{Parts, Reports};
 use super::event_loop::schedule::Schedule;
 use super::flush_clients::FlushClients;
+use super::loads::Loads;
 use super::node_flushes::NodeFlushes;
 use super::nodes::Nodes;
 use super::peers::Peers;
@@ -33,6 +34,8 @@ pub struct Module {
     pub reports: Reports,
     /// When the next work is due, and the timer for it.
     pub schedule: Schedule,
+    /// Documents that are loaded.
+    pub loads: Loads,
     /// Scans for existing keys.
     pub scans: KeyScans,
     /// What was logged about missed changes.
@@ -62,6 +65,13 @@ pub struct Module {
     pub databases: Cell<u32>,
     /// True once the module has drained for SHUTDOWN: the server is about to exit.
     pub is_shut_down: Cell<bool>,
+}
+
+impl Module {
+    /// What handles the worker's reports.
+    pub fn report_parts(&self) -> Parts<'_> {
+        Parts { pipeline: &self.pipeline, checks: &self.checks, loads: &self.loads }
+    }
 }
 
 struct StateCell(Module);

@@ -32,11 +32,15 @@ pub fn before_sleep(ctx: Ctx<'_>) {
     let retained = redis70.is_some_and(|redis70| redis70.step(pipeline, ctx));
     // Look-ahead retention opens keys, which may have deleted expired ones.
     changed |= retained && take_changed();
-    let reported =
-        module.reports.take(pipeline, &module.checks, ctx) | rewrites::mark(pipeline, ctx);
+    let reported = module.reports.take(module.report_parts(), ctx) | rewrites::mark(pipeline, ctx);
+    let loaded = module.loads.step(pipeline, ctx, began_us);
     let exchanged = exchange_messages(module, ctx, began_us);
-    let worked =
-        synced | exchanged | retained | reported | dead_letter_retries::retry(pipeline, ctx);
+    let worked = synced
+        | loaded
+        | exchanged
+        | retained
+        | reported
+        | dead_letter_retries::retry(pipeline, ctx);
     if changed || worked {
         reschedule(module);
     }
@@ -66,6 +70,7 @@ pub fn before_sleep(ctx: Ctx<'_>) {
         let next_us = module.schedule.next_due_us.get().min(rewrites::due_us(pipeline));
         let next_us =
             next_us.min(module.flushes.next_us()).min(dead_letter_retries::due_us(pipeline));
+        let next_us = next_us.min(module.loads.due_us(pipeline, ctx));
         let next_us = next_us.min(module.asks.next_us()).min(handover::due_us(module));
         if at_once { 0 } else { next_us.min(retention_us()) }
     } else if flags & NOT_NOW == raw::REDISMODULE_CTX_FLAGS_SLAVE {
@@ -157,6 +162,7 @@ pub fn after_sleep(ctx: Ctx<'_>) {
         return pipeline.client_time.begins(now_us);
     }
     let clean = module.filler.send_due(pipeline, ctx, now_us, pipeline.slice_us(now_us));
+    pipeline.backlog.borrow_mut().loads_see_written(&clean.keys);
     propagate::replicate(ctx, &clean);
     reschedule(module);
     note_slice(pipeline, now_us);

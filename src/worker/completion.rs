@@ -19,7 +19,10 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 impl<C: Connector> WriteLoop<C> {
     /// Handles the end of the task `id`; without `ended`, it has panicked or was aborted.
-    pub(super) fn ended(&mut self, id: Id, ended: Option<BatchEnd<C::Sink>>) {
+    pub(super) fn ended(&mut self, id: Id, mut ended: Option<BatchEnd<C::Sink>>) {
+        if self.page_ended(id, &mut ended) {
+            return;
+        }
         if let Some(flight) = self.flights.remove(&id) {
             match ended {
                 Some(BatchEnd::Write(result)) => self.batch_ended(flight, result),

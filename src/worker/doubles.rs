@@ -1,6 +1,6 @@
 //! Test doubles of sinks that misbehave on purpose, and their shared state.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -10,11 +10,13 @@ use crate::core::delivery::batch::{Batch, Item, Refusal, SessionId, Written};
 use crate::core::delivery::deployment::{Checkup, Need};
 use crate::core::delivery::group_batch::GroupBatch;
 use crate::core::delivery::lease::{Claim, LeaseState};
+use crate::core::delivery::page::{LoadRequest, Page, ReadFailure};
 use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
 use crate::core::registration::{Namespace, Registration};
 use crate::core::settings::WriteForm;
 use crate::sink::{Connector, Failure, GroupResults, LinkError, Sink};
+use crate::source::Source;
 
 /// How a double handles batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +68,8 @@ pub struct World {
     pub connects: usize,
     pub pings: usize,
     pub closed: Vec<String>,
+    /// The pages that are read; the last one after them.
+    pub pages: VecDeque<Result<Page, ReadFailure>>,
 }
 
 /// Creates [`Double`]s that share one [`World`].
@@ -281,5 +285,22 @@ pub fn batch(collection: &str, keys: &[&str], since_us: u64) -> Batch {
         groups: Vec::new(),
         items,
         bytes,
+    }
+}
+
+impl Source for Double {
+    type Cursor = ();
+
+    async fn open(&self, _: &LoadRequest) -> Result<(), ReadFailure> {
+        Ok(())
+    }
+
+    async fn next_page(&self, (): &mut ()) -> Result<Page, ReadFailure> {
+        assert_ne!(self.doubles.world().behaviour, Behaviour::Panic, "asked to panic");
+        self.doubles
+            .world()
+            .pages
+            .pop_front()
+            .unwrap_or_else(|| Ok(Page { is_last: true, ..Page::default() }))
     }
 }

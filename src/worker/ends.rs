@@ -9,6 +9,7 @@ use super::options::{UriSource, WorkerOptions};
 use super::wake::{Asked, Doorbell};
 use crate::core::delivery::batch::{Batch, Report};
 use crate::core::delivery::group_batch::GroupBatch;
+use crate::core::delivery::page::LoadMessage;
 use crate::core::registration::Registration;
 
 /// The error for operators after a panic; the panic's own message may contain a value.
@@ -24,6 +25,8 @@ pub struct Ends {
     pub options: Receiver<WorkerOptions>,
     /// Deployments to check.
     pub checks: Receiver<CheckRequest>,
+    /// Documents to read.
+    pub loads: Receiver<LoadMessage>,
     /// Reports to the server.
     pub reports: Sender<Report>,
     /// Ends the worker's sleep.

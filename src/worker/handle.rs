@@ -15,6 +15,7 @@ use super::thread;
 use super::wake::{Asked, Ringer, doorbell};
 use crate::core::delivery::batch::{Batch, Report};
 use crate::core::delivery::group_batch::GroupBatch;
+use crate::core::delivery::page::LoadMessage;
 use crate::sink::Connector;
 
 /// Capacity of the channel of batches: the maximum number of credits, usual and slow ones.
@@ -31,6 +32,7 @@ pub struct Worker {
     groups: Sender<GroupBatch>,
     options: Sender<WorkerOptions>,
     checks: Sender<CheckRequest>,
+    loads: Sender<LoadMessage>,
     reports: Receiver<Report>,
     ringer: Ringer,
     asked: Arc<Asked>,
@@ -81,6 +83,7 @@ impl Worker {
         let (groups_out, groups) = bounded(CHANNEL_GROUPS);
         let (options_out, options) = unbounded();
         let (checks_out, checks) = unbounded();
+        let (loads_out, loads) = unbounded();
         let (reports, reports_in) = unbounded();
         let (_, exited) = bounded(0);
         let asked = Arc::new(Asked::default());
@@ -91,6 +94,7 @@ impl Worker {
             groups: groups_out,
             options: options_out,
             checks: checks_out,
+            loads: loads_out,
             reports: reports_in,
             ringer,
             asked: Arc::clone(&asked),
@@ -104,6 +108,7 @@ impl Worker {
             groups,
             options,
             checks,
+            loads,
             reports,
             doorbell,
             asked,
@@ -159,6 +164,14 @@ impl Worker {
         let sent = self.checks.send(request).is_ok();
         self.ringer.ring();
         sent
+    }
+
+    /// Says something of a load; pages are reports. Never blocks.
+    pub fn load(&self, message: LoadMessage) {
+        // Fails only when the worker has ended, and then nothing is read any more.
+        if self.loads.send(message).is_ok() {
+            self.ringer.ring();
+        }
     }
 
     /// To be called before a series of [`report`](Self::report): reports from here on wake the

@@ -12,6 +12,16 @@ use crate::core::delivery::lease::{LeaseState, RENEW_EVERY, TRUST};
 use crate::sink::{Connector, LinkError, Sink};
 
 impl<C: Connector> WriteLoop<C> {
+    /// Reports the sessions that are new.
+    pub(super) fn report_sessions(&mut self) {
+        let sessions =
+            self.linked.as_ref().map(|linked| linked.sink.sessions()).unwrap_or_default();
+        if sessions.len() > self.sessions_reported {
+            self.sessions_reported = sessions.len();
+            self.outbox.push(Report::Sessions(sessions));
+        }
+    }
+
     /// Renews the lease when that is due.
     pub(super) fn renew_if_due(&mut self, tasks: &mut Tasks<C::Sink>, now: Instant) {
         if self.attempt.is_some() || self.renewal.at.is_none_or(|at| at > now) {

@@ -11,6 +11,7 @@
 //! - `connect_attempt`: creates a sink and checks the link; `link_monitor`, `link_view`: the link
 //!   between batches.
 //! - `lease`, `renewal`: the lease between batches.
+//! - `loads`, `load_lane`: documents that are read for WB.LOAD.
 //! - `check`: WB.CHECK, independent of the link and the batches.
 //! - `credit`, `link`, `slow_namespaces`, `namespace_backoff`: pure decisions without I/O.
 //! - `outbox`: reports to the server.
@@ -28,6 +29,8 @@ mod lease;
 mod link;
 mod link_monitor;
 mod link_view;
+mod load_lane;
+mod loads;
 mod namespace_backoff;
 pub mod options;
 mod outbox;

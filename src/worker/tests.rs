@@ -5,6 +5,7 @@ mod check;
 mod in_flight;
 mod lease;
 mod link;
+mod loads;
 mod real_thread;
 mod settings;
 mod slow;

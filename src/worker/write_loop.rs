@@ -18,6 +18,7 @@ use super::ends::{CheckRequest, Concurrency, Ends, PANIC};
 use super::group_lane::GroupLane;
 use super::link::LinkState;
 use super::link_view::View;
+use super::load_lane::{LoadLanes, PageEnd};
 use super::namespace_backoff::NamespaceBackoffs;
 use super::options::WorkerOptions;
 use super::outbox::{LagReports, Outbox};
@@ -28,7 +29,9 @@ use crate::core::delivery::batch::{Batch, Report, SessionId, Written};
 use crate::core::delivery::concurrency::Flow;
 use crate::core::delivery::deployment::Checkup;
 use crate::core::delivery::group_batch::GroupBatch;
+use crate::core::delivery::page::LoadMessage;
 use crate::sink::{Connector, Failure, GroupResults, LinkError, Sink};
+use crate::source::Source;
 
 /// Time limit for a write that hangs; a sink has shorter limits of its own.
 pub const WRITE_WITHIN: Duration = Duration::from_secs(300);
@@ -62,7 +65,7 @@ pub struct SentBatch<S> {
 }
 
 /// The result of a task.
-pub enum BatchEnd<S> {
+pub enum BatchEnd<S: Source> {
     /// The result of writing a batch.
     Write(Result<Written, Failure>),
     /// The result of writing a group batch.
@@ -71,6 +74,8 @@ pub enum BatchEnd<S> {
     Connected(Attempt<S>),
     /// The result of a check.
     Checked(Checkup),
+    /// Documents of a load.
+    Page(PageEnd<S>),
     /// A retired sink is closed.
     Closed,
 }
@@ -108,6 +113,8 @@ pub struct WriteLoop<C: Connector> {
     pub(super) view: View,
     /// The ids of running checks.
     pub(super) checks: HashMap<Id, u64>,
+    /// The loads that are being read.
+    pub(super) loads: LoadLanes<C::Sink>,
 }
 
 /// The ends that the write loop uses itself; the others are in the outbox.
@@ -116,6 +123,7 @@ pub struct LoopEnds {
     pub(super) groups: crossbeam_channel::Receiver<GroupBatch>,
     options: crossbeam_channel::Receiver<WorkerOptions>,
     pub(super) checks: crossbeam_channel::Receiver<CheckRequest>,
+    pub(super) loads: crossbeam_channel::Receiver<LoadMessage>,
     doorbell: super::wake::Doorbell,
     stopping: std::sync::Arc<std::sync::atomic::AtomicBool>,
     concurrency: std::sync::Arc<Concurrency>,
@@ -135,6 +143,7 @@ impl<C: Connector> WriteLoop<C> {
                 groups: ends.groups,
                 options: ends.options,
                 checks: ends.checks,
+                loads: ends.loads,
                 doorbell: ends.doorbell,
                 stopping: ends.stopping,
                 concurrency: ends.concurrency,
@@ -157,6 +166,7 @@ impl<C: Connector> WriteLoop<C> {
             renewal: Renewal::default(),
             view: View::default(),
             checks: HashMap::new(),
+            loads: HashMap::new(),
         }
     }
 
@@ -176,6 +186,7 @@ impl<C: Connector> WriteLoop<C> {
             self.follow_link_state();
             self.connect_if_due(&mut tasks);
             self.begin_checks(&mut tasks);
+            self.read_pages(&mut tasks);
             self.mark_overdue_slow();
             let sent =
                 self.may_write() && self.send_batches(&mut tasks) | self.send_groups(&mut tasks);
@@ -315,15 +326,6 @@ impl<C: Connector> WriteLoop<C> {
         }
     }
 
-    fn report_sessions(&mut self) {
-        let sessions =
-            self.linked.as_ref().map(|linked| linked.sink.sessions()).unwrap_or_default();
-        if sessions.len() > self.sessions_reported {
-            self.sessions_reported = sessions.len();
-            self.outbox.push(Report::Sessions(sessions));
-        }
-    }
-
     fn report_lag(&mut self) {
         for report in self.lag.due((self.ends.now_us)()) {
             self.outbox.push(report);
@@ -363,6 +365,7 @@ impl<C: Connector> WriteLoop<C> {
             || !self.ends.groups.is_empty()
             || !self.ends.options.is_empty()
             || !self.ends.checks.is_empty()
+            || !self.ends.loads.is_empty()
             || self.ends.stopping.load(Ordering::SeqCst)
     }
 

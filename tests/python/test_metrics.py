@@ -25,6 +25,7 @@ NO_PANEL = {
     *(f"prefix_{name}" for name in [
         "batches_total", "bytes_total", "captured_total", "coalesced_total", "deleted_total",
         "failed_total", "in_flight_keys", "info", "lag_p50_seconds", "last_write_timestamp_seconds",
+        "load_documents", "load_failed", "load_kept", "load_loaded", "load_pending", "load_rate",
         "paused", "rescans_pending", "retries_total", "sync_marked", "sync_pending",
     ]),
 }  # fmt: skip
@@ -44,6 +45,7 @@ NO_ALERT = {
         "batches_total", "bytes_total", "captured_total", "coalesced_total", "dead_letters",
         "deleted_total", "dirty_keys", "failed_total", "in_flight_keys", "info", "lag_p50_seconds",
         "lag_p99_seconds", "last_write_timestamp_seconds", "rescans_pending", "retries_total",
+        "load_documents", "load_failed", "load_kept", "load_loaded", "load_pending", "load_rate",
         "sync_marked", "sync_pending", "written_total",
     ]),
 }  # fmt: skip

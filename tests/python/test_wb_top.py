@@ -32,6 +32,7 @@ NOT_SHOWN = {
 }  # fmt: skip
 NOT_SHOWN_OF_A_PREFIX = {
     "as", "atomic", "batch", "batches_total", "bytes_total", "coalesced_total", "db", "exclude", "failed_total",
+    "load_documents", "load_failed", "load_kept", "load_loaded", "load_pending", "load_rate", "load_error",
     "in_flight_keys", "interval", "key", "lag_p50_us", "last_write_unix_ms", "onerror", "ondel", "onevict",
     "onexpire", "prefix", "retries_total", "schema", "shared", "sync_marked", "ttlfield", "type", "unwrap",
     "whole", "write",

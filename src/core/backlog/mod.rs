@@ -17,6 +17,7 @@ mod handover;
 mod in_flight;
 mod key_list;
 pub mod lease;
+pub mod loads;
 mod lookahead;
 mod moved_keys;
 mod pause;
@@ -125,6 +126,8 @@ pub struct Backlog {
     pub sessions: sessions::KnownSessions,
     /// The shard and its lease.
     pub lease: lease::LeaseView,
+    /// Documents that are loaded into Redis.
+    pub loads: loads::Loads,
     /// Keys that are handed over to other nodes of a cluster.
     pub handovers: handover::Handovers,
     /// The revisions of registrations in a cluster.
@@ -180,6 +183,7 @@ impl Backlog {
                     active.hold_us = 0;
                 }
                 self.reset_back_off(id);
+                self.loads.changed(id);
                 self.dirty.release_held();
                 id
             }
@@ -214,6 +218,7 @@ impl Backlog {
         self.changed = true;
         self.registry.stop_routing(db, prefix);
         self.sharing.leave(id);
+        self.loads.remove(id);
         if let Some(active) = self.active_mut(id) {
             active.live = false;
             active.discards = discard;

@@ -12,6 +12,7 @@ use crate::core::ids::{Db, GroupId, RegistrationId};
 use crate::core::mapping::value::{Content, Strings, push_bytes};
 use crate::core::registration::Registration;
 use crate::core::registration::args;
+use crate::core::registration::args::load::LoadOptions;
 use crate::core::registration::shared_collections::Stamps;
 
 /// Version of the encoding; incremented when older versions of the module cannot read it.
@@ -48,6 +49,18 @@ pub enum Record<'a> {
     },
     /// The revision of a prefix in a cluster, or of the pause of all.
     Revision(Revised, Stamp),
+    /// A load that has not ended.
+    Load {
+        /// The id of its registration.
+        registration_id: RegistrationId,
+        /// Number of documents that were read.
+        documents: u64,
+        /// The last document that was stored, as in
+        /// `LoadRequest::after`.
+        after: Vec<u8>,
+        /// Its options.
+        options: LoadOptions,
+    },
     /// With which registrations this one shares its collection.
     Sharing {
         /// The id of the registration.
@@ -140,6 +153,8 @@ const GROUPED_KEY: u8 = 7;
 const LEASE: u8 = 8;
 /// From version 2 on.
 const REVISION: u8 = 9;
+/// From version 2 on.
+const LOAD: u8 = 10;
 
 fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
     match record {
@@ -185,6 +200,13 @@ fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
             for word in args::words(registration) {
                 push_bytes(out, &word);
             }
+        }
+        Record::Load { registration_id: id, documents, after, options } => {
+            out.push(LOAD);
+            out.extend_from_slice(&id.0.to_le_bytes());
+            out.extend_from_slice(&documents.to_le_bytes());
+            push_bytes(out, after);
+            args::load::words(options).iter().for_each(|word| push_bytes(out, word));
         }
         Record::Sharing { registration_id: id, stamps } => {
             out.push(SHARING);
@@ -294,6 +316,14 @@ fn decode(record: &[u8]) -> Option<Record<'_>> {
                 false => Some((Db(bytes.u16()?), bytes.string()?.to_vec())),
             };
             Some(Record::Revision(of, Stamp { revision, mark }))
+        }
+        LOAD => {
+            let id = RegistrationId(bytes.u16()?);
+            let documents = bytes.array().map(u64::from_le_bytes)?;
+            let after = bytes.string()?.to_vec();
+            let words: Vec<&[u8]> = Strings::new(bytes.0).collect();
+            let options = args::load::parse(&words).ok()?;
+            Some(Record::Load { registration_id: id, documents, after, options })
         }
         SHARING => {
             let id = RegistrationId(bytes.u16()?);

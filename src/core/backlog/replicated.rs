@@ -32,6 +32,13 @@ impl Backlog {
             StreamCommand::Sessions(sessions) => self.sessions.set(sessions, false),
             StreamCommand::Lease(shard) => self.lease.load(shard),
             StreamCommand::Revision(prefix, stamp) => self.replicated_stamp(db, prefix, stamp),
+            // The caller stores them.
+            StreamCommand::Loaded(_) => {}
+            StreamCommand::Loading { prefix, documents, after } => {
+                if let Some(id) = self.registry.find(db, prefix) {
+                    self.load_progress(id, documents, after);
+                }
+            }
             StreamCommand::Scan(prefix) => {
                 if let Some(id) = self.registry.find(db, prefix) {
                     self.begin_scan(id);

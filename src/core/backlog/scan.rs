@@ -77,6 +77,15 @@ impl Backlog {
         }
     }
 
+    /// Ends the marking that [`begin_sync`](Self::begin_sync) has requested. True if it had not ended.
+    pub fn cancel_sync(&mut self, id: RegistrationId) -> bool {
+        let is_pending = self.active(id).is_some_and(|active| active.sync_pending);
+        if is_pending {
+            self.set_sync_pending(id, false);
+        }
+        is_pending
+    }
+
     /// True if a scan of `id` must mark `key` of the registration's database.
     pub fn is_scanned(&self, id: RegistrationId, key: &[u8]) -> bool {
         let Some(active) = self.active(id) else { return false };

@@ -101,8 +101,8 @@ impl Backlog {
                 }
                 self.link.change(link, now);
             }
-            // Handled by the caller for the client of WB.CHECK.
-            Report::Checked { .. } => {}
+            // Handled by the caller: for the client of WB.CHECK, and for WB.LOAD.
+            Report::Checked { .. } | Report::Page { .. } => {}
             Report::Times(times) => self.times = *times,
             Report::Lag { of: None, lag } => self.lag = Some((now.us, lag)),
             Report::Lag { of: Some((id, registration)), lag } => {

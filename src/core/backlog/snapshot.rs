@@ -40,6 +40,14 @@ impl Backlog {
         for (of, stamp) in self.revisions.iter() {
             save(Record::Revision(of.clone(), *stamp));
         }
+        for (id, load) in self.loads.pending() {
+            save(Record::Load {
+                registration_id: id,
+                documents: load.figures.documents,
+                after: load.after.clone(),
+                options: load.options.clone(),
+            });
+        }
         for (id, stamps) in self.sharing.saved() {
             save(Record::Sharing { registration_id: id, stamps });
         }
@@ -78,6 +86,7 @@ impl Backlog {
         self.announced_left.clear();
         self.lease.clear();
         self.revisions = Default::default();
+        self.loads.clear();
         self.loaded_ids.clear();
         self.loaded_groups.clear();
         for id in self.registry.ever() {
@@ -132,6 +141,11 @@ impl Backlog {
                 }
                 self.changed_registration(id);
             }
+            Record::Load { registration_id: id, documents, after, options } => {
+                if let Some(id) = self.loaded_ids.get(&id).copied() {
+                    self.restore_load(id, options, documents, &after);
+                }
+            }
             Record::Sharing { registration_id: id, stamps } => {
                 if let Some(id) = self.loaded_ids.get(&id).copied() {
                     self.sharing.load(id, stamps);
@@ -175,6 +189,7 @@ impl Backlog {
         self.contested = Default::default();
         self.link_error.clear();
         self.handovers.begin_epoch();
+        self.loads.begin_epoch();
         self.in_flight.begin_epoch();
     }
 

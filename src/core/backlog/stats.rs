@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 
+use super::loads::LoadFigures;
 use super::{ActiveRegistration, Backlog, Counters};
 use crate::core::delivery::group_counts::{GroupCounts, Split};
 use crate::core::delivery::lag::{Percentiles, WINDOW_US};
@@ -52,6 +53,12 @@ impl PrefixState<'_> {
             (c"sync_pending", u64::from(self.active.sync_pending)),
             (c"sync_marked", self.active.scanned.marked),
             (c"sync_percent", if scans { percent } else { 100 }),
+            (c"load_pending", u64::from(self.load_pending)),
+            (c"load_documents", self.load.documents),
+            (c"load_loaded", self.load.loaded),
+            (c"load_kept", self.load.kept),
+            (c"load_failed", self.load.failed),
+            (c"load_rate", self.load.rate),
         ];
         figures.extend(self.counters.figures());
         figures.extend(self.counters.late(self.lag));
@@ -117,6 +124,10 @@ pub struct PrefixState<'a> {
     pub resting: bool,
     /// True if its keys must be scanned for changes that were missed past `dirty-max-bytes`.
     pub rescan_pending: bool,
+    /// True until its load has ended.
+    pub load_pending: bool,
+    /// The progress of its current or last load.
+    pub load: LoadFigures,
 }
 
 /// Statistics of the module.
@@ -230,6 +241,8 @@ impl Backlog {
                 && self.backing_off.contains(&id)
                 && !active.trouble.backoff.is_empty(),
             rescan_pending: self.dirty.has_missed(id),
+            load_pending: self.loads.get(id).is_some_and(|load| load.is_pending),
+            load: self.loads.get(id).map(|load| load.figures.clone()).unwrap_or_default(),
         })
     }
 

@@ -12,6 +12,7 @@ use crate::core::cluster::NodeId;
 use crate::core::cluster::agreed::{Mark, Revision};
 use crate::core::delivery::batch::SessionId;
 use crate::core::ids::RegistrationId;
+use crate::core::mapping::value::Content;
 use crate::core::registration::args;
 
 /// An internal command.
@@ -31,6 +32,10 @@ pub enum Word {
     Lease,
     /// `WB._REVISION number node mark [prefix]`
     Revision,
+    /// `WB._LOADED (content expire-ms key value) ...`
+    Loaded,
+    /// `WB._LOADING prefix documents after`
+    Loading,
     /// `WB._SCAN prefix`
     Scan,
     /// `WB._MARK prefix key ...`
@@ -50,6 +55,8 @@ impl Word {
             Word::Sessions => c"WB._LANES",
             Word::Lease => c"WB._LEASE",
             Word::Revision => c"WB._REVISION",
+            Word::Loaded => c"WB._LOADED",
+            Word::Loading => c"WB._LOADING",
             Word::Scan => c"WB._SCAN",
             Word::Mark => c"WB._MARK",
             Word::Synced => c"WB._SYNCED",
@@ -122,6 +129,17 @@ pub enum StreamCommand<'a> {
     Lease(Shard),
     /// The revision of a prefix, or of the pause of all.
     Revision(Option<&'a [u8]>, Stamp),
+    /// Values that were loaded from MongoDB.
+    Loaded(Vec<LoadedValue<'a>>),
+    /// A load has stored the documents up to `after`, or all of them if that is empty.
+    Loading {
+        /// The prefix.
+        prefix: &'a [u8],
+        /// Number of documents that were read.
+        documents: u64,
+        /// As in `LoadRequest::after`.
+        after: &'a [u8],
+    },
     /// A scan begins, which marks the existing keys of the prefix.
     Scan(&'a [u8]),
     /// These keys of the prefix become dirty without a change.
@@ -133,6 +151,35 @@ pub enum StreamCommand<'a> {
     },
     /// The scan has ended: all existing keys of the prefix are marked.
     Synced(&'a [u8]),
+}
+
+/// A value that was loaded from MongoDB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadedValue<'a> {
+    /// The key.
+    pub key: &'a [u8],
+    /// What kind of value it is.
+    pub content: Content,
+    /// When it expires, milliseconds since 1970, or
+    /// [`NO_EXPIRY`](crate::core::mapping::value::NO_EXPIRY).
+    pub expire_ms: i64,
+    /// The value, encoded as described at [`Content`].
+    pub value: &'a [u8],
+}
+
+/// The arguments of `WB._LOADED` for one value.
+pub fn loaded(content: Content, expire_ms: i64) -> [Vec<u8>; 2] {
+    [(content as u8).to_string().into_bytes(), expire_ms.to_string().into_bytes()]
+}
+
+/// Values of kinds that this version does not know are left out.
+fn loaded_values<'a>(words: &[&'a [u8]]) -> Vec<LoadedValue<'a>> {
+    let value = |of: &[&'a [u8]]| {
+        let [content, expire_ms, key, value] = of else { return None };
+        let content = Content::from_u8(number(content))?;
+        Some(LoadedValue { key, content, expire_ms: number(expire_ms), value })
+    };
+    words.chunks(4).filter_map(value).collect()
 }
 
 /// Parses the arguments of `word`; `None` if their number is wrong. An invalid number is read as 0: a
@@ -170,6 +217,10 @@ pub fn read<'a>(word: Word, arguments: &'a [&'a [u8]]) -> Option<StreamCommand<'
             let mark = Mark::of_word(mark)?;
             StreamCommand::Revision(prefix.first().copied(), Stamp { revision, mark })
         }
+        (Word::Loaded, values) => StreamCommand::Loaded(loaded_values(values)),
+        (Word::Loading, [prefix, documents, after]) => {
+            StreamCommand::Loading { prefix, documents: number(documents), after }
+        }
         (Word::Scan, [prefix, ..]) => StreamCommand::Scan(prefix),
         (Word::Mark, [prefix, keys @ ..]) => StreamCommand::Mark { prefix, keys },
         (Word::Synced, [prefix, ..]) => StreamCommand::Synced(prefix),
@@ -191,7 +242,9 @@ mod tests {
     use crate::core::now::Now;
     use crate::core::registration::{Namespace, Registration};
 
-    const WORDS: [Word; 10] = [
+    const WORDS: [Word; 12] = [
+        Word::Loaded,
+        Word::Loading,
         Word::Revision,
         Word::Left,
         Word::Ack,
@@ -266,6 +319,12 @@ mod tests {
             assert_eq!(read(Word::Revision, &words), Some(expected));
         }
         assert_eq!(read(Word::Left, &[b"k:1"]), Some(StreamCommand::Left(b"k:1")));
+        let [content, expire_ms] = loaded(Content::List, -1);
+        let words: [&[u8]; 6] = [&content, &expire_ms, b"k:1", b"v", b"99", b"0"];
+        let value = LoadedValue { key: b"k:1", content: Content::List, expire_ms: -1, value: b"v" };
+        assert_eq!(read(Word::Loaded, &words), Some(StreamCommand::Loaded(vec![value])));
+        let command = StreamCommand::Loading { prefix: b"k:", documents: 7, after: b"x" };
+        assert_eq!(read(Word::Loading, &[b"k:", b"7", b"x"]), Some(command));
         let keys: [&[u8]; 2] = [b"k:1", b"k:2"];
         assert_eq!(read(Word::Ack, &keys), Some(StreamCommand::Clean(&keys)));
         assert_eq!(read(Word::Scan, &[b"k:"]), Some(StreamCommand::Scan(b"k:")));

@@ -9,6 +9,7 @@ mod groups_contested;
 mod held;
 mod letters;
 mod loaded;
+mod loads;
 mod parts;
 mod pause;
 mod schedule;

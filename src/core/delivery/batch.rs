@@ -8,7 +8,8 @@ use super::deployment::Checkup;
 use super::group_counts::GroupCounts;
 use super::lag::Percentiles;
 use super::lease::LeaseState;
-use crate::core::ids::{EntryId, RegistrationId, Version};
+use super::page::{Page, ReadFailure};
+use crate::core::ids::{EntryId, LoadId, RegistrationId, Version};
 use crate::core::mapping::value::{Content, Span};
 use crate::core::registration::Registration;
 
@@ -244,6 +245,13 @@ pub enum Report {
     },
     /// The link changed.
     Link(Link),
+    /// Documents of a load, or why they could not be read.
+    Page {
+        /// The load.
+        load: LoadId,
+        /// The documents.
+        result: Result<Box<Page>, ReadFailure>,
+    },
     /// A WB.CHECK has ended.
     Checked {
         /// Id of the check.

@@ -10,3 +10,4 @@ pub mod group_counts;
 pub mod lag;
 pub mod lease;
 pub mod link_log;
+pub mod page;

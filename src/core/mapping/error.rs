@@ -74,7 +74,7 @@ impl fmt::Display for MappingError {
 }
 
 /// Formats a field name for a message; a long name is truncated.
-struct Named<'a>(&'a str);
+pub(super) struct Named<'a>(pub(super) &'a str);
 
 impl fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

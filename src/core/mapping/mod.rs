@@ -2,6 +2,7 @@
 
 pub mod bson;
 pub mod convert;
+pub mod decode;
 pub mod document;
 pub mod document_id;
 pub mod duplicate_names;

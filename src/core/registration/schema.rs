@@ -184,6 +184,15 @@ impl Schema {
         }
     }
 
+    /// The inverse of [`Schema::field`]: the name in Redis of the field that documents have under
+    /// `name`, and its type; `None` if no field of Redis is stored there.
+    pub fn source<'a>(&'a self, name: &'a str) -> Option<Target<'a>> {
+        let renamed = self.rules.iter().find(|rule| rule.name.as_deref() == Some(name));
+        let source = renamed.map_or(name, |rule| &rule.field);
+        let (given, to) = self.field(source).ok()?;
+        (given == name && to != Some(FieldType::Skip)).then_some((source, to))
+    }
+
     /// The position of a JSON document's root.
     pub fn root(&self) -> SchemaPlace<'_> {
         SchemaPlace { schema: Some(self), node: Some(&self.tree), ..SchemaPlace::default() }
@@ -239,6 +248,22 @@ impl<'s> SchemaPlace<'s> {
             None => Ok(Some((None, *self))),
             Some(schema) => self.below(schema, name),
         }
+    }
+
+    /// The inverse of [`SchemaPlace::field`]: the name in Redis of the field that documents have under
+    /// `name` here, and its position; `None` if no field of Redis is stored there.
+    pub fn source<'n>(&self, name: &'n str) -> Option<(&'n str, SchemaPlace<'s>)>
+    where
+        's: 'n,
+    {
+        let given = |(source, node): &'s (String, Node)| {
+            let rule = self.schema?.rules.get(node.rule?)?;
+            (rule.name.as_deref() == Some(name)).then_some(source.as_str())
+        };
+        let renamed = self.node.filter(|node| node.given.iter().any(|given| given == name));
+        let source = renamed.and_then(|node| node.children.iter().find_map(given)).unwrap_or(name);
+        let (stored, place) = self.field(source).ok().flatten()?;
+        (stored.unwrap_or(source) == name).then_some((source, place))
     }
 
     fn below(

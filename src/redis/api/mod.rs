@@ -8,6 +8,7 @@ pub mod context;
 pub mod guard;
 pub mod key;
 pub mod log;
+pub mod memory;
 pub mod raw;
 pub mod read_mode;
 pub mod reply;

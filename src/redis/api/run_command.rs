@@ -19,6 +19,41 @@ pub enum Called {
     Refused,
 }
 
+/// The reply of a command that changes a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ran {
+    /// Anything but an error.
+    Done,
+    /// An error, or the server does not run the command at present.
+    Refused,
+    /// The server does not have the command.
+    Absent,
+}
+
+/// Runs `command name words…`, and replicates nothing.
+pub fn run(ctx: Ctx<'_>, command: &CStr, name: &Text, words: &[Text]) -> Ran {
+    let mut raw: Vec<*mut raw::RedisModuleString> =
+        std::iter::once(name).chain(words).map(Text::raw).collect();
+    // SAFETY: "v" takes an array of strings and its length, which live until after the call; the reply is freed.
+    unsafe {
+        let reply = api!(RedisModule_Call)(
+            ctx.raw(),
+            command.as_ptr(),
+            c"v".as_ptr(),
+            raw.as_mut_ptr(),
+            raw.len(),
+        );
+        if reply.is_null() {
+            let error = std::io::Error::last_os_error().raw_os_error();
+            return if error == Some(libc::ENOENT) { Ran::Absent } else { Ran::Refused };
+        }
+        let is_error =
+            api!(RedisModule_CallReplyType)(reply) as isize == raw::REDISMODULE_REPLY_ERROR;
+        api!(RedisModule_FreeCallReply)(reply);
+        if is_error { Ran::Refused } else { Ran::Done }
+    }
+}
+
 /// Runs `command name` and appends the string it returns.
 pub fn call(ctx: Ctx<'_>, command: &CStr, name: &Text, out: &mut Vec<u8>) -> Called {
     // SAFETY: "s" takes one string, which lives until after the call.

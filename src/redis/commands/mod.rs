@@ -1,6 +1,7 @@
 //! The commands: each parses its arguments, calls the backlog and replies.
 
 mod all_nodes;
+mod cancel;
 pub mod check;
 mod deadletter;
 mod docs;
@@ -11,6 +12,7 @@ pub mod info;
 mod key_positions;
 mod lease;
 mod list;
+mod load;
 mod metrics;
 pub mod pause;
 mod register;
@@ -69,7 +71,7 @@ const HELP: Spec = help::spec(help);
 
 /// Every command and subcommand, in the order of WB.HELP and of docs/COMMANDS.md; a container before
 /// its subcommands.
-static COMMANDS: [ServerCommand; 29] = [
+static COMMANDS: [ServerCommand; 33] = [
     command!(register::SPEC),
     command!(unregister::SPEC),
     command!(list::SPEC),
@@ -79,6 +81,8 @@ static COMMANDS: [ServerCommand; 29] = [
     command!(flush::SPEC),
     command!(check::SPEC),
     command!(sync::SPEC),
+    command!(load::SPEC),
+    command!(cancel::SPEC),
     command!(pause::PAUSE),
     command!(pause::RESUME),
     command!(lease::SPEC),
@@ -95,6 +99,8 @@ static COMMANDS: [ServerCommand; 29] = [
     command!(apply::LEASE),
     command!(apply::LEFT),
     command!(apply::REVISION),
+    command!(apply::LOADED),
+    command!(apply::LOADING),
     command!(apply::SCAN),
     command!(apply::MARK),
     command!(apply::SYNCED),

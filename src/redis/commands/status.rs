@@ -95,7 +95,7 @@ fn prefix_status(call: &Call<'_>, backlog: &Backlog, id: RegistrationId) {
     let options = args::pairs(registration);
     let schema = registration.schema.as_deref().map(args::schema::words).unwrap_or_default();
     let figures = state.figures(key_scan::percent(call.ctx, state.active.scanned));
-    let texts = 8 + options.len() + usize::from(!schema.is_empty());
+    let texts = 9 + options.len() + usize::from(!schema.is_empty());
     reply.map(figures.len() + texts);
     reply.text_field("prefix", &registration.prefix);
     reply.number_field(c"db", u64::from(registration.db.0));
@@ -115,6 +115,7 @@ fn prefix_status(call: &Call<'_>, backlog: &Backlog, id: RegistrationId) {
         schema.iter().for_each(|word| reply.bytes(word));
     }
     reply.text_field("last_error", backlog.error_of(id).as_bytes());
+    reply.text_field("load_error", state.load.error.as_bytes());
     figures.iter().for_each(|(name, value)| reply.number_field(name, *value));
 }
 

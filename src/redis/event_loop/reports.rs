@@ -11,6 +11,7 @@ use crate::core::now::Now;
 use crate::redis::api::clock;
 use crate::redis::api::context::{Ctx, must_not_replicate};
 use crate::redis::check_clients::CheckClients;
+use crate::redis::loads::Loads;
 use crate::redis::pipeline::Pipeline;
 use crate::redis::replication::propagate;
 use crate::worker::Worker;
@@ -20,6 +21,17 @@ const SETTLE_KEYS: usize = 128;
 /// Maximum number of reports deferred while replication is paused; beyond it no more are taken, so
 /// that no more batches are sent.
 const MAX_DEFERRED: usize = 64;
+
+/// What handles reports.
+#[derive(Clone, Copy)]
+pub struct Parts<'a> {
+    /// The backlog.
+    pub pipeline: &'a Pipeline,
+    /// The clients of WB.CHECK.
+    pub checks: &'a CheckClients,
+    /// The documents that are loaded.
+    pub loads: &'a Loads,
+}
 
 /// Reports deferred until replication is no longer paused.
 #[derive(Debug, Default)]
@@ -38,13 +50,14 @@ impl Reports {
 
     /// Handles reports of the worker for at most one slice, and replicates the results. False if
     /// there was none.
-    pub fn take(&self, pipeline: &Pipeline, checks: &CheckClients, ctx: Ctx<'_>) -> bool {
+    pub fn take(&self, parts: Parts<'_>, ctx: Ctx<'_>) -> bool {
+        let pipeline = parts.pipeline;
         if !self.has_any(pipeline) {
             return false;
         }
         let slice_us = pipeline.slice_us(clock::now_us());
         let defer = must_not_replicate();
-        self.settle((pipeline, checks), slice_us, defer, |clean| propagate::replicate(ctx, clean));
+        self.settle(parts, slice_us, defer, |clean| propagate::replicate(ctx, clean));
         let sessions =
             if defer { None } else { pipeline.backlog.borrow_mut().sessions.take_pending() };
         if let Some(sessions) = sessions {
@@ -57,20 +70,23 @@ impl Reports {
     /// `propagate` receives the settled keys, a part at a time.
     pub fn settle(
         &self,
-        (pipeline, checks): (&Pipeline, &CheckClients),
+        parts: Parts<'_>,
         slice_us: u64,
         defer: bool,
         propagate: impl Fn(&Acknowledged),
     ) {
+        let pipeline = parts.pipeline;
+        let propagate = |clean: &Acknowledged| {
+            pipeline.backlog.borrow_mut().loads_see_written(&clean.keys);
+            propagate(clean);
+        };
         if let Some(worker) = &*pipeline.worker.borrow() {
             worker.begin_drain();
         }
         let mut clean = Acknowledged::default();
         let began_us = clock::now_us();
         let mut now_us = began_us;
-        while now_us < began_us + slice_us
-            && self.settle_one((pipeline, checks), defer, now_us, &mut clean)
-        {
+        while now_us < began_us + slice_us && self.settle_one(parts, defer, now_us, &mut clean) {
             if clean.len() >= propagate::KEYS {
                 propagate(&clean);
                 clean.clear();
@@ -84,7 +100,7 @@ impl Reports {
     /// Handles the next report, or a part of it. False when none can be handled.
     fn settle_one(
         &self,
-        (pipeline, checks): (&Pipeline, &CheckClients),
+        Parts { pipeline, checks, loads }: Parts<'_>,
         defer: bool,
         now_us: u64,
         clean: &mut Acknowledged,
@@ -97,6 +113,9 @@ impl Reports {
         let Some(report) = first.or_else(|| worker.report()) else { return false };
         if let Report::Checked { id, found } = report {
             checks.answer(id, *found);
+        } else if let Report::Page { load, result } = report {
+            drop(backlog);
+            loads.received(pipeline, load, result.map(|page| *page));
         } else if defer && matches!(report, Report::Done { verdict: Verdict::Written(_), .. }) {
             deferred.push_back(report);
         } else if let Some(rest) = backlog.report_part(

@@ -44,7 +44,8 @@ pub unsafe extern "C" fn on_key(
 ) -> c_int {
     guard((), || {
         let module = module();
-        if module.pipeline.backlog.borrow().registry.captures_nothing() {
+        let is_stored = module.pipeline.storing.is_on();
+        if is_stored || module.pipeline.backlog.borrow().registry.captures_nothing() {
             return;
         }
         // SAFETY: the server's context, key and event name are valid during the callback, in

@@ -3,12 +3,14 @@
 
 use std::ffi::{CStr, c_int};
 
-use crate::core::backlog::stream_words::{StreamCommand, Word, read};
+use crate::core::backlog::stream_words::{LoadedValue, StreamCommand, Word, read};
 use crate::core::registration::printable::printable;
-use crate::redis::api::clock;
+use crate::redis::api::context::Text;
+use crate::redis::api::{clock, log};
 use crate::redis::call::Call;
 use crate::redis::command_spec::{ADMIN, DANGEROUS, Spec};
 use crate::redis::retain::last_value;
+use crate::redis::store::store;
 
 /// The declaration shared by all internal commands: COMMAND DOCS shows no arguments, and WB.HELP
 /// does not list them.
@@ -52,6 +54,17 @@ fn apply(call: &Call<'_>, word: Word) {
             let joins = || call.module.units.joins(call.ctx);
             let pipeline = &call.module.pipeline;
             last_value::apply_removal_marker(pipeline, call.ctx, (call.db, key), kind, joins);
+        }
+        Some(StreamCommand::Loaded(values)) => {
+            for LoadedValue { key, content, expire_ms, value } in values {
+                let (pipeline, name) = (&call.module.pipeline, Text::new(key));
+                // The master has taken the value, so a refusal is of another version of the server.
+                if let Err(error) =
+                    store(pipeline, call.ctx, (&name, true), (content, value), expire_ms)
+                {
+                    log::warning(&format!("a key that the master has loaded is missing: {error}"));
+                }
+            }
         }
         Some(command) => {
             call.module.pipeline.backlog.borrow_mut().apply(call.db, command, clock::now());
@@ -116,6 +129,22 @@ pub const REVISION: Spec = internal(
     |call| apply(call, Word::Revision),
     -4,
     c"Internal: the revision of a registration in a cluster.",
+);
+
+/// `WB._LOADED`.
+pub const LOADED: Spec = internal(
+    Word::Loaded.name(),
+    |call| apply(call, Word::Loaded),
+    -1,
+    c"Internal: values that were loaded from MongoDB.",
+);
+
+/// `WB._LOADING`.
+pub const LOADING: Spec = internal(
+    Word::Loading.name(),
+    |call| apply(call, Word::Loading),
+    4,
+    c"Internal: how far the load of a prefix is.",
 );
 
 /// `WB._SCAN`.

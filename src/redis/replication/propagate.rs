@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use crate::core::backlog::change_log::ChangeKind;
 use crate::core::backlog::lease::Shard;
 use crate::core::backlog::revisions::Stamp;
-use crate::core::backlog::stream_words::{self, Word};
+use crate::core::backlog::stream_words::{self, LoadedValue, Word};
 use crate::core::backlog::{Acknowledged, KeyList};
 use crate::core::delivery::batch::SessionId;
 use crate::redis::api::context::{Ctx, Text, must_not_replicate};
@@ -87,6 +87,24 @@ pub fn marked(ctx: Ctx<'_>, prefix: &[u8], keys: &[Text]) {
 /// Replicates that all existing keys of the prefix are marked.
 pub fn scan_ends(ctx: Ctx<'_>, prefix: &[u8]) {
     ctx.replicate(Word::Synced.name(), &[Text::new(prefix)]);
+}
+
+/// The words of `WB._LOADED` for one value.
+pub fn loaded_words(of: &LoadedValue<'_>) -> [Text; 4] {
+    let [content, expire_ms] = stream_words::loaded(of.content, of.expire_ms);
+    [Text::new(&content), Text::new(&expire_ms), Text::new(of.key), Text::new(of.value)]
+}
+
+/// Replicates values of the selected database that were loaded from MongoDB.
+pub fn loaded(ctx: Ctx<'_>, words: &[Text]) {
+    ctx.replicate(Word::Loaded.name(), words);
+}
+
+/// Replicates how far the load of a prefix in the selected database is; an empty `after` ends it.
+pub fn loading(ctx: Ctx<'_>, prefix: &[u8], documents: u64, after: &[u8]) {
+    let documents = documents.to_string();
+    let words = [prefix, documents.as_bytes(), after].map(Text::new);
+    ctx.replicate(Word::Loading.name(), &words);
 }
 
 /// Replicates the MongoDB sessions in which this server writes.

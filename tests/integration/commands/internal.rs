@@ -7,13 +7,15 @@ use testkit::redis_server::replication::assert_same_dirty_set;
 use testkit::redis_server::{Redis, Setup, command};
 
 /// The module's internal commands, each valid in the replication stream.
-const INTERNAL: [&[&str]; 8] = [
+const INTERNAL: [&[&str]; 10] = [
     &["WB._DEAD", "k:1", "k:", "121", "1", "1700000000000", "clean", "refused"],
     &["WB._ACK", "k:1", "k:2"],
     &["WB._GONE", "evicted", "k:1"],
     &["WB._GONE", "expired", "k:1"],
     &["WB._MARK", "k:", "k:1", "k:clean"],
     &["WB._SCAN", "k:"],
+    &["WB._LOADED", "2", "-1", "k:loaded", "x"],
+    &["WB._LOADING", "k:", "1", ""],
     &["WB._SYNCED", "k:"],
     &["WB._ACK"],
 ];

@@ -10,6 +10,7 @@ mod flush;
 mod info;
 mod internal;
 mod list;
+mod load;
 mod metrics;
 mod pause;
 mod register;

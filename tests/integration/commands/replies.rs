@@ -40,7 +40,7 @@ const STATUS: [&str; 30] = [
     "shard",
 ];
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 16] = [
     "WB.REGISTER",
     "WB.UNREGISTER",
     "WB.LIST",
@@ -50,6 +50,8 @@ const COMMANDS: [&str; 14] = [
     "WB.CHECK",
     "WB.FLUSH",
     "WB.SYNC",
+    "WB.LOAD",
+    "WB.CANCEL",
     "WB.PAUSE",
     "WB.RESUME",
     "WB.LEASE",
@@ -280,6 +282,8 @@ fn the_error_for_a_prefix_of_another_database_names_that_database() {
         &["WB.STATUS", "one:"][..],
         &["WB.FLUSH", "one:"],
         &["WB.SYNC", "one:"],
+        &["WB.LOAD", "one:"],
+        &["WB.CANCEL", "one:"],
         &["WB.PAUSE", "one:"],
         &["WB.RESUME", "one:"],
         &["WB.UNREGISTER", "one:"],

@@ -61,6 +61,12 @@ fn all_kinds_of_records_are_saved_and_loaded() {
             registration_id: RegistrationId(2),
             stamps: Stamps { joined: 3, shared: u64::MAX },
         },
+        Record::Load {
+            registration_id: RegistrationId(2),
+            documents: 7,
+            after: b"\x05\0\0\0\0".to_vec(),
+            options: LoadOptions { filter: b"{}".to_vec(), limit: 9, ..LoadOptions::default() },
+        },
         Record::Dead { db: Db(3), key: b"p\0:1", letter },
         Record::Dead { db: Db(3), key: b"p\0:2", letter: retained },
     ];

@@ -1,13 +1,16 @@
-//! Writes BSON directly into one buffer; the length of a document is filled in when it ends.
+//! Writes BSON directly into one buffer, where the length of a document is filled in when it ends, and
+//! reads BSON in place.
 
 use std::ops::Range;
 
 mod element;
 mod name;
+mod reader;
 
 pub use element::Element;
 use name::ArrayIndex;
 pub use name::{FieldName, Name, NulInName};
+pub use reader::{Elements, Malformed, Value};
 
 /// A document that is being written: elements are appended until [`Document::end`].
 #[derive(Debug)]

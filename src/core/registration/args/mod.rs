@@ -2,6 +2,7 @@
 
 mod dead_letter;
 mod exclude;
+pub mod load;
 pub mod metrics;
 
 pub mod schema;

@@ -1,7 +1,7 @@
 //! What each figure means, in one sentence, for WB.METRICS.
 
 /// Figures of the module and of a prefix by their names in WB.STATUS.
-const FIGURES: [(&str, &str); 54] = [
+const FIGURES: [(&str, &str); 60] = [
     ("link_since_unix_ms", "Time at which the link to MongoDB became up or down; 0 while idle."),
     (
         "link_down_ms_total",
@@ -19,6 +19,12 @@ const FIGURES: [(&str, &str); 54] = [
     ("syncs_pending", "Registrations whose existing keys are being marked by SYNC."),
     ("sync_pending", "1 while existing keys are being marked by SYNC."),
     ("sync_marked", "Keys marked by the current or the last scan."),
+    ("load_pending", "1 while WB.LOAD stores documents as keys."),
+    ("load_documents", "Documents read by the current or the last WB.LOAD."),
+    ("load_loaded", "Keys that it has stored."),
+    ("load_kept", "Documents that it has left out, because Redis has something newer."),
+    ("load_failed", "Documents that it could not store."),
+    ("load_rate", "Documents that it reads per second."),
     ("captured_total", "Changes captured."),
     ("coalesced_total", "Changes that needed no write of their own."),
     ("written_total", "Documents written."),

@@ -76,6 +76,10 @@ impl Collection {
         block_on(async { self.inner.insert_one(document).await }).expect("insert");
     }
 
+    pub fn insert_many(&self, documents: impl IntoIterator<Item = Document>) {
+        block_on(async { self.inner.insert_many(documents).await }).expect("insert");
+    }
+
     pub fn update(&self, filter: Document, update: Document) {
         block_on(async { self.inner.update_one(filter, update).await }).expect("update");
     }

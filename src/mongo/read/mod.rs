@@ -1,0 +1,4 @@
+//! Reads documents, for keys that are loaded into Redis.
+
+pub mod json;
+pub mod page;

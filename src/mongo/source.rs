@@ -1,0 +1,133 @@
+//! MongoDB as a [`Source`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mongodb::Cursor;
+use mongodb::bson::{Document, RawDocumentBuf, doc};
+use mongodb::error::{Error, ErrorKind};
+use mongodb::options::{FindOptions, Hint, ReadConcern, ReadPreference, SelectionCriteria};
+use tokio::time::timeout;
+
+use super::codes::{Meaning, meaning};
+use super::error;
+use super::read::{json, page};
+use super::sink::MongoSink;
+use crate::core::delivery::page::{LoadRequest, Page, ReadFailure};
+use crate::core::registration::Registration;
+use crate::source::Source;
+
+/// Documents of a page.
+const DOCUMENTS: u32 = 1000;
+/// A page with so many bytes ends.
+const BYTES: usize = 4 << 20;
+/// Time limit of a page. MongoDB may have to sort a collection for the first one.
+const WITHIN: Duration = Duration::from_secs(120);
+const SILENT: &str = "MongoDB does not answer at all";
+
+/// Documents that are being read.
+#[derive(Debug)]
+pub struct MongoCursor {
+    documents: Cursor<RawDocumentBuf>,
+    registration: Arc<Registration>,
+    /// The document that was read last before; it comes once more.
+    after: Vec<u8>,
+}
+
+impl Source for MongoSink {
+    type Cursor = MongoCursor;
+
+    async fn open(&self, request: &LoadRequest) -> Result<MongoCursor, ReadFailure> {
+        let find = options(request)?;
+        let namespace = &request.registration.namespace;
+        let database = self.connected.client.database(&namespace.database);
+        let collection = database.collection::<RawDocumentBuf>(&namespace.collection);
+        let filter = parse("FILTER", &request.filter)?;
+        let opening = collection.find(filter).with_options(find);
+        match timeout(WITHIN, opening.into_future()).await {
+            Ok(Ok(documents)) => {
+                let registration = Arc::clone(&request.registration);
+                Ok(MongoCursor { documents, registration, after: request.after.clone() })
+            }
+            Ok(Err(error)) => Err(failure(&error)),
+            Err(_) => Err(ReadFailure::transient(SILENT)),
+        }
+    }
+
+    async fn next_page(&self, cursor: &mut MongoCursor) -> Result<Page, ReadFailure> {
+        let reading = timeout(WITHIN, read_page(cursor));
+        reading.await.unwrap_or_else(|_| Err(ReadFailure::transient(SILENT)))
+    }
+}
+
+async fn read_page(cursor: &mut MongoCursor) -> Result<Page, ReadFailure> {
+    let mut read = Page::default();
+    while read.documents < u64::from(DOCUMENTS) && read.bytes.len() < BYTES {
+        if !cursor.documents.advance().await.map_err(|error| failure(&error))? {
+            read.is_last = true;
+            return Ok(read);
+        }
+        let document = cursor.documents.current().as_bytes();
+        let after = std::mem::take(&mut cursor.after);
+        if !after.is_empty() && page::id_of(document) == after {
+            continue;
+        }
+        page::add(&mut read, document, &cursor.registration);
+        if read.documents == u64::from(DOCUMENTS) || read.bytes.len() >= BYTES {
+            read.last = page::id_of(document);
+        }
+    }
+    Ok(read)
+}
+
+/// The filter, and how the documents are read: from the primary, and only what cannot be rolled back.
+fn options(request: &LoadRequest) -> Result<FindOptions, ReadFailure> {
+    let LoadRequest { sort, limit, after, .. } = request;
+    let mut options = FindOptions::default();
+    options.batch_size = Some(DOCUMENTS);
+    // With the one that was read last before.
+    let most = limit.saturating_add(u64::from(!after.is_empty()));
+    options.limit = (*limit > 0).then(|| i64::try_from(most).unwrap_or(i64::MAX));
+    options.read_concern = Some(ReadConcern::majority());
+    options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+    let by_id = doc! { "_id": 1 };
+    if sort.is_empty() {
+        if !after.is_empty() {
+            // Unlike `$gt`, it goes on with values of other types. It includes the document itself.
+            let after = Document::from_reader(after.as_slice());
+            options.min = after.ok();
+            options.hint = Some(Hint::Keys(by_id.clone()));
+        }
+        options.sort = Some(by_id);
+    } else {
+        options.sort = Some(parse("SORT", sort)?);
+    }
+    Ok(options)
+}
+
+fn parse(option: &str, text: &[u8]) -> Result<Document, ReadFailure> {
+    json::document(text)
+        .map_err(|why| ReadFailure::permanent(format!("{option} takes a JSON object, and {why}")))
+}
+
+/// Why documents cannot be read. MongoDB's own message may have values of the filter.
+fn failure(error: &Error) -> ReadFailure {
+    let ErrorKind::Command(refused) = &*error.kind else {
+        return ReadFailure::transient(error::broken(error).error);
+    };
+    let because = |why: &str| format!("MongoDB: {why} (code {})", refused.code);
+    match meaning(refused.code) {
+        Meaning::Link(why) | Meaning::Part(why) | Meaning::Transient(why) => {
+            ReadFailure::transient(because(why))
+        }
+        Meaning::TooSlow => ReadFailure::transient(because("the time limit was reached")),
+        // The cursor was closed, by a change of the primary or after ten minutes.
+        _ if matches!(refused.code, 43 | 237 | 175) => {
+            ReadFailure::transient(because("the reading was interrupted"))
+        }
+        _ if refused.code == 13 => {
+            ReadFailure::permanent(because("the user may not read there; grant the role readWrite"))
+        }
+        _ => ReadFailure::permanent(because("the query is refused; check FILTER and SORT")),
+    }
+}

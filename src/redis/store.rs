@@ -1,0 +1,82 @@
+//! Stores values that came from MongoDB. Their events are no changes: see [`Pipeline::storing`].
+
+use super::api::context::{Ctx, Text};
+use super::api::run_command::{Ran, run};
+use super::pipeline::Pipeline;
+use crate::core::mapping::value::{Content, NO_EXPIRY, Strings};
+
+/// Stores a value as the key `name` of the selected database, which must not exist unless `exists`.
+///
+/// # Errors
+/// One sentence if the server does not take it; the key does not exist then.
+pub fn store(
+    pipeline: &Pipeline,
+    ctx: Ctx<'_>,
+    (name, exists): (&Text, bool),
+    (content, value): (Content, &[u8]),
+    expire_ms: i64,
+) -> Result<(), String> {
+    let _storing = pipeline.storing.begin();
+    if exists {
+        run(ctx, c"DEL", name, &[]);
+    }
+    let result = write(ctx, name, content, value);
+    if result.is_err() {
+        run(ctx, c"DEL", name, &[]);
+    } else if expire_ms != NO_EXPIRY {
+        run(ctx, c"PEXPIREAT", name, &[Text::new(expire_ms.to_string().as_bytes())]);
+    }
+    result
+}
+
+fn write(ctx: Ctx<'_>, name: &Text, content: Content, value: &[u8]) -> Result<(), String> {
+    let strings = || Strings::new(value).map(Text::new).collect::<Vec<Text>>();
+    let (command, words) = match content {
+        Content::String => (c"SET", vec![Text::new(value)]),
+        Content::Hash => (c"HSET", strings()),
+        Content::Json => (c"JSON.SET", vec![Text::new(b"$"), Text::new(value)]),
+        Content::List => (c"RPUSH", strings()),
+        Content::Set => (c"SADD", strings()),
+        Content::Zset => (c"ZADD", members(value)),
+        Content::Stream => return entries(ctx, name, value),
+        Content::Tombstone | Content::Unwritable => return Ok(()),
+    };
+    ran(run(ctx, command, name, &words), command)
+}
+
+fn ran(ran: Ran, command: &std::ffi::CStr) -> Result<(), String> {
+    let command = command.to_string_lossy();
+    match ran {
+        Ran::Done => Ok(()),
+        // Its message may have a part of the value.
+        Ran::Refused => Err(format!("the server's {command} does not take the value")),
+        Ran::Absent => Err(format!("the server has no {command}")),
+    }
+}
+
+/// Scores and members, as ZADD takes them.
+fn members(value: &[u8]) -> Vec<Text> {
+    let (mut strings, mut words) = (Strings::new(value), Vec::new());
+    while let Some(member) = strings.next() {
+        let Some(score) = strings.array().map(f64::from_le_bytes) else { break };
+        words.extend([Text::new(format!("{score:?}").as_bytes()), Text::new(member)]);
+    }
+    words
+}
+
+/// Adds the entries of a stream one by one.
+fn entries(ctx: Ctx<'_>, name: &Text, value: &[u8]) -> Result<(), String> {
+    let mut strings = Strings::new(value);
+    while !strings.is_empty() {
+        let id =
+            strings.array().map(u64::from_le_bytes).zip(strings.array().map(u64::from_le_bytes));
+        let (Some((ms, sequence)), Some(count)) = (id, strings.array().map(u32::from_le_bytes))
+        else {
+            break;
+        };
+        let mut words = vec![Text::new(format!("{ms}-{sequence}").as_bytes())];
+        words.extend(strings.by_ref().take(count as usize * 2).map(Text::new));
+        ran(run(ctx, c"XADD", name, &words), c"XADD")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,23 @@
+//! The source: where documents are read. A trait, so that the worker can be tested without MongoDB.
+
+use std::future::Future;
+
+use crate::core::delivery::page::{LoadRequest, Page, ReadFailure};
+
+/// Reads documents.
+pub trait Source: 'static {
+    /// Documents that are being read.
+    type Cursor: 'static;
+
+    /// Begins to read the documents of a request. Ends within a bounded time.
+    fn open(
+        &self,
+        request: &LoadRequest,
+    ) -> impl Future<Output = Result<Self::Cursor, ReadFailure>>;
+
+    /// The next documents, as values. Ends within a bounded time.
+    fn next_page(
+        &self,
+        cursor: &mut Self::Cursor,
+    ) -> impl Future<Output = Result<Page, ReadFailure>>;
+}

@@ -15,6 +15,7 @@ use testkit::comparison::Mapping;
 use testkit::mongod::Mongod;
 use testkit::mongod::collection::Collection;
 use testkit::redis_server::{Redis, Setup, command};
+use testkit::wait::{SOON, wait_until};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
@@ -38,7 +39,7 @@ fn main() -> Result<ExitCode> {
     demo.delete(films.len())?;
     demo.count_views()?;
     demo.disconnect_mongodb(films.len())?;
-    let same = demo.compare();
+    let same = demo.compare() && demo.warm() && demo.compare();
 
     if std::env::var_os("KEEP").is_some_and(|keep| keep == "1") {
         demo.keep();
@@ -199,6 +200,31 @@ impl Demo {
             count => format!("{count} of {} documents DIFFER", thousands(compared)),
         });
         differences.is_empty()
+    }
+
+    /// Empties Redis, and fills it from MongoDB. True if nothing is to be written then.
+    fn warm(&self) -> bool {
+        heading("Emptying Redis with FLUSHALL, and filling it again with WB.LOAD");
+        let captured = self.redis.status().int("captured_total");
+        self.redis.cmd(&["FLUSHALL"]);
+        for prefix in [FILMS, VIEWS] {
+            let start = Instant::now();
+            self.redis.cmd(&["WB.LOAD", prefix]);
+            let has_ended = || self.redis.status_of(prefix).int("load_pending") == 0;
+            wait_until("the documents are loaded", SOON, has_ended);
+            let figures = self.redis.status_of(prefix);
+            let [documents, loaded, failed] =
+                ["load_documents", "load_loaded", "load_failed"].map(|name| figures.int(name));
+            say(&format!(
+                "WB.LOAD {prefix} after {:.0} ms: {} documents, {} keys, {failed} failed",
+                start.elapsed().as_secs_f64() * 1e3,
+                thousands(documents as u64),
+                thousands(loaded as u64),
+            ));
+        }
+        self.show_status();
+        let status = self.redis.status();
+        status.int("dirty_keys") == 0 && status.int("captured_total") == captured
     }
 
     fn flush(&self) {

@@ -47,6 +47,8 @@ struct Waiting {
     /// The next item.
     next: usize,
     counts: LoadFigures,
+    /// The slots of this node, in a cluster.
+    slots: Slots,
 }
 
 impl Loads {
@@ -55,10 +57,12 @@ impl Loads {
         let mut backlog = pipeline.backlog.borrow_mut();
         match result {
             Ok(page) => {
-                if backlog.page_received(load).is_some() {
-                    let counts = LoadFigures::default();
-                    self.waiting.borrow_mut().push_back(Waiting { load, page, next: 0, counts });
+                if backlog.page_received(load).is_none() {
+                    return say(pipeline, LoadMessage::End(load));
                 }
+                let (next, counts) = (0, LoadFigures::default());
+                let waiting = Waiting { load, page, next, counts, slots: Slots::default() };
+                self.waiting.borrow_mut().push_back(waiting);
             }
             Err(failure) => {
                 backlog.load_failed(load, failure, clock::now_us());
@@ -149,7 +153,7 @@ struct PageStore<'a> {
     prefix: Vec<u8>,
     replaces: bool,
     ttl_s: u64,
-    slots: Option<Slots>,
+    in_cluster: bool,
     stored: Vec<Text>,
     stored_bytes: usize,
 }
@@ -168,7 +172,7 @@ impl<'a> PageStore<'a> {
             prefix: registration.prefix.clone(),
             replaces: options.replaces,
             ttl_s: options.ttl_s,
-            slots: cluster::is_on(ctx).then(Slots::default),
+            in_cluster: cluster::is_on(ctx),
             stored: Vec::new(),
             stored_bytes: 0,
         })
@@ -176,10 +180,10 @@ impl<'a> PageStore<'a> {
 
     /// Stores items until `end_us`. True if there are no more, or the load has ended.
     fn run(&mut self, waiting: &mut Waiting, end_us: u64) -> bool {
-        let Waiting { page, next, counts, .. } = waiting;
+        let Waiting { page, next, counts, slots, .. } = waiting;
         for (count, item) in page.items.iter().enumerate().skip(*next) {
             *next = count + 1;
-            self.item(page, item, counts);
+            self.item(page, item, slots, counts);
             if count % CHECK_KEYS == CHECK_KEYS - 1 && memory::used_of_max() >= MEMORY {
                 *next = page.items.len();
                 let error = "maxmemory is nearly reached: the load has ended early".to_owned();
@@ -193,7 +197,7 @@ impl<'a> PageStore<'a> {
         true
     }
 
-    fn item(&mut self, page: &Page, item: &PageItem, counts: &mut LoadFigures) {
+    fn item(&mut self, page: &Page, item: &PageItem, slots: &Slots, counts: &mut LoadFigures) {
         let key = page.bytes.get(item.key.range()).unwrap_or_default();
         let bytes = page.bytes.get(item.value.range()).unwrap_or_default();
         let now_ms = clock::unix_ms();
@@ -203,7 +207,8 @@ impl<'a> PageStore<'a> {
         };
         let is_over = expire_ms != NO_EXPIRY && expire_ms <= i64::try_from(now_ms).unwrap_or(0);
         let name = Text::new(key);
-        let is_here = self.slots.as_ref().is_none_or(|slots| slots.has(self.ctx, key));
+        // The server itself refuses a key whose slot has left since the page was received.
+        let is_here = !self.in_cluster || slots.has(self.ctx, key);
         // Looking for the key may expire it, which may be a change to be written.
         let exists = || value::expiry_ms(&self.pipeline.opener, self.ctx, &name).is_some();
         let exists = is_here && !is_over && exists();

@@ -20,13 +20,19 @@ pub fn store(
     if exists {
         run(ctx, c"DEL", name, &[]);
     }
-    let result = write(ctx, name, content, value);
+    let result = write(ctx, name, content, value).and_then(|()| expire(ctx, name, expire_ms));
     if result.is_err() {
         run(ctx, c"DEL", name, &[]);
-    } else if expire_ms != NO_EXPIRY {
-        run(ctx, c"PEXPIREAT", name, &[Text::new(expire_ms.to_string().as_bytes())]);
     }
     result
+}
+
+fn expire(ctx: Ctx<'_>, name: &Text, expire_ms: i64) -> Result<(), String> {
+    if expire_ms == NO_EXPIRY {
+        return Ok(());
+    }
+    let at = Text::new(expire_ms.to_string().as_bytes());
+    ran(run(ctx, c"PEXPIREAT", name, &[at]), c"PEXPIREAT")
 }
 
 fn write(ctx: Ctx<'_>, name: &Text, content: Content, value: &[u8]) -> Result<(), String> {

@@ -39,6 +39,14 @@ impl<C: Connector> WriteLoop<C> {
         }
     }
 
+    /// The settings have another deployment: what is read comes from the former one.
+    pub(super) fn end_loads(&mut self) {
+        let loads: Vec<LoadId> = self.loads.drain().map(|(load, _)| load).collect();
+        for load in loads {
+            self.report_page(load, Err(ReadFailure::transient(NOT_LINKED)));
+        }
+    }
+
     fn begin_load(&mut self, request: LoadRequest) {
         let load = request.load;
         let Some(linked) = self.linked.clone().filter(|_| self.link.accepts_batches()) else {

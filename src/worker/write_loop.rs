@@ -223,6 +223,7 @@ impl<C: Connector> WriteLoop<C> {
             return;
         }
         self.link.reset();
+        self.end_loads();
         if let Some(attempt) = self.attempt.take() {
             attempt.abort();
         }

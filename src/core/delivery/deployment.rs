@@ -49,7 +49,7 @@ pub struct Need {
 pub fn needs<'r>(registrations: impl Iterator<Item = &'r Registration>) -> Vec<Need> {
     let mut needs: Vec<Need> = registrations
         .map(|registration| {
-            let mut actions = vec!["insert", "update", "remove"];
+            let mut actions = vec!["find", "insert", "update", "remove"];
             if registration.key_field != "_id" {
                 actions.extend(["createIndex", "listIndexes"]);
             }
@@ -82,10 +82,20 @@ mod tests {
         assert_eq!(
             needs,
             [
-                Need { namespace: namespace("a"), actions: vec!["insert", "update", "remove"] },
+                Need {
+                    namespace: namespace("a"),
+                    actions: vec!["find", "insert", "update", "remove"],
+                },
                 Need {
                     namespace: namespace("b"),
-                    actions: vec!["insert", "update", "remove", "createIndex", "listIndexes"],
+                    actions: vec![
+                        "find",
+                        "insert",
+                        "update",
+                        "remove",
+                        "createIndex",
+                        "listIndexes",
+                    ],
                 },
             ]
         );

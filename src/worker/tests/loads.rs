@@ -113,3 +113,21 @@ async fn a_load_without_a_link_and_one_that_panics_get_an_end_too() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_load_from_a_former_deployment_ends() {
+    let pages = (1..=9).map(|number| Ok(page(number, false)));
+    Bench::run(world(Behaviour::Accept, pages), options("a", 2), async |bench| {
+        bench.pass(1).await;
+        bench.worker.load(begin(7));
+        bench.pass(10).await;
+        results(bench);
+        bench.worker.configure(options("b", 2));
+        bench.pass(10).await;
+        assert_eq!(results(bench), [(7, Err(ReadFailure::transient("MongoDB is not reached")))]);
+        bench.worker.load(LoadMessage::More(LoadId(7)));
+        bench.pass(10).await;
+        assert_eq!(results(bench), []);
+    })
+    .await;
+}

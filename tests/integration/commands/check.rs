@@ -102,6 +102,7 @@ fn missing_privileges_of_the_user_are_reported_for_each_namespace() {
     assert_eq!(check(&redis, &[]).text("error"), "");
     redis.cmd(&["WB.REGISTER", "b:", "other.keys"]);
     let found = check(&redis, &[]);
+    // The role `read` has `find`.
     let missing = ["insert", "update", "remove"].map(str::to_owned).to_vec();
     assert_eq!(
         rights(&found),
@@ -117,7 +118,7 @@ fn missing_privileges_of_the_user_are_reported_for_each_namespace() {
     // Without credentials, and with a wrong password.
     let found = check(&redis, &[&guarded.mongod.uri()]);
     assert!(found.text("error").contains("asks for authentication"), "{}", found.text("error"));
-    assert_eq!(rights(&found)[0].1.len(), 5);
+    assert_eq!(rights(&found)[0].1.len(), 6);
     std::fs::write(&file, guarded.uri("ann", "wrong")).expect("file");
     let found = check(&redis, &[]);
     assert!(found.text("error").contains("authentication failed"), "{}", found.text("error"));

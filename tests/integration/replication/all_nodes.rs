@@ -301,3 +301,30 @@ fn a_node_without_the_module_is_named_in_the_warning() {
     let warns = || a.status().text("warning").contains(&id);
     wait_until("the node is named", 2 * SOON, warns);
 }
+
+#[test]
+fn each_master_loads_the_keys_of_its_own_slots() {
+    let mongod = Mongod::shared();
+    let database = mongod.database();
+    let nodes: [Redis; 2] = nodes(&mongod.uri());
+    let [a, b] = nodes.each_ref();
+    a.cmd(&["WB.REGISTER", "k:", &database.namespace("keys"), "TYPE", "STRING"]);
+    have(&[a, b], &["k:"]);
+    let documents = (0..500).map(|id| doc! { "_id": id.to_string(), "value": "x" });
+    database.collection("keys").insert_many(documents);
+    let loaded = [a, b].map(|node| {
+        node.cmd(&["WB.LOAD", "k:"]);
+        let has_ended = || node.status_of("k:").int("load_pending") == 0;
+        wait_until("the load has ended", SOON, has_ended);
+        let figures = node.status_of("k:");
+        assert_eq!(figures.int("load_documents"), 500);
+        assert_eq!(figures.int("load_kept"), 500 - figures.int("load_loaded"));
+        assert_eq!(node.run::<i64>(&["DBSIZE"]), figures.int("load_loaded"));
+        assert_eq!(node.status().int("dirty_keys"), 0);
+        figures.int("load_loaded")
+    });
+    assert!(loaded[0] > 100 && loaded[0] + loaded[1] == 500, "{loaded:?}");
+    // Each can be read where it belongs.
+    let read = |node: &Redis| command(&["GET", "k:7"]).query::<String>(&mut node.connection());
+    assert_eq!([a, b].iter().filter(|node| read(node).is_ok()).count(), 1);
+}

@@ -93,6 +93,7 @@ const ROOMS: [(&str, &[&str]); 57] = [
             "mongo/error",
             "mongo/read",
             "mongo/sink",
+            "mongo/write_concern",
         ],
     ),
     (

@@ -22,9 +22,18 @@ fn crc16(bytes: &[u8]) -> u16 {
     })
 }
 
-/// The slots of the server that gave this reply to CLUSTER NODES, those included that are about to leave it, or
-/// to come.
+/// The slots of the server that gave this reply to CLUSTER NODES, those included that are about to leave it.
+pub fn served_slots(nodes: &str) -> Vec<RangeInclusive<u16>> {
+    let is_range = |word: &str| !word.starts_with('[');
+    slots_of(nodes, is_range)
+}
+
+/// The same with those that are about to come.
 pub fn own_slots(nodes: &str) -> Vec<RangeInclusive<u16>> {
+    slots_of(nodes, |_| true)
+}
+
+fn slots_of(nodes: &str, takes: impl Fn(&str) -> bool) -> Vec<RangeInclusive<u16>> {
     let is_own = |line: &&str| line.split(' ').nth(2).is_some_and(|flags| flags.contains("myself"));
     let own = nodes.lines().find(is_own).unwrap_or_default();
     let range = |word: &str| {
@@ -36,7 +45,7 @@ pub fn own_slots(nodes: &str) -> Vec<RangeInclusive<u16>> {
         let (first, last) = word.split_once('-').unwrap_or((word, word));
         Some(first.parse().ok()?..=last.parse().ok()?)
     };
-    own.split(' ').skip(8).filter_map(range).collect()
+    own.split(' ').skip(8).filter(|word| takes(word)).filter_map(range).collect()
 }
 
 /// A set of slots.
@@ -58,6 +67,11 @@ impl SlotSet {
     /// True if `slot` is in it.
     pub fn contains(&self, slot: u16) -> bool {
         self.0.get(usize::from(slot / 64)).is_some_and(|bits| bits >> (slot % 64) & 1 == 1)
+    }
+
+    /// True if all these slots are in it.
+    pub fn contains_all(&self, slots: &[RangeInclusive<u16>]) -> bool {
+        slots.iter().cloned().flatten().all(|slot| self.contains(slot))
     }
 
     fn set(&mut self, slot: u16, is_in: bool) {
@@ -109,6 +123,8 @@ mod tests {
         let mut slots = SlotSet::default();
         assert!(slots.is_empty());
         assert_eq!(follow(&mut slots, "SETSLOT 16383 MIGRATING other"), [16_383]);
+        assert!(slots.contains_all(&[]) && slots.contains_all(&[16_383..=16_383]));
+        assert!(!slots.contains_all(&[16_382..=16_383]));
         assert_eq!(follow(&mut slots, "setslot 5 node other"), [5, 16_383]);
         assert_eq!(follow(&mut slots, "SETSLOT 5 IMPORTING other"), [16_383]);
         assert!(follow(&mut slots, "SETSLOT 16383 NODE own").is_empty());
@@ -137,6 +153,7 @@ mod tests {
                      67ed 127.0.0.1:2@12 master - 0 1 2 connected 5461-10922\n\
                      e7d1 127.0.0.1:3@13 myself,master - 0 0 1 connected 0-99 200 [93->-67ed] [77-<-292f]\n";
         assert_eq!(own_slots(nodes), [0..=99, 200..=200, 77..=77]);
+        assert_eq!(served_slots(nodes), [0..=99, 200..=200]);
         assert!(own_slots("").is_empty());
         assert!(own_slots("a b myself c\n").is_empty());
     }

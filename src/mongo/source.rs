@@ -13,6 +13,7 @@ use super::codes::{Meaning, meaning};
 use super::error;
 use super::read::{json, page};
 use super::sink::MongoSink;
+use super::write_concern::AcknowledgedBy;
 use crate::core::delivery::page::{LoadRequest, Page, ReadFailure};
 use crate::core::registration::Registration;
 use crate::source::Source;
@@ -38,7 +39,11 @@ impl Source for MongoSink {
     type Cursor = MongoCursor;
 
     async fn open(&self, request: &LoadRequest) -> Result<MongoCursor, ReadFailure> {
-        let find = options(request)?;
+        let is_majority = self.connected.write_concern.w == AcknowledgedBy::Majority;
+        let mut find = options(request)?;
+        // With another write concern, the majority may be older than what was acknowledged.
+        let concern = if is_majority { ReadConcern::majority() } else { ReadConcern::local() };
+        find.read_concern = Some(concern);
         let namespace = &request.registration.namespace;
         let database = self.connected.client.database(&namespace.database);
         let collection = database.collection::<RawDocumentBuf>(&namespace.collection);
@@ -80,7 +85,7 @@ async fn read_page(cursor: &mut MongoCursor) -> Result<Page, ReadFailure> {
     Ok(read)
 }
 
-/// The filter, and how the documents are read: from the primary, and only what cannot be rolled back.
+/// How the documents are read: from the primary.
 fn options(request: &LoadRequest) -> Result<FindOptions, ReadFailure> {
     let LoadRequest { sort, limit, after, .. } = request;
     let mut options = FindOptions::default();
@@ -88,7 +93,6 @@ fn options(request: &LoadRequest) -> Result<FindOptions, ReadFailure> {
     // With the one that was read last before.
     let most = limit.saturating_add(u64::from(!after.is_empty()));
     options.limit = (*limit > 0).then(|| i64::try_from(most).unwrap_or(i64::MAX));
-    options.read_concern = Some(ReadConcern::majority());
     options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
     let by_id = doc! { "_id": 1 };
     if sort.is_empty() {
@@ -112,10 +116,17 @@ fn parse(option: &str, text: &[u8]) -> Result<Document, ReadFailure> {
 
 /// Why documents cannot be read. MongoDB's own message may have values of the filter.
 fn failure(error: &Error) -> ReadFailure {
-    let ErrorKind::Command(refused) = &*error.kind else {
-        return ReadFailure::transient(error::broken(error).error);
+    const REFUSED: &str = "the query is refused; check FILTER and SORT";
+    let sentence = |why: &str, code: i32| format!("MongoDB: {why} (code {code})");
+    let refused = match &*error.kind {
+        ErrorKind::Command(refused) => refused,
+        // The driver itself refuses it, for example for a NUL in a name.
+        ErrorKind::InvalidArgument { .. } | ErrorKind::BsonSerialization(_) => {
+            return ReadFailure::permanent(sentence(REFUSED, 0));
+        }
+        _ => return ReadFailure::transient(error::broken(error).error),
     };
-    let because = |why: &str| format!("MongoDB: {why} (code {})", refused.code);
+    let because = |why: &str| sentence(why, refused.code);
     match meaning(refused.code) {
         Meaning::Link(why) | Meaning::Part(why) | Meaning::Transient(why) => {
             ReadFailure::transient(because(why))
@@ -128,6 +139,6 @@ fn failure(error: &Error) -> ReadFailure {
         _ if refused.code == 13 => {
             ReadFailure::permanent(because("the user may not read there; grant the role readWrite"))
         }
-        _ => ReadFailure::permanent(because("the query is refused; check FILTER and SORT")),
+        _ => ReadFailure::permanent(because(REFUSED)),
     }
 }

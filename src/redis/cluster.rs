@@ -28,6 +28,8 @@ pub struct Cluster {
     has_left: Cell<bool>,
     /// The slots that commands have moved from this node to others.
     given: RefCell<SlotSet>,
+    /// The slots that this node had after the last of these commands.
+    own: RefCell<Vec<RangeInclusive<u16>>>,
 }
 
 impl Cluster {
@@ -73,6 +75,18 @@ impl Cluster {
     /// The slots that commands have moved from this node to others, and not back.
     pub fn given_slots(&self) -> SlotSet {
         self.given.borrow().clone()
+    }
+
+    /// Remembers the slots of this node, after commands about slots that move.
+    pub fn slots_moved(&self, ctx: Ctx<'_>) {
+        *self.own.borrow_mut() = served_slots(ctx);
+    }
+
+    /// The slots that were given away, if this node has become a replica because it has none left. A node that
+    /// its own replica has replaced had other slots still.
+    pub fn gave_all(&self) -> Option<SlotSet> {
+        let given = self.given.borrow();
+        (!given.is_empty() && given.contains_all(&self.own.borrow())).then(|| given.clone())
     }
 
     /// This server becomes a master. True if that is because CLUSTER RESET takes it out of its cluster: it drops
@@ -163,6 +177,12 @@ impl Slots {
         let slot = hash_slot::slot(key);
         self.0.get_or_init(|| own_slots(ctx)).iter().any(|slots| slots.contains(&slot))
     }
+}
+
+/// The slots of this node, without those that are about to come.
+pub fn served_slots(ctx: Ctx<'_>) -> Vec<RangeInclusive<u16>> {
+    let nodes = run_command::cluster_nodes(ctx);
+    nodes.map(|nodes| hash_slot::served_slots(&nodes)).unwrap_or_default()
 }
 
 fn own_slots(ctx: Ctx<'_>) -> Vec<RangeInclusive<u16>> {

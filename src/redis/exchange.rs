@@ -36,6 +36,7 @@ pub fn step(module: &Module, ctx: Ctx<'_>, now_us: u64) -> bool {
     if module.cluster.take_slots_move() {
         // The new node of the slot must have the registrations before its first key.
         messages(module).iter().for_each(|message| nodes::broadcast(ctx, message));
+        module.cluster.slots_moved(ctx);
         module.pipeline.backlog.borrow_mut().look_for_removals();
     }
     if now_us >= module.peers.look_us.get() {

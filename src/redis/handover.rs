@@ -1,7 +1,7 @@
 //! Keys that are handed over to the node that has their hash slot now.
 
 use super::api::clock;
-use super::api::context::{Ctx, Text};
+use super::api::context::{Ctx, PAUSED_US, Text, must_not_replicate};
 use super::cluster::{Owner, Slots};
 use super::nodes;
 use super::read::value;
@@ -41,11 +41,12 @@ pub fn step(module: &Module, ctx: Ctx<'_>, now_us: u64) {
 /// When [`step`] must be called, microseconds.
 pub fn due_us(module: &Module) -> u64 {
     let backlog = module.pipeline.backlog.borrow();
-    match &backlog.handovers {
+    let due_us = match &backlog.handovers {
         handovers if handovers.is_looking() => 0,
-        handovers if handovers.is_empty() => u64::MAX,
+        handovers if handovers.is_empty() => return u64::MAX,
         handovers => handovers.again_us,
-    }
+    };
+    if must_not_replicate() { due_us.max(clock::now_us() + PAUSED_US) } else { due_us }
 }
 
 /// A node hands keys over: those whose slots are here are written again. True if there were any.

@@ -1,22 +1,24 @@
 //! WB.LOAD: stores the documents that the worker has read, a slice at a time.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::ops::RangeInclusive;
 
-use super::api::context::{Ctx, NOT_NOW, Text, must_not_replicate};
+use super::api::context::{Ctx, NOT_NOW, PAUSED_US, Text, must_not_replicate};
 use super::api::memory;
 use super::api::{clock, log};
-use super::cluster::{self, Slots};
+use super::cluster;
 use super::pipeline::Pipeline;
 use super::read::value;
 use super::replication::propagate;
 use super::slice::ClientTime;
-use super::store::store;
+use super::store::{NotStored, store};
 use crate::core::backlog::loads::LoadFigures;
 use crate::core::backlog::stream_words::LoadedValue;
 use crate::core::delivery::page::{LoadMessage, Page, PageItem, ReadFailure};
+use crate::core::hash_slot;
 use crate::core::ids::{Db, LoadId, RegistrationId};
-use crate::core::mapping::value::NO_EXPIRY;
+use crate::core::mapping::value::{Content, NO_EXPIRY};
 use crate::core::registration::printable::printable;
 
 /// Under heavy load of clients a slice takes so long, and the next one begins so much later, microseconds: the
@@ -27,6 +29,8 @@ const REST_US: u64 = 900;
 const CHECK_KEYS: usize = 16;
 /// A load stops when so much of `maxmemory` is in use, in thousandths: what it stores is no reason to evict.
 const MEMORY: u32 = 980;
+/// Pause while the cluster is down, microseconds.
+const STALL_US: u64 = 100_000;
 /// Values of so many bytes are replicated in one command.
 const REPLICATED_BYTES: usize = 64 << 10;
 
@@ -38,6 +42,13 @@ pub struct Loads {
     owed_us: Cell<u64>,
     /// Under heavy load of clients, when the next slice begins, microseconds.
     rests_us: Cell<u64>,
+    /// While the cluster is down, when storing is tried again, microseconds.
+    stalls_us: Cell<u64>,
+    /// In a cluster, the slots that this node had when a load began: what is read of other slots may be older
+    /// than what their former node has written.
+    slots: RefCell<HashMap<LoadId, Vec<RangeInclusive<u16>>>>,
+    /// Loads that have ended while nothing was stored; replicas must know.
+    ended: RefCell<Vec<RegistrationId>>,
 }
 
 #[derive(Debug)]
@@ -47,8 +58,6 @@ struct Waiting {
     /// The next item.
     next: usize,
     counts: LoadFigures,
-    /// The slots of this node, in a cluster.
-    slots: Slots,
 }
 
 impl Loads {
@@ -60,22 +69,27 @@ impl Loads {
                 if backlog.page_received(load).is_none() {
                     return say(pipeline, LoadMessage::End(load));
                 }
-                let (next, counts) = (0, LoadFigures::default());
-                let waiting = Waiting { load, page, next, counts, slots: Slots::default() };
-                self.waiting.borrow_mut().push_back(waiting);
+                let counts = LoadFigures::default();
+                self.waiting.borrow_mut().push_back(Waiting { load, page, next: 0, counts });
             }
             Err(failure) => {
-                backlog.load_failed(load, failure, clock::now_us());
+                self.ended.borrow_mut().extend(backlog.load_failed(load, failure, clock::now_us()));
+                self.slots.borrow_mut().remove(&load);
             }
         }
     }
 
     /// When [`step`](Self::step) has something to do, microseconds; `u64::MAX` for never.
     pub fn due_us(&self, pipeline: &Pipeline, ctx: Ctx<'_>) -> u64 {
-        if self.waiting.borrow().is_empty() || !may_store(ctx) {
+        if must_not_replicate() {
+            return clock::now_us() + PAUSED_US;
+        }
+        let has_page = !self.waiting.borrow().is_empty() && may_store(ctx);
+        if !has_page && self.ended.borrow().is_empty() {
             return pipeline.backlog.borrow().loads_due_us();
         }
-        if pipeline.client_time.is_heavy() { self.rests_us.get() } else { 0 }
+        let rests_us = if pipeline.client_time.is_heavy() { self.rests_us.get() } else { 0 };
+        rests_us.max(self.stalls_us.get())
     }
 
     /// Begins loads that are due, and stores for one slice. True if anything was stored.
@@ -83,8 +97,17 @@ impl Loads {
         if !may_store(ctx) {
             return false;
         }
+        for id in self.ended.take() {
+            replicate_progress(pipeline, ctx, id);
+        }
         while let Some(request) = { pipeline.backlog.borrow_mut().next_load(now_us) } {
+            if cluster::is_on(ctx) {
+                self.slots.borrow_mut().insert(request.load, cluster::served_slots(ctx));
+            }
             say(pipeline, LoadMessage::Begin(request));
+        }
+        if now_us < self.stalls_us.get() {
+            return false;
         }
         let is_heavy = pipeline.client_time.is_heavy();
         let rests = if is_heavy {
@@ -117,21 +140,54 @@ impl Loads {
                 return has_stored;
             };
             let Some(id) = pipeline.backlog.borrow().load_runs(waiting.load) else {
-                say(pipeline, LoadMessage::End(waiting.load));
+                self.end(pipeline, waiting.load);
                 continue;
             };
             has_stored = true;
-            let mut store = PageStore::new(pipeline, ctx, id);
-            let Some(store) = &mut store else { continue };
-            let is_complete = store.run(&mut waiting, end_us);
+            let slots = self.slots.borrow().get(&waiting.load).cloned();
+            let Some(mut store) = PageStore::new(pipeline, ctx, id, slots) else { continue };
+            let progress = store.run(&mut waiting, end_us);
             store.replicate();
-            if !is_complete {
+            if progress == Progress::Stalled {
+                self.stalls_us.set(clock::now_us() + STALL_US);
+            }
+            if progress != Progress::Done {
                 self.waiting.borrow_mut().push_front(waiting);
                 return true;
             }
-            store.end(waiting);
+            let load = waiting.load;
+            if store.end(waiting) {
+                self.end(pipeline, load);
+            } else {
+                say(pipeline, LoadMessage::More(load));
+            }
         }
     }
+
+    fn end(&self, pipeline: &Pipeline, load: LoadId) {
+        self.slots.borrow_mut().remove(&load);
+        say(pipeline, LoadMessage::End(load));
+    }
+}
+
+/// How far the storing of a page is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// All of it is stored, or the load has ended.
+    Done,
+    /// The time was up.
+    More,
+    /// The cluster is down.
+    Stalled,
+}
+
+/// Replicates how far the load of a registration is.
+fn replicate_progress(pipeline: &Pipeline, ctx: Ctx<'_>, id: RegistrationId) {
+    let backlog = pipeline.backlog.borrow();
+    let Some((active, load)) = backlog.registry.at(id).zip(backlog.loads.get(id)) else { return };
+    let after = if load.is_pending { load.after.as_slice() } else { &[] };
+    ctx.select(active.registration.db);
+    propagate::loading(ctx, &active.registration.prefix, load.figures.documents, after);
 }
 
 fn may_store(ctx: Ctx<'_>) -> bool {
@@ -153,13 +209,19 @@ struct PageStore<'a> {
     prefix: Vec<u8>,
     replaces: bool,
     ttl_s: u64,
-    in_cluster: bool,
+    /// In a cluster, the slots whose keys are stored.
+    slots: Option<Vec<RangeInclusive<u16>>>,
     stored: Vec<Text>,
     stored_bytes: usize,
 }
 
 impl<'a> PageStore<'a> {
-    fn new(pipeline: &'a Pipeline, ctx: Ctx<'a>, id: RegistrationId) -> Option<Self> {
+    fn new(
+        pipeline: &'a Pipeline,
+        ctx: Ctx<'a>,
+        id: RegistrationId,
+        slots: Option<Vec<RangeInclusive<u16>>>,
+    ) -> Option<Self> {
         let backlog = pipeline.backlog.borrow();
         let registration = &backlog.registry.at(id)?.registration;
         let options = &backlog.loads.get(id)?.options;
@@ -172,32 +234,42 @@ impl<'a> PageStore<'a> {
             prefix: registration.prefix.clone(),
             replaces: options.replaces,
             ttl_s: options.ttl_s,
-            in_cluster: cluster::is_on(ctx),
+            slots,
             stored: Vec::new(),
             stored_bytes: 0,
         })
     }
 
-    /// Stores items until `end_us`. True if there are no more, or the load has ended.
-    fn run(&mut self, waiting: &mut Waiting, end_us: u64) -> bool {
-        let Waiting { page, next, counts, slots, .. } = waiting;
-        for (count, item) in page.items.iter().enumerate().skip(*next) {
-            *next = count + 1;
-            self.item(page, item, slots, counts);
-            if count % CHECK_KEYS == CHECK_KEYS - 1 && memory::used_of_max() >= MEMORY {
-                *next = page.items.len();
+    /// Stores items until `end_us`.
+    fn run(&mut self, waiting: &mut Waiting, end_us: u64) -> Progress {
+        let Waiting { page, next, counts, .. } = waiting;
+        for (at, item) in page.items.iter().enumerate().skip(*next) {
+            if at % CHECK_KEYS == 0 && memory::used_of_max() >= MEMORY {
                 let error = "maxmemory is nearly reached: the load has ended early".to_owned();
                 self.pipeline.backlog.borrow_mut().end_load(self.id, Some(error));
-                return true;
+                return Progress::Done;
             }
-            if clock::now_us() >= end_us {
-                return *next == page.items.len();
+            match self.item(page, item) {
+                Ok(true) => counts.loaded += 1,
+                Ok(false) | Err(NotStored::Elsewhere) => counts.kept += 1,
+                Err(NotStored::NotNow) => return Progress::Stalled,
+                Err(NotStored::Refused(error)) => {
+                    counts.failed += 1;
+                    if counts.error.is_empty() {
+                        counts.error = error;
+                    }
+                }
+            }
+            *next = at + 1;
+            if clock::now_us() >= end_us && *next < page.items.len() {
+                return Progress::More;
             }
         }
-        true
+        Progress::Done
     }
 
-    fn item(&mut self, page: &Page, item: &PageItem, slots: &Slots, counts: &mut LoadFigures) {
+    /// Stores an item. False if the document is left out.
+    fn item(&mut self, page: &Page, item: &PageItem) -> Result<bool, NotStored> {
         let key = page.bytes.get(item.key.range()).unwrap_or_default();
         let bytes = page.bytes.get(item.value.range()).unwrap_or_default();
         let now_ms = clock::unix_ms();
@@ -206,42 +278,42 @@ impl<'a> PageStore<'a> {
             ttl_s => i64::try_from(now_ms + ttl_s * 1000).unwrap_or(i64::MAX),
         };
         let is_over = expire_ms != NO_EXPIRY && expire_ms <= i64::try_from(now_ms).unwrap_or(0);
+        // The server itself refuses a key whose slot has left since.
+        let slot = || hash_slot::slot(key);
+        let is_here =
+            self.slots.as_ref().is_none_or(|own| own.iter().any(|own| own.contains(&slot())));
+        if is_over || !is_here {
+            return Ok(false);
+        }
         let name = Text::new(key);
-        // The server itself refuses a key whose slot has left since the page was received.
-        let is_here = !self.in_cluster || slots.has(self.ctx, key);
         // Looking for the key may expire it, which may be a change to be written.
-        let exists = || value::expiry_ms(&self.pipeline.opener, self.ctx, &name).is_some();
-        let exists = is_here && !is_over && exists();
+        let exists = value::expiry_ms(&self.pipeline.opener, self.ctx, &name).is_some();
         let may_load = || {
             let mut backlog = self.pipeline.backlog.borrow_mut();
             backlog.may_load(self.id, self.db, key, clock::now_us())
         };
-        if !is_here || is_over || exists && !self.replaces || !may_load() {
-            counts.kept += 1;
-            return;
+        if exists && !self.replaces || !may_load() {
+            return Ok(false);
         }
-        let content = (item.content, bytes);
-        match store(self.pipeline, self.ctx, (&name, exists), content, expire_ms) {
-            Ok(()) => {
-                counts.loaded += 1;
-                self.stored_bytes += key.len() + bytes.len();
-                self.stored.extend(propagate::loaded_words(&LoadedValue {
-                    key,
-                    content: item.content,
-                    expire_ms,
-                    value: bytes,
-                }));
-                if self.stored_bytes >= REPLICATED_BYTES {
-                    self.replicate();
-                }
-            }
-            Err(error) => {
-                counts.failed += 1;
-                if counts.error.is_empty() {
-                    counts.error = error;
-                }
-            }
+        let value = (item.content, bytes);
+        let stored = store(self.pipeline, self.ctx, (&name, exists), value, expire_ms);
+        let (content, value) = match &stored {
+            Ok(()) => value,
+            // The former value is removed; so it is on replicas.
+            Err(NotStored::Refused(_)) if exists => (Content::Tombstone, &[][..]),
+            Err(_) => return stored.map(|()| false),
+        };
+        self.stored_bytes += key.len() + value.len();
+        self.stored.extend(propagate::loaded_words(&LoadedValue {
+            key,
+            content,
+            expire_ms: if content == Content::Tombstone { NO_EXPIRY } else { expire_ms },
+            value,
+        }));
+        if self.stored_bytes >= REPLICATED_BYTES {
+            self.replicate();
         }
+        stored.map(|()| true)
     }
 
     fn replicate(&mut self) {
@@ -252,20 +324,19 @@ impl<'a> PageStore<'a> {
         }
     }
 
-    fn end(&self, waiting: Waiting) {
-        let Waiting { load, page, counts, .. } = waiting;
+    /// Ends a page. True if the load has ended.
+    fn end(&self, waiting: Waiting) -> bool {
+        let Waiting { page, counts, .. } = waiting;
         let mut backlog = self.pipeline.backlog.borrow_mut();
-        let has_ended = backlog.page_stored(self.id, &page, counts, clock::now_us());
-        let Some(of) = backlog.loads.get(self.id) else { return };
-        let is_over = has_ended || !of.is_pending;
-        let after = if is_over { &[][..] } else { &of.after };
-        propagate::loading(self.ctx, &self.prefix, of.figures.documents, after);
-        if is_over {
-            let (prefix, loaded) = (printable(&self.prefix), of.figures.loaded);
+        backlog.page_stored(self.id, &page, counts, clock::now_us());
+        let ended = backlog.loads.get(self.id).filter(|load| !load.is_pending);
+        let ended = ended.map(|load| load.figures.loaded);
+        drop(backlog);
+        replicate_progress(self.pipeline, self.ctx, self.id);
+        if let Some(loaded) = ended {
+            let prefix = printable(&self.prefix);
             log::notice(&format!("load of prefix '{prefix}' has stored {loaded} keys"));
         }
-        let message = if is_over { LoadMessage::End(load) } else { LoadMessage::More(load) };
-        drop(backlog);
-        say(self.pipeline, message);
+        ended.is_some()
     }
 }

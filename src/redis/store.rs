@@ -5,20 +5,31 @@ use super::api::run_command::{Ran, run};
 use super::pipeline::Pipeline;
 use crate::core::mapping::value::{Content, NO_EXPIRY, Strings};
 
+/// Why a value was not stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotStored {
+    /// The server does not take it; one sentence.
+    Refused(String),
+    /// Another node of the cluster has its slot.
+    Elsewhere,
+    /// The cluster is down.
+    NotNow,
+}
+
 /// Stores a value as the key `name` of the selected database, which must not exist unless `exists`.
 ///
 /// # Errors
-/// One sentence if the server does not take it; the key does not exist then.
+/// If the server does not take it; the key does not exist then, unless the server runs no command for it.
 pub fn store(
     pipeline: &Pipeline,
     ctx: Ctx<'_>,
     (name, exists): (&Text, bool),
     (content, value): (Content, &[u8]),
     expire_ms: i64,
-) -> Result<(), String> {
+) -> Result<(), NotStored> {
     let _storing = pipeline.storing.begin();
     if exists {
-        run(ctx, c"DEL", name, &[]);
+        ran(run(ctx, c"DEL", name, &[]), c"DEL")?;
     }
     let result = write(ctx, name, content, value).and_then(|()| expire(ctx, name, expire_ms));
     if result.is_err() {
@@ -27,7 +38,7 @@ pub fn store(
     result
 }
 
-fn expire(ctx: Ctx<'_>, name: &Text, expire_ms: i64) -> Result<(), String> {
+fn expire(ctx: Ctx<'_>, name: &Text, expire_ms: i64) -> Result<(), NotStored> {
     if expire_ms == NO_EXPIRY {
         return Ok(());
     }
@@ -35,7 +46,7 @@ fn expire(ctx: Ctx<'_>, name: &Text, expire_ms: i64) -> Result<(), String> {
     ran(run(ctx, c"PEXPIREAT", name, &[at]), c"PEXPIREAT")
 }
 
-fn write(ctx: Ctx<'_>, name: &Text, content: Content, value: &[u8]) -> Result<(), String> {
+fn write(ctx: Ctx<'_>, name: &Text, content: Content, value: &[u8]) -> Result<(), NotStored> {
     let strings = || Strings::new(value).map(Text::new).collect::<Vec<Text>>();
     let (command, words) = match content {
         Content::String => (c"SET", vec![Text::new(value)]),
@@ -50,13 +61,17 @@ fn write(ctx: Ctx<'_>, name: &Text, content: Content, value: &[u8]) -> Result<()
     ran(run(ctx, command, name, &words), command)
 }
 
-fn ran(ran: Ran, command: &std::ffi::CStr) -> Result<(), String> {
+fn ran(ran: Ran, command: &std::ffi::CStr) -> Result<(), NotStored> {
     let command = command.to_string_lossy();
     match ran {
         Ran::Done => Ok(()),
         // Its message may have a part of the value.
-        Ran::Refused => Err(format!("the server's {command} does not take the value")),
-        Ran::Absent => Err(format!("the server has no {command}")),
+        Ran::Refused => {
+            Err(NotStored::Refused(format!("the server's {command} does not take the value")))
+        }
+        Ran::Absent => Err(NotStored::Refused(format!("the server has no {command}"))),
+        Ran::Elsewhere => Err(NotStored::Elsewhere),
+        Ran::NotNow => Err(NotStored::NotNow),
     }
 }
 
@@ -71,7 +86,7 @@ fn members(value: &[u8]) -> Vec<Text> {
 }
 
 /// Adds the entries of a stream one by one.
-fn entries(ctx: Ctx<'_>, name: &Text, value: &[u8]) -> Result<(), String> {
+fn entries(ctx: Ctx<'_>, name: &Text, value: &[u8]) -> Result<(), NotStored> {
     let mut strings = Strings::new(value);
     while !strings.is_empty() {
         let id =

@@ -272,6 +272,7 @@ impl<C: Connector> WriteLoop<C> {
         self.link_failed(&LinkError::transient(error));
         self.return_all(error);
         self.fail_checks(error);
+        self.end_loads();
         self.outbox.flush();
     }
 

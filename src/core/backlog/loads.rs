@@ -4,13 +4,18 @@
 //! document was read, is left as it is.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::{Backlog, KeyList};
-use crate::core::delivery::page::{LoadRequest, PAGES, Page, ReadFailure};
+use crate::core::delivery::page::{LoadRequest, Page, ReadFailure};
 use crate::core::ids::{Db, LoadId, RegistrationId};
-use crate::core::registration::KeyType;
 use crate::core::registration::args::load::LoadOptions;
+use crate::core::registration::{KeyType, OnRemoval, Registration};
 
+/// Pages for which a key that was written stays: MongoDB sends up to 16 MiB at a time, which may become many pages.
+const WRITTEN_PAGES: u64 = 64;
+/// Loads that run at a time; the others wait. Each has a few pages in memory.
+const AT_ONCE: usize = 2;
 /// Pause before a load that failed is tried again, microseconds.
 const AGAIN_US: u64 = 1_000_000;
 
@@ -33,6 +38,8 @@ pub struct Load {
     written: HashMap<Vec<u8>, u64>,
     /// Number of pages received.
     pages: u64,
+    /// True if its error is why it was interrupted.
+    has_failed: bool,
 }
 
 /// The progress of a load.
@@ -88,6 +95,21 @@ impl Loads {
     pub(super) fn changed(&mut self, id: RegistrationId) {
         if let Some(load) = self.by_registration.get_mut(&id) {
             load.stop();
+            load.after.clear();
+            load.figures.documents = 0;
+        }
+    }
+
+    /// Number of loads that the worker reads.
+    fn running_len(&self) -> usize {
+        self.pending().filter(|(_, load)| load.running.is_some()).count()
+    }
+
+    /// A key has changed: what is read of it at present may be older.
+    pub(super) fn see_written(&mut self, id: RegistrationId, key: &[u8]) {
+        if let Some(load) = self.by_registration.get_mut(&id).filter(|load| load.running.is_some())
+        {
+            load.written.insert(key.to_vec(), load.pages);
         }
     }
 
@@ -111,6 +133,7 @@ impl Load {
             due_us: 0,
             written: HashMap::new(),
             pages: 0,
+            has_failed: false,
         }
     }
 
@@ -132,8 +155,16 @@ impl Backlog {
     /// # Errors
     /// One sentence if its documents cannot become values.
     pub fn begin_load(&mut self, id: RegistrationId, options: LoadOptions) -> Result<(), String> {
-        let key_type = self.active(id).map(|active| active.registration.key_type);
-        if key_type == Some(KeyType::Any) {
+        let registration = self.active(id).map(|active| Arc::clone(&active.registration));
+        let deletes = |of: &Registration| of.on_expire == OnRemoval::Delete;
+        if options.ttl_s > 0 && registration.as_deref().is_some_and(deletes) {
+            return Err(
+                "WB.LOAD takes no TTL for a prefix with ONEXPIRE DELETE: the documents would \
+                        be deleted when the keys expire"
+                    .to_owned(),
+            );
+        }
+        if registration.is_some_and(|of| of.key_type == KeyType::Any) {
             return Err(
                 "WB.LOAD takes a prefix that was registered with a TYPE other than ANY: a \
                         document does not tell what kind of key it was"
@@ -158,7 +189,7 @@ impl Backlog {
 
     /// The next load that the worker is to begin; nothing while MongoDB is not reached.
     pub fn next_load(&mut self, now_us: u64) -> Option<LoadRequest> {
-        if self.link.name() != "up" {
+        if self.link.name() != "up" || self.loads.running_len() >= AT_ONCE {
             return None;
         }
         let is_due = |load: &Load| load.running.is_none() && load.due_us <= now_us;
@@ -184,7 +215,8 @@ impl Backlog {
     pub fn loads_due_us(&self) -> u64 {
         let waiting = self.loads.pending().filter(|(_, load)| load.running.is_none());
         let due_us = waiting.map(|(_, load)| load.due_us).min();
-        due_us.filter(|_| self.link.name() == "up").unwrap_or(u64::MAX)
+        let may_begin = self.link.name() == "up" && self.loads.running_len() < AT_ONCE;
+        due_us.filter(|_| may_begin).unwrap_or(u64::MAX)
     }
 
     /// The registration of a page that was received; `None` if the load has ended.
@@ -192,6 +224,9 @@ impl Backlog {
         let id = self.loads.running(of)?;
         let load = self.loads.by_registration.get_mut(&id)?;
         load.pages += 1;
+        if std::mem::take(&mut load.has_failed) {
+            load.figures.error.clear();
+        }
         Some(id)
     }
 
@@ -207,11 +242,7 @@ impl Backlog {
         }
         for (db, key) in keys.iter() {
             let Some(id) = self.registry.route(db, key) else { continue };
-            if let Some(load) =
-                self.loads.by_registration.get_mut(&id).filter(|load| load.running.is_some())
-            {
-                load.written.insert(key.to_vec(), load.pages);
-            }
+            self.loads.see_written(id, key);
         }
     }
 
@@ -223,6 +254,7 @@ impl Backlog {
             && self.dead.find(db, key).is_none()
             && self.maybe_missed(db, key).is_none()
             && !self.handovers.has(db, key)
+            && !self.is_indeterminate(db, key)
             && self.loads.get(id).is_some_and(|load| !load.written.contains_key(key))
     }
 
@@ -252,7 +284,7 @@ impl Backlog {
             load.after.clone_from(&page.last);
         }
         // Pages on their way were read after those that are stored now.
-        let oldest = load.pages.saturating_sub(u64::from(PAGES) + 1);
+        let oldest = load.pages.saturating_sub(WRITTEN_PAGES);
         load.written.retain(|_, pages| *pages >= oldest);
         if page.is_last {
             self.end_load(id, None);
@@ -285,6 +317,7 @@ impl Backlog {
         let load = self.loads.by_registration.get_mut(&id)?;
         load.stop();
         load.due_us = now_us + AGAIN_US;
+        load.has_failed = true;
         load.figures.error = failure.error;
         None
     }

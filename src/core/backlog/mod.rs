@@ -172,6 +172,9 @@ impl Backlog {
                 self.sharing.join(id, &registration);
                 // A registration that was shared once stays shared.
                 registration.shared = self.sharing.is_shared(id);
+                if self.active(id).is_some_and(|active| *active.registration != registration) {
+                    self.loads.changed(id);
+                }
                 if let Some(active) = self.active_mut(id) {
                     active.former_key = active.left_behind_by(&registration);
                     active.registration = Arc::new(registration);
@@ -183,7 +186,6 @@ impl Backlog {
                     active.hold_us = 0;
                 }
                 self.reset_back_off(id);
-                self.loads.changed(id);
                 self.dirty.release_held();
                 id
             }

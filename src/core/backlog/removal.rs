@@ -74,9 +74,11 @@ impl Backlog {
         now_us: u64,
     ) -> bool {
         let Some(id) = self.registry.route(db, key) else { return false };
-        let Some(active) = self.active(id) else { return false };
         let has_groups = self.registry.has_groups();
         let joins = || has_groups && joins();
+        // A document that is being loaded must not bring the key back.
+        self.loads.see_written(id, key);
+        let Some(active) = self.active(id) else { return false };
         match Backlog::on_missing(&active.registration, kind) {
             Missing::Delete => {
                 let joins = joins();

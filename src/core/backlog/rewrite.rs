@@ -108,6 +108,12 @@ impl Backlog {
         }
     }
 
+    /// True if MongoDB may still apply an old write of a key.
+    pub(super) fn is_indeterminate(&self, db: Db, key: &[u8]) -> bool {
+        !self.indeterminate.keys.is_empty()
+            && self.indeterminate.keys.contains_key(&(db, key.to_vec()))
+    }
+
     /// Forgets the indeterminate write of a key that needs no write after all.
     pub(super) fn forget_indeterminate(&mut self, db: Db, key: &[u8]) {
         if !self.indeterminate.keys.is_empty() {

@@ -24,8 +24,12 @@ pub enum Called {
 pub enum Ran {
     /// Anything but an error.
     Done,
-    /// An error, or the server does not run the command at present.
+    /// An error.
     Refused,
+    /// In a cluster: this node does not have the slot of the key, or it is about to leave or to come.
+    Elsewhere,
+    /// The cluster is down.
+    NotNow,
     /// The server does not have the command.
     Absent,
 }
@@ -45,7 +49,12 @@ pub fn run(ctx: Ctx<'_>, command: &CStr, name: &Text, words: &[Text]) -> Ran {
         );
         if reply.is_null() {
             let error = std::io::Error::last_os_error().raw_os_error();
-            return if error == Some(libc::ENOENT) { Ran::Absent } else { Ran::Refused };
+            return match error {
+                Some(libc::ENOENT) => Ran::Absent,
+                Some(libc::EPERM) => Ran::Elsewhere,
+                Some(libc::ENETDOWN) => Ran::NotNow,
+                _ => Ran::Refused,
+            };
         }
         let is_error =
             api!(RedisModule_CallReplyType)(reply) as isize == raw::REDISMODULE_REPLY_ERROR;

@@ -162,11 +162,10 @@ pub unsafe extern "C" fn on_role(
         let module = module();
         let mut backlog = module.pipeline.backlog.borrow_mut();
         let is_master = subevent == raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER;
-        let given = module.cluster.given_slots();
-        if !is_master && !given.is_empty() {
+        if let Some(given) = module.cluster.gave_all().filter(|_| !is_master) {
             // A master without slots becomes a replica, of a node that has none of its dirty keys.
-            backlog
-                .leave_given_to_others(|key| given.contains(hash_slot::slot(key)), clock::now_us());
+            let is_given = |key: &[u8]| given.contains(hash_slot::slot(key));
+            backlog.leave_given_to_others(is_given, clock::now_us());
         }
         backlog.role_changed(clock::now_us());
         if is_master && module.cluster.leaves() {

@@ -10,7 +10,7 @@ use crate::redis::api::{clock, log};
 use crate::redis::call::Call;
 use crate::redis::command_spec::{ADMIN, DANGEROUS, Spec};
 use crate::redis::retain::last_value;
-use crate::redis::store::store;
+use crate::redis::store::{NotStored, store};
 
 /// The declaration shared by all internal commands: COMMAND DOCS shows no arguments, and WB.HELP
 /// does not list them.
@@ -59,9 +59,8 @@ fn apply(call: &Call<'_>, word: Word) {
             for LoadedValue { key, content, expire_ms, value } in values {
                 let (pipeline, name) = (&call.module.pipeline, Text::new(key));
                 // The master has taken the value, so a refusal is of another version of the server.
-                if let Err(error) =
-                    store(pipeline, call.ctx, (&name, true), (content, value), expire_ms)
-                {
+                let stored = store(pipeline, call.ctx, (&name, true), (content, value), expire_ms);
+                if let Err(NotStored::Refused(error)) = stored {
                     log::warning(&format!("a key that the master has loaded is missing: {error}"));
                 }
             }

@@ -5,8 +5,8 @@ use crate::core::backlog::loads::LoadFigures;
 use crate::core::delivery::batch::Link;
 use crate::core::delivery::page::{Page, ReadFailure};
 use crate::core::ids::LoadId;
-use crate::core::registration::KeyType;
 use crate::core::registration::args::load::LoadOptions;
+use crate::core::registration::{KeyType, OnRemoval};
 
 const AT: Now = Now { us: 1, unix_ms: 0 };
 
@@ -64,7 +64,7 @@ fn what_redis_has_to_write_is_newer_than_a_document() {
     assert!(!may_load(&mut backlog, id, "k:1"));
     // A key that became clean while pages were on their way: until they are stored.
     backlog.loads_see_written(&written("k:2"));
-    for number in 1..=4 {
+    for number in 1..=65 {
         assert!(!may_load(&mut backlog, id, "k:2"), "page {number}");
         assert_eq!(backlog.page_received(load), Some(id));
         backlog.page_stored(id, &page(1, b"last"), LoadFigures::default(), 2);
@@ -84,8 +84,11 @@ fn a_load_goes_on_after_the_last_document_that_was_stored() {
     assert_eq!(backlog.load_failed(load, ReadFailure::transient("away"), 5), None);
     assert_eq!(backlog.load_runs(load), None);
     assert!(backlog.next_load(5).is_none(), "only after a pause");
+    assert_eq!(backlog.loads.get(id).unwrap().figures.error, "away");
     let request = backlog.next_load(2_000_000).unwrap();
     assert_eq!((request.after.as_slice(), request.limit), (&b"fourth"[..], 6));
+    backlog.page_received(request.load);
+    assert_eq!(backlog.loads.get(id).unwrap().figures.error, "");
     // In another order it begins again.
     backlog.begin_load(id, LoadOptions { sort: b"{}".to_vec(), ..options }).unwrap();
     let load = begin(&mut backlog);
@@ -129,4 +132,61 @@ fn a_load_is_saved_and_another_server_goes_on_with_it() {
     other.report(Report::Link(Link::Up), AT, &mut Acknowledged::default());
     let request = other.next_load(4).unwrap();
     assert_eq!((request.after.as_slice(), request.limit), (&b"fourth"[..], 6));
+}
+
+#[test]
+fn a_key_that_expires_while_documents_are_read_does_not_come_back() {
+    let (mut backlog, id) = loading(LoadOptions::default());
+    begin(&mut backlog);
+    assert!(may_load(&mut backlog, id, "k:1"));
+    backlog.removed((Db(0), b"k:1"), ChangeKind::Expired, || false, 1);
+    assert!(!may_load(&mut backlog, id, "k:1"));
+}
+
+#[test]
+fn a_load_follows_other_options_of_its_registration_from_the_beginning() {
+    let (mut backlog, id) = loading(LoadOptions::default());
+    let load = begin(&mut backlog);
+    backlog.page_received(load);
+    backlog.page_stored(id, &page(4, b"fourth"), LoadFigures::default(), 2);
+    let same = Registration { key_type: KeyType::String, ..registration("k:") };
+    backlog.register(same.clone()).unwrap();
+    assert_eq!(backlog.load_runs(load), Some(id));
+    backlog.register(Registration { key_type: KeyType::Hash, ..same }).unwrap();
+    assert_eq!(backlog.load_runs(load), None);
+    let request = backlog.next_load(3).unwrap();
+    assert_eq!(
+        (request.after.as_slice(), request.registration.key_type),
+        (&b""[..], KeyType::Hash)
+    );
+}
+
+#[test]
+fn two_loads_run_at_a_time() {
+    let (mut backlog, _) = loading(LoadOptions::default());
+    for prefix in ["l:", "m:"] {
+        let registration = Registration { key_type: KeyType::String, ..registration(prefix) };
+        let id = backlog.register(registration).unwrap();
+        backlog.begin_load(id, LoadOptions::default()).unwrap();
+    }
+    let loads = [begin(&mut backlog), begin(&mut backlog)];
+    assert!(backlog.next_load(1).is_none());
+    assert_eq!(backlog.loads_due_us(), u64::MAX);
+    let id = backlog.load_runs(loads[0]).unwrap();
+    backlog.end_load(id, None);
+    begin(&mut backlog);
+}
+
+#[test]
+fn a_time_to_live_that_would_delete_the_documents_is_refused() {
+    let (mut backlog, _) = loading(LoadOptions::default());
+    let registration = Registration {
+        key_type: KeyType::String,
+        on_expire: OnRemoval::Delete,
+        ..registration("x:")
+    };
+    let id = backlog.register(registration).unwrap();
+    let options = LoadOptions { ttl_s: 60, ..LoadOptions::default() };
+    assert!(backlog.begin_load(id, options).unwrap_err().contains("ONEXPIRE DELETE"));
+    backlog.begin_load(id, LoadOptions::default()).unwrap();
 }

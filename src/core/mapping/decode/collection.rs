@@ -4,6 +4,7 @@ use super::error::DecodeError;
 use super::named::named;
 use super::scalar;
 use super::stored::Stored;
+use super::text;
 use super::text::string;
 use crate::core::mapping::bson::{Elements, Value};
 use crate::core::mapping::value::{Content, push_bytes};
@@ -69,20 +70,9 @@ impl Stored<'_> {
         out.extend_from_slice(&id.0.to_le_bytes());
         out.extend_from_slice(&id.1.to_le_bytes());
         let count_at = out.len();
-        let mut count = 0_u32;
-        out.extend_from_slice(&count.to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
         let schema = self.registration.schema.as_deref();
-        let mut text = Vec::new();
-        for element in named(fields)? {
-            let (name, value) = element?;
-            let source = schema.map_or(Some((name, None)), |schema| schema.source(name));
-            let Some((source, to)) = source.filter(|_| value != Value::Null) else { continue };
-            text.clear();
-            string(name, value, to, "a stream", &mut text)?;
-            push_bytes(out, source.as_bytes());
-            push_bytes(out, &text);
-            count += 1;
-        }
+        let count = text::fields(named(fields)?, schema, "a stream", out)?;
         if count == 0 {
             return Err(wrong("an array with an entry without fields"));
         }

@@ -80,8 +80,7 @@ impl Writer<'_> {
         value: Value<'_>,
         place: SchemaPlace<'_>,
     ) -> Result<(), DecodeError> {
-        let is_embedded = place.to() == Some(FieldType::Json)
-            && matches!(value, Value::Document(_) | Value::Array(_) | Value::String(_));
+        let is_embedded = place.to() == Some(FieldType::Json) && matches!(value, Value::String(_));
         if is_embedded {
             return self.embedded(name, value);
         }

@@ -37,7 +37,7 @@ fn id(value: Value<'_>, registration: &Registration, out: &mut Vec<u8>) -> bool 
         }
         // MongoDB takes equal numbers of different types for the same value.
         (IdType::Int64, Value::Int64(_) | Value::Int32(_)) => scalar::append(value, None, out),
-        (IdType::Int64, Value::Double(number)) if number.fract() == 0.0 => {
+        (IdType::Int64, Value::Double(number)) if is_int64(number) => {
             scalar::append(Value::Int64(number as i64), None, out)
         }
         (IdType::ObjectId, Value::ObjectId(_)) | (IdType::Uuid, Value::Binary(4, _)) => {
@@ -46,6 +46,12 @@ fn id(value: Value<'_>, registration: &Registration, out: &mut Vec<u8>) -> bool 
         _ => false,
     };
     is_id && out.get(start..).is_some_and(|key| key.starts_with(&registration.prefix))
+}
+
+/// True for a whole number in the range of int64.
+fn is_int64(number: f64) -> bool {
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+    number.fract() == 0.0 && (-LIMIT..LIMIT).contains(&number)
 }
 
 #[cfg(test)]
@@ -109,6 +115,7 @@ mod tests {
         assert_eq!(key_of(&text, binary), None);
         assert_eq!(key_of(&number, "7"), None);
         assert_eq!(key_of(&number, 7.5), None);
+        assert_eq!(key_of(&number, 1e300), None);
         assert_eq!(key_of(&number, 7.0).as_deref(), Some("k:7"));
         assert_eq!(key_of(&number, 7).as_deref(), Some("k:7"));
         assert_eq!(key_of(&whole, "other:7"), None);

@@ -5,7 +5,7 @@
 
 use super::bson::Value;
 use super::rules::value_field;
-use super::value::{Content, push_bytes};
+use super::value::Content;
 use crate::core::registration::{KeyType, Registration};
 
 mod collection;
@@ -22,7 +22,7 @@ mod text;
 pub use error::DecodeError;
 pub use key::append as append_key;
 use stored::Stored;
-use text::string;
+use text::{fields, string};
 
 /// A value as it is to be stored in Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,18 +61,7 @@ pub fn decode(
 impl Stored<'_> {
     fn hash(&self, out: &mut Vec<u8>) -> Result<bool, DecodeError> {
         let schema = self.registration.schema.as_deref();
-        let (mut text, mut is_any) = (Vec::new(), false);
-        for element in self.fields()? {
-            let (name, value) = element?;
-            let source = schema.map_or(Some((name, None)), |schema| schema.source(name));
-            let Some((source, to)) = source.filter(|_| value != Value::Null) else { continue };
-            text.clear();
-            string(name, value, to, "a hash", &mut text)?;
-            push_bytes(out, source.as_bytes());
-            push_bytes(out, &text);
-            is_any = true;
-        }
-        Ok(is_any)
+        Ok(fields(self.fields()?, schema, "a hash", out)? > 0)
     }
 
     /// A string; with UNWRAP the text of a JSON object, except where the document has only the field

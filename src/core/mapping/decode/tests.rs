@@ -13,7 +13,7 @@ use crate::core::mapping::bson::Elements;
 use crate::core::mapping::document::{Expiry, Identity, Read, write};
 use crate::core::mapping::duplicate_names::Names;
 use crate::core::mapping::rules::Rules;
-use crate::core::mapping::value::NO_EXPIRY;
+use crate::core::mapping::value::{NO_EXPIRY, push_bytes};
 use crate::core::registration::Namespace;
 use crate::core::registration::schema::FieldType;
 use crate::core::registration::schema::{Rule, Schema};

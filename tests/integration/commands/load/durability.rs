@@ -128,3 +128,30 @@ fn a_cancelled_load_ends_and_stays_ended() {
     assert_eq!(world.redis.run::<i64>(&["WB.CANCEL", "k:"]), 1);
     assert_eq!(world.redis.status_of("k:").int("sync_pending"), 0);
 }
+
+#[test]
+fn a_key_whose_document_the_server_does_not_take_is_the_same_on_a_replica() {
+    let world = World::json();
+    world.register("k:", "keys", "TYPE JSON");
+    let replica = Setup::new(&unreachable_uri()).json().start();
+    replica.follow(&world.redis);
+    world.redis.cmd(&["JSON.SET", "k:1", "$", "{}"]);
+    world.redis.cmd(&["JSON.SET", "k:2", "$", "{}"]);
+    world.redis.flush();
+    // RedisJSON takes 128 levels.
+    let deep = (0..150).fold(doc! { "end": 1 }, |inner, _| doc! { "d": inner });
+    let keys = world.database.collection("keys");
+    keys.update(doc! { "_id": "1" }, doc! { "$set": { "d": deep } });
+    keys.update(doc! { "_id": "2" }, doc! { "$set": { "by": "others" } });
+    let figures = load(&world.redis, &["REPLACE"]);
+    assert_eq!(counts(&figures), [2, 1, 0, 1]);
+    let error = figures.text("load_error");
+    assert_eq!(error, "the server's JSON.SET does not take the value");
+    wait_until("the replica has the loaded key", SOON, || {
+        replica.run::<String>(&["JSON.GET", "k:2"]) == r#"{"by":"others"}"#
+    });
+    for redis in [&world.redis, &replica] {
+        assert_eq!(redis.run::<Vec<String>>(&["KEYS", "*"]), ["k:2"]);
+        assert_eq!(redis.status().int("dirty_keys"), 0);
+    }
+}

@@ -1,6 +1,7 @@
 //! Documents that others wrote.
 
 use super::*;
+use crate::core::mapping::value::push_bytes;
 
 fn text(registration: &Registration, document: Parsed) -> Result<String, String> {
     let value = value_of(registration, &document)?;

@@ -1,6 +1,7 @@
 //! Value → document → value, for every type and option that keeps everything.
 
 use super::*;
+use crate::core::mapping::value::push_bytes;
 
 /// Distinct names of fields: neither reserved nor with a NUL.
 fn names() -> impl Strategy<Value = Vec<String>> {

@@ -5,8 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::RangeInclusive;
 
 use super::api::context::{Ctx, NOT_NOW, PAUSED_US, Text, must_not_replicate};
-use super::api::memory;
-use super::api::{clock, log};
+use super::api::{clock, log, memory, raw};
 use super::cluster;
 use super::pipeline::Pipeline;
 use super::read::value;
@@ -81,20 +80,25 @@ impl Loads {
 
     /// When [`step`](Self::step) has something to do, microseconds; `u64::MAX` for never.
     pub fn due_us(&self, pipeline: &Pipeline, ctx: Ctx<'_>) -> u64 {
-        if must_not_replicate() {
-            return clock::now_us() + PAUSED_US;
+        let due_us = if self.waiting.borrow().is_empty() && self.ended.borrow().is_empty() {
+            pipeline.backlog.borrow().loads_due_us()
+        } else if pipeline.client_time.is_heavy() {
+            self.rests_us.get().max(self.stalls_us.get())
+        } else {
+            self.stalls_us.get()
+        };
+        if due_us != u64::MAX && !may_store(ctx) {
+            return due_us.max(clock::now_us() + PAUSED_US);
         }
-        let has_page = !self.waiting.borrow().is_empty() && may_store(ctx);
-        if !has_page && self.ended.borrow().is_empty() {
-            return pipeline.backlog.borrow().loads_due_us();
-        }
-        let rests_us = if pipeline.client_time.is_heavy() { self.rests_us.get() } else { 0 };
-        rests_us.max(self.stalls_us.get())
+        due_us
     }
 
     /// Begins loads that are due, and stores for one slice. True if anything was stored.
     pub fn step(&self, pipeline: &Pipeline, ctx: Ctx<'_>, now_us: u64) -> bool {
         if !may_store(ctx) {
+            if ctx.flags() & raw::REDISMODULE_CTX_FLAGS_SLAVE != 0 {
+                self.drop_pages(pipeline);
+            }
             return false;
         }
         for id in self.ended.take() {
@@ -164,6 +168,12 @@ impl Loads {
         }
     }
 
+    /// A replica stores nothing; when it is promoted, its loads go on after what has been stored.
+    fn drop_pages(&self, pipeline: &Pipeline) {
+        let pages = self.waiting.take();
+        pages.into_iter().for_each(|waiting| self.end(pipeline, waiting.load));
+    }
+
     fn end(&self, pipeline: &Pipeline, load: LoadId) {
         self.slots.borrow_mut().remove(&load);
         say(pipeline, LoadMessage::End(load));
@@ -186,6 +196,10 @@ fn replicate_progress(pipeline: &Pipeline, ctx: Ctx<'_>, id: RegistrationId) {
     let backlog = pipeline.backlog.borrow();
     let Some((active, load)) = backlog.registry.at(id).zip(backlog.loads.get(id)) else { return };
     let after = if load.is_pending { load.after.as_slice() } else { &[] };
+    // Empty stands for the end. The documents of a view may have no `_id`.
+    if load.is_pending && after.is_empty() {
+        return;
+    }
     ctx.select(active.registration.db);
     propagate::loading(ctx, &active.registration.prefix, load.figures.documents, after);
 }

@@ -11,7 +11,9 @@ use testkit::redis_server::sentinel::Sentinels;
 use testkit::redis_server::{Redis, Setup, command};
 use testkit::wait::{SOON, wait_until};
 
-const DOWN_AFTER_MS: u64 = 1000;
+/// A Sentinel sends a PING a second. With a second here, on a busy machine the new master counted as down
+/// before its first reply, and was replaced by the old one.
+const DOWN_AFTER_MS: u64 = 5000;
 
 fn server(uri: &str) -> Redis {
     let setup = Setup::new(uri).config("repl-diskless-sync-delay 0");

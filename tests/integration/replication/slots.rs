@@ -1,5 +1,7 @@
 //! Hash slots that move to another node of a cluster: their documents stay.
 
+use std::ops::RangeInclusive;
+
 use mongodb::bson::doc;
 use testkit::mongod::{Mongod, TestDatabase};
 use testkit::redis_server::{Redis, Setup, command};
@@ -37,10 +39,26 @@ fn id(node: &Redis) -> String {
 impl Cluster {
     /// The source has all slots but one; the documents are written.
     fn new() -> Self {
+        Self::of(|_| 0..=16_382)
+    }
+
+    /// The source has these slots, by that of the keys, and the target the others.
+    fn of(slots: impl FnOnce(u32) -> RangeInclusive<u32>) -> Self {
         let database = Mongod::shared().database();
         let [source, target, replica] = [node(), node(), node()];
-        source.cmd(&["CLUSTER", "ADDSLOTSRANGE", "0", "16382"]);
-        target.cmd(&["CLUSTER", "ADDSLOTS", "16383"]);
+        let slot: u32 = source.run(&["CLUSTER", "KEYSLOT", &key(0)]);
+        let own = slots(slot);
+        let add = |node: &Redis, slots: RangeInclusive<u32>| {
+            if !slots.is_empty() {
+                let [first, last] = [slots.start(), slots.end()].map(u32::to_string);
+                node.cmd(&["CLUSTER", "ADDSLOTSRANGE", &first, &last]);
+            }
+        };
+        add(&source, own.clone());
+        if let Some(last) = own.start().checked_sub(1) {
+            add(&target, 0..=last);
+        }
+        add(&target, own.end() + 1..=16_383);
         for other in [&target, &replica] {
             other.cmd(&["CLUSTER", "MEET", "127.0.0.1", &source.port().to_string()]);
         }
@@ -55,7 +73,6 @@ impl Cluster {
         for node in [&source, &target] {
             node.cmd(&["WB.REGISTER", "k:", &namespace, "INTERVAL", "3600000"]);
         }
-        let slot: u32 = source.run(&["CLUSTER", "KEYSLOT", &key(0)]);
         let cluster = Cluster { database, source, target, replica, slot: slot.to_string() };
         cluster.set(&cluster.source, "first");
         cluster.flush(&cluster.source);
@@ -209,6 +226,22 @@ fn a_removal_that_was_not_written_when_its_slot_left_is_written_by_the_new_node(
     assert_eq!(cluster.database.collection("keys").count(), KEYS as u64 - 1);
     assert_eq!((cluster.with("last"), cluster.with("first")), (1, KEYS as u64 - 2));
     assert_eq!(cluster.source.status().int("dirty_keys"), 0);
+}
+
+#[test]
+fn a_master_whose_last_slot_leaves_hands_over_what_it_has_not_deleted() {
+    let cluster = Cluster::of(|slot| slot..=slot);
+    cluster.source.cmd(&["DEL", &key(0)]);
+    cluster.begin();
+    cluster.migrate(1..KEYS);
+    cluster.end();
+    // Its dirty keys go with its data, which it replaces by that of the target.
+    wait_until("it is a replica", SOON, || cluster.source.status().text("role") == "replica");
+    wait_until("the removal is taken over", SOON, || {
+        cluster.source.status().int("leaving_keys") == 0
+    });
+    cluster.flush(&cluster.target);
+    assert_eq!(cluster.database.collection("keys").count(), KEYS as u64 - 1);
 }
 
 #[test]

@@ -43,7 +43,8 @@ pub mod internals {
     pub use crate::core::backlog::stream_words::{Word, read};
     pub use crate::core::backlog::table::{Dirty, Missed, RetainedValue, Taken};
     pub use crate::core::cluster::message::Message;
-    pub use crate::core::cluster::{resp, topology};
+    pub use crate::core::cluster::topology;
+    pub use crate::core::command_table;
     pub use crate::core::delivery::batch::{Batch, Item};
     pub use crate::core::delivery::page::Page;
     pub use crate::core::ids::{Db, EntryId, GroupId, RegistrationId, Version};
@@ -53,6 +54,7 @@ pub mod internals {
     pub use crate::core::registration::args::load::LoadOptions;
     pub use crate::core::registration::router::Routes;
     pub use crate::core::registration::{KeyType, Namespace, Registration, args, file_lines};
+    pub use crate::core::resp;
     pub use crate::mongo::read::page::{add as add_document, id_of};
     pub use crate::mongo::write::command;
     pub use crate::mongo::write::executor::execute;

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use crate::core::delivery::page::{LoadRequest, Page, ReadFailure};
+use crate::core::delivery::page::{FindRequest, Found, LoadRequest, Page, ReadFailure};
 
 /// Reads documents.
 pub trait Source: 'static {
@@ -20,4 +20,7 @@ pub trait Source: 'static {
         &self,
         cursor: &mut Self::Cursor,
     ) -> impl Future<Output = Result<Page, ReadFailure>>;
+
+    /// The documents of keys. Ends within a bounded time.
+    fn find(&self, request: &FindRequest) -> impl Future<Output = Result<Found, ReadFailure>>;
 }

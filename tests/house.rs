@@ -8,13 +8,15 @@ use std::path::Path;
 /// The rooms from the lowest to the highest, each with those that it may import. A room is a file
 /// or a folder; the longest name that a file begins with is its room. docs/DESIGN.md has the same
 /// list with reasons.
-const ROOMS: [(&str, &[&str]); 57] = [
+const ROOMS: [(&str, &[&str]); 60] = [
     ("file", &[]),
     ("core/ids", &[]),
     ("core/now", &[]),
     ("core/hash_slot", &[]),
     ("core/settings", &[]),
     ("core/exposition", &[]),
+    ("core/resp", &[]),
+    ("core/command_table", &["core/resp"]),
     ("core/registration", &["core/ids", "core/settings"]),
     ("core/mapping", &["core/registration"]),
     ("core/cluster", &["core/ids", "core/registration", "core/mapping"]),
@@ -143,6 +145,10 @@ const ROOMS: [(&str, &[&str]); 57] = [
             "redis/store",
         ],
     ),
+    (
+        "redis/through",
+        &["core", "redis/api", "redis/pipeline", "redis/replication/propagate", "redis/store"],
+    ),
     ("redis/retain", &["core", "redis/api", "redis/pipeline", "redis/read"]),
     ("redis/replication/async_loading", &["core/backlog", "redis/api"]),
     (
@@ -155,6 +161,7 @@ const ROOMS: [(&str, &[&str]); 57] = [
             "redis/loads",
             "redis/pipeline",
             "redis/replication/propagate",
+            "redis/through",
         ],
     ),
     (
@@ -172,6 +179,7 @@ const ROOMS: [(&str, &[&str]); 57] = [
             "redis/pipeline",
             "redis/read",
             "redis/retain",
+            "redis/through",
             "redis/replication/async_loading",
             "redis/event_loop",
         ],

@@ -16,6 +16,7 @@
 //! - `fence`: numbered commands and transactions, compared with plain commands
 //! - `difference`: updates that change a part of a document, compared with bare loops
 //! - `warm`: loading documents from MongoDB
+//! - `through`: keys that are loaded when clients read them
 //! - `report`, `plot`, `sample`: evaluation of the measurements
 //! - `servers`, `load`, `cpu`, `documents`: servers, load and measurement
 
@@ -40,6 +41,7 @@ mod report;
 mod sample;
 mod servers;
 mod start;
+mod through;
 mod warm;
 
 use std::process::ExitCode;
@@ -48,7 +50,7 @@ use report::Report;
 
 type Section = (&'static str, fn(&mut Report));
 
-const SECTIONS: [Section; 13] = [
+const SECTIONS: [Section; 14] = [
     ("cost", cost::run),
     ("groups", groups::run),
     ("read", read::run),
@@ -62,6 +64,7 @@ const SECTIONS: [Section; 13] = [
     ("fence", fence::run),
     ("difference", difference::run),
     ("warm", warm::run),
+    ("through", through::run),
 ];
 
 fn main() -> ExitCode {

@@ -28,6 +28,16 @@ pub struct GroupId(pub u32);
 #[repr(transparent)]
 pub struct LoadId(pub u64);
 
+/// A read of the documents of missing keys. Never reused while the module is loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct FindId(pub u64);
+
+/// A client that waits for keys to be loaded. Never reused while the module is loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct WaitId(pub u64);
+
 /// The version of an entry, which every change increments: it distinguishes a late report from one
 /// for the entry's current state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,6 +5,7 @@
 
 pub mod backlog;
 pub mod cluster;
+pub mod command_table;
 pub mod delivery;
 pub mod exposition;
 pub mod hash_slot;
@@ -12,4 +13,5 @@ pub mod ids;
 pub mod mapping;
 pub mod now;
 pub mod registration;
+pub mod resp;
 pub mod settings;

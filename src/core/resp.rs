@@ -1,4 +1,4 @@
-//! Replies of the server as another node sends them, in RESP3.
+//! Replies of the server, parsed.
 
 /// A part of a reply.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -43,6 +43,11 @@ pub const DIRTY_MAX_BYTES: SettingLimits = limits("dirty-max-bytes", 0, 0, 1 << 
 /// How long SHUTDOWN waits for the backlog to be written, milliseconds.
 pub const SHUTDOWN_DRAIN_MS: SettingLimits = limits("shutdown-drain-ms", 5_000, 0, 3_600_000);
 
+/// Longest time that a client waits for MongoDB, milliseconds.
+pub const THROUGH_TIMEOUT_MS: SettingLimits = limits("through-timeout-ms", 5_000, 1, 3_600_000);
+/// Maximum number of keys that are being loaded for clients at a time; others wait.
+pub const READ_MAX_LOADS: SettingLimits = limits("read-max-loads", 1_000, 1, 1_000_000);
+
 /// How WRITE REPLACE reaches MongoDB: the setting `write-form`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WriteForm {
@@ -85,6 +90,10 @@ pub struct Settings {
     pub dirty_max_bytes: i64,
     /// See [`SHUTDOWN_DRAIN_MS`].
     pub shutdown_drain_ms: i64,
+    /// See [`THROUGH_TIMEOUT_MS`].
+    pub through_timeout_ms: i64,
+    /// See [`READ_MAX_LOADS`].
+    pub read_max_loads: i64,
     /// See [`WriteForm`].
     pub write_form: WriteForm,
 }
@@ -102,6 +111,8 @@ impl Default for Settings {
             write_timeout_ms: WRITE_TIMEOUT_MS.default,
             dirty_max_bytes: DIRTY_MAX_BYTES.default,
             shutdown_drain_ms: SHUTDOWN_DRAIN_MS.default,
+            through_timeout_ms: THROUGH_TIMEOUT_MS.default,
+            read_max_loads: READ_MAX_LOADS.default,
             write_form: WriteForm::default(),
         }
     }

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mongodb::Cursor;
 use mongodb::bson::{Document, RawDocumentBuf, doc};
 use mongodb::error::{Error, ErrorKind};
 use mongodb::options::{FindOptions, Hint, ReadConcern, ReadPreference, SelectionCriteria};
+use mongodb::{Collection, Cursor};
 use tokio::time::timeout;
 
 use super::codes::{Meaning, meaning};
 use super::error;
-use super::read::{json, page};
+use super::read::{json, keys, page};
 use super::sink::MongoSink;
 use super::write_concern::AcknowledgedBy;
-use crate::core::delivery::page::{LoadRequest, Page, ReadFailure};
+use crate::core::delivery::page::{FindRequest, Found, LoadRequest, Page, ReadFailure};
 use crate::core::registration::Registration;
 use crate::source::Source;
 
@@ -39,15 +39,10 @@ impl Source for MongoSink {
     type Cursor = MongoCursor;
 
     async fn open(&self, request: &LoadRequest) -> Result<MongoCursor, ReadFailure> {
-        let is_majority = self.connected.write_concern.w == AcknowledgedBy::Majority;
         let mut find = options(request)?;
-        // With another write concern, the majority may be older than what was acknowledged.
-        let concern = if is_majority { ReadConcern::majority() } else { ReadConcern::local() };
-        find.read_concern = Some(concern);
-        let namespace = &request.registration.namespace;
-        let database = self.connected.client.database(&namespace.database);
-        let collection = database.collection::<RawDocumentBuf>(&namespace.collection);
+        find.read_concern = Some(self.read_concern());
         let filter = parse("FILTER", &request.filter)?;
+        let collection = self.collection(&request.registration);
         let opening = collection.find(filter).with_options(find);
         match timeout(WITHIN, opening.into_future()).await {
             Ok(Ok(documents)) => {
@@ -62,6 +57,59 @@ impl Source for MongoSink {
     async fn next_page(&self, cursor: &mut MongoCursor) -> Result<Page, ReadFailure> {
         let reading = timeout(WITHIN, read_page(cursor));
         reading.await.unwrap_or_else(|_| Err(ReadFailure::transient(SILENT)))
+    }
+
+    async fn find(&self, request: &FindRequest) -> Result<Found, ReadFailure> {
+        let within = Duration::from_millis(request.within_ms);
+        let reading = timeout(within, self.find_all(request, within));
+        reading.await.unwrap_or_else(|_| Err(ReadFailure::transient(SILENT)))
+    }
+}
+
+impl MongoSink {
+    fn collection(&self, of: &Registration) -> Collection<RawDocumentBuf> {
+        let database = self.connected.client.database(&of.namespace.database);
+        database.collection(&of.namespace.collection)
+    }
+
+    /// With another write concern than `majority`, the majority may be older than what was acknowledged.
+    fn read_concern(&self) -> ReadConcern {
+        match self.connected.write_concern.w {
+            AcknowledgedBy::Majority => ReadConcern::majority(),
+            _ => ReadConcern::local(),
+        }
+    }
+
+    async fn find_all(
+        &self,
+        request: &FindRequest,
+        within: Duration,
+    ) -> Result<Found, ReadFailure> {
+        let mut found = Found::default();
+        let registration = &request.registration;
+        let Some(filter) = keys::filter(registration, &request.keys) else {
+            // None of the keys can have a document.
+            found.page.is_last = true;
+            return Ok(found);
+        };
+        let mut options = FindOptions::default();
+        // One more, so that MongoDB closes the cursor with its first reply.
+        options.batch_size = Some(u32::try_from(request.keys.len()).unwrap_or(DOCUMENTS) + 1);
+        options.selection_criteria =
+            Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+        options.read_concern = Some(self.read_concern());
+        options.max_time = Some(within);
+        let collection = self.collection(registration);
+        let finding = collection.find(filter).with_options(options);
+        let mut documents = finding.await.map_err(|error| failure(&error))?;
+        while found.page.bytes.len() < BYTES {
+            if !documents.advance().await.map_err(|error| failure(&error))? {
+                found.page.is_last = true;
+                break;
+            }
+            page::add_found(&mut found, documents.current().as_bytes(), registration);
+        }
+        Ok(found)
     }
 }
 
@@ -116,7 +164,7 @@ fn parse(option: &str, text: &[u8]) -> Result<Document, ReadFailure> {
 
 /// Why documents cannot be read. MongoDB's own message may have values of the filter.
 fn failure(error: &Error) -> ReadFailure {
-    const REFUSED: &str = "the query is refused; check FILTER and SORT";
+    const REFUSED: &str = "the query is refused; check FILTER and SORT of a load";
     let sentence = |why: &str, code: i32| format!("MongoDB: {why} (code {code})");
     let refused = match &*error.kind {
         ErrorKind::Command(refused) => refused,

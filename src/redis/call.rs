@@ -1,5 +1,6 @@
 //! One call of a command.
 
+use super::api::client::Client;
 use super::api::context::Ctx;
 use super::api::raw;
 use super::api::reply::Reply;
@@ -20,6 +21,8 @@ pub struct Call<'a> {
     pub reply: Reply<'a>,
     /// The command's words, its name first.
     pub words: Vec<&'a [u8]>,
+    /// The same as the server has them.
+    pub raw: &'a [*mut raw::RedisModuleString],
 }
 
 impl Call<'_> {
@@ -38,12 +41,12 @@ impl Call<'_> {
         self.words.get(2..).unwrap_or_default()
     }
 
-    /// True if the client may be blocked: neither in MULTI nor in a script.
+    /// True if the client may be blocked: neither in MULTI nor in a script, nor, on Valkey, subscribed to a channel.
     pub fn may_block(&self) -> bool {
         let none = raw::REDISMODULE_CTX_FLAGS_MULTI
             | raw::REDISMODULE_CTX_FLAGS_LUA
             | raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING;
-        self.ctx.flags() & none == 0
+        self.ctx.flags() & none == 0 && Client::of(self.ctx).may_block()
     }
 
     /// True if the command comes from the replication stream or the AOF, and so was already

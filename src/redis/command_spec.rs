@@ -66,7 +66,7 @@ impl Spec {
 }
 
 /// Position of a command's keys.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum KeySpec {
     /// `KEYS <n> <key> ...`
     Counted,
@@ -74,6 +74,8 @@ pub enum KeySpec {
     BehindKey,
     /// The first word is the key.
     First,
+    /// The words after the name are a command, which has keys.
+    Inner,
 }
 
 /// An argument of a command.

@@ -113,4 +113,5 @@ fn release_clients() {
     module.checks.release();
     module.flushes.release();
     module.asks.release();
+    module.through.readers.release(&format!("ERR {}", guard::broken_error()));
 }

@@ -9,8 +9,8 @@
 //!   applies it.
 //! - `state`: all parts of the module, put together. None of the modules listed below it imports
 //!   it.
-//! - [`event_loop`], [`retain`], [`read`], `loads`, `flush_clients`, `check_clients`: the parts; `store` stores
-//!   what came from MongoDB.
+//! - [`event_loop`], [`retain`], [`read`], `loads`, [`through`], `flush_clients`, `check_clients`: the parts; `store`
+//!   stores what came from MongoDB.
 //! - `pipeline`: the backlog, the worker and the key opener, which every part may use; `slice`,
 //!   `sources`, `file`, `durability_warnings`.
 //! - [`api`]: the server's module API, wrapped.
@@ -46,5 +46,6 @@ mod slice;
 mod sources;
 mod state;
 mod store;
+pub mod through;
 mod tick;
 mod units;

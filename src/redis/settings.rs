@@ -19,7 +19,7 @@ use crate::mongo::uri;
 
 type Field = fn(&mut Settings) -> &mut i64;
 
-const NUMBERS: [(SettingLimits, Field); 10] = [
+const NUMBERS: [(SettingLimits, Field); 12] = [
     (settings::FLUSH_INTERVAL_MS, |s| &mut s.flush_interval_ms),
     (settings::BATCH_MAX_KEYS, |s| &mut s.batch_max_keys),
     (settings::BATCH_MAX_BYTES, |s| &mut s.batch_max_bytes),
@@ -30,6 +30,8 @@ const NUMBERS: [(SettingLimits, Field); 10] = [
     (settings::WRITE_TIMEOUT_MS, |s| &mut s.write_timeout_ms),
     (settings::DIRTY_MAX_BYTES, |s| &mut s.dirty_max_bytes),
     (settings::SHUTDOWN_DRAIN_MS, |s| &mut s.shutdown_drain_ms),
+    (settings::THROUGH_TIMEOUT_MS, |s| &mut s.through_timeout_ms),
+    (settings::READ_MAX_LOADS, |s| &mut s.read_max_loads),
 ];
 
 /// Registers every setting with the server and reads the configuration file's values.

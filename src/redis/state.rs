@@ -20,6 +20,7 @@ use super::pipeline::Pipeline;
 use super::read::fill::Filler;
 use super::replication::async_loading::AsyncLoading;
 use super::retain::redis70::Redis70;
+use super::through::Through;
 use super::units::Units;
 
 /// The module's state. Each part owns its cells and refers to no other part: its methods take the
@@ -36,6 +37,8 @@ pub struct Module {
     pub schedule: Schedule,
     /// Documents that are loaded.
     pub loads: Loads,
+    /// Read-through.
+    pub through: Through,
     /// Scans for existing keys.
     pub scans: KeyScans,
     /// What was logged about missed changes.
@@ -70,7 +73,8 @@ pub struct Module {
 impl Module {
     /// What handles the worker's reports.
     pub fn report_parts(&self) -> Parts<'_> {
-        Parts { pipeline: &self.pipeline, checks: &self.checks, loads: &self.loads }
+        let Module { pipeline, checks, loads, through, .. } = self;
+        Parts { pipeline, checks, loads, finds: &through.finds }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Stores values that came from MongoDB. Their events are no changes: see [`Pipeline::storing`].
 
 use super::api::context::{Ctx, Text};
-use super::api::run_command::{Ran, run};
+use super::api::run_command::{Ran, run, run_with_bytes};
 use super::pipeline::Pipeline;
 use crate::core::mapping::value::{Content, NO_EXPIRY, Strings};
 
@@ -49,7 +49,7 @@ fn expire(ctx: Ctx<'_>, name: &Text, expire_ms: i64) -> Result<(), NotStored> {
 fn write(ctx: Ctx<'_>, name: &Text, content: Content, value: &[u8]) -> Result<(), NotStored> {
     let strings = || Strings::new(value).map(Text::new).collect::<Vec<Text>>();
     let (command, words) = match content {
-        Content::String => (c"SET", vec![Text::new(value)]),
+        Content::String => return ran(run_with_bytes(ctx, c"SET", name, value), c"SET"),
         Content::Hash => (c"HSET", strings()),
         Content::Json => (c"JSON.SET", vec![Text::new(b"$"), Text::new(value)]),
         Content::List => (c"RPUSH", strings()),

@@ -34,14 +34,17 @@ pub fn before_sleep(ctx: Ctx<'_>) {
     changed |= retained && take_changed();
     let reported = module.reports.take(module.report_parts(), ctx) | rewrites::mark(pipeline, ctx);
     let loaded = module.loads.step(pipeline, ctx, began_us);
+    let found = module.through.finds.step(pipeline, ctx, clock::now_us());
     let exchanged = exchange_messages(module, ctx, began_us);
     let worked = synced
         | loaded
+        | found
         | exchanged
         | retained
         | reported
         | dead_letter_retries::retry(pipeline, ctx);
-    if changed || worked {
+    module.through.readers.answer(pipeline, ctx);
+    if changed || worked || pipeline.backlog.borrow_mut().take_changed(began_us) {
         reschedule(module);
     }
     let has_flushes = !module.flushes.is_empty() || !module.node_flushes.is_empty();
@@ -71,6 +74,8 @@ pub fn before_sleep(ctx: Ctx<'_>) {
         let next_us =
             next_us.min(module.flushes.next_us()).min(dead_letter_retries::due_us(pipeline));
         let next_us = next_us.min(module.loads.due_us(pipeline, ctx));
+        let next_us = next_us.min(module.through.finds.due_us(pipeline));
+        let next_us = next_us.min(module.through.readers.due_us());
         let next_us = next_us.min(module.asks.next_us()).min(handover::due_us(module));
         if at_once { 0 } else { next_us.min(retention_us()) }
     } else if flags & NOT_NOW == raw::REDISMODULE_CTX_FLAGS_SLAVE {
@@ -162,7 +167,7 @@ pub fn after_sleep(ctx: Ctx<'_>) {
         return pipeline.client_time.begins(now_us);
     }
     let clean = module.filler.send_due(pipeline, ctx, now_us, pipeline.slice_us(now_us));
-    pipeline.backlog.borrow_mut().loads_see_written(&clean.keys);
+    pipeline.backlog.borrow_mut().see_written(&clean.keys);
     propagate::replicate(ctx, &clean);
     reschedule(module);
     note_slice(pipeline, now_us);

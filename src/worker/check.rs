@@ -8,7 +8,8 @@ use tokio::time::{Duration, timeout};
 
 use super::connect_attempt;
 use super::ends::{CheckRequest, PANIC};
-use super::write_loop::{BatchEnd, SILENT, Tasks, WriteLoop};
+use super::tasks::{BatchEnd, Tasks};
+use super::write_loop::{SILENT, WriteLoop};
 use crate::core::delivery::batch::Report;
 use crate::core::delivery::deployment::{Checkup, needs};
 use crate::sink::Connector;

@@ -9,7 +9,8 @@ use super::connect_attempt::{Attempt, Linked};
 use super::ends::PANIC;
 use super::link_monitor::RETRY_IN;
 use super::link_view::View;
-use super::write_loop::{BatchEnd, SentBatch, Tasks, WriteLoop};
+use super::tasks::{BatchEnd, SentBatch, Tasks};
+use super::write_loop::WriteLoop;
 use crate::core::delivery::batch::{Batch, Link, Report, Verdict, Written};
 use crate::core::registration::Namespace;
 use crate::sink::{Connector, Failure, LinkError, Sink};
@@ -20,7 +21,7 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 impl<C: Connector> WriteLoop<C> {
     /// Handles the end of the task `id`; without `ended`, it has panicked or was aborted.
     pub(super) fn ended(&mut self, id: Id, mut ended: Option<BatchEnd<C::Sink>>) {
-        if self.page_ended(id, &mut ended) {
+        if self.page_ended(id, &mut ended) || self.find_ended(id, &mut ended) {
             return;
         }
         if let Some(flight) = self.flights.remove(&id) {

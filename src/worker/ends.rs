@@ -9,7 +9,7 @@ use super::options::{UriSource, WorkerOptions};
 use super::wake::{Asked, Doorbell};
 use crate::core::delivery::batch::{Batch, Report};
 use crate::core::delivery::group_batch::GroupBatch;
-use crate::core::delivery::page::LoadMessage;
+use crate::core::delivery::page::{FindRequest, LoadMessage};
 use crate::core::registration::Registration;
 
 /// The error for operators after a panic; the panic's own message may contain a value.
@@ -27,6 +27,8 @@ pub struct Ends {
     pub checks: Receiver<CheckRequest>,
     /// Documents to read.
     pub loads: Receiver<LoadMessage>,
+    /// Keys whose documents clients wait for.
+    pub finds: Receiver<FindRequest>,
     /// Reports to the server.
     pub reports: Sender<Report>,
     /// Ends the worker's sleep.

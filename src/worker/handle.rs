@@ -15,7 +15,7 @@ use super::thread;
 use super::wake::{Asked, Ringer, doorbell};
 use crate::core::delivery::batch::{Batch, Report};
 use crate::core::delivery::group_batch::GroupBatch;
-use crate::core::delivery::page::LoadMessage;
+use crate::core::delivery::page::{FindRequest, LoadMessage};
 use crate::sink::Connector;
 
 /// Capacity of the channel of batches: the maximum number of credits, usual and slow ones.
@@ -33,6 +33,7 @@ pub struct Worker {
     options: Sender<WorkerOptions>,
     checks: Sender<CheckRequest>,
     loads: Sender<LoadMessage>,
+    finds: Sender<FindRequest>,
     reports: Receiver<Report>,
     ringer: Ringer,
     asked: Arc<Asked>,
@@ -84,6 +85,7 @@ impl Worker {
         let (options_out, options) = unbounded();
         let (checks_out, checks) = unbounded();
         let (loads_out, loads) = unbounded();
+        let (finds_out, finds) = unbounded();
         let (reports, reports_in) = unbounded();
         let (_, exited) = bounded(0);
         let asked = Arc::new(Asked::default());
@@ -95,6 +97,7 @@ impl Worker {
             options: options_out,
             checks: checks_out,
             loads: loads_out,
+            finds: finds_out,
             reports: reports_in,
             ringer,
             asked: Arc::clone(&asked),
@@ -109,6 +112,7 @@ impl Worker {
             options,
             checks,
             loads,
+            finds,
             reports,
             doorbell,
             asked,
@@ -170,6 +174,14 @@ impl Worker {
     pub fn load(&self, message: LoadMessage) {
         // Fails only when the worker has ended, and then nothing is read any more.
         if self.loads.send(message).is_ok() {
+            self.ringer.ring();
+        }
+    }
+
+    /// Asks for the documents of keys; they are a report. Never blocks.
+    pub fn find(&self, request: FindRequest) {
+        // Fails only when the worker has ended. Then the clients wait until their timeouts.
+        if self.finds.send(request).is_ok() {
             self.ringer.ring();
         }
     }

@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use tokio::time::{Duration, Instant, timeout};
 
-use super::write_loop::{
-    BatchEnd, SILENT, SentBatch, Tasks, WRITE_WITHIN, WaitingBatch, WriteLoop,
-};
+use super::tasks::{BatchEnd, SentBatch, Tasks, WaitingBatch};
+use super::write_loop::{SILENT, WRITE_WITHIN, WriteLoop};
 use crate::core::delivery::batch::{Batch, Report};
 use crate::core::ids::RegistrationId;
 use crate::core::registration::{Namespace, Registration};

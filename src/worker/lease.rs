@@ -6,7 +6,8 @@ use std::rc::Rc;
 use tokio::time::{Duration, Instant, timeout};
 
 use super::connect_attempt::{Attempt, CONNECT_WITHIN, renew};
-use super::write_loop::{BatchEnd, SILENT, Tasks, WriteLoop};
+use super::tasks::{BatchEnd, Tasks};
+use super::write_loop::{SILENT, WriteLoop};
 use crate::core::delivery::batch::Report;
 use crate::core::delivery::lease::{LeaseState, RENEW_EVERY, TRUST};
 use crate::sink::{Connector, LinkError, Sink};

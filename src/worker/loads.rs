@@ -7,7 +7,8 @@ use tokio::task::Id;
 
 use super::ends::PANIC;
 use super::load_lane::{LoadLane, PageEnd};
-use super::write_loop::{BatchEnd, Tasks, WriteLoop};
+use super::tasks::{BatchEnd, Tasks};
+use super::write_loop::WriteLoop;
 use crate::core::delivery::batch::Report;
 use crate::core::delivery::page::{LoadMessage, LoadRequest, PAGES, Page, ReadFailure};
 use crate::core::ids::LoadId;

@@ -11,7 +11,8 @@
 //! - `connect_attempt`: creates a sink and checks the link; `link_monitor`, `link_view`: the link
 //!   between batches.
 //! - `lease`, `renewal`: the lease between batches.
-//! - `loads`, `load_lane`: documents that are read for WB.LOAD.
+//! - `tasks`: what tasks need, and how they end.
+//! - `loads`, `load_lane`: documents that are read for WB.LOAD; `finds`: for clients that wait.
 //! - `check`: WB.CHECK, independent of the link and the batches.
 //! - `credit`, `link`, `slow_namespaces`, `namespace_backoff`: pure decisions without I/O.
 //! - `outbox`: reports to the server.
@@ -21,6 +22,7 @@ mod completion;
 mod connect_attempt;
 mod credit;
 mod ends;
+mod finds;
 mod group_lane;
 mod groups;
 pub mod handle;
@@ -36,6 +38,7 @@ pub mod options;
 mod outbox;
 mod renewal;
 mod slow_namespaces;
+mod tasks;
 mod thread;
 mod wake;
 mod write_loop;

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::task::{AbortHandle, Id, JoinError, JoinSet, yield_now};
+use tokio::task::{AbortHandle, Id, yield_now};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::connect_attempt::{Attempt, CONNECT_WITHIN, Linked, attempt};
@@ -18,20 +18,20 @@ use super::ends::{CheckRequest, Concurrency, Ends, PANIC};
 use super::group_lane::GroupLane;
 use super::link::LinkState;
 use super::link_view::View;
-use super::load_lane::{LoadLanes, PageEnd};
+use super::load_lane::LoadLanes;
 use super::namespace_backoff::NamespaceBackoffs;
 use super::options::WorkerOptions;
 use super::outbox::{LagReports, Outbox};
 use super::renewal::Renewal;
 use super::slow_namespaces::SlowNamespaces;
+use super::tasks::{BatchEnd, Joined, SentBatch, Tasks, WaitingBatch};
 use super::wake::Listener;
-use crate::core::delivery::batch::{Batch, Report, SessionId, Written};
+use crate::core::delivery::batch::{Batch, Report, SessionId};
 use crate::core::delivery::concurrency::Flow;
-use crate::core::delivery::deployment::Checkup;
 use crate::core::delivery::group_batch::GroupBatch;
-use crate::core::delivery::page::LoadMessage;
-use crate::sink::{Connector, Failure, GroupResults, LinkError, Sink};
-use crate::source::Source;
+use crate::core::delivery::page::{FindRequest, LoadMessage};
+use crate::core::ids::FindId;
+use crate::sink::{Connector, LinkError, Sink};
 
 /// Time limit for a write that hangs; a sink has shorter limits of its own.
 pub const WRITE_WITHIN: Duration = Duration::from_secs(300);
@@ -42,46 +42,6 @@ const STOP_CLOSE_WITHIN: Duration = Duration::from_millis(200);
 /// Number of polls that the driver needs to send a command: pool, task, socket.
 const POLLS_TO_SEND: u32 = 8;
 
-/// A queued batch.
-pub struct WaitingBatch<C> {
-    pub(super) batch: Batch,
-    pub(super) commands: Option<C>,
-}
-
-impl<C> WaitingBatch<C> {
-    pub(super) fn is_built(&self) -> bool {
-        self.commands.is_some()
-    }
-}
-
-/// A batch in flight. Its task writes it; this reference keeps the batch if the task panics.
-pub struct SentBatch<S> {
-    pub(super) batch: Rc<Batch>,
-    pub(super) linked: Rc<Linked<S>>,
-    /// Number of usual batches in flight when it was sent, including itself.
-    pub(super) in_flight: u32,
-    /// When it was sent.
-    pub(super) since: Instant,
-}
-
-/// The result of a task.
-pub enum BatchEnd<S: Source> {
-    /// The result of writing a batch.
-    Write(Result<Written, Failure>),
-    /// The result of writing a group batch.
-    Groups(GroupResults),
-    /// The result of a connect attempt.
-    Connected(Attempt<S>),
-    /// The result of a check.
-    Checked(Checkup),
-    /// Documents of a load.
-    Page(PageEnd<S>),
-    /// A retired sink is closed.
-    Closed,
-}
-
-pub(super) type Tasks<S> = JoinSet<BatchEnd<S>>;
-type Joined<S> = Result<(Id, BatchEnd<S>), JoinError>;
 type SinkCommands<C> = <<C as Connector>::Sink as Sink>::Commands;
 
 /// The worker's state. It outlives its runtime, so that no batch is lost when the runtime fails.
@@ -115,6 +75,8 @@ pub struct WriteLoop<C: Connector> {
     pub(super) checks: HashMap<Id, u64>,
     /// The loads that are being read.
     pub(super) loads: LoadLanes<C::Sink>,
+    /// The tasks that read the documents of keys.
+    pub(super) finds: HashMap<Id, FindId>,
 }
 
 /// The ends that the write loop uses itself; the others are in the outbox.
@@ -124,6 +86,7 @@ pub struct LoopEnds {
     options: crossbeam_channel::Receiver<WorkerOptions>,
     pub(super) checks: crossbeam_channel::Receiver<CheckRequest>,
     pub(super) loads: crossbeam_channel::Receiver<LoadMessage>,
+    pub(super) finds: crossbeam_channel::Receiver<FindRequest>,
     doorbell: super::wake::Doorbell,
     stopping: std::sync::Arc<std::sync::atomic::AtomicBool>,
     concurrency: std::sync::Arc<Concurrency>,
@@ -144,6 +107,7 @@ impl<C: Connector> WriteLoop<C> {
                 options: ends.options,
                 checks: ends.checks,
                 loads: ends.loads,
+                finds: ends.finds,
                 doorbell: ends.doorbell,
                 stopping: ends.stopping,
                 concurrency: ends.concurrency,
@@ -167,6 +131,7 @@ impl<C: Connector> WriteLoop<C> {
             view: View::default(),
             checks: HashMap::new(),
             loads: HashMap::new(),
+            finds: HashMap::new(),
         }
     }
 
@@ -187,6 +152,7 @@ impl<C: Connector> WriteLoop<C> {
             self.connect_if_due(&mut tasks);
             self.begin_checks(&mut tasks);
             self.read_pages(&mut tasks);
+            self.find_documents(&mut tasks);
             self.mark_overdue_slow();
             let sent =
                 self.may_write() && self.send_batches(&mut tasks) | self.send_groups(&mut tasks);
@@ -224,6 +190,7 @@ impl<C: Connector> WriteLoop<C> {
         }
         self.link.reset();
         self.end_loads();
+        self.end_finds();
         if let Some(attempt) = self.attempt.take() {
             attempt.abort();
         }
@@ -367,6 +334,7 @@ impl<C: Connector> WriteLoop<C> {
             || !self.ends.options.is_empty()
             || !self.ends.checks.is_empty()
             || !self.ends.loads.is_empty()
+            || !self.ends.finds.is_empty()
             || self.ends.stopping.load(Ordering::SeqCst)
     }
 

@@ -3,6 +3,7 @@
 //! - `commands`: each command: its arguments, its replies, and the persistence of its effects
 //! - `capture`: which changes of which keys are captured, and how many writes they cause
 //! - `mapping`: the document of a value in MongoDB
+//! - `reads`: READTHROUGH: keys that are loaded when clients read them
 //! - `removal`: the documents of keys that are deleted, expire or are evicted
 //! - `durability`: restarts, crashes and random commands: no acknowledged write is lost
 //! - `replication`: replicas, promotion, and states in which the server must not replicate
@@ -19,6 +20,7 @@ mod limits;
 mod mapping;
 mod mongodb;
 mod operations;
+mod reads;
 mod removal;
 mod replication;
 mod timing;

@@ -21,12 +21,15 @@ LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 NO_PANEL = {
     "batches_total", "dirty_groups", "groups_split_total", "lag_p50_seconds", "lag_p99_seconds",
     "last_write_timestamp_seconds", "leaving_keys", "link_since_timestamp_seconds", "own_hits_total", "own_misses_total",
+    "read_hit_percent", "read_misses_total",
     "prefixes_omitted", "info", "lease_epoch", "lease_held", "registrations", "rescans_pending", "resting", "syncs_pending", "lost_total",
     *(f"prefix_{name}" for name in [
         "batches_total", "bytes_total", "captured_total", "coalesced_total", "deleted_total",
         "failed_total", "in_flight_keys", "info", "lag_p50_seconds", "last_write_timestamp_seconds",
         "load_documents", "load_failed", "load_kept", "load_loaded", "load_pending", "load_rate",
         "paused", "rescans_pending", "retries_total", "sync_marked", "sync_pending",
+        "evicted_total", "read_absent_total", "read_failed_total", "read_hit_percent", "read_loads_total",
+        "read_misses_total", "read_p50_seconds", "read_unloaded_total",
     ]),
 }  # fmt: skip
 # Metrics that no alert needs: rates, parts of others, and what is no trouble by itself. A group that is split
@@ -41,12 +44,17 @@ NO_ALERT = {
     "last_write_timestamp_seconds", "leaving_keys", "link_down_seconds_total", "link_since_timestamp_seconds",
     "link_up", "own_hits_total", "own_misses_total", "registrations", "retries_total",
     "slice_max_seconds", "syncs_pending", "written_total", "lease_epoch", "lease_held",
+    "evicted_total", "read_absent_total", "read_hit_percent", "read_hits_total", "read_loads_total",
+    "read_misses_total", "read_unloaded_total", "readers_waiting", "reads_total",
     *(f"prefix_{name}" for name in [
         "batches_total", "bytes_total", "captured_total", "coalesced_total", "dead_letters",
         "deleted_total", "dirty_keys", "failed_total", "in_flight_keys", "info", "lag_p50_seconds",
         "lag_p99_seconds", "last_write_timestamp_seconds", "rescans_pending", "retries_total",
         "load_documents", "load_failed", "load_kept", "load_loaded", "load_pending", "load_rate",
         "sync_marked", "sync_pending", "written_total",
+        "evicted_total", "read_absent_total", "read_failed_total", "read_hit_percent", "read_hits_total",
+        "read_loads_total", "read_misses_total", "read_p50_seconds", "read_p99_seconds", "read_unloaded_total",
+        "reads_total",
     ]),
 }  # fmt: skip
 

@@ -27,6 +27,8 @@ NOT_SHOWN = {
     "groups_missed_total", "groups_paused_total", "groups_refused_total", "groups_resting_total",
     "groups_split_total", "groups_too_large_total", "groups_total", "groups_without_transactions_total",
     "lease", "lease_epoch", "shard",
+    "evicted_total", "read_absent_total", "read_failed_total", "read_hit_percent", "read_hits_total", "read_loads_total",
+    "read_misses_total", "read_unloaded_total", "readers_waiting", "reads_total",
     "last_write_unix_ms", "leaving_keys", "link_down_ms_total", "lost_total", "own_hits_total", "own_misses_total", "prefixes",
     "registrations", "rescans_pending", "resting", "retries_total", "slice_max_us", "syncs_pending",
 }  # fmt: skip
@@ -35,7 +37,9 @@ NOT_SHOWN_OF_A_PREFIX = {
     "load_documents", "load_failed", "load_kept", "load_loaded", "load_pending", "load_rate", "load_error",
     "in_flight_keys", "interval", "key", "lag_p50_us", "last_write_unix_ms", "onerror", "ondel", "onevict",
     "onexpire", "prefix", "retries_total", "schema", "shared", "sync_marked", "ttlfield", "type", "unwrap",
-    "whole", "write",
+    "whole", "write", "readthrough",
+    "evicted_total", "read_absent_total", "read_failed_total", "read_hit_percent", "read_hits_total", "read_loads_total",
+    "read_misses_total", "read_p50_us", "read_p99_us", "read_unloaded_total", "reads_total",
 }  # fmt: skip
 
 

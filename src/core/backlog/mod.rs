@@ -22,6 +22,7 @@ mod lookahead;
 mod moved_keys;
 mod pause;
 mod problems;
+pub mod reads;
 pub mod record;
 mod registered;
 pub mod registry;
@@ -128,6 +129,8 @@ pub struct Backlog {
     pub lease: lease::LeaseView,
     /// Documents that are loaded into Redis.
     pub loads: loads::Loads,
+    /// Keys that are loaded when clients read them.
+    pub reads: reads::Reads,
     /// Keys that are handed over to other nodes of a cluster.
     pub handovers: handover::Handovers,
     /// The revisions of registrations in a cluster.
@@ -174,6 +177,7 @@ impl Backlog {
                 registration.shared = self.sharing.is_shared(id);
                 if self.active(id).is_some_and(|active| *active.registration != registration) {
                     self.loads.changed(id);
+                    self.reads.changed(id);
                 }
                 if let Some(active) = self.active_mut(id) {
                     active.former_key = active.left_behind_by(&registration);
@@ -221,6 +225,7 @@ impl Backlog {
         self.registry.stop_routing(db, prefix);
         self.sharing.leave(id);
         self.loads.remove(id);
+        self.end_reads(Some(id), &reads::LoadEnd::Unknown, now_us);
         if let Some(active) = self.active_mut(id) {
             active.live = false;
             active.discards = discard;

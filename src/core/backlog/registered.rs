@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::reads::counts::ReadFigures;
 use super::trouble::Trouble;
 use crate::core::delivery::lag::Percentiles;
 use crate::core::registration::Registration;
@@ -70,6 +71,8 @@ pub struct ActiveRegistration {
     pub trouble: Trouble,
     /// Counters; captured and coalesced are counted in the dirty table.
     pub counters: Counters,
+    /// What commands looked for.
+    pub reads: ReadFigures,
 }
 
 impl ActiveRegistration {
@@ -89,6 +92,7 @@ impl ActiveRegistration {
             former_key: None,
             trouble: Trouble::default(),
             counters: Counters::default(),
+            reads: ReadFigures::default(),
         }
     }
 

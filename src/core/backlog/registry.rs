@@ -2,7 +2,7 @@
 //! time.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::ops::Bound;
 
 use super::ActiveRegistration;
@@ -26,6 +26,8 @@ pub struct Registry {
     /// Live registrations without `ATOMIC NONE`: only with them it is found out which keys changed
     /// together.
     grouped: BTreeSet<RegistrationId>,
+    /// Live registrations with READTHROUGH, by their databases.
+    readers: BTreeMap<Db, BTreeSet<RegistrationId>>,
     /// Live registrations whose existing keys are still to be marked as dirty.
     to_sync: BTreeSet<RegistrationId>,
     version: u64,
@@ -133,7 +135,29 @@ impl Registry {
         } else {
             self.grouped.insert(id);
         }
-        self.routes.insert(registration.db, &registration.prefix, id);
+        let (db, reads) = (registration.db, registration.read_through.is_some());
+        self.routes.insert(db, &registration.prefix, id);
+        self.follow_reader(db, id, reads);
+    }
+
+    fn follow_reader(&mut self, db: Db, id: RegistrationId, reads: bool) {
+        let readers = self.readers.entry(db).or_default();
+        if reads {
+            readers.insert(id);
+        } else {
+            readers.remove(&id);
+        }
+        self.readers.retain(|_, readers| !readers.is_empty());
+    }
+
+    /// True if missing keys of a live registration are loaded.
+    pub fn has_readers(&self) -> bool {
+        !self.readers.is_empty()
+    }
+
+    /// The databases with such registrations.
+    pub(super) fn reader_dbs(&self) -> impl Iterator<Item = Db> {
+        self.readers.keys().copied()
     }
 
     /// Stops routing keys with this prefix; they belong to the registration of a shorter prefix, if
@@ -141,6 +165,7 @@ impl Registry {
     pub(super) fn stop_routing(&mut self, db: Db, prefix: &[u8]) {
         if let Some(id) = self.find(db, prefix) {
             self.grouped.remove(&id);
+            self.follow_reader(db, id, false);
         }
         self.routes.remove(db, prefix);
     }

@@ -78,6 +78,9 @@ impl Backlog {
         let joins = || has_groups && joins();
         // A document that is being loaded must not bring the key back.
         self.loads.see_written(id, key);
+        if kind == ChangeKind::Evicted {
+            self.count_evicted(id);
+        }
         let Some(active) = self.active(id) else { return false };
         match Backlog::on_missing(&active.registration, kind) {
             Missing::Delete => {

@@ -100,9 +100,10 @@ impl Backlog {
                     error.clone_into(&mut self.link_error);
                 }
                 self.link.change(link, now);
+                self.reads_lose_link(now.us);
             }
-            // Handled by the caller: for the client of WB.CHECK, and for WB.LOAD.
-            Report::Checked { .. } | Report::Page { .. } => {}
+            // Handled by the caller: for the clients of WB.CHECK and of missing keys, and for WB.LOAD.
+            Report::Checked { .. } | Report::Page { .. } | Report::Found { .. } => {}
             Report::Times(times) => self.times = *times,
             Report::Lag { of: None, lag } => self.lag = Some((now.us, lag)),
             Report::Lag { of: Some((id, registration)), lag } => {

@@ -4,10 +4,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::reads::LoadEnd;
 use super::{ActiveRegistration, Backlog};
 use crate::core::backlog::record::{Record, SavedKey};
 use crate::core::backlog::table::{DirtyKey, Missed};
 use crate::core::ids::{Db, RegistrationId};
+
+/// Why nobody waits for a document any more.
+const OTHER_DATA: &str =
+    "WBDOWN the server has loaded other data or has another role: send the command again";
 
 impl Backlog {
     /// True if there is nothing to save, so that the RDB can be loaded without the module. Without a
@@ -190,6 +195,8 @@ impl Backlog {
         self.link_error.clear();
         self.handovers.begin_epoch();
         self.loads.begin_epoch();
+        self.end_reads(None, &LoadEnd::Failed(OTHER_DATA.to_owned()), 0);
+        self.reads.begin_epoch();
         self.in_flight.begin_epoch();
     }
 

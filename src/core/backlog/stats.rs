@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 
 use super::loads::LoadFigures;
+use super::reads::counts::ReadCounts;
 use super::{ActiveRegistration, Backlog, Counters};
 use crate::core::delivery::group_counts::{GroupCounts, Split};
 use crate::core::delivery::lag::{Percentiles, WINDOW_US};
@@ -36,6 +37,22 @@ impl Counters {
     }
 }
 
+impl ReadCounts {
+    fn figures(&self) -> [Figure; 9] {
+        [
+            (c"reads_total", self.reads()),
+            (c"read_hits_total", self.hits),
+            (c"read_misses_total", self.misses),
+            (c"read_hit_percent", self.hit_percent()),
+            (c"read_loads_total", self.loads),
+            (c"read_absent_total", self.absent),
+            (c"read_failed_total", self.failed),
+            (c"read_unloaded_total", self.unloaded),
+            (c"evicted_total", self.evicted),
+        ]
+    }
+}
+
 impl PrefixState<'_> {
     /// All figures. `percent` is the progress of a running scan in percent of the keys of the
     /// database.
@@ -61,6 +78,11 @@ impl PrefixState<'_> {
             (c"load_rate", self.load.rate),
         ];
         figures.extend(self.counters.figures());
+        figures.extend(self.reads.figures());
+        figures.extend([
+            (c"read_p50_us", self.read_times.p50_us),
+            (c"read_p99_us", self.read_times.p99_us),
+        ]);
         figures.extend(self.counters.late(self.lag));
         figures
     }
@@ -84,8 +106,10 @@ impl BacklogState<'_> {
             (c"syncs_pending", self.syncs_pending as u64),
         ];
         figures.extend(self.counters.figures());
+        figures.extend(self.reads.figures());
         figures.extend(self.counters.late(self.lag));
         figures.extend([
+            (c"readers_waiting", self.readers as u64),
             (c"memory_bytes", self.memory_bytes as u64),
             (c"lost_total", self.lost_total),
             (c"slice_max_us", self.slice_max_us),
@@ -128,6 +152,10 @@ pub struct PrefixState<'a> {
     pub load_pending: bool,
     /// The progress of its current or last load.
     pub load: LoadFigures,
+    /// What commands looked for.
+    pub reads: ReadCounts,
+    /// Recent times of loads of missing keys; 0 for none.
+    pub read_times: Percentiles,
 }
 
 /// Statistics of the module.
@@ -177,6 +205,10 @@ pub struct BacklogState<'a> {
     pub groups: usize,
     /// Numbers of groups that were written.
     pub group_counts: GroupCounts,
+    /// What commands looked for, of all registrations, including removed ones.
+    pub reads: ReadCounts,
+    /// Clients that wait for missing keys to be loaded.
+    pub readers: usize,
     /// The epoch of the lease while this server holds it; 0 otherwise.
     pub lease_epoch: u64,
 }
@@ -208,6 +240,8 @@ impl Backlog {
             leaving_keys: self.handovers.unconfirmed(),
             groups: self.groups_len(),
             group_counts: self.group_counts(),
+            reads: self.reads.counts,
+            readers: self.reads.waiting(),
             lease_epoch: match self.lease.state {
                 LeaseState::Held { epoch, .. } => epoch,
                 _ => 0,
@@ -215,7 +249,8 @@ impl Backlog {
             memory_bytes: self.dirty.memory_bytes()
                 + self.log.memory_bytes()
                 + self.dead.memory_bytes()
-                + self.watched_letters.memory_bytes(),
+                + self.watched_letters.memory_bytes()
+                + self.reads.memory_bytes(),
         }
     }
 
@@ -243,6 +278,8 @@ impl Backlog {
             rescan_pending: self.dirty.has_missed(id),
             load_pending: self.loads.get(id).is_some_and(|load| load.is_pending),
             load: self.loads.get(id).map(|load| load.figures.clone()).unwrap_or_default(),
+            reads: active.reads.counts,
+            read_times: active.reads.times(now_us),
         })
     }
 

@@ -12,6 +12,7 @@ mod loaded;
 mod loads;
 mod parts;
 mod pause;
+mod reads;
 mod schedule;
 mod trouble;
 mod watch;

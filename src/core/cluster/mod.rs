@@ -2,7 +2,6 @@
 
 pub mod agreed;
 pub mod message;
-pub mod resp;
 pub mod topology;
 
 /// The id of a node: 40 hexadecimal digits.

@@ -8,8 +8,8 @@ use super::deployment::Checkup;
 use super::group_counts::GroupCounts;
 use super::lag::Percentiles;
 use super::lease::LeaseState;
-use super::page::{Page, ReadFailure};
-use crate::core::ids::{EntryId, LoadId, RegistrationId, Version};
+use super::page::{Found, Page, ReadFailure};
+use crate::core::ids::{EntryId, FindId, LoadId, RegistrationId, Version};
 use crate::core::mapping::value::{Content, Span};
 use crate::core::registration::Registration;
 
@@ -251,6 +251,13 @@ pub enum Report {
         load: LoadId,
         /// The documents.
         result: Result<Box<Page>, ReadFailure>,
+    },
+    /// Documents of keys that Redis does not have, or why they could not be read.
+    Found {
+        /// The request.
+        find: FindId,
+        /// The documents.
+        result: Result<Box<Found>, ReadFailure>,
     },
     /// A WB.CHECK has ended.
     Checked {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::core::ids::LoadId;
+use crate::core::ids::{FindId, LoadId};
 use crate::core::mapping::value::{Content, Span};
 use crate::core::registration::Registration;
 
@@ -24,6 +24,28 @@ pub struct LoadRequest {
     pub limit: u64,
     /// The last document that was read before, as a BSON document with its `_id` only; empty for none.
     pub after: Vec<u8>,
+}
+
+/// A request for the documents of keys that Redis does not have.
+#[derive(Clone, Debug)]
+pub struct FindRequest {
+    /// The request.
+    pub find: FindId,
+    /// The registration of all the keys.
+    pub registration: Arc<Registration>,
+    /// The whole keys.
+    pub keys: Vec<Box<[u8]>>,
+    /// Longest time that it may take, milliseconds.
+    pub within_ms: u64,
+}
+
+/// The documents of keys that were asked for.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Their values. The keys that are not in it have no document, if `is_last`; else they were not read.
+    pub page: Page,
+    /// The keys whose documents no value can hold, with the reason.
+    pub refused: Vec<(Vec<u8>, String)>,
 }
 
 /// What the server thread says of a load.

@@ -81,6 +81,17 @@ pub enum OnRemoval {
     Keep,
 }
 
+/// READTHROUGH: a missing key is loaded from MongoDB when a client reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadThrough {
+    /// When a loaded key expires, seconds after it was loaded; 0 for what its document says.
+    pub ttl_s: u64,
+    /// By how much that differs from key to key, percent, 0 to 100.
+    pub jitter_percent: u8,
+    /// How long it is remembered that there is no document, milliseconds.
+    pub absent_ms: u64,
+}
+
 /// What happens to a field that SCHEMA cannot convert.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnError {
@@ -145,6 +156,8 @@ pub struct Registration {
     pub unwraps: bool,
     /// What happens to a field that the schema cannot convert.
     pub on_error: OnError,
+    /// Whether missing keys are loaded when clients read them.
+    pub read_through: Option<ReadThrough>,
     /// Types and names of fields, where they differ from those of the value.
     pub schema: Option<Box<Schema>>,
     /// Longest wait for coalescing in milliseconds; `None` uses the module's setting.
@@ -179,6 +192,7 @@ impl Registration {
             exclude: Vec::new(),
             unwraps: false,
             on_error: OnError::DeadLetter,
+            read_through: None,
             schema: None,
             interval_ms: None,
             batch_max_keys: None,

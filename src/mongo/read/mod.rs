@@ -1,4 +1,5 @@
 //! Reads documents, for keys that are loaded into Redis.
 
 pub mod json;
+pub mod keys;
 pub mod page;

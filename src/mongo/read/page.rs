@@ -1,6 +1,6 @@
 //! Documents as values that can be stored.
 
-use crate::core::delivery::page::{Page, PageItem};
+use crate::core::delivery::page::{Found, Page, PageItem};
 use crate::core::mapping::bson::Elements;
 use crate::core::mapping::decode::{append_key, decode};
 use crate::core::mapping::value::Span;
@@ -9,6 +9,29 @@ use crate::core::registration::Registration;
 /// Adds a document to a page: its value, or the reason why it has none.
 pub fn add(page: &mut Page, document: &[u8], registration: &Registration) {
     page.documents += 1;
+    if let Err((_, error)) = append(page, document, registration) {
+        page.unloadable += 1;
+        page.error.get_or_insert(error);
+    }
+}
+
+/// Adds a document that was asked for by its key.
+pub fn add_found(found: &mut Found, document: &[u8], registration: &Registration) {
+    found.page.documents += 1;
+    if let Err(refused) = append(&mut found.page, document, registration) {
+        found.refused.push(refused);
+    }
+}
+
+/// Appends the value of a document.
+///
+/// # Errors
+/// The key, and one sentence, if no value can hold the document.
+fn append(
+    page: &mut Page,
+    document: &[u8],
+    registration: &Registration,
+) -> Result<(), (Vec<u8>, String)> {
     let start = page.bytes.len();
     let is_key = append_key(document, registration, &mut page.bytes);
     let key = Span { start, end: page.bytes.len() };
@@ -28,11 +51,12 @@ pub fn add(page: &mut Page, document: &[u8], registration: &Registration) {
         // It holds no value of a key of this registration.
         Ok(None) => page.bytes.truncate(start),
         Err(error) => {
+            let key = page.bytes.get(key.range()).unwrap_or_default().to_vec();
             page.bytes.truncate(start);
-            page.unloadable += 1;
-            page.error.get_or_insert_with(|| error.to_string());
+            return Err((key, error.to_string()));
         }
     }
+    Ok(())
 }
 
 /// A document with the `_id` of another one only; empty if it has none.

@@ -57,7 +57,10 @@ impl<T> Handle<T> {
                 Some(free::<T>),
                 0,
             );
-            api!(RedisModule_SetDisconnectCallback)(client, Some(on_disconnect));
+            // The server has blocked none; it ends if it is told of one.
+            if !client.is_null() {
+                api!(RedisModule_SetDisconnectCallback)(client, Some(on_disconnect));
+            }
             Handle::new(client)
         }
     }
@@ -74,6 +77,9 @@ impl<T> Handle<T> {
     }
 
     fn unblock(&self, outcome: *mut c_void) {
+        if self.raw.is_null() {
+            return;
+        }
         // SAFETY: the handle is valid until it is unblocked, which `answer` and `drop` do once between them.
         // The outcome is null, or freed by `free`.
         unsafe { api!(RedisModule_UnblockClient)(self.raw, outcome) };

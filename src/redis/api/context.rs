@@ -118,6 +118,15 @@ impl Text {
         Text { raw }
     }
 
+    /// A string that the server has.
+    ///
+    /// # Safety
+    /// `raw` is a valid string.
+    pub unsafe fn hold(raw: *mut raw::RedisModuleString) -> Self {
+        // SAFETY: the caller vouches for the string; without a context the module must free what is returned.
+        Text { raw: unsafe { api!(RedisModule_HoldString)(ptr::null_mut(), raw) } }
+    }
+
     /// The pointer itself; valid as long as this value.
     pub fn raw(&self) -> *mut raw::RedisModuleString {
         self.raw
@@ -195,4 +204,20 @@ pub unsafe fn words<'a>(argv: *mut *mut raw::RedisModuleString, argc: c_int) -> 
         // SAFETY: within `argc`; the caller vouches for the strings.
         .map(|at| unsafe { bytes(*argv.add(at)) })
         .collect()
+}
+
+/// The same as the server has them.
+///
+/// # Safety
+/// As [`words`].
+pub unsafe fn raw_words<'a>(
+    argv: *mut *mut raw::RedisModuleString,
+    argc: c_int,
+) -> &'a [*mut raw::RedisModuleString] {
+    let len = usize::try_from(argc).unwrap_or(0);
+    if argv.is_null() || len == 0 {
+        return &[];
+    }
+    // SAFETY: the caller vouches for `argc` words.
+    unsafe { std::slice::from_raw_parts(argv, len) }
 }

@@ -51,9 +51,22 @@ impl Opened {
 
     /// Opens the key `name` of the selected database in `mode`; nothing when there is no such key.
     pub fn with_mode(ctx: Ctx<'_>, name: &Text, mode: c_int) -> Option<Opened> {
+        // SAFETY: the name lives until the key is closed.
+        unsafe { Opened::named(ctx, name.raw(), mode) }
+    }
+
+    /// The same with a string of the server.
+    ///
+    /// # Safety
+    /// `name` lives until the key is closed.
+    pub unsafe fn named(
+        ctx: Ctx<'_>,
+        name: *mut raw::RedisModuleString,
+        mode: c_int,
+    ) -> Option<Opened> {
         // SAFETY: the context is that of a running callback in which keys may be opened (not a
-        // one-shot), and the name lives until the key is closed.
-        let key = unsafe { api!(RedisModule_OpenKey)(ctx.raw(), name.raw(), mode) };
+        // one-shot); the caller vouches for the name.
+        let key = unsafe { api!(RedisModule_OpenKey)(ctx.raw(), name, mode) };
         let opened = (!key.is_null()).then_some(Opened(key))?;
         // Opened for writing, a missing key is reported as empty.
         (opened.key_type() != raw::REDISMODULE_KEYTYPE_EMPTY).then_some(opened)

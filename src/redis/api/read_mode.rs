@@ -22,6 +22,17 @@ pub fn mode(is_replica: bool) -> c_int {
     (raw::REDISMODULE_READ | write | known) as c_int
 }
 
+/// The flags for looking whether a key exists, in a command filter, where nothing may be replicated: servers that can do
+/// so leave an expired key, which counts as missing, in its place.
+pub fn looking(mode: c_int) -> c_int {
+    mode | (raw::REDISMODULE_OPEN_KEY_NOEXPIRE & known_modes()) as c_int
+}
+
+/// True if opening a key in this mode may remove it because it has expired.
+pub fn expires(mode: c_int) -> bool {
+    mode as u32 & raw::REDISMODULE_OPEN_KEY_NOEXPIRE == 0
+}
+
 /// True if the server counts keys that are opened in this mode.
 pub fn is_counted(mode: c_int) -> bool {
     mode as u32 & (raw::REDISMODULE_WRITE | raw::REDISMODULE_OPEN_KEY_NOSTATS) == 0

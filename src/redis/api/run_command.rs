@@ -38,24 +38,52 @@ pub enum Ran {
 pub fn run(ctx: Ctx<'_>, command: &CStr, name: &Text, words: &[Text]) -> Ran {
     let mut raw: Vec<*mut raw::RedisModuleString> =
         std::iter::once(name).chain(words).map(Text::raw).collect();
-    // SAFETY: "v" takes an array of strings and its length, which live until after the call; the reply is freed.
-    unsafe {
-        let reply = api!(RedisModule_Call)(
+    // SAFETY: "v" takes an array of strings and its length, which live until after the call.
+    let reply = unsafe {
+        api!(RedisModule_Call)(
             ctx.raw(),
             command.as_ptr(),
             c"v".as_ptr(),
             raw.as_mut_ptr(),
             raw.len(),
-        );
-        if reply.is_null() {
-            let error = std::io::Error::last_os_error().raw_os_error();
-            return match error {
-                Some(libc::ENOENT) => Ran::Absent,
-                Some(libc::EPERM) => Ran::Elsewhere,
-                Some(libc::ENETDOWN) => Ran::NotNow,
-                _ => Ran::Refused,
-            };
-        }
+        )
+    };
+    // SAFETY: the reply is used nowhere else.
+    unsafe { ran(reply) }
+}
+
+/// Runs `command name value`, and replicates nothing. The server has its own copy of the value, so it stores a number
+/// as a number.
+pub fn run_with_bytes(ctx: Ctx<'_>, command: &CStr, name: &Text, value: &[u8]) -> Ran {
+    // SAFETY: "s" takes a string, "b" bytes and their number, which live until after the call.
+    let reply = unsafe {
+        api!(RedisModule_Call)(
+            ctx.raw(),
+            command.as_ptr(),
+            c"sb".as_ptr(),
+            name.raw(),
+            value.as_ptr().cast::<std::ffi::c_char>(),
+            value.len(),
+        )
+    };
+    // SAFETY: the reply is used nowhere else.
+    unsafe { ran(reply) }
+}
+
+/// # Safety
+/// `reply` is what RedisModule_Call has just returned, and is used nowhere else.
+unsafe fn ran(reply: *mut raw::RedisModuleCallReply) -> Ran {
+    if reply.is_null() {
+        let error = std::io::Error::last_os_error().raw_os_error();
+        return match error {
+            Some(libc::ENOENT) => Ran::Absent,
+            Some(libc::EPERM) => Ran::Elsewhere,
+            Some(libc::ENETDOWN) => Ran::NotNow,
+            _ => Ran::Refused,
+        };
+    }
+    // SAFETY: the caller vouches for the reply, which is freed once.
+    unsafe {
         let is_error =
             api!(RedisModule_CallReplyType)(reply) as isize == raw::REDISMODULE_REPLY_ERROR;
         api!(RedisModule_FreeCallReply)(reply);

@@ -3,8 +3,8 @@
 use std::ffi::c_int;
 
 use crate::core::cluster::NodeId;
-use crate::core::cluster::resp::{self, Part};
 use crate::core::ids::Db;
+use crate::core::resp::{self, Part};
 use crate::redis::answers;
 use crate::redis::api::blocked::{self, Handle};
 use crate::redis::api::clock;

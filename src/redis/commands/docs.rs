@@ -49,11 +49,19 @@ const END_OF_KEYS: raw::RedisModuleCommandKeySpec =
 fn key_spec(keys: KeySpec) -> raw::RedisModuleCommandKeySpec {
     let mut spec = END_OF_KEYS;
     spec.flags = u64::from(raw::REDISMODULE_CMD_KEY_RO | raw::REDISMODULE_CMD_KEY_ACCESS);
+    if keys == KeySpec::Inner {
+        // The server asks the module for all of them.
+        let any = raw::REDISMODULE_CMD_KEY_RW
+            | raw::REDISMODULE_CMD_KEY_ACCESS
+            | raw::REDISMODULE_CMD_KEY_UPDATE
+            | raw::REDISMODULE_CMD_KEY_INCOMPLETE;
+        spec.flags = u64::from(any);
+    }
     // The keys follow a keyword anywhere after the command's name.
     let keyword = match keys {
         KeySpec::Counted => Some((c"KEYS", 1)),
         KeySpec::BehindKey => Some((c"KEY", 2)),
-        KeySpec::First => None,
+        KeySpec::First | KeySpec::Inner => None,
     };
     if let Some((keyword, startfrom)) = keyword {
         spec.begin_search_type =
@@ -64,7 +72,8 @@ fn key_spec(keys: KeySpec) -> raw::RedisModuleCommandKeySpec {
         };
     } else {
         spec.begin_search_type = raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX;
-        spec.bs.index = raw::RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_1 { pos: 1 };
+        let pos = if keys == KeySpec::Inner { 2 } else { 1 };
+        spec.bs.index = raw::RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_1 { pos };
     }
     if matches!(keys, KeySpec::Counted) {
         spec.find_keys_type = raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_KEYNUM;

@@ -17,6 +17,8 @@ pub fn positions(keys: KeySpec, words: &[&[u8]]) -> std::ops::Range<usize> {
         }),
         KeySpec::BehindKey => after("KEY", 2).map(|at| at..at + 1),
         KeySpec::First => Some(1..2),
+        // The server knows them.
+        KeySpec::Inner => None,
     };
     range.filter(|range| range.end <= words.len()).unwrap_or(0..0)
 }

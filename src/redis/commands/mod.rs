@@ -20,18 +20,20 @@ pub mod registrations_file;
 mod revise;
 mod status;
 mod sync;
+mod through;
 mod unregister;
 mod warning;
 
 use std::ffi::{CStr, CString, c_int};
 
-use super::api::context::{Ctx, words};
+use super::api::command_keys;
+use super::api::context::{Ctx, raw_words, words};
 use super::api::guard::{broken_error, guard, is_broken};
 use super::api::raw;
 use super::api::raw::api;
 use super::api::reply::{REPLIED, Reply};
 use super::call::Call;
-use super::command_spec::Spec;
+use super::command_spec::{KeySpec, Spec};
 use super::replication::apply;
 use super::state::module;
 pub use register::{Source, run as run_registration};
@@ -71,7 +73,7 @@ const HELP: Spec = help::spec(help);
 
 /// Every command and subcommand, in the order of WB.HELP and of docs/COMMANDS.md; a container before
 /// its subcommands.
-static COMMANDS: [ServerCommand; 33] = [
+static COMMANDS: [ServerCommand; 37] = [
     command!(register::SPEC),
     command!(unregister::SPEC),
     command!(list::SPEC),
@@ -92,6 +94,10 @@ static COMMANDS: [ServerCommand; 33] = [
     command!(deadletter::DROP),
     command!(deadletter::HELP),
     command!(HELP),
+    command!(through::READ),
+    command!(through::WRITE),
+    command!(through::WRITE_ALWAYS),
+    command!(through::NOTHING),
     command!(apply::ACK),
     command!(apply::DEAD),
     command!(apply::GONE),
@@ -186,9 +192,12 @@ unsafe fn run(
         let words = unsafe { words(argv, argc) };
         // SAFETY: the context is that of the call.
         if unsafe { api!(RedisModule_IsKeysPositionRequest)(ctx.raw()) } != 0 {
-            report_keys(ctx, &words, spec);
+            // SAFETY: as above.
+            report_keys(ctx, &words, unsafe { raw_words(argv, argc) }, spec);
         } else {
-            call(ctx, words, spec);
+            // SAFETY: as above.
+            let raw = unsafe { raw_words(argv, argc) };
+            call(ctx, words, raw, spec);
         }
         true
     });
@@ -203,15 +212,38 @@ unsafe fn run(
 }
 
 /// Reports to the server which of the words are keys.
-fn report_keys(ctx: Ctx<'_>, words: &[&[u8]], spec: &Spec) {
+fn report_keys(ctx: Ctx<'_>, words: &[&[u8]], raw: &[*mut raw::RedisModuleString], spec: &Spec) {
     let Some(keys) = spec.keys else { return };
+    if keys == KeySpec::Inner {
+        return report_inner_keys(ctx, words, raw);
+    }
     for at in key_positions::positions(keys, words) {
         // SAFETY: the server asks for positions in this call; it checks them.
         unsafe { api!(RedisModule_KeyAtPos)(ctx.raw(), at as c_int) };
     }
 }
 
-fn call(ctx: Ctx<'_>, words: Vec<&[u8]>, spec: &Spec) {
+/// Reports the keys of the command that the other words are.
+fn report_inner_keys(ctx: Ctx<'_>, words: &[&[u8]], raw: &[*mut raw::RedisModuleString]) {
+    let (Some(inner), Some(raw)) = (words.get(1), raw.get(1..)) else { return };
+    // The server would ask this module again, once for each word.
+    if inner.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"wb.")) {
+        return;
+    }
+    for (at, flags) in command_keys::positions(ctx, raw) {
+        // SAFETY: as in `report_keys`.
+        unsafe {
+            api!(RedisModule_KeyAtPosWithFlags)(ctx.raw(), (at + 1) as c_int, flags as c_int)
+        };
+    }
+}
+
+fn call<'a>(
+    ctx: Ctx<'a>,
+    words: Vec<&'a [u8]>,
+    raw: &'a [*mut raw::RedisModuleString],
+    spec: &Spec,
+) {
     let reply = Reply::new(ctx);
     // The server checks the arity of commands from clients and masters, but not of those that it
     // loads from the AOF.
@@ -220,7 +252,7 @@ fn call(ctx: Ctx<'_>, words: Vec<&[u8]>, spec: &Spec) {
     }
     let Some(db) = ctx.db() else { return refuse_db(ctx) };
     if let Some(run) = spec.run {
-        run(&Call { module: module(), ctx, db, reply, words });
+        run(&Call { module: module(), ctx, db, reply, words, raw });
     }
 }
 

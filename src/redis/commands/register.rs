@@ -5,8 +5,8 @@ use super::warning;
 use crate::core::cluster::agreed::Mark;
 use crate::core::ids::{Db, RegistrationId};
 use crate::core::registration::args;
-use crate::redis::api::log;
 use crate::redis::api::raw::{REDISMODULE_CTX_FLAGS_LOADING, REDISMODULE_CTX_FLAGS_REPLICATED};
+use crate::redis::api::{held_client, log};
 use crate::redis::call::Call;
 use crate::redis::command_spec::{
     ADMIN, Arg, ArgKind, DANGEROUS, Spec, arg, behind, choice, flag, option, word,
@@ -32,11 +32,13 @@ pub const SPEC: Spec = Spec {
         "         [WRITE REPLACE|MERGE] [ATOMIC SPLIT|WHOLE|NONE]",
         "         [ONDEL DELETE|KEEP] [ONEXPIRE KEEP|DELETE] [ONEVICT KEEP|DELETE]",
         "         [TTLFIELD <field>] [EXCLUDE <n> <glob> ...] [SHARED] [UNWRAP]",
+        "         [READTHROUGH [TTL <seconds>] [JITTER <percent>] [ABSENT <ms>]]",
         "         [ONERROR DEADLETTER|STRING|SKIP] [INTERVAL <ms>] [BATCH <keys>] [SYNC]",
         "         [SCHEMA <field|*> <type> [AS <name>] ...]",
     ],
     help: &[
         "Write every change of keys under the prefix to the MongoDB collection.",
+        "READTHROUGH loads a key that Redis does not have when a client reads it; it needs a TYPE.",
         "ATOMIC is about keys that one MULTI or script changes: they are written in one",
         "transaction of MongoDB. If that is impossible, SPLIT writes the others, WHOLE waits.",
         "SCHEMA comes last. Its types: STRING, INT64, DOUBLE, DECIMAL, BOOL, DATE, DATE_S,",
@@ -106,6 +108,16 @@ const ARGS: &[Arg] = &[
         c"ONERROR",
         &[word(c"deadletter", c"DEADLETTER"), word(c"string", c"STRING"), word(c"skip", c"SKIP")],
     ),
+    Arg {
+        token: Some(c"READTHROUGH"),
+        optional: true,
+        parts: &[
+            option(c"ttl-seconds", c"TTL", ArgKind::Number),
+            option(c"jitter-percent", c"JITTER", ArgKind::Number),
+            option(c"absent-ms", c"ABSENT", ArgKind::Number),
+        ],
+        ..arg(c"readthrough", ArgKind::Block)
+    },
     option(c"interval-ms", c"INTERVAL", ArgKind::Number),
     option(c"batch-keys", c"BATCH", ArgKind::Number),
     flag(c"sync", c"SYNC"),
@@ -148,6 +160,16 @@ fn command(call: &Call<'_>) {
     }
     let first = call.module.pipeline.backlog.borrow().is_blank();
     let source = Source::of(call);
+    let reads = || call.arguments().iter().any(|word| word.eq_ignore_ascii_case(b"READTHROUGH"));
+    if source == Source::Operator && reads() && !held_client::is_possible() {
+        return call.reply.error("READTHROUGH needs Redis 7.0.6 or newer, or Valkey");
+    }
+    if source == Source::Operator && reads() && !call.module.through.filter.learn(call.ctx) {
+        return call.reply.error(
+            "READTHROUGH needs the server's command COMMAND, which tells where the keys of commands are: do not \
+             rename it",
+        );
+    }
     match run(call.module, call.db, call.arguments(), source) {
         Ok(Registered { id, mark }) => {
             let key_warning = call.module.pipeline.backlog.borrow().key_warning(id);

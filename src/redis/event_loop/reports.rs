@@ -14,6 +14,7 @@ use crate::redis::check_clients::CheckClients;
 use crate::redis::loads::Loads;
 use crate::redis::pipeline::Pipeline;
 use crate::redis::replication::propagate;
+use crate::redis::through::finds::Finds;
 use crate::worker::Worker;
 
 /// Keys that are settled between two readings of the clock.
@@ -31,6 +32,8 @@ pub struct Parts<'a> {
     pub checks: &'a CheckClients,
     /// The documents that are loaded.
     pub loads: &'a Loads,
+    /// The documents that clients wait for.
+    pub finds: &'a Finds,
 }
 
 /// Reports deferred until replication is no longer paused.
@@ -77,7 +80,7 @@ impl Reports {
     ) {
         let pipeline = parts.pipeline;
         let propagate = |clean: &Acknowledged| {
-            pipeline.backlog.borrow_mut().loads_see_written(&clean.keys);
+            pipeline.backlog.borrow_mut().see_written(&clean.keys);
             propagate(clean);
         };
         if let Some(worker) = &*pipeline.worker.borrow() {
@@ -100,7 +103,7 @@ impl Reports {
     /// Handles the next report, or a part of it. False when none can be handled.
     fn settle_one(
         &self,
-        Parts { pipeline, checks, loads }: Parts<'_>,
+        Parts { pipeline, checks, loads, finds }: Parts<'_>,
         defer: bool,
         now_us: u64,
         clean: &mut Acknowledged,
@@ -116,6 +119,9 @@ impl Reports {
         } else if let Report::Page { load, result } = report {
             drop(backlog);
             loads.received(pipeline, load, result.map(|page| *page));
+        } else if let Report::Found { find, result } = report {
+            drop(backlog);
+            finds.received(pipeline, find, result.map(|found| *found));
         } else if defer && matches!(report, Report::Done { verdict: Verdict::Written(_), .. }) {
             deferred.push_back(report);
         } else if let Some(rest) = backlog.report_part(

@@ -38,6 +38,7 @@ pub unsafe extern "C" fn on_flush(
         let module = module();
         let pipeline = &module.pipeline;
         last_value::retain_all(pipeline, ctx, db, |db| c_int::from(db.0));
+        pipeline.backlog.borrow_mut().reads_see_flushed();
         // A replica also empties its dataset, with this event, before it loads its master's.
         if ctx.flags() & raw::REDISMODULE_CTX_FLAGS_REPLICA_IS_TRANSFERRING == 0 {
             retain_missed(module, ctx, db, |db| c_int::from(db.0));
@@ -66,6 +67,7 @@ pub unsafe extern "C" fn on_swap(
         let ctx = unsafe { Ctx::new(ctx) };
         let module = module();
         let pipeline = &module.pipeline;
+        pipeline.backlog.borrow_mut().reads_see_flushed();
         let swapped = [(first, second), (second, first)];
         // One of them may be past 65,535, where there are no registrations.
         let swapped = swapped.map(|(db, now)| u16::try_from(db).ok().map(|db| (Db(db), now)));

@@ -6,6 +6,7 @@ mod key_events;
 
 use std::ffi::{c_char, c_int, c_void};
 
+use super::api::command_filter::FilteredCall;
 use super::api::context::Ctx;
 use super::api::guard::guard;
 use super::api::raw;
@@ -31,6 +32,7 @@ pub fn subscribe(ctx: Ctx<'_>) -> Result<(), String> {
             Some(key_events::on_key),
         ) | subscribe_to(ctx, raw::REDISMODULE_EVENT_EVENTLOOP, on_event_loop)
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_SHUTDOWN, on_shutdown)
+            | subscribe_to(ctx, raw::REDISMODULE_EVENT_MODULE_CHANGE, on_module)
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_FLUSHDB, dataset::on_flush)
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_SWAPDB, dataset::on_swap)
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_LOADING, dataset::on_loading)
@@ -83,6 +85,7 @@ unsafe extern "C" fn on_event_loop(
             if let Some(redis70) = module.redis70.get() {
                 filter_if_of_use(module, redis70, ctx);
             }
+            follow_readers(module, ctx);
             tick::before_sleep(ctx);
         } else {
             tick::after_sleep(ctx);
@@ -126,6 +129,31 @@ fn filter_if_of_use(module: &Module, redis70: &Redis70, ctx: Ctx<'_>) {
         redis70.filter(ctx, on_command);
         module.units.is_filtered();
     }
+}
+
+/// Registers the filter of read-through while a registration asks for it. Not to be called by a filter.
+pub fn follow_readers(module: &Module, ctx: Ctx<'_>) {
+    module.through.filter.follow(&module.pipeline, ctx, on_read);
+}
+
+/// The command filter of read-through.
+unsafe extern "C" fn on_read(filter: *mut raw::RedisModuleCommandFilterCtx) {
+    guard((), || {
+        let module = module();
+        // SAFETY: the server's context of the filter is valid during the callback.
+        let call = unsafe { FilteredCall::new(filter) };
+        module.through.filter.before_command(&module.pipeline, call);
+    });
+}
+
+/// Called after a module was loaded or unloaded.
+unsafe extern "C" fn on_module(
+    _: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    _: u64,
+    _: *mut c_void,
+) {
+    guard((), || module().through.filter.commands_changed());
 }
 
 /// The command filter: called before a command is executed.

@@ -2,8 +2,10 @@
 
 mod dead_letter;
 mod exclude;
+mod flush;
 pub mod load;
 pub mod metrics;
+mod read_through;
 
 pub mod schema;
 
@@ -14,6 +16,7 @@ use crate::core::ids::Db;
 use crate::core::registration::printable::printable;
 use crate::core::settings::{BATCH_MAX_KEYS, FLUSH_INTERVAL_MS, SettingLimits};
 pub use dead_letter::{LetterList, Letters, letter_list, letters};
+pub use flush::{FlushArgs, flush};
 
 const KEY_TYPES: [(&str, KeyType); 8] = [
     ("ANY", KeyType::Any),
@@ -45,7 +48,7 @@ const ON_ERROR: [(&str, OnError); 3] =
 const INTERNAL_DATABASES: [&str; 3] = ["admin", "config", "local"];
 
 /// Options reserved for later versions.
-const RESERVED_OPTIONS: [&str; 6] = ["MODE", "PARTS", "RATE", "READTHROUGH", "REFRESH", "STAMP"];
+const RESERVED_OPTIONS: [&str; 5] = ["MODE", "PARTS", "RATE", "REFRESH", "STAMP"];
 
 /// The arguments of a command, read one after the other.
 struct Words<'a>(std::slice::Iter<'a, &'a [u8]>);
@@ -174,6 +177,7 @@ fn read_registration(
             b"UNWRAP" => registration.unwraps = true,
             b"SHARED" => registration.shared = true,
             b"ONERROR" => registration.on_error = words.choice("ONERROR", &ON_ERROR)?,
+            b"READTHROUGH" => registration.read_through = Some(read_through::parse(&mut words)?),
             b"SYNC" => sync = true,
             b"SCHEMA" => registration.schema = Some(Box::new(schema::parse(&mut words)?)),
             _ => return Err(unknown_option(&option)),
@@ -186,6 +190,9 @@ fn read_registration(
     let ttl_field = registration.ttl_field.as_deref();
     if ttl_field.is_some_and(|field| field == "_id" || field == registration.key_field) {
         return Err("TTLFIELD takes the name of a field other than _id and that of KEY".to_owned());
+    }
+    if registration.read_through.is_some() {
+        read_through::check(&registration)?;
     }
     if registration.key_whole && registration.key_as != IdType::String {
         return Err("KEY ... WHOLE takes AS STRING: a whole key is a string".to_owned());
@@ -249,6 +256,17 @@ pub fn key(registration: &Registration) -> String {
     format!("{} AS {}{whole}", registration.key_field, name_of(registration.key_as, &ID_TYPES))
 }
 
+/// The arguments of READTHROUGH: `ON` without any; empty without the option.
+pub fn read_through(registration: &Registration) -> String {
+    let words = registration.read_through.as_ref().map(read_through::words).unwrap_or_default();
+    let words: Vec<String> = words.iter().map(|word| printable(word)).collect();
+    match words.as_slice() {
+        [] => String::new(),
+        [_] => "ON".to_owned(),
+        [_, arguments @ ..] => arguments.join(" "),
+    }
+}
+
 /// The options of `registration` that have one value each. Options with their default value are
 /// included only if the default has a name.
 pub fn pairs(registration: &Registration) -> Vec<(&'static str, String)> {
@@ -283,6 +301,7 @@ pub fn words(registration: &Registration) -> Vec<Vec<u8>> {
         unwraps,
         on_error,
         atomic,
+        read_through,
         schema,
         // SELECT in front of the line.
         db: _,
@@ -322,75 +341,14 @@ pub fn words(registration: &Registration) -> Vec<Vec<u8>> {
     if *unwraps {
         words.push(b"UNWRAP".to_vec());
     }
+    if let Some(read_through) = read_through {
+        words.extend(read_through::words(read_through));
+    }
     if let Some(schema) = schema {
         words.push(b"SCHEMA".to_vec());
         words.extend(schema::words(schema));
     }
     words
-}
-
-/// The parsed arguments of WB.FLUSH.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FlushArgs<'a> {
-    /// Only keys of the registration with this prefix; with `keys`, only those that belong to it.
-    pub prefix: Option<&'a [u8]>,
-    /// Only these keys.
-    pub keys: Option<Vec<&'a [u8]>>,
-    /// Timeout in milliseconds; 0 waits indefinitely.
-    pub timeout_ms: i64,
-    /// True if all nodes of the cluster are flushed.
-    pub all_nodes: bool,
-}
-
-const TIMEOUT: SettingLimits =
-    SettingLimits { name: "TIMEOUT", default: 0, min: 0, max: i64::MAX / 1000 };
-const KEYS: SettingLimits = SettingLimits { name: "KEYS", default: 0, min: 1, max: 1_000_000 };
-
-/// Reads `[<prefix>] [KEYS <n> <key> ...] [TIMEOUT <ms>] [CLUSTER]`. A prefix that is spelled like an option
-/// must be followed by an option.
-///
-/// # Errors
-/// One sentence that names the argument and its valid values.
-pub fn flush<'a>(words: &[&'a [u8]]) -> Result<FlushArgs<'a>, String> {
-    let names: [&[u8]; 3] = [b"KEYS", b"TIMEOUT", b"CLUSTER"];
-    let option = |word: &[u8]| names.iter().any(|name| name.eq_ignore_ascii_case(word));
-    let mut args = FlushArgs::default();
-    let mut timed = false;
-    let mut rest = words;
-    if let [first, others @ ..] = words {
-        let second_is_option = others.first().is_some_and(|word| option(word));
-        if !option(first) || second_is_option {
-            args.prefix = Some(first);
-            rest = others;
-        }
-    }
-    while let [word, others @ ..] = rest {
-        let mut values = Words(others.iter());
-        if word.eq_ignore_ascii_case(b"TIMEOUT") && !timed {
-            timed = true;
-            args.timeout_ms = values.number("TIMEOUT", TIMEOUT)?;
-            rest = others.get(1..).unwrap_or_default();
-        } else if word.eq_ignore_ascii_case(b"KEYS") && args.keys.is_none() {
-            let count = values.number("KEYS", KEYS)? as usize;
-            let Some(keys) = others.get(1..=count) else {
-                return Err(format!("KEYS {count} takes {count} keys after the number"));
-            };
-            args.keys = Some(keys.to_vec());
-            rest = &others[1 + count..];
-        } else if word.eq_ignore_ascii_case(b"CLUSTER") && !args.all_nodes {
-            args.all_nodes = true;
-            rest = others;
-        } else {
-            return Err("WB.FLUSH takes [<prefix>] [KEYS <n> <key> ...] [TIMEOUT <ms>] [CLUSTER]"
-                .to_owned());
-        }
-    }
-    if args.all_nodes && args.keys.is_some() {
-        return Err(
-            "WB.FLUSH takes KEYS or CLUSTER: keys are on one node, which they find".to_owned()
-        );
-    }
-    Ok(args)
 }
 
 #[cfg(test)]

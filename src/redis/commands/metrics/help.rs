@@ -1,7 +1,7 @@
 //! What each figure means, in one sentence, for WB.METRICS.
 
 /// Figures of the module and of a prefix by their names in WB.STATUS.
-const FIGURES: [(&str, &str); 60] = [
+const FIGURES: [(&str, &str); 72] = [
     ("link_since_unix_ms", "Time at which the link to MongoDB became up or down; 0 while idle."),
     (
         "link_down_ms_total",
@@ -43,6 +43,18 @@ const FIGURES: [(&str, &str); 60] = [
     ("lag_p50_us", "Median time from change to acknowledgement, of the last one to two minutes."),
     ("lag_p99_us", "99th percentile of that time, of the last one to two minutes."),
     ("last_write_unix_ms", "Time of MongoDB's last acknowledgement; 0 for never."),
+    ("reads_total", "Keys that commands looked for, of prefixes with READTHROUGH."),
+    ("read_hits_total", "Keys that commands looked for and Redis had."),
+    ("read_misses_total", "Keys that commands looked for and Redis did not have."),
+    ("read_hit_percent", "Share of the keys that commands looked for and Redis had, percent."),
+    ("read_loads_total", "Missing keys that were loaded from MongoDB."),
+    ("read_absent_total", "Missing keys that have no document."),
+    ("read_failed_total", "Missing keys that could not be loaded."),
+    ("read_unloaded_total", "Missing keys that commands did not wait for: in MULTI, in scripts."),
+    ("evicted_total", "Keys of registered prefixes that Redis has evicted."),
+    ("readers_waiting", "Clients that wait for missing keys to be loaded."),
+    ("read_p50_us", "Median time of loading a missing key, of the last one to two minutes."),
+    ("read_p99_us", "99th percentile of that time, of the last one to two minutes."),
     ("memory_bytes", "Memory of dirty keys and dead letters."),
     ("lost_total", "Dirty values that were removed before they could be retained."),
     ("slice_max_us", "Longest time for which the server thread worked without a break."),

@@ -1,0 +1,91 @@
+//! Keys of which it is known for a short time that they have no document.
+
+use std::collections::{HashMap, VecDeque};
+
+/// Maximum number of keys; the oldest are forgotten beyond it.
+const MOST: usize = 100_000;
+
+/// Keys without documents, of one registration.
+#[derive(Debug, Default)]
+pub struct AbsentKeys {
+    /// Until when, microseconds.
+    until_us: HashMap<Box<[u8]>, u64>,
+    /// In the order in which they were added.
+    order: VecDeque<(u64, Box<[u8]>)>,
+}
+
+impl AbsentKeys {
+    /// Remembers a key until `until_us`.
+    pub fn insert(&mut self, key: &[u8], now_us: u64, until_us: u64) {
+        while let Some((first_us, first)) = self.order.front() {
+            if *first_us > now_us && self.order.len() < MOST {
+                break;
+            }
+            // The key may have been remembered again.
+            if self.until_us.get(first) == Some(first_us) {
+                self.until_us.remove(first);
+            }
+            self.order.pop_front();
+        }
+        self.until_us.insert(key.into(), until_us);
+        self.order.push_back((until_us, key.into()));
+    }
+
+    /// True if the key has no document, as far as is known.
+    pub fn contains(&self, key: &[u8], now_us: u64) -> bool {
+        self.until_us.get(key).is_some_and(|until_us| now_us < *until_us)
+    }
+
+    /// The key may have a document.
+    pub fn remove(&mut self, key: &[u8]) {
+        self.until_us.remove(key);
+    }
+
+    /// All keys may have documents.
+    pub fn clear(&mut self) {
+        *self = AbsentKeys::default();
+    }
+
+    /// True if no key is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.until_us.is_empty()
+    }
+
+    /// Memory, bytes.
+    pub fn memory_bytes(&self) -> usize {
+        // A key of typical length, in both.
+        self.order.len() * 128
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_remembered_until_its_time_or_a_change() {
+        let mut absent = AbsentKeys::default();
+        absent.insert(b"a", 0, 10);
+        absent.insert(b"b", 0, 20);
+        assert!(absent.contains(b"a", 9) && !absent.contains(b"a", 10));
+        absent.remove(b"b");
+        assert!(!absent.contains(b"b", 1));
+        absent.insert(b"a", 5, 15);
+        absent.insert(b"c", 12, 30);
+        assert!(absent.contains(b"a", 14), "its first time is over, its second is not");
+        absent.insert(b"d", 40, 50);
+        assert_eq!((absent.until_us.len(), absent.order.len()), (1, 1));
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten_beyond_the_limit() {
+        let mut absent = AbsentKeys::default();
+        for n in 0..=MOST as u64 {
+            absent.insert(&n.to_le_bytes(), 0, u64::MAX);
+        }
+        assert_eq!((absent.until_us.len(), absent.order.len()), (MOST, MOST));
+        assert!(
+            !absent.contains(&0u64.to_le_bytes(), 1) && absent.contains(&1u64.to_le_bytes(), 1)
+        );
+    }
+}

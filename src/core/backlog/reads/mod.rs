@@ -1,0 +1,182 @@
+//! Read-through: keys that Redis does not have, and who waits for their documents. A key is asked for once,
+//! however many clients wait.
+//!
+//! Redis is the newer side: what is dirty is written first, a deletion that is pending is the answer, and a
+//! document that was read before the last change of its key is read again.
+
+mod absent;
+pub mod counts;
+mod finds;
+mod lane;
+mod state;
+
+use self::lane::{Lane, State};
+use self::state::Standing;
+pub use self::state::{Fate, Known, LoadEnd, Reads};
+use super::{Backlog, FlushScope, KeyList, Missing};
+use crate::core::ids::{Db, RegistrationId, WaitId};
+use crate::core::mapping::value::Content;
+
+/// Pause before a key that cannot be read now is looked at again, microseconds.
+const AGAIN_US: u64 = 10_000;
+
+impl Backlog {
+    /// The registration of a key, if missing keys of it are loaded.
+    #[inline]
+    pub fn reads_through(&self, db: Db, key: &[u8]) -> Option<RegistrationId> {
+        let id = self.registry.route(db, key)?;
+        self.active(id)?.registration.read_through.map(|_| id)
+    }
+
+    /// True if missing keys of this name are loaded in any database.
+    pub fn reads_through_any(&self, key: &[u8]) -> bool {
+        self.registry.reader_dbs().any(|db| self.reads_through(db, key).is_some())
+    }
+
+    /// Asks for a key of `id` that Redis does not have, for a client or for nobody.
+    pub fn want(
+        &mut self,
+        id: RegistrationId,
+        key: &[u8],
+        wait: Option<WaitId>,
+        now_us: u64,
+    ) -> Known {
+        let Some(active) = self.active(id) else { return Known::Absent };
+        let db = active.registration.db;
+        self.fold_logged(|| now_us);
+        if let Some(wanted) = self.reads.lanes.get_mut(&id).and_then(|lane| lane.wanted(key)) {
+            wanted.waits.extend(wait);
+            self.count_wait(wait);
+            return Known::Awaited;
+        }
+        let standing = self.read_standing(db, key);
+        match standing {
+            Standing::Removed => return Known::Absent,
+            Standing::Refused(error) => return Known::Refused(error),
+            Standing::Clean | Standing::Dirty => {}
+        }
+        let is_absent = |lane: &Lane| lane.absent.contains(key, now_us);
+        if standing == Standing::Clean && self.reads.lanes.get(&id).is_some_and(is_absent) {
+            self.count_reads(id, |counts| counts.absent += 1);
+            return Known::Absent;
+        }
+        if self.link.name() == "down" {
+            let error = self.link.error();
+            return Known::Refused(format!(
+                "WBDOWN MongoDB is not reached, and Redis does not have the key: {error}"
+            ));
+        }
+        self.reads.lanes.entry(id).or_default().add(key, wait, now_us);
+        self.count_wait(wait);
+        match standing {
+            Standing::Dirty => self.hold_read(id, db, key, now_us),
+            _ => self.reads.queue(id, key),
+        }
+        Known::Awaited
+    }
+
+    fn count_wait(&mut self, wait: Option<WaitId>) {
+        if let Some(left) = wait.and_then(|wait| self.reads.waits.get_mut(&wait)) {
+            *left += 1;
+        }
+    }
+
+    /// A key is removed that Redis does not have: clients want what MongoDB has now.
+    pub fn forget_read(&mut self, id: RegistrationId, key: &[u8]) {
+        self.reads.see_written(id, key);
+    }
+
+    /// Keys have become clean: what is read of them at present may be older.
+    pub fn see_written(&mut self, keys: &KeyList) {
+        self.loads_see_written(keys);
+        if self.reads.is_idle() {
+            return;
+        }
+        for (db, key) in keys.iter() {
+            let Some(id) = self.registry.route(db, key) else { continue };
+            self.reads.see_written(id, key);
+        }
+    }
+
+    /// The keys of a database, or of all, were removed without events.
+    pub fn reads_see_flushed(&mut self) {
+        self.reads.begin_epoch();
+    }
+
+    pub(super) fn read_standing(&self, db: Db, key: &[u8]) -> Standing {
+        if let Some(standing) = self.dirty.standing(db, key) {
+            let is_removed = match (standing.retained, self.active(standing.registration_id)) {
+                (Some(retained), _) => retained.content == Content::Tombstone,
+                (None, Some(active)) => {
+                    Backlog::on_missing(&active.registration, standing.kind) == Missing::Delete
+                }
+                (None, None) => false,
+            };
+            return if is_removed { Standing::Removed } else { Standing::Dirty };
+        }
+        if let Some(letter) = self.dead.find(db, key) {
+            let reason = &letter.reason;
+            return Standing::Refused(format!(
+                "WBREFUSED MongoDB has refused the last change of this key, which Redis does not have any more; see \
+                 WB.DEADLETTER: {reason}"
+            ));
+        }
+        if self.handovers.has(db, key) || self.is_indeterminate(db, key) {
+            return Standing::Dirty;
+        }
+        Standing::Clean
+    }
+
+    /// Has the last state of a key written, and the key asked for after that.
+    fn hold_read(&mut self, id: RegistrationId, db: Db, key: &[u8], now_us: u64) {
+        // A key that is not dirty, and cannot be asked for nevertheless, is looked at again after a while.
+        let pause_us = if self.dirty.kind_of(db, key).is_some() { 0 } else { AGAIN_US };
+        let flush = self.flush(FlushScope::Keys(db, &[key]), now_us);
+        self.reads.hold(id, key, State::Held { flush, again_us: now_us + pause_us });
+    }
+
+    /// Looks at the keys that wait until MongoDB has their last state.
+    pub fn release_reads(&mut self, now_us: u64) {
+        if self.reads.held.is_empty() {
+            return;
+        }
+        for (id, key) in std::mem::take(&mut self.reads.held) {
+            let state = self.reads.lanes.get(&id).and_then(|lane| lane.state(&key));
+            let Some(State::Held { flush, again_us }) = state else { continue };
+            if !self.is_flushed(flush) || now_us < again_us {
+                self.reads.held.push((id, key));
+                continue;
+            }
+            self.end_flush(flush);
+            self.read_again(id, &key, now_us);
+        }
+    }
+
+    /// When [`release_reads`](Self::release_reads) has something to do at the latest, microseconds; `u64::MAX` for
+    /// never.
+    pub fn reads_due_us(&self) -> u64 {
+        let state = |(id, key): &(RegistrationId, Box<[u8]>)| self.reads.lanes.get(id)?.state(key);
+        let times = self.reads.held.iter().filter_map(state).filter_map(|state| match state {
+            State::Held { flush, again_us } if self.is_flushed(flush) => Some(again_us),
+            _ => None,
+        });
+        times.min().unwrap_or(u64::MAX)
+    }
+
+    /// Asks for a key once more.
+    pub(super) fn read_again(&mut self, id: RegistrationId, key: &[u8], now_us: u64) {
+        let Some(active) = self.active(id) else {
+            return self.end_read(id, key, LoadEnd::Unknown, now_us);
+        };
+        let db = active.registration.db;
+        if self.reads_through(db, key) != Some(id) {
+            return self.end_read(id, key, LoadEnd::Unknown, now_us);
+        }
+        match self.read_standing(db, key) {
+            Standing::Clean => self.reads.queue(id, key),
+            Standing::Dirty => self.hold_read(id, db, key, now_us),
+            Standing::Removed => self.end_read(id, key, LoadEnd::Unknown, now_us),
+            Standing::Refused(error) => self.end_read(id, key, LoadEnd::Failed(error), now_us),
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The client of a command.
+
+use super::context::Ctx;
+use super::raw;
+use super::raw::api;
+
+/// What is of interest of a client.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Client {
+    /// True if it has subscribed to a channel.
+    pub subscribes: bool,
+    /// True if it has the server tell it of keys that change, because it keeps them itself.
+    pub tracks: bool,
+}
+
+impl Client {
+    /// The client of `ctx`; without one, or a fake one, nothing is true of it.
+    pub fn of(ctx: Ctx<'_>) -> Self {
+        // SAFETY: an all-zero value is valid: numbers and an array of bytes.
+        let mut info: raw::RedisModuleClientInfo = unsafe { std::mem::zeroed() };
+        info.version = 1;
+        // SAFETY: the context is that of a running command; the server fills the structure of this version.
+        let refused = unsafe {
+            let id = api!(RedisModule_GetClientId)(ctx.raw());
+            api!(RedisModule_GetClientInfoById)((&raw mut info).cast(), id) != 0
+        };
+        let has = |flag: u32| !refused && info.flags & u64::from(flag) != 0;
+        Client {
+            subscribes: has(raw::REDISMODULE_CLIENTINFO_FLAG_PUBSUB),
+            tracks: has(raw::REDISMODULE_CLIENTINFO_FLAG_TRACKING),
+        }
+    }
+
+    /// False for a client that the server does not block: Valkey, one that has subscribed.
+    pub fn may_block(self) -> bool {
+        !(self.subscribes && raw::is_valkey())
+    }
+}

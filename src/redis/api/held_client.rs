@@ -1,0 +1,149 @@
+//! Clients that are held until the module has run their commands for them.
+//!
+//! A command is run in a callback of the event loop, so that nothing happens between what made it ready and the command
+//! itself; its reply waits at the client's handle. A reply callback would run later: from Redis 7.2 on, and on Valkey,
+//! after other commands.
+
+use super::blocked::{Callback, OnDisconnect};
+use super::context::{Ctx, OwnedString, Text};
+use super::raw;
+use super::raw::api;
+use super::reply::Reply;
+use super::run_for_client;
+
+/// The functions that only some releases of Redis 7.0 have.
+pub fn is_possible() -> bool {
+    // SAFETY: the table was filled when the module was loaded; reading it is a copy.
+    unsafe {
+        { raw::RedisModule_SetContextUser }.is_some()
+            && { raw::RedisModule_GetModuleUserFromUserName }.is_some()
+            && { raw::RedisModule_ACLCheckCommandPermissions }.is_some()
+            && { raw::RedisModule_GetCurrentUserName }.is_some()
+            && { raw::RedisModule_GetCommandKeysWithFlags }.is_some()
+    }
+}
+
+/// A command that is run later, as the client that has sent it.
+#[derive(Debug)]
+pub struct LaterCommand {
+    words: Vec<Text>,
+    user: Vec<u8>,
+    db: i32,
+    is_resp3: bool,
+}
+
+impl LaterCommand {
+    /// The command `words` of the client of `ctx`.
+    ///
+    /// # Safety
+    /// The words are those of the running command.
+    pub unsafe fn new(ctx: Ctx<'_>, words: &[*mut raw::RedisModuleString]) -> Self {
+        // SAFETY: the caller vouches for the words; the name is the module's to free.
+        unsafe {
+            let user = api!(RedisModule_GetCurrentUserName)(ctx.raw());
+            LaterCommand {
+                words: words.iter().map(|word| Text::hold(*word)).collect(),
+                user: if user.is_null() {
+                    Vec::new()
+                } else {
+                    OwnedString::new(user).bytes().to_vec()
+                },
+                db: ctx.raw_db(),
+                is_resp3: ctx.flags() & raw::REDISMODULE_CTX_FLAGS_RESP3 != 0,
+            }
+        }
+    }
+
+    /// Runs it in `ctx`, that of a callback of the event loop, and writes its reply to `reply`.
+    fn run(&self, ctx: Ctx<'_>, reply: Ctx<'_>) {
+        ctx.select_raw(self.db);
+        let words: Vec<*mut raw::RedisModuleString> = self.words.iter().map(Text::raw).collect();
+        let name = Text::new(&self.user);
+        // SAFETY: the names and words live until after the calls; the user is freed once, after the context has
+        // forgotten it.
+        unsafe {
+            let user = api!(RedisModule_GetModuleUserFromUserName)(name.raw());
+            if user.is_null() {
+                return Reply::new(reply).error_with_code(NO_PERMISSION);
+            }
+            // On Redis 7.0 a call that the user may not make would end the server.
+            let refused = api!(RedisModule_ACLCheckCommandPermissions)(
+                user,
+                words.as_ptr().cast_mut(),
+                words.len() as i32,
+            ) != raw::REDISMODULE_OK as i32;
+            if refused {
+                Reply::new(reply).error_with_code(NO_PERMISSION);
+            } else {
+                api!(RedisModule_SetContextUser)(ctx.raw(), user);
+                run_for_client::run_into(ctx, &words, self.is_resp3, reply);
+                api!(RedisModule_SetContextUser)(ctx.raw(), std::ptr::null());
+            }
+            api!(RedisModule_FreeModuleUser)(user);
+        }
+    }
+}
+
+const NO_PERMISSION: &str =
+    "NOPERM this user has no permissions to run the command or to access one of its keys";
+
+/// The server's handle of a client, which is let go exactly once: at the latest when the handle is dropped, then without
+/// a reply.
+#[derive(Debug)]
+pub struct HeldClient {
+    raw: *mut raw::RedisModuleBlockedClient,
+}
+
+impl HeldClient {
+    /// Holds the client of a command; nothing if the server does not.
+    ///
+    /// # Safety
+    /// `ctx` is that of a command whose client may be blocked.
+    pub unsafe fn hold(
+        ctx: Ctx<'_>,
+        on_unblocked: Callback,
+        on_disconnect: OnDisconnect,
+    ) -> Option<Self> {
+        // SAFETY: the caller vouches for the context; the handle is used nowhere else.
+        unsafe {
+            let raw = api!(RedisModule_BlockClient)(ctx.raw(), None, Some(on_unblocked), None, 0);
+            if raw.is_null() {
+                return None;
+            }
+            api!(RedisModule_SetDisconnectCallback)(raw, Some(on_disconnect));
+            Some(HeldClient { raw })
+        }
+    }
+
+    /// The pointer itself, by which the server identifies the client in its callbacks.
+    pub fn raw(&self) -> *mut raw::RedisModuleBlockedClient {
+        self.raw
+    }
+
+    /// Runs the command of the client, and lets it go with the reply. `ctx` is that of a callback of the event loop.
+    pub fn run(self, ctx: Ctx<'_>, command: &LaterCommand) {
+        self.reply(|reply| command.run(ctx, reply));
+    }
+
+    /// Lets the client go with an error, which begins with its own code.
+    pub fn fail(self, error: &str) {
+        self.reply(|reply| Reply::new(reply).error_with_code(error));
+    }
+
+    fn reply(self, write: impl FnOnce(Ctx<'_>)) {
+        // SAFETY: the handle is valid until the client is let go, when this value is dropped; the context is freed
+        // before that.
+        unsafe {
+            let reply = api!(RedisModule_GetThreadSafeContext)(self.raw);
+            write(Ctx::new(reply));
+            api!(RedisModule_FreeThreadSafeContext)(reply);
+        }
+    }
+}
+
+impl Drop for HeldClient {
+    fn drop(&mut self) {
+        // SAFETY: the handle is valid until now, and used no more.
+        unsafe { api!(RedisModule_UnblockClient)(self.raw, std::ptr::null_mut()) };
+    }
+}

@@ -1,0 +1,235 @@
+//! The command filter: looks whether the keys of a command exist.
+//!
+//! A filter knows neither the client nor its database. So it looks in database 0 until a client has selected
+//! another one; from then on the command itself looks, which costs more.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::CStr;
+
+use super::key_positions;
+use crate::core::command_table::{self, Access, Command, CommandTable, Form, Named};
+use crate::core::ids::{Db, RegistrationId};
+use crate::core::mapping::value::NO_EXPIRY;
+use crate::redis::api::clock;
+use crate::redis::api::command_filter::{Filter, FilteredCall, Registered};
+use crate::redis::api::context::Ctx;
+use crate::redis::api::key::Opened;
+use crate::redis::api::raw;
+use crate::redis::api::raw::api;
+use crate::redis::api::{held_client, log, read_mode, run_for_client};
+use crate::redis::pipeline::Pipeline;
+
+/// The commands that a command becomes an argument of.
+pub const READ: &CStr = c"WB.READ";
+/// As [`READ`], for commands that may write.
+pub const WRITE: &CStr = c"WB.WRITE";
+/// As [`WRITE`], for commands that are not refused while there is no memory left.
+pub const WRITE_ALWAYS: &CStr = c"WB.WRITEX";
+/// Does nothing.
+pub const NOTHING: &CStr = c"WB._NOP";
+
+/// While one of these context flags is set, commands run as they are.
+const NOT_NOW: u32 = raw::REDISMODULE_CTX_FLAGS_SLAVE
+    | raw::REDISMODULE_CTX_FLAGS_LOADING
+    | raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING
+    | raw::REDISMODULE_CTX_FLAGS_LUA;
+
+/// A key that expires so soon is looked for by the command itself, milliseconds.
+const MARGIN_MS: i64 = 1;
+
+/// The state of the filter.
+#[derive(Debug)]
+pub struct ReadFilter {
+    /// The commands of the server; nothing until they were needed.
+    table: RefCell<Option<CommandTable>>,
+    /// True if the server may have other commands since.
+    is_outdated: Cell<bool>,
+    registered: RefCell<Option<Registered>>,
+    /// A context for the filter, which has none of its own.
+    detached: Cell<*mut raw::RedisModuleCtx>,
+    /// True once a client may have selected another database than 0.
+    other_dbs: Cell<bool>,
+    /// The registrations of the keys of the running call that exist.
+    hits: RefCell<Vec<RegistrationId>>,
+}
+
+impl Default for ReadFilter {
+    fn default() -> Self {
+        ReadFilter {
+            table: RefCell::default(),
+            is_outdated: Cell::new(false),
+            registered: RefCell::default(),
+            detached: Cell::new(std::ptr::null_mut()),
+            other_dbs: Cell::new(false),
+            hits: RefCell::default(),
+        }
+    }
+}
+
+impl ReadFilter {
+    /// Registers the filter while a registration asks for it. Not to be called by a filter.
+    pub fn follow(&self, pipeline: &Pipeline, ctx: Ctx<'_>, filter: Filter) {
+        let is_wanted =
+            !pipeline.is_replica.get() && pipeline.backlog.borrow().registry.has_readers();
+        let is_registered = self.registered.borrow().is_some();
+        if is_wanted && self.is_outdated.take() && self.table.borrow().is_some() {
+            self.learn(ctx);
+        }
+        if is_wanted == is_registered {
+            return;
+        }
+        if !is_wanted {
+            if let Some(registered) = self.registered.take() {
+                registered.end(ctx);
+            }
+            return;
+        }
+        if !held_client::is_possible() || self.table.borrow().is_none() && !self.learn(ctx) {
+            return;
+        }
+        if self.detached.get().is_null() {
+            // SAFETY: the context is that of a callback. The detached one lives as long as the module.
+            self.detached.set(unsafe { api!(RedisModule_GetDetachedThreadSafeContext)(ctx.raw()) });
+        }
+        self.other_dbs.set(run_for_client::other_databases(ctx));
+        *self.registered.borrow_mut() = Registered::new(ctx, filter);
+    }
+
+    /// Learns the commands of the server. False if it does not tell them.
+    pub fn learn(&self, ctx: Ctx<'_>) -> bool {
+        let table = run_for_client::commands(ctx).and_then(|reply| command_table::parse(&reply));
+        let Some(table) = table else {
+            log::warning(
+                "READTHROUGH has no effect: the server does not tell its commands; COMMAND must not be renamed",
+            );
+            return false;
+        };
+        *self.table.borrow_mut() = Some(table);
+        true
+    }
+
+    /// The server may have other commands than before.
+    pub fn commands_changed(&self) {
+        self.is_outdated.set(true);
+    }
+
+    /// The command that these words call, with a copy of what is known of it.
+    pub fn command(&self, words: &[&[u8]]) -> Option<Command> {
+        let table = self.table.borrow();
+        let second = || words.get(1).copied().unwrap_or_default();
+        let command = table.as_ref()?.command(words.first()?, second)?;
+        command.takes(words.len()).then(|| command.clone())
+    }
+
+    /// Called before a command is executed.
+    pub fn before_command(&self, pipeline: &Pipeline, call: FilteredCall) {
+        let table = self.table.borrow();
+        let Some(table) = &*table else { return };
+        let command = match table.find(call.word(0)) {
+            None => return,
+            Some(Named::Command(command)) => command,
+            Some(Named::Select) => {
+                let is_other = call.len() == 2 && call.word(1) != b"0";
+                return self.other_dbs.set(self.other_dbs.get() | is_other);
+            }
+            Some(Named::Container(_)) => {
+                let command = table.command(call.word(0), || call.word(1));
+                let Some(command) = command else { return };
+                command
+            }
+        };
+        let len = call.len();
+        if !command.takes(len) {
+            return;
+        }
+        let blocks = command.form == Form::Blocking
+            || command.form == Form::XRead && !command.depends(len, |at| call.word(at));
+        if !blocks && command.form != Form::Usual && !command.depends(len, |at| call.word(at)) {
+            return;
+        }
+        // SAFETY: the detached context is valid for the module's life; the filter runs on the server's thread.
+        let ctx = unsafe { Ctx::new(self.detached.get()) };
+        if self.misses(pipeline, ctx, command, call, blocks)
+            && ctx.flags() & NOT_NOW == 0
+            && !blocks
+        {
+            call.prepend(match command.access {
+                Access::Read => READ,
+                Access::Write => WRITE_ALWAYS,
+                Access::WriteIfMemory => WRITE,
+            });
+        }
+    }
+
+    /// True if a key of the call is missing, or may be. Keys that a blocking command misses are asked for.
+    fn misses(
+        &self,
+        pipeline: &Pipeline,
+        ctx: Ctx<'_>,
+        command: &Command,
+        call: FilteredCall,
+        blocks: bool,
+    ) -> bool {
+        let mut hits = self.hits.borrow_mut();
+        hits.clear();
+        let mut misses = false;
+        key_positions::each(
+            ctx,
+            command,
+            call.len(),
+            || call.words(),
+            |at, _| {
+                let raw = call.raw(at);
+                let key = call.word(at);
+                if raw.is_null() {
+                    return true;
+                }
+                if self.other_dbs.get() {
+                    misses |= pipeline.backlog.borrow().reads_through_any(key);
+                    return !misses;
+                }
+                let Some(id) = pipeline.backlog.borrow().reads_through(Db(0), key) else {
+                    return true;
+                };
+                // SAFETY: the word is valid as long as the filter runs.
+                if unsafe { exists(pipeline, ctx, raw) } {
+                    hits.push(id);
+                    return true;
+                }
+                if blocks && ctx.flags() & NOT_NOW == 0 {
+                    pipeline.backlog.borrow_mut().want(id, key, None, clock::now_us());
+                    return true;
+                }
+                misses = true;
+                false
+            },
+        );
+        if !misses && !hits.is_empty() {
+            let mut backlog = pipeline.backlog.borrow_mut();
+            hits.iter().for_each(|id| backlog.count_read(*id, true));
+        }
+        misses
+    }
+}
+
+/// True if the key exists in the database of the filter's context, and still does when the command runs.
+///
+/// # Safety
+/// `raw` is a valid string.
+unsafe fn exists(pipeline: &Pipeline, ctx: Ctx<'_>, raw: *mut raw::RedisModuleString) -> bool {
+    let mode = read_mode::looking(pipeline.opener.mode.get());
+    // SAFETY: the caller vouches for the name, which lives until the key is closed here.
+    let expire_ms = unsafe { Opened::named(ctx, raw, mode) }.map(|key| key.expire_ms());
+    let exists = expire_ms.is_some();
+    if !exists && read_mode::expires(mode) {
+        // Redis 7.0 would fail an assertion later, if what it has removed were not replicated now.
+        run_for_client::settle(ctx, NOTHING);
+    }
+    if read_mode::is_counted(mode) {
+        pipeline.opener.count(exists);
+    }
+    // Before a command the server's clock is that of the last one: the key may be expired when this one runs.
+    expire_ms.is_some_and(|at_ms| {
+        at_ms == NO_EXPIRY || at_ms > i64::try_from(clock::unix_ms()).unwrap_or(0) + MARGIN_MS
+    })
+}

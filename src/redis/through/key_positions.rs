@@ -1,0 +1,72 @@
+//! Where the keys of a call are.
+
+use crate::core::command_table::{Command, KeyRange, Keys, key_flags, needs_value};
+use crate::redis::api::command_keys;
+use crate::redis::api::context::Ctx;
+use crate::redis::api::raw;
+
+/// The keys on whose values a call of `len` words depends, as positions with their flags. `each` returns false to end.
+/// `words` is called only for a command whose keys the server must be asked for.
+pub fn each(
+    ctx: Ctx<'_>,
+    command: &Command,
+    len: usize,
+    words: impl FnOnce() -> Vec<*mut raw::RedisModuleString>,
+    mut each: impl FnMut(usize, u32) -> bool,
+) {
+    match &command.keys {
+        Keys::At(ranges) => {
+            let reads = |range: &&KeyRange| range.flags & key_flags::OW == 0;
+            for range in ranges {
+                let others = ranges.iter().filter(reads).any(|other| other != range);
+                if !needs_value(range.flags, others) {
+                    continue;
+                }
+                for at in positions(range, len) {
+                    if !each(at, range.flags) {
+                        return;
+                    }
+                }
+            }
+        }
+        Keys::Asked => {
+            let keys = command_keys::positions(ctx, &words());
+            let others = keys.iter().any(|(_, flags)| flags & key_flags::OW == 0);
+            for (at, flags) in keys {
+                if needs_value(flags, others) && !each(at, flags) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The positions of a range among `len` words.
+fn positions(range: &KeyRange, len: usize) -> impl Iterator<Item = usize> + use<> {
+    let first = usize::from(range.first);
+    let last = match range.last {
+        last @ 0.. => first + last.unsigned_abs() as usize,
+        last => len.saturating_sub(last.unsigned_abs() as usize),
+    };
+    (first..(last + 1).min(len)).step_by(usize::from(range.step))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_ends_at_its_last_key_or_counts_from_the_end() {
+        let of = |first, last, step, len| {
+            let range = KeyRange { first, last, step, flags: 0 };
+            positions(&range, len).collect::<Vec<usize>>()
+        };
+        assert_eq!(of(1, 0, 1, 2), [1], "GET");
+        assert_eq!(of(1, -1, 1, 4), [1, 2, 3], "MGET");
+        assert_eq!(of(1, -1, 2, 5), [1, 3], "MSET");
+        assert_eq!(of(1, -2, 1, 4), [1, 2], "BLPOP");
+        assert_eq!(of(2, 0, 1, 3), [2], "OBJECT FREQ");
+        assert_eq!(of(1, 1, 1, 3), [1, 2], "RENAME, as a module may say it");
+        assert!(of(3, 0, 1, 3).is_empty() && of(1, -3, 1, 2).is_empty());
+    }
+}

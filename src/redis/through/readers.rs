@@ -1,0 +1,131 @@
+//! Clients that wait until their keys are loaded.
+//!
+//! The module implements the timeouts itself: with a timeout of the server, a client that the module unblocks in the
+//! same event-loop iteration would get no reply at all.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+
+use crate::core::ids::WaitId;
+use crate::redis::api::context::{Ctx, PAUSED_US, must_not_replicate};
+use crate::redis::api::held_client::{HeldClient, LaterCommand};
+use crate::redis::api::{clock, raw};
+use crate::redis::pipeline::Pipeline;
+
+/// The error at the timeout.
+pub const TIMED_OUT: &str = "WBTIMEOUT MongoDB did not return the document of a key that Redis does not have within \
+                             through-timeout-ms";
+
+/// A client that waits.
+#[derive(Debug)]
+struct Reader {
+    client: HeldClient,
+    command: LaterCommand,
+    end_us: u64,
+}
+
+/// All clients that wait.
+#[derive(Debug, Default)]
+pub struct Readers {
+    clients: RefCell<Clients>,
+    /// Clients whose keys are loaded, while nothing may be replicated: their commands may write.
+    ready: RefCell<Vec<Reader>>,
+}
+
+#[derive(Debug, Default)]
+struct Clients {
+    by_wait: HashMap<WaitId, Reader>,
+    by_handle: HashMap<*mut raw::RedisModuleBlockedClient, WaitId>,
+    by_end: BTreeSet<(u64, WaitId)>,
+}
+
+impl Clients {
+    fn take(&mut self, wait: WaitId) -> Option<Reader> {
+        let reader = self.by_wait.remove(&wait)?;
+        self.by_handle.remove(&reader.client.raw());
+        self.by_end.remove(&(reader.end_us, wait));
+        Some(reader)
+    }
+}
+
+impl Readers {
+    /// Adds a blocked client, whose timeout passes at `end_us`.
+    pub fn add(&self, wait: WaitId, client: HeldClient, command: LaterCommand, end_us: u64) {
+        let mut clients = self.clients.borrow_mut();
+        clients.by_handle.insert(client.raw(), wait);
+        clients.by_end.insert((end_us, wait));
+        clients.by_wait.insert(wait, Reader { client, command, end_us });
+    }
+
+    /// Removes a client that the server has unblocked or disconnected; its handle is dropped.
+    pub fn gone(&self, pipeline: &Pipeline, raw: *mut raw::RedisModuleBlockedClient) {
+        let mut clients = self.clients.borrow_mut();
+        let Some(wait) = clients.by_handle.get(&raw).copied() else {
+            drop(clients);
+            return self.ready.borrow_mut().retain(|reader| reader.client.raw() != raw);
+        };
+        let reader = clients.take(wait);
+        drop(clients);
+        pipeline.backlog.borrow_mut().reads.end_wait(wait);
+        drop(reader);
+    }
+
+    /// When the next timeout passes, or clients whose keys are loaded may be answered, microseconds; `u64::MAX` for
+    /// never.
+    pub fn due_us(&self) -> u64 {
+        let end_us = self.clients.borrow().by_end.first().map_or(u64::MAX, |(end_us, _)| *end_us);
+        match self.ready.borrow().is_empty() {
+            true => end_us,
+            false => end_us.min(clock::now_us() + PAUSED_US),
+        }
+    }
+
+    /// Lets every client go: the module is broken.
+    pub fn release(&self, error: &str) {
+        let mut all = Vec::new();
+        if let Ok(mut clients) = self.clients.try_borrow_mut() {
+            let Clients { by_wait, .. } = std::mem::take(&mut *clients);
+            all.extend(by_wait.into_values());
+        }
+        if let Ok(mut ready) = self.ready.try_borrow_mut() {
+            all.append(&mut ready);
+        }
+        all.into_iter().for_each(|reader| reader.client.fail(error));
+    }
+
+    /// Runs the commands of the clients whose keys are loaded, and replies to those whose timeout has passed. To be
+    /// called where keys were stored: nothing may happen to them between.
+    pub fn answer(&self, pipeline: &Pipeline, ctx: Ctx<'_>) {
+        let ended = pipeline.backlog.borrow_mut().reads.take_ended();
+        let waits = must_not_replicate();
+        if !waits {
+            for Reader { client, command, .. } in self.ready.take() {
+                client.run(ctx, &command);
+            }
+        }
+        for (wait, error) in ended {
+            let reader = self.clients.borrow_mut().take(wait);
+            let Some(reader) = reader else { continue };
+            match error {
+                Some(error) => reader.client.fail(&error),
+                None if waits => self.ready.borrow_mut().push(reader),
+                None => reader.client.run(ctx, &reader.command),
+            }
+        }
+        if self.clients.borrow().by_end.is_empty() {
+            return;
+        }
+        let now_us = clock::now_us();
+        loop {
+            let mut clients = self.clients.borrow_mut();
+            let overdue = clients.by_end.first().filter(|(end_us, _)| *end_us <= now_us);
+            let Some((_, wait)) = overdue.copied() else { return };
+            let reader = clients.take(wait);
+            drop(clients);
+            pipeline.backlog.borrow_mut().reads.end_wait(wait);
+            if let Some(reader) = reader {
+                reader.client.fail(TIMED_OUT);
+            }
+        }
+    }
+}

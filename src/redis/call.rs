@@ -43,10 +43,15 @@ impl Call<'_> {
 
     /// True if the client may be blocked: neither in MULTI nor in a script, nor, on Valkey, subscribed to a channel.
     pub fn may_block(&self) -> bool {
+        self.may_wait() && Client::of(self.ctx).may_block()
+    }
+
+    /// True if the call may wait: neither in MULTI nor in a script.
+    pub fn may_wait(&self) -> bool {
         let none = raw::REDISMODULE_CTX_FLAGS_MULTI
             | raw::REDISMODULE_CTX_FLAGS_LUA
             | raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING;
-        self.ctx.flags() & none == 0 && Client::of(self.ctx).may_block()
+        self.ctx.flags() & none == 0
     }
 
     /// True if the command comes from the replication stream or the AOF, and so was already

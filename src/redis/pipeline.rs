@@ -33,6 +33,8 @@ pub struct Pipeline {
     pub holder: OnceCell<Holder>,
     /// Set while values from MongoDB are stored.
     pub storing: Storing,
+    /// Number of expired keys that the server has reported.
+    pub expired: Cell<u64>,
     /// True while this server is a replica, which writes nothing.
     pub is_replica: Cell<bool>,
     /// True if the worker was asked to keep the link up.

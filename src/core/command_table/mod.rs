@@ -151,6 +151,8 @@ pub enum Named {
     Container(Vec<(Box<[u8]>, Command)>),
     /// SELECT.
     Select,
+    /// CLIENT, or a command that subscribes: it may change how clients are served.
+    Client,
 }
 
 /// The commands by their names.
@@ -203,7 +205,7 @@ impl CommandTable {
                 let found = subcommands.iter().find(|(name, _)| name.eq_ignore_ascii_case(second));
                 found.map(|(_, command)| command)
             }
-            Named::Select => None,
+            Named::Select | Named::Client => None,
         }
     }
 }

@@ -8,6 +8,8 @@ use crate::core::resp::{Part, parts};
 
 /// Commands whose keys are not looked up in MongoDB: they move keys to other servers, or watch them.
 const LEFT_OUT: [&[u8]; 2] = [b"migrate", b"restore-asking"];
+/// Commands that change how a client is served.
+const CLIENT: [&[u8]; 4] = [b"client", b"subscribe", b"psubscribe", b"ssubscribe"];
 /// Commands of this module.
 const OWN: &[u8] = b"wb.";
 
@@ -21,6 +23,7 @@ pub fn parse(reply: &[u8]) -> Option<CommandTable> {
         let Reported { name, command, subcommands } = reported(&mut reader)?;
         let named = match (command, subcommands) {
             _ if name == b"select" => Named::Select,
+            _ if CLIENT.contains(&name.as_slice()) => Named::Client,
             (_, subcommands) if !subcommands.is_empty() => Named::Container(subcommands),
             (Some(command), _) => Named::Command(command),
             (None, _) => continue,

@@ -34,7 +34,7 @@ pub struct FindRequest {
     /// The registration of all the keys.
     pub registration: Arc<Registration>,
     /// The whole keys.
-    pub keys: Vec<Box<[u8]>>,
+    pub keys: Vec<Arc<[u8]>>,
     /// Longest time that it may take, milliseconds.
     pub within_ms: u64,
 }

@@ -86,11 +86,32 @@ pub fn commands(ctx: Ctx<'_>) -> Option<Vec<u8>> {
     protocol(ctx, c"COMMAND", c"")
 }
 
-/// True if a client has selected another database than the first, as far as CLIENT LIST tells.
-pub fn other_databases(ctx: Ctx<'_>) -> bool {
-    let Some(reply) = protocol(ctx, c"CLIENT", c"LIST") else { return true };
-    let text = String::from_utf8_lossy(&reply);
-    text.split([' ', '\n', '\r']).any(|field| field.starts_with("db=") && field != "db=0")
+/// What CLIENT LIST tells of all clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clients {
+    /// True if one has selected another database than the first.
+    pub other_dbs: bool,
+    /// True if one has subscribed to a channel, or keeps keys itself.
+    pub special: bool,
+}
+
+impl Clients {
+    /// Asks the server; if it does not tell, everything may be true.
+    pub fn known(ctx: Ctx<'_>) -> Self {
+        match protocol(ctx, c"CLIENT", c"LIST") {
+            Some(reply) => Clients::of_list(&String::from_utf8_lossy(&reply)),
+            None => Clients { other_dbs: true, special: true },
+        }
+    }
+
+    fn of_list(list: &str) -> Self {
+        let fields = || list.split([' ', '\n', '\r']);
+        let flags = fields().filter_map(|field| field.strip_prefix("flags="));
+        Clients {
+            other_dbs: fields().any(|field| field.starts_with("db=") && field != "db=0"),
+            special: { flags }.any(|flags| flags.contains(['P', 't'])),
+        }
+    }
 }
 
 fn protocol(ctx: Ctx<'_>, name: &CStr, argument: &CStr) -> Option<Vec<u8>> {
@@ -110,5 +131,22 @@ fn protocol(ctx: Ctx<'_>, name: &CStr, argument: &CStr) -> Option<Vec<u8>> {
         let bytes = super::context::raw_bytes(start, len).to_vec();
         api!(RedisModule_FreeCallReply)(reply);
         Some(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_tells_of_databases_subscriptions_and_tracking() {
+        for (list, other_dbs, special) in [
+            ("id=3 name=db=3 db=0 flags=N\r\nid=4 db=0 flags=x", false, false),
+            ("id=3 db=0 flags=N\nid=4 db=12 flags=N\n", true, false),
+            ("id=3 db=0 flags=P\n", false, true),
+            ("id=3 db=0 flags=tN db=0\n", false, true),
+        ] {
+            assert_eq!(Clients::of_list(list), Clients { other_dbs, special }, "{list}");
+        }
     }
 }

@@ -4,7 +4,6 @@
 use std::ffi::c_int;
 
 use crate::core::command_table::Access;
-use crate::redis::api::client::Client;
 use crate::redis::api::clock;
 use crate::redis::api::context::Ctx;
 use crate::redis::api::guard::guard;
@@ -101,9 +100,10 @@ fn command(call: &Call<'_>, takes: impl Fn(Access) -> bool) {
         ));
     };
     let is_replica = call.ctx.flags() & raw::REDISMODULE_CTX_FLAGS_SLAVE != 0;
-    let waiting = if is_replica || !call.may_block() {
+    let client = through.filter.client(call.ctx);
+    let waiting = if is_replica || !call.may_wait() || !client.may_block() {
         Waiting::No
-    } else if Client::of(call.ctx).tracks {
+    } else if client.tracks {
         // The server would not remember that the client keeps the key; the load makes it forget, and read again.
         Waiting::Behind
     } else {

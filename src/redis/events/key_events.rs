@@ -44,6 +44,9 @@ pub unsafe extern "C" fn on_key(
 ) -> c_int {
     guard((), || {
         let module = module();
+        if class == raw::REDISMODULE_NOTIFY_EXPIRED {
+            module.pipeline.expired.set(module.pipeline.expired.get() + 1);
+        }
         let is_stored = module.pipeline.storing.is_on();
         if is_stored || module.pipeline.backlog.borrow().registry.captures_nothing() {
             return;

@@ -10,6 +10,7 @@ use super::key_positions;
 use crate::core::command_table::{self, Access, Command, CommandTable, Form, Named};
 use crate::core::ids::{Db, RegistrationId};
 use crate::core::mapping::value::NO_EXPIRY;
+use crate::redis::api::client::Client;
 use crate::redis::api::clock;
 use crate::redis::api::command_filter::{Filter, FilteredCall, Registered};
 use crate::redis::api::context::Ctx;
@@ -49,6 +50,8 @@ pub struct ReadFilter {
     detached: Cell<*mut raw::RedisModuleCtx>,
     /// True once a client may have selected another database than 0.
     other_dbs: Cell<bool>,
+    /// True once a client may have subscribed to a channel, or keep keys itself.
+    special_clients: Cell<bool>,
     /// The registrations of the keys of the running call that exist.
     hits: RefCell<Vec<RegistrationId>>,
 }
@@ -61,6 +64,7 @@ impl Default for ReadFilter {
             registered: RefCell::default(),
             detached: Cell::new(std::ptr::null_mut()),
             other_dbs: Cell::new(false),
+            special_clients: Cell::new(false),
             hits: RefCell::default(),
         }
     }
@@ -91,7 +95,9 @@ impl ReadFilter {
             // SAFETY: the context is that of a callback. The detached one lives as long as the module.
             self.detached.set(unsafe { api!(RedisModule_GetDetachedThreadSafeContext)(ctx.raw()) });
         }
-        self.other_dbs.set(run_for_client::other_databases(ctx));
+        let clients = run_for_client::Clients::known(ctx);
+        self.other_dbs.set(clients.other_dbs);
+        self.special_clients.set(clients.special);
         *self.registered.borrow_mut() = Registered::new(ctx, filter);
     }
 
@@ -106,6 +112,11 @@ impl ReadFilter {
         };
         *self.table.borrow_mut() = Some(table);
         true
+    }
+
+    /// The client of a call. Asking the server takes a system call, so that is done only once it may make a difference.
+    pub fn client(&self, ctx: Ctx<'_>) -> Client {
+        if self.special_clients.get() { Client::of(ctx) } else { Client::default() }
     }
 
     /// The server may have other commands than before.
@@ -131,6 +142,11 @@ impl ReadFilter {
             Some(Named::Select) => {
                 let is_other = call.len() == 2 && call.word(1) != b"0";
                 return self.other_dbs.set(self.other_dbs.get() | is_other);
+            }
+            Some(Named::Client) => {
+                let is_tracking = || call.word(1).eq_ignore_ascii_case(b"tracking");
+                let is_special = !call.word(0).eq_ignore_ascii_case(b"client") || is_tracking();
+                return self.special_clients.set(self.special_clients.get() | is_special);
             }
             Some(Named::Container(_)) => {
                 let command = table.command(call.word(0), || call.word(1));
@@ -218,10 +234,11 @@ impl ReadFilter {
 /// `raw` is a valid string.
 unsafe fn exists(pipeline: &Pipeline, ctx: Ctx<'_>, raw: *mut raw::RedisModuleString) -> bool {
     let mode = read_mode::looking(pipeline.opener.mode.get());
+    let expired = pipeline.expired.get();
     // SAFETY: the caller vouches for the name, which lives until the key is closed here.
     let expire_ms = unsafe { Opened::named(ctx, raw, mode) }.map(|key| key.expire_ms());
     let exists = expire_ms.is_some();
-    if !exists && read_mode::expires(mode) {
+    if read_mode::expires(mode) && pipeline.expired.get() != expired {
         // Redis 7.0 would fail an assertion later, if what it has removed were not replicated now.
         run_for_client::settle(ctx, NOTHING);
     }

@@ -4,7 +4,9 @@
 //! same event-loop iteration would get no reply at all.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, VecDeque};
+
+use foldhash::fast::RandomState;
 
 use crate::core::ids::WaitId;
 use crate::redis::api::context::{Ctx, PAUSED_US, must_not_replicate};
@@ -21,7 +23,6 @@ pub const TIMED_OUT: &str = "WBTIMEOUT MongoDB did not return the document of a 
 struct Reader {
     client: HeldClient,
     command: LaterCommand,
-    end_us: u64,
 }
 
 /// All clients that wait.
@@ -34,17 +35,28 @@ pub struct Readers {
 
 #[derive(Debug, Default)]
 struct Clients {
-    by_wait: HashMap<WaitId, Reader>,
-    by_handle: HashMap<*mut raw::RedisModuleBlockedClient, WaitId>,
-    by_end: BTreeSet<(u64, WaitId)>,
+    by_wait: HashMap<WaitId, Reader, RandomState>,
+    by_handle: HashMap<*mut raw::RedisModuleBlockedClient, WaitId, RandomState>,
+    /// By the end of their timeouts, with some that do not wait any more.
+    by_end: VecDeque<(u64, WaitId)>,
 }
 
 impl Clients {
     fn take(&mut self, wait: WaitId) -> Option<Reader> {
         let reader = self.by_wait.remove(&wait)?;
         self.by_handle.remove(&reader.client.raw());
-        self.by_end.remove(&(reader.end_us, wait));
         Some(reader)
+    }
+
+    /// The client whose timeout passes first.
+    fn first(&mut self) -> Option<(u64, WaitId)> {
+        while let Some(first) = self.by_end.front() {
+            if self.by_wait.contains_key(&first.1) {
+                return Some(*first);
+            }
+            self.by_end.pop_front();
+        }
+        None
     }
 }
 
@@ -53,8 +65,10 @@ impl Readers {
     pub fn add(&self, wait: WaitId, client: HeldClient, command: LaterCommand, end_us: u64) {
         let mut clients = self.clients.borrow_mut();
         clients.by_handle.insert(client.raw(), wait);
-        clients.by_end.insert((end_us, wait));
-        clients.by_wait.insert(wait, Reader { client, command, end_us });
+        // The setting may be less than it was.
+        let at = clients.by_end.iter().rposition(|(other_us, _)| *other_us <= end_us);
+        clients.by_end.insert(at.map_or(0, |at| at + 1), (end_us, wait));
+        clients.by_wait.insert(wait, Reader { client, command });
     }
 
     /// Removes a client that the server has unblocked or disconnected; its handle is dropped.
@@ -73,7 +87,7 @@ impl Readers {
     /// When the next timeout passes, or clients whose keys are loaded may be answered, microseconds; `u64::MAX` for
     /// never.
     pub fn due_us(&self) -> u64 {
-        let end_us = self.clients.borrow().by_end.first().map_or(u64::MAX, |(end_us, _)| *end_us);
+        let end_us = self.clients.borrow_mut().first().map_or(u64::MAX, |(end_us, _)| end_us);
         match self.ready.borrow().is_empty() {
             true => end_us,
             false => end_us.min(clock::now_us() + PAUSED_US),
@@ -112,14 +126,14 @@ impl Readers {
                 None => reader.client.run(ctx, &reader.command),
             }
         }
-        if self.clients.borrow().by_end.is_empty() {
+        if self.clients.borrow_mut().first().is_none() {
             return;
         }
         let now_us = clock::now_us();
         loop {
             let mut clients = self.clients.borrow_mut();
-            let overdue = clients.by_end.first().filter(|(end_us, _)| *end_us <= now_us);
-            let Some((_, wait)) = overdue.copied() else { return };
+            let overdue = clients.first().filter(|(end_us, _)| *end_us <= now_us);
+            let Some((_, wait)) = overdue else { return };
             let reader = clients.take(wait);
             drop(clients);
             pipeline.backlog.borrow_mut().reads.end_wait(wait);

@@ -1,6 +1,9 @@
 //! Keys of which it is known for a short time that they have no document.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 /// Maximum number of keys; the oldest are forgotten beyond it.
 const MOST: usize = 100_000;
@@ -9,9 +12,9 @@ const MOST: usize = 100_000;
 #[derive(Debug, Default)]
 pub struct AbsentKeys {
     /// Until when, microseconds.
-    until_us: HashMap<Box<[u8]>, u64>,
+    until_us: HashMap<Arc<[u8]>, u64, RandomState>,
     /// In the order in which they were added.
-    order: VecDeque<(u64, Box<[u8]>)>,
+    order: VecDeque<(u64, Arc<[u8]>)>,
 }
 
 impl AbsentKeys {
@@ -27,8 +30,9 @@ impl AbsentKeys {
             }
             self.order.pop_front();
         }
-        self.until_us.insert(key.into(), until_us);
-        self.order.push_back((until_us, key.into()));
+        let key: Arc<[u8]> = key.into();
+        self.until_us.insert(Arc::clone(&key), until_us);
+        self.order.push_back((until_us, key));
     }
 
     /// True if the key has no document, as far as is known.

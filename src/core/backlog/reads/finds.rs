@@ -1,5 +1,7 @@
 //! Finds: which keys are asked for together, and what becomes of their documents.
 
+use std::sync::Arc;
+
 use super::counts::ReadCounts;
 use super::lane::State;
 use super::state::{Fate, Find, LoadEnd, Standing};
@@ -148,7 +150,7 @@ impl Backlog {
     /// Ends all loads, or those of one registration.
     pub fn end_reads(&mut self, of: Option<RegistrationId>, end: &LoadEnd, now_us: u64) {
         let lanes = self.reads.lanes.iter().filter(|(id, _)| of.is_none_or(|of| of == **id));
-        let all: Vec<(RegistrationId, Box<[u8]>)> =
+        let all: Vec<(RegistrationId, Arc<[u8]>)> =
             lanes.flat_map(|(id, lane)| lane.all().map(|key| (*id, key.into()))).collect();
         for (id, key) in all {
             if let Some(State::Held { flush, .. }) =

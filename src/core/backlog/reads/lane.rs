@@ -1,6 +1,9 @@
 //! The keys of one registration that are asked for.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use super::absent::AbsentKeys;
 use crate::core::ids::{FindId, WaitId};
@@ -38,16 +41,33 @@ impl State {
 pub struct Wanted {
     /// Since when, microseconds.
     pub since_us: u64,
-    /// The clients that wait for it.
-    pub waits: Vec<WaitId>,
+    /// The client that waits for it.
+    wait: Option<WaitId>,
+    /// More of them.
+    more: Vec<WaitId>,
     state: State,
+}
+
+impl Wanted {
+    /// One more client waits for it.
+    pub fn add(&mut self, wait: Option<WaitId>) {
+        match self.wait {
+            None => self.wait = wait,
+            Some(_) => self.more.extend(wait),
+        }
+    }
+
+    /// The clients that wait for it.
+    pub fn waits(&self) -> impl Iterator<Item = WaitId> {
+        self.wait.into_iter().chain(self.more.iter().copied())
+    }
 }
 
 /// The keys of a registration.
 #[derive(Debug, Default)]
 pub struct Lane {
-    wanted: HashMap<Box<[u8]>, Wanted>,
-    queued: VecDeque<Box<[u8]>>,
+    wanted: HashMap<Arc<[u8]>, Wanted, RandomState>,
+    queued: VecDeque<Arc<[u8]>>,
     /// True while a find is under way.
     pub is_asking: bool,
     /// Keys that have no document.
@@ -57,8 +77,8 @@ pub struct Lane {
 impl Lane {
     /// Adds a key; its state must be set after that.
     pub fn add(&mut self, key: &[u8], wait: Option<WaitId>, since_us: u64) {
-        let waits = wait.into_iter().collect();
-        self.wanted.insert(key.into(), Wanted { since_us, waits, state: State::Queued });
+        let wanted = Wanted { since_us, wait, more: Vec::new(), state: State::Queued };
+        self.wanted.insert(key.into(), wanted);
     }
 
     /// A key that is asked for.
@@ -78,11 +98,11 @@ impl Lane {
 
     /// A key waits for the next find. False if it is not asked for.
     pub fn queue(&mut self, key: &[u8]) -> bool {
-        let is_wanted = self.set(key, State::Queued);
-        if is_wanted {
-            self.queued.push_back(key.into());
+        if !self.set(key, State::Queued) {
+            return false;
         }
-        is_wanted
+        self.queued.extend(self.wanted.get_key_value(key).map(|(key, _)| Arc::clone(key)));
+        true
     }
 
     /// True if keys wait for the next find.
@@ -91,7 +111,7 @@ impl Lane {
     }
 
     /// The keys for the next find, at most `most`.
-    pub fn take_queued(&mut self, most: usize, find: FindId) -> Vec<Box<[u8]>> {
+    pub fn take_queued(&mut self, most: usize, find: FindId) -> Vec<Arc<[u8]>> {
         let mut keys = Vec::new();
         while keys.len() < most
             && let Some(key) = self.queued.pop_front()

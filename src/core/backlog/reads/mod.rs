@@ -10,6 +10,8 @@ mod finds;
 mod lane;
 mod state;
 
+use std::sync::Arc;
+
 use self::lane::{Lane, State};
 use self::state::Standing;
 pub use self::state::{Fate, Known, LoadEnd, Reads};
@@ -45,7 +47,7 @@ impl Backlog {
         let db = active.registration.db;
         self.fold_logged(|| now_us);
         if let Some(wanted) = self.reads.lanes.get_mut(&id).and_then(|lane| lane.wanted(key)) {
-            wanted.waits.extend(wait);
+            wanted.add(wait);
             self.count_wait(wait);
             return Known::Awaited;
         }
@@ -155,7 +157,7 @@ impl Backlog {
     /// When [`release_reads`](Self::release_reads) has something to do at the latest, microseconds; `u64::MAX` for
     /// never.
     pub fn reads_due_us(&self) -> u64 {
-        let state = |(id, key): &(RegistrationId, Box<[u8]>)| self.reads.lanes.get(id)?.state(key);
+        let state = |(id, key): &(RegistrationId, Arc<[u8]>)| self.reads.lanes.get(id)?.state(key);
         let times = self.reads.held.iter().filter_map(state).filter_map(|state| match state {
             State::Held { flush, again_us } if self.is_flushed(flush) => Some(again_us),
             _ => None,

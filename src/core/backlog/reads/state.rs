@@ -1,6 +1,9 @@
 //! The keys that are asked for, the clients that wait for them, and how their waiting ends.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use super::counts::ReadCounts;
 use super::lane::{Lane, State};
@@ -58,7 +61,7 @@ pub struct Find {
     /// The registration of the keys.
     pub registration_id: RegistrationId,
     /// The keys.
-    pub keys: Vec<Box<[u8]>>,
+    pub keys: Vec<Arc<[u8]>>,
     /// True if MongoDB has replied.
     pub is_received: bool,
 }
@@ -66,16 +69,16 @@ pub struct Find {
 /// The keys that are asked for, and the clients.
 #[derive(Debug, Default)]
 pub struct Reads {
-    pub(super) lanes: HashMap<RegistrationId, Lane>,
+    pub(super) lanes: HashMap<RegistrationId, Lane, RandomState>,
     /// Lanes with keys to ask for, of which no find is under way.
     pub(super) ready: BTreeSet<RegistrationId>,
-    pub(super) finds: HashMap<FindId, Find>,
+    pub(super) finds: HashMap<FindId, Find, RandomState>,
     /// Number of keys in them.
     pub(super) asked: usize,
     /// Keys that are asked for once MongoDB has their last state.
-    pub(super) held: Vec<(RegistrationId, Box<[u8]>)>,
+    pub(super) held: Vec<(RegistrationId, Arc<[u8]>)>,
     /// How many keys a client waits for.
-    pub(super) waits: HashMap<WaitId, usize>,
+    pub(super) waits: HashMap<WaitId, usize, RandomState>,
     /// The clients whose waiting has ended; with the error.
     ended: Vec<(WaitId, Option<String>)>,
     /// The figures of all registrations, including removed ones.
@@ -163,7 +166,7 @@ impl Reads {
         error: Option<&str>,
     ) -> Option<u64> {
         let wanted = self.lanes.get_mut(&id)?.remove(key)?;
-        for wait in wanted.waits {
+        for wait in wanted.waits() {
             let Some(left) = self.waits.get_mut(&wait) else { continue };
             *left = left.saturating_sub(1);
             if *left == 0 || error.is_some() {
@@ -187,7 +190,7 @@ impl Reads {
         }
     }
 
-    pub(super) fn take_find(&mut self, find: FindId) -> Option<(RegistrationId, Vec<Box<[u8]>>)> {
+    pub(super) fn take_find(&mut self, find: FindId) -> Option<(RegistrationId, Vec<Arc<[u8]>>)> {
         self.free_lane(find);
         let of = self.finds.remove(&find)?;
         Some((of.registration_id, of.keys))

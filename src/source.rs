@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use crate::core::delivery::comparison::{CompareRequest, Compared};
 use crate::core::delivery::page::{FindRequest, Found, LoadRequest, Page, ReadFailure};
 
 /// Reads documents.
@@ -23,4 +24,10 @@ pub trait Source: 'static {
 
     /// The documents of keys. Ends within a bounded time.
     fn find(&self, request: &FindRequest) -> impl Future<Output = Result<Found, ReadFailure>>;
+
+    /// Compares keys with their documents. Ends within a bounded time.
+    fn compare(
+        &self,
+        request: CompareRequest,
+    ) -> impl Future<Output = Result<Compared, ReadFailure>>;
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 /// The rooms from the lowest to the highest, each with those that it may import. A room is a file
 /// or a folder; the longest name that a file begins with is its room. docs/DESIGN.md has the same
 /// list with reasons.
-const ROOMS: [(&str, &[&str]); 60] = [
+const ROOMS: [(&str, &[&str]); 61] = [
     ("file", &[]),
     ("core/ids", &[]),
     ("core/now", &[]),
@@ -149,6 +149,17 @@ const ROOMS: [(&str, &[&str]); 60] = [
         "redis/through",
         &["core", "redis/api", "redis/pipeline", "redis/replication/propagate", "redis/store"],
     ),
+    (
+        "redis/verify",
+        &[
+            "core",
+            "redis/api",
+            "redis/pipeline",
+            "redis/read",
+            "redis/replication/propagate",
+            "redis/slice",
+        ],
+    ),
     ("redis/retain", &["core", "redis/api", "redis/pipeline", "redis/read"]),
     ("redis/replication/async_loading", &["core/backlog", "redis/api"]),
     (
@@ -162,6 +173,7 @@ const ROOMS: [(&str, &[&str]); 60] = [
             "redis/pipeline",
             "redis/replication/propagate",
             "redis/through",
+            "redis/verify",
         ],
     ),
     (
@@ -180,6 +192,7 @@ const ROOMS: [(&str, &[&str]); 60] = [
             "redis/read",
             "redis/retain",
             "redis/through",
+            "redis/verify",
             "redis/replication/async_loading",
             "redis/event_loop",
         ],

@@ -1,4 +1,4 @@
-//! WB.LOAD: documents a second, the longest slice, and the latency of clients meanwhile.
+//! WB.LOAD and WB.VERIFY: documents and keys a second, the longest slice, and the latency of clients meanwhile.
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,8 @@ use testkit::redis_server::Redis;
 const SLICE_US: f64 = 500.0;
 /// Documents a second.
 const RATE: f64 = 150_000.0;
+/// Keys a second.
+const VERIFY_RATE: f64 = 100_000.0;
 
 pub fn run(report: &mut Report) {
     let mongod = servers::mongod();
@@ -31,9 +33,13 @@ pub fn run(report: &mut Report) {
         document.insert("about", "y".repeat(80));
         document
     };
-    rate(report, &mongod, ("strings", "TYPE STRING"), count, strings);
+    let (redis, _database) = rate(report, &mongod, ("strings", "TYPE STRING"), count, strings);
+    verify(report, &redis, "strings", count);
+    drop(redis);
     let (redis, database) = rate(report, &mongod, ("hashes", "TYPE HASH"), count, hashes);
-    beside(report, &redis);
+    verify(report, &redis, "hashes", count);
+    beside(report, &redis, "loading", &["WB.LOAD", "user:", "REPLACE"]);
+    beside(report, &redis, "verifying", &["WB.VERIFY", "user:"]);
     slices(report, &mongod, &database.namespace("users"));
     drop((redis, database));
 }
@@ -111,23 +117,54 @@ fn rate(
     (redis, database)
 }
 
-/// The latency of clients while documents are loaded again and again.
-fn beside(report: &mut Report, redis: &Redis) {
+/// Compares so many keys with their documents.
+fn verify(report: &mut Report, redis: &Redis, name: &str, count: u64) {
+    let rounds = report.scaled(5, 3);
+    let mut rates = Vec::new();
+    for _ in 0..rounds {
+        let start = Instant::now();
+        redis.cmd(&["WB.VERIFY", "user:"]);
+        while redis.status_of("user:").int("verify_pending") == 1 {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let status = redis.status_of("user:");
+        let found =
+            ["checked", "missing", "different"].map(|of| status.int(&format!("verify_{of}")));
+        assert_eq!(found, [i64::try_from(count).expect("a count"), 0, 0], "{status:?}");
+        rates.push(count as f64 / start.elapsed().as_secs_f64());
+        report.progress(&format!("{name}: {:.0} keys/s", rates[rates.len() - 1]));
+    }
+    let ours = median(&rates);
+    let note = format!("{count} keys, median of {rounds}");
+    let what = format!("verification of {name} of 300 bytes");
+    report.value(&what, ours, VERIFY_RATE, "keys/s", ours / VERIFY_RATE, Goal::AtLeast(1.0), note);
+}
+
+/// The latency of clients while a command works in the background again and again.
+fn beside(report: &mut Report, redis: &Redis, what: &str, words: &[&str]) {
     let requests = report.scaled(30_000, 10_000);
     let command = ["GET", "key:__rand_int__"];
     let clients = || load::benchmark(redis, requests, CLIENTS, &command).p99_ms;
     let (mut idle, mut busy) = (Vec::new(), Vec::new());
     for _ in 0..report.scaled(8, 3) {
         idle.push(clients());
-        redis.cmd(&["FLUSHALL"]);
-        redis.cmd(&["WB.LOAD", "user:"]);
+        redis.cmd(words);
         busy.push(clients());
-        let is_pending = redis.status_of("user:").int("load_pending") == 1;
-        report.progress(&format!("the load {} beside", if is_pending { "ran" } else { "ended" }));
+        let status = redis.status_of("user:");
+        let is_pending = status.int("load_pending") + status.int("verify_pending") == 1;
+        report.progress(&format!("{what} {}", if is_pending { "ran beside" } else { "had ended" }));
         redis.cmd(&["WB.CANCEL", "user:"]);
     }
     let (ours, plain) = (median(&busy), median(&idle));
     let ratio = paired(&busy, &idle);
     let note = "medians".to_owned();
-    report.value("p99 of GET while loading", ours, plain, "ms", ratio, Goal::AtMost(2.0), note);
+    report.value(
+        &format!("p99 of GET while {what}"),
+        ours,
+        plain,
+        "ms",
+        ratio,
+        Goal::AtMost(2.0),
+        note,
+    );
 }

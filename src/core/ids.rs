@@ -33,6 +33,11 @@ pub struct LoadId(pub u64);
 #[repr(transparent)]
 pub struct FindId(pub u64);
 
+/// A run of WB.VERIFY. Never reused while the module is loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct RunId(pub u64);
+
 /// A client that waits for keys to be loaded. Never reused while the module is loaded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]

@@ -11,9 +11,10 @@ use tokio::time::timeout;
 
 use super::codes::{Meaning, meaning};
 use super::error;
-use super::read::{json, keys, page};
+use super::read::{compare, json, keys, page};
 use super::sink::MongoSink;
 use super::write_concern::AcknowledgedBy;
+use crate::core::delivery::comparison::{CompareRequest, Compared};
 use crate::core::delivery::page::{FindRequest, Found, LoadRequest, Page, ReadFailure};
 use crate::core::registration::Registration;
 use crate::source::Source;
@@ -31,6 +32,7 @@ const SILENT: &str = "MongoDB does not answer at all";
 pub struct MongoCursor {
     documents: Cursor<RawDocumentBuf>,
     registration: Arc<Registration>,
+    keys_only: bool,
     /// The document that was read last before; it comes once more.
     after: Vec<u8>,
 }
@@ -40,6 +42,9 @@ impl Source for MongoSink {
 
     async fn open(&self, request: &LoadRequest) -> Result<MongoCursor, ReadFailure> {
         let mut find = options(request)?;
+        if request.keys_only {
+            find.projection = Some(doc! { &request.registration.key_field: 1 });
+        }
         find.read_concern = Some(self.read_concern());
         let filter = parse("FILTER", &request.filter)?;
         let collection = self.collection(&request.registration);
@@ -47,7 +52,8 @@ impl Source for MongoSink {
         match timeout(WITHIN, opening.into_future()).await {
             Ok(Ok(documents)) => {
                 let registration = Arc::clone(&request.registration);
-                Ok(MongoCursor { documents, registration, after: request.after.clone() })
+                let (keys_only, after) = (request.keys_only, request.after.clone());
+                Ok(MongoCursor { documents, registration, keys_only, after })
             }
             Ok(Err(error)) => Err(failure(&error)),
             Err(_) => Err(ReadFailure::transient(SILENT)),
@@ -64,9 +70,38 @@ impl Source for MongoSink {
         let reading = timeout(within, self.find_all(request, within));
         reading.await.unwrap_or_else(|_| Err(ReadFailure::transient(SILENT)))
     }
+
+    async fn compare(&self, request: CompareRequest) -> Result<Compared, ReadFailure> {
+        let comparing = timeout(WITHIN, self.compare_all(request));
+        comparing.await.unwrap_or_else(|_| Err(ReadFailure::transient(SILENT)))
+    }
 }
 
 impl MongoSink {
+    async fn compare_all(&self, request: CompareRequest) -> Result<Compared, ReadFailure> {
+        let registration = Arc::clone(&request.batch.registration);
+        let mut comparison = compare::Comparison::new(request);
+        let Some(filter) = comparison.filter() else { return Ok(comparison.end()) };
+        let mut options = self.options();
+        options.batch_size = Some(comparison.len() + 1);
+        let collection = self.collection(&registration);
+        let mut documents =
+            collection.find(filter).with_options(options).await.map_err(|error| failure(&error))?;
+        while documents.advance().await.map_err(|error| failure(&error))? {
+            comparison.add(documents.current().as_bytes());
+        }
+        Ok(comparison.end())
+    }
+
+    /// Options for reading documents by their keys.
+    fn options(&self) -> FindOptions {
+        let mut options = FindOptions::default();
+        options.selection_criteria =
+            Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+        options.read_concern = Some(self.read_concern());
+        options
+    }
+
     fn collection(&self, of: &Registration) -> Collection<RawDocumentBuf> {
         let database = self.connected.client.database(&of.namespace.database);
         database.collection(&of.namespace.collection)
@@ -87,17 +122,14 @@ impl MongoSink {
     ) -> Result<Found, ReadFailure> {
         let mut found = Found::default();
         let registration = &request.registration;
-        let Some(filter) = keys::filter(registration, &request.keys) else {
+        let Some(filter) = keys::filter(registration, request.keys.iter().map(|key| &**key)) else {
             // None of the keys can have a document.
             found.page.is_last = true;
             return Ok(found);
         };
-        let mut options = FindOptions::default();
+        let mut options = self.options();
         // One more, so that MongoDB closes the cursor with its first reply.
         options.batch_size = Some(u32::try_from(request.keys.len()).unwrap_or(DOCUMENTS) + 1);
-        options.selection_criteria =
-            Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
-        options.read_concern = Some(self.read_concern());
         options.max_time = Some(within);
         let collection = self.collection(registration);
         let finding = collection.find(filter).with_options(options);
@@ -125,7 +157,10 @@ async fn read_page(cursor: &mut MongoCursor) -> Result<Page, ReadFailure> {
         if !after.is_empty() && page::id_of(document) == after {
             continue;
         }
-        page::add(&mut read, document, &cursor.registration);
+        match cursor.keys_only {
+            true => page::add_key(&mut read, document, &cursor.registration),
+            false => page::add(&mut read, document, &cursor.registration),
+        }
         if read.documents == u64::from(DOCUMENTS) || read.bytes.len() >= BYTES {
             read.last = page::id_of(document);
         }

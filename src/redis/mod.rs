@@ -9,7 +9,7 @@
 //!   applies it.
 //! - `state`: all parts of the module, put together. None of the modules listed below it imports
 //!   it.
-//! - [`event_loop`], [`retain`], [`read`], `loads`, [`through`], `flush_clients`, `check_clients`: the parts; `store`
+//! - [`event_loop`], [`retain`], [`read`], `loads`, [`verify`], [`through`], `flush_clients`, `check_clients`: the parts; `store`
 //!   stores what came from MongoDB.
 //! - `pipeline`: the backlog, the worker and the key opener, which every part may use; `slice`,
 //!   `sources`, `file`, `durability_warnings`.
@@ -49,3 +49,4 @@ mod store;
 pub mod through;
 mod tick;
 mod units;
+pub mod verify;

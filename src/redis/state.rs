@@ -22,6 +22,7 @@ use super::replication::async_loading::AsyncLoading;
 use super::retain::redis70::Redis70;
 use super::through::Through;
 use super::units::Units;
+use super::verify::Verification;
 
 /// The module's state. Each part owns its cells and refers to no other part: its methods take the
 /// pipeline and what else they need.
@@ -37,6 +38,8 @@ pub struct Module {
     pub schedule: Schedule,
     /// Documents that are loaded.
     pub loads: Loads,
+    /// Keys that are compared with their documents.
+    pub verification: Verification,
     /// Read-through.
     pub through: Through,
     /// Scans for existing keys.
@@ -73,8 +76,8 @@ pub struct Module {
 impl Module {
     /// What handles the worker's reports.
     pub fn report_parts(&self) -> Parts<'_> {
-        let Module { pipeline, checks, loads, through, .. } = self;
-        Parts { pipeline, checks, loads, finds: &through.finds }
+        let Module { pipeline, checks, loads, through, verification, .. } = self;
+        Parts { pipeline, checks, loads, finds: &through.finds, verification }
     }
 }
 

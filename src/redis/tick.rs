@@ -34,11 +34,13 @@ pub fn before_sleep(ctx: Ctx<'_>) {
     changed |= retained && take_changed();
     let reported = module.reports.take(module.report_parts(), ctx) | rewrites::mark(pipeline, ctx);
     let loaded = module.loads.step(pipeline, ctx, began_us);
+    let verified = module.verification.step(pipeline, ctx, clock::now_us());
     let found = module.through.finds.step(pipeline, ctx, clock::now_us());
     let exchanged = exchange_messages(module, ctx, began_us);
     let worked = synced
         | loaded
         | found
+        | verified
         | exchanged
         | retained
         | reported
@@ -74,6 +76,7 @@ pub fn before_sleep(ctx: Ctx<'_>) {
         let next_us =
             next_us.min(module.flushes.next_us()).min(dead_letter_retries::due_us(pipeline));
         let next_us = next_us.min(module.loads.due_us(pipeline, ctx));
+        let next_us = next_us.min(module.verification.due_us(pipeline, ctx));
         let next_us = next_us.min(module.through.finds.due_us(pipeline));
         let next_us = next_us.min(module.through.readers.due_us());
         let next_us = next_us.min(module.asks.next_us()).min(handover::due_us(module));

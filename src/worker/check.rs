@@ -10,8 +10,8 @@ use super::connect_attempt;
 use super::ends::{CheckRequest, PANIC};
 use super::tasks::{BatchEnd, Tasks};
 use super::write_loop::{SILENT, WriteLoop};
-use crate::core::delivery::batch::Report;
 use crate::core::delivery::deployment::{Checkup, needs};
+use crate::core::delivery::report::Report;
 use crate::sink::Connector;
 
 /// Time limit for a check that hangs; its steps have shorter limits of their own.

@@ -11,7 +11,8 @@ use super::link_monitor::RETRY_IN;
 use super::link_view::View;
 use super::tasks::{BatchEnd, SentBatch, Tasks};
 use super::write_loop::WriteLoop;
-use crate::core::delivery::batch::{Batch, Link, Report, Verdict, Written};
+use crate::core::delivery::batch::{Batch, Link, Verdict, Written};
+use crate::core::delivery::report::Report;
 use crate::core::registration::Namespace;
 use crate::sink::{Connector, Failure, LinkError, Sink};
 
@@ -21,7 +22,10 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 impl<C: Connector> WriteLoop<C> {
     /// Handles the end of the task `id`; without `ended`, it has panicked or was aborted.
     pub(super) fn ended(&mut self, id: Id, mut ended: Option<BatchEnd<C::Sink>>) {
-        if self.page_ended(id, &mut ended) || self.find_ended(id, &mut ended) {
+        if self.page_ended(id, &mut ended)
+            || self.find_ended(id, &mut ended)
+            || self.comparison_ended(id, &mut ended)
+        {
             return;
         }
         if let Some(flight) = self.flights.remove(&id) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::core::delivery::batch::{Batch, Item, Refusal, SessionId, Written};
+use crate::core::delivery::comparison::{CompareRequest, Compared};
 use crate::core::delivery::deployment::{Checkup, Need};
 use crate::core::delivery::group_batch::GroupBatch;
 use crate::core::delivery::lease::{Claim, LeaseState};
@@ -309,5 +310,10 @@ impl Source for Double {
         let documents = request.keys.len() as u64;
         let page = Page { documents, is_last: true, ..Page::default() };
         Ok(Found { page, ..Found::default() })
+    }
+
+    async fn compare(&self, request: CompareRequest) -> Result<Compared, ReadFailure> {
+        assert_ne!(self.doubles.world().behaviour, Behaviour::Panic, "asked to panic");
+        Ok(Compared { request, differences: Vec::new(), uncomparable: 0 })
     }
 }

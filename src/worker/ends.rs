@@ -7,9 +7,11 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::options::{UriSource, WorkerOptions};
 use super::wake::{Asked, Doorbell};
-use crate::core::delivery::batch::{Batch, Report};
+use crate::core::delivery::batch::Batch;
+use crate::core::delivery::comparison::CompareRequest;
 use crate::core::delivery::group_batch::GroupBatch;
 use crate::core::delivery::page::{FindRequest, LoadMessage};
+use crate::core::delivery::report::Report;
 use crate::core::registration::Registration;
 
 /// The error for operators after a panic; the panic's own message may contain a value.
@@ -29,6 +31,8 @@ pub struct Ends {
     pub loads: Receiver<LoadMessage>,
     /// Keys whose documents clients wait for.
     pub finds: Receiver<FindRequest>,
+    /// Keys that are compared with their documents.
+    pub comparisons: Receiver<CompareRequest>,
     /// Reports to the server.
     pub reports: Sender<Report>,
     /// Ends the worker's sleep.

@@ -10,9 +10,10 @@ use super::ends::PANIC;
 use super::group_lane::SentGroups;
 use super::tasks::{BatchEnd, Tasks};
 use super::write_loop::{SILENT, WRITE_WITHIN, WriteLoop};
-use crate::core::delivery::batch::{Report, Verdict};
+use crate::core::delivery::batch::Verdict;
 use crate::core::delivery::group_batch::GroupBatch;
 use crate::core::delivery::group_counts::GroupCounts;
+use crate::core::delivery::report::Report;
 use crate::sink::{Connector, Failure, GroupResults, LinkError, Sink};
 
 impl<C: Connector> WriteLoop<C> {

@@ -13,9 +13,11 @@ use super::group_lane::GROUP_CREDITS;
 use super::options::{MAX_IN_FLIGHT, WorkerOptions};
 use super::thread;
 use super::wake::{Asked, Ringer, doorbell};
-use crate::core::delivery::batch::{Batch, Report};
+use crate::core::delivery::batch::Batch;
+use crate::core::delivery::comparison::CompareRequest;
 use crate::core::delivery::group_batch::GroupBatch;
 use crate::core::delivery::page::{FindRequest, LoadMessage};
+use crate::core::delivery::report::Report;
 use crate::sink::Connector;
 
 /// Capacity of the channel of batches: the maximum number of credits, usual and slow ones.
@@ -34,6 +36,7 @@ pub struct Worker {
     checks: Sender<CheckRequest>,
     loads: Sender<LoadMessage>,
     finds: Sender<FindRequest>,
+    comparisons: Sender<CompareRequest>,
     reports: Receiver<Report>,
     ringer: Ringer,
     asked: Arc<Asked>,
@@ -86,6 +89,7 @@ impl Worker {
         let (checks_out, checks) = unbounded();
         let (loads_out, loads) = unbounded();
         let (finds_out, finds) = unbounded();
+        let (comparisons_out, comparisons) = unbounded();
         let (reports, reports_in) = unbounded();
         let (_, exited) = bounded(0);
         let asked = Arc::new(Asked::default());
@@ -98,6 +102,7 @@ impl Worker {
             checks: checks_out,
             loads: loads_out,
             finds: finds_out,
+            comparisons: comparisons_out,
             reports: reports_in,
             ringer,
             asked: Arc::clone(&asked),
@@ -113,6 +118,7 @@ impl Worker {
             checks,
             loads,
             finds,
+            comparisons,
             reports,
             doorbell,
             asked,
@@ -184,6 +190,14 @@ impl Worker {
         if self.finds.send(request).is_ok() {
             self.ringer.ring();
         }
+    }
+
+    /// Compares keys with their documents; the result is a report. False if there will be none, because the worker has
+    /// ended. Never blocks.
+    pub fn compare(&self, request: CompareRequest) -> bool {
+        let sent = self.comparisons.send(request).is_ok();
+        self.ringer.ring();
+        sent
     }
 
     /// To be called before a series of [`report`](Self::report): reports from here on wake the

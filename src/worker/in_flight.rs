@@ -8,7 +8,8 @@ use tokio::time::{Duration, Instant, timeout};
 
 use super::tasks::{BatchEnd, SentBatch, Tasks, WaitingBatch};
 use super::write_loop::{SILENT, WRITE_WITHIN, WriteLoop};
-use crate::core::delivery::batch::{Batch, Report};
+use crate::core::delivery::batch::Batch;
+use crate::core::delivery::report::Report;
 use crate::core::ids::RegistrationId;
 use crate::core::registration::{Namespace, Registration};
 use crate::sink::{Connector, Failure, LinkError, Sink};

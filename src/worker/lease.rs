@@ -8,8 +8,8 @@ use tokio::time::{Duration, Instant, timeout};
 use super::connect_attempt::{Attempt, CONNECT_WITHIN, renew};
 use super::tasks::{BatchEnd, Tasks};
 use super::write_loop::{SILENT, WriteLoop};
-use crate::core::delivery::batch::Report;
 use crate::core::delivery::lease::{LeaseState, RENEW_EVERY, TRUST};
+use crate::core::delivery::report::Report;
 use crate::sink::{Connector, LinkError, Sink};
 
 impl<C: Connector> WriteLoop<C> {

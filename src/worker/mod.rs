@@ -12,12 +12,14 @@
 //!   between batches.
 //! - `lease`, `renewal`: the lease between batches.
 //! - `tasks`: what tasks need, and how they end.
-//! - `loads`, `load_lane`: documents that are read for WB.LOAD; `finds`: for clients that wait.
+//! - `loads`, `load_lane`: documents that are read for WB.LOAD; `finds`: for clients that wait;
+//!   `comparisons`: for WB.VERIFY.
 //! - `check`: WB.CHECK, independent of the link and the batches.
 //! - `credit`, `link`, `slow_namespaces`, `namespace_backoff`: pure decisions without I/O.
 //! - `outbox`: reports to the server.
 
 mod check;
+mod comparisons;
 mod completion;
 mod connect_attempt;
 mod credit;

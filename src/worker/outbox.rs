@@ -7,9 +7,10 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 
 use super::wake::Asked;
-use crate::core::delivery::batch::{Batch, Report, Written};
+use crate::core::delivery::batch::{Batch, Written};
 use crate::core::delivery::buckets::WriteTimes;
 use crate::core::delivery::lag::Lag;
+use crate::core::delivery::report::Report;
 use crate::core::ids::RegistrationId;
 use crate::core::registration::Registration;
 

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::connect_attempt::{Attempt, Linked};
 use super::load_lane::PageEnd;
 use crate::core::delivery::batch::{Batch, Written};
+use crate::core::delivery::comparison::Compared;
 use crate::core::delivery::deployment::Checkup;
 use crate::core::delivery::page::{Found, ReadFailure};
 use crate::sink::{Failure, GroupResults};
@@ -49,6 +50,8 @@ pub enum BatchEnd<S: Source> {
     Page(PageEnd<S>),
     /// Documents of keys that clients wait for.
     Found(Result<Found, ReadFailure>),
+    /// Keys and their documents.
+    Compared(Result<Box<Compared>, ReadFailure>),
     /// A retired sink is closed.
     Closed,
 }

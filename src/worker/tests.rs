@@ -19,7 +19,8 @@ use super::handle::Worker;
 use super::options::{UriSource, WorkerOptions};
 use super::write_loop::WriteLoop;
 use crate::core::delivery::backoff::Backoff;
-use crate::core::delivery::batch::{Batch, Link, Report, Verdict};
+use crate::core::delivery::batch::{Batch, Link, Verdict};
+use crate::core::delivery::report::Report;
 use crate::core::settings::WriteForm;
 
 fn options(uri: &str, max_in_flight: u32) -> WorkerOptions {

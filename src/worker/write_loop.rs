@@ -26,11 +26,13 @@ use super::renewal::Renewal;
 use super::slow_namespaces::SlowNamespaces;
 use super::tasks::{BatchEnd, Joined, SentBatch, Tasks, WaitingBatch};
 use super::wake::Listener;
-use crate::core::delivery::batch::{Batch, Report, SessionId};
+use crate::core::delivery::batch::{Batch, SessionId};
+use crate::core::delivery::comparison::CompareRequest;
 use crate::core::delivery::concurrency::Flow;
 use crate::core::delivery::group_batch::GroupBatch;
 use crate::core::delivery::page::{FindRequest, LoadMessage};
-use crate::core::ids::FindId;
+use crate::core::delivery::report::Report;
+use crate::core::ids::{FindId, RunId};
 use crate::sink::{Connector, LinkError, Sink};
 
 /// Time limit for a write that hangs; a sink has shorter limits of its own.
@@ -77,6 +79,8 @@ pub struct WriteLoop<C: Connector> {
     pub(super) loads: LoadLanes<C::Sink>,
     /// The tasks that read the documents of keys.
     pub(super) finds: HashMap<Id, FindId>,
+    /// The tasks that compare keys with their documents.
+    pub(super) comparisons: HashMap<Id, RunId>,
 }
 
 /// The ends that the write loop uses itself; the others are in the outbox.
@@ -87,6 +91,7 @@ pub struct LoopEnds {
     pub(super) checks: crossbeam_channel::Receiver<CheckRequest>,
     pub(super) loads: crossbeam_channel::Receiver<LoadMessage>,
     pub(super) finds: crossbeam_channel::Receiver<FindRequest>,
+    pub(super) comparisons: crossbeam_channel::Receiver<CompareRequest>,
     doorbell: super::wake::Doorbell,
     stopping: std::sync::Arc<std::sync::atomic::AtomicBool>,
     concurrency: std::sync::Arc<Concurrency>,
@@ -108,6 +113,7 @@ impl<C: Connector> WriteLoop<C> {
                 checks: ends.checks,
                 loads: ends.loads,
                 finds: ends.finds,
+                comparisons: ends.comparisons,
                 doorbell: ends.doorbell,
                 stopping: ends.stopping,
                 concurrency: ends.concurrency,
@@ -132,6 +138,7 @@ impl<C: Connector> WriteLoop<C> {
             checks: HashMap::new(),
             loads: HashMap::new(),
             finds: HashMap::new(),
+            comparisons: HashMap::new(),
         }
     }
 
@@ -153,6 +160,7 @@ impl<C: Connector> WriteLoop<C> {
             self.begin_checks(&mut tasks);
             self.read_pages(&mut tasks);
             self.find_documents(&mut tasks);
+            self.compare(&mut tasks);
             self.mark_overdue_slow();
             let sent =
                 self.may_write() && self.send_batches(&mut tasks) | self.send_groups(&mut tasks);
@@ -191,6 +199,7 @@ impl<C: Connector> WriteLoop<C> {
         self.link.reset();
         self.end_loads();
         self.end_finds();
+        self.end_comparisons();
         if let Some(attempt) = self.attempt.take() {
             attempt.abort();
         }
@@ -335,6 +344,7 @@ impl<C: Connector> WriteLoop<C> {
             || !self.ends.checks.is_empty()
             || !self.ends.loads.is_empty()
             || !self.ends.finds.is_empty()
+            || !self.ends.comparisons.is_empty()
             || self.ends.stopping.load(Ordering::SeqCst)
     }
 

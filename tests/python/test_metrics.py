@@ -30,6 +30,8 @@ NO_PANEL = {
         "paused", "rescans_pending", "retries_total", "sync_marked", "sync_pending",
         "evicted_total", "read_absent_total", "read_failed_total", "read_hit_percent", "read_loads_total",
         "read_misses_total", "read_p50_seconds", "read_unloaded_total",
+        "verify_pending", "verify_checked", "verify_skipped", "verify_missing", "verify_different", "verify_extra",
+        "verify_repaired", "verify_every", "verified_total", "different_total",
     ]),
 }  # fmt: skip
 # Metrics that no alert needs: rates, parts of others, and what is no trouble by itself. A group that is split
@@ -45,7 +47,7 @@ NO_ALERT = {
     "link_up", "own_hits_total", "own_misses_total", "registrations", "retries_total",
     "slice_max_seconds", "syncs_pending", "written_total", "lease_epoch", "lease_held",
     "evicted_total", "read_absent_total", "read_hit_percent", "read_hits_total", "read_loads_total",
-    "read_misses_total", "read_unloaded_total", "readers_waiting", "reads_total",
+    "read_misses_total", "read_unloaded_total", "readers_waiting", "reads_total", "verified_total",
     *(f"prefix_{name}" for name in [
         "batches_total", "bytes_total", "captured_total", "coalesced_total", "dead_letters",
         "deleted_total", "dirty_keys", "failed_total", "in_flight_keys", "info", "lag_p50_seconds",
@@ -55,6 +57,8 @@ NO_ALERT = {
         "evicted_total", "read_absent_total", "read_failed_total", "read_hit_percent", "read_hits_total",
         "read_loads_total", "read_misses_total", "read_p50_seconds", "read_p99_seconds", "read_unloaded_total",
         "reads_total",
+        "verify_pending", "verify_checked", "verify_skipped", "verify_missing", "verify_different", "verify_extra",
+        "verify_repaired", "verify_every", "verify_age_seconds", "verified_total", "different_total",
     ]),
 }  # fmt: skip
 

@@ -28,7 +28,7 @@ NOT_SHOWN = {
     "groups_split_total", "groups_too_large_total", "groups_total", "groups_without_transactions_total",
     "lease", "lease_epoch", "shard",
     "evicted_total", "read_absent_total", "read_failed_total", "read_hit_percent", "read_hits_total", "read_loads_total",
-    "read_misses_total", "read_unloaded_total", "readers_waiting", "reads_total",
+    "read_misses_total", "read_unloaded_total", "readers_waiting", "reads_total", "verified_total", "different_total",
     "last_write_unix_ms", "leaving_keys", "link_down_ms_total", "lost_total", "own_hits_total", "own_misses_total", "prefixes",
     "registrations", "rescans_pending", "resting", "retries_total", "slice_max_us", "syncs_pending",
 }  # fmt: skip
@@ -40,6 +40,9 @@ NOT_SHOWN_OF_A_PREFIX = {
     "whole", "write", "readthrough",
     "evicted_total", "read_absent_total", "read_failed_total", "read_hit_percent", "read_hits_total", "read_loads_total",
     "read_misses_total", "read_p50_us", "read_p99_us", "read_unloaded_total", "reads_total",
+    "verify_pending", "verify_error", "verify_checked", "verify_skipped", "verify_missing", "verify_different",
+    "verify_extra", "verify_repaired", "verify_every", "verify_age_ms", "verified_total", "different_total",
+    "verify_missing_keys", "verify_different_keys", "verify_extra_keys",
 }  # fmt: skip
 
 

@@ -74,6 +74,12 @@ impl Loads {
         self.by_registration.get(&id)
     }
 
+    /// A number that no load has had.
+    pub(super) fn take_number(&mut self) -> LoadId {
+        self.next = LoadId(self.next.0 + 1);
+        self.next
+    }
+
     /// The loads that have not ended.
     pub fn pending(&self) -> impl Iterator<Item = (RegistrationId, &Load)> {
         let all = self.by_registration.iter();
@@ -195,8 +201,7 @@ impl Backlog {
         let is_due = |load: &Load| load.running.is_none() && load.due_us <= now_us;
         let id = self.loads.pending().find(|(_, load)| is_due(load))?.0;
         let registration = self.registry.at(id)?.registration.clone();
-        let running = LoadId(self.loads.next.0 + 1);
-        self.loads.next = running;
+        let running = self.loads.take_number();
         let load = self.loads.by_registration.get_mut(&id)?;
         load.running = Some(running);
         (load.figures.began_us, load.figures.counted) = (now_us, 0);
@@ -208,7 +213,8 @@ impl Backlog {
         let read = if limit == 0 { 0 } else { load.figures.documents.min(limit - 1) };
         let after = load.after.clone();
         let limit = limit - read;
-        Some(LoadRequest { load: running, registration, filter, sort, limit, after })
+        let keys_only = false;
+        Some(LoadRequest { load: running, registration, filter, sort, limit, after, keys_only })
     }
 
     /// When a load is due, microseconds; `u64::MAX` for never.

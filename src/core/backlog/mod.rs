@@ -42,6 +42,7 @@ mod stats;
 pub mod stream_words;
 pub mod table;
 mod trouble;
+pub mod verify;
 
 use std::sync::Arc;
 
@@ -131,6 +132,8 @@ pub struct Backlog {
     pub loads: loads::Loads,
     /// Keys that are loaded when clients read them.
     pub reads: reads::Reads,
+    /// Keys that are compared with their documents.
+    pub verifies: verify::Verifies,
     /// Keys that are handed over to other nodes of a cluster.
     pub handovers: handover::Handovers,
     /// The revisions of registrations in a cluster.
@@ -178,6 +181,7 @@ impl Backlog {
                 if self.active(id).is_some_and(|active| *active.registration != registration) {
                     self.loads.changed(id);
                     self.reads.changed(id);
+                    self.verifies.changed(id);
                 }
                 if let Some(active) = self.active_mut(id) {
                     active.former_key = active.left_behind_by(&registration);
@@ -225,6 +229,7 @@ impl Backlog {
         self.registry.stop_routing(db, prefix);
         self.sharing.leave(id);
         self.loads.remove(id);
+        self.verifies.remove(id);
         self.end_reads(Some(id), &reads::LoadEnd::Unknown, now_us);
         if let Some(active) = self.active_mut(id) {
             active.live = false;

@@ -61,6 +61,13 @@ pub enum Record<'a> {
         /// Its options.
         options: LoadOptions,
     },
+    /// How often the keys of a registration are compared with their documents.
+    Verify {
+        /// The id of the registration.
+        registration_id: RegistrationId,
+        /// Seconds between the beginnings of two rounds.
+        every_s: u64,
+    },
     /// With which registrations this one shares its collection.
     Sharing {
         /// The id of the registration.
@@ -155,6 +162,8 @@ const LEASE: u8 = 8;
 const REVISION: u8 = 9;
 /// From version 2 on.
 const LOAD: u8 = 10;
+/// From version 2 on.
+const VERIFY: u8 = 11;
 
 fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
     match record {
@@ -207,6 +216,11 @@ fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(&documents.to_le_bytes());
             push_bytes(out, after);
             args::load::words(options).iter().for_each(|word| push_bytes(out, word));
+        }
+        Record::Verify { registration_id: id, every_s } => {
+            out.push(VERIFY);
+            out.extend_from_slice(&id.0.to_le_bytes());
+            out.extend_from_slice(&every_s.to_le_bytes());
         }
         Record::Sharing { registration_id: id, stamps } => {
             out.push(SHARING);
@@ -324,6 +338,11 @@ fn decode(record: &[u8]) -> Option<Record<'_>> {
             let words: Vec<&[u8]> = Strings::new(bytes.0).collect();
             let options = args::load::parse(&words).ok()?;
             Some(Record::Load { registration_id: id, documents, after, options })
+        }
+        VERIFY => {
+            let id = RegistrationId(bytes.u16()?);
+            let every_s = bytes.array().map(u64::from_le_bytes)?;
+            Some(Record::Verify { registration_id: id, every_s })
         }
         SHARING => {
             let id = RegistrationId(bytes.u16()?);

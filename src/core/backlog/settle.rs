@@ -6,7 +6,8 @@ use super::{ActiveRegistration, Backlog, Flight, KeyList, Refused};
 use crate::core::backlog::change_log::FOLD_AT;
 use crate::core::backlog::flush_waiters::KeyEnd;
 use crate::core::backlog::table::{Settled, Taken};
-use crate::core::delivery::batch::{Batch, Item, Link, Report, Verdict, Written};
+use crate::core::delivery::batch::{Batch, Item, Link, Verdict, Written};
+use crate::core::delivery::report::Report;
 use crate::core::ids::{Db, EntryId, RegistrationId};
 use crate::core::mapping::value::Content;
 use crate::core::now::Now;
@@ -102,8 +103,11 @@ impl Backlog {
                 self.link.change(link, now);
                 self.reads_lose_link(now.us);
             }
-            // Handled by the caller: for the clients of WB.CHECK and of missing keys, and for WB.LOAD.
-            Report::Checked { .. } | Report::Page { .. } | Report::Found { .. } => {}
+            // Handled by the caller: for the clients of WB.CHECK and of missing keys, for WB.LOAD and WB.VERIFY.
+            Report::Checked { .. }
+            | Report::Page { .. }
+            | Report::Found { .. }
+            | Report::Compared(..) => {}
             Report::Times(times) => self.times = *times,
             Report::Lag { of: None, lag } => self.lag = Some((now.us, lag)),
             Report::Lag { of: Some((id, registration)), lag } => {

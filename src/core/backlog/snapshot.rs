@@ -53,6 +53,9 @@ impl Backlog {
                 options: load.options.clone(),
             });
         }
+        for (registration_id, every_s) in self.verifies.every() {
+            save(Record::Verify { registration_id, every_s });
+        }
         for (id, stamps) in self.sharing.saved() {
             save(Record::Sharing { registration_id: id, stamps });
         }
@@ -92,6 +95,7 @@ impl Backlog {
         self.lease.clear();
         self.revisions = Default::default();
         self.loads.clear();
+        self.verifies.clear();
         self.loaded_ids.clear();
         self.loaded_groups.clear();
         for id in self.registry.ever() {
@@ -151,6 +155,11 @@ impl Backlog {
                     self.restore_load(id, options, documents, &after);
                 }
             }
+            Record::Verify { registration_id: id, every_s } => {
+                if let Some(id) = self.loaded_ids.get(&id).copied() {
+                    self.verifies.set_every(id, every_s);
+                }
+            }
             Record::Sharing { registration_id: id, stamps } => {
                 if let Some(id) = self.loaded_ids.get(&id).copied() {
                     self.sharing.load(id, stamps);
@@ -197,6 +206,7 @@ impl Backlog {
         self.loads.begin_epoch();
         self.end_reads(None, &LoadEnd::Failed(OTHER_DATA.to_owned()), 0);
         self.reads.begin_epoch();
+        self.verifies.begin_epoch();
         self.in_flight.begin_epoch();
     }
 

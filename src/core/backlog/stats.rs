@@ -4,6 +4,7 @@ use std::ffi::CStr;
 
 use super::loads::LoadFigures;
 use super::reads::counts::ReadCounts;
+use super::verify::{Verify, VerifyFigures};
 use super::{ActiveRegistration, Backlog, Counters};
 use crate::core::delivery::group_counts::{GroupCounts, Split};
 use crate::core::delivery::lag::{Percentiles, WINDOW_US};
@@ -76,6 +77,17 @@ impl PrefixState<'_> {
             (c"load_kept", self.load.kept),
             (c"load_failed", self.load.failed),
             (c"load_rate", self.load.rate),
+            (c"verify_pending", u64::from(self.verify_pending)),
+            (c"verify_checked", self.verify.checked),
+            (c"verify_skipped", self.verify.skipped),
+            (c"verify_missing", self.verify.missing),
+            (c"verify_different", self.verify.different),
+            (c"verify_extra", self.verify.extra),
+            (c"verify_repaired", self.verify.repaired),
+            (c"verify_every", self.verify_every_s),
+            (c"verify_age_ms", self.verify_age_ms),
+            (c"verified_total", self.verified_total),
+            (c"different_total", self.different_total),
         ];
         figures.extend(self.counters.figures());
         figures.extend(self.reads.figures());
@@ -110,6 +122,8 @@ impl BacklogState<'_> {
         figures.extend(self.counters.late(self.lag));
         figures.extend([
             (c"readers_waiting", self.readers as u64),
+            (c"verified_total", self.verified_total),
+            (c"different_total", self.different_total),
             (c"memory_bytes", self.memory_bytes as u64),
             (c"lost_total", self.lost_total),
             (c"slice_max_us", self.slice_max_us),
@@ -152,6 +166,18 @@ pub struct PrefixState<'a> {
     pub load_pending: bool,
     /// The progress of its current or last load.
     pub load: LoadFigures,
+    /// True until its verification has ended.
+    pub verify_pending: bool,
+    /// The result of its current or last verification.
+    pub verify: VerifyFigures,
+    /// Seconds between the beginnings of two rounds of verification; 0 for none.
+    pub verify_every_s: u64,
+    /// The age of its last whole round of verification, milliseconds; 0 without one.
+    pub verify_age_ms: u64,
+    /// Keys compared with their documents.
+    pub verified_total: u64,
+    /// Those that were missing or different.
+    pub different_total: u64,
     /// What commands looked for.
     pub reads: ReadCounts,
     /// Recent times of loads of missing keys; 0 for none.
@@ -209,6 +235,10 @@ pub struct BacklogState<'a> {
     pub reads: ReadCounts,
     /// Clients that wait for missing keys to be loaded.
     pub readers: usize,
+    /// Keys compared with their documents, of all registrations, including removed ones.
+    pub verified_total: u64,
+    /// Those that were missing or different.
+    pub different_total: u64,
     /// The epoch of the lease while this server holds it; 0 otherwise.
     pub lease_epoch: u64,
 }
@@ -242,6 +272,8 @@ impl Backlog {
             group_counts: self.group_counts(),
             reads: self.reads.counts,
             readers: self.reads.waiting(),
+            verified_total: self.verifies.verified_total,
+            different_total: self.verifies.different_total,
             lease_epoch: match self.lease.state {
                 LeaseState::Held { epoch, .. } => epoch,
                 _ => 0,
@@ -262,6 +294,7 @@ impl Backlog {
         let oldest_us = oldest_us.chain(self.dirty.oldest_parked_us(Some(id)));
         let oldest_us = oldest_us.chain(self.contested.oldest_us(Some(id))).min();
         let active = self.active(id)?;
+        let verify = self.verifies.get(id);
         Some(PrefixState {
             active,
             lag: of_late(active.lag, now_us),
@@ -278,6 +311,12 @@ impl Backlog {
             rescan_pending: self.dirty.has_missed(id),
             load_pending: self.loads.get(id).is_some_and(|load| load.is_pending),
             load: self.loads.get(id).map(|load| load.figures.clone()).unwrap_or_default(),
+            verify_pending: verify.is_some_and(Verify::is_pending),
+            verify: verify.map(|verify| verify.figures.clone()).unwrap_or_default(),
+            verify_every_s: verify.map_or(0, |verify| verify.every_s),
+            verify_age_ms: verify.map_or(0, |verify| verify.age_ms(now_us)),
+            verified_total: verify.map_or(0, |verify| verify.verified_total),
+            different_total: verify.map_or(0, |verify| verify.different_total),
             reads: active.reads.counts,
             read_times: active.reads.times(now_us),
         })

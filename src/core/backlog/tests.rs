@@ -15,12 +15,14 @@ mod pause;
 mod reads;
 mod schedule;
 mod trouble;
+mod verify;
 mod watch;
 
 use super::*;
 use crate::core::backlog::flush_waiters::FlushProgress;
 use crate::core::backlog::table::{RetainedValue, Taken};
-use crate::core::delivery::batch::{Batch, Refusal, Report, Verdict, Written};
+use crate::core::delivery::batch::{Batch, Refusal, Verdict, Written};
+use crate::core::delivery::report::Report;
 use crate::core::ids::{Db, RegistrationId};
 use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
 use crate::core::now::Now;

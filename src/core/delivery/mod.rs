@@ -3,6 +3,7 @@
 pub mod backoff;
 pub mod batch;
 pub mod buckets;
+pub mod comparison;
 pub mod concurrency;
 pub mod deployment;
 pub mod group_batch;
@@ -11,3 +12,4 @@ pub mod lag;
 pub mod lease;
 pub mod link_log;
 pub mod page;
+pub mod report;

@@ -24,6 +24,8 @@ pub struct LoadRequest {
     pub limit: u64,
     /// The last document that was read before, as a BSON document with its `_id` only; empty for none.
     pub after: Vec<u8>,
+    /// True if only the keys are of interest.
+    pub keys_only: bool,
 }
 
 /// A request for the documents of keys that Redis does not have.

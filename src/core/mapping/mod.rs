@@ -1,6 +1,7 @@
 //! Maps a value in Redis to a document in MongoDB.
 
 pub mod bson;
+pub mod compare;
 pub mod convert;
 pub mod decode;
 pub mod document;

@@ -1,7 +1,5 @@
 //! Queries for the documents of keys.
 
-use std::sync::Arc;
-
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, Document, doc};
@@ -11,8 +9,11 @@ use crate::core::registration::Registration;
 
 /// The query for the documents of these keys; `None` if none of them can have one. A key whose suffix cannot be
 /// converted has none.
-pub fn filter(registration: &Registration, keys: &[Arc<[u8]>]) -> Option<Document> {
-    let ids = keys.iter().filter_map(|key| {
+pub fn filter<'k>(
+    registration: &Registration,
+    keys: impl Iterator<Item = &'k [u8]>,
+) -> Option<Document> {
+    let ids = keys.filter_map(|key| {
         let id = registration.id_of(key);
         DocumentId::convert(id, registration.key_as).ok().map(value)
     });
@@ -46,8 +47,7 @@ mod tests {
         let namespace = Namespace { database: "d".into(), collection: "c".into() };
         let registration = Registration::new(Db(0), b"k:", namespace);
         let registration = Registration { key_as, key_field: "id".into(), ..registration };
-        let keys: Vec<Arc<[u8]>> = keys.iter().map(|key| key.as_bytes().into()).collect();
-        filter(&registration, &keys)
+        filter(&registration, keys.iter().map(|key| key.as_bytes()))
     }
 
     #[test]

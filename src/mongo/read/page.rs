@@ -3,7 +3,7 @@
 use crate::core::delivery::page::{Found, Page, PageItem};
 use crate::core::mapping::bson::Elements;
 use crate::core::mapping::decode::{append_key, decode};
-use crate::core::mapping::value::Span;
+use crate::core::mapping::value::{Content, NO_EXPIRY, Span};
 use crate::core::registration::Registration;
 
 /// Adds a document to a page: its value, or the reason why it has none.
@@ -20,6 +20,21 @@ pub fn add_found(found: &mut Found, document: &[u8], registration: &Registration
     found.page.documents += 1;
     if let Err(refused) = append(&mut found.page, document, registration) {
         found.refused.push(refused);
+    }
+}
+
+/// Adds the key of a document without its value.
+pub fn add_key(page: &mut Page, document: &[u8], registration: &Registration) {
+    page.documents += 1;
+    let start = page.bytes.len();
+    match append_key(document, registration, &mut page.bytes) {
+        Ok(true) => {
+            let end = page.bytes.len();
+            let (key, value) = (Span { start, end }, Span { start: end, end });
+            let content = Content::Tombstone;
+            page.items.push(PageItem { key, value, content, expire_ms: NO_EXPIRY });
+        }
+        Ok(false) | Err(_) => page.bytes.truncate(start),
     }
 }
 

@@ -10,13 +10,14 @@ pub const SPEC: Spec = Spec {
     flags: ADMIN,
     acl: DANGEROUS,
     arity: 2,
-    summary: c"Ends WB.SYNC and WB.LOAD of a prefix; the reply is how many had not ended.",
+    summary:
+        c"Ends WB.SYNC, WB.LOAD and WB.VERIFY of a prefix; the reply is how many had not ended.",
     complexity: c"O(N) where N is the number of registrations",
     since: c"0.1.0",
     args: &[arg(c"prefix", ArgKind::Text)],
     keys: None,
     syntax: &["CANCEL <prefix>"],
-    help: &["End WB.SYNC and WB.LOAD of the prefix; reply how many had not ended."],
+    help: &["End WB.SYNC, WB.LOAD and WB.VERIFY of the prefix; reply how many had not ended."],
 };
 
 /// Runs the command.
@@ -29,7 +30,7 @@ fn command(call: &Call<'_>) {
     let Some(id) = backlog.registry.find_live(call.db, prefix) else {
         return call.no_registration(&backlog, prefix);
     };
-    let cancelled = [backlog.cancel_sync(id), backlog.cancel_load(id)];
+    let cancelled = [backlog.cancel_sync(id), backlog.cancel_load(id), backlog.cancel_verify(id)];
     drop(backlog);
     call.module.scans.restart(id);
     call.ctx.replicate_verbatim();

@@ -22,6 +22,7 @@ mod status;
 mod sync;
 mod through;
 mod unregister;
+mod verify;
 mod warning;
 
 use std::ffi::{CStr, CString, c_int};
@@ -73,7 +74,7 @@ const HELP: Spec = help::spec(help);
 
 /// Every command and subcommand, in the order of WB.HELP and of docs/COMMANDS.md; a container before
 /// its subcommands.
-static COMMANDS: [ServerCommand; 37] = [
+static COMMANDS: [ServerCommand; 38] = [
     command!(register::SPEC),
     command!(unregister::SPEC),
     command!(list::SPEC),
@@ -84,6 +85,7 @@ static COMMANDS: [ServerCommand; 37] = [
     command!(check::SPEC),
     command!(sync::SPEC),
     command!(load::SPEC),
+    command!(verify::SPEC),
     command!(cancel::SPEC),
     command!(pause::PAUSE),
     command!(pause::RESUME),

@@ -32,6 +32,10 @@ pub const SPEC: Spec = Spec {
     help: &["Whether MongoDB is reachable, and how far it is behind, since when and why."],
 };
 
+/// The first keys that a verification has found, of each kind.
+const KEYS_OF_VERIFY: [&[u8]; 3] =
+    [b"verify_missing_keys", b"verify_different_keys", b"verify_extra_keys"];
+
 /// Runs the command.
 fn command(call: &Call<'_>) {
     if let Some(words) = all_nodes::without_option(call, &call.words) {
@@ -96,7 +100,7 @@ fn prefix_status(call: &Call<'_>, backlog: &Backlog, id: RegistrationId) {
     let schema = registration.schema.as_deref().map(args::schema::words).unwrap_or_default();
     let figures = state.figures(key_scan::percent(call.ctx, state.active.scanned));
     let read_through = args::read_through(registration);
-    let texts = 10 + options.len() + usize::from(!schema.is_empty());
+    let texts = 14 + options.len() + usize::from(!schema.is_empty());
     reply.map(figures.len() + texts);
     reply.text_field("prefix", &registration.prefix);
     reply.number_field(c"db", u64::from(registration.db.0));
@@ -118,6 +122,12 @@ fn prefix_status(call: &Call<'_>, backlog: &Backlog, id: RegistrationId) {
     }
     reply.text_field("last_error", backlog.error_of(id).as_bytes());
     reply.text_field("load_error", state.load.error.as_bytes());
+    reply.text_field("verify_error", state.verify.error.as_bytes());
+    for (name, keys) in KEYS_OF_VERIFY.iter().zip(&state.verify.keys) {
+        reply.bytes(name);
+        reply.array(keys.len());
+        keys.iter().for_each(|key| reply.bytes(key));
+    }
     figures.iter().for_each(|(name, value)| reply.number_field(name, *value));
 }
 

@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 
 use super::problem_log;
 use crate::core::backlog::Acknowledged;
-use crate::core::delivery::batch::{Report, Verdict};
+use crate::core::delivery::batch::Verdict;
+use crate::core::delivery::report::Report;
 use crate::core::now::Now;
 use crate::redis::api::clock;
 use crate::redis::api::context::{Ctx, must_not_replicate};
@@ -15,6 +16,7 @@ use crate::redis::loads::Loads;
 use crate::redis::pipeline::Pipeline;
 use crate::redis::replication::propagate;
 use crate::redis::through::finds::Finds;
+use crate::redis::verify::Verification;
 use crate::worker::Worker;
 
 /// Keys that are settled between two readings of the clock.
@@ -34,6 +36,8 @@ pub struct Parts<'a> {
     pub loads: &'a Loads,
     /// The documents that clients wait for.
     pub finds: &'a Finds,
+    /// Keys that are compared with their documents.
+    pub verification: &'a Verification,
 }
 
 /// Reports deferred until replication is no longer paused.
@@ -103,7 +107,7 @@ impl Reports {
     /// Handles the next report, or a part of it. False when none can be handled.
     fn settle_one(
         &self,
-        Parts { pipeline, checks, loads, finds }: Parts<'_>,
+        Parts { pipeline, checks, loads, finds, verification }: Parts<'_>,
         defer: bool,
         now_us: u64,
         clean: &mut Acknowledged,
@@ -118,7 +122,13 @@ impl Reports {
             checks.answer(id, *found);
         } else if let Report::Page { load, result } = report {
             drop(backlog);
-            loads.received(pipeline, load, result.map(|page| *page));
+            let result = result.map(|page| *page);
+            match verification.lists(load) {
+                true => verification.listed(pipeline, result),
+                false => loads.received(pipeline, load, result),
+            }
+        } else if let Report::Compared(run, result) = report {
+            verification.compared(run, result);
         } else if let Report::Found { find, result } = report {
             drop(backlog);
             finds.received(pipeline, find, result.map(|found| *found));

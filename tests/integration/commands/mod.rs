@@ -17,3 +17,4 @@ mod register;
 mod replies;
 mod sync;
 mod uninstall;
+mod verify;

@@ -91,6 +91,7 @@ impl Backlog {
     /// Keys have become clean: what is read of them at present may be older.
     pub fn see_written(&mut self, keys: &KeyList) {
         self.loads_see_written(keys);
+        self.verifies_see_written(keys);
         if self.reads.is_idle() {
             return;
         }

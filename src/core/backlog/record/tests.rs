@@ -67,6 +67,7 @@ fn all_kinds_of_records_are_saved_and_loaded() {
             after: b"\x05\0\0\0\0".to_vec(),
             options: LoadOptions { filter: b"{}".to_vec(), limit: 9, ..LoadOptions::default() },
         },
+        Record::Verify { registration_id: RegistrationId(2), every_s: 86_400 },
         Record::Dead { db: Db(3), key: b"p\0:1", letter },
         Record::Dead { db: Db(3), key: b"p\0:2", letter: retained },
     ];

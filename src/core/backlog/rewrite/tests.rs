@@ -1,6 +1,7 @@
 use super::*;
 use crate::core::backlog::{Acknowledged, Flight, item};
-use crate::core::delivery::batch::{Report, Verdict, Written};
+use crate::core::delivery::batch::{Verdict, Written};
+use crate::core::delivery::report::Report;
 use crate::core::ids::{Db, RegistrationId};
 use crate::core::mapping::value::{NO_EXPIRY, Span};
 use crate::core::now::Now;

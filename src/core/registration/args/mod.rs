@@ -8,6 +8,7 @@ pub mod metrics;
 mod read_through;
 
 pub mod schema;
+pub mod verify;
 
 use std::collections::HashSet;
 

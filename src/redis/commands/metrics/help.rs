@@ -1,7 +1,7 @@
 //! What each figure means, in one sentence, for WB.METRICS.
 
 /// Figures of the module and of a prefix by their names in WB.STATUS.
-const FIGURES: [(&str, &str); 72] = [
+const FIGURES: [(&str, &str); 83] = [
     ("link_since_unix_ms", "Time at which the link to MongoDB became up or down; 0 while idle."),
     (
         "link_down_ms_total",
@@ -25,6 +25,23 @@ const FIGURES: [(&str, &str); 72] = [
     ("load_kept", "Documents that it has left out, because Redis has something newer."),
     ("load_failed", "Documents that it could not store."),
     ("load_rate", "Documents that it reads per second."),
+    ("verify_pending", "1 while WB.VERIFY compares keys with their documents, until it has ended."),
+    ("verify_checked", "Keys compared by the current or the last WB.VERIFY, or round of EVERY."),
+    (
+        "verify_skipped",
+        "Keys that it did not compare, because they are to be written, or were refused.",
+    ),
+    ("verify_missing", "Keys that it found without documents."),
+    ("verify_different", "Keys that it found with different documents."),
+    ("verify_extra", "Documents that it found without keys; looked for with FULL only."),
+    ("verify_repaired", "Keys that it has marked to be written again."),
+    (
+        "verify_every",
+        "Seconds between the beginnings of two rounds of WB.VERIFY EVERY; 0 for none.",
+    ),
+    ("verify_age_ms", "Age of the last whole verification; 0 without one."),
+    ("verified_total", "Keys compared with their documents."),
+    ("different_total", "Keys that were found without documents, or with different ones."),
     ("captured_total", "Changes captured."),
     ("coalesced_total", "Changes that needed no write of their own."),
     ("written_total", "Documents written."),

@@ -225,6 +225,10 @@ fn put_text(at: usize, value: &str) -> Result<(), String> {
     value.clone_into(&mut sources.texts[at]);
     sources.is_exposed = is_exposed;
     drop(sources);
+    if matches!(at, URI | URI_FILE) {
+        // What is known of absent keys is of the former deployment.
+        pipeline.backlog.borrow_mut().reads_see_flushed();
+    }
     if is_exposed && at == URI_FILE {
         log::warning(EXPOSED);
     }

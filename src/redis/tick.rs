@@ -45,7 +45,7 @@ pub fn before_sleep(ctx: Ctx<'_>) {
         | retained
         | reported
         | dead_letter_retries::retry(pipeline, ctx);
-    module.through.readers.answer(pipeline, ctx);
+    module.through.readers.answer(pipeline, ctx, &module.through.filter, || module.units.end());
     if changed || worked || pipeline.backlog.borrow_mut().take_changed(began_us) {
         reschedule(module);
     }

@@ -278,6 +278,8 @@ impl<C: Connector> WriteLoop<C> {
         self.return_all(error);
         self.fail_checks(error);
         self.end_loads();
+        self.end_finds();
+        self.end_comparisons();
         self.outbox.flush();
     }
 

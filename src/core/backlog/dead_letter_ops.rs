@@ -130,6 +130,7 @@ impl Backlog {
         let propagated = letter.without_value();
         self.keep_letter(db, key, letter);
         self.has_letter(id, key);
+        self.read_refused(db, key);
         let prefix = batch.registration.prefix.clone();
         Refused { db, key: key.to_vec(), prefix, letter: propagated, again }
     }

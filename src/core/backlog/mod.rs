@@ -231,6 +231,7 @@ impl Backlog {
         self.loads.remove(id);
         self.verifies.remove(id);
         self.end_reads(Some(id), &reads::LoadEnd::Unknown, now_us);
+        self.reads.changed(id);
         if let Some(active) = self.active_mut(id) {
             active.live = false;
             active.discards = discard;

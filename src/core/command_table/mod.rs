@@ -77,7 +77,7 @@ pub enum Form {
     Restore,
     /// JSON.SET: not of the root without a condition.
     JsonSet,
-    /// A command that blocks its client itself.
+    /// A command that blocks its client itself: only what it adds to depends on the value.
     Blocking,
     /// XREAD, which blocks with BLOCK.
     XRead,
@@ -108,8 +108,7 @@ impl Command {
     pub fn depends<'a>(&self, len: usize, word: impl Fn(usize) -> &'a [u8]) -> bool {
         let is = |at: usize, name: &[u8]| word(at).eq_ignore_ascii_case(name);
         match self.form {
-            Form::Usual => true,
-            Form::Blocking => false,
+            Form::Usual | Form::Blocking => true,
             Form::Set => {
                 // `EX 5` and the like, and nothing else.
                 let is_time =
@@ -124,6 +123,12 @@ impl Command {
             }
         }
     }
+}
+
+/// The same for a command that blocks its client: only for keys that it adds to.
+pub fn needs_value_although_it_blocks(flags: u32) -> bool {
+    use key_flags::{INSERT, NOT_KEY};
+    flags & INSERT != 0 && flags & NOT_KEY == 0
 }
 
 /// True if a command with these key flags depends on what the key holds. `others_are_read` is true if it reads
@@ -310,7 +315,7 @@ mod tests {
         ] {
             assert_eq!(depends(Form::XRead, line), expected, "{line}");
         }
-        assert!(depends(Form::Usual, "GET k") && !depends(Form::Blocking, "BLPOP k 0"));
+        assert!(depends(Form::Usual, "GET k"));
     }
 
     #[test]
@@ -322,6 +327,8 @@ mod tests {
         assert!(needs_value(RW | UPDATE, false), "HSET");
         assert!(needs_value(RO | ACCESS, false) && needs_value(RM | DELETE, false));
         assert!(!needs_value(RO | NOT_KEY, false));
+        assert!(needs_value_although_it_blocks(RW | INSERT), "the destination of BLMOVE");
+        assert!(!needs_value_although_it_blocks(RW | ACCESS | DELETE), "BLPOP");
         assert!(only_removes(RM | DELETE), "DEL");
         assert!(!only_removes(RW | ACCESS | DELETE), "GETDEL");
     }

@@ -228,6 +228,8 @@ fn command(name: &[u8], arity: i32, flags: &[&[u8]], specs: &[Spec]) -> Option<C
         () if specs.iter().any(|spec| spec.place == Place::Counted) => Access::Write,
         () => return None,
     };
+    // What it overwrites, it must not find, without REPLACE.
+    let inserts = if name == b"restore" { INSERT } else { 0 };
     let form = match name {
         b"set" => Form::Set,
         b"restore" => Form::Restore,
@@ -238,7 +240,7 @@ fn command(name: &[u8], arity: i32, flags: &[&[u8]], specs: &[Spec]) -> Option<C
     };
     let ranges = specs.iter().map(|spec| match spec.place {
         Place::Range { first, last, step } => {
-            Some(KeyRange { first, last, step, flags: spec.flags })
+            Some(KeyRange { first, last, step, flags: spec.flags | inserts })
         }
         _ => None,
     });

@@ -1,6 +1,6 @@
 //! The client of a command.
 
-use super::context::Ctx;
+use super::context::{Ctx, OwnedString};
 use super::raw;
 use super::raw::api;
 
@@ -28,6 +28,16 @@ impl Client {
         Client {
             subscribes: has(raw::REDISMODULE_CLIENTINFO_FLAG_PUBSUB),
             tracks: has(raw::REDISMODULE_CLIENTINFO_FLAG_TRACKING),
+        }
+    }
+
+    /// The name of its user; nothing for a fake one, of a command that another module runs.
+    pub fn user(ctx: Ctx<'_>) -> Option<Vec<u8>> {
+        // SAFETY: the context is that of a running command; the name is the module's to free.
+        unsafe {
+            let id = api!(RedisModule_GetClientId)(ctx.raw());
+            let name = api!(RedisModule_GetClientUserNameById)(ctx.raw(), id);
+            (!name.is_null()).then(|| OwnedString::new(name).bytes().to_vec())
         }
     }
 

@@ -5,7 +5,7 @@
 //! after other commands.
 
 use super::blocked::{Callback, OnDisconnect};
-use super::context::{Ctx, OwnedString, Text};
+use super::context::{Ctx, Text, bytes};
 use super::raw;
 use super::raw::api;
 use super::reply::Reply;
@@ -18,7 +18,7 @@ pub fn is_possible() -> bool {
         { raw::RedisModule_SetContextUser }.is_some()
             && { raw::RedisModule_GetModuleUserFromUserName }.is_some()
             && { raw::RedisModule_ACLCheckCommandPermissions }.is_some()
-            && { raw::RedisModule_GetCurrentUserName }.is_some()
+            && { raw::RedisModule_GetClientUserNameById }.is_some()
             && { raw::RedisModule_GetCommandKeysWithFlags }.is_some()
     }
 }
@@ -33,31 +33,40 @@ pub struct LaterCommand {
 }
 
 impl LaterCommand {
-    /// The command `words` of the client of `ctx`.
+    /// The command `words` of the client of `ctx`, whose user is `user`.
     ///
     /// # Safety
     /// The words are those of the running command.
-    pub unsafe fn new(ctx: Ctx<'_>, words: &[*mut raw::RedisModuleString]) -> Self {
-        // SAFETY: the caller vouches for the words; the name is the module's to free.
-        unsafe {
-            let user = api!(RedisModule_GetCurrentUserName)(ctx.raw());
-            LaterCommand {
-                words: words.iter().map(|word| Text::hold(*word)).collect(),
-                user: if user.is_null() {
-                    Vec::new()
-                } else {
-                    OwnedString::new(user).bytes().to_vec()
-                },
-                db: ctx.raw_db(),
-                is_resp3: ctx.flags() & raw::REDISMODULE_CTX_FLAGS_RESP3 != 0,
-            }
+    pub unsafe fn new(ctx: Ctx<'_>, words: &[*mut raw::RedisModuleString], user: Vec<u8>) -> Self {
+        LaterCommand {
+            // SAFETY: the caller vouches for the words.
+            words: words.iter().map(|word| unsafe { Text::hold(*word) }).collect(),
+            user,
+            db: ctx.raw_db(),
+            is_resp3: ctx.flags() & raw::REDISMODULE_CTX_FLAGS_RESP3 != 0,
         }
+    }
+
+    /// Its words.
+    pub fn words(&self) -> Vec<&[u8]> {
+        // SAFETY: the strings are held, and nothing changes them.
+        self.words.iter().map(|word| unsafe { bytes(word.raw()) }).collect()
+    }
+
+    /// The same as the server has them.
+    pub fn raw_words(&self) -> Vec<*mut raw::RedisModuleString> {
+        self.words.iter().map(Text::raw).collect()
+    }
+
+    /// Selects its database, as the server numbers it.
+    pub fn select(&self, ctx: Ctx<'_>) {
+        ctx.select_raw(self.db);
     }
 
     /// Runs it in `ctx`, that of a callback of the event loop, and writes its reply to `reply`.
     fn run(&self, ctx: Ctx<'_>, reply: Ctx<'_>) {
         ctx.select_raw(self.db);
-        let words: Vec<*mut raw::RedisModuleString> = self.words.iter().map(Text::raw).collect();
+        let words = self.raw_words();
         let name = Text::new(&self.user);
         // SAFETY: the names and words live until after the calls; the user is freed once, after the context has
         // forgotten it.

@@ -38,6 +38,12 @@ impl KeyOpener {
     }
 }
 
+/// Tells clients that keep the key `name` of the selected database themselves that it has changed.
+pub fn signal_change(ctx: Ctx<'_>, name: &Text) {
+    // SAFETY: the context is that of a callback; the name lives until after the call.
+    unsafe { api!(RedisModule_SignalModifiedKey)(ctx.raw(), name.raw()) };
+}
+
 /// A key open for reading.
 #[derive(Debug)]
 pub struct Opened(*mut raw::RedisModuleKey);

@@ -36,6 +36,15 @@ pub enum Ran {
 
 /// Runs `command name words…`, and replicates nothing.
 pub fn run(ctx: Ctx<'_>, command: &CStr, name: &Text, words: &[Text]) -> Ran {
+    run_as(ctx, c"v", command, name, words)
+}
+
+/// The same as a client would do it.
+pub fn run_replicated(ctx: Ctx<'_>, command: &CStr, name: &Text, words: &[Text]) -> Ran {
+    run_as(ctx, c"!v", command, name, words)
+}
+
+fn run_as(ctx: Ctx<'_>, format: &CStr, command: &CStr, name: &Text, words: &[Text]) -> Ran {
     let mut raw: Vec<*mut raw::RedisModuleString> =
         std::iter::once(name).chain(words).map(Text::raw).collect();
     // SAFETY: "v" takes an array of strings and its length, which live until after the call.
@@ -43,7 +52,7 @@ pub fn run(ctx: Ctx<'_>, command: &CStr, name: &Text, words: &[Text]) -> Ran {
         api!(RedisModule_Call)(
             ctx.raw(),
             command.as_ptr(),
-            c"v".as_ptr(),
+            format.as_ptr(),
             raw.as_mut_ptr(),
             raw.len(),
         )

@@ -10,10 +10,11 @@ use super::reply::Reply;
 /// Up to this length the server may store a value in another form if nobody else holds the string.
 const SHORT: usize = 20;
 
-/// Runs `words`, a command with its name, with the rights of the client of `ctx`, and replies with the server's own
-/// reply.
-pub fn run(ctx: Ctx<'_>, words: &[*mut raw::RedisModuleString]) {
-    call(ctx, words, [c"!0ECMv", c"!0ECMsbv"], ctx);
+/// Runs `words`, a command with its name, with the rights of the client of `ctx`, if it has a user, and replies with
+/// the server's own reply.
+pub fn run(ctx: Ctx<'_>, words: &[*mut raw::RedisModuleString], has_user: bool) {
+    let formats = if has_user { [c"!0ECMv", c"!0ECMsbv"] } else { [c"!0EMv", c"!0EMsbv"] };
+    call(ctx, words, formats, ctx);
 }
 
 /// The same with the rights of the user of `ctx`, and the reply in RESP2 or RESP3 to `reply`.

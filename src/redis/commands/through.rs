@@ -4,6 +4,7 @@
 use std::ffi::c_int;
 
 use crate::core::command_table::Access;
+use crate::redis::api::client::Client;
 use crate::redis::api::clock;
 use crate::redis::api::context::Ctx;
 use crate::redis::api::guard::guard;
@@ -15,9 +16,9 @@ use crate::redis::api::run_for_client;
 use crate::redis::call::Call;
 use crate::redis::command_spec::{Arg, ArgKind, KeySpec, Spec, arg};
 use crate::redis::state::module;
-use crate::redis::through::call::{Decision, Waiting, decide};
+use crate::redis::through::call::{self, Decision, Waiting, decide};
 use crate::redis::through::filter;
-use crate::redis::through::readers::TIMED_OUT;
+use crate::redis::through::readers::{Reader, TIMED_OUT};
 
 const ARGS: &[Arg] = &[
     arg(c"command", ArgKind::Text),
@@ -100,31 +101,40 @@ fn command(call: &Call<'_>, takes: impl Fn(Access) -> bool) {
         ));
     };
     let is_replica = call.ctx.flags() & raw::REDISMODULE_CTX_FLAGS_SLAVE != 0;
+    // Another module may run commands for no client at all.
+    let user = Client::user(call.ctx);
     let client = through.filter.client(call.ctx);
-    let waiting = if is_replica || !call.may_wait() || !client.may_block() {
-        Waiting::No
-    } else if client.tracks {
+    let waiting = if is_replica || user.is_none() {
+        Waiting::Never
+    } else if !call.may_wait() {
+        Waiting::Multi
+    } else if !client.may_block() {
+        Waiting::Refused
+    } else if client.tracks && inner.access == Access::Read {
         // The server would not remember that the client keeps the key; the load makes it forget, and read again.
         Waiting::Behind
     } else {
         Waiting::Allowed
     };
+    let (db, command) = (call.db, &inner);
+    let looked = call::Call { db, command, words, raw, absent: &[], counts: true };
     let pipeline = &call.module.pipeline;
-    match decide(pipeline, call.ctx, call.db, &inner, (words, raw), waiting) {
-        Decision::Run => run_for_client::run(call.ctx, raw),
+    match decide(pipeline, call.ctx, looked, waiting) {
+        Decision::Run => run_for_client::run(call.ctx, raw, user.is_some()),
         Decision::Refuse(error) => call.reply.error_with_code(&error),
-        Decision::Wait(wait) => {
+        Decision::Wait { wait, has_others } => {
             // SAFETY: the context is that of a command whose client may be blocked, and the words are its.
             let (client, command) = unsafe {
                 let client = HeldClient::hold(call.ctx, on_unblocked, on_disconnect);
-                (client, LaterCommand::new(call.ctx, raw))
+                (client, LaterCommand::new(call.ctx, raw, user.unwrap_or_default()))
             };
             let Some(client) = client else {
                 pipeline.backlog.borrow_mut().reads.end_wait(wait);
-                return run_for_client::run(call.ctx, raw);
+                return call.reply.error("the server does not run the command at present");
             };
             let timeout_us = pipeline.settings().through_timeout_ms.unsigned_abs() * 1000;
-            through.readers.add(wait, client, command, clock::now_us() + timeout_us);
+            let end_us = clock::now_us() + timeout_us;
+            through.readers.add(wait, Reader { client, command, has_others, end_us });
         }
     }
 }

@@ -13,11 +13,11 @@ use crate::core::mapping::value::NO_EXPIRY;
 use crate::redis::api::client::Client;
 use crate::redis::api::clock;
 use crate::redis::api::command_filter::{Filter, FilteredCall, Registered};
-use crate::redis::api::context::Ctx;
+use crate::redis::api::context::{Ctx, must_not_replicate};
 use crate::redis::api::key::Opened;
 use crate::redis::api::raw;
 use crate::redis::api::raw::api;
-use crate::redis::api::{held_client, log, read_mode, run_for_client};
+use crate::redis::api::{held_client, log, memory, read_mode, run_for_client};
 use crate::redis::pipeline::Pipeline;
 
 /// The commands that a command becomes an argument of.
@@ -158,17 +158,12 @@ impl ReadFilter {
         if !command.takes(len) {
             return;
         }
-        let blocks = command.form == Form::Blocking
-            || command.form == Form::XRead && !command.depends(len, |at| call.word(at));
-        if !blocks && command.form != Form::Usual && !command.depends(len, |at| call.word(at)) {
+        if command.form != Form::Usual && !command.depends(len, |at| call.word(at)) {
             return;
         }
         // SAFETY: the detached context is valid for the module's life; the filter runs on the server's thread.
         let ctx = unsafe { Ctx::new(self.detached.get()) };
-        if self.misses(pipeline, ctx, command, call, blocks)
-            && ctx.flags() & NOT_NOW == 0
-            && !blocks
-        {
+        if self.misses(pipeline, ctx, command, call) && ctx.flags() & NOT_NOW == 0 {
             call.prepend(match command.access {
                 Access::Read => READ,
                 Access::Write => WRITE_ALWAYS,
@@ -177,16 +172,16 @@ impl ReadFilter {
         }
     }
 
-    /// True if a key of the call is missing, or may be. Keys that a blocking command misses are asked for.
+    /// True if a key of the call is missing, or may be by the time the command runs.
     fn misses(
         &self,
         pipeline: &Pipeline,
         ctx: Ctx<'_>,
         command: &Command,
         call: FilteredCall,
-        blocks: bool,
     ) -> bool {
-        let mut hits = self.hits.borrow_mut();
+        // Not borrowed: looking for a key may run another module, and with it this filter.
+        let mut hits = self.hits.take();
         hits.clear();
         let mut misses = false;
         key_positions::each(
@@ -208,22 +203,18 @@ impl ReadFilter {
                     return true;
                 };
                 // SAFETY: the word is valid as long as the filter runs.
-                if unsafe { exists(pipeline, ctx, raw) } {
-                    hits.push(id);
-                    return true;
-                }
-                if blocks && ctx.flags() & NOT_NOW == 0 {
-                    pipeline.backlog.borrow_mut().want(id, key, None, clock::now_us());
-                    return true;
-                }
-                misses = true;
-                false
+                misses = !unsafe { exists(pipeline, ctx, raw) };
+                hits.push(id);
+                !misses
             },
         );
+        // The server evicts keys after this filter, and in a pause it runs commands later, without filters.
+        misses |= !hits.is_empty() && (memory::is_over_max() || must_not_replicate());
         if !misses && !hits.is_empty() {
             let mut backlog = pipeline.backlog.borrow_mut();
             hits.iter().for_each(|id| backlog.count_read(*id, true));
         }
+        self.hits.replace(hits);
         misses
     }
 }

@@ -10,6 +10,7 @@ use crate::core::ids::{FindId, RegistrationId};
 use crate::core::mapping::value::NO_EXPIRY;
 use crate::core::registration::ReadThrough;
 use crate::redis::api::context::{Ctx, NOT_NOW, PAUSED_US, Text, must_not_replicate};
+use crate::redis::api::key::signal_change;
 use crate::redis::api::{clock, memory, raw};
 use crate::redis::pipeline::Pipeline;
 use crate::redis::replication::propagate;
@@ -19,6 +20,8 @@ use crate::redis::store::{NotStored, store};
 const MEMORY: u32 = 1_020;
 const NO_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory': a key that Redis does not have \
                          cannot be loaded from MongoDB.";
+const MOVING: &str =
+    "TRYAGAIN the hash slot of the key is moving to another node: send the command again";
 /// Values of so many bytes are replicated in one command.
 const REPLICATED_BYTES: usize = 64 << 10;
 
@@ -50,10 +53,13 @@ impl Finds {
     /// When [`step`](Self::step) has something to do, microseconds; `u64::MAX` for never.
     pub fn due_us(&self, pipeline: &Pipeline) -> u64 {
         let held_us = pipeline.backlog.borrow().reads_due_us();
-        if self.0.borrow().is_empty() {
-            return held_us;
+        let has_stored_all = self.0.borrow().is_empty();
+        match must_not_replicate() {
+            true if has_stored_all && !pipeline.backlog.borrow().has_reads() => held_us,
+            true => held_us.min(clock::now_us() + PAUSED_US),
+            false if has_stored_all => held_us,
+            false => 0,
         }
-        if must_not_replicate() { held_us.min(clock::now_us() + PAUSED_US) } else { 0 }
     }
 
     /// Stores for one slice, and asks for what is wanted. True if anything was stored.
@@ -65,7 +71,15 @@ impl Finds {
             return false;
         }
         pipeline.backlog.borrow_mut().release_reads(now_us);
-        let has_stored = !must_not_replicate() && self.store(pipeline, ctx, now_us);
+        if must_not_replicate() {
+            // Nothing is asked for that could not be stored.
+            return false;
+        }
+        let has_stored = self.store(pipeline, ctx, now_us);
+        while let Some((db, key)) = { pipeline.backlog.borrow_mut().take_unloaded() } {
+            ctx.select(db);
+            signal_change(ctx, &Text::new(&key));
+        }
         let worker = pipeline.worker.borrow();
         let Some(worker) = &*worker else { return has_stored };
         while let Some(request) = { pipeline.backlog.borrow_mut().next_find() } {
@@ -129,16 +143,19 @@ impl FindStore<'_> {
     }
 
     fn item(&mut self, item: &PageItem, key: &[u8], value: &[u8]) {
+        // First: looking for the key may expire it, which may be a change that the document does not have.
+        let name = Text::new(key);
+        let exists = self.pipeline.opener.open(self.ctx, &name).is_some();
         let now_us = clock::now_us();
         let fate = self.pipeline.backlog.borrow_mut().read_fate(self.id, self.find, key, now_us);
         if fate == Fate::Drop {
             return;
         }
-        let end = self.load(item, key, value);
+        let end = if exists { LoadEnd::Unknown } else { self.load(item, key, &name, value) };
         self.pipeline.backlog.borrow_mut().end_read(self.id, key, end, clock::now_us());
     }
 
-    fn load(&mut self, item: &PageItem, key: &[u8], value: &[u8]) -> LoadEnd {
+    fn load(&mut self, item: &PageItem, key: &[u8], name: &Text, value: &[u8]) -> LoadEnd {
         let now_ms = i64::try_from(clock::unix_ms()).unwrap_or(i64::MAX);
         let expire_ms = match self.options.ttl_s {
             0 => item.expire_ms,
@@ -147,18 +164,14 @@ impl FindStore<'_> {
         if expire_ms != NO_EXPIRY && expire_ms <= now_ms {
             return LoadEnd::Absent;
         }
-        let name = Text::new(key);
-        if self.pipeline.opener.open(self.ctx, &name).is_some() {
-            return LoadEnd::Unknown;
-        }
         if !self.has_memory() {
             return LoadEnd::Failed(NO_MEMORY.to_owned());
         }
         let content = (item.content, value);
-        match store(self.pipeline, self.ctx, (&name, false), content, expire_ms) {
+        match store(self.pipeline, self.ctx, (name, false), content, expire_ms) {
             Ok(()) => {}
             Err(NotStored::Refused(error)) => return LoadEnd::Failed(format!("WBREFUSED {error}")),
-            Err(NotStored::Elsewhere) => return LoadEnd::Unknown,
+            Err(NotStored::Elsewhere) => return LoadEnd::Failed(MOVING.to_owned()),
             Err(NotStored::NotNow) => {
                 return LoadEnd::Failed("CLUSTERDOWN Hash slot not served".to_owned());
             }

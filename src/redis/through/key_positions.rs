@@ -1,6 +1,8 @@
 //! Where the keys of a call are.
 
-use crate::core::command_table::{Command, KeyRange, Keys, key_flags, needs_value};
+use crate::core::command_table::{
+    Command, Form, KeyRange, Keys, key_flags, needs_value, needs_value_although_it_blocks,
+};
 use crate::redis::api::command_keys;
 use crate::redis::api::context::Ctx;
 use crate::redis::api::raw;
@@ -14,12 +16,16 @@ pub fn each(
     words: impl FnOnce() -> Vec<*mut raw::RedisModuleString>,
     mut each: impl FnMut(usize, u32) -> bool,
 ) {
+    let needs = |flags: u32, others: bool| match command.form {
+        Form::Blocking => needs_value_although_it_blocks(flags),
+        _ => needs_value(flags, others),
+    };
     match &command.keys {
         Keys::At(ranges) => {
             let reads = |range: &&KeyRange| range.flags & key_flags::OW == 0;
             for range in ranges {
                 let others = ranges.iter().filter(reads).any(|other| other != range);
-                if !needs_value(range.flags, others) {
+                if !needs(range.flags, others) {
                     continue;
                 }
                 for at in positions(range, len) {
@@ -33,7 +39,7 @@ pub fn each(
             let keys = command_keys::positions(ctx, &words());
             let others = keys.iter().any(|(_, flags)| flags & key_flags::OW == 0);
             for (at, flags) in keys {
-                if needs_value(flags, others) && !each(at, flags) {
+                if needs(flags, others) && !each(at, flags) {
                     return;
                 }
             }

@@ -5,9 +5,13 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+use super::call::{Call, Decision, Waiting, decide};
+use super::filter::ReadFilter;
+use crate::core::backlog::reads::Ended;
 use crate::core::ids::WaitId;
 use crate::redis::api::context::{Ctx, PAUSED_US, must_not_replicate};
 use crate::redis::api::held_client::{HeldClient, LaterCommand};
@@ -20,9 +24,22 @@ pub const TIMED_OUT: &str = "WBTIMEOUT MongoDB did not return the document of a 
 
 /// A client that waits.
 #[derive(Debug)]
-struct Reader {
-    client: HeldClient,
-    command: LaterCommand,
+pub struct Reader {
+    /// The client.
+    pub client: HeldClient,
+    /// Its command.
+    pub command: LaterCommand,
+    /// True if the command has keys beside those that it waits for.
+    pub has_others: bool,
+    /// When its timeout passes, microseconds.
+    pub end_us: u64,
+}
+
+/// A client whose keys are loaded, and those without a document.
+#[derive(Debug)]
+struct Ready {
+    reader: Reader,
+    absent: Vec<Arc<[u8]>>,
 }
 
 /// All clients that wait.
@@ -30,7 +47,7 @@ struct Reader {
 pub struct Readers {
     clients: RefCell<Clients>,
     /// Clients whose keys are loaded, while nothing may be replicated: their commands may write.
-    ready: RefCell<Vec<Reader>>,
+    ready: RefCell<Vec<Ready>>,
 }
 
 #[derive(Debug, Default)]
@@ -61,14 +78,15 @@ impl Clients {
 }
 
 impl Readers {
-    /// Adds a blocked client, whose timeout passes at `end_us`.
-    pub fn add(&self, wait: WaitId, client: HeldClient, command: LaterCommand, end_us: u64) {
+    /// Adds a blocked client.
+    pub fn add(&self, wait: WaitId, reader: Reader) {
         let mut clients = self.clients.borrow_mut();
-        clients.by_handle.insert(client.raw(), wait);
+        let end_us = reader.end_us;
+        clients.by_handle.insert(reader.client.raw(), wait);
         // The setting may be less than it was.
         let at = clients.by_end.iter().rposition(|(other_us, _)| *other_us <= end_us);
         clients.by_end.insert(at.map_or(0, |at| at + 1), (end_us, wait));
-        clients.by_wait.insert(wait, Reader { client, command });
+        clients.by_wait.insert(wait, reader);
     }
 
     /// Removes a client that the server has unblocked or disconnected; its handle is dropped.
@@ -76,7 +94,7 @@ impl Readers {
         let mut clients = self.clients.borrow_mut();
         let Some(wait) = clients.by_handle.get(&raw).copied() else {
             drop(clients);
-            return self.ready.borrow_mut().retain(|reader| reader.client.raw() != raw);
+            return self.ready.borrow_mut().retain(|ready| ready.reader.client.raw() != raw);
         };
         let reader = clients.take(wait);
         drop(clients);
@@ -102,28 +120,37 @@ impl Readers {
             all.extend(by_wait.into_values());
         }
         if let Ok(mut ready) = self.ready.try_borrow_mut() {
-            all.append(&mut ready);
+            all.extend(ready.drain(..).map(|ready| ready.reader));
         }
         all.into_iter().for_each(|reader| reader.client.fail(error));
     }
 
     /// Runs the commands of the clients whose keys are loaded, and replies to those whose timeout has passed. To be
-    /// called where keys were stored: nothing may happen to them between.
-    pub fn answer(&self, pipeline: &Pipeline, ctx: Ctx<'_>) {
-        let ended = pipeline.backlog.borrow_mut().reads.take_ended();
+    /// called where keys were stored: nothing may happen to them between. `begins` is called before each command.
+    pub fn answer(
+        &self,
+        pipeline: &Pipeline,
+        ctx: Ctx<'_>,
+        filter: &ReadFilter,
+        begins: impl Fn(),
+    ) {
         let waits = must_not_replicate();
         if !waits {
-            for Reader { client, command, .. } in self.ready.take() {
-                client.run(ctx, &command);
+            for Ready { reader, absent } in self.ready.take() {
+                self.run(pipeline, ctx, filter, (reader, absent, true), &begins);
             }
         }
-        for (wait, error) in ended {
+        let ended = pipeline.backlog.borrow_mut().reads.take_ended();
+        for Ended { wait, error, absent } in ended {
             let reader = self.clients.borrow_mut().take(wait);
             let Some(reader) = reader else { continue };
             match error {
                 Some(error) => reader.client.fail(&error),
-                None if waits => self.ready.borrow_mut().push(reader),
-                None => reader.client.run(ctx, &reader.command),
+                None if waits => self.ready.borrow_mut().push(Ready { reader, absent }),
+                None => {
+                    let looks = reader.has_others;
+                    self.run(pipeline, ctx, filter, (reader, absent, looks), &begins);
+                }
             }
         }
         if self.clients.borrow_mut().first().is_none() {
@@ -141,5 +168,33 @@ impl Readers {
                 reader.client.fail(TIMED_OUT);
             }
         }
+    }
+
+    /// Runs the command of a client. If it `looks`, keys may be gone again: then it waits once more.
+    fn run(
+        &self,
+        pipeline: &Pipeline,
+        ctx: Ctx<'_>,
+        filter: &ReadFilter,
+        (reader, absent, looks): (Reader, Vec<Arc<[u8]>>, bool),
+        begins: &impl Fn(),
+    ) {
+        if looks {
+            reader.command.select(ctx);
+            let (words, raw) = (reader.command.words(), reader.command.raw_words());
+            let known = filter.command(&words).zip(ctx.db());
+            let decision = known.map(|(command, db)| {
+                let (command, words, raw) = (&command, &words[..], &raw[..]);
+                let call = Call { db, command, words, raw, absent: &absent, counts: false };
+                decide(pipeline, ctx, call, Waiting::Allowed)
+            });
+            match decision {
+                Some(Decision::Wait { wait, .. }) => return self.add(wait, reader),
+                Some(Decision::Refuse(error)) => return reader.client.fail(&error),
+                Some(Decision::Run) | None => {}
+            }
+        }
+        begins();
+        reader.client.run(ctx, &reader.command);
     }
 }

@@ -33,12 +33,15 @@ const HEAVY_KEYS: usize = 50;
 /// Under heavy load there is one batch at a time, and so many times as long none as it took.
 const HEAVY_REST: u64 = 6;
 
+/// What the worker has compared, or why it could not.
+type Comparison = Result<Box<Compared>, ReadFailure>;
+
 /// The run of WB.VERIFY that is under way.
 #[derive(Debug, Default)]
 pub struct Verification {
     state: RefCell<Option<State>>,
-    /// What the worker has compared, and could not.
-    compared: RefCell<VecDeque<(RunId, Result<Box<Compared>, ReadFailure>)>>,
+    /// What has come from the worker.
+    compared: RefCell<VecDeque<(RunId, Comparison)>>,
     /// The time that clients shall have before the next slice, microseconds.
     owed_us: Cell<u64>,
     /// Under heavy load of clients, or if a round has more time, when the next slice begins, microseconds.
@@ -64,7 +67,7 @@ struct State {
 
 impl Verification {
     /// Takes what the worker has compared.
-    pub fn compared(&self, run: RunId, result: Result<Box<Compared>, ReadFailure>) {
+    pub fn compared(&self, run: RunId, result: Comparison) {
         self.compared.borrow_mut().push_back((run, result));
     }
 

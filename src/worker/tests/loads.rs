@@ -17,6 +17,7 @@ fn begin(load: u64) -> LoadMessage {
         sort: Vec::new(),
         limit: 0,
         after: Vec::new(),
+        keys_only: false,
     })
 }
 

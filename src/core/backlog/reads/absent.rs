@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-/// Maximum number of keys; the oldest are forgotten beyond it.
-const MOST: usize = 100_000;
+/// Maximum memory, bytes; the oldest keys are forgotten beyond it.
+const MOST_BYTES: usize = 16 << 20;
+/// Memory of a key beside its bytes.
+const KEY_BYTES: usize = 112;
 
 /// Keys without documents, of one registration.
 #[derive(Debug, Default)]
@@ -15,21 +17,24 @@ pub struct AbsentKeys {
     until_us: HashMap<Arc<[u8]>, u64, RandomState>,
     /// In the order in which they were added.
     order: VecDeque<(u64, Arc<[u8]>)>,
+    bytes: usize,
 }
 
 impl AbsentKeys {
     /// Remembers a key until `until_us`.
     pub fn insert(&mut self, key: &[u8], now_us: u64, until_us: u64) {
         while let Some((first_us, first)) = self.order.front() {
-            if *first_us > now_us && self.order.len() < MOST {
+            if *first_us > now_us && self.bytes < MOST_BYTES {
                 break;
             }
+            self.bytes -= first.len() + KEY_BYTES;
             // The key may have been remembered again.
             if self.until_us.get(first) == Some(first_us) {
                 self.until_us.remove(first);
             }
             self.order.pop_front();
         }
+        self.bytes += key.len() + KEY_BYTES;
         let key: Arc<[u8]> = key.into();
         self.until_us.insert(Arc::clone(&key), until_us);
         self.order.push_back((until_us, key));
@@ -57,8 +62,7 @@ impl AbsentKeys {
 
     /// Memory, bytes.
     pub fn memory_bytes(&self) -> usize {
-        // A key of typical length, in both.
-        self.order.len() * 128
+        self.bytes
     }
 }
 
@@ -84,12 +88,12 @@ mod tests {
     #[test]
     fn the_oldest_are_forgotten_beyond_the_limit() {
         let mut absent = AbsentKeys::default();
-        for n in 0..=MOST as u64 {
+        let most = (MOST_BYTES / (8 + KEY_BYTES)) as u64 + 2;
+        for n in 0..most {
             absent.insert(&n.to_le_bytes(), 0, u64::MAX);
         }
-        assert_eq!((absent.until_us.len(), absent.order.len()), (MOST, MOST));
-        assert!(
-            !absent.contains(&0u64.to_le_bytes(), 1) && absent.contains(&1u64.to_le_bytes(), 1)
-        );
+        assert!(absent.memory_bytes() < MOST_BYTES + 8 + KEY_BYTES);
+        assert!(!absent.contains(&0u64.to_le_bytes(), 1));
+        assert!(absent.contains(&(most - 1).to_le_bytes(), 1));
     }
 }

@@ -17,7 +17,7 @@ pub struct ReadCounts {
     pub absent: u64,
     /// Keys that could not be loaded.
     pub failed: u64,
-    /// Missing keys that commands did not wait for: in MULTI, in scripts, and where clients cannot be blocked.
+    /// Missing keys that commands did not wait for: in MULTI, and where another module runs the command.
     pub unloaded: u64,
     /// Keys that Redis has evicted.
     pub evicted: u64,

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::counts::ReadCounts;
-use super::lane::State;
+use super::lane::{State, Wanted};
 use super::state::{Fate, Find, LoadEnd, Standing};
 use crate::core::backlog::{Backlog, registry};
 use crate::core::delivery::page::{FindRequest, ReadFailure};
 use crate::core::ids::{Db, FindId, RegistrationId};
 use crate::core::registration::ReadThrough;
+use crate::core::settings::Settings;
 
 /// Maximum number of keys of one find.
 const FIND_KEYS: usize = 256;
@@ -21,22 +22,31 @@ impl Backlog {
         if room == 0 || self.reads.ready.is_empty() || self.link.name() != "up" {
             return None;
         }
-        let next = registry::next_after(&self.reads.ready, self.reads.last_lane, |_| true)?;
-        self.reads.last_lane = next;
-        self.reads.ready.remove(&next);
-        let find = FindId(self.reads.last_find.0 + 1);
-        let lane = self.reads.lanes.get_mut(&next)?;
-        let keys = lane.take_queued(room, find);
-        if keys.is_empty() {
-            return None;
+        loop {
+            let next = registry::next_after(&self.reads.ready, self.reads.last_lane, |_| true)?;
+            self.reads.last_lane = next;
+            self.reads.ready.remove(&next);
+            let find = FindId(self.reads.last_find.0 + 1);
+            let Some(lane) = self.reads.lanes.get_mut(&next) else { continue };
+            let waits = &self.reads.waits;
+            let is_awaited = |wanted: &Wanted| {
+                wanted.is_behind || wanted.waits().any(|wait| waits.contains_key(&wait))
+            };
+            let (keys, dropped) = lane.take_queued(room, find, is_awaited);
+            self.reads.wanted -= dropped;
+            if keys.is_empty() {
+                continue;
+            }
+            let registration = self.registry.at(next)?.registration.clone();
+            self.reads.last_find = find;
+            self.reads.asked += keys.len();
+            let of = Find { registration_id: next, keys: keys.clone(), is_received: false };
+            self.reads.finds.insert(find, of);
+            // Longer than clients wait, so that the next one finds the key.
+            let Settings { through_timeout_ms, write_timeout_ms, .. } = self.settings;
+            let within_ms = through_timeout_ms.max(write_timeout_ms).unsigned_abs();
+            return Some(FindRequest { find, registration, keys, within_ms });
         }
-        let registration = self.registry.at(next)?.registration.clone();
-        self.reads.last_find = find;
-        self.reads.asked += keys.len();
-        let of = Find { registration_id: next, keys: keys.clone(), is_received: false };
-        self.reads.finds.insert(find, of);
-        let within_ms = self.settings.through_timeout_ms.unsigned_abs();
-        Some(FindRequest { find, registration, keys, within_ms })
     }
 
     /// The registration of a find, with its database and options; `None` if it has ended.
@@ -55,11 +65,9 @@ impl Backlog {
     pub fn read_fate(&mut self, id: RegistrationId, find: FindId, key: &[u8], now_us: u64) -> Fate {
         self.fold_logged(|| now_us);
         let state = self.reads.lanes.get(&id).and_then(|lane| lane.state(key));
-        let Some(State::Asked { find: of, is_stale }) = state.filter(|state| state.is_of(find))
-        else {
+        let Some(State::Asked { is_stale, .. }) = state.filter(|state| state.is_of(find)) else {
             return Fate::Drop;
         };
-        debug_assert_eq!(of, find);
         let db = self.active(id).map(|active| active.registration.db);
         let is_usable = db.is_some_and(|db| {
             !is_stale
@@ -75,11 +83,7 @@ impl Backlog {
 
     /// Ends the load of a key.
     pub fn end_read(&mut self, id: RegistrationId, key: &[u8], end: LoadEnd, now_us: u64) {
-        let error = match &end {
-            LoadEnd::Failed(error) => Some(error.as_str()),
-            _ => None,
-        };
-        let Some(since_us) = self.reads.end(id, key, error) else { return };
+        let Some(since_us) = self.reads.end(id, key, &end) else { return };
         let took_us = now_us.saturating_sub(since_us);
         match end {
             LoadEnd::Stored => {
@@ -153,14 +157,10 @@ impl Backlog {
         let all: Vec<(RegistrationId, Arc<[u8]>)> =
             lanes.flat_map(|(id, lane)| lane.all().map(|key| (*id, key.into()))).collect();
         for (id, key) in all {
-            if let Some(State::Held { flush, .. }) =
-                self.reads.lanes.get(&id).and_then(|lane| lane.state(&key))
-            {
-                self.end_flush(flush);
-            }
             self.end_read(id, &key, end.clone(), now_us);
         }
-        self.reads.held.retain(|(id, _)| of.is_some_and(|of| of != *id));
+        let is_other = |id: RegistrationId| of.is_some_and(|of| of != id);
+        self.reads.held.iter_mut().for_each(|held| held.retain(|(_, id, _)| is_other(*id)));
         self.reads.tidy();
     }
 

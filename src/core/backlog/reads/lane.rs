@@ -8,16 +8,17 @@ use foldhash::fast::RandomState;
 use super::absent::AbsentKeys;
 use crate::core::ids::{FindId, WaitId};
 
+/// The keys of a find have about so many bytes at most.
+const FIND_BYTES: usize = 1 << 20;
+
+/// Memory of a key that is asked for, of typical length, bytes.
+const KEY_BYTES: usize = 256;
+
 /// Where a key is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Its last state is written first.
-    Held {
-        /// The flush that does so.
-        flush: u64,
-        /// When it is looked at again although nothing was written, microseconds.
-        again_us: u64,
-    },
+    Held,
     /// It waits for the next find.
     Queued,
     /// It is asked for.
@@ -45,12 +46,15 @@ pub struct Wanted {
     wait: Option<WaitId>,
     /// More of them.
     more: Vec<WaitId>,
+    /// True if it is loaded for one that does not wait, too.
+    pub is_behind: bool,
     state: State,
 }
 
 impl Wanted {
     /// One more client waits for it.
     pub fn add(&mut self, wait: Option<WaitId>) {
+        self.is_behind |= wait.is_none();
         match self.wait {
             None => self.wait = wait,
             Some(_) => self.more.extend(wait),
@@ -77,7 +81,8 @@ pub struct Lane {
 impl Lane {
     /// Adds a key; its state must be set after that.
     pub fn add(&mut self, key: &[u8], wait: Option<WaitId>, since_us: u64) {
-        let wanted = Wanted { since_us, wait, more: Vec::new(), state: State::Queued };
+        let (more, is_behind) = (Vec::new(), wait.is_none());
+        let wanted = Wanted { since_us, wait, more, is_behind, state: State::Queued };
         self.wanted.insert(key.into(), wanted);
     }
 
@@ -110,25 +115,45 @@ impl Lane {
         !self.queued.is_empty()
     }
 
-    /// The keys for the next find, at most `most`.
-    pub fn take_queued(&mut self, most: usize, find: FindId) -> Vec<Arc<[u8]>> {
-        let mut keys = Vec::new();
+    /// The keys for the next find, at most `most`, of so many bytes. Those that nobody waits for any more are dropped;
+    /// their number is the second result.
+    pub fn take_queued(
+        &mut self,
+        most: usize,
+        find: FindId,
+        is_awaited: impl Fn(&Wanted) -> bool,
+    ) -> (Vec<Arc<[u8]>>, usize) {
+        let (mut keys, mut bytes, mut dropped) = (Vec::new(), 0, 0);
         while keys.len() < most
+            && bytes < FIND_BYTES
             && let Some(key) = self.queued.pop_front()
         {
             // Its load may have ended meanwhile.
-            if self.state(&key) == Some(State::Queued) {
-                self.set(&key, State::Asked { find, is_stale: false });
-                keys.push(key);
+            let Some(wanted) = self.wanted.get_mut(&key) else { continue };
+            if wanted.state != State::Queued {
+                continue;
             }
+            if !is_awaited(wanted) {
+                self.wanted.remove(&key);
+                dropped += 1;
+                continue;
+            }
+            wanted.state = State::Asked { find, is_stale: false };
+            bytes += key.len();
+            keys.push(key);
         }
         self.is_asking = !keys.is_empty();
-        keys
+        (keys, dropped)
+    }
+
+    /// A key that is asked for.
+    pub fn get(&self, key: &[u8]) -> Option<&Wanted> {
+        self.wanted.get(key)
     }
 
     /// A key is not asked for any more.
-    pub fn remove(&mut self, key: &[u8]) -> Option<Wanted> {
-        self.wanted.remove(key)
+    pub fn remove(&mut self, key: &[u8]) -> Option<(Arc<[u8]>, Wanted)> {
+        self.wanted.remove_entry(key)
     }
 
     /// All keys that are asked for.
@@ -136,12 +161,16 @@ impl Lane {
         self.wanted.keys().map(|key| &**key)
     }
 
-    /// A key has another value than its document had.
-    pub fn see_written(&mut self, key: &[u8]) {
+    /// A key has another value than its document had. Returns the key if it was held for that.
+    pub fn see_written(&mut self, key: &[u8]) -> Option<Arc<[u8]>> {
         self.absent.remove(key);
-        if let Some(Wanted { state: State::Asked { is_stale, .. }, .. }) = self.wanted.get_mut(key)
-        {
-            *is_stale = true;
+        match self.wanted.get_mut(key).map(|wanted| &mut wanted.state)? {
+            State::Asked { is_stale, .. } => {
+                *is_stale = true;
+                None
+            }
+            State::Held => self.wanted.get_key_value(key).map(|(key, _)| Arc::clone(key)),
+            State::Queued => None,
         }
     }
 
@@ -160,8 +189,8 @@ impl Lane {
         self.wanted.is_empty() && self.absent.is_empty() && !self.is_asking
     }
 
-    /// Memory of the keys without documents, bytes.
+    /// Memory, bytes.
     pub fn memory_bytes(&self) -> usize {
-        self.absent.memory_bytes()
+        self.absent.memory_bytes() + self.wanted.len() * KEY_BYTES
     }
 }

@@ -14,13 +14,19 @@ use std::sync::Arc;
 
 use self::lane::{Lane, State};
 use self::state::Standing;
-pub use self::state::{Fate, Known, LoadEnd, Reads};
+pub use self::state::{Ended, Fate, Known, LoadEnd, Reads};
 use super::{Backlog, FlushScope, KeyList, Missing};
 use crate::core::ids::{Db, RegistrationId, WaitId};
 use crate::core::mapping::value::Content;
 
 /// Pause before a key that cannot be read now is looked at again, microseconds.
 const AGAIN_US: u64 = 10_000;
+/// The same for a key that waits for an acknowledgement.
+const SAFETY_US: u64 = 1_000_000;
+/// Held keys that are looked at in one turn.
+const HELD_AT_ONCE: usize = 64;
+/// A longer key has no document.
+const LONGEST_KEY: usize = 1 << 20;
 
 impl Backlog {
     /// The registration of a key, if missing keys of it are loaded.
@@ -62,13 +68,22 @@ impl Backlog {
             self.count_reads(id, |counts| counts.absent += 1);
             return Known::Absent;
         }
+        if key.len() > LONGEST_KEY {
+            return Known::Absent;
+        }
         if self.link.name() == "down" {
             let error = self.link.error();
             return Known::Refused(format!(
                 "WBDOWN MongoDB is not reached, and Redis does not have the key: {error}"
             ));
         }
+        let most = usize::try_from(self.settings.read_max_loads).unwrap_or(1);
+        if wait.is_none() && self.reads.wanted >= most {
+            // Nobody waits for it.
+            return Known::Awaited;
+        }
         self.reads.lanes.entry(id).or_default().add(key, wait, now_us);
+        self.reads.wanted += 1;
         self.count_wait(wait);
         match standing {
             Standing::Dirty => self.hold_read(id, db, key, now_us),
@@ -78,8 +93,8 @@ impl Backlog {
     }
 
     fn count_wait(&mut self, wait: Option<WaitId>) {
-        if let Some(left) = wait.and_then(|wait| self.reads.waits.get_mut(&wait)) {
-            *left += 1;
+        if let Some(wait) = wait.and_then(|wait| self.reads.waits.get_mut(&wait)) {
+            wait.left += 1;
         }
     }
 
@@ -132,38 +147,72 @@ impl Backlog {
 
     /// Has the last state of a key written, and the key asked for after that.
     fn hold_read(&mut self, id: RegistrationId, db: Db, key: &[u8], now_us: u64) {
-        // A key that is not dirty, and cannot be asked for nevertheless, is looked at again after a while.
-        let pause_us = if self.dirty.kind_of(db, key).is_some() { 0 } else { AGAIN_US };
+        if self.dirty.kind_of(db, key).is_none() {
+            return self.reads.hold(id, key, (0, now_us + AGAIN_US));
+        }
+        // As WB.FLUSH, for which nobody waits.
         let flush = self.flush(FlushScope::Keys(db, &[key]), now_us);
-        self.reads.hold(id, key, State::Held { flush, again_us: now_us + pause_us });
+        self.end_flush(flush);
+        self.reads.hold(id, key, (1, now_us + SAFETY_US));
     }
 
-    /// Looks at the keys that wait until MongoDB has their last state.
-    pub fn release_reads(&mut self, now_us: u64) {
-        if self.reads.held.is_empty() {
+    /// A key has got a dead letter: nobody waits until it is written.
+    pub(super) fn read_refused(&mut self, db: Db, key: &[u8]) {
+        if self.reads.is_idle() {
             return;
         }
-        for (id, key) in std::mem::take(&mut self.reads.held) {
-            let state = self.reads.lanes.get(&id).and_then(|lane| lane.state(&key));
-            let Some(State::Held { flush, again_us }) = state else { continue };
-            if !self.is_flushed(flush) || now_us < again_us {
-                self.reads.held.push((id, key));
-                continue;
-            }
-            self.end_flush(flush);
-            self.read_again(id, &key, now_us);
+        if let Some(id) = self.registry.route(db, key) {
+            self.reads.see_written(id, key);
         }
     }
 
-    /// When [`release_reads`](Self::release_reads) has something to do at the latest, microseconds; `u64::MAX` for
-    /// never.
+    /// Asks for keys that were held until MongoDB had their last state.
+    pub fn release_reads(&mut self, now_us: u64) {
+        for (id, key) in std::mem::take(&mut self.reads.released) {
+            self.release_read(id, &key, now_us);
+        }
+        for list in 0..self.reads.held.len() {
+            for _ in 0..HELD_AT_ONCE {
+                let Some(held) = self.reads.held.get_mut(list) else { break };
+                if held.front().is_none_or(|(at_us, ..)| *at_us > now_us) {
+                    break;
+                }
+                let Some((_, id, key)) = held.pop_front() else { break };
+                self.release_read(id, &key, now_us);
+            }
+        }
+    }
+
+    fn release_read(&mut self, id: RegistrationId, key: &[u8], now_us: u64) {
+        let state = self.reads.lanes.get(&id).and_then(|lane| lane.state(key));
+        if state != Some(State::Held) {
+            return;
+        }
+        match self.reads.is_awaited(id, key) {
+            true => self.read_again(id, key, now_us),
+            false => self.end_read(id, key, LoadEnd::Unknown, now_us),
+        }
+    }
+
+    /// When [`release_reads`](Self::release_reads) has something to do, microseconds; `u64::MAX` for never.
     pub fn reads_due_us(&self) -> u64 {
-        let state = |(id, key): &(RegistrationId, Arc<[u8]>)| self.reads.lanes.get(id)?.state(key);
-        let times = self.reads.held.iter().filter_map(state).filter_map(|state| match state {
-            State::Held { flush, again_us } if self.is_flushed(flush) => Some(again_us),
-            _ => None,
-        });
-        times.min().unwrap_or(u64::MAX)
+        if !self.reads.released.is_empty() {
+            return 0;
+        }
+        let first = self.reads.held.iter().filter_map(|held| held.front());
+        first.map(|(at_us, ..)| *at_us).min().unwrap_or(u64::MAX)
+    }
+
+    /// True if keys wait to be asked for.
+    pub fn has_reads(&self) -> bool {
+        !self.reads.ready.is_empty()
+    }
+
+    /// The next key that could not be loaded behind a command that did not wait: the client must not keep that it does
+    /// not exist.
+    pub fn take_unloaded(&mut self) -> Option<(Db, Arc<[u8]>)> {
+        let (id, key) = self.reads.unloaded.pop()?;
+        Some((self.active(id)?.registration.db, key))
     }
 
     /// Asks for a key once more.

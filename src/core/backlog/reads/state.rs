@@ -1,6 +1,6 @@
 //! The keys that are asked for, the clients that wait for them, and how their waiting ends.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -66,6 +66,29 @@ pub struct Find {
     pub is_received: bool,
 }
 
+/// Held keys, and when they are looked at, microseconds.
+pub type HeldKeys = VecDeque<(u64, RegistrationId, Arc<[u8]>)>;
+
+/// A client that waits.
+#[derive(Debug, Default)]
+pub struct Wait {
+    /// Number of keys that it waits for.
+    pub left: usize,
+    /// Those that have no document.
+    pub absent: Vec<Arc<[u8]>>,
+}
+
+/// A client whose waiting has ended.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// The client.
+    pub wait: WaitId,
+    /// The error for it, with its code.
+    pub error: Option<String>,
+    /// The keys that have no document.
+    pub absent: Vec<Arc<[u8]>>,
+}
+
 /// The keys that are asked for, and the clients.
 #[derive(Debug, Default)]
 pub struct Reads {
@@ -75,12 +98,18 @@ pub struct Reads {
     pub(super) finds: HashMap<FindId, Find, RandomState>,
     /// Number of keys in them.
     pub(super) asked: usize,
-    /// Keys that are asked for once MongoDB has their last state.
-    pub(super) held: Vec<(RegistrationId, Arc<[u8]>)>,
-    /// How many keys a client waits for.
-    pub(super) waits: HashMap<WaitId, usize, RandomState>,
-    /// The clients whose waiting has ended; with the error.
-    ended: Vec<(WaitId, Option<String>)>,
+    /// Number of keys in lanes.
+    pub(super) wanted: usize,
+    /// Keys that are held until MongoDB has their last state, by the time at which they are looked at again. Those in
+    /// the first list cannot be asked for although they are not dirty; the others are asked for as soon as they are
+    /// acknowledged, and looked at only to be safe.
+    pub(super) held: [HeldKeys; 2],
+    /// Held keys whose last state MongoDB has, or has refused.
+    pub(super) released: Vec<(RegistrationId, Arc<[u8]>)>,
+    /// Keys that could not be loaded behind commands that did not wait.
+    pub(super) unloaded: Vec<(RegistrationId, Arc<[u8]>)>,
+    pub(super) waits: HashMap<WaitId, Wait, RandomState>,
+    ended: Vec<Ended>,
     /// The figures of all registrations, including removed ones.
     pub counts: ReadCounts,
     last_wait: WaitId,
@@ -107,7 +136,7 @@ impl Reads {
     /// A client begins to wait.
     pub fn begin_wait(&mut self) -> WaitId {
         self.last_wait = WaitId(self.last_wait.0 + 1);
-        self.waits.insert(self.last_wait, 0);
+        self.waits.insert(self.last_wait, Wait::default());
         self.last_wait
     }
 
@@ -116,21 +145,15 @@ impl Reads {
         self.waits.remove(&wait);
     }
 
-    /// The clients whose waiting has ended since the last call, with the error if there is one.
-    pub fn take_ended(&mut self) -> Vec<(WaitId, Option<String>)> {
+    /// The clients whose waiting has ended since the last call.
+    pub fn take_ended(&mut self) -> Vec<Ended> {
         std::mem::take(&mut self.ended)
-    }
-
-    /// True if there are any.
-    pub fn has_ended(&self) -> bool {
-        !self.ended.is_empty()
     }
 
     /// A key has another value than its document had: what is read of it at present may be older.
     pub fn see_written(&mut self, id: RegistrationId, key: &[u8]) {
-        if let Some(lane) = self.lanes.get_mut(&id) {
-            lane.see_written(key);
-        }
+        let held = self.lanes.get_mut(&id).and_then(|lane| lane.see_written(key));
+        self.released.extend(held.map(|key| (id, key)));
     }
 
     /// What is read at present is of no use, and nothing is known of absent keys.
@@ -152,27 +175,43 @@ impl Reads {
         }
     }
 
-    pub(super) fn hold(&mut self, id: RegistrationId, key: &[u8], state: State) {
-        if self.lanes.get_mut(&id).is_some_and(|lane| lane.set(key, state)) {
-            self.held.push((id, key.into()));
+    pub(super) fn hold(&mut self, id: RegistrationId, key: &[u8], (list, at_us): (usize, u64)) {
+        if self.lanes.get_mut(&id).is_some_and(|lane| lane.set(key, State::Held))
+            && let Some(held) = self.held.get_mut(list)
+        {
+            held.push_back((at_us, id, key.into()));
         }
     }
 
+    /// True if a client waits for a key, or it is loaded behind one.
+    pub(super) fn is_awaited(&self, id: RegistrationId, key: &[u8]) -> bool {
+        let wanted = self.lanes.get(&id).and_then(|lane| lane.get(key));
+        wanted
+            .is_some_and(|of| of.is_behind || of.waits().any(|wait| self.waits.contains_key(&wait)))
+    }
+
     /// Ends the load of a key. Returns since when it was asked for, microseconds.
-    pub(super) fn end(
-        &mut self,
-        id: RegistrationId,
-        key: &[u8],
-        error: Option<&str>,
-    ) -> Option<u64> {
-        let wanted = self.lanes.get_mut(&id)?.remove(key)?;
-        for wait in wanted.waits() {
-            let Some(left) = self.waits.get_mut(&wait) else { continue };
-            *left = left.saturating_sub(1);
-            if *left == 0 || error.is_some() {
-                self.waits.remove(&wait);
-                self.ended.push((wait, error.map(str::to_owned)));
+    pub(super) fn end(&mut self, id: RegistrationId, key: &[u8], end: &LoadEnd) -> Option<u64> {
+        let (key, wanted) = self.lanes.get_mut(&id)?.remove(key)?;
+        self.wanted -= 1;
+        let error = match end {
+            LoadEnd::Failed(error) => Some(error),
+            _ => None,
+        };
+        for of in wanted.waits() {
+            let Some(wait) = self.waits.get_mut(&of) else { continue };
+            wait.left = wait.left.saturating_sub(1);
+            if *end == LoadEnd::Absent {
+                wait.absent.push(Arc::clone(&key));
             }
+            if (wait.left == 0 || error.is_some())
+                && let Some(Wait { absent, .. }) = self.waits.remove(&of)
+            {
+                self.ended.push(Ended { wait: of, error: error.cloned(), absent });
+            }
+        }
+        if wanted.is_behind && matches!(end, LoadEnd::Failed(_) | LoadEnd::Unknown) {
+            self.unloaded.push((id, key));
         }
         Some(wanted.since_us)
     }
@@ -181,7 +220,6 @@ impl Reads {
     pub(super) fn free_lane(&mut self, find: FindId) {
         let Some(of) = self.finds.get_mut(&find).filter(|of| !of.is_received) else { return };
         of.is_received = true;
-        self.asked -= of.keys.len();
         if let Some(lane) = self.lanes.get_mut(&of.registration_id) {
             lane.is_asking = false;
             if lane.has_queued() {
@@ -193,6 +231,7 @@ impl Reads {
     pub(super) fn take_find(&mut self, find: FindId) -> Option<(RegistrationId, Vec<Arc<[u8]>>)> {
         self.free_lane(find);
         let of = self.finds.remove(&find)?;
+        self.asked -= of.keys.len();
         Some((of.registration_id, of.keys))
     }
 

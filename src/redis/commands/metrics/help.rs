@@ -67,7 +67,7 @@ const FIGURES: [(&str, &str); 83] = [
     ("read_loads_total", "Missing keys that were loaded from MongoDB."),
     ("read_absent_total", "Missing keys that have no document."),
     ("read_failed_total", "Missing keys that could not be loaded."),
-    ("read_unloaded_total", "Missing keys that commands did not wait for: in MULTI, in scripts."),
+    ("read_unloaded_total", "Missing keys that commands did not wait for: in MULTI."),
     ("evicted_total", "Keys of registered prefixes that Redis has evicted."),
     ("readers_waiting", "Clients that wait for missing keys to be loaded."),
     ("read_p50_us", "Median time of loading a missing key, of the last one to two minutes."),

@@ -29,7 +29,8 @@ pub fn before_sleep(ctx: Ctx<'_>) {
     let take_changed = || pipeline.backlog.borrow_mut().take_changed(began_us);
     let mut changed = take_changed();
     let redis70 = module.redis70.get();
-    let retained = redis70.is_some_and(|redis70| redis70.step(pipeline, ctx));
+    let retain = || redis70.is_some_and(|redis70| redis70.step(pipeline, ctx));
+    let retained = retain();
     // Look-ahead retention opens keys, which may have deleted expired ones.
     changed |= retained && take_changed();
     let reported = module.reports.take(module.report_parts(), ctx) | rewrites::mark(pipeline, ctx);
@@ -45,7 +46,11 @@ pub fn before_sleep(ctx: Ctx<'_>) {
         | retained
         | reported
         | dead_letter_retries::retry(pipeline, ctx);
-    module.through.readers.answer(pipeline, ctx, &module.through.filter, || module.units.end());
+    let (readers, filter) = (&module.through.readers, &module.through.filter);
+    if readers.answer(pipeline, ctx, filter, || module.units.end()) {
+        // What these commands have written may be evicted before the next one.
+        retain();
+    }
     if changed || worked || pipeline.backlog.borrow_mut().take_changed(began_us) {
         reschedule(module);
     }

@@ -115,6 +115,11 @@ impl Backlog {
             || letters.back.is_some()
     }
 
+    /// True if there may be keys whose values exist only in Redis.
+    pub fn has_only_values(&self) -> bool {
+        !self.dirty.is_empty() || !self.log.is_empty() || !self.dead.is_empty()
+    }
+
     /// Schedules a check of every key whose value exists only in Redis, as if it were newly dirty.
     pub fn check_all_again(&mut self) {
         self.dirty.check_all_again();

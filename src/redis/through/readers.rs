@@ -126,17 +126,20 @@ impl Readers {
     }
 
     /// Runs the commands of the clients whose keys are loaded, and replies to those whose timeout has passed. To be
-    /// called where keys were stored: nothing may happen to them between. `begins` is called before each command.
+    /// called where keys were stored: nothing may happen to them between. `begins` is called before each command. True
+    /// if commands were run.
     pub fn answer(
         &self,
         pipeline: &Pipeline,
         ctx: Ctx<'_>,
         filter: &ReadFilter,
         begins: impl Fn(),
-    ) {
+    ) -> bool {
         let waits = must_not_replicate();
+        let mut has_run = false;
         if !waits {
             for Ready { reader, absent } in self.ready.take() {
+                has_run = true;
                 self.run(pipeline, ctx, filter, (reader, absent, true), &begins);
             }
         }
@@ -148,11 +151,18 @@ impl Readers {
                 Some(error) => reader.client.fail(&error),
                 None if waits => self.ready.borrow_mut().push(Ready { reader, absent }),
                 None => {
+                    has_run = true;
                     let looks = reader.has_others;
                     self.run(pipeline, ctx, filter, (reader, absent, looks), &begins);
                 }
             }
         }
+        self.end_overdue(pipeline);
+        has_run
+    }
+
+    /// Replies to the clients whose timeout has passed.
+    fn end_overdue(&self, pipeline: &Pipeline) {
         if self.clients.borrow_mut().first().is_none() {
             return;
         }

@@ -199,7 +199,10 @@ impl Dirty {
         if earlier == ChangeKind::Retained {
             self.retained.remove(id);
         }
-        let anew = entry.state == State::InFlight || earlier == ChangeKind::Retained;
+        // A key without a value was not checked.
+        let anew = entry.state == State::InFlight
+            || earlier == ChangeKind::Retained
+            || !earlier.may_hold_value();
         if anew || change.kind == ChangeKind::ExpiryMayHaveChanged {
             self.note_newly_dirty(id);
         }

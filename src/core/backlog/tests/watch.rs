@@ -66,6 +66,20 @@ fn clean_keys_and_keys_with_retained_values_are_not_tracked() {
 }
 
 #[test]
+fn a_key_that_was_deleted_and_exists_again_is_newly_dirty() {
+    let mut backlog = watching(&["a:"]);
+    let deleted = |backlog: &mut Backlog| {
+        backlog.record((Db(0), b"a:1"), ChangeKind::Deleted, || false, || 0);
+    };
+    change(&mut backlog, "a:1", 1);
+    assert_eq!(check(&mut backlog, 1, 9_000), 1);
+    deleted(&mut backlog);
+    assert_eq!(check(&mut backlog, 2, 9_000), 0, "it has no value");
+    change(&mut backlog, "a:1", 3);
+    assert_eq!(check(&mut backlog, 3, 9_000), 1);
+}
+
+#[test]
 fn memory_of_tracked_keys_is_counted_and_freed() {
     let mut backlog = watching(&["a:"]);
     backlog.settings.batch_max_keys = i64::MAX;

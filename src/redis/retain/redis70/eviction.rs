@@ -92,7 +92,15 @@ impl Eviction {
 
     /// Called before a command is executed; the server may evict keys before that.
     pub fn before_command(&self, pipeline: &Pipeline, ttl: &Ttl) {
-        if !self.evicts.get() || !pipeline.backlog.borrow().has_newly_dirty() || !is_used(URGENT) {
+        if !self.evicts.get() {
+            return;
+        }
+        // Memory may have got scarce since the loop slept; then no value is retained yet.
+        let has_any = match self.on.get() {
+            true => pipeline.backlog.borrow().has_newly_dirty(),
+            false => pipeline.backlog.borrow().has_only_values(),
+        };
+        if !has_any || !is_used(URGENT) {
             return;
         }
         // SAFETY: the detached context is valid for the module's life; the filter runs on the

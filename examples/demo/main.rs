@@ -1,8 +1,13 @@
 //! `make demo`: the operations of a movie application, with real films, a real Redis and a real
 //! MongoDB.
 //!
-//! Exits non-zero if a document differs from Redis at the end. `KEEP=1` leaves both servers
-//! running.
+//! - here: Redis has all films, and MongoDB follows
+//! - `cache`: Redis is a cache of the films that MongoDB has
+//!
+//! Exits non-zero if a step does not end as it says, or if a document differs from Redis.
+//! `KEEP=1` leaves both servers running.
+
+mod cache;
 
 use std::error::Error;
 use std::io::{IsTerminal, Write};
@@ -39,7 +44,9 @@ fn main() -> Result<ExitCode> {
     demo.delete(films.len())?;
     demo.count_views()?;
     demo.disconnect_mongodb(films.len())?;
-    let same = demo.compare() && demo.warm() && demo.compare();
+    let mut same = demo.compare() && demo.warm() && demo.compare();
+    demo.be_a_cache()?;
+    same &= demo.compare();
 
     if std::env::var_os("KEEP").is_some_and(|keep| keep == "1") {
         demo.keep();
@@ -208,23 +215,28 @@ impl Demo {
         let captured = self.redis.status().int("captured_total");
         self.redis.cmd(&["FLUSHALL"]);
         for prefix in [FILMS, VIEWS] {
-            let start = Instant::now();
-            self.redis.cmd(&["WB.LOAD", prefix]);
-            let has_ended = || self.redis.status_of(prefix).int("load_pending") == 0;
-            wait_until("the documents are loaded", SOON, has_ended);
-            let figures = self.redis.status_of(prefix);
-            let [documents, loaded, failed] =
-                ["load_documents", "load_loaded", "load_failed"].map(|name| figures.int(name));
-            say(&format!(
-                "WB.LOAD {prefix} after {:.0} ms: {} documents, {} keys, {failed} failed",
-                start.elapsed().as_secs_f64() * 1e3,
-                thousands(documents as u64),
-                thousands(loaded as u64),
-            ));
+            self.load(&[prefix]);
         }
         self.show_status();
         let status = self.redis.status();
         status.int("dirty_keys") == 0 && status.int("captured_total") == captured
+    }
+
+    /// Runs WB.LOAD with these arguments, the prefix first, until it has ended.
+    fn load(&self, arguments: &[&str]) {
+        let start = Instant::now();
+        self.redis.cmd(&[&["WB.LOAD"], arguments].concat());
+        let has_ended = || self.redis.status_of(arguments[0]).int("load_pending") == 0;
+        wait_until("the documents are loaded", SOON, has_ended);
+        let figures = self.redis.status_of(arguments[0]);
+        let [documents, loaded, kept, failed] =
+            ["load_documents", "load_loaded", "load_kept", "load_failed"]
+                .map(|name| thousands(figures.int(name) as u64));
+        say(&format!(
+            "WB.LOAD {} after {:.0} ms: {documents} documents, {loaded} keys, {kept} kept, {failed} failed",
+            arguments.join(" "),
+            start.elapsed().as_secs_f64() * 1e3,
+        ));
     }
 
     fn flush(&self) {

@@ -5,6 +5,7 @@ mod misses;
 mod options;
 mod races;
 mod replies;
+mod stress;
 mod writes;
 
 use mongodb::bson::{Document, doc};

@@ -1,5 +1,7 @@
 //! Commands that write, and depend on what the key holds.
 
+use testkit::redis_server::{Setup, command};
+
 use super::*;
 
 #[test]
@@ -144,4 +146,87 @@ fn a_result_that_is_empty_removes_the_document_of_its_key() {
     redis.flush();
     assert_eq!(world.database.collection("sets").count(), 2);
     assert_eq!(redis.run::<i64>(&["SUNIONSTORE", "t:3", "t:1", "t:2"]), 2);
+}
+
+#[test]
+fn in_multi_a_missing_key_that_is_deleted_loses_its_document() {
+    let world = World::new();
+    strings(&world, "", 3);
+    let redis = &world.redis;
+    let mut pipeline = redis::pipe();
+    pipeline.atomic().cmd("DEL").arg("k:0").arg("k:1").cmd("SET").arg("k:new").arg("x");
+    let _: (i64, String) = pipeline.query(&mut redis.connection()).expect("EXEC");
+    assert_eq!(get(redis, "k:0"), None);
+    redis.flush();
+    let keys = world.database.collection("keys");
+    assert_eq!([keys.count(), keys.count_of(doc! { "_id": "0" })], [2, 0]);
+}
+
+#[test]
+fn a_missing_key_is_not_overwritten_by_a_restore_without_replace() {
+    let world = World::new();
+    strings(&world, "", 2);
+    let redis = &world.redis;
+    redis.cmd(&["SET", "other", "x"]);
+    let payload: Vec<u8> = redis.run(&["DUMP", "other"]);
+    let restore = |key: &str, more: &[&str]| {
+        let mut command = command(&["RESTORE", key, "0"]);
+        command.arg(&payload).arg(more).query::<String>(&mut redis.connection())
+    };
+    let error = restore("k:0", &[]).expect_err("the key exists").to_string();
+    assert!(error.to_lowercase().contains("busykey"), "{error}");
+    assert_eq!(restore("k:0", &["REPLACE"]).unwrap(), "OK");
+    assert_eq!(restore("k:new", &[]).unwrap(), "OK");
+    assert_eq!(get(redis, "k:0").as_deref(), Some("x"));
+}
+
+#[test]
+fn a_list_that_a_blocking_command_adds_to_is_loaded() {
+    let world = World::new();
+    register(&world, "l:", "lists", "TYPE LIST READTHROUGH");
+    let redis = &world.redis;
+    redis.cmd(&["RPUSH", "l:1", "a", "b"]);
+    redis.flush();
+    redis.cmd(&["FLUSHALL"]);
+    redis.cmd(&["RPUSH", "source", "c", "d"]);
+    assert_eq!(redis.run::<String>(&["BLMOVE", "source", "l:1", "LEFT", "RIGHT", "5"]), "c");
+    assert_eq!(redis.run::<Vec<String>>(&["LRANGE", "l:1", "0", "-1"]), ["a", "b", "c"]);
+    assert_eq!(redis.run::<String>(&["BRPOPLPUSH", "source", "l:1", "5"]), "d");
+}
+
+#[test]
+fn keys_that_go_while_a_command_waits_for_another_are_looked_for_again() {
+    let mut mongod = testkit::mongod::Mongod::standalone();
+    let redis = Setup::new(&mongod.uri()).setting("through-timeout-ms", "60000").start();
+    redis.cmd(&["WB.REGISTER", "k:", "reads.keys", "TYPE", "STRING", "READTHROUGH"]);
+    redis.cmd(&["MSET", "k:1", "one", "k:2", "two"]);
+    redis.flush();
+    redis.cmd(&["FLUSHALL"]);
+    assert_eq!(get(&redis, "k:1").as_deref(), Some("one"));
+    mongod.freeze();
+    let mut client = redis.connect();
+    client.send_packed_command(&command(&["MGET", "k:1", "k:2"]).get_packed_command()).unwrap();
+    wait_until("it waits for k:2", SOON, || redis.status().int("readers_waiting") == 1);
+    redis.cmd(&["FLUSHALL"]);
+    mongod.thaw();
+    let reply: Vec<Option<String>> =
+        redis::from_redis_value(client.recv_response().unwrap()).unwrap();
+    assert_eq!(reply, ["one", "two"].map(|value| Some(value.to_owned())));
+    mongod.kill();
+}
+
+#[test]
+fn keys_of_a_paused_prefix_are_written_before_they_are_loaded() {
+    let world = World::new();
+    strings(&world, "", 2);
+    let redis = &world.redis;
+    redis.cmd(&["WB.PAUSE", "k:"]);
+    redis.cmd(&["SET", "k:1", "newer"]);
+    redis.cmd(&["FLUSHALL"]);
+    let mut client = redis.connect();
+    client.send_packed_command(&command(&["GET", "k:1"]).get_packed_command()).unwrap();
+    wait_until("it waits", SOON, || redis.status().int("readers_waiting") == 1);
+    redis.cmd(&["WB.RESUME", "k:"]);
+    let reply: String = redis::from_redis_value(client.recv_response().unwrap()).unwrap();
+    assert_eq!(reply, "newer");
 }

@@ -9,6 +9,7 @@
 //! - `comparison`: after WB.FLUSH, MongoDB's document == document(Redis's value)
 //! - `fixture`: a server and a database, as most tests use them
 //! - `faults`: faults of MongoDB, in rounds of any length
+//! - `cached`: a bounded cache of read-through, and the same commands on a server that loses nothing
 //! - `crash`: servers that are killed while writers record every acknowledged write
 //! - `failover`: masters that are replaced and come back
 //! - `cluster`: a Redis Cluster whose slots move while clients write
@@ -16,6 +17,7 @@
 //! - `oracle`: random commands, and the documents that MongoDB may hold after them
 //! - `fuzz`: damaged input for a real server
 
+pub mod cached;
 pub mod cluster;
 pub mod comparison;
 pub mod crash;

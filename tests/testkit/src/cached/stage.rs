@@ -43,7 +43,8 @@ pub struct Shared {
 impl Shared {
     /// An error that a client got whose replies are not compared.
     pub fn see_error(&self, error: Option<RedisError>) {
-        let Some(error) = error else { return };
+        // Some are killed.
+        let Some(error) = error.filter(|error| !error.is_io_error()) else { return };
         if !EXPECTED.contains(&error.code().unwrap_or_default()) {
             self.errors.lock().expect("errors").insert(error.to_string());
         }

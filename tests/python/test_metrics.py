@@ -11,6 +11,7 @@ from contextlib import closing
 import pymongo
 import yaml
 from prometheus import PACKAGING, RULES, Exporter, Prometheus, promtool
+from redis.exceptions import ResponseError
 from servers import MODULE, ROOT, Mongo, Redis, wait
 
 DASHBOARD = ROOT / "packaging" / "grafana"
@@ -118,6 +119,7 @@ class Live(unittest.TestCase):
         cls.redis("WB.REGISTER", b'a"b\\\xff:', "shop.quoted")
         cls.redis("WB.REGISTER", "n:", "shop.numbers", "KEY", "number", "AS", "INT64")
         cls.redis("WB.REGISTER", "film:", "shop.films", db=3)
+        cls.redis("WB.REGISTER", "read:", "shop.read", "TYPE", "STRING", "READTHROUGH")
         for id in range(100):
             cls.redis("HSET", f"film:{id}", "year", 2000, db=3)
         cls.redis("SET", "n:word", "x")
@@ -159,9 +161,10 @@ class Live(unittest.TestCase):
                     expression = expression.replace(f"${variable}", ".*")
                 expression = expression.replace("$__rate_interval", "30s")
                 with self.subTest(panel["title"], expression=expression):
-                    # A share of nothing has no value: changes for it.
+                    # A share of nothing has no value: changes and reads for it.
                     def found(expression=expression):
                         self.redis("SET", "film:1", "x", db=3)
+                        self.redis("GET", "read:1")
                         return self.prometheus.query(expression)
 
                     wait(expression, found)
@@ -201,6 +204,23 @@ def lag(redis: Redis, _) -> None:
 
 def dead_letter(redis: Redis, _) -> None:
     redis("SET", "n:word", "x")
+
+
+def different(redis: Redis, mongo: Mongo) -> None:
+    redis("SET", "read:2", "x")
+    redis("WB.FLUSH", "KEYS", 1, "read:2")
+    mongo.client.shop.read.update_one({"_id": "2"}, {"$set": {"value": "changed by hand"}})
+    redis("WB.VERIFY", "read:")
+    wait("the difference is found", lambda: redis.status()["different_total"] == 1)
+
+
+def reads_fail(redis: Redis, mongo: Mongo) -> None:
+    mongo.client.shop.read.insert_one({"_id": "3", "value": {"no": "string"}})
+    try:
+        redis("GET", "read:3")
+    except ResponseError as error:
+        assert "WBREFUSED" in str(error), error
+    wait("the read has failed", lambda: redis.status()["read_failed_total"] == 1)
 
 
 def blocked(redis: Redis, mongo: Mongo) -> None:
@@ -280,6 +300,8 @@ CAUSES = {
     "WritebehindSlowMongoDB": slow,
     "WritebehindLagging": lag,
     "WritebehindDeadLetters": dead_letter,
+    "WritebehindDifferent": different,
+    "WritebehindReadsFail": reads_fail,
     "WritebehindBlockedKeys": blocked,
     "WritebehindNamespaceRefused": refused,
     "WritebehindPaused": paused,

@@ -23,6 +23,9 @@ use crate::core::delivery::batch::{Batch, Link, Verdict};
 use crate::core::delivery::report::Report;
 use crate::core::settings::WriteForm;
 
+/// For what happens on another thread.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 fn options(uri: &str, max_in_flight: u32) -> WorkerOptions {
     let backoff = Backoff { min_ms: 50, max_ms: 10_000 };
     let write_timeout = std::time::Duration::from_secs(10);

@@ -7,8 +7,6 @@ use std::time::Instant;
 use super::*;
 use crate::worker::doubles::{Behaviour, batch};
 
-const PATIENCE: Duration = Duration::from_secs(20);
-
 fn real_us() -> u64 {
     static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
     START.get_or_init(Instant::now).elapsed().as_micros() as u64

@@ -129,6 +129,12 @@ async fn the_uri_file_is_read_again_when_the_link_fails() {
         bench.pass(100).await;
         assert_eq!(bench.doubles.world().connects, 1, "the same content keeps the sink");
         std::fs::write(&path, "new").unwrap();
+        // Another thread reads the file: it may have the old content for one more attempt.
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while bench.doubles.world().connects < 2 {
+            assert!(tokio::time::Instant::now() < deadline, "the new content makes a new sink");
+            bench.pass(5).await;
+        }
         bench.doubles.world().unreachable = None;
         bench.pass(300).await;
         bench.send(batch("good", &["k"], 0));

@@ -252,8 +252,8 @@ impl Backlog {
         }
     }
 
-    /// True if a document may be stored as `key`, as far as the backlog knows.
-    pub fn may_load(&mut self, id: RegistrationId, db: Db, key: &[u8], now_us: u64) -> bool {
+    /// True if MongoDB has the last state of a key of `id`, as far as the backlog knows.
+    pub fn is_clean(&mut self, id: RegistrationId, db: Db, key: &[u8], now_us: u64) -> bool {
         self.fold_logged(|| now_us);
         self.registry.route(db, key) == Some(id)
             && self.dirty.kind_of(db, key).is_none()
@@ -261,6 +261,11 @@ impl Backlog {
             && self.maybe_missed(db, key).is_none()
             && !self.handovers.has(db, key)
             && !self.is_indeterminate(db, key)
+    }
+
+    /// True if a document may be stored as `key`, as far as the backlog knows.
+    pub fn may_load(&mut self, id: RegistrationId, db: Db, key: &[u8], now_us: u64) -> bool {
+        self.is_clean(id, db, key, now_us)
             && self.loads.get(id).is_some_and(|load| !load.written.contains_key(key))
     }
 

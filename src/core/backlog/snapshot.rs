@@ -10,7 +10,7 @@ use crate::core::backlog::record::{Record, SavedKey};
 use crate::core::backlog::table::{DirtyKey, Missed};
 use crate::core::ids::{Db, RegistrationId};
 
-/// Why nobody waits for a document any more.
+/// The error of clients whose keys are not loaded any more.
 const OTHER_DATA: &str =
     "WBDOWN the server has loaded other data or has another role: send the command again";
 

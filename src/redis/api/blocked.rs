@@ -57,7 +57,7 @@ impl<T> Handle<T> {
                 Some(free::<T>),
                 0,
             );
-            // The server has blocked none; it ends if it is told of one.
+            // Without a blocked client this call would end the server.
             if !client.is_null() {
                 api!(RedisModule_SetDisconnectCallback)(client, Some(on_disconnect));
             }

@@ -7,7 +7,7 @@ use super::raw;
 use super::raw::api;
 use super::reply::Reply;
 
-/// Up to this length the server may store a value in another form if nobody else holds the string.
+/// Up to this length the server may store a value in another form if nothing else holds the string.
 const SHORT: usize = 20;
 
 /// Runs `words`, a command with its name, with the rights of the client of `ctx`, if it has a user, and replies with

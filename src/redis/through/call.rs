@@ -37,7 +37,7 @@ pub enum Waiting {
     /// It keeps keys itself, so it must not be blocked for a read: the call finds what there is, and the keys are loaded
     /// behind it.
     Behind,
-    /// The server does not block it. The keys are loaded behind it, and it is told to try again.
+    /// The server does not block it. The keys are loaded behind it, and it gets an error.
     Refused,
     /// It is in a MULTI, or the like: the call finds what there is.
     Multi,
@@ -159,7 +159,7 @@ impl Asked {
     }
 }
 
-/// Deletes the document of a key that Redis does not have, and for which nobody can wait: the key is made and deleted,
+/// Deletes the document of a key that Redis does not have, and for which the client cannot wait: the key is made and deleted,
 /// so replicas and the AOF know of it, too.
 fn remove(ctx: Ctx<'_>, name: &Text) {
     if run_replicated(ctx, c"SET", name, &[Text::new(b"")]) == Ran::Done {

@@ -307,7 +307,7 @@ impl State {
             let key = page.bytes.get(item.key.range()).unwrap_or_default();
             let is_missing = value::expiry_ms(&pipeline.opener, ctx, &Text::new(key)).is_none();
             let mut backlog = pipeline.backlog.borrow_mut();
-            if is_missing && backlog.is_comparable(self.running.id, db, key, clock::now_us()) {
+            if is_missing && backlog.is_clean(self.running.id, db, key, clock::now_us()) {
                 backlog.suspect(key);
             }
             drop(backlog);

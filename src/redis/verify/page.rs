@@ -221,6 +221,6 @@ impl PageReader {
 
     fn is_comparable(&self, pipeline: &Pipeline, key: &[u8]) -> bool {
         let mut backlog = pipeline.backlog.borrow_mut();
-        backlog.is_comparable(self.id, self.registration.db, key, clock::now_us())
+        backlog.is_clean(self.id, self.registration.db, key, clock::now_us())
     }
 }

@@ -29,9 +29,7 @@ impl Backlog {
             let find = FindId(self.reads.last_find.0 + 1);
             let Some(lane) = self.reads.lanes.get_mut(&next) else { continue };
             let waits = &self.reads.waits;
-            let is_awaited = |wanted: &Wanted| {
-                wanted.is_behind || wanted.waits().any(|wait| waits.contains_key(&wait))
-            };
+            let is_awaited = |wanted: &Wanted| wanted.is_awaited(|wait| waits.contains_key(wait));
             let (keys, dropped) = lane.take_queued(room, find, is_awaited);
             self.reads.wanted -= dropped;
             if keys.is_empty() {
@@ -139,7 +137,7 @@ impl Backlog {
         self.reads.tidy();
     }
 
-    /// MongoDB is not reached any more: nobody waits for it.
+    /// MongoDB is not reached any more: all loads fail.
     pub fn reads_lose_link(&mut self, now_us: u64) {
         if self.link.name() != "down" {
             return;

@@ -61,6 +61,11 @@ impl Wanted {
         }
     }
 
+    /// True if a client still waits for it, or it is loaded for one that does not wait.
+    pub fn is_awaited(&self, still_waits: impl Fn(&WaitId) -> bool) -> bool {
+        self.is_behind || self.waits().any(|wait| still_waits(&wait))
+    }
+
     /// The clients that wait for it.
     pub fn waits(&self) -> impl Iterator<Item = WaitId> {
         self.wait.into_iter().chain(self.more.iter().copied())
@@ -115,7 +120,7 @@ impl Lane {
         !self.queued.is_empty()
     }
 
-    /// The keys for the next find, at most `most`, of so many bytes. Those that nobody waits for any more are dropped;
+    /// The keys for the next find, at most `most`, of so many bytes. Those for which no client waits any more are dropped;
     /// their number is the second result.
     pub fn take_queued(
         &mut self,

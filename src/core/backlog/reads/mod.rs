@@ -41,7 +41,7 @@ impl Backlog {
         self.registry.reader_dbs().any(|db| self.reads_through(db, key).is_some())
     }
 
-    /// Asks for a key of `id` that Redis does not have, for a client or for nobody.
+    /// Asks for a key of `id` that Redis does not have, for a client that waits, or for none.
     pub fn want(
         &mut self,
         id: RegistrationId,
@@ -79,7 +79,7 @@ impl Backlog {
         }
         let most = usize::try_from(self.settings.read_max_loads).unwrap_or(1);
         if wait.is_none() && self.reads.wanted >= most {
-            // Nobody waits for it.
+            // No client waits for it.
             return Known::Awaited;
         }
         self.reads.lanes.entry(id).or_default().add(key, wait, now_us);
@@ -150,13 +150,13 @@ impl Backlog {
         if self.dirty.kind_of(db, key).is_none() {
             return self.reads.hold(id, key, (0, now_us + AGAIN_US));
         }
-        // As WB.FLUSH, for which nobody waits.
+        // As WB.FLUSH, without a client.
         let flush = self.flush(FlushScope::Keys(db, &[key]), now_us);
         self.end_flush(flush);
         self.reads.hold(id, key, (1, now_us + SAFETY_US));
     }
 
-    /// A key has got a dead letter: nobody waits until it is written.
+    /// A key has got a dead letter: clients wait no longer until it is written.
     pub(super) fn read_refused(&mut self, db: Db, key: &[u8]) {
         if self.reads.is_idle() {
             return;

@@ -25,7 +25,7 @@ pub enum Known {
 pub enum Fate {
     /// It is stored.
     Store,
-    /// It is of no use; the key is asked for again, or nobody waits for it.
+    /// It is of no use; the key is asked for again, or no client waits for it.
     Drop,
 }
 
@@ -140,7 +140,7 @@ impl Reads {
         self.last_wait
     }
 
-    /// A client no longer waits; what it has asked for is loaded nevertheless.
+    /// A client no longer waits; what it has asked for is loaded if it is asked for already.
     pub fn end_wait(&mut self, wait: WaitId) {
         self.waits.remove(&wait);
     }
@@ -186,8 +186,7 @@ impl Reads {
     /// True if a client waits for a key, or it is loaded behind one.
     pub(super) fn is_awaited(&self, id: RegistrationId, key: &[u8]) -> bool {
         let wanted = self.lanes.get(&id).and_then(|lane| lane.get(key));
-        wanted
-            .is_some_and(|of| of.is_behind || of.waits().any(|wait| self.waits.contains_key(&wait)))
+        wanted.is_some_and(|of| of.is_awaited(|wait| self.waits.contains_key(wait)))
     }
 
     /// Ends the load of a key. Returns since when it was asked for, microseconds.

@@ -146,7 +146,7 @@ fn a_document_that_was_read_before_a_change_is_read_again() {
     assert_eq!(ended(&mut backlog), [(wait, false)]);
     assert_eq!(backlog.reads.counts.loads, 0);
     backlog.find_ended(find.find, true, 5);
-    assert_eq!(fate(&mut backlog, id, find.find, "k:1"), Fate::Drop, "nobody waits");
+    assert_eq!(fate(&mut backlog, id, find.find, "k:1"), Fate::Drop, "no client waits");
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn only_so_many_keys_are_asked_for_at_a_time() {
 }
 
 #[test]
-fn nobody_waits_while_mongodb_is_away() {
+fn loads_fail_at_once_while_mongodb_is_away() {
     let (mut backlog, id) = reading();
     let (wait, _) = client(&mut backlog, id, &["k:1"]);
     let find = backlog.next_find().unwrap();
@@ -259,7 +259,7 @@ fn a_client_learns_which_keys_have_no_document() {
 }
 
 #[test]
-fn what_nobody_waits_for_any_more_is_not_asked_for() {
+fn keys_without_waiting_clients_are_not_asked_for() {
     let (mut backlog, id) = reading();
     let (gone, _) = client(&mut backlog, id, &["k:1", "k:2"]);
     let (_, _) = client(&mut backlog, id, &["k:2"]);
@@ -309,7 +309,7 @@ fn a_held_key_is_looked_at_when_it_is_refused_and_now_and_then() {
     assert_eq!(backlog.reads_due_us(), 2_000_001, "it is still dirty");
     backlog.reads.end_wait(wait);
     backlog.release_reads(2_000_001);
-    assert_eq!(backlog.reads_due_us(), u64::MAX, "nobody waits for it");
+    assert_eq!(backlog.reads_due_us(), u64::MAX, "no client waits for it");
 }
 
 #[test]

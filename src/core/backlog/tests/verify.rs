@@ -110,7 +110,7 @@ fn a_key_that_is_dirty_by_then_does_not_count() {
     done(&mut backlog, batch, written(), 4);
     assert_eq!(backlog.compare_again(Db(0), 5), [b"k:1"]);
     change(&mut backlog, "k:1", 6);
-    assert!(!backlog.is_comparable(id, Db(0), b"k:1", 6));
+    assert!(!backlog.is_clean(id, Db(0), b"k:1", 6));
     let second = compared(&backlog, run, true, &[("k:1", DIFFERENT)]);
     assert!(backlog.compared(&second, 7).is_empty());
     assert_eq!(counts(&backlog, id), [1, 0, 0, 0, 0]);

@@ -92,17 +92,6 @@ impl Backlog {
         self.loads.take_number()
     }
 
-    /// True if a key of `id` is clean, as far as is known, so that it must equal its document.
-    pub fn is_comparable(&mut self, id: RegistrationId, db: Db, key: &[u8], now_us: u64) -> bool {
-        self.fold_logged(|| now_us);
-        self.registry.route(db, key) == Some(id)
-            && self.dirty.kind_of(db, key).is_none()
-            && self.dead.find(db, key).is_none()
-            && self.maybe_missed(db, key).is_none()
-            && !self.handovers.has(db, key)
-            && !self.is_indeterminate(db, key)
-    }
-
     /// Keys were not compared.
     pub fn verify_skipped(&mut self, count: u64) {
         if let Some(verify) = self.verified() {
@@ -239,7 +228,7 @@ impl Backlog {
             let Some(Again { has_changed, times }) = again.get(&key).copied() else { continue };
             if has_changed {
                 self.suspect_again(key, times);
-            } else if self.is_comparable(id, batch.registration.db, &key, now_us) {
+            } else if self.is_clean(id, batch.registration.db, &key, now_us) {
                 repaired.extend(self.differs(&key, how));
             }
         }

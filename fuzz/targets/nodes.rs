@@ -1,12 +1,13 @@
 //! Messages of other nodes of a cluster: what is read is what is written again, and any statement can be
-//! compared with a node's own.
+//! compared with a node's own. And the server's replies to COMMAND and CLUSTER NODES.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use writebehind::internals::{Backlog, Db, Message, Namespace, Registration, resp, topology};
+use writebehind::internals::{Backlog, Db, Message, Namespace, Registration, command_table, resp, topology};
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = resp::parts(bytes);
+    let _ = command_table::parse(bytes);
     let _ = topology::nodes(&String::from_utf8_lossy(bytes));
     // With the mark in front, or else nearly nothing would be read.
     let message = [&b"WBc\x01"[..], bytes].concat();

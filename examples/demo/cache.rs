@@ -184,17 +184,13 @@ impl Demo {
     /// Runs WB.VERIFY of the films until it has ended. `expected`: how many documents are missing, are
     /// different, have no key, and how many keys are marked to be written again.
     fn verification(&self, options: &str, expected: [i64; 4]) -> Result<Fields> {
-        let words: Vec<&str> = ["WB.VERIFY", FILMS].into_iter().chain(options.split(' ')).collect();
-        self.redis.cmd(&words);
-        let has_ended = || self.figure("verify_pending") == 0;
-        wait_until("the films are verified", SOON, has_ended);
-        let figures = self.redis.status_of(FILMS);
+        let words: Vec<&str> = options.split(' ').collect();
+        let figures = self.redis.verify(FILMS, &words);
         let names = ["verify_missing", "verify_different", "verify_extra", "verify_repaired"];
         let [missing, different, extra, repaired] = names.map(|name| figures.int(name));
         let [checked, skipped] = ["verify_checked", "verify_skipped"].map(|name| figures.int(name));
         say(&format!(
-            "{}: {} keys, {missing} missing, {different} different, {extra} extra, {repaired} repaired",
-            words.join(" "),
+            "WB.VERIFY {FILMS} {options}: {} keys, {missing} missing, {different} different, {extra} extra, {repaired} repaired",
             thousands(checked as u64),
         ));
         let keys = self.redis.run::<Vec<String>>(&["KEYS", &format!("{FILMS}*")]).len();

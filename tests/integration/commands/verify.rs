@@ -17,11 +17,7 @@ fn verify(redis: &Redis, options: &[&str]) -> Fields {
 
 #[track_caller]
 fn verify_prefix(redis: &Redis, prefix: &str, options: &[&str]) -> Fields {
-    assert_eq!(redis.run::<String>(&[&["WB.VERIFY", prefix], options].concat()), "OK");
-    wait_until("the verification has ended", 3 * SOON, || {
-        redis.status_of(prefix).int("verify_pending") == 0
-    });
-    let status = redis.status_of(prefix);
+    let status = redis.verify(prefix, options);
     assert_eq!(status.text("verify_error"), "");
     status
 }

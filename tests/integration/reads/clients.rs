@@ -162,7 +162,7 @@ fn clients_that_are_unblocked_killed_or_disconnected_leave_nothing() {
     assert!(format!("{error:?}").contains("UNBLOCKED"), "{error:?}");
     redis.cmd(&["CLIENT", "KILL", "ID", &id(2)]);
     drop(clients.pop());
-    wait_until("nobody waits", SOON, || redis.status().int("readers_waiting") == 0);
+    wait_until("no client waits", SOON, || redis.status().int("readers_waiting") == 0);
     assert_eq!(redis.info("clients", "blocked_clients").as_deref(), Some("0"));
     mongod.thaw();
     wait_until("MongoDB is back", 5 * SOON, || redis.status().text("link") == "up");

@@ -21,7 +21,7 @@ use self::commands::KINDS;
 pub use self::stage::Plan;
 use self::stage::{Ports, Shared};
 use crate::mongod::Mongod;
-use crate::redis_server::{Redis, Setup};
+use crate::redis_server::Setup;
 use crate::wait::{SOON, became, wait_until};
 
 /// Lines of the server's log that are shown with a fault.
@@ -93,7 +93,8 @@ pub fn play(plan: Plan, program: Option<&Path>) -> Outcome {
     if faults.is_empty() {
         redis.flush();
         faults.extend(clients.iter_mut().filter_map(|client| client.compare_all().err()));
-        faults.extend(KINDS.iter().filter_map(|(prefix, _)| verify(&redis, prefix)));
+        faults
+            .extend(KINDS.iter().filter_map(|(prefix, _)| redis.verify_faults(prefix, &["FULL"])));
     }
     faults.extend(std::mem::take(&mut *shared.errors.lock().expect("errors")));
     let status = redis.status();
@@ -124,17 +125,4 @@ pub fn play(plan: Plan, program: Option<&Path>) -> Outcome {
         took.as_secs_f64()
     );
     Outcome { equal: count(&shared.equal), evicted, summary, faults }
-}
-
-/// What WB.VERIFY finds wrong.
-fn verify(redis: &Redis, prefix: &str) -> Option<String> {
-    redis.cmd(&["WB.VERIFY", prefix, "FULL"]);
-    wait_until("the keys are verified", 3 * SOON, || {
-        redis.status_of(prefix).int("verify_pending") == 0
-    });
-    let status = redis.status_of(prefix);
-    // Documents without a key are what a bounded cache has.
-    let wrong = ["verify_missing", "verify_different"].map(|name| status.int(name));
-    let found = wrong != [0; 2] || !status.text("verify_error").is_empty();
-    found.then(|| format!("WB.VERIFY {prefix}: {status:?}"))
 }

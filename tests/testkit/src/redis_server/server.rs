@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::process::{Process, Signal, free_port};
 use crate::redis_server::reply::{Fields, Flushed};
 use crate::redis_server::setup::Setup;
-use crate::wait::{SOON, became};
+use crate::wait::{SOON, became, wait_until};
 
 /// A reply that takes longer is a failure, not merely slow.
 const REPLY_LIMIT: Duration = Duration::from_secs(60);
@@ -182,6 +182,26 @@ impl Redis {
     /// `WB.FLUSH` with arguments, which may be refused.
     pub fn flush_with_error(&self, arguments: &[&str]) -> Option<Flushed> {
         command(&[&["WB.FLUSH"], arguments].concat()).query(&mut self.connection()).ok()
+    }
+
+    /// `WB.VERIFY prefix options`, until it has ended; returns `WB.STATUS prefix`.
+    #[track_caller]
+    pub fn verify(&self, prefix: &str, options: &[&str]) -> Fields {
+        assert_eq!(self.run::<String>(&[&["WB.VERIFY", prefix], options].concat()), "OK");
+        wait_until("the verification has ended", 3 * SOON, || {
+            self.status_of(prefix).int("verify_pending") == 0
+        });
+        self.status_of(prefix)
+    }
+
+    /// What `WB.VERIFY` of a prefix finds wrong. Keys that are still to be written are left out, as are documents
+    /// without a key.
+    #[track_caller]
+    pub fn verify_faults(&self, prefix: &str, options: &[&str]) -> Option<String> {
+        let status = self.verify(prefix, options);
+        let wrong = ["verify_missing", "verify_different"].map(|name| status.int(name));
+        let found = wrong != [0; 2] || !status.text("verify_error").is_empty();
+        found.then(|| format!("WB.VERIFY {prefix}: {status:?}"))
     }
 
     /// What the module and its keys wait for, for the message of a failed test.

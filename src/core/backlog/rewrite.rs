@@ -114,6 +114,20 @@ impl Backlog {
             && self.indeterminate.keys.contains_key(&(db, key.to_vec()))
     }
 
+    /// True if what will be written once more for a key with an indeterminate write is its deletion.
+    pub(super) fn is_deleted_again(&self, db: Db, key: &[u8]) -> bool {
+        if self.indeterminate.keys.is_empty() {
+            return false;
+        }
+        let Some(Some(again)) = self.indeterminate.keys.get(&(db, key.to_vec())) else {
+            return false;
+        };
+        match &again.retained {
+            Some(retained) => retained.content == Content::Tombstone,
+            None => again.kind == ChangeKind::Deleted,
+        }
+    }
+
     /// Forgets the indeterminate write of a key that needs no write after all.
     pub(super) fn forget_indeterminate(&mut self, db: Db, key: &[u8]) {
         if !self.indeterminate.keys.is_empty() {

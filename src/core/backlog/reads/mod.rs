@@ -13,7 +13,7 @@ mod state;
 use std::sync::Arc;
 
 use self::lane::{Lane, State};
-use self::state::Standing;
+pub(super) use self::state::Standing;
 pub use self::state::{Ended, Fate, Known, LoadEnd, Reads};
 use super::{Backlog, FlushScope, KeyList, Missing};
 use crate::core::ids::{Db, RegistrationId, WaitId};
@@ -138,6 +138,9 @@ impl Backlog {
                 "WBREFUSED MongoDB has refused the last change of this key, which Redis does not have any more; see \
                  WB.DEADLETTER: {reason}"
             ));
+        }
+        if self.is_deleted_again(db, key) {
+            return Standing::Removed;
         }
         if self.handovers.has(db, key) || self.is_indeterminate(db, key) {
             return Standing::Dirty;

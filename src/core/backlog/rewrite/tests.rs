@@ -1,4 +1,5 @@
 use super::*;
+use crate::core::backlog::reads::Standing;
 use crate::core::backlog::{Acknowledged, Flight, item};
 use crate::core::delivery::batch::{Verdict, Written};
 use crate::core::delivery::report::Report;
@@ -184,4 +185,17 @@ fn an_unregistered_prefix_does_not_wait_for_its_rewrites() {
     backlog.unregister(Db(0), b"", false, 30);
     assert!(backlog.registry.at(RegistrationId(0)).is_none());
     assert!(backlog.mark_due_rewrites(20 + REWRITE_US).is_empty());
+}
+
+#[test]
+fn a_deleted_key_has_no_document_to_read_and_a_changed_one_waits_for_its_second_write() {
+    let mut deleted = with_indeterminate_write("k", ChangeKind::Deleted);
+    assert_eq!(deleted.read_standing(Db(0), b"k"), Standing::Removed);
+    let mut changed = with_indeterminate_write("k", ChangeKind::Changed);
+    assert_eq!(changed.read_standing(Db(0), b"k"), Standing::Dirty);
+    for backlog in [&mut deleted, &mut changed] {
+        assert_eq!(backlog.mark_due_rewrites(20 + REWRITE_US).len(), 1);
+        send(backlog, written(), 20 + REWRITE_US);
+        assert_eq!(backlog.read_standing(Db(0), b"k"), Standing::Clean);
+    }
 }

@@ -59,6 +59,11 @@ impl Reports {
     /// there was none.
     pub fn take(&self, parts: Parts<'_>, ctx: Ctx<'_>) -> bool {
         let pipeline = parts.pipeline;
+        // Also without any report: the worker may have woken the server for one that was handled before, and until it
+        // is answered it wakes the server for no other.
+        if let Some(worker) = &*pipeline.worker.borrow() {
+            worker.begin_drain();
+        }
         if !self.has_any(pipeline) {
             return false;
         }

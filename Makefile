@@ -10,7 +10,7 @@ INTEGRATION := cargo test --release --test integration -- --skip timing:: && \
 	cargo test --release --test integration timing:: -- --test-threads 1
 
 .PHONY: help setup build test test-all test-matrix test-mongo-matrix test-metrics test-wb-top test-clients \
-	test-movie-app test-package lint docs demo movie-app crash outage atomic failover cluster cached bench oracle fuzz \
+	test-movie-app test-package lint docs demo movie-app crash outage atomic failover cluster cached through bench oracle fuzz \
 	commands dist clean
 
 help: ## Show the targets
@@ -108,6 +108,10 @@ CLIENTS ?= 24
 cached: build ## Compare each reply of a bounded cache with a plain server, under stress; SECONDS, CLIENTS, SEED, SERVER
 	cargo run --release --quiet --example cached -- --seconds $(or $(SECONDS),60) --clients $(CLIENTS) --seed $(SEED) \
 		$(if $(SERVER),--server $(SERVER))
+
+through: build ## Kill servers under MODE THROUGH, count replies; ONLY, ROUNDS, CLIENTS, SECONDS, SEED, SERVER
+	cargo run --release --quiet --example through -- --only $(ONLY) --rounds $(ROUNDS) --clients $(CLIENTS) \
+		--seconds $(or $(SECONDS),60) --seed $(SEED) $(if $(SERVER),--server $(SERVER))
 
 SCALE ?= 1
 bench: build ## Measure cost, rates and lag with and without the module; ONLY=cost,lag SCALE=0.1

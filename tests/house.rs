@@ -8,7 +8,7 @@ use std::path::Path;
 /// The rooms from the lowest to the highest, each with those that it may import. A room is a file
 /// or a folder; the longest name that a file begins with is its room. docs/DESIGN.md has the same
 /// list with reasons.
-const ROOMS: [(&str, &[&str]); 61] = [
+const ROOMS: [(&str, &[&str]); 62] = [
     ("file", &[]),
     ("core/ids", &[]),
     ("core/now", &[]),
@@ -119,6 +119,7 @@ const ROOMS: [(&str, &[&str]); 61] = [
     ("redis/durability_warnings", &["redis/api"]),
     ("redis/check_clients", &["core/delivery", "redis/api"]),
     ("redis/file", &["file", "worker", "redis/api"]),
+    ("redis/choices", &["core/settings", "redis/api"]),
     ("redis/sources", &["core/registration", "core/settings", "mongo/uri", "worker", "redis/api"]),
     (
         "redis/pipeline",

@@ -67,6 +67,44 @@ impl WriteForm {
         [("difference", WriteForm::Difference), ("document", WriteForm::Document)];
 }
 
+/// What clients of MODE THROUGH get while MongoDB is not reached: the setting `through-when-down`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenDown {
+    /// They wait until their timeouts.
+    #[default]
+    Wait,
+    /// An error at once.
+    Fail,
+}
+
+/// Name of the setting.
+pub const THROUGH_WHEN_DOWN: &str = "through-when-down";
+
+impl WhenDown {
+    /// Every choice with its name, the default first.
+    pub const ALL: [(&'static str, WhenDown); 2] =
+        [("wait", WhenDown::Wait), ("fail", WhenDown::Fail)];
+}
+
+/// What a MULTI does with keys of MODE THROUGH: the setting `through-multi`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InMulti {
+    /// They are written as with MODE BEHIND.
+    #[default]
+    Behind,
+    /// Their commands are refused when they are queued, and EXEC with them.
+    Refuse,
+}
+
+/// Name of the setting.
+pub const THROUGH_MULTI: &str = "through-multi";
+
+impl InMulti {
+    /// Every choice with its name, the default first.
+    pub const ALL: [(&'static str, InMulti); 2] =
+        [("behind", InMulti::Behind), ("refuse", InMulti::Refuse)];
+}
+
 /// A snapshot of all settings but texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -96,6 +134,10 @@ pub struct Settings {
     pub read_max_loads: i64,
     /// See [`WriteForm`].
     pub write_form: WriteForm,
+    /// See [`WhenDown`].
+    pub through_when_down: WhenDown,
+    /// See [`InMulti`].
+    pub through_multi: InMulti,
 }
 
 impl Default for Settings {
@@ -114,6 +156,8 @@ impl Default for Settings {
             through_timeout_ms: THROUGH_TIMEOUT_MS.default,
             read_max_loads: READ_MAX_LOADS.default,
             write_form: WriteForm::default(),
+            through_when_down: WhenDown::default(),
+            through_multi: InMulti::default(),
         }
     }
 }

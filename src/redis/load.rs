@@ -114,4 +114,5 @@ fn release_clients() {
     module.flushes.release();
     module.asks.release();
     module.through.readers.release(&format!("ERR {}", guard::broken_error()));
+    module.through.writers.release(module.through.filter.ctx());
 }

@@ -20,6 +20,7 @@ pub mod api;
 mod asks;
 mod call;
 mod check_clients;
+mod choices;
 mod cluster;
 mod command_spec;
 mod commands;

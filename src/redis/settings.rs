@@ -9,12 +9,13 @@ use super::api::guard::{broken_error, guard};
 use super::api::log;
 use super::api::raw;
 use super::api::raw::api;
+use super::choices::{self, CHOICES};
 use super::file;
 use super::sources::{EXPOSED, LEASE_NAMESPACE, REGISTRATIONS_FILE, TEXTS, URI, URI_FILE};
 use super::state::module;
 use crate::core::registration::args;
 use crate::core::registration::printable::printable;
-use crate::core::settings::{self, SettingLimits, Settings, WRITE_FORM, WriteForm};
+use crate::core::settings::{self, SettingLimits, Settings};
 use crate::mongo::uri;
 
 type Field = fn(&mut Settings) -> &mut i64;
@@ -66,7 +67,7 @@ pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
             return Err(format!("the setting {} cannot be registered", limits.name));
         }
     }
-    register_write_form(ctx)?;
+    choices::register(ctx, choice, set_choice)?;
     for (at, (name, default)) in TEXTS.iter().enumerate() {
         // The registrations file is read once, when the module is loaded.
         let flags =
@@ -91,34 +92,6 @@ pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
     // SAFETY: called once, in RedisModule_OnLoad, after all settings are registered.
     if unsafe { api!(RedisModule_LoadConfigs)(ctx.raw()) } != 0 {
         return Err("a setting in the configuration has a value that is not allowed".to_owned());
-    }
-    Ok(())
-}
-
-fn register_write_form(ctx: Ctx<'_>) -> Result<(), String> {
-    let name = CString::new(WRITE_FORM).unwrap_or_default();
-    let names = WriteForm::ALL.map(|(name, _)| CString::new(name).unwrap_or_default());
-    let mut pointers = names.each_ref().map(|name| name.as_ptr());
-    let numbers = WriteForm::ALL.map(|(_, form)| form as c_int);
-    // SAFETY: called in RedisModule_OnLoad with its context; the server copies the name and the values;
-    // the callbacks are the module's.
-    let refused = unsafe {
-        api!(RedisModule_RegisterEnumConfig)(
-            ctx.raw(),
-            name.as_ptr(),
-            WriteForm::default() as c_int,
-            raw::REDISMODULE_CONFIG_DEFAULT,
-            pointers.as_mut_ptr(),
-            numbers.as_ptr(),
-            numbers.len() as c_int,
-            Some(write_form),
-            Some(set_write_form),
-            None,
-            std::ptr::null_mut(),
-        )
-    };
-    if refused != 0 {
-        return Err(format!("the setting {WRITE_FORM} cannot be registered"));
     }
     Ok(())
 }
@@ -155,14 +128,11 @@ pub fn take_arguments(words: &[&[u8]]) -> Result<(), String> {
             if *NUMBERS[at].1(&mut module().pipeline.settings()) == limits.default {
                 put_number(at, number);
             }
-        } else if name == WRITE_FORM {
-            let form = WriteForm::ALL.iter().find(|(form, _)| value.eq_ignore_ascii_case(form));
-            let (_, form) = form.ok_or_else(|| {
-                let names = WriteForm::ALL.map(|(name, _)| name).join(" or ");
-                format!("{WRITE_FORM} takes {names}")
-            })?;
-            if module().pipeline.settings().write_form == WriteForm::default() {
-                put(|settings| settings.write_form = *form);
+        } else if let Some(choice) = CHOICES.iter().find(|choice| choice.name == name) {
+            let at = choices::number(choice, value)?;
+            choices::check(choice, at)?;
+            if (choice.get)(&module().pipeline.settings()) == 0 {
+                put(|settings| (choice.set)(settings, at));
             }
         } else {
             return Err(format!(
@@ -263,23 +233,26 @@ unsafe extern "C" fn set_number(
     }
 }
 
-unsafe extern "C" fn write_form(_: *const c_char, _: *mut c_void) -> c_int {
-    guard(0, || module().pipeline.settings().write_form as c_int)
+unsafe extern "C" fn choice(_: *const c_char, at: *mut c_void) -> c_int {
+    guard(0, || {
+        let settings = module().pipeline.settings();
+        CHOICES.get(at as usize).map_or(0, |choice| (choice.get)(&settings) as c_int)
+    })
 }
 
-unsafe extern "C" fn set_write_form(
+unsafe extern "C" fn set_choice(
     _: *const c_char,
     value: c_int,
-    _: *mut c_void,
+    at: *mut c_void,
     error: *mut *mut raw::RedisModuleString,
 ) -> c_int {
     // SAFETY: the server gives a place for the error.
     unsafe {
         answer(error, || {
-            let form = WriteForm::ALL.iter().find(|(_, form)| *form as c_int == value);
-            if let Some((_, form)) = form {
-                put(|settings| settings.write_form = *form);
-            }
+            let Some(choice) = CHOICES.get(at as usize) else { return Ok(()) };
+            let value = usize::try_from(value).unwrap_or(0);
+            choices::check(choice, value)?;
+            put(|settings| (choice.set)(settings, value));
             Ok(())
         })
     }

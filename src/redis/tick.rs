@@ -15,6 +15,7 @@ use super::event_loop::{dead_letter_retries, lease, problem_log, rewrites};
 use super::pipeline::Pipeline;
 use super::replication::propagate;
 use super::state::{Module, module};
+use super::through::Through;
 use super::{answers, exchange, handover};
 use crate::core::cluster::NodeId;
 use crate::core::cluster::message::Message;
@@ -46,11 +47,12 @@ pub fn before_sleep(ctx: Ctx<'_>) {
         | retained
         | reported
         | dead_letter_retries::retry(pipeline, ctx);
-    let (readers, filter) = (&module.through.readers, &module.through.filter);
-    if readers.answer(pipeline, ctx, filter, || module.units.end()) {
+    let Through { readers, filter, writers, .. } = &module.through;
+    if readers.answer(pipeline, ctx, (filter, writers), || module.units.end()) {
         // What these commands have written may be evicted before the next one.
         retain();
     }
+    writers.answer(pipeline, ctx);
     if changed || worked || pipeline.backlog.borrow_mut().take_changed(began_us) {
         reschedule(module);
     }
@@ -83,7 +85,7 @@ pub fn before_sleep(ctx: Ctx<'_>) {
         let next_us = next_us.min(module.loads.due_us(pipeline, ctx));
         let next_us = next_us.min(module.verification.due_us(pipeline, ctx));
         let next_us = next_us.min(module.through.finds.due_us(pipeline));
-        let next_us = next_us.min(module.through.readers.due_us());
+        let next_us = next_us.min(readers.due_us()).min(writers.due_us());
         let next_us = next_us.min(module.asks.next_us()).min(handover::due_us(module));
         if at_once { 0 } else { next_us.min(retention_us()) }
     } else if flags & NOT_NOW == raw::REDISMODULE_CTX_FLAGS_SLAVE {

@@ -11,6 +11,7 @@
 //!   invalid replies
 //! - `limits`: the module's limits of memory and time
 //! - `operations`: set-up, secrets, hardened systems, and reports to the operator
+//! - `writes`: MODE THROUGH: replies that come when MongoDB has the write
 //! - `timing`: limits on times, measured without other tests running
 
 mod capture;
@@ -24,3 +25,4 @@ mod reads;
 mod removal;
 mod replication;
 mod timing;
+mod writes;

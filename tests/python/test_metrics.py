@@ -31,13 +31,14 @@ NO_PANEL = {
         "paused", "rescans_pending", "retries_total", "sync_marked", "sync_pending",
         "evicted_total", "read_absent_total", "read_failed_total", "read_hit_percent", "read_loads_total",
         "read_misses_total", "read_p50_seconds", "read_unloaded_total",
+        "through_refused_total", "through_timeouts_total", "through_unheld_total", "through_writes_total",
         "verify_pending", "verify_checked", "verify_skipped", "verify_missing", "verify_different", "verify_extra",
         "verify_repaired", "verify_every", "verified_total", "different_total",
     ]),
 }  # fmt: skip
 # Metrics that no alert needs: rates, parts of others, and what is no trouble by itself. A group that is split
-# because of a dead letter, or a blocked, resting or paused key, comes with the alert about that. On a server
-# without transactions every group is split.
+# because of a dead letter, or a blocked, resting or paused key, comes with the alert about that; so does a write of
+# MODE THROUGH that is refused. On a server without transactions every group is split.
 NO_ALERT = {
     "batches_allowed", "batches_in_flight", "batches_total", "bytes_total", "captured_total",
     "coalesced_total", "dead_letters_by_code", "deleted_total", "dirty_keys", "failed_total",
@@ -49,6 +50,7 @@ NO_ALERT = {
     "slice_max_seconds", "syncs_pending", "written_total", "lease_epoch", "lease_held",
     "evicted_total", "read_absent_total", "read_hit_percent", "read_hits_total", "read_loads_total",
     "read_misses_total", "read_unloaded_total", "readers_waiting", "reads_total", "verified_total",
+    "through_refused_total", "through_unheld_total", "through_writes_total", "writers_waiting",
     *(f"prefix_{name}" for name in [
         "batches_total", "bytes_total", "captured_total", "coalesced_total", "dead_letters",
         "deleted_total", "dirty_keys", "failed_total", "in_flight_keys", "info", "lag_p50_seconds",
@@ -58,6 +60,8 @@ NO_ALERT = {
         "evicted_total", "read_absent_total", "read_failed_total", "read_hit_percent", "read_hits_total",
         "read_loads_total", "read_misses_total", "read_p50_seconds", "read_p99_seconds", "read_unloaded_total",
         "reads_total",
+        "through_p50_seconds", "through_p99_seconds", "through_refused_total", "through_timeouts_total",
+        "through_unheld_total", "through_writes_total",
         "verify_pending", "verify_checked", "verify_skipped", "verify_missing", "verify_different", "verify_extra",
         "verify_repaired", "verify_every", "verify_age_seconds", "verified_total", "different_total",
     ]),
@@ -223,6 +227,17 @@ def reads_fail(redis: Redis, mongo: Mongo) -> None:
     wait("the read has failed", lambda: redis.status()["read_failed_total"] == 1)
 
 
+def through_timeouts(redis: Redis, _) -> None:
+    redis("WB.REGISTER", "through:", "shop.through", "MODE", "THROUGH", "TIMEOUT", 50)
+    redis("WB.PAUSE", "through:")
+    try:
+        redis("SET", "through:1", "x")
+    except ResponseError as error:
+        assert "WBTIMEOUT" in str(error), error
+    wait("the write has timed out", lambda: redis.status()["through_timeouts_total"] == 1)
+    redis("WB.RESUME", "through:")
+
+
 def blocked(redis: Redis, mongo: Mongo) -> None:
     redis("WB.REGISTER", "held:", "shop.held")
     # The transaction stays open as long as there is its session.
@@ -302,6 +317,7 @@ CAUSES = {
     "WritebehindDeadLetters": dead_letter,
     "WritebehindDifferent": different,
     "WritebehindReadsFail": reads_fail,
+    "WritebehindThroughTimeouts": through_timeouts,
     "WritebehindBlockedKeys": blocked,
     "WritebehindNamespaceRefused": refused,
     "WritebehindPaused": paused,

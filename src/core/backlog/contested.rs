@@ -350,7 +350,13 @@ impl Backlog {
         self.schedule_rewrite(batch, item, now.us);
         let refused = self.refuse(batch, item, refusal, now.unix_ms, tries);
         let settled = self.dirty.acknowledge(item.entry, item.version, |_, _| ());
-        self.notify_waiters(batch.registration_id, item.entry, item.since_us, settled, false);
+        self.notify_waiters(
+            batch.registration_id,
+            (item.entry, item.version, item.since_us),
+            settled,
+            Some(&refused.letter.reason),
+            now.us,
+        );
         clean.dead.push(refused);
     }
 

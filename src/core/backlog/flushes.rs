@@ -2,7 +2,7 @@
 
 use super::Backlog;
 use crate::core::backlog::change_log::ChangeKind;
-use crate::core::backlog::flush_waiters::{FlushProgress, Scope};
+use crate::core::backlog::flush_waiters::{FlushProgress, KeyEnd, Scope};
 use crate::core::ids::{Db, EntryId, RegistrationId};
 
 /// Which keys to flush.
@@ -69,5 +69,22 @@ impl Backlog {
     /// Removes a flush, finished or not, and returns its progress.
     pub fn end_flush(&mut self, waiter: u64) -> Option<FlushProgress> {
         self.waiters.remove(waiter)
+    }
+
+    /// Drops all dirty keys of `id`: nothing waits for them any more.
+    pub(super) fn discard(&mut self, id: RegistrationId) {
+        let (waiters, contested) = (&mut self.waiters, &mut self.contested);
+        let writes = &mut self.writes;
+        self.dirty.discard(id, |entry, since_us| {
+            contested.ended(id, since_us, None);
+            writes.discarded(entry);
+            waiters.ended(KeyEnd {
+                entry,
+                registration_id: id,
+                since_us,
+                again_us: None,
+                persisted: false,
+            });
+        });
     }
 }

@@ -43,13 +43,14 @@ pub mod stream_words;
 pub mod table;
 mod trouble;
 pub mod verify;
+pub mod writes;
 
 use std::sync::Arc;
 
 use self::blocked_keys::BlockedKeys;
 use self::change_log::{Change, ChangeKind, Log};
 use self::dead_letters::DeadLetters;
-use self::flush_waiters::{KeyEnd, Waiters};
+use self::flush_waiters::Waiters;
 use self::in_flight::InFlight;
 use self::registry::Registry;
 use self::slow_keys::SlowKeys;
@@ -132,6 +133,8 @@ pub struct Backlog {
     pub loads: loads::Loads,
     /// Keys that are loaded when clients read them.
     pub reads: reads::Reads,
+    /// Clients that wait until MongoDB has what they wrote.
+    pub writes: writes::Writes,
     /// Keys that are compared with their documents.
     pub verifies: verify::Verifies,
     /// Keys that are handed over to other nodes of a cluster.
@@ -280,6 +283,9 @@ impl Backlog {
             ChangeKind::ExpiryOnly if !self.dirty.is_watching() => return,
             other => other,
         };
+        if self.writes.is_on {
+            self.see_change(id, (db, key), kind);
+        }
         let joins = self.registry.has_groups() && joins();
         if self.log.push(Change { db, registration_id: id, kind, joins, key }) {
             self.fold(clock());
@@ -329,20 +335,6 @@ impl Backlog {
 
     fn active(&self, id: RegistrationId) -> Option<&ActiveRegistration> {
         self.registry.at(id)
-    }
-
-    fn discard(&mut self, id: RegistrationId) {
-        let (waiters, contested) = (&mut self.waiters, &mut self.contested);
-        self.dirty.discard(id, |entry, since_us| {
-            contested.ended(id, since_us, None);
-            waiters.ended(KeyEnd {
-                entry,
-                registration_id: id,
-                since_us,
-                again_us: None,
-                persisted: false,
-            });
-        });
     }
 
     fn active_mut(&mut self, id: RegistrationId) -> Option<&mut ActiveRegistration> {

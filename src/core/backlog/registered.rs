@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::reads::counts::ReadFigures;
 use super::trouble::Trouble;
+use super::writes::counts::WriteFigures;
 use crate::core::delivery::lag::Percentiles;
 use crate::core::registration::Registration;
 use crate::core::registration::args;
@@ -73,6 +74,8 @@ pub struct ActiveRegistration {
     pub counters: Counters,
     /// What commands looked for.
     pub reads: ReadFigures,
+    /// Commands whose clients waited for MongoDB.
+    pub writes: WriteFigures,
 }
 
 impl ActiveRegistration {
@@ -93,6 +96,7 @@ impl ActiveRegistration {
             trouble: Trouble::default(),
             counters: Counters::default(),
             reads: ReadFigures::default(),
+            writes: WriteFigures::default(),
         }
     }
 

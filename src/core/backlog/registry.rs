@@ -28,6 +28,8 @@ pub struct Registry {
     grouped: BTreeSet<RegistrationId>,
     /// Live registrations with READTHROUGH, by their databases.
     readers: BTreeMap<Db, BTreeSet<RegistrationId>>,
+    /// Live registrations with MODE THROUGH.
+    writers: BTreeMap<Db, BTreeSet<RegistrationId>>,
     /// Live registrations whose existing keys are still to be marked as dirty.
     to_sync: BTreeSet<RegistrationId>,
     version: u64,
@@ -136,18 +138,10 @@ impl Registry {
             self.grouped.insert(id);
         }
         let (db, reads) = (registration.db, registration.read_through.is_some());
+        let writes = registration.write_through.is_some();
         self.routes.insert(db, &registration.prefix, id);
-        self.follow_reader(db, id, reads);
-    }
-
-    fn follow_reader(&mut self, db: Db, id: RegistrationId, reads: bool) {
-        let readers = self.readers.entry(db).or_default();
-        if reads {
-            readers.insert(id);
-        } else {
-            readers.remove(&id);
-        }
-        self.readers.retain(|_, readers| !readers.is_empty());
+        follow(&mut self.readers, db, id, reads);
+        follow(&mut self.writers, db, id, writes);
     }
 
     /// True if missing keys of a live registration are loaded.
@@ -155,7 +149,17 @@ impl Registry {
         !self.readers.is_empty()
     }
 
+    /// True if clients wait for their writes to a live registration.
+    pub fn has_writers(&self) -> bool {
+        !self.writers.is_empty()
+    }
+
     /// The databases with such registrations.
+    pub(super) fn writer_dbs(&self) -> impl Iterator<Item = Db> {
+        self.writers.keys().copied()
+    }
+
+    /// The databases with registrations of which missing keys are loaded.
     pub(super) fn reader_dbs(&self) -> impl Iterator<Item = Db> {
         self.readers.keys().copied()
     }
@@ -165,7 +169,8 @@ impl Registry {
     pub(super) fn stop_routing(&mut self, db: Db, prefix: &[u8]) {
         if let Some(id) = self.find(db, prefix) {
             self.grouped.remove(&id);
-            self.follow_reader(db, id, false);
+            follow(&mut self.readers, db, id, false);
+            follow(&mut self.writers, db, id, false);
         }
         self.routes.remove(db, prefix);
     }
@@ -273,6 +278,21 @@ pub(super) fn next_after(
     }
     let behind = ids.range((Bound::Excluded(last), Bound::Unbounded)).chain(ids.range(..=last));
     behind.copied().find(|id| is_wanted(*id))
+}
+
+fn follow(
+    all: &mut BTreeMap<Db, BTreeSet<RegistrationId>>,
+    db: Db,
+    id: RegistrationId,
+    is_in: bool,
+) {
+    let of_db = all.entry(db).or_default();
+    if is_in {
+        of_db.insert(id);
+    } else {
+        of_db.remove(&id);
+    }
+    all.retain(|_, of_db| !of_db.is_empty());
 }
 
 #[cfg(test)]

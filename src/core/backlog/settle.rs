@@ -8,7 +8,7 @@ use crate::core::backlog::flush_waiters::KeyEnd;
 use crate::core::backlog::table::{Settled, Taken};
 use crate::core::delivery::batch::{Batch, Item, Link, Verdict, Written};
 use crate::core::delivery::report::Report;
-use crate::core::ids::{Db, EntryId, RegistrationId};
+use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 use crate::core::mapping::value::Content;
 use crate::core::now::Now;
 
@@ -102,6 +102,7 @@ impl Backlog {
                 }
                 self.link.change(link, now);
                 self.reads_lose_link(now.us);
+                self.writes_lose_link();
             }
             // Handled by the caller: for the clients of WB.CHECK and of missing keys, for WB.LOAD and WB.VERIFY.
             Report::Checked { .. }
@@ -200,7 +201,14 @@ impl Backlog {
                 clean.keys.push(db, &key);
             }
         }
-        self.notify_waiters(id, taken.entry, taken.since_us, settled, refused.is_none());
+        let reason = refused.as_ref().map(|refused| &*refused.letter.reason);
+        self.notify_waiters(
+            id,
+            (taken.entry, taken.version, taken.since_us),
+            settled,
+            reason,
+            now_us,
+        );
         clean.dead.extend(refused);
         self.retire_if_done(id);
     }
@@ -285,10 +293,10 @@ impl Backlog {
             });
             self.notify_waiters(
                 batch.registration_id,
-                item.entry,
-                item.since_us,
+                (item.entry, item.version, item.since_us),
                 settled,
-                refused.is_none(),
+                refused.as_ref().map(|refused| &*refused.letter.reason),
+                now.us,
             );
             match refused {
                 Some(refused) => {
@@ -350,13 +358,15 @@ impl Backlog {
         self.dirty.reschedule(batch.registration_id);
     }
 
+    /// Tells flushes and clients of MODE THROUGH that a write of a key has ended; `refused` is the reason if MongoDB has
+    /// refused it.
     pub(super) fn notify_waiters(
         &mut self,
         id: RegistrationId,
-        entry: EntryId,
-        since_us: u64,
+        (entry, version, since_us): (EntryId, Version, u64),
         settled: Settled,
-        persisted: bool,
+        refused: Option<&str>,
+        now_us: u64,
     ) {
         let again_us = match settled {
             Settled::Clean => None,
@@ -364,6 +374,8 @@ impl Backlog {
             Settled::Unknown => return,
         };
         self.contested.ended(id, since_us, again_us);
+        let persisted = refused.is_none();
         self.waiters.ended(KeyEnd { entry, registration_id: id, since_us, again_us, persisted });
+        self.end_writes(entry, (version, settled), refused, now_us);
     }
 }

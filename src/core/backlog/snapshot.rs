@@ -206,6 +206,7 @@ impl Backlog {
         self.loads.begin_epoch();
         self.end_reads(None, &LoadEnd::Failed(OTHER_DATA.to_owned()), 0);
         self.reads.begin_epoch();
+        self.writes_begin_epoch();
         self.verifies.begin_epoch();
         self.in_flight.begin_epoch();
     }

@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use super::loads::LoadFigures;
 use super::reads::counts::ReadCounts;
 use super::verify::{Verify, VerifyFigures};
+use super::writes::counts::WriteCounts;
 use super::{ActiveRegistration, Backlog, Counters};
 use crate::core::delivery::group_counts::{GroupCounts, Split};
 use crate::core::delivery::lag::{Percentiles, WINDOW_US};
@@ -54,6 +55,17 @@ impl ReadCounts {
     }
 }
 
+impl WriteCounts {
+    fn figures(&self) -> [Figure; 4] {
+        [
+            (c"through_writes_total", self.writes),
+            (c"through_refused_total", self.refused),
+            (c"through_timeouts_total", self.timeouts),
+            (c"through_unheld_total", self.unheld),
+        ]
+    }
+}
+
 impl PrefixState<'_> {
     /// All figures. `percent` is the progress of a running scan in percent of the keys of the
     /// database.
@@ -95,6 +107,11 @@ impl PrefixState<'_> {
             (c"read_p50_us", self.read_times.p50_us),
             (c"read_p99_us", self.read_times.p99_us),
         ]);
+        figures.extend(self.writes.figures());
+        figures.extend([
+            (c"through_p50_us", self.write_times.p50_us),
+            (c"through_p99_us", self.write_times.p99_us),
+        ]);
         figures.extend(self.counters.late(self.lag));
         figures
     }
@@ -119,9 +136,11 @@ impl BacklogState<'_> {
         ];
         figures.extend(self.counters.figures());
         figures.extend(self.reads.figures());
+        figures.extend(self.writes.figures());
         figures.extend(self.counters.late(self.lag));
         figures.extend([
             (c"readers_waiting", self.readers as u64),
+            (c"writers_waiting", self.writers as u64),
             (c"verified_total", self.verified_total),
             (c"different_total", self.different_total),
             (c"memory_bytes", self.memory_bytes as u64),
@@ -182,6 +201,10 @@ pub struct PrefixState<'a> {
     pub reads: ReadCounts,
     /// Recent times of loads of missing keys; 0 for none.
     pub read_times: Percentiles,
+    /// Commands whose clients waited for MongoDB.
+    pub writes: WriteCounts,
+    /// For how long clients waited recently; 0 for none.
+    pub write_times: Percentiles,
 }
 
 /// Statistics of the module.
@@ -235,6 +258,10 @@ pub struct BacklogState<'a> {
     pub reads: ReadCounts,
     /// Clients that wait for missing keys to be loaded.
     pub readers: usize,
+    /// Commands whose clients waited for MongoDB, of all registrations, including removed ones.
+    pub writes: WriteCounts,
+    /// Clients that wait until MongoDB has what they wrote.
+    pub writers: usize,
     /// Keys compared with their documents, of all registrations, including removed ones.
     pub verified_total: u64,
     /// Those that were missing or different.
@@ -272,6 +299,8 @@ impl Backlog {
             group_counts: self.group_counts(),
             reads: self.reads.counts,
             readers: self.reads.waiting(),
+            writes: self.writes.counts,
+            writers: self.writes.waiting(),
             verified_total: self.verifies.verified_total,
             different_total: self.verifies.different_total,
             lease_epoch: match self.lease.state {
@@ -282,7 +311,8 @@ impl Backlog {
                 + self.log.memory_bytes()
                 + self.dead.memory_bytes()
                 + self.watched_letters.memory_bytes()
-                + self.reads.memory_bytes(),
+                + self.reads.memory_bytes()
+                + self.writes.memory_bytes(),
         }
     }
 
@@ -319,6 +349,8 @@ impl Backlog {
             different_total: verify.map_or(0, |verify| verify.different_total),
             reads: active.reads.counts,
             read_times: active.reads.times(now_us),
+            writes: active.writes.counts,
+            write_times: active.writes.times(now_us),
         })
     }
 

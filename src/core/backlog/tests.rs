@@ -17,6 +17,7 @@ mod schedule;
 mod trouble;
 mod verify;
 mod watch;
+mod writes;
 
 use super::*;
 use crate::core::backlog::flush_waiters::FlushProgress;

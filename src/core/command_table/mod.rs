@@ -2,6 +2,8 @@
 
 mod parse;
 
+use std::rc::Rc;
+
 pub use parse::parse;
 
 /// The maximum length of a command's name that is looked up.
@@ -48,7 +50,7 @@ pub enum Access {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keys {
     /// At fixed positions.
-    At(Box<[KeyRange]>),
+    At(Rc<[KeyRange]>),
     /// Only the server can tell.
     Asked,
 }
@@ -139,6 +141,12 @@ pub fn needs_value(flags: u32, others_are_read: bool) -> bool {
         return false;
     }
     flags & OW == 0 || flags & (ACCESS | INSERT) != 0 || others_are_read
+}
+
+/// True if a command may change a key with these flags. Of some, the server does not know more than that it is a key.
+pub fn may_change(flags: u32) -> bool {
+    use key_flags::{NOT_KEY, OW, RM, RO, RW};
+    flags & NOT_KEY == 0 && (flags & (RW | OW | RM) != 0 || flags & RO == 0)
 }
 
 /// True if a command does nothing with a key but remove it.
@@ -330,6 +338,8 @@ mod tests {
         assert!(needs_value_although_it_blocks(RW | INSERT), "the destination of BLMOVE");
         assert!(!needs_value_although_it_blocks(RW | ACCESS | DELETE), "BLPOP");
         assert!(only_removes(RM | DELETE), "DEL");
+        assert!(may_change(OW | UPDATE) && may_change(RM | DELETE) && may_change(0));
+        assert!(!may_change(RO | ACCESS) && !may_change(RW | NOT_KEY));
         assert!(!only_removes(RW | ACCESS | DELETE), "GETDEL");
     }
 }

@@ -1,5 +1,7 @@
 //! The reply to COMMAND, in RESP2, as a table.
 
+use std::rc::Rc;
+
 use super::key_flags::{
     ACCESS, DELETE, INCOMPLETE, INSERT, NOT_KEY, OW, RM, RO, RW, UPDATE, VARIABLE,
 };
@@ -244,7 +246,7 @@ fn command(name: &[u8], arity: i32, flags: &[&[u8]], specs: &[Spec]) -> Option<C
         }
         _ => None,
     });
-    let ranges: Option<Box<[KeyRange]>> = ranges.collect();
+    let ranges: Option<Rc<[KeyRange]>> = ranges.collect();
     let keys = match ranges {
         Some(ranges) if !is_movable => Keys::At(ranges),
         _ => Keys::Asked,

@@ -1,5 +1,7 @@
 //! The time from change to acknowledgement: percentiles over the last one to two minutes.
 
+use std::cell::RefCell;
+
 use hdrhistogram::Histogram;
 
 /// How long one histogram is filled, microseconds; the percentiles are of the last two.
@@ -76,6 +78,26 @@ impl Lag {
             previous.reset();
         }
         self.rotated_at_us = now_us;
+    }
+}
+
+/// Times of which there may be none: measured from the first one on.
+#[derive(Debug, Default)]
+pub struct RecentTimes(Option<Box<RefCell<Lag>>>);
+
+impl RecentTimes {
+    /// Records a time, microseconds.
+    pub fn record(&mut self, took_us: u64, now_us: u64) {
+        let times = self.0.get_or_insert_with(|| Box::new(RefCell::new(Lag::new(now_us))));
+        let times = times.get_mut();
+        times.rotate(now_us);
+        times.record(took_us);
+    }
+
+    /// The percentiles at `now_us`; 0 if nothing was measured recently.
+    pub fn of(&self, now_us: u64) -> Percentiles {
+        let times = self.0.as_ref().and_then(|times| times.borrow_mut().percentiles(now_us));
+        times.unwrap_or_default()
     }
 }
 

@@ -81,6 +81,13 @@ pub enum OnRemoval {
     Keep,
 }
 
+/// MODE THROUGH: a client that has written gets its reply when MongoDB has acknowledged what it wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteThrough {
+    /// Longest time that it waits, milliseconds; `None` uses the module's setting.
+    pub timeout_ms: Option<u64>,
+}
+
 /// READTHROUGH: a missing key is loaded from MongoDB when a client reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadThrough {
@@ -156,6 +163,8 @@ pub struct Registration {
     pub unwraps: bool,
     /// What happens to a field that the schema cannot convert.
     pub on_error: OnError,
+    /// Whether clients wait until MongoDB has what they write.
+    pub write_through: Option<WriteThrough>,
     /// Whether missing keys are loaded when clients read them.
     pub read_through: Option<ReadThrough>,
     /// Types and names of fields, where they differ from those of the value.
@@ -192,6 +201,7 @@ impl Registration {
             exclude: Vec::new(),
             unwraps: false,
             on_error: OnError::DeadLetter,
+            write_through: None,
             read_through: None,
             schema: None,
             interval_ms: None,

@@ -9,25 +9,41 @@ use super::raw::api;
 pub struct Client {
     /// True if it has subscribed to a channel.
     pub subscribes: bool,
+    /// True if it is in a MULTI.
+    pub in_multi: bool,
     /// True if it has the server tell it of keys that change, because it keeps them itself.
     pub tracks: bool,
 }
 
 impl Client {
-    /// The client of `ctx`; without one, or a fake one, nothing is true of it.
-    pub fn of(ctx: Ctx<'_>) -> Self {
+    /// The client with this number; nothing is true of one that the server does not know.
+    pub fn numbered(id: u64) -> Self {
         // SAFETY: an all-zero value is valid: numbers and an array of bytes.
         let mut info: raw::RedisModuleClientInfo = unsafe { std::mem::zeroed() };
         info.version = 1;
-        // SAFETY: the context is that of a running command; the server fills the structure of this version.
-        let refused = unsafe {
-            let id = api!(RedisModule_GetClientId)(ctx.raw());
-            api!(RedisModule_GetClientInfoById)((&raw mut info).cast(), id) != 0
-        };
+        // SAFETY: the server fills the structure of this version.
+        let refused =
+            unsafe { api!(RedisModule_GetClientInfoById)((&raw mut info).cast(), id) != 0 };
         let has = |flag: u32| !refused && info.flags & u64::from(flag) != 0;
         Client {
             subscribes: has(raw::REDISMODULE_CLIENTINFO_FLAG_PUBSUB),
+            in_multi: has(raw::REDISMODULE_CLIENTINFO_FLAG_MULTI),
             tracks: has(raw::REDISMODULE_CLIENTINFO_FLAG_TRACKING),
+        }
+    }
+
+    /// The client of `ctx`; without one, or a fake one, nothing is true of it.
+    pub fn of(ctx: Ctx<'_>) -> Self {
+        // SAFETY: the context is that of a running command.
+        Client::numbered(unsafe { api!(RedisModule_GetClientId)(ctx.raw()) })
+    }
+
+    /// True if a client has sent the command of `ctx`; another module may run it for none.
+    pub fn is_there(ctx: Ctx<'_>) -> bool {
+        // SAFETY: the context is that of a running command; without a place for it the server returns no information.
+        unsafe {
+            let id = api!(RedisModule_GetClientId)(ctx.raw());
+            api!(RedisModule_GetClientInfoById)(std::ptr::null_mut(), id) == 0
         }
     }
 

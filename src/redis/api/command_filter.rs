@@ -32,6 +32,12 @@ impl Registered {
     }
 }
 
+/// True if a filter can tell which client a command is of.
+pub fn tells_clients() -> bool {
+    // SAFETY: the table was filled when the module was loaded; reading it is a copy.
+    unsafe { { raw::RedisModule_CommandFilterGetClientId }.is_some() }
+}
+
 /// The command that is about to be executed.
 #[derive(Clone, Copy)]
 pub struct FilteredCall(*mut raw::RedisModuleCommandFilterCtx);
@@ -66,6 +72,24 @@ impl FilteredCall {
     /// All words.
     pub fn words(self) -> Vec<*mut raw::RedisModuleString> {
         (0..self.len()).map(|at| self.raw(at)).collect()
+    }
+
+    /// The number of the client; nothing on a server that does not tell (Redis 7.0).
+    pub fn client(self) -> Option<u64> {
+        // SAFETY: the table was filled when the module was loaded; reading it is a copy.
+        let function = unsafe { raw::RedisModule_CommandFilterGetClientId }?;
+        // SAFETY: the filter is running, as `new` requires.
+        Some(unsafe { function(self.0) })
+    }
+
+    /// Makes it an unknown command of this name, without arguments: the client gets an error with it.
+    pub fn refuse(self, name: &str) {
+        let name = Text::new(name.as_bytes()).into_raw();
+        // SAFETY: as above; the server takes over the string.
+        unsafe {
+            api!(RedisModule_CommandFilterArgReplace)(self.0, 0, name);
+            while self.len() > 1 && api!(RedisModule_CommandFilterArgDelete)(self.0, 1) == 0 {}
+        }
     }
 
     /// Makes `name` the command, and what it was its first argument.

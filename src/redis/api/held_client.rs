@@ -9,7 +9,7 @@ use super::context::{Ctx, Text, bytes};
 use super::raw;
 use super::raw::api;
 use super::reply::Reply;
-use super::run_for_client;
+use super::run_for_client::{self, CommandReply};
 
 /// The functions that only some releases of Redis 7.0 have.
 pub fn is_possible() -> bool {
@@ -101,6 +101,7 @@ const NO_PERMISSION: &str =
 #[derive(Debug)]
 pub struct HeldClient {
     raw: *mut raw::RedisModuleBlockedClient,
+    id: u64,
 }
 
 impl HeldClient {
@@ -115,12 +116,13 @@ impl HeldClient {
     ) -> Option<Self> {
         // SAFETY: the caller vouches for the context; the handle is used nowhere else.
         unsafe {
+            let id = api!(RedisModule_GetClientId)(ctx.raw());
             let raw = api!(RedisModule_BlockClient)(ctx.raw(), None, Some(on_unblocked), None, 0);
             if raw.is_null() {
                 return None;
             }
             api!(RedisModule_SetDisconnectCallback)(raw, Some(on_disconnect));
-            Some(HeldClient { raw })
+            Some(HeldClient { raw, id })
         }
     }
 
@@ -129,9 +131,20 @@ impl HeldClient {
         self.raw
     }
 
-    /// Runs the command of the client, and lets it go with the reply. `ctx` is that of a callback of the event loop.
-    pub fn run(self, ctx: Ctx<'_>, command: &LaterCommand) {
+    /// The number of the client.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Runs the command of the client, which gets the reply when it is let go. `ctx` is that of a callback of the event
+    /// loop.
+    pub fn run(&self, ctx: Ctx<'_>, command: &LaterCommand) {
         self.reply(|reply| command.run(ctx, reply));
+    }
+
+    /// The client gets this reply when it is let go.
+    pub fn keep(&self, reply: &CommandReply) {
+        self.reply(|to| reply.send(to));
     }
 
     /// Lets the client go with an error, which begins with its own code.
@@ -139,7 +152,7 @@ impl HeldClient {
         self.reply(|reply| Reply::new(reply).error_with_code(error));
     }
 
-    fn reply(self, write: impl FnOnce(Ctx<'_>)) {
+    fn reply(&self, write: impl FnOnce(Ctx<'_>)) {
         // SAFETY: the handle is valid until the client is let go, when this value is dropped; the context is freed
         // before that.
         unsafe {

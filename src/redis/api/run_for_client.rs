@@ -10,11 +10,35 @@ use super::reply::Reply;
 /// Up to this length the server may store a value in another form if nothing else holds the string.
 const SHORT: usize = 20;
 
-/// Runs `words`, a command with its name, with the rights of the client of `ctx`, if it has a user, and replies with
-/// the server's own reply.
-pub fn run(ctx: Ctx<'_>, words: &[*mut raw::RedisModuleString], has_user: bool) {
+/// The reply of a command that has run, to be used before the context of the call ends.
+#[derive(Debug)]
+pub struct CommandReply(*mut raw::RedisModuleCallReply);
+
+impl CommandReply {
+    /// Writes it to the client of `to`; an error if the server did not run the command.
+    pub fn send(&self, to: Ctx<'_>) {
+        if self.0.is_null() {
+            return Reply::new(to).error("the server does not run the command at present");
+        }
+        // SAFETY: the reply is valid until it is freed, when this value is dropped.
+        unsafe { api!(RedisModule_ReplyWithCallReply)(to.raw(), self.0) };
+    }
+}
+
+impl Drop for CommandReply {
+    fn drop(&mut self) {
+        if !self.0.is_null() {
+            // SAFETY: it is freed once.
+            unsafe { api!(RedisModule_FreeCallReply)(self.0) };
+        }
+    }
+}
+
+/// Runs `words`, a command with its name, with the rights of the client of `ctx`, if it has a user. The reply is in the
+/// protocol of the client.
+pub fn run(ctx: Ctx<'_>, words: &[*mut raw::RedisModuleString], has_user: bool) -> CommandReply {
     let formats = if has_user { [c"!0ECMv", c"!0ECMsbv"] } else { [c"!0EMv", c"!0EMsbv"] };
-    call(ctx, words, formats, ctx);
+    call(ctx, words, formats)
 }
 
 /// The same with the rights of the user of `ctx`, and the reply in RESP2 or RESP3 to `reply`.
@@ -25,20 +49,21 @@ pub fn run_into(
     reply: Ctx<'_>,
 ) {
     let formats = if is_resp3 { [c"!3ECMv", c"!3ECMsbv"] } else { [c"!ECMv", c"!ECMsbv"] };
-    call(ctx, words, formats, reply);
+    call(ctx, words, formats).send(reply);
 }
 
 fn call(
     ctx: Ctx<'_>,
     words: &[*mut raw::RedisModuleString],
     [all, with_value]: [&CStr; 2],
-    reply_to: Ctx<'_>,
-) {
-    let Some((name, arguments)) = words.split_first() else { return };
+) -> CommandReply {
+    let Some((name, arguments)) = words.split_first() else {
+        return CommandReply(std::ptr::null_mut());
+    };
     // SAFETY: the words are valid strings: those of the running command, or held.
     let name = CString::new(unsafe { bytes(*name) }).unwrap_or_default();
     // SAFETY: the name ends with NUL. The formats take the arguments as they are given: an array of strings and its
-    // length, or a string, bytes and their number, and the array; all live until after the call. The reply is freed.
+    // length, or a string, bytes and their number, and the array; all live until after the call.
     unsafe {
         let reply = match arguments {
             // With its own copy of a short value the server stores a number as a number.
@@ -63,11 +88,28 @@ fn call(
                 arguments.len(),
             ),
         };
+        CommandReply(reply)
+    }
+}
+
+/// Has the server unblock a client as at its timeout. False if it is not blocked.
+pub fn unblock(ctx: Ctx<'_>, client: u64) -> bool {
+    let id = client.cast_signed();
+    // SAFETY: "c" takes a string that ends with NUL, "l" a number; the reply is freed.
+    unsafe {
+        let reply = api!(RedisModule_Call)(
+            ctx.raw(),
+            c"CLIENT".as_ptr(),
+            c"cl".as_ptr(),
+            c"UNBLOCK".as_ptr(),
+            id,
+        );
         if reply.is_null() {
-            return Reply::new(reply_to).error("the server does not run the command at present");
+            return false;
         }
-        api!(RedisModule_ReplyWithCallReply)(reply_to.raw(), reply);
+        let is_unblocked = api!(RedisModule_CallReplyInteger)(reply) == 1;
         api!(RedisModule_FreeCallReply)(reply);
+        is_unblocked
     }
 }
 

@@ -29,8 +29,8 @@ const SETTINGS: &[&str] = &[
     "    mongodb-uri, mongodb-uri-file, registrations-file, flush-interval-ms,",
     "    batch-max-keys, batch-max-bytes, max-in-flight-batches, read-slice-us,",
     "    retry-backoff-min-ms, retry-backoff-max-ms, write-timeout-ms, dirty-max-bytes,",
-    "    write-form, lease-namespace, through-timeout-ms, read-max-loads,",
-    "    shutdown-drain-ms",
+    "    write-form, lease-namespace, through-timeout-ms, through-when-down, through-multi,",
+    "    read-max-loads, shutdown-drain-ms",
     "Example:",
     "    WB.REGISTER movie: shop.movies TYPE JSON KEY movieId",
 ];

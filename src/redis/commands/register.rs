@@ -32,12 +32,14 @@ pub const SPEC: Spec = Spec {
         "         [WRITE REPLACE|MERGE] [ATOMIC SPLIT|WHOLE|NONE]",
         "         [ONDEL DELETE|KEEP] [ONEXPIRE KEEP|DELETE] [ONEVICT KEEP|DELETE]",
         "         [TTLFIELD <field>] [EXCLUDE <n> <glob> ...] [SHARED] [UNWRAP]",
+        "         [MODE BEHIND|THROUGH [TIMEOUT <ms>]]",
         "         [READTHROUGH [TTL <seconds>] [JITTER <percent>] [ABSENT <ms>]]",
         "         [ONERROR DEADLETTER|STRING|SKIP] [INTERVAL <ms>] [BATCH <keys>] [SYNC]",
         "         [SCHEMA <field|*> <type> [AS <name>] ...]",
     ],
     help: &[
         "Write every change of keys under the prefix to the MongoDB collection.",
+        "MODE THROUGH: a client that writes gets its reply when MongoDB has what it wrote.",
         "READTHROUGH loads a key that Redis does not have when a client reads it; it needs a TYPE.",
         "ATOMIC is about keys that one MULTI or script changes: they are written in one",
         "transaction of MongoDB. If that is impossible, SPLIT writes the others, WHOLE waits.",
@@ -109,6 +111,21 @@ const ARGS: &[Arg] = &[
         &[word(c"deadletter", c"DEADLETTER"), word(c"string", c"STRING"), word(c"skip", c"SKIP")],
     ),
     Arg {
+        token: Some(c"MODE"),
+        optional: true,
+        parts: &[
+            word(c"behind", c"BEHIND"),
+            Arg {
+                parts: &[
+                    word(c"through", c"THROUGH"),
+                    option(c"timeout-ms", c"TIMEOUT", ArgKind::Number),
+                ],
+                ..arg(c"through-block", ArgKind::Block)
+            },
+        ],
+        ..arg(c"mode", ArgKind::OneOf)
+    },
+    Arg {
         token: Some(c"READTHROUGH"),
         optional: true,
         parts: &[
@@ -160,14 +177,18 @@ fn command(call: &Call<'_>) {
     }
     let first = call.module.pipeline.backlog.borrow().is_blank();
     let source = Source::of(call);
-    let reads = || call.arguments().iter().any(|word| word.eq_ignore_ascii_case(b"READTHROUGH"));
-    if source == Source::Operator && reads() && !held_client::is_possible() {
-        return call.reply.error("READTHROUGH needs Redis 7.0.6 or newer, or Valkey");
+    let is = |word: &&[u8], name: &[u8]| word.eq_ignore_ascii_case(name);
+    let holds = |word: &&[u8]| is(word, b"READTHROUGH") || is(word, b"THROUGH");
+    let holds = source == Source::Operator && call.arguments().iter().any(holds);
+    if holds && !held_client::is_possible() {
+        return call
+            .reply
+            .error("READTHROUGH and MODE THROUGH need Redis 7.0.6 or newer, or Valkey");
     }
-    if source == Source::Operator && reads() && !call.module.through.filter.learn(call.ctx) {
+    if holds && !call.module.through.filter.learn(call.ctx) {
         return call.reply.error(
-            "READTHROUGH needs the server's command COMMAND, which tells where the keys of commands are: do not \
-             rename it",
+            "READTHROUGH and MODE THROUGH need the server's commands COMMAND, which tells where the keys of commands \
+             are, and CLIENT UNBLOCK: do not rename them",
         );
     }
     match run(call.module, call.db, call.arguments(), source) {

@@ -100,7 +100,8 @@ fn prefix_status(call: &Call<'_>, backlog: &Backlog, id: RegistrationId) {
     let schema = registration.schema.as_deref().map(args::schema::words).unwrap_or_default();
     let figures = state.figures(key_scan::percent(call.ctx, state.active.scanned));
     let read_through = args::read_through(registration);
-    let texts = 14 + options.len() + usize::from(!schema.is_empty());
+    let mode = args::mode(registration);
+    let texts = 15 + options.len() + usize::from(!schema.is_empty());
     reply.map(figures.len() + texts);
     reply.text_field("prefix", &registration.prefix);
     reply.number_field(c"db", u64::from(registration.db.0));
@@ -111,6 +112,7 @@ fn prefix_status(call: &Call<'_>, backlog: &Backlog, id: RegistrationId) {
     reply.number_field(c"whole", u64::from(registration.key_whole));
     reply.number_field(c"shared", u64::from(registration.shared));
     reply.number_field(c"unwrap", u64::from(registration.unwraps));
+    reply.text_field("mode", mode.as_bytes());
     reply.text_field("readthrough", read_through.as_bytes());
     reply.bytes(b"exclude");
     reply.array(registration.exclude.len());

@@ -1,5 +1,5 @@
-//! WB.READ, WB.WRITE and WB.WRITEX: the command filter of read-through makes a command with missing keys an argument of
-//! one of these.
+//! WB.READ, WB.WRITE and WB.WRITEX: the command filter makes a command with missing keys, or one that writes to a prefix
+//! with MODE THROUGH, an argument of one of these.
 
 use std::ffi::c_int;
 
@@ -17,8 +17,8 @@ use crate::redis::call::Call;
 use crate::redis::command_spec::{Arg, ArgKind, KeySpec, Spec, arg};
 use crate::redis::state::module;
 use crate::redis::through::call::{self, Decision, Waiting, decide};
-use crate::redis::through::filter;
 use crate::redis::through::readers::{Reader, TIMED_OUT};
+use crate::redis::through::{clients, filter};
 
 const ARGS: &[Arg] = &[
     arg(c"command", ArgKind::Text),
@@ -57,10 +57,10 @@ pub const WRITE: Spec = Spec {
     name: filter::WRITE,
     run: Some(|call| command(call, |access| access != Access::Read)),
     syntax: &["WRITE <command> [<argument> ...]"],
-    help: &["The same for commands that write."],
+    help: &["The same for commands that write; under MODE THROUGH they wait for MongoDB, too."],
     flags: c"write deny-oom no-monitor no-slowlog",
     acl: c"write",
-    summary: c"Runs a command that writes, once its missing keys are loaded (READTHROUGH).",
+    summary: c"Runs a command that writes, once its missing keys are loaded (READTHROUGH), and waits for MongoDB (MODE THROUGH).",
     ..COMMON
 };
 
@@ -70,7 +70,7 @@ pub const WRITE_ALWAYS: Spec = Spec {
     syntax: &["WRITEX <command> [<argument> ...]"],
     help: &["The same for commands that write and need no memory."],
     flags: c"write no-monitor no-slowlog",
-    summary: c"As WB.WRITE, for commands that need no memory (READTHROUGH).",
+    summary: c"As WB.WRITE, for commands that need no memory.",
     ..WRITE
 };
 
@@ -97,14 +97,14 @@ fn command(call: &Call<'_>, takes: impl Fn(Access) -> bool) {
         let name = call.words.first().copied().unwrap_or_default().to_ascii_uppercase();
         let name = String::from_utf8_lossy(&name).into_owned();
         return call.reply.error(&format!(
-            "{name} is for the module's own use; send the command itself, which waits for its keys under READTHROUGH"
+            "{name} is for the module's own use; send the command itself, which waits for its keys under READTHROUGH and for MongoDB under MODE THROUGH"
         ));
     };
     let is_replica = call.ctx.flags() & raw::REDISMODULE_CTX_FLAGS_SLAVE != 0;
     // Another module may run commands for no client at all.
-    let user = Client::user(call.ctx);
+    let is_there = Client::is_there(call.ctx);
     let client = through.filter.client(call.ctx);
-    let waiting = if is_replica || user.is_none() {
+    let waiting = if is_replica || !is_there {
         Waiting::Never
     } else if !call.may_wait() {
         Waiting::Multi
@@ -116,42 +116,80 @@ fn command(call: &Call<'_>, takes: impl Fn(Access) -> bool) {
     } else {
         Waiting::Allowed
     };
-    let (db, command) = (call.db, &inner);
-    let looked = call::Call { db, command, words, raw, absent: &[], counts: true };
     let pipeline = &call.module.pipeline;
-    match decide(pipeline, call.ctx, looked, waiting) {
-        Decision::Run => run_for_client::run(call.ctx, raw, user.is_some()),
+    let has_readers = pipeline.backlog.borrow().registry.has_readers();
+    let decision = match has_readers {
+        true => {
+            let looked =
+                call::Call { db: call.db, command: &inner, words, raw, absent: &[], counts: true };
+            decide(pipeline, call.ctx, looked, waiting)
+        }
+        false => Decision::Run,
+    };
+    match decision {
+        Decision::Run if inner.access == Access::Read => {
+            run_for_client::run(call.ctx, raw, is_there).send(call.ctx);
+        }
+        Decision::Run => write(call, raw, is_there, waiting == Waiting::Allowed),
         Decision::Refuse(error) => call.reply.error_with_code(&error),
         Decision::Wait { wait, has_others } => {
             // SAFETY: the context is that of a command whose client may be blocked, and the words are its.
             let (client, command) = unsafe {
                 let client = HeldClient::hold(call.ctx, on_unblocked, on_disconnect);
-                (client, LaterCommand::new(call.ctx, raw, user.unwrap_or_default()))
+                let user = Client::user(call.ctx).unwrap_or_default();
+                (client, LaterCommand::new(call.ctx, raw, user))
             };
             let Some(client) = client else {
                 pipeline.backlog.borrow_mut().reads.end_wait(wait);
                 return call.reply.error("the server does not run the command at present");
             };
-            let timeout_us = pipeline.settings().through_timeout_ms.unsigned_abs() * 1000;
-            let end_us = clock::now_us() + timeout_us;
-            through.readers.add(wait, Reader { client, command, has_others, end_us });
+            let timeout_ms = pipeline.settings().through_timeout_ms.unsigned_abs();
+            let end_us = clock::now_us() + timeout_ms * 1000;
+            let what = Reader { command, has_others };
+            through.readers.add(wait, clients::Waiting { client, timeout_ms, end_us, what });
         }
     }
 }
 
-/// CLIENT UNBLOCK: as at the timeout.
+/// Runs a command that may write, whose client then waits for what it has changed under MODE THROUGH.
+fn write(call: &Call<'_>, words: &[*mut raw::RedisModuleString], has_user: bool, may_wait: bool) {
+    let pipeline = &call.module.pipeline;
+    let collects = {
+        let mut backlog = pipeline.backlog.borrow_mut();
+        backlog.writes.is_on && backlog.collect_writes()
+    };
+    let reply = run_for_client::run(call.ctx, words, has_user);
+    if !collects {
+        return reply.send(call.ctx);
+    }
+    let held = pipeline.backlog.borrow_mut().hold_write(may_wait, clock::now_us());
+    let Some(held) = held else { return reply.send(call.ctx) };
+    // SAFETY: the context is that of a command whose client may be blocked.
+    let client = unsafe { HeldClient::hold(call.ctx, on_unblocked, on_disconnect) };
+    let Some(client) = client else {
+        pipeline.backlog.borrow_mut().cannot_hold(held);
+        return reply.send(call.ctx);
+    };
+    client.keep(&reply);
+    call.module.through.writers.add(client, held);
+}
+
+/// The timeout of a client that has written, or CLIENT UNBLOCK, which is like a timeout.
 unsafe extern "C" fn on_unblocked(
     ctx: *mut raw::RedisModuleCtx,
     _: *mut *mut raw::RedisModuleString,
     _: c_int,
 ) -> c_int {
-    // SAFETY: the server's context of a client that is blocked.
-    Reply::new(unsafe { Ctx::new(ctx) }).error_with_code(TIMED_OUT);
-    guard((), || {
-        // SAFETY: as above.
+    let error = guard(None, || {
+        // SAFETY: the server's context of a client that is blocked.
         let client = unsafe { api!(RedisModule_GetBlockedClientHandle)(ctx) };
-        module().through.readers.gone(&module().pipeline, client);
+        let (through, pipeline) = (&module().through, &module().pipeline);
+        through.readers.gone(pipeline, client);
+        through.writers.unblocked(pipeline, client)
     });
+    // SAFETY: as above.
+    let reply = Reply::new(unsafe { Ctx::new(ctx) });
+    reply.error_with_code(error.as_deref().unwrap_or(TIMED_OUT));
     REPLIED
 }
 
@@ -159,5 +197,9 @@ unsafe extern "C" fn on_disconnect(
     _: *mut raw::RedisModuleCtx,
     client: *mut raw::RedisModuleBlockedClient,
 ) {
-    guard((), || module().through.readers.gone(&module().pipeline, client));
+    guard((), || {
+        let (through, pipeline) = (&module().through, &module().pipeline);
+        through.readers.gone(pipeline, client);
+        through.writers.gone(pipeline, client);
+    });
 }

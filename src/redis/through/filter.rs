@@ -1,4 +1,4 @@
-//! The command filter: looks whether the keys of a command exist.
+//! The command filter: looks whether the keys of a command exist, and whether it writes to a prefix with MODE THROUGH.
 //!
 //! A filter knows neither the client nor its database. So it looks in database 0 until a client has selected
 //! another one; from then on the command itself looks, which costs more.
@@ -10,6 +10,7 @@ use super::key_positions;
 use crate::core::command_table::{self, Access, Command, CommandTable, Form, Named};
 use crate::core::ids::{Db, RegistrationId};
 use crate::core::mapping::value::NO_EXPIRY;
+use crate::core::settings::InMulti;
 use crate::redis::api::client::Client;
 use crate::redis::api::clock;
 use crate::redis::api::command_filter::{Filter, FilteredCall, Registered};
@@ -34,6 +35,9 @@ const NOT_NOW: u32 = raw::REDISMODULE_CTX_FLAGS_SLAVE
     | raw::REDISMODULE_CTX_FLAGS_LOADING
     | raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING
     | raw::REDISMODULE_CTX_FLAGS_LUA;
+
+/// Such a command does not exist, so the server refuses to queue it.
+const IN_MULTI: &str = "MODE THROUGH does not wait in MULTI, and through-multi is refuse: write this key outside of MULTI";
 
 /// A key that expires so soon is looked for by the command itself, milliseconds.
 const MARGIN_MS: i64 = 1;
@@ -73,9 +77,13 @@ impl Default for ReadFilter {
 impl ReadFilter {
     /// Registers the filter while a registration asks for it. Not to be called by a filter.
     pub fn follow(&self, pipeline: &Pipeline, ctx: Ctx<'_>, filter: Filter) {
-        let is_wanted =
-            !pipeline.is_replica.get() && pipeline.backlog.borrow().registry.has_readers();
+        let mut backlog = pipeline.backlog.borrow_mut();
+        let has_writers = backlog.registry.has_writers();
+        let has_any = has_writers || backlog.registry.has_readers();
+        let is_wanted = !pipeline.is_replica.get() && has_any;
         let is_registered = self.registered.borrow().is_some();
+        backlog.writes.is_on = is_wanted && is_registered && has_writers;
+        drop(backlog);
         if is_wanted && self.is_outdated.take() && self.table.borrow().is_some() {
             self.learn(ctx);
         }
@@ -98,7 +106,9 @@ impl ReadFilter {
         let clients = run_for_client::Clients::known(ctx);
         self.other_dbs.set(clients.other_dbs);
         self.special_clients.set(clients.special);
-        *self.registered.borrow_mut() = Registered::new(ctx, filter);
+        let registered = Registered::new(ctx, filter);
+        pipeline.backlog.borrow_mut().writes.is_on = registered.is_some() && has_writers;
+        *self.registered.borrow_mut() = registered;
     }
 
     /// Learns the commands of the server. False if it does not tell them.
@@ -106,10 +116,17 @@ impl ReadFilter {
         let table = run_for_client::commands(ctx).and_then(|reply| command_table::parse(&reply));
         let Some(table) = table else {
             log::warning(
-                "READTHROUGH has no effect: the server does not tell its commands; COMMAND must not be renamed",
+                "READTHROUGH and MODE THROUGH have no effect: the server does not tell its commands; COMMAND must not \
+                 be renamed",
             );
             return false;
         };
+        if table.find(b"client").is_none() {
+            log::warning(
+                "READTHROUGH and MODE THROUGH have no effect: the module needs CLIENT UNBLOCK; CLIENT must not be renamed",
+            );
+            return false;
+        }
         *self.table.borrow_mut() = Some(table);
         true
     }
@@ -158,18 +175,59 @@ impl ReadFilter {
         if !command.takes(len) {
             return;
         }
-        if command.form != Form::Usual && !command.depends(len, |at| call.word(at)) {
-            return;
-        }
-        // SAFETY: the detached context is valid for the module's life; the filter runs on the server's thread.
-        let ctx = unsafe { Ctx::new(self.detached.get()) };
-        if self.misses(pipeline, ctx, command, call) && ctx.flags() & NOT_NOW == 0 {
+        let ctx = self.ctx();
+        let is_held = command.access != Access::Read && self.writes(pipeline, ctx, command, call);
+        let depends = || command.form == Form::Usual || command.depends(len, |at| call.word(at));
+        let misses = || depends() && self.misses(pipeline, ctx, command, call);
+        if (is_held || misses()) && ctx.flags() & NOT_NOW == 0 {
+            let in_multi = || call.client().is_some_and(|id| Client::numbered(id).in_multi);
+            if is_held && pipeline.settings().through_multi == InMulti::Refuse && in_multi() {
+                return call.refuse(IN_MULTI);
+            }
             call.prepend(match command.access {
                 Access::Read => READ,
                 Access::Write => WRITE_ALWAYS,
                 Access::WriteIfMemory => WRITE,
             });
         }
+    }
+
+    /// A context that is always there, once the filter was registered.
+    pub fn ctx(&self) -> Ctx<'_> {
+        // SAFETY: the detached context is valid for the module's life; it is used on the server's thread.
+        unsafe { Ctx::new(self.detached.get()) }
+    }
+
+    /// True if the client of the call may have to wait for what it writes.
+    fn writes(
+        &self,
+        pipeline: &Pipeline,
+        ctx: Ctx<'_>,
+        command: &Command,
+        call: FilteredCall,
+    ) -> bool {
+        // As an argument of another command it would not block.
+        let blocks = matches!(command.form, Form::Blocking | Form::XRead);
+        if blocks || !pipeline.backlog.borrow().writes.is_on {
+            return false;
+        }
+        let mut writes = false;
+        let backlog = pipeline.backlog.borrow();
+        key_positions::each_written(
+            ctx,
+            command,
+            call.len(),
+            || call.words(),
+            |at| {
+                let key = call.word(at);
+                writes = match self.other_dbs.get() {
+                    true => backlog.writes_through_any(key),
+                    false => backlog.writes_through(Db(0), key).is_some(),
+                };
+                !writes
+            },
+        );
+        writes
     }
 
     /// True if a key of the call is missing, or may be by the time the command runs.

@@ -1,7 +1,8 @@
 //! Where the keys of a call are.
 
 use crate::core::command_table::{
-    Command, Form, KeyRange, Keys, key_flags, needs_value, needs_value_although_it_blocks,
+    Command, Form, KeyRange, Keys, key_flags, may_change, needs_value,
+    needs_value_although_it_blocks,
 };
 use crate::redis::api::command_keys;
 use crate::redis::api::context::Ctx;
@@ -23,7 +24,7 @@ pub fn each(
     match &command.keys {
         Keys::At(ranges) => {
             let reads = |range: &&KeyRange| range.flags & key_flags::OW == 0;
-            for range in ranges {
+            for range in ranges.iter() {
                 let others = ranges.iter().filter(reads).any(|other| other != range);
                 if !needs(range.flags, others) {
                     continue;
@@ -43,6 +44,31 @@ pub fn each(
                     return;
                 }
             }
+        }
+    }
+}
+
+/// The keys that a call of `len` words may change, as positions. `each` returns false to end. `words` is called only for a
+/// command whose keys the server must be asked for.
+pub fn each_written(
+    ctx: Ctx<'_>,
+    command: &Command,
+    len: usize,
+    words: impl FnOnce() -> Vec<*mut raw::RedisModuleString>,
+    mut each: impl FnMut(usize) -> bool,
+) {
+    match &command.keys {
+        Keys::At(ranges) => {
+            for range in ranges.iter().filter(|range| may_change(range.flags)) {
+                if !positions(range, len).all(&mut each) {
+                    return;
+                }
+            }
+        }
+        Keys::Asked => {
+            let keys = command_keys::positions(ctx, &words()).into_iter();
+            let mut written = keys.filter(|(_, flags)| may_change(*flags)).map(|(at, _)| at);
+            written.all(each);
         }
     }
 }

@@ -49,7 +49,7 @@ fn an_invalid_option_of_register_is_named() {
 #[test]
 fn options_of_future_versions_are_refused_by_name() {
     let redis = redis();
-    for option in ["MODE THROUGH", "REFRESH UPDATE"] {
+    for option in ["PARTS {id}", "REFRESH UPDATE"] {
         let words: Vec<&str> = option.split_whitespace().collect();
         let command = [&["WB.REGISTER", "k:", "db.keys"], words.as_slice()].concat();
         is_refused(&redis, &command, &words[..1]);

@@ -42,7 +42,24 @@ const REGISTRATIONS: [(&str, &[&str]); 6] = [
     ),
     ("7", &["", "shop.rest", "TYPE", "STRING", "UNWRAP", "ATOMIC", "WHOLE"]),
     ("7", &["'quoted'\\:", "shop.quoted"]),
-    ("3", &["c:", "shop.c", "TYPE", "HASH", "READTHROUGH", "TTL", "60", "ABSENT", "0"]),
+    (
+        "3",
+        &[
+            "c:",
+            "shop.c",
+            "TYPE",
+            "HASH",
+            "MODE",
+            "THROUGH",
+            "TIMEOUT",
+            "250",
+            "READTHROUGH",
+            "TTL",
+            "60",
+            "ABSENT",
+            "0",
+        ],
+    ),
 ];
 
 fn lines(redis: &Redis) -> Vec<Vec<u8>> {

@@ -1,56 +1,12 @@
 //! The replies of all commands that read, byte by byte, beside a server that has the keys.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 
 use redis::Value;
 use testkit::redis_server::Setup;
+use testkit::redis_server::raw::RawClient;
 
 use super::*;
-
-/// A connection on which the bytes of each reply are seen.
-struct Raw {
-    reader: BufReader<TcpStream>,
-}
-
-impl Raw {
-    fn new(redis: &Redis, protocol: &str) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", redis.port())).expect("connect");
-        let mut raw = Raw { reader: BufReader::new(stream) };
-        raw.reply(&["HELLO", protocol]);
-        raw
-    }
-
-    /// The bytes of the reply.
-    fn reply(&mut self, words: &[&str]) -> Vec<u8> {
-        let mut line = format!("*{}\r\n", words.len());
-        for word in words {
-            line.push_str(&format!("${}\r\n{word}\r\n", word.len()));
-        }
-        self.reader.get_mut().write_all(line.as_bytes()).expect("write");
-        let mut bytes = Vec::new();
-        let mut expected = 1;
-        while expected > 0 {
-            let start = bytes.len();
-            self.reader.read_until(b'\n', &mut bytes).expect("read");
-            expected -= 1;
-            let number = || String::from_utf8_lossy(&bytes[start + 1..]).trim().parse::<i64>();
-            match bytes[start] {
-                b'*' | b'~' | b'>' => expected += number().unwrap().max(0),
-                b'%' => expected += 2 * number().unwrap(),
-                b'$' | b'=' if number().unwrap() >= 0 => {
-                    let len = usize::try_from(number().unwrap()).unwrap() + 2;
-                    let at = bytes.len();
-                    bytes.resize(at + len, 0);
-                    self.reader.read_exact(&mut bytes[at..]).expect("read");
-                }
-                _ => {}
-            }
-        }
-        bytes
-    }
-}
 
 const SETUP: [&[&str]; 13] = [
     &["HSET", "h:1", "a", "1", "b", "x"],
@@ -145,7 +101,7 @@ fn the_replies_are_those_of_a_server_that_has_the_keys() {
     world.redis.flush();
     for protocol in ["2", "3"] {
         let (mut through, mut native) =
-            (Raw::new(&world.redis, protocol), Raw::new(&plain, protocol));
+            (RawClient::new(world.redis.port(), protocol), RawClient::new(plain.port(), protocol));
         for line in lines() {
             if line[0] == "EVAL" {
                 plain.cmd(&["SET", "s:1", "10"]);

@@ -6,3 +6,4 @@ mod idle;
 mod poison;
 mod slices;
 mod standalone;
+mod wakes;

@@ -9,6 +9,7 @@
 //! - `comparison`: after WB.FLUSH, MongoDB's document == document(Redis's value)
 //! - `fixture`: a server and a database, as most tests use them
 //! - `faults`: faults of MongoDB, in rounds of any length
+//! - `acknowledged`: writers under MODE THROUGH, whose answered writes must be in MongoDB
 //! - `cached`: a bounded cache of read-through, and the same commands on a server that loses nothing
 //! - `crash`: servers that are killed while writers record every acknowledged write
 //! - `failover`: masters that are replaced and come back
@@ -17,6 +18,7 @@
 //! - `oracle`: random commands, and the documents that MongoDB may hold after them
 //! - `fuzz`: damaged input for a real server
 
+pub mod acknowledged;
 pub mod cached;
 pub mod cluster;
 pub mod comparison;

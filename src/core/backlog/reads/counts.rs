@@ -1,8 +1,6 @@
 //! The figures of a cache.
 
-use std::cell::RefCell;
-
-use crate::core::delivery::lag::{Lag, Percentiles};
+use crate::core::delivery::lag::{Percentiles, RecentTimes};
 
 /// Keys that commands looked for, and what became of them, since the module was loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,23 +39,19 @@ pub struct ReadFigures {
     /// Numbers of keys.
     pub counts: ReadCounts,
     /// The time from the first request of a key to its value; nothing before the first one.
-    times: Option<Box<RefCell<Lag>>>,
+    times: RecentTimes,
 }
 
 impl ReadFigures {
     /// A key was loaded.
     pub(super) fn loaded(&mut self, took_us: u64, now_us: u64) {
         self.counts.loads += 1;
-        let times = self.times.get_or_insert_with(|| Box::new(RefCell::new(Lag::new(now_us))));
-        let times = times.get_mut();
-        times.rotate(now_us);
-        times.record(took_us);
+        self.times.record(took_us, now_us);
     }
 
     /// The times of the loads of the last one to two minutes; 0 without any.
     pub fn times(&self, now_us: u64) -> Percentiles {
-        let times = self.times.as_ref().and_then(|times| times.borrow_mut().percentiles(now_us));
-        times.unwrap_or_default()
+        self.times.of(now_us)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::entry::State;
 use super::{Dirty, RetainedValue};
 use crate::core::backlog::change_log::ChangeKind;
-use crate::core::ids::{Db, EntryId, RegistrationId};
+use crate::core::ids::{Db, EntryId, RegistrationId, Version};
 
 /// The state of a dirty key.
 #[derive(Clone, Copy, Debug)]
@@ -41,5 +41,10 @@ impl Dirty {
             again: entry.state == State::InFlightAgain,
             retained: self.retained(id),
         })
+    }
+
+    /// The version of an entry in use.
+    pub fn version(&self, id: EntryId) -> Version {
+        self.entries.at(id).version
     }
 }

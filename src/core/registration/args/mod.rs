@@ -5,6 +5,7 @@ mod exclude;
 mod flush;
 pub mod load;
 pub mod metrics;
+mod mode;
 mod read_through;
 
 pub mod schema;
@@ -49,7 +50,7 @@ const ON_ERROR: [(&str, OnError); 3] =
 const INTERNAL_DATABASES: [&str; 3] = ["admin", "config", "local"];
 
 /// Options reserved for later versions.
-const RESERVED_OPTIONS: [&str; 5] = ["MODE", "PARTS", "RATE", "REFRESH", "STAMP"];
+const RESERVED_OPTIONS: [&str; 4] = ["PARTS", "RATE", "REFRESH", "STAMP"];
 
 /// The arguments of a command, read one after the other.
 struct Words<'a>(std::slice::Iter<'a, &'a [u8]>);
@@ -178,6 +179,7 @@ fn read_registration(
             b"UNWRAP" => registration.unwraps = true,
             b"SHARED" => registration.shared = true,
             b"ONERROR" => registration.on_error = words.choice("ONERROR", &ON_ERROR)?,
+            b"MODE" => registration.write_through = mode::parse(&mut words)?,
             b"READTHROUGH" => registration.read_through = Some(read_through::parse(&mut words)?),
             b"SYNC" => sync = true,
             b"SCHEMA" => registration.schema = Some(Box::new(schema::parse(&mut words)?)),
@@ -268,6 +270,13 @@ pub fn read_through(registration: &Registration) -> String {
     }
 }
 
+/// The arguments of MODE.
+pub fn mode(registration: &Registration) -> String {
+    let words = mode::words(registration.write_through.as_ref());
+    let words: Vec<String> = words.iter().map(|word| printable(word)).collect();
+    if words.is_empty() { "BEHIND".to_owned() } else { words[1..].join(" ") }
+}
+
 /// The options of `registration` that have one value each. Options with their default value are
 /// included only if the default has a name.
 pub fn pairs(registration: &Registration) -> Vec<(&'static str, String)> {
@@ -302,6 +311,7 @@ pub fn words(registration: &Registration) -> Vec<Vec<u8>> {
         unwraps,
         on_error,
         atomic,
+        write_through,
         read_through,
         schema,
         // SELECT in front of the line.
@@ -342,6 +352,7 @@ pub fn words(registration: &Registration) -> Vec<Vec<u8>> {
     if *unwraps {
         words.push(b"UNWRAP".to_vec());
     }
+    words.extend(mode::words(write_through.as_ref()));
     if let Some(read_through) = read_through {
         words.extend(read_through::words(read_through));
     }

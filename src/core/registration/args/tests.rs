@@ -110,7 +110,7 @@ fn each_bad_argument_is_named() {
         ("p a.b KEY id SCHEMA id INT64", "that of KEY, of TTLFIELD or _id"),
         ("p a.b TTLFIELD t SCHEMA x INT64 AS t", "that of KEY, of TTLFIELD or _id"),
         ("p a.b SCHEMA x INT64 TYPE HASH", "SCHEMA \"TYPE\" takes one of"),
-        ("p a.b MODE THROUGH", "MODE is not supported"),
+        ("p a.b PARTS x", "PARTS is not supported"),
         ("p a.b REFRESH UPDATE", "REFRESH is not supported"),
         ("p a.b parts {a}:{b}", "PARTS is not supported"),
         ("p a.b RATE 5", "RATE is not supported"),

@@ -1,7 +1,7 @@
 //! What each figure means, in one sentence, for WB.METRICS.
 
 /// Figures of the module and of a prefix by their names in WB.STATUS.
-const FIGURES: [(&str, &str); 83] = [
+const FIGURES: [(&str, &str); 90] = [
     ("link_since_unix_ms", "Time at which the link to MongoDB became up or down; 0 while idle."),
     (
         "link_down_ms_total",
@@ -72,6 +72,25 @@ const FIGURES: [(&str, &str); 83] = [
     ("readers_waiting", "Clients that wait for missing keys to be loaded."),
     ("read_p50_us", "Median time of loading a missing key, of the last one to two minutes."),
     ("read_p99_us", "99th percentile of that time, of the last one to two minutes."),
+    (
+        "through_writes_total",
+        "Commands of prefixes with MODE THROUGH whose clients waited for MongoDB.",
+    ),
+    ("through_refused_total", "Such commands with an error because MongoDB refused a document."),
+    (
+        "through_timeouts_total",
+        "Such commands with an error because MongoDB did not acknowledge them in time, or is not reached.",
+    ),
+    (
+        "through_unheld_total",
+        "Changes of keys with MODE THROUGH for which no client waited: in MULTI, in scripts that do not declare the key, by commands that block.",
+    ),
+    ("writers_waiting", "Clients that wait until MongoDB has what they wrote."),
+    (
+        "through_p50_us",
+        "Median time for which clients waited for what they wrote, of the last one to two minutes.",
+    ),
+    ("through_p99_us", "99th percentile of that time, of the last one to two minutes."),
     ("memory_bytes", "Memory of dirty keys and dead letters."),
     ("lost_total", "Dirty values that were removed before they could be retained."),
     ("slice_max_us", "Longest time for which the server thread worked without a break."),

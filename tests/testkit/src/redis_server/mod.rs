@@ -2,11 +2,13 @@
 //!
 //! - `setup`: the options that it is started with
 //! - `server`: the running server
+//! - `raw`: connections on which the bytes of replies are seen
 //! - `reply`: the map replies of the module's commands
 //! - `replication`: replicas, and the comparison of dirty sets
 //! - `sentinel`: sentinels of a master
 //! - `seccomp`: the system call filter of Debian's redis-server.service
 
+pub mod raw;
 pub mod replication;
 pub mod reply;
 pub mod seccomp;

@@ -1,0 +1,333 @@
+//! Write-through: clients that wait until MongoDB has acknowledged what their commands have left, or something newer.
+//!
+//! While a command runs, the keys that it changes are collected. Each of them is then due at once, and the client waits
+//! for its entry in the dirty table, in the version that it had after the command.
+
+pub mod counts;
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+
+use self::counts::WriteCounts;
+use super::change_log::ChangeKind;
+use super::table::Settled;
+use super::{Backlog, KeyList};
+use crate::core::ids::{Db, EntryId, RegistrationId, Version, WaitId};
+use crate::core::settings::WhenDown;
+
+/// The error of clients whose server is no longer the one that writes.
+const OTHER_DATA: &str = "WBDOWN the server has loaded other data or has another role: it is not known if MongoDB has \
+                          the write";
+const DISCARDED: &str = "WBREFUSED the prefix was unregistered with DISCARD: Redis has the write, MongoDB does not get it";
+
+/// A client whose command has run, and for how long it waits at most, milliseconds.
+pub type Held = (WaitId, u64);
+
+/// A client whose waiting has ended, and the error for it, with its code.
+pub type EndedWrite = (WaitId, Option<String>);
+
+#[derive(Debug)]
+struct Wait {
+    /// Number of entries that are not acknowledged.
+    left: usize,
+    entries: Entries,
+    registration_id: RegistrationId,
+    since_us: u64,
+}
+
+/// The entries of a wait, mostly one.
+#[derive(Debug, Default)]
+struct Entries {
+    first: Option<EntryId>,
+    more: Vec<EntryId>,
+}
+
+impl Entries {
+    fn add(&mut self, entry: EntryId) {
+        match self.first {
+            None => self.first = Some(entry),
+            Some(_) => self.more.push(entry),
+        }
+    }
+
+    fn has(&self, entry: EntryId) -> bool {
+        self.iter().any(|other| other == entry)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = EntryId> {
+        self.first.into_iter().chain(self.more.iter().copied())
+    }
+}
+
+/// All clients that wait for what they wrote.
+#[derive(Debug, Default)]
+pub struct Writes {
+    /// True while clients can be held: changes for which none waits are counted.
+    pub is_on: bool,
+    /// True while a command runs whose client may have to wait.
+    collects: bool,
+    touched: KeyList,
+    waits: HashMap<WaitId, Wait, RandomState>,
+    by_entry: HashMap<EntryId, Vec<(Version, WaitId)>, RandomState>,
+    ended: Vec<EndedWrite>,
+    /// The figures of all registrations, including removed ones.
+    pub counts: WriteCounts,
+    last_wait: WaitId,
+}
+
+impl Writes {
+    /// Number of clients that wait.
+    pub fn waiting(&self) -> usize {
+        self.waits.len()
+    }
+
+    /// Memory of the waits, bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.waits.len() * (size_of::<Wait>() + size_of::<(Version, WaitId)>() + 96)
+    }
+
+    /// The clients whose waiting has ended since the last call.
+    pub fn take_ended(&mut self) -> Vec<EndedWrite> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// True if no client waits, and nothing is remembered of any.
+    #[cfg(test)]
+    pub fn is_idle(&self) -> bool {
+        self.waits.is_empty() && self.by_entry.is_empty()
+    }
+
+    /// A client no longer waits.
+    pub fn forget(&mut self, wait: WaitId) -> bool {
+        let Some(of) = self.waits.remove(&wait) else { return false };
+        for entry in of.entries.iter() {
+            let Some(waits) = self.by_entry.get_mut(&entry) else { continue };
+            waits.retain(|(_, other)| *other != wait);
+            if waits.is_empty() {
+                self.by_entry.remove(&entry);
+            }
+        }
+        true
+    }
+
+    /// The key of an entry is dropped unwritten.
+    pub(super) fn discarded(&mut self, entry: EntryId) {
+        for (_, wait) in self.by_entry.remove(&entry).unwrap_or_default() {
+            if self.forget(wait) {
+                self.ended.push((wait, Some(DISCARDED.to_owned())));
+            }
+        }
+    }
+
+    fn end_all(&mut self, error: &str) {
+        self.by_entry.clear();
+        let all = self.waits.drain().map(|(wait, _)| (wait, Some(error.to_owned())));
+        self.ended.extend(all);
+    }
+}
+
+impl Backlog {
+    /// The registration of a key, if clients wait for its writes.
+    #[inline]
+    pub fn writes_through(&self, db: Db, key: &[u8]) -> Option<RegistrationId> {
+        let id = self.registry.route(db, key)?;
+        self.active(id)?.registration.write_through.map(|_| id)
+    }
+
+    /// True if clients wait for writes of a key of this name in any database.
+    pub fn writes_through_any(&self, key: &[u8]) -> bool {
+        self.registry.writer_dbs().any(|db| self.writes_through(db, key).is_some())
+    }
+
+    /// A command begins whose client may have to wait. False inside of another one.
+    pub fn collect_writes(&mut self) -> bool {
+        self.writes.touched.clear();
+        !std::mem::replace(&mut self.writes.collects, true)
+    }
+
+    /// A key was changed.
+    #[inline]
+    pub(super) fn see_change(
+        &mut self,
+        id: RegistrationId,
+        (db, key): (Db, &[u8]),
+        kind: ChangeKind,
+    ) {
+        let of = self.active(id).and_then(|active| active.registration.write_through);
+        // A time to live that no document shows is no change of it.
+        if of.is_none() || kind == ChangeKind::ExpiryOnly {
+            return;
+        }
+        if self.writes.collects {
+            self.writes.touched.push(db, key);
+        } else if !matches!(kind, ChangeKind::Expired | ChangeKind::Evicted) {
+            self.count_writes(id, |counts| counts.unheld += 1);
+        }
+    }
+
+    /// The command has run: its client waits for the keys that it has changed, if it may. Otherwise they are written as
+    /// with MODE BEHIND.
+    pub fn hold_write(&mut self, may_wait: bool, now_us: u64) -> Option<Held> {
+        self.writes.collects = false;
+        let touched = std::mem::take(&mut self.writes.touched);
+        let mut held = None;
+        if may_wait && !touched.is_empty() {
+            held = self.wait_for(&touched, now_us);
+        } else {
+            touched.iter().for_each(|(db, key)| self.count_unheld(db, key));
+        }
+        self.writes.touched = touched;
+        held
+    }
+
+    fn count_unheld(&mut self, db: Db, key: &[u8]) {
+        if let Some(id) = self.writes_through(db, key) {
+            self.count_writes(id, |counts| counts.unheld += 1);
+        }
+    }
+
+    fn wait_for(&mut self, touched: &KeyList, now_us: u64) -> Option<Held> {
+        self.fold(now_us);
+        let mut missed = false;
+        for (db, key) in touched.iter() {
+            if let Some(id) = self.maybe_missed(db, key) {
+                self.found(id, key, ChangeKind::Found, now_us);
+                missed = true;
+            }
+        }
+        if missed {
+            self.fold(now_us);
+        }
+        let wait = WaitId(self.writes.last_wait.0 + 1);
+        let mut entries = Entries::default();
+        let (mut first, mut timeout_ms, mut left) = (None, u64::MAX, 0);
+        for (db, key) in touched.iter() {
+            let Some(id) = self.writes_through(db, key) else { continue };
+            let Some(entry) = self.dirty.hasten(db, key) else { continue };
+            first = first.or(Some(id));
+            let of = self.active(id).and_then(|active| active.registration.write_through);
+            let setting_ms = self.settings.through_timeout_ms.unsigned_abs();
+            timeout_ms = timeout_ms.min(of.and_then(|of| of.timeout_ms).unwrap_or(setting_ms));
+            if entries.has(entry) {
+                continue;
+            }
+            entries.add(entry);
+            left += 1;
+            let version = self.dirty.version(entry);
+            self.writes.by_entry.entry(entry).or_default().push((version, wait));
+        }
+        let registration_id = first?;
+        self.changed = true;
+        self.hasten_slow();
+        self.writes.last_wait = wait;
+        let of = Wait { left, entries, registration_id, since_us: now_us };
+        self.writes.waits.insert(wait, of);
+        self.count_writes(registration_id, |counts| counts.writes += 1);
+        if self.settings.through_when_down == WhenDown::Fail && self.link.name() == "down" {
+            self.writes.forget(wait);
+            self.count_writes(registration_id, |counts| counts.timeouts += 1);
+            let error = self.write_is_down();
+            self.writes.ended.push((wait, Some(error)));
+        }
+        Some((wait, timeout_ms))
+    }
+
+    fn write_is_down(&self) -> String {
+        format!(
+            "WBDOWN MongoDB is not reached; Redis has the write, and MongoDB gets it later: {}",
+            self.link.error()
+        )
+    }
+
+    /// An item of this entry and version has ended; `refused` tells why MongoDB refused it.
+    pub(super) fn end_writes(
+        &mut self,
+        entry: EntryId,
+        (version, settled): (Version, Settled),
+        refused: Option<&str>,
+        now_us: u64,
+    ) {
+        if self.writes.by_entry.is_empty() {
+            return;
+        }
+        let Some(waits) = self.writes.by_entry.get_mut(&entry) else { return };
+        // Versions wrap around.
+        let is_newer = |of: &Version| version.0.wrapping_sub(of.0) < u32::MAX / 2;
+        let is_over = |of: &Version| settled == Settled::Clean || is_newer(of);
+        let over: Vec<WaitId> =
+            waits.extract_if(.., |(of, _)| is_over(of)).map(|(_, wait)| wait).collect();
+        if waits.is_empty() {
+            self.writes.by_entry.remove(&entry);
+        }
+        for wait in over {
+            self.end_write(wait, refused, now_us);
+        }
+    }
+
+    fn end_write(&mut self, wait: WaitId, refused: Option<&str>, now_us: u64) {
+        let Some(of) = self.writes.waits.get_mut(&wait) else { return };
+        of.left = of.left.saturating_sub(1);
+        let (id, since_us) = (of.registration_id, of.since_us);
+        if let Some(reason) = refused {
+            self.writes.forget(wait);
+            self.count_writes(id, |counts| counts.refused += 1);
+            let error =
+                format!("WBREFUSED MongoDB has refused the write, which Redis keeps: {reason}");
+            self.writes.ended.push((wait, Some(error)));
+        } else if of.left == 0 {
+            self.writes.waits.remove(&wait);
+            if let Some(active) = self.active_mut(id) {
+                active.writes.waited(now_us.saturating_sub(since_us), now_us);
+            }
+            self.writes.ended.push((wait, None));
+        }
+    }
+
+    /// The client of a command cannot be held after all.
+    pub fn cannot_hold(&mut self, (wait, _): Held) {
+        self.writes.ended.retain(|(of, _)| *of != wait);
+        let id = self.writes.waits.get(&wait).map(|of| of.registration_id);
+        if let Some(id) = id {
+            self.writes.forget(wait);
+            self.count_writes(id, |counts| {
+                counts.writes -= 1;
+                counts.unheld += 1;
+            });
+        }
+    }
+
+    /// The timeout of a client has passed, or it was unblocked.
+    pub fn write_timed_out(&mut self, wait: WaitId) {
+        let id = self.writes.waits.get(&wait).map(|of| of.registration_id);
+        if let Some(id) = id {
+            self.writes.forget(wait);
+            self.count_writes(id, |counts| counts.timeouts += 1);
+        }
+    }
+
+    /// MongoDB is not reached any more.
+    pub(super) fn writes_lose_link(&mut self) {
+        if self.link.name() == "down" && self.settings.through_when_down == WhenDown::Fail {
+            let error = self.write_is_down();
+            let ids: Vec<RegistrationId> =
+                self.writes.waits.values().map(|of| of.registration_id).collect();
+            for id in ids {
+                self.count_writes(id, |counts| counts.timeouts += 1);
+            }
+            self.writes.end_all(&error);
+        }
+    }
+
+    /// The server has other data, or another role.
+    pub(super) fn writes_begin_epoch(&mut self) {
+        self.writes.end_all(OTHER_DATA);
+    }
+
+    fn count_writes(&mut self, id: RegistrationId, count: impl Fn(&mut WriteCounts)) {
+        count(&mut self.writes.counts);
+        if let Some(active) = self.active_mut(id) {
+            count(&mut active.writes.counts);
+        }
+    }
+}

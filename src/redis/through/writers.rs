@@ -1,0 +1,99 @@
+//! Clients that wait until MongoDB has what they wrote.
+//!
+//! The reply of the command is at the client's handle already. So an error in place of it goes to the client by the
+//! timeout callback: what is at the handle of a client that has timed out is dropped.
+
+use std::cell::RefCell;
+
+use super::clients::{Clients, Waiting};
+use crate::core::backlog::writes::Held;
+use crate::core::ids::WaitId;
+use crate::redis::api::context::Ctx;
+use crate::redis::api::held_client::HeldClient;
+use crate::redis::api::{clock, raw, run_for_client};
+use crate::redis::pipeline::Pipeline;
+
+/// The error at the timeout.
+pub const TIMED_OUT: &str = "WBTIMEOUT MongoDB has not acknowledged the write in time; Redis has it, and MongoDB gets \
+                             it later";
+
+/// All clients that wait. An error is that which the client gets when it is unblocked.
+#[derive(Debug, Default)]
+pub struct Writers(RefCell<Clients<Option<String>>>);
+
+impl Writers {
+    /// Adds a client, at whose handle the reply of its command is.
+    pub fn add(&self, client: HeldClient, (wait, timeout_ms): Held) {
+        let end_us = clock::now_us() + timeout_ms * 1000;
+        let waiting = Waiting { client, timeout_ms, end_us, what: None };
+        self.0.borrow_mut().add(wait, waiting);
+    }
+
+    /// Removes a client that the server has unblocked, and returns the error for it. Its handle is dropped.
+    pub fn unblocked(
+        &self,
+        pipeline: &Pipeline,
+        raw: *mut raw::RedisModuleBlockedClient,
+    ) -> Option<String> {
+        let (wait, Waiting { client, what, .. }) = self.0.borrow_mut().take_by_handle(raw)?;
+        if what.is_none() {
+            pipeline.backlog.borrow_mut().write_timed_out(wait);
+        }
+        drop(client);
+        Some(what.unwrap_or_else(|| TIMED_OUT.to_owned()))
+    }
+
+    /// Removes a client that has disconnected; its handle is dropped.
+    pub fn gone(&self, pipeline: &Pipeline, raw: *mut raw::RedisModuleBlockedClient) {
+        let gone = self.0.borrow_mut().take_by_handle(raw);
+        if let Some((wait, _)) = gone {
+            pipeline.backlog.borrow_mut().writes.forget(wait);
+        }
+    }
+
+    /// When the next timeout passes, microseconds; `u64::MAX` for never.
+    pub fn due_us(&self) -> u64 {
+        self.0.borrow_mut().first().map_or(u64::MAX, |(end_us, _)| end_us)
+    }
+
+    /// Replies to the clients whose writes are acknowledged or refused, and to those whose timeout has passed.
+    pub fn answer(&self, pipeline: &Pipeline, ctx: Ctx<'_>) {
+        let ended = pipeline.backlog.borrow_mut().writes.take_ended();
+        for (wait, error) in ended {
+            match error {
+                None => drop(self.0.borrow_mut().take(wait)),
+                Some(error) => self.fail(ctx, wait, error),
+            }
+        }
+        if self.due_us() == u64::MAX {
+            return;
+        }
+        let now_us = clock::now_us();
+        loop {
+            let overdue = self.0.borrow_mut().overdue(now_us);
+            let Some(wait) = overdue else { return };
+            pipeline.backlog.borrow_mut().write_timed_out(wait);
+            self.fail(ctx, wait, TIMED_OUT.to_owned());
+        }
+    }
+
+    /// Replies with an error to every client: the module is broken.
+    pub fn release(&self, ctx: Ctx<'_>) {
+        let all = self.0.try_borrow_mut().map(|mut clients| clients.drain()).unwrap_or_default();
+        for (_, waiting) in all {
+            run_for_client::unblock(ctx, waiting.client.id());
+        }
+    }
+
+    /// Lets a client go with an error.
+    fn fail(&self, ctx: Ctx<'_>, wait: WaitId, error: String) {
+        let mut clients = self.0.borrow_mut();
+        let Some(waiting) = clients.get_mut(wait) else { return };
+        waiting.what = Some(error);
+        let id = waiting.client.id();
+        drop(clients);
+        // That calls `unblocked`, unless the client is gone already.
+        run_for_client::unblock(ctx, id);
+        drop(self.0.borrow_mut().take(wait));
+    }
+}

@@ -17,6 +17,7 @@
 //! - `difference`: updates that change a part of a document, compared with bare loops
 //! - `warm`: loading documents from MongoDB
 //! - `through`: keys that are loaded when clients read them
+//! - `write-through`: clients that wait until MongoDB has what they wrote
 //! - `report`, `plot`, `sample`: evaluation of the measurements
 //! - `servers`, `load`, `cpu`, `documents`: servers, load and measurement
 
@@ -43,6 +44,7 @@ mod servers;
 mod start;
 mod through;
 mod warm;
+mod write_through;
 
 use std::process::ExitCode;
 
@@ -50,7 +52,7 @@ use report::Report;
 
 type Section = (&'static str, fn(&mut Report));
 
-const SECTIONS: [Section; 14] = [
+const SECTIONS: [Section; 15] = [
     ("cost", cost::run),
     ("groups", groups::run),
     ("read", read::run),
@@ -65,6 +67,7 @@ const SECTIONS: [Section; 14] = [
     ("difference", difference::run),
     ("warm", warm::run),
     ("through", through::run),
+    ("write-through", write_through::run),
 ];
 
 fn main() -> ExitCode {

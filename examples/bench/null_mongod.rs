@@ -29,13 +29,23 @@ pub struct NullMongod {
 impl NullMongod {
     /// Replies to a command after `each` for each of its documents.
     pub fn start(each: Duration) -> Self {
+        Self::with_times(Duration::ZERO, each)
+    }
+
+    /// Replies to each command after this time, however many documents it has.
+    pub fn far_away(command: Duration) -> Self {
+        Self::with_times(command, Duration::ZERO)
+    }
+
+    fn with_times(command: Duration, each: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let written = Arc::new(AtomicU64::new(0));
         let (name, count) = (address.clone(), Arc::clone(&written));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let client = Client { name: name.clone(), written: Arc::clone(&count), each };
+                let (name, written) = (name.clone(), Arc::clone(&count));
+                let client = Client { name, written, command, each };
                 // An error ends the connection.
                 thread::spawn(move || client.serve(stream));
             }
@@ -57,6 +67,8 @@ impl NullMongod {
 struct Client {
     name: String,
     written: Arc<AtomicU64>,
+    /// The time of each command, and that of each document that it writes.
+    command: Duration,
     each: Duration,
 }
 
@@ -94,11 +106,15 @@ impl Client {
             "update" => "updates",
             "delete" => "deletes",
             "hello" | "isMaster" | "ismaster" => return self.hello(),
-            _ => return doc! { "ok": 1 },
+            // Among others the commit of a transaction.
+            _ => {
+                thread::sleep(self.command);
+                return doc! { "ok": 1 };
+            }
         };
         let count = command.get_array(operations).expect("operations").into_iter().count();
         self.written.fetch_add(count as u64, Ordering::Relaxed);
-        thread::sleep(self.each * count as u32);
+        thread::sleep(self.command + self.each * count as u32);
         doc! { "ok": 1, "n": count as i32, "nModified": count as i32 }
     }
 

@@ -42,6 +42,9 @@ impl Backlog {
             None => (self.next_registration(now_us)?, 0),
         };
         let registration = Arc::clone(&self.active(id)?.registration);
+        if let Some(active) = self.active_mut(id) {
+            active.writes.gathers_since_us = None;
+        }
         let (items, bytes) = self.in_flight.buffers();
         let slow = retry > 0 || self.slow_registrations.contains(&id);
         Some(Batch {

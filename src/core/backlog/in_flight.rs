@@ -20,6 +20,8 @@ pub struct Flight {
     pub slow: bool,
     /// True if it is the retry of a blocked key.
     pub retry: bool,
+    /// Number of its keys.
+    pub keys: usize,
 }
 
 impl Flight {
@@ -32,6 +34,7 @@ impl Flight {
             oldest_us: oldest_us.unwrap_or(u64::MAX),
             slow,
             retry,
+            keys: batch.items.len(),
         }
     }
 }
@@ -69,6 +72,12 @@ impl InFlight {
     /// True if a batch of `id` is in flight or still being filled.
     pub fn has_any_of(&self, id: RegistrationId) -> bool {
         self.iter().any(|flight| flight.registration_id == id)
+    }
+
+    /// The number of keys in the smallest batch of `id` that was sent; `None` without any.
+    pub fn smallest_of(&self, id: RegistrationId) -> Option<usize> {
+        let of = self.flights.iter().filter(|flight| flight.registration_id == id && !flight.retry);
+        of.map(|flight| flight.keys).min()
     }
 
     /// True if a batch can be sent: there is a credit, and no batch of an earlier epoch is in

@@ -127,7 +127,7 @@ impl Backlog {
         for id in rescheduled.drain(..) {
             let waits = self.dirty.queue(id).waiting() > 0 || self.contested.is_released(id);
             let waits = waits && self.active(id).is_some();
-            let due_us = waits.then(|| self.registration_due_us(id).unwrap_or(PAUSED));
+            let due_us = waits.then(|| self.gathered_due_us(id).unwrap_or(PAUSED));
             self.schedule.set(id, due_us);
         }
         self.schedule.rescheduled = rescheduled;

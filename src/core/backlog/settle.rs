@@ -172,6 +172,7 @@ impl Backlog {
         self.departed_with(&batch);
         let flight = Flight::of(&batch);
         self.in_flight.ended(flight);
+        self.dirty.reschedule(batch.registration_id);
         self.retire_if_done(batch.registration_id);
         self.in_flight.recycle(batch);
         None

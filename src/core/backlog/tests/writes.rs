@@ -180,3 +180,23 @@ fn a_client_that_the_server_does_not_hold_is_counted() {
     assert!(backlog.writes.is_idle() && ended(&mut backlog).is_empty());
     assert_eq!(backlog.writes.counts.unheld, 1);
 }
+
+#[test]
+fn keys_are_gathered_until_they_are_as_many_as_a_batch_in_flight_has() {
+    let mut backlog = writing();
+    backlog.report(Report::Credit(9), Now { us: 0, unix_ms: 0 }, &mut Acknowledged::default());
+    let keys_of = |batch: Option<Batch>| batch.as_ref().map(|batch| keys(batch).len());
+    waits(&mut backlog, &["t:1", "t:2", "t:3"], 1);
+    let first = batch(&mut backlog, 1).expect("nothing is in flight");
+    waits(&mut backlog, &["t:4", "t:5"], 10);
+    assert_eq!(backlog.next_due_us(), Some(1_010));
+    assert!(batch(&mut backlog, 1_009).is_none());
+    waits(&mut backlog, &["t:6"], 500);
+    assert_eq!(keys_of(batch(&mut backlog, 500)), Some(3), "as many as in flight");
+    waits(&mut backlog, &["t:7"], 600);
+    assert!(batch(&mut backlog, 1_599).is_none());
+    assert_eq!(keys_of(batch(&mut backlog, 1_600)), Some(1), "after a millisecond");
+    waits(&mut backlog, &["t:8"], 1_700);
+    assert_eq!(keys_of(batch(&mut backlog, 1_700)), Some(1), "the smallest one has one key");
+    done(&mut backlog, first, written(), 1_701);
+}

@@ -21,6 +21,8 @@ pub struct WriteCounts {
 pub struct WriteFigures {
     /// Numbers of commands.
     pub counts: WriteCounts,
+    /// Since when clients wait for keys that are in no batch, microseconds.
+    pub gathers_since_us: Option<u64>,
     /// For how long clients waited.
     times: RecentTimes,
 }

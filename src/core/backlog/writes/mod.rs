@@ -19,6 +19,9 @@ use crate::core::settings::WhenDown;
 /// The error of clients whose server is no longer the one that writes.
 const OTHER_DATA: &str = "WBDOWN the server has loaded other data or has another role: it is not known if MongoDB has \
                           the write";
+/// Longest time for which keys are gathered for a batch, microseconds.
+const GATHERED_US: u64 = 1_000;
+
 const DISCARDED: &str = "WBREFUSED the prefix was unregistered with DISCARD: Redis has the write, MongoDB does not get it";
 
 /// A client whose command has run, and for how long it waits at most, milliseconds.
@@ -221,6 +224,9 @@ impl Backlog {
         self.changed = true;
         self.hasten_slow();
         self.writes.last_wait = wait;
+        if let Some(active) = self.active_mut(registration_id) {
+            active.writes.gathers_since_us.get_or_insert(now_us);
+        }
         let of = Wait { left, entries, registration_id, since_us: now_us };
         self.writes.waits.insert(wait, of);
         self.count_writes(registration_id, |counts| counts.writes += 1);
@@ -238,6 +244,21 @@ impl Backlog {
             "WBDOWN MongoDB is not reached; Redis has the write, and MongoDB gets it later: {}",
             self.link.error()
         )
+    }
+
+    /// When the next batch of a registration can begin, microseconds. Keys for which clients wait are gathered for a short
+    /// time, until there are as many of them as a batch in flight has: one after the other they would leave in batches of
+    /// few keys, for each of which MongoDB has the same work.
+    pub(super) fn gathered_due_us(&self, id: RegistrationId) -> Option<u64> {
+        let due_us = self.registration_due_us(id)?;
+        let since_us = self.active(id)?.writes.gathers_since_us;
+        let enough = self.in_flight.smallest_of(id).unwrap_or(0);
+        match since_us {
+            Some(since_us) if self.dirty.queue(id).waiting() < enough => {
+                Some(due_us.max(since_us.saturating_add(GATHERED_US)))
+            }
+            _ => Some(due_us),
+        }
     }
 
     /// An item of this entry and version has ended; `refused` tells why MongoDB refused it.

@@ -10,7 +10,7 @@ INTEGRATION := cargo test --release --test integration -- --skip timing:: && \
 	cargo test --release --test integration timing:: -- --test-threads 1
 
 .PHONY: help setup build test test-all test-matrix test-mongo-matrix test-metrics test-wb-top test-clients \
-	test-movie-app test-package lint docs demo movie-app crash outage atomic failover cluster cached through bench oracle fuzz \
+	test-movie-app test-package lint docs demo movie-app crash outage atomic failover cluster cached through redis-suite bench oracle fuzz \
 	commands dist clean
 
 help: ## Show the targets
@@ -112,6 +112,10 @@ cached: build ## Compare each reply of a bounded cache with a plain server, unde
 through: build ## Kill servers under MODE THROUGH, count replies; ONLY, ROUNDS, CLIENTS, SECONDS, SEED, SERVER
 	cargo run --release --quiet --example through -- --only $(ONLY) --rounds $(ROUNDS) --clients $(CLIENTS) \
 		--seconds $(or $(SECONDS),60) --seed $(SEED) $(if $(SERVER),--server $(SERVER))
+
+redis-suite: build ## Run Redis's own test suite with every key registered; ONLY=reads,cold,through, UNITS
+	@scripts/setup tcl
+	@scripts/redis-suite $(if $(filter-out all,$(ONLY)),--only $(ONLY)) $(UNITS)
 
 SCALE ?= 1
 bench: build ## Measure cost, rates and lag with and without the module; ONLY=cost,lag SCALE=0.1

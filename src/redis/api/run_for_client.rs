@@ -15,6 +15,17 @@ const SHORT: usize = 20;
 pub struct CommandReply(*mut raw::RedisModuleCallReply);
 
 impl CommandReply {
+    /// Its length in the protocol, bytes.
+    pub fn len(&self) -> usize {
+        if self.0.is_null() {
+            return 0;
+        }
+        let mut len = 0;
+        // SAFETY: the reply is valid until it is freed, when this value is dropped; the server writes the length.
+        unsafe { api!(RedisModule_CallReplyProto)(self.0, &raw mut len) };
+        len
+    }
+
     /// Writes it to the client of `to`; an error if the server did not run the command.
     pub fn send(&self, to: Ctx<'_>) {
         if self.0.is_null() {

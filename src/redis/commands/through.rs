@@ -171,6 +171,7 @@ fn write(call: &Call<'_>, words: &[*mut raw::RedisModuleString], has_user: bool,
         return reply.send(call.ctx);
     };
     client.keep(&reply);
+    pipeline.backlog.borrow_mut().writes.keeps_reply(held.0, reply.len());
     call.module.through.writers.add(client, held);
 }
 

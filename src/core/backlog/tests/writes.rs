@@ -60,6 +60,9 @@ fn what_is_in_flight_already_is_older_than_the_write() {
     let first = waits(&mut backlog, &["t:1"], 1);
     let flight = batch(&mut backlog, 1).unwrap();
     let second = waits(&mut backlog, &["t:1"], 2);
+    let without = backlog.writes.memory_bytes();
+    backlog.writes.keeps_reply(second, 1_000);
+    assert_eq!(backlog.writes.memory_bytes(), without + 1_000);
     // Coalesced with the second one.
     let third = waits(&mut backlog, &["t:1"], 3);
     done(&mut backlog, flight, written(), 4);
@@ -67,6 +70,7 @@ fn what_is_in_flight_already_is_older_than_the_write() {
     let flight = batch(&mut backlog, 4).expect("due at once");
     done(&mut backlog, flight, written(), 5);
     assert_eq!(ended(&mut backlog), [(second, None), (third, None)]);
+    assert_eq!(backlog.writes.memory_bytes(), 0);
 }
 
 #[test]

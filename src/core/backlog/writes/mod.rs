@@ -37,6 +37,8 @@ struct Wait {
     entries: Entries,
     registration_id: RegistrationId,
     since_us: u64,
+    /// Length of the reply that the server keeps for the client.
+    reply_bytes: usize,
 }
 
 /// The entries of a wait, mostly one.
@@ -74,6 +76,8 @@ pub struct Writes {
     waits: HashMap<WaitId, Wait, RandomState>,
     by_entry: HashMap<EntryId, Vec<(Version, WaitId)>, RandomState>,
     ended: Vec<EndedWrite>,
+    /// Replies that the server keeps, bytes.
+    reply_bytes: usize,
     /// The figures of all registrations, including removed ones.
     pub counts: WriteCounts,
     last_wait: WaitId,
@@ -85,9 +89,24 @@ impl Writes {
         self.waits.len()
     }
 
-    /// Memory of the waits, bytes.
+    /// Memory of the waits, and of the replies that the server keeps for them, bytes.
     pub fn memory_bytes(&self) -> usize {
         self.waits.len() * (size_of::<Wait>() + size_of::<(Version, WaitId)>() + 96)
+            + self.reply_bytes
+    }
+
+    /// The server keeps a reply of so many bytes for a client that waits.
+    pub fn keeps_reply(&mut self, wait: WaitId, bytes: usize) {
+        if let Some(of) = self.waits.get_mut(&wait) {
+            of.reply_bytes = bytes;
+            self.reply_bytes += bytes;
+        }
+    }
+
+    fn remove(&mut self, wait: WaitId) -> Option<Wait> {
+        let of = self.waits.remove(&wait)?;
+        self.reply_bytes -= of.reply_bytes;
+        Some(of)
     }
 
     /// The clients whose waiting has ended since the last call.
@@ -103,7 +122,7 @@ impl Writes {
 
     /// A client no longer waits.
     pub fn forget(&mut self, wait: WaitId) -> bool {
-        let Some(of) = self.waits.remove(&wait) else { return false };
+        let Some(of) = self.remove(wait) else { return false };
         for entry in of.entries.iter() {
             let Some(waits) = self.by_entry.get_mut(&entry) else { continue };
             waits.retain(|(_, other)| *other != wait);
@@ -125,6 +144,7 @@ impl Writes {
 
     fn end_all(&mut self, error: &str) {
         self.by_entry.clear();
+        self.reply_bytes = 0;
         let all = self.waits.drain().map(|(wait, _)| (wait, Some(error.to_owned())));
         self.ended.extend(all);
     }
@@ -227,7 +247,7 @@ impl Backlog {
         if let Some(active) = self.active_mut(registration_id) {
             active.writes.gathers_since_us.get_or_insert(now_us);
         }
-        let of = Wait { left, entries, registration_id, since_us: now_us };
+        let of = Wait { left, entries, registration_id, since_us: now_us, reply_bytes: 0 };
         self.writes.waits.insert(wait, of);
         self.count_writes(registration_id, |counts| counts.writes += 1);
         if self.settings.through_when_down == WhenDown::Fail && self.link.name() == "down" {
@@ -297,7 +317,7 @@ impl Backlog {
                 format!("WBREFUSED MongoDB has refused the write, which Redis keeps: {reason}");
             self.writes.ended.push((wait, Some(error)));
         } else if of.left == 0 {
-            self.writes.waits.remove(&wait);
+            self.writes.remove(wait);
             if let Some(active) = self.active_mut(id) {
                 active.writes.waited(now_us.saturating_sub(since_us), now_us);
             }

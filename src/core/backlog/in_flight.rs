@@ -20,8 +20,6 @@ pub struct Flight {
     pub slow: bool,
     /// True if it is the retry of a blocked key.
     pub retry: bool,
-    /// Number of its keys.
-    pub keys: usize,
 }
 
 impl Flight {
@@ -34,7 +32,6 @@ impl Flight {
             oldest_us: oldest_us.unwrap_or(u64::MAX),
             slow,
             retry,
-            keys: batch.items.len(),
         }
     }
 }
@@ -74,10 +71,9 @@ impl InFlight {
         self.iter().any(|flight| flight.registration_id == id)
     }
 
-    /// The number of keys in the smallest batch of `id` that was sent; `None` without any.
-    pub fn smallest_of(&self, id: RegistrationId) -> Option<usize> {
-        let of = self.flights.iter().filter(|flight| flight.registration_id == id && !flight.retry);
-        of.map(|flight| flight.keys).min()
+    /// True if a batch of `id` was sent that is not the retry of a blocked key.
+    pub fn has_sent(&self, id: RegistrationId) -> bool {
+        self.flights.iter().any(|flight| flight.registration_id == id && !flight.retry)
     }
 
     /// True if a batch can be sent: there is a credit, and no batch of an earlier epoch is in

@@ -2,6 +2,10 @@
 
 use crate::core::ids::Db;
 
+/// Memory that a cleared list keeps.
+const KEPT_BYTES: usize = 256 << 10;
+const KEPT_KEYS: usize = 16 << 10;
+
 /// Keys with their logical databases.
 #[derive(Debug, Default)]
 pub struct KeyList {
@@ -37,10 +41,12 @@ impl KeyList {
         self.ends.is_empty()
     }
 
-    /// Removes all keys and keeps the memory.
+    /// Removes all keys and keeps the memory, up to a limit.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
+        self.bytes.shrink_to(KEPT_BYTES);
+        self.ends.shrink_to(KEPT_KEYS);
     }
 }
 

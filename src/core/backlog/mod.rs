@@ -259,6 +259,7 @@ impl Backlog {
     pub fn change_settings(&mut self, change: impl FnOnce(&mut Settings)) {
         change(&mut self.settings);
         self.changed = true;
+        self.writes_lose_link();
     }
 
     /// Records a change of a key, if it belongs to a registration. `joins` tells, for such a key only,

@@ -94,6 +94,7 @@ impl Backlog {
                 // A key whose change may have been missed counts, too: it is not known to be clean.
                 if self.has_unretained(db, key) {
                     self.lost_total += 1;
+                    self.writes_see_lost(db, key);
                     self.was_not_deleted((db, key), id, joins, now_us);
                 }
             }
@@ -150,6 +151,7 @@ impl Backlog {
         let Some(id) = self.registry.route(db, key) else { return false };
         self.fold(now_us);
         self.clear_letter(db, key);
+        self.writes_see_left(db, key);
         self.departs(db, key);
         if self.dirty.kind_of(db, key).is_some() {
             // A missing key that was changed, and not deleted, needs no write.

@@ -124,6 +124,20 @@ pub fn unblock(ctx: Ctx<'_>, client: u64) -> bool {
     }
 }
 
+/// Has the server close the connection of a client.
+pub fn kill(ctx: Ctx<'_>, client: u64) {
+    let id = client.cast_signed();
+    // SAFETY: "c" takes strings that end with NUL, "l" a number; the reply is freed.
+    unsafe {
+        let (kill, by) = (c"KILL".as_ptr(), c"ID".as_ptr());
+        let reply =
+            api!(RedisModule_Call)(ctx.raw(), c"CLIENT".as_ptr(), c"ccl".as_ptr(), kill, by, id);
+        if !reply.is_null() {
+            api!(RedisModule_FreeCallReply)(reply);
+        }
+    }
+}
+
 /// Runs a command that does nothing, so that the server replicates what opening a key has removed.
 pub fn settle(ctx: Ctx<'_>, nothing: &CStr) {
     // SAFETY: the command takes no arguments; the reply is freed.

@@ -93,7 +93,8 @@ fn command(call: &Call<'_>, takes: impl Fn(Access) -> bool) {
     let words = call.arguments();
     let raw = call.raw.get(1..).unwrap_or_default();
     let inner = through.filter.command(words);
-    let Some(inner) = inner.filter(|inner| takes(inner.access)) else {
+    let in_script = call.ctx.flags() & raw::REDISMODULE_CTX_FLAGS_LUA != 0;
+    let Some(inner) = inner.filter(|inner| takes(inner.access) && !in_script) else {
         let name = call.words.first().copied().unwrap_or_default().to_ascii_uppercase();
         let name = String::from_utf8_lossy(&name).into_owned();
         return call.reply.error(&format!(
@@ -171,7 +172,7 @@ fn write(call: &Call<'_>, words: &[*mut raw::RedisModuleString], has_user: bool,
         return reply.send(call.ctx);
     };
     client.keep(&reply);
-    pipeline.backlog.borrow_mut().writes.keeps_reply(held.0, reply.len());
+    pipeline.backlog.borrow_mut().writes.keeps_reply(held.wait, reply.len());
     call.module.through.writers.add(client, held);
 }
 

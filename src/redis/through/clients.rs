@@ -11,6 +11,9 @@ use crate::core::ids::WaitId;
 use crate::redis::api::held_client::HeldClient;
 use crate::redis::api::raw;
 
+/// Ends of clients that do not wait any more are removed beyond so many.
+const SPARE: usize = 64;
+
 /// A held client.
 #[derive(Debug)]
 pub struct Waiting<T> {
@@ -58,6 +61,10 @@ impl<T> Clients<T> {
                 // A client that waits once more has an earlier end.
                 let at = ends.by_end.iter().rposition(|other| *other <= end);
                 ends.by_end.insert(at.map_or(0, |at| at + 1), end);
+                // One client that waits for long must not keep those that came after it.
+                if ends.by_end.len() > 2 * self.by_wait.len() + SPARE {
+                    ends.by_end.retain(|(_, of)| *of == wait || self.by_wait.contains_key(of));
+                }
             }
             None => self.ends.push(Ends { timeout_ms, by_end: VecDeque::from([end]) }),
         }

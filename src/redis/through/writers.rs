@@ -23,7 +23,7 @@ pub struct Writers(RefCell<Clients<Option<String>>>);
 
 impl Writers {
     /// Adds a client, at whose handle the reply of its command is.
-    pub fn add(&self, client: HeldClient, (wait, timeout_ms): Held) {
+    pub fn add(&self, client: HeldClient, Held { wait, timeout_ms, .. }: Held) {
         let end_us = clock::now_us() + timeout_ms * 1000;
         let waiting = Waiting { client, timeout_ms, end_us, what: None };
         self.0.borrow_mut().add(wait, waiting);
@@ -81,7 +81,10 @@ impl Writers {
     pub fn release(&self, ctx: Ctx<'_>) {
         let all = self.0.try_borrow_mut().map(|mut clients| clients.drain()).unwrap_or_default();
         for (_, waiting) in all {
-            run_for_client::unblock(ctx, waiting.client.id());
+            let id = waiting.client.id();
+            if !run_for_client::unblock(ctx, id) {
+                run_for_client::kill(ctx, id);
+            }
         }
     }
 
@@ -93,7 +96,11 @@ impl Writers {
         let id = waiting.client.id();
         drop(clients);
         // That calls `unblocked`, unless the client is gone already.
-        run_for_client::unblock(ctx, id);
-        drop(self.0.borrow_mut().take(wait));
+        let is_unblocked = run_for_client::unblock(ctx, id);
+        let rest = self.0.borrow_mut().take(wait);
+        if rest.is_some() && !is_unblocked {
+            // Rather no reply than one that says that MongoDB has the write.
+            run_for_client::kill(ctx, id);
+        }
     }
 }

@@ -4,12 +4,11 @@
 //! for its entry in the dirty table, in the version that it had after the command.
 
 pub mod counts;
-
-use std::collections::HashMap;
-
-use foldhash::fast::RandomState;
+mod state;
 
 use self::counts::WriteCounts;
+pub use self::state::Writes;
+use self::state::{Entries, Wait};
 use super::change_log::ChangeKind;
 use super::table::Settled;
 use super::{Backlog, KeyList};
@@ -22,132 +21,17 @@ const OTHER_DATA: &str = "WBDOWN the server has loaded other data or has another
 /// Longest time for which keys are gathered for a batch, microseconds.
 const GATHERED_US: u64 = 1_000;
 
-const DISCARDED: &str = "WBREFUSED the prefix was unregistered with DISCARD: Redis has the write, MongoDB does not get it";
+const LEFT: &str = "WBDOWN the key has left with its hash slot: the node that has it now has the write, and writes it to MongoDB";
+const LOST: &str = "WBREFUSED the value was removed from Redis before it could be read: MongoDB does not get the write";
 
-/// A client whose command has run, and for how long it waits at most, milliseconds.
-pub type Held = (WaitId, u64);
-
-/// A client whose waiting has ended, and the error for it, with its code.
-pub type EndedWrite = (WaitId, Option<String>);
-
-#[derive(Debug)]
-struct Wait {
-    /// Number of entries that are not acknowledged.
-    left: usize,
-    entries: Entries,
+/// A client whose command has run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The client.
+    pub wait: WaitId,
+    /// How long it waits at most, milliseconds.
+    pub timeout_ms: u64,
     registration_id: RegistrationId,
-    since_us: u64,
-    /// Length of the reply that the server keeps for the client.
-    reply_bytes: usize,
-}
-
-/// The entries of a wait, mostly one.
-#[derive(Debug, Default)]
-struct Entries {
-    first: Option<EntryId>,
-    more: Vec<EntryId>,
-}
-
-impl Entries {
-    fn add(&mut self, entry: EntryId) {
-        match self.first {
-            None => self.first = Some(entry),
-            Some(_) => self.more.push(entry),
-        }
-    }
-
-    fn has(&self, entry: EntryId) -> bool {
-        self.iter().any(|other| other == entry)
-    }
-
-    fn iter(&self) -> impl Iterator<Item = EntryId> {
-        self.first.into_iter().chain(self.more.iter().copied())
-    }
-}
-
-/// All clients that wait for what they wrote.
-#[derive(Debug, Default)]
-pub struct Writes {
-    /// True while clients can be held: changes for which none waits are counted.
-    pub is_on: bool,
-    /// True while a command runs whose client may have to wait.
-    collects: bool,
-    touched: KeyList,
-    waits: HashMap<WaitId, Wait, RandomState>,
-    by_entry: HashMap<EntryId, Vec<(Version, WaitId)>, RandomState>,
-    ended: Vec<EndedWrite>,
-    /// Replies that the server keeps, bytes.
-    reply_bytes: usize,
-    /// The figures of all registrations, including removed ones.
-    pub counts: WriteCounts,
-    last_wait: WaitId,
-}
-
-impl Writes {
-    /// Number of clients that wait.
-    pub fn waiting(&self) -> usize {
-        self.waits.len()
-    }
-
-    /// Memory of the waits, and of the replies that the server keeps for them, bytes.
-    pub fn memory_bytes(&self) -> usize {
-        self.waits.len() * (size_of::<Wait>() + size_of::<(Version, WaitId)>() + 96)
-            + self.reply_bytes
-    }
-
-    /// The server keeps a reply of so many bytes for a client that waits.
-    pub fn keeps_reply(&mut self, wait: WaitId, bytes: usize) {
-        if let Some(of) = self.waits.get_mut(&wait) {
-            of.reply_bytes = bytes;
-            self.reply_bytes += bytes;
-        }
-    }
-
-    fn remove(&mut self, wait: WaitId) -> Option<Wait> {
-        let of = self.waits.remove(&wait)?;
-        self.reply_bytes -= of.reply_bytes;
-        Some(of)
-    }
-
-    /// The clients whose waiting has ended since the last call.
-    pub fn take_ended(&mut self) -> Vec<EndedWrite> {
-        std::mem::take(&mut self.ended)
-    }
-
-    /// True if no client waits, and nothing is remembered of any.
-    #[cfg(test)]
-    pub fn is_idle(&self) -> bool {
-        self.waits.is_empty() && self.by_entry.is_empty()
-    }
-
-    /// A client no longer waits.
-    pub fn forget(&mut self, wait: WaitId) -> bool {
-        let Some(of) = self.remove(wait) else { return false };
-        for entry in of.entries.iter() {
-            let Some(waits) = self.by_entry.get_mut(&entry) else { continue };
-            waits.retain(|(_, other)| *other != wait);
-            if waits.is_empty() {
-                self.by_entry.remove(&entry);
-            }
-        }
-        true
-    }
-
-    /// The key of an entry is dropped unwritten.
-    pub(super) fn discarded(&mut self, entry: EntryId) {
-        for (_, wait) in self.by_entry.remove(&entry).unwrap_or_default() {
-            if self.forget(wait) {
-                self.ended.push((wait, Some(DISCARDED.to_owned())));
-            }
-        }
-    }
-
-    fn end_all(&mut self, error: &str) {
-        self.by_entry.clear();
-        self.reply_bytes = 0;
-        let all = self.waits.drain().map(|(wait, _)| (wait, Some(error.to_owned())));
-        self.ended.extend(all);
-    }
 }
 
 impl Backlog {
@@ -165,8 +49,11 @@ impl Backlog {
 
     /// A command begins whose client may have to wait. False inside of another one.
     pub fn collect_writes(&mut self) -> bool {
-        self.writes.touched.clear();
-        !std::mem::replace(&mut self.writes.collects, true)
+        let begins = !std::mem::replace(&mut self.writes.collects, true);
+        if begins {
+            self.writes.touched.clear();
+        }
+        begins
     }
 
     /// A key was changed.
@@ -232,18 +119,19 @@ impl Backlog {
             let of = self.active(id).and_then(|active| active.registration.write_through);
             let setting_ms = self.settings.through_timeout_ms.unsigned_abs();
             timeout_ms = timeout_ms.min(of.and_then(|of| of.timeout_ms).unwrap_or(setting_ms));
-            if entries.has(entry) {
-                continue;
-            }
-            entries.add(entry);
-            left += 1;
             let version = self.dirty.version(entry);
-            self.writes.by_entry.entry(entry).or_default().push((version, wait));
+            let waits = self.writes.by_entry.entry(entry).or_default();
+            // A key may have been changed more than once.
+            if waits.last().is_none_or(|(_, last)| *last != wait) {
+                waits.push((version, wait));
+                entries.add(entry);
+                left += 1;
+            }
         }
         let registration_id = first?;
         self.changed = true;
-        self.hasten_slow();
         self.writes.last_wait = wait;
+        self.writes.entries += left;
         if let Some(active) = self.active_mut(registration_id) {
             active.writes.gathers_since_us.get_or_insert(now_us);
         }
@@ -256,7 +144,7 @@ impl Backlog {
             let error = self.write_is_down();
             self.writes.ended.push((wait, Some(error)));
         }
-        Some((wait, timeout_ms))
+        Some(Held { wait, timeout_ms, registration_id })
     }
 
     fn write_is_down(&self) -> String {
@@ -266,15 +154,16 @@ impl Backlog {
         )
     }
 
-    /// When the next batch of a registration can begin, microseconds. Keys for which clients wait are gathered for a short
-    /// time, until there are as many of them as a batch in flight has: one after the other they would leave in batches of
-    /// few keys, for each of which MongoDB has the same work.
+    /// When the next batch of a registration can begin, microseconds. While a batch is in flight, keys for which clients
+    /// wait are gathered for a short time, until they are an equal share of all: one after the other they would leave in
+    /// batches of few keys, for each of which MongoDB has the same work.
     pub(super) fn gathered_due_us(&self, id: RegistrationId) -> Option<u64> {
         let due_us = self.registration_due_us(id)?;
         let since_us = self.active(id)?.writes.gathers_since_us;
-        let enough = self.in_flight.smallest_of(id).unwrap_or(0);
+        let batches = usize::try_from(self.settings.max_in_flight_batches).unwrap_or(1).max(1);
+        let is_share = || self.dirty.queue(id).waiting() >= self.writes.waiting() / batches;
         match since_us {
-            Some(since_us) if self.dirty.queue(id).waiting() < enough => {
+            Some(since_us) if self.in_flight.has_sent(id) && !is_share() => {
                 Some(due_us.max(since_us.saturating_add(GATHERED_US)))
             }
             _ => Some(due_us),
@@ -325,17 +214,35 @@ impl Backlog {
         }
     }
 
-    /// The client of a command cannot be held after all.
-    pub fn cannot_hold(&mut self, (wait, _): Held) {
-        self.writes.ended.retain(|(of, _)| *of != wait);
-        let id = self.writes.waits.get(&wait).map(|of| of.registration_id);
-        if let Some(id) = id {
-            self.writes.forget(wait);
-            self.count_writes(id, |counts| {
-                counts.writes -= 1;
-                counts.unheld += 1;
-            });
+    /// A key has left with its hash slot.
+    pub(super) fn writes_see_left(&mut self, db: Db, key: &[u8]) {
+        self.end_writes_of(db, key, LEFT);
+    }
+
+    /// The value of a key is lost.
+    pub(super) fn writes_see_lost(&mut self, db: Db, key: &[u8]) {
+        self.end_writes_of(db, key, LOST);
+    }
+
+    fn end_writes_of(&mut self, db: Db, key: &[u8], error: &str) {
+        if !self.writes.by_entry.is_empty()
+            && let Some(standing) = self.dirty.standing(db, key)
+        {
+            let entry = standing.entry;
+            self.writes.end_entry(entry, error);
         }
+    }
+
+    /// The client of a command cannot be held after all.
+    pub fn cannot_hold(&mut self, Held { wait, registration_id, .. }: Held) {
+        let has_failed = self.writes.ended.iter().any(|(of, _)| *of == wait);
+        self.writes.ended.retain(|(of, _)| *of != wait);
+        self.writes.forget(wait);
+        self.count_writes(registration_id, |counts| {
+            counts.writes -= 1;
+            counts.timeouts -= u64::from(has_failed);
+            counts.unheld += 1;
+        });
     }
 
     /// The timeout of a client has passed, or it was unblocked.

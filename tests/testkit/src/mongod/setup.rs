@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 use mongodb::Client;
-use mongodb::options::ClientOptions;
+use mongodb::options::{ClientOptions, WriteConcern};
 
 use crate::fetched;
 use crate::mongod::block_on::block_on;
@@ -112,7 +112,9 @@ impl MongodSetup {
                 "mongodb://{credentials}127.0.0.1:{port}/?directConnection=true\
                  &serverSelectionTimeoutMS=1000&heartbeatFrequencyMS=500{options}"
             );
-            let options = ClientOptions::parse(uri).await.expect("options");
+            let mut options = ClientOptions::parse(uri).await.expect("options");
+            // The module reads what a majority has; before MongoDB 5.0 that is not the default of writes.
+            options.write_concern.get_or_insert_with(WriteConcern::majority);
             Client::with_options(options).expect("client")
         })
     }

@@ -204,6 +204,8 @@ fn the_commands_for_the_filter_run_nothing_else() {
         redis.run::<Vec<String>>(&["COMMAND", "GETKEYS", "WB.READ", "MGET", "k:1", "k:2"]),
         ["k:1", "k:2"]
     );
+    // The filter does not look at the commands of scripts.
+    refused(&["EVAL", "return redis.call('WB.READ', 'GET', KEYS[1])", "1", "k:1"]);
     // Many names of the module itself.
     let words = [vec!["WB.READ"; 100_000], vec!["GET", "k:1"]].concat();
     redis.error(&words);

@@ -359,8 +359,8 @@ impl Backlog {
         self.dirty.reschedule(batch.registration_id);
     }
 
-    /// Tells flushes and clients of MODE THROUGH that a write of a key has ended; `refused` is the reason if MongoDB has
-    /// refused it.
+    /// Tells flushes and clients of MODE THROUGH that a write of a key has ended; `refused` is the reason if MongoDB
+    /// has refused it.
     pub(super) fn notify_waiters(
         &mut self,
         id: RegistrationId,

@@ -120,8 +120,8 @@ impl Lane {
         !self.queued.is_empty()
     }
 
-    /// The keys for the next find, at most `most`, of so many bytes. Those for which no client waits any more are dropped;
-    /// their number is the second result.
+    /// The keys for the next find, at most `most`, of so many bytes. Those for which no client waits any more are
+    /// dropped; their number is the second result.
     pub fn take_queued(
         &mut self,
         most: usize,

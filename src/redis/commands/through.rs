@@ -98,7 +98,8 @@ fn command(call: &Call<'_>, takes: impl Fn(Access) -> bool) {
         let name = call.words.first().copied().unwrap_or_default().to_ascii_uppercase();
         let name = String::from_utf8_lossy(&name).into_owned();
         return call.reply.error(&format!(
-            "{name} is for the module's own use; send the command itself, which waits for its keys under READTHROUGH and for MongoDB under MODE THROUGH"
+            "{name} is for the module's own use; send the command itself, which waits for its keys under READTHROUGH \
+             and for MongoDB under MODE THROUGH"
         ));
     };
     let is_replica = call.ctx.flags() & raw::REDISMODULE_CTX_FLAGS_SLAVE != 0;
@@ -155,10 +156,7 @@ fn command(call: &Call<'_>, takes: impl Fn(Access) -> bool) {
 /// Runs a command that may write, whose client then waits for what it has changed under MODE THROUGH.
 fn write(call: &Call<'_>, words: &[*mut raw::RedisModuleString], has_user: bool, may_wait: bool) {
     let pipeline = &call.module.pipeline;
-    let collects = {
-        let mut backlog = pipeline.backlog.borrow_mut();
-        backlog.writes.is_on && backlog.collect_writes()
-    };
+    let collects = pipeline.backlog.borrow_mut().collect_writes();
     let reply = run_for_client::run(call.ctx, words, has_user);
     if !collects {
         return reply.send(call.ctx);
@@ -176,6 +174,10 @@ fn write(call: &Call<'_>, words: &[*mut raw::RedisModuleString], has_user: bool,
     call.module.through.writers.add(client, held);
 }
 
+/// The error of a client of which nothing is known: it has been let go already, or the module is broken.
+const UNKNOWN: &str = "WBTIMEOUT the client was unblocked: it is not known if the command has run, and if MongoDB has \
+                       what it wrote";
+
 /// The timeout of a client that has written, or CLIENT UNBLOCK, which is like a timeout.
 unsafe extern "C" fn on_unblocked(
     ctx: *mut raw::RedisModuleCtx,
@@ -186,12 +188,14 @@ unsafe extern "C" fn on_unblocked(
         // SAFETY: the server's context of a client that is blocked.
         let client = unsafe { api!(RedisModule_GetBlockedClientHandle)(ctx) };
         let (through, pipeline) = (&module().through, &module().pipeline);
-        through.readers.gone(pipeline, client);
-        through.writers.unblocked(pipeline, client)
+        match through.readers.gone(pipeline, client) {
+            true => Some(TIMED_OUT.to_owned()),
+            false => through.writers.unblocked(pipeline, client),
+        }
     });
     // SAFETY: as above.
     let reply = Reply::new(unsafe { Ctx::new(ctx) });
-    reply.error_with_code(error.as_deref().unwrap_or(TIMED_OUT));
+    reply.error_with_code(error.as_deref().unwrap_or(UNKNOWN));
     REPLIED
 }
 

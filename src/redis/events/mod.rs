@@ -85,7 +85,7 @@ unsafe extern "C" fn on_event_loop(
             if let Some(redis70) = module.redis70.get() {
                 filter_if_of_use(module, redis70, ctx);
             }
-            follow_readers(module, ctx);
+            follow_through(module, ctx);
             tick::before_sleep(ctx);
         } else {
             tick::after_sleep(ctx);
@@ -131,13 +131,13 @@ fn filter_if_of_use(module: &Module, redis70: &Redis70, ctx: Ctx<'_>) {
     }
 }
 
-/// Registers the filter of read-through while a registration asks for it. Not to be called by a filter.
-pub fn follow_readers(module: &Module, ctx: Ctx<'_>) {
-    module.through.filter.follow(&module.pipeline, ctx, on_read);
+/// Registers the filter of read-through and write-through while a registration asks for it. Not to be called by a filter.
+pub fn follow_through(module: &Module, ctx: Ctx<'_>) {
+    module.through.filter.follow(&module.pipeline, ctx, on_through);
 }
 
-/// The command filter of read-through.
-unsafe extern "C" fn on_read(filter: *mut raw::RedisModuleCommandFilterCtx) {
+/// The command filter of read-through and write-through.
+unsafe extern "C" fn on_through(filter: *mut raw::RedisModuleCommandFilterCtx) {
     guard((), || {
         let module = module();
         // SAFETY: the server's context of the filter is valid during the callback.

@@ -44,7 +44,7 @@ const MARGIN_MS: i64 = 1;
 
 /// The state of the filter.
 #[derive(Debug)]
-pub struct ReadFilter {
+pub struct ThroughFilter {
     /// The commands of the server; nothing until they were needed.
     table: RefCell<Option<CommandTable>>,
     /// True if the server may have other commands since.
@@ -60,9 +60,9 @@ pub struct ReadFilter {
     hits: RefCell<Vec<RegistrationId>>,
 }
 
-impl Default for ReadFilter {
+impl Default for ThroughFilter {
     fn default() -> Self {
-        ReadFilter {
+        ThroughFilter {
             table: RefCell::default(),
             is_outdated: Cell::new(false),
             registered: RefCell::default(),
@@ -74,7 +74,7 @@ impl Default for ReadFilter {
     }
 }
 
-impl ReadFilter {
+impl ThroughFilter {
     /// Registers the filter while a registration asks for it. Not to be called by a filter.
     pub fn follow(&self, pipeline: &Pipeline, ctx: Ctx<'_>, filter: Filter) {
         let mut backlog = pipeline.backlog.borrow_mut();
@@ -212,14 +212,13 @@ impl ReadFilter {
             return false;
         }
         let mut writes = false;
-        let backlog = pipeline.backlog.borrow();
         key_positions::each_written(
             ctx,
             command,
             call.len(),
             || call.words(),
             |at| {
-                let key = call.word(at);
+                let (key, backlog) = (call.word(at), pipeline.backlog.borrow());
                 writes = match self.other_dbs.get() {
                     true => backlog.writes_through_any(key),
                     false => backlog.writes_through(Db(0), key).is_some(),

@@ -19,7 +19,7 @@ pub mod writers;
 #[derive(Debug, Default)]
 pub struct Through {
     /// The command filter.
-    pub filter: filter::ReadFilter,
+    pub filter: filter::ThroughFilter,
     /// The clients that wait.
     pub readers: readers::Readers,
     /// The clients that have written.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::call::{self, Call, Decision, decide};
 use super::clients::{Clients, Waiting};
-use super::filter::ReadFilter;
+use super::filter::ThroughFilter;
 use super::writers::Writers;
 use crate::core::backlog::reads::Ended;
 use crate::core::ids::WaitId;
@@ -51,13 +51,18 @@ impl Readers {
         self.clients.borrow_mut().add(wait, reader);
     }
 
-    /// Removes a client that the server has unblocked or disconnected; its handle is dropped.
-    pub fn gone(&self, pipeline: &Pipeline, raw: *mut raw::RedisModuleBlockedClient) {
+    /// Removes a client that the server has unblocked or disconnected; its handle is dropped. False if it did not wait
+    /// for keys.
+    pub fn gone(&self, pipeline: &Pipeline, raw: *mut raw::RedisModuleBlockedClient) -> bool {
         let gone = self.clients.borrow_mut().take_by_handle(raw);
-        match gone {
-            Some((wait, _)) => pipeline.backlog.borrow_mut().reads.end_wait(wait),
-            None => self.ready.borrow_mut().retain(|ready| ready.reader.client.raw() != raw),
+        if let Some((wait, _)) = gone {
+            pipeline.backlog.borrow_mut().reads.end_wait(wait);
+            return true;
         }
+        let mut ready = self.ready.borrow_mut();
+        let before = ready.len();
+        ready.retain(|ready| ready.reader.client.raw() != raw);
+        ready.len() < before
     }
 
     /// When the next timeout passes, or clients whose keys are loaded may be answered, microseconds; `u64::MAX` for
@@ -89,7 +94,7 @@ impl Readers {
         &self,
         pipeline: &Pipeline,
         ctx: Ctx<'_>,
-        parts: (&ReadFilter, &Writers),
+        parts: (&ThroughFilter, &Writers),
         begins: impl Fn(),
     ) -> bool {
         let waits = must_not_replicate();
@@ -141,7 +146,7 @@ impl Readers {
         &self,
         pipeline: &Pipeline,
         ctx: Ctx<'_>,
-        parts: (&ReadFilter, &Writers),
+        parts: (&ThroughFilter, &Writers),
         (reader, absent, looks): (WaitingReader, Vec<Arc<[u8]>>, bool),
         begins: &impl Fn(),
     ) {
@@ -162,8 +167,7 @@ impl Readers {
             }
         }
         begins();
-        let collects = pipeline.backlog.borrow().registry.has_writers()
-            && pipeline.backlog.borrow_mut().collect_writes();
+        let collects = pipeline.backlog.borrow_mut().collect_writes();
         let Waiting { client, what, .. } = reader;
         client.run(ctx, &what.command);
         if collects

@@ -15,14 +15,16 @@ use super::{Backlog, KeyList};
 use crate::core::ids::{Db, EntryId, RegistrationId, Version, WaitId};
 use crate::core::settings::WhenDown;
 
-/// The error of clients whose server is no longer the one that writes.
-const OTHER_DATA: &str = "WBDOWN the server has loaded other data or has another role: it is not known if MongoDB has \
-                          the write";
 /// Longest time for which keys are gathered for a batch, microseconds.
 const GATHERED_US: u64 = 1_000;
 
-const LEFT: &str = "WBDOWN the key has left with its hash slot: the node that has it now has the write, and writes it to MongoDB";
-const LOST: &str = "WBREFUSED the value was removed from Redis before it could be read: MongoDB does not get the write";
+/// The error of clients whose server is no longer the one that writes.
+const OTHER_DATA: &str = "WBDOWN the server has loaded other data or has another role: it is not known if MongoDB has \
+                          the write";
+const LEFT: &str = "WBDOWN the key has left with its hash slot: the node that has it now has the write, and writes it \
+                    to MongoDB";
+const LOST: &str = "WBREFUSED the value was removed from Redis before it could be read: MongoDB does not get the \
+                    write";
 
 /// A client whose command has run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +49,9 @@ impl Backlog {
         self.registry.writer_dbs().any(|db| self.writes_through(db, key).is_some())
     }
 
-    /// A command begins whose client may have to wait. False inside of another one.
+    /// A command begins whose client may have to wait. False inside of another one, and while no client is held.
     pub fn collect_writes(&mut self) -> bool {
-        let begins = !std::mem::replace(&mut self.writes.collects, true);
+        let begins = self.writes.is_on && !std::mem::replace(&mut self.writes.collects, true);
         if begins {
             self.writes.touched.clear();
         }
@@ -154,9 +156,9 @@ impl Backlog {
         )
     }
 
-    /// When the next batch of a registration can begin, microseconds. While a batch is in flight, keys for which clients
-    /// wait are gathered for a short time, until they are an equal share of all: one after the other they would leave in
-    /// batches of few keys, for each of which MongoDB has the same work.
+    /// When the next batch of a registration can begin, microseconds. While a batch is in flight, keys for which
+    /// clients wait are gathered for a short time, until they are an equal share of all: one after the other they would
+    /// leave in batches of few keys, for each of which MongoDB has the same work.
     pub(super) fn gathered_due_us(&self, id: RegistrationId) -> Option<u64> {
         let due_us = self.registration_due_us(id)?;
         let since_us = self.active(id)?.writes.gathers_since_us;

@@ -8,7 +8,8 @@ use super::counts::WriteCounts;
 use crate::core::backlog::KeyList;
 use crate::core::ids::{EntryId, RegistrationId, Version, WaitId};
 
-const DISCARDED: &str = "WBREFUSED the prefix was unregistered with DISCARD: Redis has the write, MongoDB does not get it";
+const DISCARDED: &str = "WBREFUSED the prefix was unregistered with DISCARD: Redis has the write, MongoDB does not get \
+                         it";
 
 /// Memory of a wait, and of an entry that is waited for, with their places in the tables, bytes.
 const WAIT_BYTES: usize = 192;

@@ -1,8 +1,11 @@
 //! A connection on which the bytes of each reply are seen.
 
-use std::io::{BufRead, BufReader, Read, Result, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Result, Write};
 use std::net::TcpStream;
 use std::time::Duration;
+
+/// A client that waits for so long is never answered: no timeout of a test is longer.
+const NEVER: Duration = Duration::from_secs(120);
 
 /// A connection without a client library.
 pub struct RawClient {
@@ -27,6 +30,7 @@ impl RawClient {
     pub fn connect(port: u16) -> Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(NEVER))?;
         Ok(RawClient { reader: BufReader::new(stream) })
     }
 
@@ -51,8 +55,12 @@ impl RawClient {
         let mut expected = 1;
         while expected > 0 {
             let start = bytes.len();
-            if self.reader.read_until(b'\n', &mut bytes)? == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            let line = self.reader.read_until(b'\n', &mut bytes).inspect_err(|error| {
+                let is_late = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+                assert!(!is_late, "no reply within {NEVER:?}");
+            })?;
+            if line == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
             }
             expected -= 1;
             let number = || String::from_utf8_lossy(&bytes[start + 1..]).trim().parse::<i64>();
@@ -90,7 +98,7 @@ impl RawClient {
     pub fn has_reply(&mut self, time: Duration) -> bool {
         self.reader.get_ref().set_read_timeout(Some(time)).expect("timeout");
         let has = self.reader.fill_buf().is_ok_and(|bytes| !bytes.is_empty());
-        self.reader.get_ref().set_read_timeout(None).expect("timeout");
+        self.reader.get_ref().set_read_timeout(Some(NEVER)).expect("timeout");
         has
     }
 }

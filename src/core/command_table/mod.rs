@@ -40,10 +40,22 @@ pub mod key_flags {
 pub enum Access {
     /// It only reads.
     Read,
+    /// It reads, and may replicate another form of what it has read, as PFCOUNT does.
+    ReadAndReplicate,
+    /// It does not say if it writes: a script or a function. The server refuses the commands in it that write, when it
+    /// refuses writes.
+    Unknown,
     /// It may write, and needs no memory.
     Write,
     /// It may write, and is refused while the server has no memory left.
     WriteIfMemory,
+}
+
+impl Access {
+    /// True if the command may change what a key holds.
+    pub fn may_write(self) -> bool {
+        !matches!(self, Access::Read | Access::ReadAndReplicate)
+    }
 }
 
 /// Where the keys of a command are.

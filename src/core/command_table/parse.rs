@@ -221,13 +221,13 @@ fn command(name: &[u8], arity: i32, flags: &[&[u8]], specs: &[Spec]) -> Option<C
     }
     let changes = |spec: &&Spec| spec.flags & (RW | OW | RM) != 0;
     let access = match () {
-        // A read may change the representation of a value (PFCOUNT), which is replicated. A module's command
-        // may say nothing of what it does with its keys.
+        // A module's command may say nothing of what it does with its keys.
         () if has(b"readonly") && (has(b"module") || !specs.iter().any(changes)) => Access::Read,
         () if has(b"write") && has(b"denyoom") => Access::WriteIfMemory,
-        () if has(b"readonly") || has(b"write") => Access::Write,
+        () if has(b"readonly") => Access::ReadAndReplicate,
+        () if has(b"write") => Access::Write,
         // Scripts have neither flag.
-        () if specs.iter().any(|spec| spec.place == Place::Counted) => Access::Write,
+        () if specs.iter().any(|spec| spec.place == Place::Counted) => Access::Unknown,
         () => return None,
     };
     // What it overwrites, it must not find, without REPLACE.

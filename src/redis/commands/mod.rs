@@ -74,7 +74,7 @@ const HELP: Spec = help::spec(help);
 
 /// Every command and subcommand, in the order of WB.HELP and of docs/COMMANDS.md; a container before
 /// its subcommands.
-static COMMANDS: [ServerCommand; 38] = [
+static COMMANDS: [ServerCommand; 39] = [
     command!(register::SPEC),
     command!(unregister::SPEC),
     command!(list::SPEC),
@@ -97,6 +97,7 @@ static COMMANDS: [ServerCommand; 38] = [
     command!(deadletter::HELP),
     command!(HELP),
     command!(through::READ),
+    command!(through::RUN),
     command!(through::WRITE),
     command!(through::WRITE_ALWAYS),
     command!(through::NOTHING),

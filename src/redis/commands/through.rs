@@ -1,4 +1,4 @@
-//! WB.READ, WB.WRITE and WB.WRITEX: the command filter makes a command with missing keys, or one that writes to a prefix
+//! WB.READ, WB.RUN, WB.WRITE and WB.WRITEX: the command filter makes a command with missing keys, or one that writes to a prefix
 //! with MODE THROUGH, an argument of one of these.
 
 use std::ffi::c_int;
@@ -52,10 +52,25 @@ pub const READ: Spec = Spec {
     ..COMMON
 };
 
+/// The declaration of WB.RUN. The server must not take it for a write: it would refuse scripts that only read.
+pub const RUN: Spec = Spec {
+    name: filter::RUN,
+    run: Some(|call| {
+        command(call, |access| matches!(access, Access::ReadAndReplicate | Access::Unknown));
+    }),
+    syntax: &["RUN <command> [<argument> ...]"],
+    help: &["The same for scripts, and for commands that may replicate what they have read."],
+    flags: c"readonly may-replicate no-monitor no-slowlog",
+    summary: c"As WB.READ, for scripts, which then wait for MongoDB (MODE THROUGH), and for commands that may replicate what they have read.",
+    ..READ
+};
+
 /// The declaration of WB.WRITE.
 pub const WRITE: Spec = Spec {
     name: filter::WRITE,
-    run: Some(|call| command(call, |access| access != Access::Read)),
+    run: Some(|call| {
+        command(call, |access| matches!(access, Access::Write | Access::WriteIfMemory));
+    }),
     syntax: &["WRITE <command> [<argument> ...]"],
     help: &["The same for commands that write; under MODE THROUGH they wait for MongoDB, too."],
     flags: c"write deny-oom no-monitor no-slowlog",
@@ -112,7 +127,7 @@ fn command(call: &Call<'_>, takes: impl Fn(Access) -> bool) {
         Waiting::Multi
     } else if !client.may_block() {
         Waiting::Refused
-    } else if client.tracks && inner.access == Access::Read {
+    } else if client.tracks && !inner.access.may_write() {
         // The server would not remember that the client keeps the key; the load makes it forget, and read again.
         Waiting::Behind
     } else {
@@ -129,7 +144,7 @@ fn command(call: &Call<'_>, takes: impl Fn(Access) -> bool) {
         false => Decision::Run,
     };
     match decision {
-        Decision::Run if inner.access == Access::Read => {
+        Decision::Run if !inner.access.may_write() => {
             run_for_client::run(call.ctx, raw, is_there).send(call.ctx);
         }
         Decision::Run => write(call, raw, is_there, waiting == Waiting::Allowed),

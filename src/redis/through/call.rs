@@ -8,6 +8,7 @@ use crate::core::command_table::{Command, only_removes};
 use crate::core::ids::{Db, RegistrationId, WaitId};
 use crate::core::registration::OnRemoval;
 use crate::redis::api::clock;
+use crate::redis::api::command_keys;
 use crate::redis::api::context::{Ctx, Text};
 use crate::redis::api::raw;
 use crate::redis::api::run_command::{Ran, run_replicated};
@@ -73,10 +74,9 @@ pub fn decide(pipeline: &Pipeline, ctx: Ctx<'_>, call: Call<'_>, waiting: Waitin
     }
     let mut asked = Asked::default();
     key_positions::each(
-        ctx,
         call.command,
         call.words.len(),
-        || call.raw.to_vec(),
+        || command_keys::positions(ctx, call.raw),
         |at, flags| {
             asked.keys += 1;
             let key = word(at);

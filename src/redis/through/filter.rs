@@ -3,7 +3,7 @@
 //! A filter knows neither the client nor its database. So it looks in database 0 until a client has selected
 //! another one; from then on the command itself looks, which costs more.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::CStr;
 
 use super::key_positions;
@@ -18,12 +18,14 @@ use crate::redis::api::context::{Ctx, must_not_replicate};
 use crate::redis::api::key::Opened;
 use crate::redis::api::raw;
 use crate::redis::api::raw::api;
-use crate::redis::api::{held_client, log, memory, read_mode, run_for_client};
+use crate::redis::api::{command_keys, held_client, log, memory, read_mode, run_for_client};
 use crate::redis::pipeline::Pipeline;
 
 /// The commands that a command becomes an argument of.
 pub const READ: &CStr = c"WB.READ";
-/// As [`READ`], for commands that may write.
+/// As [`READ`], for commands that do not say if they write, or that replicate although they only read.
+pub const RUN: &CStr = c"WB.RUN";
+/// As [`READ`], for commands that write.
 pub const WRITE: &CStr = c"WB.WRITE";
 /// As [`WRITE`], for commands that are not refused while there is no memory left.
 pub const WRITE_ALWAYS: &CStr = c"WB.WRITEX";
@@ -176,9 +178,10 @@ impl ThroughFilter {
             return;
         }
         let ctx = self.ctx();
-        let is_held = command.access != Access::Read && self.writes(pipeline, ctx, command, call);
+        let asked = AskedKeys { ctx, call, positions: OnceCell::new() };
+        let is_held = command.access.may_write() && self.writes(pipeline, command, &asked);
         let depends = || command.form == Form::Usual || command.depends(len, |at| call.word(at));
-        let misses = || depends() && self.misses(pipeline, ctx, command, call);
+        let misses = || depends() && self.misses(pipeline, command, &asked);
         if (is_held || misses()) && ctx.flags() & NOT_NOW == 0 {
             let in_multi = || call.client().is_some_and(|id| Client::numbered(id).in_multi);
             if is_held && pipeline.settings().through_multi == InMulti::Refuse && in_multi() {
@@ -186,6 +189,7 @@ impl ThroughFilter {
             }
             call.prepend(match command.access {
                 Access::Read => READ,
+                Access::ReadAndReplicate | Access::Unknown => RUN,
                 Access::Write => WRITE_ALWAYS,
                 Access::WriteIfMemory => WRITE,
             });
@@ -199,13 +203,7 @@ impl ThroughFilter {
     }
 
     /// True if the client of the call may have to wait for what it writes.
-    fn writes(
-        &self,
-        pipeline: &Pipeline,
-        ctx: Ctx<'_>,
-        command: &Command,
-        call: FilteredCall,
-    ) -> bool {
+    fn writes(&self, pipeline: &Pipeline, command: &Command, asked: &AskedKeys<'_>) -> bool {
         // As an argument of another command it would not block.
         let blocks = matches!(command.form, Form::Blocking | Form::XRead);
         if blocks || !pipeline.backlog.borrow().writes.is_on {
@@ -213,12 +211,11 @@ impl ThroughFilter {
         }
         let mut writes = false;
         key_positions::each_written(
-            ctx,
             command,
-            call.len(),
-            || call.words(),
+            asked.call.len(),
+            || asked.positions(),
             |at| {
-                let (key, backlog) = (call.word(at), pipeline.backlog.borrow());
+                let (key, backlog) = (asked.call.word(at), pipeline.backlog.borrow());
                 writes = match self.other_dbs.get() {
                     true => backlog.writes_through_any(key),
                     false => backlog.writes_through(Db(0), key).is_some(),
@@ -230,22 +227,16 @@ impl ThroughFilter {
     }
 
     /// True if a key of the call is missing, or may be by the time the command runs.
-    fn misses(
-        &self,
-        pipeline: &Pipeline,
-        ctx: Ctx<'_>,
-        command: &Command,
-        call: FilteredCall,
-    ) -> bool {
+    fn misses(&self, pipeline: &Pipeline, command: &Command, asked: &AskedKeys<'_>) -> bool {
+        let (ctx, call) = (asked.ctx, asked.call);
         // Not borrowed: looking for a key may run another module, and with it this filter.
         let mut hits = self.hits.take();
         hits.clear();
         let mut misses = false;
         key_positions::each(
-            ctx,
             command,
             call.len(),
-            || call.words(),
+            || asked.positions(),
             |at, _| {
                 let raw = call.raw(at);
                 let key = call.word(at);
@@ -273,6 +264,19 @@ impl ThroughFilter {
         }
         self.hits.replace(hits);
         misses
+    }
+}
+
+/// Where the keys of a call are, if only the server can tell; it is asked at most once.
+struct AskedKeys<'a> {
+    ctx: Ctx<'a>,
+    call: FilteredCall,
+    positions: OnceCell<Vec<(usize, u32)>>,
+}
+
+impl AskedKeys<'_> {
+    fn positions(&self) -> &[(usize, u32)] {
+        self.positions.get_or_init(|| command_keys::positions(self.ctx, &self.call.words()))
     }
 }
 

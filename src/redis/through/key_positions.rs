@@ -4,17 +4,13 @@ use crate::core::command_table::{
     Command, Form, KeyRange, Keys, key_flags, may_change, needs_value,
     needs_value_although_it_blocks,
 };
-use crate::redis::api::command_keys;
-use crate::redis::api::context::Ctx;
-use crate::redis::api::raw;
 
 /// The keys on whose values a call of `len` words depends, as positions with their flags. `each` returns false to end.
-/// `words` is called only for a command whose keys the server must be asked for.
-pub fn each(
-    ctx: Ctx<'_>,
+/// `asked` has the same from the server; it is called only for a command whose keys the server must be asked for.
+pub fn each<A: AsRef<[(usize, u32)]>>(
     command: &Command,
     len: usize,
-    words: impl FnOnce() -> Vec<*mut raw::RedisModuleString>,
+    asked: impl FnOnce() -> A,
     mut each: impl FnMut(usize, u32) -> bool,
 ) {
     let needs = |flags: u32, others: bool| match command.form {
@@ -37,9 +33,10 @@ pub fn each(
             }
         }
         Keys::Asked => {
-            let keys = command_keys::positions(ctx, &words());
+            let keys = asked();
+            let keys = keys.as_ref();
             let others = keys.iter().any(|(_, flags)| flags & key_flags::OW == 0);
-            for (at, flags) in keys {
+            for &(at, flags) in keys {
                 if needs(flags, others) && !each(at, flags) {
                     return;
                 }
@@ -48,13 +45,12 @@ pub fn each(
     }
 }
 
-/// The keys that a call of `len` words may change, as positions. `each` returns false to end. `words` is called only for a
-/// command whose keys the server must be asked for.
-pub fn each_written(
-    ctx: Ctx<'_>,
+/// The keys that a call of `len` words may change, as positions. `each` returns false to end. `asked` has
+/// them and their flags from the server; it is called only for a command whose keys the server must be asked for.
+pub fn each_written<A: AsRef<[(usize, u32)]>>(
     command: &Command,
     len: usize,
-    words: impl FnOnce() -> Vec<*mut raw::RedisModuleString>,
+    asked: impl FnOnce() -> A,
     mut each: impl FnMut(usize) -> bool,
 ) {
     match &command.keys {
@@ -66,8 +62,9 @@ pub fn each_written(
             }
         }
         Keys::Asked => {
-            let keys = command_keys::positions(ctx, &words()).into_iter();
-            let mut written = keys.filter(|(_, flags)| may_change(*flags)).map(|(at, _)| at);
+            let keys = asked();
+            let keys = keys.as_ref().iter();
+            let mut written = keys.filter(|(_, flags)| may_change(*flags)).map(|(at, _)| *at);
             written.all(each);
         }
     }

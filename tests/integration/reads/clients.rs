@@ -196,6 +196,9 @@ fn the_commands_for_the_filter_run_nothing_else() {
         &["WB.WRITE", "SUBSCRIBE", "x"],
         &["WB.WRITEX", "SHUTDOWN"],
         &["WB.READ", "EVAL", "return 1", "0"],
+        &["WB.WRITEX", "EVAL", "return 1", "0"],
+        &["WB.RUN", "SET", "k:1", "x"],
+        &["WB.RUN", "GET", "k:1"],
     ] {
         refused(words);
     }

@@ -1,4 +1,4 @@
-//! Clients in all states: in MULTI and scripts, subscribed, tracking, with few rights, gone.
+//! Clients in all states: in MULTI, subscribed, tracking, with few rights, gone.
 
 use std::time::Instant;
 
@@ -39,27 +39,6 @@ fn multi_is_behind_or_refused() {
     // Outside of MULTI it waits.
     assert_eq!(client.text(&["SET", "k:1", "b"]), "+OK\r\n");
     world.holds("keys", "1", "b");
-}
-
-#[test]
-fn scripts_wait_for_what_they_change_if_they_declare_a_key() {
-    let world = World::new();
-    through(&world, "INTERVAL 60000");
-    let redis = &world.redis;
-    let script = "redis.call('set', KEYS[1], 'a') return redis.call('set', 'k:2', 'b')";
-    let sha: String = redis.run(&["SCRIPT", "LOAD", script]);
-    assert_eq!(redis.run::<String>(&["EVALSHA", &sha, "1", "k:1"]), "OK");
-    world.holds("keys", "1", "a");
-    world.holds("keys", "2", "b");
-    let library = "#!lua name=lib\nredis.register_function('put', function(keys, args) \
-                   return redis.call('set', keys[1], args[1]) end)";
-    redis.cmd(&["FUNCTION", "LOAD", library]);
-    assert_eq!(redis.run::<String>(&["FCALL", "put", "1", "k:3", "c"]), "OK");
-    world.holds("keys", "3", "c");
-    assert_eq!(figure(redis, "through_unheld_total"), 0);
-    redis.cmd(&["EVAL", "return redis.call('set', ARGV[1], 'd')", "0", "k:4"]);
-    assert_eq!(figure(redis, "through_unheld_total"), 1);
-    assert!(world.database.collection("keys").by_id("4").is_none());
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! - `replies`: what is held, until when, and the bytes of the replies
 //! - `errors`: timeouts, refusals, and a MongoDB that is away
-//! - `clients`: clients in all states: in MULTI and scripts, subscribed, tracking, with few rights, gone
+//! - `scripts`: scripts and functions
+//! - `clients`: clients in all states: in MULTI, subscribed, tracking, with few rights, gone
 //! - `options`: the option, the settings, the figures
 //! - `stress`: clients that count their replies under faults
 
@@ -10,6 +11,7 @@ mod clients;
 mod errors;
 mod options;
 mod replies;
+mod scripts;
 mod stress;
 
 use std::time::Duration;

@@ -109,7 +109,7 @@ const ROOMS: [(&str, &[&str]); 62] = [
             "mongo/write",
         ],
     ),
-    ("redis/api", &["core/ids", "core/now"]),
+    ("redis/api", &["core/ids", "core/now", "core/resp"]),
     ("redis/units", &["redis/api"]),
     ("redis/cluster", &["core/cluster", "core/hash_slot", "redis/api"]),
     ("redis/nodes", &["core/cluster", "redis/api"]),

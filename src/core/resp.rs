@@ -13,10 +13,22 @@ pub enum Part<'a> {
     Bytes(&'a [u8]),
     /// So many parts follow.
     Array(usize),
+    /// So many parts follow, each once.
+    Set(usize),
     /// So many pairs follow.
     Map(usize),
     /// Nothing.
     Null,
+    /// Nothing, where an array could be (RESP2).
+    NullArray,
+    /// `#t` or `#f`
+    Boolean(bool),
+    /// A number with a fraction, as text.
+    Double(&'a [u8]),
+    /// A number of any size, as text.
+    BigNumber(&'a [u8]),
+    /// A string behind the three letters of its format and a colon.
+    Verbatim(&'a [u8]),
 }
 
 /// The parts of a reply in their order; `None` if it is damaged, incomplete, or has parts of other types.
@@ -26,7 +38,7 @@ pub fn parts(mut reply: &[u8]) -> Option<Vec<Part<'_>>> {
         let (part, rest) = part(reply)?;
         expected -= 1;
         match &part {
-            Part::Array(len) => expected = expected.checked_add(*len)?,
+            Part::Array(len) | Part::Set(len) => expected = expected.checked_add(*len)?,
             Part::Map(len) => expected = expected.checked_add(len.checked_mul(2)?)?,
             _ => {}
         }
@@ -50,13 +62,19 @@ fn part(reply: &[u8]) -> Option<(Part<'_>, &[u8])> {
         b'+' => Part::Simple(line),
         b'-' => Part::Error(line),
         b':' => Part::Integer(number()?),
+        b'*' if line == b"-1" => Part::NullArray,
         b'*' => Part::Array(len()?),
+        b'~' => Part::Set(len()?),
         b'%' => Part::Map(len()?),
         b'_' => Part::Null,
         b'$' if line == b"-1" => Part::Null,
-        b'$' => {
+        b'#' if line == b"t" || line == b"f" => Part::Boolean(line == b"t"),
+        b',' => Part::Double(line),
+        b'(' => Part::BigNumber(line),
+        b'$' | b'=' => {
             let (bytes, rest) = rest.split_at_checked(len()?)?;
-            return Some((Part::Bytes(bytes), rest.strip_prefix(b"\r\n")?));
+            let part = if *tag == b'$' { Part::Bytes(bytes) } else { Part::Verbatim(bytes) };
+            return Some((part, rest.strip_prefix(b"\r\n")?));
         }
         _ => return None,
     };
@@ -89,12 +107,29 @@ mod tests {
         assert_eq!(parts(b":1\r\n:2\r\n"), None, "more than one");
         assert_eq!(parts(b"*99999999999\r\n"), None);
         assert_eq!(parts(b"%9223372036854775807\r\n"), None);
-        assert_eq!(parts(b",1.5\r\n"), None);
+        assert_eq!(parts(b"|1\r\n:1\r\n:1\r\n:1\r\n"), None, "attributes");
+    }
+
+    #[test]
+    fn the_parts_of_resp3_are_read() {
+        let reply = b"~5\r\n#t\r\n,1.5\r\n(123\r\n=6\r\ntxt:hi\r\n*-1\r\n";
+        let expected = [
+            Part::Set(5),
+            Part::Boolean(true),
+            Part::Double(b"1.5"),
+            Part::BigNumber(b"123"),
+            Part::Verbatim(b"txt:hi"),
+            Part::NullArray,
+        ];
+        assert_eq!(parts(reply), Some(expected.to_vec()));
+        for damaged in [&b"#x\r\n"[..], b"=9\r\ntxt:hi\r\n", b"~2\r\n:1\r\n"] {
+            assert_eq!(parts(damaged), None);
+        }
     }
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_without_a_panic(bytes in "[-+:*%$_0-9a\r\n]{0,40}") {
+        fn any_bytes_are_read_without_a_panic(bytes in "[-+:*%$_~#,(=0-9at\r\n]{0,40}") {
             parts(bytes.as_bytes());
         }
     }

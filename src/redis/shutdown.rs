@@ -1,4 +1,4 @@
-//! SHUTDOWN: keeps writing for a bounded time, then stops the background thread.
+//! SHUTDOWN: keeps writing for a bounded time, then stops the background thread, and answers the clients that are held.
 //!
 //! The server has already saved its data. Keys that are written here are therefore still dirty in
 //! the file and are written once more after the next start, which is idempotent. Keys that are not
@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::api::context::{Ctx, NOT_NOW};
-use super::api::{clock, log};
+use super::api::{clock, log, run_for_client};
 use super::state::{Module, module};
 use crate::core::backlog::FlushScope;
 use crate::worker::Worker;
@@ -21,12 +21,29 @@ const SLICE_US: u64 = 50_000;
 /// passed. If the link is known to be down, it does not wait.
 pub fn drain(ctx: Ctx<'_>) {
     let module = module();
+    // The server may be told once more to shut down, while it sends the last replies.
+    if module.is_shut_down.get() {
+        return;
+    }
     // A replica writes nothing, and partially loaded data must not be written.
     if ctx.flags() & NOT_NOW == 0 {
         write_until_timeout(module, ctx);
     }
     module.pipeline.stop_worker(STOP);
     module.is_shut_down.set(true);
+    answer_clients(module, ctx);
+}
+
+/// Sends the clients that are held their replies: the server would close their connections without.
+fn answer_clients(module: &Module, ctx: Ctx<'_>) {
+    let (through, pipeline) = (&module.through, &module.pipeline);
+    if through.writers.is_empty() && through.readers.is_empty() {
+        return;
+    }
+    through.writers.shut_down(pipeline, ctx);
+    through.readers.shut_down(ctx);
+    through.filter.ctx().handle_events();
+    run_for_client::await_threads(ctx);
 }
 
 fn write_until_timeout(module: &Module, ctx: Ctx<'_>) {

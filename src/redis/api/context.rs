@@ -88,6 +88,18 @@ impl Ctx<'_> {
         }
     }
 
+    /// Has the server send replies, and handle the other events that there are; commands of clients wait. It does so only
+    /// if the context is older than `busy-reply-threshold`, and at most once in 1/hz.
+    pub fn handle_events(self) {
+        // SAFETY: as in `raw_db`; the reply to commands of clients is the server's own. The function may be missing.
+        unsafe {
+            if let Some(handle) = raw::RedisModule_Yield {
+                let none = raw::REDISMODULE_YIELD_FLAG_NONE as c_int;
+                handle(self.raw, none, std::ptr::null());
+            }
+        }
+    }
+
     /// Replicates the running command as it was sent.
     pub fn replicate_verbatim(self) {
         // SAFETY: as in `raw_db`.

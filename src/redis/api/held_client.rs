@@ -10,6 +10,10 @@ use super::raw;
 use super::raw::api;
 use super::reply::Reply;
 use super::run_for_client::{self, CommandReply};
+use crate::core::resp;
+
+/// Of a longer reply no copy is kept, bytes.
+const LONGEST_KEPT: usize = 65_536;
 
 /// The functions that only some releases of Redis 7.0 have.
 pub fn is_possible() -> bool {
@@ -63,8 +67,9 @@ impl LaterCommand {
         ctx.select_raw(self.db);
     }
 
-    /// Runs it in `ctx`, that of a callback of the event loop, and writes its reply to `reply`.
-    fn run(&self, ctx: Ctx<'_>, reply: Ctx<'_>) {
+    /// Runs it in `ctx`, that of a callback of the event loop, and writes its reply to `reply`. Returns a copy if it `keeps`
+    /// one.
+    fn run(&self, ctx: Ctx<'_>, reply: Ctx<'_>, keeps: bool) -> KeptReply {
         ctx.select_raw(self.db);
         let words = self.raw_words();
         let name = Text::new(&self.user);
@@ -73,7 +78,8 @@ impl LaterCommand {
         unsafe {
             let user = api!(RedisModule_GetModuleUserFromUserName)(name.raw());
             if user.is_null() {
-                return Reply::new(reply).error_with_code(NO_PERMISSION);
+                Reply::new(reply).error_with_code(NO_PERMISSION);
+                return KeptReply::default();
             }
             // On Redis 7.0 a call that the user may not make would end the server.
             let refused = api!(RedisModule_ACLCheckCommandPermissions)(
@@ -81,15 +87,46 @@ impl LaterCommand {
                 words.as_ptr().cast_mut(),
                 words.len() as i32,
             ) != raw::REDISMODULE_OK as i32;
+            let mut kept = KeptReply::default();
             if refused {
                 Reply::new(reply).error_with_code(NO_PERMISSION);
             } else {
                 api!(RedisModule_SetContextUser)(ctx.raw(), user);
-                run_for_client::run_into(ctx, &words, self.is_resp3, reply);
+                let ran = run_for_client::run_as_user(ctx, &words, self.is_resp3);
+                ran.send(reply);
+                if keeps {
+                    kept = KeptReply::of(&ran);
+                }
+                drop(ran);
                 api!(RedisModule_SetContextUser)(ctx.raw(), std::ptr::null());
             }
             api!(RedisModule_FreeModuleUser)(user);
+            kept
         }
+    }
+}
+
+/// A copy of a reply, for a client that must get it when its handle is of no use any more.
+#[derive(Debug, Default)]
+pub struct KeptReply(Box<[u8]>);
+
+impl KeptReply {
+    /// A copy of `reply`; of a long one there is none.
+    fn of(reply: &CommandReply) -> Self {
+        let protocol = reply.protocol();
+        KeptReply(if protocol.len() <= LONGEST_KEPT { protocol.into() } else { Box::default() })
+    }
+
+    /// Its length, bytes.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Writes it. False if there is none.
+    pub fn send(&self, to: Reply<'_>) -> bool {
+        let Some(parts) = resp::parts(&self.0) else { return false };
+        parts.iter().for_each(|part| to.part(part));
+        true
     }
 }
 
@@ -137,14 +174,15 @@ impl HeldClient {
     }
 
     /// Runs the command of the client, which gets the reply when it is let go. `ctx` is that of a callback of the event
-    /// loop.
-    pub fn run(&self, ctx: Ctx<'_>, command: &LaterCommand) {
-        self.reply(|reply| command.run(ctx, reply));
+    /// loop. Returns a copy of the reply if it `keeps` one.
+    pub fn run(&self, ctx: Ctx<'_>, command: &LaterCommand, keeps: bool) -> KeptReply {
+        self.reply(|reply| command.run(ctx, reply, keeps))
     }
 
-    /// The client gets this reply when it is let go.
-    pub fn keep(&self, reply: &CommandReply) {
+    /// The client gets this reply when it is let go. Returns a copy.
+    pub fn keep(&self, reply: &CommandReply) -> KeptReply {
         self.reply(|to| reply.send(to));
+        KeptReply::of(reply)
     }
 
     /// Lets the client go with an error, which begins with its own code.
@@ -152,13 +190,14 @@ impl HeldClient {
         self.reply(|reply| Reply::new(reply).error_with_code(error));
     }
 
-    fn reply(&self, write: impl FnOnce(Ctx<'_>)) {
+    fn reply<T>(&self, write: impl FnOnce(Ctx<'_>) -> T) -> T {
         // SAFETY: the handle is valid until the client is let go, when this value is dropped; the context is freed
         // before that.
         unsafe {
             let reply = api!(RedisModule_GetThreadSafeContext)(self.raw);
-            write(Ctx::new(reply));
+            let result = write(Ctx::new(reply));
             api!(RedisModule_FreeThreadSafeContext)(reply);
+            result
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Replies to clients: maps in RESP3, flat arrays in RESP2, as the server itself does it.
 
-use std::ffi::{CStr, CString, c_long};
+use std::ffi::{CStr, CString, c_int, c_long};
 
 use super::context::Ctx;
 use super::raw;
 use super::raw::api;
+use crate::core::resp::Part;
 
 /// Writes replies to the client of a context.
 #[derive(Clone, Copy)]
@@ -77,6 +78,50 @@ impl<'a> Reply<'a> {
     pub fn map(self, len: usize) {
         // SAFETY: as above.
         unsafe { api!(RedisModule_ReplyWithMap)(self.0.raw(), len as c_long) };
+    }
+
+    /// A part of a reply that the server has made.
+    pub fn part(self, part: &Part<'_>) {
+        let text = |text: &[u8]| CString::new(text).unwrap_or_default();
+        let ctx = self.0.raw();
+        // SAFETY: as above; the texts end with NUL, or have their lengths, and are copied.
+        unsafe {
+            match *part {
+                Part::Simple(line) => {
+                    api!(RedisModule_ReplyWithSimpleString)(ctx, text(line).as_ptr());
+                }
+                Part::Error(line) => self.error_with_code(&String::from_utf8_lossy(line)),
+                Part::Integer(number) => self.signed(number),
+                Part::Bytes(bytes) => self.bytes(bytes),
+                Part::Array(len) => self.array(len),
+                Part::Set(len) => {
+                    api!(RedisModule_ReplyWithSet)(ctx, len as c_long);
+                }
+                Part::Map(len) => self.map(len),
+                Part::Null => {
+                    api!(RedisModule_ReplyWithNull)(ctx);
+                }
+                Part::NullArray => {
+                    api!(RedisModule_ReplyWithNullArray)(ctx);
+                }
+                Part::Boolean(is_true) => {
+                    api!(RedisModule_ReplyWithBool)(ctx, c_int::from(is_true));
+                }
+                Part::Double(line) => {
+                    let number = String::from_utf8_lossy(line).parse().unwrap_or(f64::NAN);
+                    api!(RedisModule_ReplyWithDouble)(ctx, number);
+                }
+                Part::BigNumber(line) => {
+                    api!(RedisModule_ReplyWithBigNumber)(ctx, line.as_ptr().cast(), line.len());
+                }
+                Part::Verbatim(bytes) => {
+                    let (format, bytes) = bytes.split_at_checked(4).unwrap_or((b"txt:", bytes));
+                    let (start, len) = (bytes.as_ptr().cast(), bytes.len());
+                    let format = format.as_ptr().cast();
+                    api!(RedisModule_ReplyWithVerbatimStringType)(ctx, start, len, format);
+                }
+            }
+        }
     }
 
     /// One pair of a map: a name and a number.

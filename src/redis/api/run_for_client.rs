@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString, c_char};
 
-use super::context::{Ctx, bytes};
+use super::context::{Ctx, bytes, raw_bytes};
 use super::raw;
 use super::raw::api;
 use super::reply::Reply;
@@ -15,15 +15,18 @@ const SHORT: usize = 20;
 pub struct CommandReply(*mut raw::RedisModuleCallReply);
 
 impl CommandReply {
-    /// Its length in the protocol, bytes.
-    pub fn len(&self) -> usize {
+    /// The bytes that [`CommandReply::send`] sends; none if the server did not run the command.
+    pub fn protocol(&self) -> &[u8] {
         if self.0.is_null() {
-            return 0;
+            return &[];
         }
         let mut len = 0;
-        // SAFETY: the reply is valid until it is freed, when this value is dropped; the server writes the length.
-        unsafe { api!(RedisModule_CallReplyProto)(self.0, &raw mut len) };
-        len
+        // SAFETY: the reply is valid until it is freed, when this value is dropped; the server writes the length of what
+        // it returns, which is a part of the reply.
+        unsafe {
+            let start = api!(RedisModule_CallReplyProto)(self.0, &raw mut len);
+            raw_bytes(start, len)
+        }
     }
 
     /// Writes it to the client of `to`; an error if the server did not run the command.
@@ -52,15 +55,14 @@ pub fn run(ctx: Ctx<'_>, words: &[*mut raw::RedisModuleString], has_user: bool) 
     call(ctx, words, formats)
 }
 
-/// The same with the rights of the user of `ctx`, and the reply in RESP2 or RESP3 to `reply`.
-pub fn run_into(
+/// The same with the rights of the user of `ctx`, and the reply in RESP2 or RESP3.
+pub fn run_as_user(
     ctx: Ctx<'_>,
     words: &[*mut raw::RedisModuleString],
     is_resp3: bool,
-    reply: Ctx<'_>,
-) {
+) -> CommandReply {
     let formats = if is_resp3 { [c"!3ECMv", c"!3ECMsbv"] } else { [c"!ECMv", c"!ECMsbv"] };
-    call(ctx, words, formats).send(reply);
+    call(ctx, words, formats)
 }
 
 fn call(
@@ -154,6 +156,11 @@ pub fn commands(ctx: Ctx<'_>) -> Option<Vec<u8>> {
     protocol(ctx, c"COMMAND", c"")
 }
 
+/// Waits until the I/O threads of the server have sent what they had to: the server itself does so for CLIENT LIST.
+pub fn await_threads(ctx: Ctx<'_>) {
+    protocol(ctx, c"CLIENT", c"LIST");
+}
+
 /// What CLIENT LIST tells of all clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clients {
@@ -196,7 +203,7 @@ fn protocol(ctx: Ctx<'_>, name: &CStr, argument: &CStr) -> Option<Vec<u8>> {
         }
         let mut len = 0;
         let start = api!(RedisModule_CallReplyProto)(reply, &raw mut len);
-        let bytes = super::context::raw_bytes(start, len).to_vec();
+        let bytes = raw_bytes(start, len).to_vec();
         api!(RedisModule_FreeCallReply)(reply);
         Some(bytes)
     }

@@ -178,10 +178,8 @@ fn write(reply: Reply<'_>, mut outcome: Outcome) {
         for part in resp::parts(bytes).unwrap_or_default() {
             match part {
                 Part::Simple(text) | Part::Error(text) | Part::Bytes(text) => reply.bytes(text),
-                Part::Integer(number) => reply.signed(number),
-                Part::Array(len) => reply.array(len),
-                Part::Map(len) => reply.map(len),
                 Part::Null => reply.bytes(b""),
+                part => reply.part(&part),
             }
         }
     }

@@ -15,9 +15,10 @@ use crate::redis::api::reply::{REPLIED, Reply};
 use crate::redis::api::run_for_client;
 use crate::redis::call::Call;
 use crate::redis::command_spec::{Arg, ArgKind, KeySpec, Spec, arg};
-use crate::redis::state::module;
+use crate::redis::state::{Module, module};
 use crate::redis::through::call::{self, Decision, Waiting, decide};
-use crate::redis::through::readers::{Reader, TIMED_OUT};
+use crate::redis::through::readers::{Reader, SHUT_DOWN, TIMED_OUT};
+use crate::redis::through::writers::End;
 use crate::redis::through::{clients, filter};
 
 const ARGS: &[Arg] = &[
@@ -184,33 +185,36 @@ fn write(call: &Call<'_>, words: &[*mut raw::RedisModuleString], has_user: bool,
         pipeline.backlog.borrow_mut().cannot_hold(held);
         return reply.send(call.ctx);
     };
-    client.keep(&reply);
-    pipeline.backlog.borrow_mut().writes.keeps_reply(held.wait, reply.len());
-    call.module.through.writers.add(client, held);
+    let kept = client.keep(&reply);
+    call.module.through.writers.add(pipeline, client, held, kept);
 }
 
 /// The error of a client of which nothing is known: it has been let go already, or the module is broken.
 const UNKNOWN: &str = "WBTIMEOUT the client was unblocked: it is not known if the command has run, and if MongoDB has \
                        what it wrote";
 
-/// The timeout of a client that has written, or CLIENT UNBLOCK, which is like a timeout.
+/// The timeout of a client that has written, the end of the server, or CLIENT UNBLOCK, which is like a timeout.
 unsafe extern "C" fn on_unblocked(
     ctx: *mut raw::RedisModuleCtx,
     _: *mut *mut raw::RedisModuleString,
     _: c_int,
 ) -> c_int {
-    let error = guard(None, || {
+    let end = guard(None, || {
         // SAFETY: the server's context of a client that is blocked.
         let client = unsafe { api!(RedisModule_GetBlockedClientHandle)(ctx) };
-        let (through, pipeline) = (&module().through, &module().pipeline);
+        let Module { through, pipeline, is_shut_down, .. } = module();
         match through.readers.gone(pipeline, client) {
-            true => Some(TIMED_OUT.to_owned()),
+            true if is_shut_down.get() => Some(End::Error(SHUT_DOWN.to_owned())),
+            true => Some(End::Error(TIMED_OUT.to_owned())),
             false => through.writers.unblocked(pipeline, client),
         }
     });
     // SAFETY: as above.
     let reply = Reply::new(unsafe { Ctx::new(ctx) });
-    reply.error_with_code(error.as_deref().unwrap_or(UNKNOWN));
+    match end {
+        Some(end) => end.send(reply),
+        None => reply.error_with_code(UNKNOWN),
+    }
     REPLIED
 }
 

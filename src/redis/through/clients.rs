@@ -109,6 +109,16 @@ impl<T> Clients<T> {
         self.first().filter(|(end_us, _)| *end_us <= now_us).map(|(_, wait)| wait)
     }
 
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_wait.is_empty()
+    }
+
+    /// All clients.
+    pub fn iter(&self) -> impl Iterator<Item = &Waiting<T>> {
+        self.by_wait.values()
+    }
+
     /// Removes all clients.
     pub fn drain(&mut self) -> Vec<(WaitId, Waiting<T>)> {
         std::mem::take(self).by_wait.into_iter().collect()

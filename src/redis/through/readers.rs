@@ -11,12 +11,16 @@ use crate::core::backlog::reads::Ended;
 use crate::core::ids::WaitId;
 use crate::redis::api::context::{Ctx, PAUSED_US, must_not_replicate};
 use crate::redis::api::held_client::LaterCommand;
-use crate::redis::api::{clock, raw};
+use crate::redis::api::{clock, raw, run_for_client};
 use crate::redis::pipeline::Pipeline;
 
 /// The error at the timeout.
 pub const TIMED_OUT: &str = "WBTIMEOUT MongoDB did not return the document of a key that Redis does not have within \
                              through-timeout-ms";
+
+/// The error when the server shuts down.
+pub const SHUT_DOWN: &str = "WBTIMEOUT the server has shut down before the document of a key was loaded; the command has \
+                             not run";
 
 /// What a client waits for.
 #[derive(Debug)]
@@ -65,6 +69,11 @@ impl Readers {
         ready.len() < before
     }
 
+    /// True if no client waits.
+    pub fn is_empty(&self) -> bool {
+        self.clients.borrow().is_empty() && self.ready.borrow().is_empty()
+    }
+
     /// When the next timeout passes, or clients whose keys are loaded may be answered, microseconds; `u64::MAX` for
     /// never.
     pub fn due_us(&self) -> u64 {
@@ -72,6 +81,16 @@ impl Readers {
         match self.ready.borrow().is_empty() {
             true => end_us,
             false => end_us.min(clock::now_us() + PAUSED_US),
+        }
+    }
+
+    /// Ends the waiting of every client: the server shuts down.
+    pub fn shut_down(&self, ctx: Ctx<'_>) {
+        let mut ids: Vec<u64> = self.clients.borrow().iter().map(|of| of.client.id()).collect();
+        ids.extend(self.ready.borrow().iter().map(|ready| ready.reader.client.id()));
+        for id in ids {
+            // That calls `gone`.
+            run_for_client::unblock(ctx, id);
         }
     }
 
@@ -169,11 +188,13 @@ impl Readers {
         begins();
         let collects = pipeline.backlog.borrow_mut().collect_writes();
         let Waiting { client, what, .. } = reader;
-        client.run(ctx, &what.command);
-        if collects
-            && let Some(held) = pipeline.backlog.borrow_mut().hold_write(true, clock::now_us())
-        {
-            writers.add(client, held);
+        let reply = client.run(ctx, &what.command, collects);
+        if !collects {
+            return;
+        }
+        let held = pipeline.backlog.borrow_mut().hold_write(true, clock::now_us());
+        if let Some(held) = held {
+            writers.add(pipeline, client, held, reply);
         }
     }
 }

@@ -9,7 +9,8 @@ use super::clients::{Clients, Waiting};
 use crate::core::backlog::writes::Held;
 use crate::core::ids::WaitId;
 use crate::redis::api::context::Ctx;
-use crate::redis::api::held_client::HeldClient;
+use crate::redis::api::held_client::{HeldClient, KeptReply};
+use crate::redis::api::reply::Reply;
 use crate::redis::api::{clock, raw, run_for_client};
 use crate::redis::pipeline::Pipeline;
 
@@ -17,30 +18,71 @@ use crate::redis::pipeline::Pipeline;
 pub const TIMED_OUT: &str = "WBTIMEOUT MongoDB has not acknowledged the write in time; Redis has it, and MongoDB gets \
                              it later";
 
-/// All clients that wait. An error is that which the client gets when it is unblocked.
+const SHUT_DOWN: &str =
+    "WBTIMEOUT the server has shut down before MongoDB had acknowledged the write";
+const TOO_LONG: &str = "WBTIMEOUT the server has shut down; MongoDB has the write, but its reply was too long to be kept";
+
+/// What else is known of a client that waits.
+#[derive(Debug)]
+struct Writer {
+    /// What it gets when it is unblocked; nothing for the error at the timeout.
+    end: Option<End>,
+    /// The reply of its command.
+    reply: KeptReply,
+}
+
+/// What a client gets when it is unblocked.
+#[derive(Debug)]
+pub enum End {
+    /// An error, with its code.
+    Error(String),
+    /// The reply of its command.
+    Reply(KeptReply),
+}
+
+impl End {
+    /// Writes it.
+    pub fn send(&self, to: Reply<'_>) {
+        match self {
+            End::Error(error) => to.error_with_code(error),
+            End::Reply(reply) if reply.send(to) => {}
+            End::Reply(_) => to.error_with_code(TOO_LONG),
+        }
+    }
+}
+
+/// All clients that wait.
 #[derive(Debug, Default)]
-pub struct Writers(RefCell<Clients<Option<String>>>);
+pub struct Writers(RefCell<Clients<Writer>>);
 
 impl Writers {
     /// Adds a client, at whose handle the reply of its command is.
-    pub fn add(&self, client: HeldClient, Held { wait, timeout_ms, .. }: Held) {
+    pub fn add(
+        &self,
+        pipeline: &Pipeline,
+        client: HeldClient,
+        Held { wait, timeout_ms, .. }: Held,
+        reply: KeptReply,
+    ) {
         let end_us = clock::now_us() + timeout_ms * 1000;
-        let waiting = Waiting { client, timeout_ms, end_us, what: None };
-        self.0.borrow_mut().add(wait, waiting);
+        // At the handle, and the copy.
+        pipeline.backlog.borrow_mut().writes.keeps_reply(wait, 2 * reply.len());
+        let what = Writer { end: None, reply };
+        self.0.borrow_mut().add(wait, Waiting { client, timeout_ms, end_us, what });
     }
 
-    /// Removes a client that the server has unblocked, and returns the error for it. Its handle is dropped.
+    /// Removes a client that the server has unblocked, and returns what it gets. Its handle is dropped.
     pub fn unblocked(
         &self,
         pipeline: &Pipeline,
         raw: *mut raw::RedisModuleBlockedClient,
-    ) -> Option<String> {
+    ) -> Option<End> {
         let (wait, Waiting { client, what, .. }) = self.0.borrow_mut().take_by_handle(raw)?;
-        if what.is_none() {
+        if what.end.is_none() {
             pipeline.backlog.borrow_mut().write_timed_out(wait);
         }
         drop(client);
-        Some(what.unwrap_or_else(|| TIMED_OUT.to_owned()))
+        Some(what.end.unwrap_or_else(|| End::Error(TIMED_OUT.to_owned())))
     }
 
     /// Removes a client that has disconnected; its handle is dropped.
@@ -49,6 +91,11 @@ impl Writers {
         if let Some((wait, _)) = gone {
             pipeline.backlog.borrow_mut().writes.forget(wait);
         }
+    }
+
+    /// True if no client waits.
+    pub fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
     }
 
     /// When the next timeout passes, microseconds; `u64::MAX` for never.
@@ -88,11 +135,32 @@ impl Writers {
         }
     }
 
+    /// Ends the waiting of every client: the server shuts down, and would not send what is at their handles.
+    pub fn shut_down(&self, pipeline: &Pipeline, ctx: Ctx<'_>) {
+        let ended = pipeline.backlog.borrow_mut().writes.take_ended();
+        for (wait, error) in ended {
+            match error {
+                None => self.end(ctx, wait, |writer| End::Reply(std::mem::take(&mut writer.reply))),
+                Some(error) => self.fail(ctx, wait, error),
+            }
+        }
+        while let Some((_, wait)) = { self.0.borrow_mut().first() } {
+            pipeline.backlog.borrow_mut().write_timed_out(wait);
+            self.fail(ctx, wait, SHUT_DOWN.to_owned());
+        }
+    }
+
     /// Lets a client go with an error.
     fn fail(&self, ctx: Ctx<'_>, wait: WaitId, error: String) {
+        self.end(ctx, wait, |_| End::Error(error));
+    }
+
+    /// Lets a client go with something else than what is at its handle.
+    fn end(&self, ctx: Ctx<'_>, wait: WaitId, end: impl FnOnce(&mut Writer) -> End) {
         let mut clients = self.0.borrow_mut();
         let Some(waiting) = clients.get_mut(wait) else { return };
-        waiting.what = Some(error);
+        let end = end(&mut waiting.what);
+        waiting.what.end = Some(end);
         let id = waiting.client.id();
         drop(clients);
         // That calls `unblocked`, unless the client is gone already.

@@ -3,6 +3,7 @@
 //! - `replies`: what is held, until when, and the bytes of the replies
 //! - `errors`: timeouts, refusals, and a MongoDB that is away
 //! - `scripts`: scripts and functions
+//! - `shutdown`: SHUTDOWN while clients are held
 //! - `clients`: clients in all states: in MULTI, subscribed, tracking, with few rights, gone
 //! - `options`: the option, the settings, the figures
 //! - `stress`: clients that count their replies under faults
@@ -12,6 +13,7 @@ mod errors;
 mod options;
 mod replies;
 mod scripts;
+mod shutdown;
 mod stress;
 
 use std::time::Duration;

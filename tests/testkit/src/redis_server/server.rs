@@ -263,6 +263,11 @@ impl Redis {
         self.process.ended()
     }
 
+    /// Tells the process to shut down (SIGTERM).
+    pub fn terminate(&self) {
+        self.process.signal(Signal::TERM);
+    }
+
     /// Suspends the process (SIGSTOP).
     pub fn freeze(&self) {
         self.process.freeze();

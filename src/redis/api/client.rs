@@ -17,7 +17,10 @@ pub struct Client {
 
 impl Client {
     /// The client with this number; nothing is true of one that the server does not know.
-    pub fn numbered(id: u64) -> Self {
+    pub fn numbered(ctx: Ctx<'_>, id: u64) -> Self {
+        if !is_real(ctx, id) {
+            return Client::default();
+        }
         // SAFETY: an all-zero value is valid: numbers and an array of bytes.
         let mut info: raw::RedisModuleClientInfo = unsafe { std::mem::zeroed() };
         info.version = 1;
@@ -34,31 +37,45 @@ impl Client {
 
     /// The client of `ctx`; without one, or a fake one, nothing is true of it.
     pub fn of(ctx: Ctx<'_>) -> Self {
-        // SAFETY: the context is that of a running command.
-        Client::numbered(unsafe { api!(RedisModule_GetClientId)(ctx.raw()) })
+        Client::numbered(ctx, id(ctx))
     }
 
     /// True if a client has sent the command of `ctx`; another module may run it for none.
     pub fn is_there(ctx: Ctx<'_>) -> bool {
-        // SAFETY: the context is that of a running command; without a place for it the server returns no information.
-        unsafe {
-            let id = api!(RedisModule_GetClientId)(ctx.raw());
-            api!(RedisModule_GetClientInfoById)(std::ptr::null_mut(), id) == 0
-        }
+        let id = id(ctx);
+        // SAFETY: without a place for it the server returns no information.
+        let is_known =
+            unsafe { api!(RedisModule_GetClientInfoById)(std::ptr::null_mut(), id) == 0 };
+        is_known && is_real(ctx, id)
     }
 
     /// The name of its user; nothing for a fake one, of a command that another module runs.
     pub fn user(ctx: Ctx<'_>) -> Option<Vec<u8>> {
-        // SAFETY: the context is that of a running command; the name is the module's to free.
-        unsafe {
-            let id = api!(RedisModule_GetClientId)(ctx.raw());
-            let name = api!(RedisModule_GetClientUserNameById)(ctx.raw(), id);
-            (!name.is_null()).then(|| OwnedString::new(name).bytes().to_vec())
-        }
+        user_name(ctx, id(ctx)).map(|name| name.bytes().to_vec())
     }
 
     /// False for a client that the server does not block: Valkey, one that has subscribed.
     pub fn may_block(self) -> bool {
         !(self.subscribes && raw::is_valkey())
+    }
+}
+
+/// The number of the client of a command.
+fn id(ctx: Ctx<'_>) -> u64 {
+    // SAFETY: the context is that of a running command.
+    unsafe { api!(RedisModule_GetClientId)(ctx.raw()) }
+}
+
+/// False for the fake client of a command that another module runs. On Valkey 9.1 `VM_GetClientInfoById` finds the one whose
+/// command is running, and asking for the information ends the server: it has no connection. It has no user, either.
+fn is_real(ctx: Ctx<'_>, id: u64) -> bool {
+    !raw::is_valkey() || user_name(ctx, id).is_some()
+}
+
+fn user_name(ctx: Ctx<'_>, id: u64) -> Option<OwnedString> {
+    // SAFETY: the context is valid, and the name is the module's to free.
+    unsafe {
+        let name = api!(RedisModule_GetClientUserNameById)(ctx.raw(), id);
+        (!name.is_null()).then(|| OwnedString::new(name))
     }
 }

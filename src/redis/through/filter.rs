@@ -183,7 +183,7 @@ impl ThroughFilter {
         let depends = || command.form == Form::Usual || command.depends(len, |at| call.word(at));
         let misses = || depends() && self.misses(pipeline, command, &asked);
         if (is_held || misses()) && ctx.flags() & NOT_NOW == 0 {
-            let in_multi = || call.client().is_some_and(|id| Client::numbered(id).in_multi);
+            let in_multi = || call.client().is_some_and(|id| Client::numbered(ctx, id).in_multi);
             if is_held && pipeline.settings().through_multi == InMulti::Refuse && in_multi() {
                 return call.refuse(IN_MULTI);
             }

@@ -3,6 +3,7 @@
 //! - `replies`: what is held, until when, and the bytes of the replies
 //! - `errors`: timeouts, refusals, and a MongoDB that is away
 //! - `scripts`: scripts and functions
+//! - `other_modules`: commands that other modules run
 //! - `shutdown`: SHUTDOWN while clients are held
 //! - `clients`: clients in all states: in MULTI, subscribed, tracking, with few rights, gone
 //! - `options`: the option, the settings, the figures
@@ -11,13 +12,14 @@
 mod clients;
 mod errors;
 mod options;
+mod other_modules;
 mod replies;
 mod scripts;
 mod shutdown;
 mod stress;
 
+use mongodb::bson::doc;
 use std::time::Duration;
-
 use testkit::fixture::World;
 use testkit::mongod::Mongod;
 use testkit::mongod::transaction::Transaction;

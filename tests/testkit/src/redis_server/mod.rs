@@ -6,8 +6,10 @@
 //! - `reply`: the map replies of the module's commands
 //! - `replication`: replicas, and the comparison of dirty sets
 //! - `sentinel`: sentinels of a master
+//! - `other_module`: a module that runs commands for others
 //! - `seccomp`: the system call filter of Debian's redis-server.service
 
+mod other_module;
 pub mod raw;
 pub mod replication;
 pub mod reply;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::process::Process;
+use crate::redis_server::other_module::caller;
 use crate::redis_server::seccomp::confine;
 use crate::{fetched, module_path};
 
@@ -89,6 +90,12 @@ impl Setup {
         let ours = self.our_module();
         let line = format!("loadmodule {}", fetched("rejson.so").display());
         Self { modules: vec![ours, line], settings: String::new(), ..self }
+    }
+
+    /// Loads a module that runs commands for others, after the module under test.
+    pub fn caller(self) -> Self {
+        let line = format!("loadmodule {}", caller().display());
+        self.config(&line)
     }
 
     fn our_module(&self) -> String {

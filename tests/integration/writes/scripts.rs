@@ -103,3 +103,25 @@ fn the_keys_of_a_script_are_kept_for_a_client_that_tracks_them() {
     let push = String::from_utf8(client.read().unwrap()).unwrap();
     assert!(push.starts_with(">2\r\n$10\r\ninvalidate"), "{push}");
 }
+
+#[test]
+fn a_user_who_may_run_scripts_needs_no_more() {
+    let world = World::new();
+    through(&world, "");
+    let redis = &world.redis;
+    let mut rights = vec!["ACL", "SETUSER", "user", "on", "nopass", "~k:*", "+@scripting", "+set"];
+    if redis.is_redis_7_0() {
+        rights.push("+wb.run");
+    }
+    redis.cmd(&rights);
+    let mut client = raw(&world);
+    client.reply(&["AUTH", "user", "x"]);
+    let script = "return redis.call('set', KEYS[1], 'a')";
+    assert_eq!(client.text(&["EVAL", script, "1", "k:1"]), "+OK\r\n");
+    world.holds("keys", "1", "a");
+    let error = client.text(&["EVAL", "return redis.call('del', KEYS[1])", "1", "k:1"]);
+    let is_denied = error.contains("permission") || error.contains("can't run this command");
+    assert!(error.starts_with('-') && is_denied, "{error}");
+    let error = client.text(&["EVAL", script, "1", "other"]);
+    assert!(error.starts_with("-NOPERM"), "{error}");
+}

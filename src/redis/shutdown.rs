@@ -14,36 +14,28 @@ use crate::worker::Worker;
 
 /// Maximum wait for the thread's end, after the drain.
 const STOP: Duration = Duration::from_secs(1);
-/// Slice during the drain, microseconds: no client is waiting any more, so it may be long.
+/// Slice during the drain, microseconds: the server handles no commands any more, so it may be long.
 const SLICE_US: u64 = 50_000;
 
 /// Writes until no key is dirty except those of paused registrations, or `shutdown-drain-ms` has
 /// passed. If the link is known to be down, it does not wait.
 pub fn drain(ctx: Ctx<'_>) {
     let module = module();
-    // The server may be told once more to shut down, while it sends the last replies.
-    if module.is_shut_down.get() {
-        return;
-    }
+    let (writers, readers) = (&module.through.writers, &module.through.readers);
+    let has_clients = !writers.is_empty() || !readers.is_empty();
     // A replica writes nothing, and partially loaded data must not be written.
     if ctx.flags() & NOT_NOW == 0 {
         write_until_timeout(module, ctx);
     }
     module.pipeline.stop_worker(STOP);
     module.is_shut_down.set(true);
-    answer_clients(module, ctx);
-}
-
-/// Sends the clients that are held their replies: the server would close their connections without.
-fn answer_clients(module: &Module, ctx: Ctx<'_>) {
-    let (through, pipeline) = (&module.through, &module.pipeline);
-    if through.writers.is_empty() && through.readers.is_empty() {
-        return;
+    if has_clients {
+        // The server would close their connections without a reply.
+        writers.shut_down(&module.pipeline, ctx);
+        readers.shut_down(ctx);
+        module.through.filter.last_ctx().handle_events();
+        run_for_client::await_threads(ctx);
     }
-    through.writers.shut_down(pipeline, ctx);
-    through.readers.shut_down(ctx);
-    through.filter.ctx().handle_events();
-    run_for_client::await_threads(ctx);
 }
 
 fn write_until_timeout(module: &Module, ctx: Ctx<'_>) {
@@ -55,9 +47,15 @@ fn write_until_timeout(module: &Module, ctx: Ctx<'_>) {
     let is_down = pipeline.backlog.borrow().link.name() == "down";
     let end_us = if is_down { 0 } else { end_us };
     let waiter = pipeline.backlog.borrow_mut().flush(FlushScope::All, clock::now_us());
+    let mut has_replies = false;
     loop {
         // These acknowledgements are not propagated: the AOF is already closed.
         settle(module);
+        // A slow key, or a collection that refuses every write, does not keep the clients of other keys.
+        has_replies |= module.through.writers.answer_at_end(pipeline, ctx);
+        if has_replies {
+            module.through.filter.ctx().handle_events();
+        }
         let (dirty, unpaused) = {
             let backlog = pipeline.backlog.borrow();
             (backlog.dirty_len(), backlog.dirty_unpaused())

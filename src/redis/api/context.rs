@@ -88,8 +88,9 @@ impl Ctx<'_> {
         }
     }
 
-    /// Has the server send replies, and handle the other events that there are; commands of clients wait. It does so only
-    /// if the context is older than `busy-reply-threshold`, and at most once in 1/hz.
+    /// Has the server send replies, and handle the other events that there are. It does so only if the context is older
+    /// than `busy-reply-threshold`, and at most once in 1/hz. Commands of clients wait, without the flag for them: a
+    /// SHUTDOWN in a SHUTDOWN would free the server's state twice.
     pub fn handle_events(self) {
         // SAFETY: as in `raw_db`; the reply to commands of clients is the server's own. The function may be missing.
         unsafe {

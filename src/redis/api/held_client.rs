@@ -67,9 +67,14 @@ impl LaterCommand {
         ctx.select_raw(self.db);
     }
 
-    /// Runs it in `ctx`, that of a callback of the event loop, and writes its reply to `reply`. Returns a copy if it `keeps`
-    /// one.
-    fn run(&self, ctx: Ctx<'_>, reply: Ctx<'_>, keeps: bool) -> KeptReply {
+    /// Runs it in `ctx`, that of a callback of the event loop, and writes its reply to `reply`. `after` gets the reply, if
+    /// the user may run the command.
+    fn run<T>(
+        &self,
+        ctx: Ctx<'_>,
+        reply: Ctx<'_>,
+        after: impl FnOnce(Option<&CommandReply>) -> T,
+    ) -> T {
         ctx.select_raw(self.db);
         let words = self.raw_words();
         let name = Text::new(&self.user);
@@ -79,7 +84,7 @@ impl LaterCommand {
             let user = api!(RedisModule_GetModuleUserFromUserName)(name.raw());
             if user.is_null() {
                 Reply::new(reply).error_with_code(NO_PERMISSION);
-                return KeptReply::default();
+                return after(None);
             }
             // On Redis 7.0 a call that the user may not make would end the server.
             let refused = api!(RedisModule_ACLCheckCommandPermissions)(
@@ -87,44 +92,50 @@ impl LaterCommand {
                 words.as_ptr().cast_mut(),
                 words.len() as i32,
             ) != raw::REDISMODULE_OK as i32;
-            let mut kept = KeptReply::default();
-            if refused {
+            let result = if refused {
                 Reply::new(reply).error_with_code(NO_PERMISSION);
+                after(None)
             } else {
                 api!(RedisModule_SetContextUser)(ctx.raw(), user);
                 let ran = run_for_client::run_as_user(ctx, &words, self.is_resp3);
                 ran.send(reply);
-                if keeps {
-                    kept = KeptReply::of(&ran);
-                }
+                let result = after(Some(&ran));
                 drop(ran);
                 api!(RedisModule_SetContextUser)(ctx.raw(), std::ptr::null());
-            }
+                result
+            };
             api!(RedisModule_FreeModuleUser)(user);
-            kept
+            result
         }
     }
 }
 
 /// A copy of a reply, for a client that must get it when its handle is of no use any more.
 #[derive(Debug, Default)]
-pub struct KeptReply(Box<[u8]>);
+pub struct KeptReply {
+    /// Nothing if it is too long.
+    copy: Box<[u8]>,
+    /// The length of the reply itself, bytes.
+    len: usize,
+}
 
 impl KeptReply {
     /// A copy of `reply`; of a long one there is none.
-    fn of(reply: &CommandReply) -> Self {
+    pub fn of(reply: &CommandReply) -> Self {
         let protocol = reply.protocol();
-        KeptReply(if protocol.len() <= LONGEST_KEPT { protocol.into() } else { Box::default() })
+        let len = protocol.len();
+        let copy = if len <= LONGEST_KEPT { protocol.into() } else { Box::default() };
+        KeptReply { copy, len }
     }
 
-    /// Its length, bytes.
-    pub fn len(&self) -> usize {
-        self.0.len()
+    /// Memory of the reply at the handle, and of the copy, bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.len + self.copy.len()
     }
 
-    /// Writes it. False if there is none.
+    /// Writes it. False if there is none, or it has parts that are not known.
     pub fn send(&self, to: Reply<'_>) -> bool {
-        let Some(parts) = resp::parts(&self.0) else { return false };
+        let Some(parts) = resp::parts(&self.copy) else { return false };
         parts.iter().for_each(|part| to.part(part));
         true
     }
@@ -174,9 +185,14 @@ impl HeldClient {
     }
 
     /// Runs the command of the client, which gets the reply when it is let go. `ctx` is that of a callback of the event
-    /// loop. Returns a copy of the reply if it `keeps` one.
-    pub fn run(&self, ctx: Ctx<'_>, command: &LaterCommand, keeps: bool) -> KeptReply {
-        self.reply(|reply| command.run(ctx, reply, keeps))
+    /// loop. `after` gets the reply, if the user may run the command.
+    pub fn run<T>(
+        &self,
+        ctx: Ctx<'_>,
+        command: &LaterCommand,
+        after: impl FnOnce(Option<&CommandReply>) -> T,
+    ) -> T {
+        self.reply(|reply| command.run(ctx, reply, after))
     }
 
     /// The client gets this reply when it is let go. Returns a copy.

@@ -62,7 +62,6 @@ pub const RUN: Spec = Spec {
     syntax: &["RUN <command> [<argument> ...]"],
     help: &["The same for scripts, and for commands that may replicate what they have read."],
     flags: c"readonly may-replicate no-monitor no-slowlog",
-    acl: c"read scripting",
     summary: c"As WB.READ, for scripts, which then wait for MongoDB (MODE THROUGH), and for commands that may replicate what they have read.",
     ..READ
 };

@@ -109,9 +109,9 @@ impl<T> Clients<T> {
         self.first().filter(|(end_us, _)| *end_us <= now_us).map(|(_, wait)| wait)
     }
 
-    /// True if there are none.
-    pub fn is_empty(&self) -> bool {
-        self.by_wait.is_empty()
+    /// Their number.
+    pub fn len(&self) -> usize {
+        self.by_wait.len()
     }
 
     /// All clients.

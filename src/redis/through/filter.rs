@@ -54,6 +54,8 @@ pub struct ThroughFilter {
     registered: RefCell<Option<Registered>>,
     /// A context for the filter, which has none of its own.
     detached: Cell<*mut raw::RedisModuleCtx>,
+    /// See [`ThroughFilter::last_ctx`].
+    last: Cell<*mut raw::RedisModuleCtx>,
     /// True once a client may have selected another database than 0.
     other_dbs: Cell<bool>,
     /// True once a client may have subscribed to a channel, or keep keys itself.
@@ -69,6 +71,7 @@ impl Default for ThroughFilter {
             is_outdated: Cell::new(false),
             registered: RefCell::default(),
             detached: Cell::new(std::ptr::null_mut()),
+            last: Cell::new(std::ptr::null_mut()),
             other_dbs: Cell::new(false),
             special_clients: Cell::new(false),
             hits: RefCell::default(),
@@ -102,8 +105,10 @@ impl ThroughFilter {
             return;
         }
         if self.detached.get().is_null() {
-            // SAFETY: the context is that of a callback. The detached one lives as long as the module.
-            self.detached.set(unsafe { api!(RedisModule_GetDetachedThreadSafeContext)(ctx.raw()) });
+            for place in [&self.detached, &self.last] {
+                // SAFETY: the context is that of a callback. The detached ones live as long as the module.
+                place.set(unsafe { api!(RedisModule_GetDetachedThreadSafeContext)(ctx.raw()) });
+            }
         }
         let clients = run_for_client::Clients::known(ctx);
         self.other_dbs.set(clients.other_dbs);
@@ -200,6 +205,13 @@ impl ThroughFilter {
     pub fn ctx(&self) -> Ctx<'_> {
         // SAFETY: the detached context is valid for the module's life; it is used on the server's thread.
         unsafe { Ctx::new(self.detached.get()) }
+    }
+
+    /// A context for the last replies of the server: in each, it handles events at most once in 1/hz. Like
+    /// [`ThroughFilter::ctx`].
+    pub fn last_ctx(&self) -> Ctx<'_> {
+        // SAFETY: as above.
+        unsafe { Ctx::new(self.last.get()) }
     }
 
     /// True if the client of the call may have to wait for what it writes.

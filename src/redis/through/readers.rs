@@ -10,7 +10,7 @@ use super::writers::Writers;
 use crate::core::backlog::reads::Ended;
 use crate::core::ids::WaitId;
 use crate::redis::api::context::{Ctx, PAUSED_US, must_not_replicate};
-use crate::redis::api::held_client::LaterCommand;
+use crate::redis::api::held_client::{KeptReply, LaterCommand};
 use crate::redis::api::{clock, raw, run_for_client};
 use crate::redis::pipeline::Pipeline;
 
@@ -71,7 +71,7 @@ impl Readers {
 
     /// True if no client waits.
     pub fn is_empty(&self) -> bool {
-        self.clients.borrow().is_empty() && self.ready.borrow().is_empty()
+        self.clients.borrow().len() == 0 && self.ready.borrow().is_empty()
     }
 
     /// When the next timeout passes, or clients whose keys are loaded may be answered, microseconds; `u64::MAX` for
@@ -188,12 +188,12 @@ impl Readers {
         begins();
         let collects = pipeline.backlog.borrow_mut().collect_writes();
         let Waiting { client, what, .. } = reader;
-        let reply = client.run(ctx, &what.command, collects);
-        if !collects {
-            return;
-        }
-        let held = pipeline.backlog.borrow_mut().hold_write(true, clock::now_us());
-        if let Some(held) = held {
+        let held = client.run(ctx, &what.command, |reply| {
+            let mut backlog = pipeline.backlog.borrow_mut();
+            let held = collects.then(|| backlog.hold_write(true, clock::now_us())).flatten()?;
+            Some((held, reply.map(KeptReply::of).unwrap_or_default()))
+        });
+        if let Some((held, reply)) = held {
             writers.add(pipeline, client, held, reply);
         }
     }

@@ -20,7 +20,7 @@ pub const TIMED_OUT: &str = "WBTIMEOUT MongoDB has not acknowledged the write in
 
 const SHUT_DOWN: &str =
     "WBTIMEOUT the server has shut down before MongoDB had acknowledged the write";
-const TOO_LONG: &str = "WBTIMEOUT the server has shut down; MongoDB has the write, but its reply was too long to be kept";
+const NOT_KEPT: &str = "WBTIMEOUT the server has shut down; MongoDB has the write, but the reply cannot be sent any more";
 
 /// What else is known of a client that waits.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl End {
         match self {
             End::Error(error) => to.error_with_code(error),
             End::Reply(reply) if reply.send(to) => {}
-            End::Reply(_) => to.error_with_code(TOO_LONG),
+            End::Reply(_) => to.error_with_code(NOT_KEPT),
         }
     }
 }
@@ -65,8 +65,7 @@ impl Writers {
         reply: KeptReply,
     ) {
         let end_us = clock::now_us() + timeout_ms * 1000;
-        // At the handle, and the copy.
-        pipeline.backlog.borrow_mut().writes.keeps_reply(wait, 2 * reply.len());
+        pipeline.backlog.borrow_mut().writes.keeps_reply(wait, reply.memory_bytes());
         let what = Writer { end: None, reply };
         self.0.borrow_mut().add(wait, Waiting { client, timeout_ms, end_us, what });
     }
@@ -95,7 +94,7 @@ impl Writers {
 
     /// True if no client waits.
     pub fn is_empty(&self) -> bool {
-        self.0.borrow().is_empty()
+        self.0.borrow().len() == 0
     }
 
     /// When the next timeout passes, microseconds; `u64::MAX` for never.
@@ -105,10 +104,22 @@ impl Writers {
 
     /// Replies to the clients whose writes are acknowledged or refused, and to those whose timeout has passed.
     pub fn answer(&self, pipeline: &Pipeline, ctx: Ctx<'_>) {
+        self.answer_by(pipeline, ctx, |wait| drop(self.0.borrow_mut().take(wait)));
+    }
+
+    /// The same while the server shuts down: it would not send what is at their handles. True if clients were answered.
+    pub fn answer_at_end(&self, pipeline: &Pipeline, ctx: Ctx<'_>) -> bool {
+        let before = self.0.borrow().len();
+        let reply = |writer: &mut Writer| End::Reply(std::mem::take(&mut writer.reply));
+        self.answer_by(pipeline, ctx, |wait| self.end(ctx, wait, reply));
+        self.0.borrow().len() < before
+    }
+
+    fn answer_by(&self, pipeline: &Pipeline, ctx: Ctx<'_>, reply: impl Fn(WaitId)) {
         let ended = pipeline.backlog.borrow_mut().writes.take_ended();
         for (wait, error) in ended {
             match error {
-                None => drop(self.0.borrow_mut().take(wait)),
+                None => reply(wait),
                 Some(error) => self.fail(ctx, wait, error),
             }
         }
@@ -135,15 +146,9 @@ impl Writers {
         }
     }
 
-    /// Ends the waiting of every client: the server shuts down, and would not send what is at their handles.
+    /// Ends the waiting of every client: the server shuts down.
     pub fn shut_down(&self, pipeline: &Pipeline, ctx: Ctx<'_>) {
-        let ended = pipeline.backlog.borrow_mut().writes.take_ended();
-        for (wait, error) in ended {
-            match error {
-                None => self.end(ctx, wait, |writer| End::Reply(std::mem::take(&mut writer.reply))),
-                Some(error) => self.fail(ctx, wait, error),
-            }
-        }
+        self.answer_at_end(pipeline, ctx);
         while let Some((_, wait)) = { self.0.borrow_mut().first() } {
             pipeline.backlog.borrow_mut().write_timed_out(wait);
             self.fail(ctx, wait, SHUT_DOWN.to_owned());

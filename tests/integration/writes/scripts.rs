@@ -105,14 +105,13 @@ fn the_keys_of_a_script_are_kept_for_a_client_that_tracks_them() {
 }
 
 #[test]
-fn a_user_who_may_run_scripts_needs_no_more() {
+fn a_user_who_may_read_needs_no_other_right_for_scripts() {
     let world = World::new();
     through(&world, "");
+    register(&world, "r:", "others", "TYPE STRING READTHROUGH");
     let redis = &world.redis;
-    let mut rights = vec!["ACL", "SETUSER", "user", "on", "nopass", "~k:*", "+@scripting", "+set"];
-    if redis.is_redis_7_0() {
-        rights.push("+wb.run");
-    }
+    let mut rights = vec!["ACL", "SETUSER", "user", "on", "nopass", "~k:*", "~r:*"];
+    rights.extend(["+@all", "-@scripting", "+eval", "-del"]);
     redis.cmd(&rights);
     let mut client = raw(&world);
     client.reply(&["AUTH", "user", "x"]);
@@ -124,4 +123,5 @@ fn a_user_who_may_run_scripts_needs_no_more() {
     assert!(error.starts_with('-') && is_denied, "{error}");
     let error = client.text(&["EVAL", script, "1", "other"]);
     assert!(error.starts_with("-NOPERM"), "{error}");
+    assert_eq!(client.text(&["PFCOUNT", "r:none"]), ":0\r\n");
 }

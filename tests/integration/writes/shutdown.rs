@@ -75,14 +75,14 @@ fn a_client_whose_write_mongodb_has_gets_its_reply() {
         mongod.freeze();
         let mut clients = waiting(&redis, protocol);
         wait_for_writers(&redis, clients.len() as i64);
-        let (mut operator, mut other) = (raw_of(&redis), raw_of(&redis));
+        let [mut operator, mut other, mut second] = [(); 3].map(|()| raw_of(&redis));
         operator.send(&["SHUTDOWN", "NOSAVE"]).unwrap();
         wait_until("the server shuts down", SOON, || {
             redis.log().contains("User requested shutdown")
         });
         // The server handles these at its end only.
         other.send(&["SET", "other", "x"]).unwrap();
-        other.send(&["SHUTDOWN", "NOSAVE"]).unwrap();
+        second.send(&["SHUTDOWN", "NOSAVE"]).unwrap();
         mongod.thaw();
         for ((client, words), expected) in clients.iter_mut().zip(WRITES).zip(expected) {
             let reply = client.read().expect("a reply");
@@ -120,15 +120,41 @@ fn a_client_whose_write_mongodb_does_not_have_gets_an_error() {
 }
 
 #[test]
+fn a_client_is_answered_although_mongodb_does_not_write_the_key_of_another_one() {
+    let mongod = Mongod::pooled();
+    let mut redis = start(&mongod, "30000", |setup| setup);
+    assert_eq!(redis.run::<String>(&["SET", "k:1", "a"]), "OK");
+    prepare(&redis);
+    let lock = Transaction::hold(&mongod, "writes", "STRING", &["1"]);
+    mongod.freeze();
+    let (mut slow, mut fast) = (raw_of(&redis), raw_of(&redis));
+    slow.send(&["SET", "k:1", "b"]).unwrap();
+    fast.send(&["SADD", "s:1", "two"]).unwrap();
+    wait_for_writers(&redis, 2);
+    redis.terminate();
+    wait_until("the server shuts down", SOON, || redis.log().contains("User requested shutdown"));
+    mongod.thaw();
+    assert!(fast.has_reply(SOON));
+    assert_eq!(text(&mut fast), ":1\r\n");
+    assert!(!slow.has_reply(A_WHILE));
+    assert!(redis.ended().is_none());
+    lock.end();
+    assert_eq!(text(&mut slow), "+OK\r\n");
+    assert!(redis.wait_for_end().success());
+}
+
+#[test]
 fn a_reply_that_is_too_long_to_be_kept_is_an_error_that_says_so() {
     let mongod = Mongod::pooled();
     let mut redis = start(&mongod, "30000", |setup| setup);
     let long = "x".repeat(70_000);
     assert_eq!(redis.run::<String>(&["SET", "k:1", &long]), "OK");
     mongod.freeze();
+    let before = redis.status().int("memory_bytes");
     let mut client = raw_of(&redis);
     client.send(&["SET", "k:1", "b", "GET"]).unwrap();
     wait_for_writers(&redis, 1);
+    assert!(redis.status().int("memory_bytes") - before > 70_000, "the server has it all the same");
     redis.terminate();
     wait_until("the server shuts down", SOON, || redis.log().contains("User requested shutdown"));
     mongod.thaw();

@@ -186,7 +186,10 @@ fn writes_meanwhile_raise_no_false_alarm() {
             });
         }
         let began = std::time::Instant::now();
-        while began.elapsed() < Duration::from_secs(6) || runs < 3 {
+        let is_short = || began.elapsed() < Duration::from_secs(6);
+        // On a busy machine most keys are dirty, and then not compared.
+        let is_long = || began.elapsed() > Duration::from_secs(60);
+        while is_short() || (runs < 3 || checked <= 3_000) && !is_long() {
             let found = verify(redis, &["FULL"]);
             assert_eq!(counts(&found)[1..], [0, 0, 0, 0], "{found:?}");
             checked += counts(&found)[0];

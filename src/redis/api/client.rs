@@ -61,7 +61,7 @@ impl Client {
 }
 
 /// The number of the client of a command.
-fn id(ctx: Ctx<'_>) -> u64 {
+pub fn id(ctx: Ctx<'_>) -> u64 {
     // SAFETY: the context is that of a running command.
     unsafe { api!(RedisModule_GetClientId)(ctx.raw()) }
 }

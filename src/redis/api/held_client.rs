@@ -5,6 +5,7 @@
 //! after other commands.
 
 use super::blocked::{Callback, OnDisconnect};
+use super::client;
 use super::context::{Ctx, Text, bytes};
 use super::raw;
 use super::raw::api;
@@ -164,7 +165,7 @@ impl HeldClient {
     ) -> Option<Self> {
         // SAFETY: the caller vouches for the context; the handle is used nowhere else.
         unsafe {
-            let id = api!(RedisModule_GetClientId)(ctx.raw());
+            let id = client::id(ctx);
             let raw = api!(RedisModule_BlockClient)(ctx.raw(), None, Some(on_unblocked), None, 0);
             if raw.is_null() {
                 return None;
